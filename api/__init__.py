@@ -1,0 +1,1 @@
+"""The HTTP service: accepts uploads, shows jobs, hands out results. Never imports `worker`."""

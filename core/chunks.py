@@ -1,0 +1,83 @@
+"""A chunk: the unit of work, of checkpointing and of parallelism.
+
+The *owned spans* of a job's chunks partition [0, duration]. Inside its span a chunk names the
+*source regions* that hold speech; the engine hears those spliced together and its times are
+mapped back. Positions are samples at 16 kHz throughout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+SAMPLE_RATE = 16_000
+"""Whisper's input rate: samples per second of all PCM inside the service."""
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Region:
+    """A half-open span [start, end) in samples of the original timeline."""
+
+    start: int
+    end: int
+
+    @property
+    def samples(self) -> int:
+        return self.end - self.start
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """One planned chunk.
+
+    index: position in the plan, from 0
+    start, end: the owned span; chunk n+1 starts where chunk n ends
+    regions: what the engine hears, in order, disjoint; may reach past the owned span by the
+        overlap where the cut went through speech; empty for a chunk of silence
+    overlap_before, overlap_after: samples of audio shared with the neighbour (0 = cut in silence)
+    """
+
+    index: int
+    start: int
+    end: int
+    regions: tuple[Region, ...]
+    overlap_before: int = 0
+    overlap_after: int = 0
+
+    @property
+    def samples(self) -> int:
+        """How much audio the engine hears."""
+        return sum(r.samples for r in self.regions)
+
+    @property
+    def seconds(self) -> float:
+        return self.samples / SAMPLE_RATE
+
+    def to_original(self, position: float) -> float:
+        """Map seconds in the spliced audio to seconds on the original timeline."""
+        left = position * SAMPLE_RATE
+        for region in self.regions:
+            if left <= region.samples:
+                return (region.start + max(0.0, left)) / SAMPLE_RATE
+            left -= region.samples
+        return (self.regions[-1].end if self.regions else self.end) / SAMPLE_RATE
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "index": self.index, "start": self.start, "end": self.end,
+            "regions": [[r.start, r.end] for r in self.regions],
+            "overlap_before": self.overlap_before, "overlap_after": self.overlap_after,
+        }  # fmt: skip
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> Chunk:
+        regions = tuple(Region(start=a, end=b) for a, b in data["regions"])
+        return Chunk(**{**data, "regions": regions})
+
+
+def plan_hash(*, audio_sha256: str, decoder: str, planner: str, model_sha256: str, options: dict[str, Any]) -> str:
+    """Identity of a plan: two runs with the same hash may share finished chunks."""
+    parts = [audio_sha256, decoder, planner, model_sha256, json.dumps(options, sort_keys=True)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -1,0 +1,270 @@
+"""The one error tree.
+
+    ServiceError
+    |-- RequestError            the caller can do something about it
+    |   |-- ValidationFailed, EmptyUpload, NotMedia, TooLarge, UnknownModel, TaskNotSupported
+    |   |-- JobNotFound, NotReady, AlreadyTerminal, Expired
+    |   |-- QueueFull, IdempotencyConflict, IdempotencyInFlight
+    |   `-- InsufficientStorage
+    |-- JobError                ends a job (or one chunk) as failed
+    |   |-- NoAudioStream, AudioEmpty, AudioUndecodable, AudioTooLong, AudioEncrypted
+    |   |-- SourceMissing, SourceCorrupt
+    |   |-- ModelUnavailable, ModelInvalid
+    |   |-- ChunkFailed, ChunkTimeout, WorkerCrashed
+    |-- TransientError          infrastructure; back off, no attempt is used up
+    |   |-- StorageUnavailable, DatabaseUnavailable, EngineUnavailable, DiskFull
+    `-- Interrupted             not a failure: the run stops on purpose
+        |-- Cancelled           the user asked for it
+        |-- LeaseLost           another owner holds the job now
+        `-- HandedBack          clean shutdown
+
+The first line of a class docstring is its default message. `code` is stable: clients and
+operators match on it (docs/reference/errors.md). HTTP statuses live in `api.problems` alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class ServiceError(Exception):
+    """Something went wrong inside the service."""
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str | None = None, **details: Any) -> None:
+        self.message = message or (type(self).__doc__ or self.code).splitlines()[0]
+        self.details = details
+        super().__init__(self.message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.message, self.details))
+
+
+def _rebuild(kind: type[ServiceError], message: str, details: dict[str, Any]) -> ServiceError:
+    return kind(message, **details)
+
+
+class RequestError(ServiceError):
+    """The request cannot be served as it stands."""
+
+    code = "validation"
+
+
+class ValidationFailed(RequestError):
+    """A parameter has a value that cannot be used."""
+
+    code = "validation"
+
+
+class EmptyUpload(RequestError):
+    """The uploaded file has no bytes."""
+
+    code = "empty_upload"
+
+
+class NotMedia(RequestError):
+    """The uploaded file does not begin like any audio or video format that can be read."""
+
+    code = "not_media"
+
+
+class TooLarge(RequestError):
+    """The upload is larger than this service accepts."""
+
+    code = "too_large"
+
+
+class UnknownModel(RequestError):
+    """There is no model of that name."""
+
+    code = "unknown_model"
+
+
+class TaskNotSupported(RequestError):
+    """The model cannot do that task."""
+
+    code = "task_not_supported"
+
+
+class JobNotFound(RequestError):
+    """There is no job with that id."""
+
+    code = "job_not_found"
+
+
+class NotReady(RequestError):
+    """The job has no result yet."""
+
+    code = "not_ready"
+
+
+class AlreadyTerminal(RequestError):
+    """The job has already ended."""
+
+    code = "already_terminal"
+
+
+class Expired(RequestError):
+    """The retention time is over and the data has been removed."""
+
+    code = "expired"
+
+
+class QueueFull(RequestError):
+    """As many jobs wait as this service allows; try again later."""
+
+    code = "queue_full"
+    retryable = True
+
+
+class IdempotencyConflict(RequestError):
+    """That Idempotency-Key was used with another file or other parameters."""
+
+    code = "idempotency_conflict"
+
+
+class IdempotencyInFlight(RequestError):
+    """A request with that Idempotency-Key is still being received."""
+
+    code = "idempotency_in_flight"
+    retryable = True
+
+
+class InsufficientStorage(RequestError):
+    """Too little disk space is left to accept an upload."""
+
+    code = "insufficient_storage"
+    retryable = True
+
+
+class JobError(ServiceError):
+    """The job cannot be completed."""
+
+
+class NoAudioStream(JobError):
+    """The file has no audio stream."""
+
+    code = "no_audio_stream"
+
+
+class AudioEmpty(JobError):
+    """The file's audio stream has no samples."""
+
+    code = "audio_empty"
+
+
+class AudioUndecodable(JobError):
+    """The file's audio cannot be decoded."""
+
+    code = "audio_undecodable"
+
+
+class AudioTooLong(JobError):
+    """The audio is longer than MAX_AUDIO_HOURS."""
+
+    code = "audio_too_long"
+
+
+class AudioEncrypted(JobError):
+    """The file's audio is encrypted."""
+
+    code = "audio_encrypted"
+
+
+class SourceMissing(JobError):
+    """The uploaded file is no longer in the object store."""
+
+    code = "source_missing"
+
+
+class SourceCorrupt(JobError):
+    """The uploaded file has changed in the object store: its SHA-256 is not that of the upload."""
+
+    code = "source_corrupt"
+
+
+class ModelUnavailable(JobError):
+    """The model's file is not here and could not be fetched."""
+
+    code = "model_unavailable"
+    retryable = True
+
+
+class ModelInvalid(JobError):
+    """The model's file is not what its name promises."""
+
+    code = "model_invalid"
+
+
+class ChunkFailed(JobError):
+    """A chunk could not be transcribed."""
+
+    code = "chunk_failed"
+    retryable = True
+
+
+class ChunkTimeout(ChunkFailed):
+    """A chunk took longer than its deadline (CHUNK_TIMEOUT)."""
+
+    code = "chunk_timeout"
+
+
+class WorkerCrashed(JobError):
+    """The job's process died again and again without getting further."""
+
+    code = "worker_crashed"
+    retryable = True
+
+
+class TransientError(ServiceError):
+    """A part of the service cannot be reached at the moment."""
+
+    retryable = True
+
+
+class StorageUnavailable(TransientError):
+    """The object store cannot be reached."""
+
+    code = "storage_unavailable"
+
+
+class DatabaseUnavailable(TransientError):
+    """The database cannot be reached."""
+
+    code = "internal"
+
+
+class EngineUnavailable(TransientError):
+    """The transcription engine is not running."""
+
+    code = "engine_unavailable"
+
+
+class DiskFull(TransientError):
+    """There is no space left on the disk."""
+
+    code = "disk_full"
+
+
+class Interrupted(ServiceError):
+    """The run stops on purpose."""
+
+
+class Cancelled(Interrupted):
+    """The job was cancelled."""
+
+    code = "cancelled"
+
+
+class LeaseLost(Interrupted):
+    """Another owner holds the job now."""
+
+    code = "lease_lost"
+
+
+class HandedBack(Interrupted):
+    """The job was handed back for another consumer."""
+
+    code = "handed_back"

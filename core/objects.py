@@ -1,0 +1,52 @@
+"""The object store: bytes by key. A folder on one host, S3 in a cluster, memory in tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+
+class ObjectStore(Protocol):
+    """Keys are slash-separated ASCII. All methods raise StorageUnavailable when the store cannot be reached
+    (bounded by the adapter's own timeouts) and DiskFull when it has no space."""
+
+    def put(self, key: str, data: BinaryIO, *, media_type: str = "application/octet-stream") -> int:
+        """Store a stream of unknown length, replacing the key; returns the bytes written.
+
+        Durable and complete when it returns, or nothing is left under the key. `data.read(n)` may raise:
+        the object is then aborted and the error passes through.
+        """
+        ...
+
+    def open(self, key: str) -> BinaryIO:
+        """Readable stream, to be closed by the caller. Raises KeyError when missing."""
+        ...
+
+    def local_path(self, key: str) -> Path | None:
+        """Where the bytes lie as a plain local file, or None (S3). Raises KeyError when missing."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove; a missing key is fine."""
+        ...
+
+    def keys(self, prefix: str, *, older_than: float = 0.0) -> Iterator[str]:
+        """Keys under a prefix last written more than `older_than` seconds ago."""
+        ...
+
+    def abort_stale(self, older_than: float) -> int:
+        """Drop unfinished uploads (temp files, multipart uploads) older than that many seconds; returns how many."""
+        ...
+
+    def ping(self) -> None:
+        """Raises StorageUnavailable unless the store answers and can be written to."""
+        ...
+
+
+def source_key(job_id: str) -> str:
+    return f"jobs/{job_id}/source"
+
+
+def result_key(job_id: str) -> str:
+    return f"jobs/{job_id}/result.json"

@@ -1,0 +1,140 @@
+"""What goes into an engine and what comes out: values only, one chunk at a time."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pcm = NDArray[np.int16]
+"""Mono samples at 16 kHz, shape (n,), int16."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranscribeOptions:
+    """How one chunk is decoded.
+
+    language: ISO 639-1 code, or None to let the model detect it in this chunk
+    task: `transcribe`, or `translate` (to English; multilingual models only)
+    prompt: text the model is told came before; given to every chunk
+    temperature: first rung of the ladder (then +0.4 until 1.0 when a decode looks bad)
+    beam_size: None = greedy; 2-8 = beam search
+    word_timestamps: also return words with times
+    """
+
+    language: str | None = None
+    task: str = "transcribe"
+    prompt: str | None = None
+    temperature: float = 0.0
+    beam_size: int | None = None
+    word_timestamps: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineWord:
+    """Seconds from the start of the chunk's audio as the engine heard it."""
+
+    word: str
+    start: float | None
+    end: float | None
+    probability: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSegment:
+    """One phrase; seconds from the start of the chunk's audio, clamped to it and monotonic."""
+
+    start: float
+    end: float
+    text: str
+    avg_logprob: float | None
+    compression_ratio: float | None
+    words: tuple[EngineWord, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkTranscript:
+    """What the engine made of one chunk.
+
+    no_speech_prob: the model's own, computed correctly after decoding (None if the engine has none)
+    engine_seconds: CPU seconds the worker spent on this chunk; wall_seconds: from its start on it
+    temperature: the rung of the ladder whose text this is
+    engine: identity, e.g. {"library": "wheel", "version": "1.8.5"}
+    """
+
+    segments: tuple[EngineSegment, ...]
+    language: str
+    no_speech_prob: float | None
+    engine_seconds: float
+    wall_seconds: float
+    engine: dict[str, str]
+
+    @property
+    def text(self) -> str:
+        return " ".join(s.text.strip() for s in self.segments if s.text.strip())
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> ChunkTranscript:
+        segments = tuple(
+            EngineSegment(**{**s, "words": tuple(EngineWord(**w) for w in s.get("words", ()))}) for s in data["segments"]
+        )
+        return ChunkTranscript(**{**data, "segments": segments})
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageGuess:
+    """Result of language detection on one window: the best code and all probabilities above 0.01."""
+
+    language: str
+    probability: float
+    probabilities: dict[str, float]
+    engine_seconds: float
+
+
+class Cancel(Protocol):
+    """Tells a waiting call to give up. `threading.Event` fits."""
+
+    def is_set(self) -> bool: ...
+
+
+class Engine(Protocol):
+    """Turns PCM into text. Safe to call from many threads and from forked job processes.
+
+    Raises: ChunkFailed, ChunkTimeout, ModelInvalid, EngineUnavailable, Cancelled (when `cancel`
+    is set while waiting or running: the worker is stopped within a second).
+    """
+
+    def transcribe(
+        self, model: str, pcm: Pcm, options: TranscribeOptions, *, job: str = "", label: str = "",
+        timeout: float | None = None, cancel: Cancel | None = None,
+    ) -> ChunkTranscript:
+        """Transcribe one chunk of at most 30 s.
+
+        model: absolute path of a verified ggml file
+        job: fairness key; chunks of different jobs share the workers round robin
+        label: for the process title, e.g. "chunk 3/60"
+        timeout: seconds from the worker's start on the chunk, never from queueing; None = the engine's own guess
+        """
+        ...
+
+    def detect_language(
+        self, model: str, pcm: Pcm, *, job: str = "", timeout: float | None = None, cancel: Cancel | None = None
+    ) -> LanguageGuess:
+        """Guess the language of up to 30 s of speech."""
+        ...
+
+    def describe(self) -> dict[str, str]:
+        """Identity for provenance: kind, library, version, path."""
+        ...
+
+    def close(self) -> None:
+        """Stop what this object started."""
+        ...

@@ -1,0 +1,1 @@
+"""Runs a job: claim, decode, plan, transcribe, merge, finish."""
