@@ -1,0 +1,233 @@
+"""Every setting of the service, built once in `cmd/` (or the command line) and passed down.
+
+Sources, strongest first: environment, `.env`, `parascribe.toml`, the defaults here. An empty
+variable means its default. `.env.example` and docs/reference/configuration.md are made from
+this file by `scripts/docs_config.py`; a test compares them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from platformdirs import user_data_path
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from core.units import Hours, Megabytes, Seconds
+
+Url = Annotated[list[str], NoDecode]
+
+
+class ConfigError(ValueError):
+    """A setting has a value that cannot be used; the message names the variable."""
+
+
+class Settings(BaseSettings):
+    """All variables, by group. Field names are the variables' names in lower case."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, protected_namespaces=(),
+        toml_file="parascribe.toml",
+    )  # fmt: skip
+
+    # --- addresses
+    api_host: str = Field("127.0.0.1", description="Address the API listens on. A non-loopback address needs ALLOW_OPEN=true.")
+    api_port: int = Field(8000, ge=0, le=65535, description="Port of the API; 0 picks a free one.")
+    allow_open: bool = Field(False, description="Allow a non-loopback API_HOST although the API has no keys yet.")
+
+    # --- where state lives
+    data_dir: Path = Field(Path("data"), description="Folder for everything this installation keeps: database, objects, models, work files.")
+    work_dir: Path | None = Field(None, description="Folder for the decoded audio of running jobs (115 MB an hour each). Empty: DATA_DIR/work. On a disk, not tmpfs.")
+    database_url: SecretStr | None = Field(None, description="PostgreSQL address (postgresql://user:password@host/db). Empty: SQLite in DATA_DIR.")
+    broker_url: SecretStr | None = Field(None, description="Redis or Valkey address (redis://:password@host:6379/0) for Celery. Empty: consumers poll the job table.")
+    minio_endpoint: str | None = Field(None, description="host:port of the S3-compatible object store. Empty: a folder in DATA_DIR.")
+    minio_access_key: SecretStr | None = Field(None, description="Access key of the object store.")
+    minio_secret_key: SecretStr | None = Field(None, description="Secret key of the object store.")
+    minio_bucket: str = Field("parascribe", min_length=3, description="Bucket, made at start when it is missing.")
+    minio_secure: bool = Field(False, description="Use TLS towards the object store.")
+
+    # --- models and engine
+    whisper_model: str = Field("base", description="Model used when a job names none; see `parascribe models list`.")
+    whisper_models_dir: Path | None = Field(None, description="Folder of model files. Empty: DATA_DIR/models.")
+    model_base_url: Url = Field(default_factory=list, description="Comma-separated addresses to fetch models from, mirrors first. Empty: the models' public home.")
+    model_mirror: bool = Field(True, description="Keep a copy of fetched models in the object store bucket, so that new consumers fetch inside the network (only with MINIO_ENDPOINT).")
+    whisper_library: Path | None = Field(None, description="Folder with a libwhisper of your own. Empty: the own engine build, else the wheel's.")
+    whisper_executable: Path | None = Field(None, description="A whisper-cli compatible program to use instead of the resident engine.")
+    whisper_threads: int = Field(0, ge=0, le=64, description="Threads per engine worker. 0: cores divided by workers, at least 1.")
+    engine_dir: Path | None = Field(None, description="Folder of engine builds and self-test verdicts, shared by all checkouts. Empty: the user's data folder.")
+    max_loaded_models: int = Field(2, ge=1, le=32, description="Models kept in memory at once per consumer; the least recently used idle one is unloaded.")
+    model_idle_seconds: Seconds = Field(600.0, ge=0, description="Unload a model nobody has used for so long. 0: never.")
+    use_gpu: bool = Field(False, description="Use a GPU if the engine library has a back end for one; else a warning, and the CPU.")
+    gpu_devices: str = Field("", description="Comma-separated GPU numbers for USE_GPU.")
+    engine_nice: int = Field(5, ge=0, le=19, description="Niceness of engine workers and ffmpeg, so that the API stays responsive.")
+
+    # --- parallel work
+    use_parallel_transcription: bool = Field(True, description="false: one chunk of a job at a time. The transcript is the same, letter for letter.")
+    max_parallel_workers: int = Field(0, ge=0, le=512, description="Engine workers per consumer. 0: from the cores and memory really available. 1: sequential.")
+    max_concurrent_jobs: int = Field(2, ge=1, le=64, description="Jobs a consumer runs at once; they share its workers, they do not multiply them.")
+    chunk_duration: Seconds = Field(28.0, ge=5, le=30, description="Longest chunk in seconds. The model's window is 30.")
+    chunk_strategy: Literal["vad", "silence", "fixed"] = Field("vad", description="How speech is found: Silero VAD, energy, or fixed pieces.")
+    chunk_timeout: Seconds = Field(0.0, ge=0, description="Seconds an engine worker may spend on one chunk. 0: from measured speed.")
+    chunk_fail_share: float = Field(0.5, ge=0, le=1, description="A job fails when more than this share of its chunks failed for good; below, it completes with partial=true.")
+
+    # --- limits
+    max_upload_mb: Megabytes = Field(4096.0, gt=0, description="Largest upload.")
+    max_audio_hours: Hours = Field(24.0, gt=0, description="Longest audio.")
+    max_queued_jobs: int = Field(0, ge=0, description="Beyond so many waiting jobs uploads are refused with 429. 0: no limit.")
+    min_free_disk_mb: Megabytes = Field(200.0, ge=0, description="Uploads are refused with 507 when less space than this is left.")
+
+    # --- reliability
+    max_attempts: int = Field(3, ge=1, le=100, description="A job fails with worker_crashed after so many crashes in a row without a finished chunk.")
+    lease_seconds: Seconds = Field(60.0, ge=2, description="How long a silent owner keeps a job before another consumer takes it.")
+    sweep_seconds: Seconds = Field(5.0, gt=0, description="How often waiting jobs are looked for and leftovers cleared.")
+    retention_hours: Hours = Field(0.0, ge=0, description="Remove uploads and results so long after a job ended. 0: never.")
+    audio_retention_hours: Hours = Field(0.0, ge=0, description="Remove uploads alone so long after a job ended. 0: as RETENTION_HOURS.")
+    shutdown_seconds: Seconds = Field(20.0, ge=0, description="Grace at SIGTERM for chunks in flight; then they are handed back.")
+
+    # --- logs
+    log_level: str = Field("INFO", description="TRACE, DEBUG, INFO, WARNING or ERROR; also per module: INFO,worker=DEBUG.")
+    log_format: Literal["text", "json"] = Field("text", description="Log lines as text or JSON.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
+        return init_settings, env_settings, dotenv_settings, TomlConfigSettingsSource(settings_cls)
+
+    @field_validator("model_base_url", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("log_level")
+    @classmethod
+    def _levels(cls, value: str) -> str:
+        for part in value.split(","):
+            level = part.rpartition("=")[2].strip().upper()
+            if level not in {"TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
+                raise ValueError(f"unknown log level {level!r}")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not value.get_secret_value().startswith(("postgresql://", "postgresql+psycopg://", "postgres://", "sqlite://")):
+            raise ValueError("expected postgresql://... (or empty for SQLite)")
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _broker(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not value.get_secret_value().startswith(("redis://", "rediss://", "valkey://", "unix://")):
+            raise ValueError("expected redis://...")
+        return value
+
+    @model_validator(mode="after")
+    def _together(self) -> Settings:
+        if self.minio_endpoint and not (self.minio_access_key and self.minio_secret_key):
+            raise ValueError("MINIO_ENDPOINT needs MINIO_ACCESS_KEY and MINIO_SECRET_KEY")
+        return self
+
+    # --- what empty means
+    @property
+    def work_path(self) -> Path:
+        return self.work_dir or self.data_dir / "work"
+
+    @property
+    def models_path(self) -> Path:
+        return self.whisper_models_dir or self.data_dir / "models"
+
+    @property
+    def objects_path(self) -> Path:
+        return self.data_dir / "objects"
+
+    @property
+    def engine_path(self) -> Path:
+        return self.engine_dir or user_data_path("parascribe") / "engine"
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy address."""
+        if self.database_url is None:
+            return f"sqlite:///{(self.data_dir / 'parascribe.db').absolute()}"
+        url = self.database_url.get_secret_value()
+        for plain in ("postgresql://", "postgres://"):
+            if url.startswith(plain):
+                return "postgresql+psycopg://" + url.removeprefix(plain)
+        return url
+
+    @property
+    def broker(self) -> str | None:
+        if self.broker_url is None:
+            return None
+        url = self.broker_url.get_secret_value()
+        return "redis://" + url.removeprefix("valkey://") if url.startswith("valkey://") else url
+
+    @property
+    def audio_retention(self) -> float:
+        return self.audio_retention_hours or self.retention_hours
+
+    def environment(self) -> dict[str, str]:
+        """These settings as variables, for child processes (secrets included; never for ffmpeg or the engine)."""
+        out: dict[str, str] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if isinstance(value, SecretStr):
+                value = value.get_secret_value()
+            elif isinstance(value, Path):
+                value = value.absolute()
+            elif isinstance(value, list):
+                value = ",".join(value)
+            elif isinstance(value, bool):
+                value = str(value).lower()
+            out[name.upper()] = str(value)
+        return out
+
+
+def load(**overrides: Any) -> Settings:
+    """Read all sources. Raises ConfigError naming each bad variable in words."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            name = str(problem["loc"][0]).upper() if problem["loc"] else ""
+            message = problem["msg"].removeprefix("Value error, ")
+            shown = "" if "KEY" in name or "URL" in name or not name else f" (it is {problem.get('input')!r})"
+            lines.append(f"{name}: {message}{shown}" if name else message)
+        raise ConfigError("\n".join(lines)) from None
+
+
+def misspelt(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Variables that look like ours but are none -> the nearest real name."""
+    names = [name.upper() for name in Settings.model_fields]
+    given = set(os.environ if environment is None else environment)
+    dotenv = Path(".env")
+    if environment is None and dotenv.is_file():
+        given |= {line.split("=", 1)[0].strip() for line in dotenv.read_text("utf-8").splitlines() if "=" in line and not line.startswith("#")}
+    found = {}
+    for name in sorted(given - set(names)):
+        close = difflib.get_close_matches(name.upper(), names, n=1, cutoff=0.87)
+        if close:
+            found[name] = close[0]
+    return found
+
+
+def runtime_dir(settings: Settings) -> Path:
+    """A private folder for sockets: short, since a Unix socket's path holds 107 bytes at most."""
+    return Path(tempfile.mkdtemp(prefix="parascribe-"))

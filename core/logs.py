@@ -1,0 +1,75 @@
+"""Logs: the standard library's loggers everywhere, loguru at the end of the line. Only this module knows loguru."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from loguru import logger
+
+_TEXT = "{time:YYYY-MM-DD HH:mm:ss.SSS} {level: <7} {extra[where]} {message}"
+_QUIET = ("urllib3", "httpx", "httpcore", "amqp", "kombu", "multipart", "python_multipart", "asyncio", "alembic", "filelock")
+
+
+class _Intercept(logging.Handler):
+    """Hands standard records to loguru with level, name and job id (braces and percent signs stay what they are)."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            level: str | int = logger.level(record.levelname).name
+        except ValueError:
+            level = record.levelno
+        logger.bind(name_=record.name).opt(exception=record.exc_info).log(level, "{}", record.getMessage())
+
+
+def parse_levels(spec: str) -> tuple[str, dict[str, str]]:
+    """`INFO,worker=DEBUG` -> ("INFO", {"worker": "DEBUG"})."""
+    default, modules = "INFO", {}
+    for part in spec.split(","):
+        name, _, level = part.strip().rpartition("=")
+        if name:
+            modules[name.strip()] = level.strip().upper()
+        else:
+            default = level.strip().upper()
+    return default, modules
+
+
+def setup(level: str = "INFO", fmt: str = "text", *, role: str = "") -> None:
+    """Route all logging to stderr. `role` (api, consumer, ...) leads each line."""
+    default, modules = parse_levels(level)
+    logger.remove()
+
+    def patch(record: Any) -> None:
+        extra = record["extra"]
+        job = extra.get("job_id")
+        extra["where"] = f"{role}[{record['process'].id}]" + (f" {job}" if job else "")
+
+    logger.configure(patcher=patch, extra={"role": role})
+    # No enqueue: it deadlocks with fork (loguru #958). diagnose prints variable values: secrets.
+    logger.add(sys.stderr, level="TRACE", format=_TEXT, serialize=fmt == "json", backtrace=False, diagnose=False, catch=True)
+    root = logging.getLogger()
+    root.handlers[:] = [_Intercept()]
+    # TRACE is loguru's; the standard library's nearest is DEBUG
+    root.setLevel("DEBUG" if default == "TRACE" else default)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel("WARNING")
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "celery", "celery.app.trace"):
+        known = logging.getLogger(name)
+        known.handlers[:] = []
+        known.propagate = True
+    logging.getLogger("uvicorn.access").setLevel("WARNING")
+    for name, module_level in modules.items():
+        logging.getLogger(name).setLevel("DEBUG" if module_level == "TRACE" else module_level)
+    logging.captureWarnings(True)
+    warnings.filterwarnings("ignore", module="pydub")
+
+
+@contextlib.contextmanager
+def bound(**values: str) -> Iterator[None]:
+    """Bind e.g. job_id to all lines of this context (thread or task)."""
+    with logger.contextualize(**values):
+        yield

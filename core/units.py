@@ -1,0 +1,37 @@
+"""Durations and sizes as people write them: `30s`, `5min`, `24h`, `1GB`; a bare number has the setting's own unit."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {
+    "b": 1, "k": 1024, "kb": 1024, "kib": 1024, "m": 1024**2, "mb": 1024**2, "mib": 1024**2,
+    "g": 1024**3, "gb": 1024**3, "gib": 1024**3, "t": 1024**4, "tb": 1024**4, "tib": 1024**4,
+}  # fmt: skip
+_QUANTITY = re.compile(r"^\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)\s*$")
+
+
+def quantity(value: Any, units: dict[str, float] | dict[str, int], own: float) -> float:
+    """Convert to the setting's own unit, which is `own` of the table's base unit. Raises ValueError."""
+    if isinstance(value, bool):
+        raise ValueError("expected a number, perhaps with a unit")
+    if isinstance(value, int | float):
+        return float(value)
+    found = _QUANTITY.match(str(value))
+    if not found or (found[2] and found[2].lower() not in units):
+        raise ValueError(f"expected a number, perhaps with a unit ({', '.join(units)}), not {str(value)!r}")
+    number, unit = float(found[1]), found[2].lower()
+    return number * units[unit] / own if unit else number
+
+
+def _duration(own: float) -> BeforeValidator:
+    return BeforeValidator(lambda v: quantity(v, _SECONDS, own))
+
+
+Seconds = Annotated[float, _duration(1.0)]
+Hours = Annotated[float, _duration(3600.0)]
+Megabytes = Annotated[float, BeforeValidator(lambda v: quantity(v, _BYTES, 1024.0**2))]
