@@ -86,6 +86,8 @@ class Job:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     retry_of: str | None = None
+    #: retried with ?all=true: takes over no finished chunk of `retry_of`
+    retry_all: bool = False
     #: who asked, and how urgent: no keys exist yet, both are kept for them
     owner: str | None = None
     priority: int = 0
@@ -141,6 +143,7 @@ class NewJob:
     source: Source
     params: JobParams
     retry_of: str | None = None
+    retry_all: bool = False
     owner: str | None = None
     priority: int = 0
     warnings: tuple[dict[str, str], ...] = ()

@@ -1,5 +1,25 @@
 """The job table: small protocols here, one SQL implementation (SQLite and PostgreSQL) beside it."""
 
-from core.store.protocols import ChunkStore, Claims, Hints, Idempotency, JobStore
+from core.store.protocols import (
+    ChunkStore,
+    Claims,
+    ConsumerRow,
+    Consumers,
+    Hints,
+    Idempotency,
+    JobStore,
+    Reservation,
+    SpeedStore,
+)
 
-__all__ = ["ChunkStore", "Claims", "Hints", "Idempotency", "JobStore"]
+__all__ = [
+    "ChunkStore",
+    "Claims",
+    "ConsumerRow",
+    "Consumers",
+    "Hints",
+    "Idempotency",
+    "JobStore",
+    "Reservation",
+    "SpeedStore",
+]

@@ -8,16 +8,40 @@ boot id + CLOCK_BOOTTIME (SQLite): a changed wall clock changes nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from core.jobs import ChunkRow, Claim, Job, JobFailure, JobStatus, NewJob
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reservation:
+    """An Idempotency-Key that `Idempotency.reserve` has given us, and the fingerprint of the request."""
+
+    key: str
+    fingerprint: str
+    owner: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsumerRow:
+    """One consumer at work. silent_seconds: since its last sign of life, on the lease clock."""
+
+    name: str
+    started_at: datetime
+    silent_seconds: float
+    info: dict[str, Any]
+
+
 class JobStore(Protocol):
     """What the API needs."""
 
-    def create(self, new: NewJob) -> Job:
-        """Insert job and outbox row in one transaction."""
+    def create(self, new: NewJob, *, reservation: Reservation | None = None) -> Job:
+        """Insert job and outbox row in one transaction, and bind the reserved Idempotency-Key in it.
+
+        Safe to repeat with the same id. Raises IdempotencyInFlight, storing nothing, when another job has the key.
+        """
         ...
 
     def get(self, job_id: str) -> Job:
@@ -48,13 +72,15 @@ class JobStore(Protocol):
 class Claims(Protocol):
     """What a consumer needs to own a job."""
 
-    def claim(self, *, owner: str, consumer: str, lease_seconds: float, short_only: bool = False) -> Claim | None:
+    def claim(self, *, owner: str, consumer: str, lease_seconds: float, short_only: bool = False,
+              max_attempts: int = 3) -> Claim | None:
         """Take the first waiting job (priority, then age) or None.
 
         Waiting is queued, or processing with an expired lease, and not held back by `not_before`.
         Raises fence and attempts; a claim of an expired lease adds a strike. A cancelling job with
         an expired lease is ended as cancelled here. short_only: only jobs known or guessed
-        (by size) to be under 10 minutes of audio.
+        (by size) to be under 10 minutes of audio. max_attempts: as in `Hints.sweep`, which is part of
+        each claim, since a job that kills its owners would otherwise be taken before a sweep sees it.
         """
         ...
 
@@ -88,8 +114,8 @@ class Claims(Protocol):
         """cancelling -> cancelled: the owner has let go. Raises LeaseLost."""
         ...
 
-    def cancelling(self, consumer: str) -> list[str]:
-        """Ids of this consumer's jobs whose cancel is requested: one query per consumer, polled."""
+    def held(self, consumer: str) -> list[tuple[str, str, bool]]:
+        """(job id, lease owner, cancel or delete requested) of this consumer's jobs: one query, polled."""
         ...
 
 
@@ -132,8 +158,8 @@ class Hints(Protocol):
         ...
 
     def sweep(self, *, max_attempts: int) -> dict[str, int]:
-        """End what nobody else will: cancelling with an expired lease -> cancelled; expired with strikes >= max_attempts
-        -> failed/worker_crashed. Returns counts."""
+        """End what nobody else will: cancelling with an expired lease -> cancelled; expired for the max_attempts-th
+        time in a row without a finished chunk -> failed/worker_crashed. Returns {"cancelled": n, "failed": n}."""
         ...
 
     def removable(self, *, limit: int) -> list[Job]:
@@ -148,8 +174,8 @@ class Hints(Protocol):
         """Mark terminal jobs past retention; returns them so that the caller removes their objects. 0 = never."""
         ...
 
-    def known_keys(self, keys: Sequence[str]) -> set[str]:
-        """Which of these object keys some row refers to (orphan collection)."""
+    def known_keys(self, keys: Sequence[str], *, besides: str | None = None) -> set[str]:
+        """Which of these object keys some row refers to and has not expired, not counting the job `besides`."""
         ...
 
 
@@ -165,3 +191,25 @@ class Idempotency(Protocol):
     def bind(self, key: str, *, owner: str = "", fingerprint: str, job_id: str) -> None: ...
 
     def free(self, key: str, *, owner: str = "") -> None: ...
+
+
+class Consumers(Protocol):
+    """Who is at work: each consumer gives a sign of life, the API shows it."""
+
+    def beat(self, name: str, info: dict[str, Any]) -> None:
+        """Sign of life. info: JSON (host, worker plan, ...), replaced each time."""
+        ...
+
+    def leave(self, name: str) -> None:
+        """Clean shutdown: forget the consumer."""
+        ...
+
+    def consumers(self) -> list[ConsumerRow]: ...
+
+
+class SpeedStore(Protocol):
+    """Measured engine speed, by a key of the caller's (machine, library, model)."""
+
+    def load_speed(self) -> dict[str, dict[str, Any]]: ...
+
+    def save_speed(self, key: str, data: dict[str, Any]) -> None: ...

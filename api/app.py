@@ -1,0 +1,68 @@
+"""The FastAPI application, made from its parts; nothing happens on import."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+
+from api import problems
+from api.deps import ApiDeps, Parts
+from api.middleware import ReadUnread, Surround
+from api.routes import about, health, jobs, results, submit
+
+DESCRIPTION = """Turns speech into text: `POST /api/v1/jobs` with a file, look at the job until it has completed, fetch
+the result in the format you want. Errors are `application/problem+json` with a stable `code`."""
+
+TAGS = [
+    {"name": "jobs", "description": "Upload, follow, steer, fetch."},
+    {"name": "service", "description": "What there is to choose from and what it runs on."},
+    {"name": "health", "description": "For monitoring."},
+]
+
+
+def create_app(deps: ApiDeps) -> FastAPI:
+    """The whole HTTP interface over these parts. Each app has threads of its own, from start-up to shutdown."""
+    parts = Parts.of(deps)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        parts.close()
+
+    app = FastAPI(
+        title="Parascribe", version=deps.version, description=DESCRIPTION, openapi_tags=TAGS, lifespan=lifespan,
+        docs_url="/docs", redoc_url=None, redirect_slashes=False, generate_unique_id_function=_operation_id,
+    )  # fmt: skip
+    app.state.parts = parts
+    problems.install(app)
+    for router in (submit.router, jobs.router, results.router, about.router):
+        app.include_router(router, prefix="/api/v1")
+    app.include_router(health.router)
+    # the last one added is the outermost
+    app.add_middleware(Surround, observe=parts.metrics.request)
+    app.add_middleware(ReadUnread)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's description, with our error body in place of its own."""
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title, version=app.version, description=app.description, tags=app.openapi_tags, routes=app.routes
+        )
+        components = schema["components"]["schemas"]
+        template = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        components.update(template.pop("$defs"))
+        components["Problem"] = template
+        app.openapi_schema = schema
+    return app.openapi_schema

@@ -1,0 +1,100 @@
+"""What the routes are given: one value, made by the wiring, reached through the app."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import Depends, Path, Request
+
+from api.form import Models
+from api.metrics import Metrics
+from api.notifier import Notifier
+from api.readiness import Check, Readiness
+from api.uploads import Receiver, UploadLimits
+from core.config import Settings
+from core.errors import JobNotFound
+from core.objects import ObjectStore
+from core.store.protocols import Idempotency, JobStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiDeps:
+    """The parts the API works with.
+
+    notify: tells consumers that a job waits; may be slow and may raise, no request waits for it
+    system: the body of `GET /system`: resolved plan, cores, memory, engine and ffmpeg versions
+    checks: for `/readyz`; each raises when its part does not work, and then no job can be accepted
+    advisory: told by `/readyz`, but no reason to be unready: broker, model (ModelUnavailable shows as `missing`)
+    free_bytes: space left where uploads land, None where it cannot be known (S3)
+    version: of the program
+    """
+
+    settings: Settings
+    jobs: JobStore
+    idempotency: Idempotency
+    objects: ObjectStore
+    models: Models
+    notify: Callable[[str], object]
+    system: Callable[[], dict[str, Any]]
+    checks: Mapping[str, Check]
+    advisory: Mapping[str, Check] = field(default_factory=dict)
+    free_bytes: Callable[[], int | None] = lambda: None
+    limits: UploadLimits = UploadLimits()
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What an app makes from its ApiDeps and keeps as long as it runs."""
+
+    deps: ApiDeps
+    metrics: Metrics
+    receiver: Receiver
+    notifier: Notifier
+    readiness: Readiness
+
+    @staticmethod
+    def of(deps: ApiDeps) -> Parts:
+        metrics = Metrics(deps.jobs.counts)
+        max_bytes = int(deps.settings.max_upload_mb * 1024 * 1024)
+        return Parts(
+            deps=deps, metrics=metrics, notifier=Notifier(deps.notify), readiness=Readiness(deps.checks, deps.advisory),
+            receiver=Receiver(max_bytes=max_bytes, limits=deps.limits, count=metrics.received),
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self.receiver.close()
+        self.notifier.close()
+
+
+async def get_parts(request: Request) -> Parts:
+    parts = request.app.state.parts
+    assert isinstance(parts, Parts)
+    return parts
+
+
+async def get_deps(parts: Annotated[Parts, Depends(get_parts)]) -> ApiDeps:
+    return parts.deps
+
+
+async def get_base(request: Request) -> str:
+    """Path under which the API's routes lie: links stay right behind a proxy that serves a sub-path."""
+    return str(request.scope.get("root_path", "")).rstrip("/") + "/api/v1"
+
+
+async def get_job_id(job_id: Annotated[str, Path(description="Id of the job.")]) -> str:
+    """The id in its canonical spelling. Anything that is no UUID is no job either: 404 without asking the database."""
+    try:
+        return str(uuid.UUID(job_id))
+    except ValueError:
+        raise JobNotFound from None
+
+
+PartsDep = Annotated[Parts, Depends(get_parts)]
+Deps = Annotated[ApiDeps, Depends(get_deps)]
+Base = Annotated[str, Depends(get_base)]
+JobId = Annotated[str, Depends(get_job_id)]

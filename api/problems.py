@@ -1,0 +1,159 @@
+"""Errors as `application/problem+json` (RFC 9457): the one place where codes meet HTTP statuses.
+
+Every error body has `type, title, status, detail, instance, code`, some have `errors` (one entry per
+refused field) or a member named in `PUBLIC`. `code` is stable; the words may change.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any, cast
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from core.errors import RequestError, ServiceError, TransientError
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+STATUS: Mapping[str, int] = MappingProxyType({
+    # requests
+    "validation": 422, "empty_upload": 400, "not_media": 415, "too_large": 413, "upload_too_slow": 408,
+    "unknown_model": 422, "task_not_supported": 422,
+    "job_not_found": 404, "not_ready": 409, "already_terminal": 409, "expired": 410,
+    "queue_full": 429, "idempotency_conflict": 422, "idempotency_in_flight": 409, "insufficient_storage": 507,
+    "not_found": 404, "method_not_allowed": 405, "internal": 500,
+    # infrastructure
+    "storage_unavailable": 503, "engine_unavailable": 503, "disk_full": 507,
+    # what ends jobs: an answer of its own only where a request waits for the job
+    "no_audio_stream": 422, "audio_empty": 422, "audio_undecodable": 422, "audio_too_long": 422, "audio_encrypted": 422,
+    "source_missing": 500, "source_corrupt": 500, "model_unavailable": 503, "model_invalid": 422,
+    "chunk_failed": 500, "chunk_timeout": 500, "worker_crashed": 500,
+    "cancelled": 409, "lease_lost": 500, "handed_back": 503,
+})  # fmt: skip
+
+RETRY_AFTER: Mapping[int, int] = MappingProxyType({429: 15, 503: 5, 507: 60})
+"""Seconds after which trying again may help."""
+
+PUBLIC = ("errors", "max_bytes", "models", "job_id")
+"""Details of an error that clients may see; the rest is for logs."""
+
+
+class UploadTooSlow(RequestError):
+    """The upload came in slower than this service waits for."""
+
+    code = "upload_too_slow"
+    retryable = True
+
+
+class FieldError(BaseModel):
+    """One refused field or parameter."""
+
+    field: str = Field(examples=["temperature"])
+    message: str = Field(examples=["Input should be less than or equal to 1"])
+
+
+class Problem(BaseModel):
+    """An error as RFC 9457 describes it, with a stable `code`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = "about:blank"
+    title: str = Field(description="The status in words.", examples=["Conflict"])
+    status: int = Field(examples=[409])
+    detail: str = Field(description="What went wrong this time.", examples=["The job has no result yet."])
+    instance: str = Field(description="Path of the request.", examples=["/api/v1/jobs/x/result"])
+    code: str = Field(description="Stable name of the error.", examples=["not_ready"])
+    errors: list[FieldError] | None = Field(None, description="The refused fields, where it was about fields.")
+
+
+def status_of(error: ServiceError) -> int:
+    """HTTP status of an error; KeyError for a code without one."""
+    if error.code == "internal" and isinstance(error, TransientError):
+        return HTTPStatus.SERVICE_UNAVAILABLE
+    return STATUS[error.code]
+
+
+def problem(
+    path: str, status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
+) -> Response:
+    """One problem as a response. `more` are extension members."""
+    title = HTTPStatus(status).phrase
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "instance": path, "code": code}
+    return Response(json.dumps(body | more), status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def from_error(path: str, error: ServiceError) -> Response:
+    """The response for one of our own errors."""
+    status = status_of(error)
+    headers = {}
+    if retry_after := error.details.get("retry_after", RETRY_AFTER.get(status)):
+        headers["Retry-After"] = str(retry_after)
+    more = {name: error.details[name] for name in PUBLIC if name in error.details}
+    return problem(path, status, error.code, error.message, headers=headers, **more)
+
+
+def internal(path: str) -> Response:
+    """The answer to a defect: says nothing of its cause, which is in the log."""
+    return problem(path, 500, "internal", "Something went wrong inside the service; its log says more.")
+
+
+def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI entries of the codes a route can answer with; 500 is always among them."""
+    by_status: dict[int, list[str]] = {500: ["internal"]}
+    for code in codes:
+        by_status.setdefault(STATUS[code], []).append(code)
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": ", ".join(f"`{n}`" for n in names), "content": content}
+            for status, names in sorted(by_status.items())}  # fmt: skip
+
+
+def field_errors(errors: Sequence[Any]) -> list[dict[str, str]]:
+    """pydantic's error list as ours: the field's name and the message in words."""
+    out = []
+    for error in errors:
+        path = [str(part) for part in error["loc"] if part not in ("query", "body", "path", "header")]
+        out.append({"field": ".".join(path) or "body", "message": error["msg"].removeprefix("Value error, ")})
+    return out
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of the app a problem."""
+
+    async def ours(request: Request, error: Exception) -> Response:
+        failure = cast(ServiceError, error)
+        if status_of(failure) >= 500:
+            log.warning("%s %s: %s: %s", request.method, request.url.path, failure.code, failure.message)
+        return from_error(request.url.path, failure)
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        errors = field_errors(cast(RequestValidationError, error).errors())
+        detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
+        return problem(request.url.path, 422, "validation", detail, errors=errors)
+
+    async def plain(request: Request, error: Exception) -> Response:
+        failure = cast(HTTPException, error)
+        code = {404: "not_found", 405: "method_not_allowed"}.get(failure.status_code)
+        if code is None:
+            code = "internal" if failure.status_code >= 500 else "validation"
+        detail = {"not_found": "There is nothing at this address.",
+                  "method_not_allowed": f"{request.method} is not possible at this address."}.get(code, str(failure.detail))  # fmt: skip
+        return problem(request.url.path, failure.status_code, code, detail, headers=failure.headers)
+
+    async def gone(request: Request, error: Exception) -> Response:
+        # nobody reads this; the status is for the log and the metrics (as nginx counts it)
+        return Response(status_code=499)
+
+    app.add_exception_handler(ServiceError, ours)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, plain)
+    app.add_exception_handler(ClientDisconnect, gone)

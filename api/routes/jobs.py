@@ -1,0 +1,116 @@
+"""Looking at jobs and steering them."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from uuid_utils import uuid7
+
+from api.deps import Base, Deps, JobId, PartsDep
+from api.problems import responses
+from api.schemas import JobBody, JobPageBody
+from core.errors import AlreadyTerminal, Expired, NotReady
+from core.jobs import Job, JobStatus, NewJob
+
+log = logging.getLogger(__name__)
+router = APIRouter(tags=["jobs"])
+
+NOT_MODIFIED = {304: {"description": "Unchanged since the ETag given in If-None-Match."}}
+
+
+class ListQuery(BaseModel):
+    """Parameters of the list; others are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: JobStatus | None = Field(None, description="Only jobs that stand there.")
+    limit: int = Field(50, ge=1, le=200)
+    after: str | None = Field(None, pattern=r"^[!-~]{1,200}$", description="`next` of the page before.")
+
+
+class RetryQuery(BaseModel):
+    """Parameters of retry; others are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    all: bool = Field(False, description="Transcribe everything anew instead of only what is missing.")
+
+
+IfNoneMatch = Annotated[str | None, Header(description="ETag of the answer the client has.")]
+
+
+def matches(etag: str, if_none_match: str | None) -> bool:
+    """Weak comparison of RFC 9110 §8.8.3.2."""
+    if if_none_match is None:
+        return False
+    known = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return etag.removeprefix("W/") in known or "*" in known
+
+
+@router.get("/jobs", responses=responses("validation"))
+def list_jobs(deps: Deps, base: Base, query: Annotated[ListQuery, Query()]) -> JobPageBody:
+    """Jobs, newest first."""
+    jobs, following = deps.jobs.list(status=query.status, limit=query.limit, after=query.after)
+    return JobPageBody(items=[JobBody.of(job, base=base) for job in jobs], next=following)
+
+
+@router.get("/jobs/{job_id}", response_model=JobBody, responses={**NOT_MODIFIED, **responses("job_not_found", "validation")})
+def get_job(job_id: JobId, deps: Deps, base: Base, response: Response, if_none_match: IfNoneMatch = None) -> JobBody | Response:
+    """One job. 200 as long as it exists, however it ended; poll with the ETag."""
+    job = deps.jobs.get(job_id)
+    headers = {"ETag": f'"{job.id}.{job.version}"', "Cache-Control": "no-cache"}
+    if matches(headers["ETag"], if_none_match):
+        return Response(status_code=304, headers=headers)
+    response.headers.update(headers)
+    return JobBody.of(job, base=base)
+
+
+@router.post("/jobs/{job_id}/cancel", status_code=202, responses=responses("job_not_found", "already_terminal", "validation"))
+def cancel_job(job_id: JobId, deps: Deps, base: Base) -> JobBody:
+    """Ask for a job to be cancelled. One that waits is cancelled at once, one that runs within a second or so."""
+    return JobBody.of(deps.jobs.request_cancel(job_id), base=base)
+
+
+@router.post(
+    "/jobs/{job_id}/retry", status_code=202,
+    responses=responses("job_not_found", "not_ready", "already_terminal", "expired", "validation"),
+)  # fmt: skip
+def retry_job(
+    job_id: JobId, parts: PartsDep, base: Base, request: Request, response: Response, query: Annotated[RetryQuery, Query()]
+) -> JobBody:
+    """Make a new job from one that failed, was cancelled or is partial, with its file and parameters.
+
+    The new job takes over the finished chunks (`?all=true`: none). Both jobs refer to one stored upload, under
+    the older one's key: it is removed when the last job that refers to it is (`Hints.known_keys`).
+    """
+    old = parts.deps.jobs.get(job_id)
+    _check_retry(old)
+    new = NewJob(
+        id=str(uuid7()), source=old.source, params=old.params, retry_of=old.id, retry_all=query.all,
+        owner=old.owner, priority=old.priority,
+    )  # fmt: skip
+    job = parts.deps.jobs.create(new)
+    parts.notifier.notify(job.id)
+    log.info("Job %s retries %s", job.id, old.id)
+    response.headers["Location"] = f"{base}/jobs/{job.id}"
+    response.headers["Retry-After"] = "1"
+    return JobBody.of(job, base=base)
+
+
+def _check_retry(job: Job) -> None:
+    if not job.terminal:
+        raise NotReady("The job has not ended yet: cancel it first, or wait.")
+    if job.status is JobStatus.COMPLETED and not job.partial:
+        raise AlreadyTerminal("The job is complete: there is nothing to retry.")
+    if job.expired_audio:
+        raise Expired("The retention time is over and the upload has been removed; send the file again.")
+
+
+@router.delete("/jobs/{job_id}", status_code=204, responses=responses("job_not_found", "validation"))
+def delete_job(job_id: JobId, deps: Deps) -> None:
+    """Cancel the job if need be and remove it with its audio and transcript. It is gone from now on."""
+    deps.jobs.request_delete(job_id)
+    log.info("Deletion of job %s requested", job_id)

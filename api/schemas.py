@@ -1,0 +1,202 @@
+"""The bodies of the HTTP interface (contract: docs/reference/api.md), made from the values of `core`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.jobs import Job, JobStatus, Stage
+
+Seconds = Annotated[float, Field(ge=0, description="Seconds on the file's own timeline.")]
+
+
+class Body(BaseModel):
+    """Base of all bodies: built from values once, never changed."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class SourceBody(Body):
+    filename: str = Field(examples=["talk.mp4"])
+    bytes: int = Field(examples=[18234211])
+    media_type: str = Field(examples=["video/mp4"])
+
+
+class ParamsBody(Body):
+    """What was asked for, with the defaults filled in."""
+
+    model: str = Field(examples=["base"])
+    task: Literal["transcribe", "translate"] = "transcribe"
+    language: str | None = Field(None, description="ISO 639-1 code; null: detected.")
+    prompt: str | None = None
+    temperature: float = 0.0
+    beam_size: int | None = Field(None, description="null: greedy.")
+    word_timestamps: bool = False
+
+
+class AudioBody(Body):
+    duration: Seconds | None = Field(None, examples=[5412.3])
+    sha256: str = Field(description="Of the uploaded file.")
+    speech_seconds: Seconds | None = Field(None, examples=[4710.9])
+
+
+class ProgressBody(Body):
+    percent: float = Field(ge=0, le=100, examples=[41.7])
+    stage: Stage
+    chunks_done: int = Field(examples=[68])
+    chunks_total: int | None = Field(None, description="null until decoding has ended.", examples=[163])
+    audio_seconds_done: Seconds = Field(examples=[1957.0])
+    eta_seconds: float | None = Field(None, examples=[312.0])
+
+
+class LanguageBody(Body):
+    code: str = Field(examples=["en"])
+    confidence: float | None = Field(examples=[0.98])
+
+
+class GapBody(Body):
+    """Speech without text."""
+
+    start: Seconds
+    end: Seconds
+    reason: str = Field(examples=["chunk_failed"])
+
+
+class WarningBody(Body):
+    code: str = Field(examples=["no_speech"])
+    message: str
+
+
+class FailureBody(Body):
+    code: str = Field(examples=["audio_undecodable"])
+    message: str
+    stage: str = Field(examples=["decoding"])
+    retryable: bool
+
+
+class PerformanceBody(Body):
+    """real_time_factor: wall / audio, below 1 is faster than real time; speed_up: engine seconds / transcribing wall."""
+
+    model_config = ConfigDict(extra="allow")
+
+    wall: float = 0.0
+    engine_seconds: float = 0.0
+    workers: int = 0
+    real_time_factor: float = 0.0
+    speed_up: float = 0.0
+    parallel: bool = True
+
+
+class LinksBody(Body):
+    """Paths on this server."""
+
+    self: str
+    result: str
+    cancel: str
+
+
+EXAMPLE: dict[str, Any] = {
+    "id": "0198f3c2-7a11-7c3e-9f52-0d6a1c2b3e4f", "status": "processing",
+    "created_at": "2026-11-21T09:30:00Z", "started_at": "2026-11-21T09:30:01Z", "finished_at": None,
+    "source": {"filename": "talk.mp4", "bytes": 18234211, "media_type": "video/mp4"}, "retry_of": None,
+    "params": {"model": "base", "task": "transcribe", "language": None, "prompt": None, "temperature": 0.0,
+               "beam_size": None, "word_timestamps": False},
+    "audio": {"duration": 5412.3, "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+              "speech_seconds": 4710.9},
+    "progress": {"percent": 41.7, "stage": "transcribing", "chunks_done": 68, "chunks_total": 163,
+                 "audio_seconds_done": 1957.0, "eta_seconds": 312.0},
+    "language": {"code": "en", "confidence": 0.98}, "attempts": 1, "partial": False, "gaps": [], "warnings": [],
+    "error": None,
+    "performance": {"wall": 0.0, "engine_seconds": 0.0, "workers": 2, "real_time_factor": 0.0, "speed_up": 0.0,
+                    "parallel": True},
+    "links": {"self": "/api/v1/jobs/0198f3c2-7a11-7c3e-9f52-0d6a1c2b3e4f",
+              "result": "/api/v1/jobs/0198f3c2-7a11-7c3e-9f52-0d6a1c2b3e4f/result",
+              "cancel": "/api/v1/jobs/0198f3c2-7a11-7c3e-9f52-0d6a1c2b3e4f/cancel"},
+}  # fmt: skip
+
+
+class JobBody(Body):
+    """One job. The HTTP status speaks of the request; `status` and `error` speak of the job."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    id: str
+    status: JobStatus
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    source: SourceBody
+    retry_of: str | None = Field(description="The job this one retries.")
+    params: ParamsBody
+    audio: AudioBody
+    progress: ProgressBody
+    language: LanguageBody | None
+    attempts: int
+    partial: bool = Field(description="Completed, but with the gaps listed.")
+    gaps: list[GapBody]
+    warnings: list[WarningBody]
+    error: FailureBody | None
+    performance: PerformanceBody
+    links: LinksBody
+
+    @staticmethod
+    def of(job: Job, *, base: str) -> JobBody:
+        """The job as shown to clients. base: path under which the routes lie, e.g. `/api/v1`."""
+        me = f"{base}/jobs/{job.id}"
+        return JobBody.model_validate({
+            "id": job.id, "status": job.status,
+            "created_at": job.created_at, "started_at": job.started_at, "finished_at": job.finished_at,
+            "source": {"filename": job.source.filename, "bytes": job.source.bytes, "media_type": job.source.media_type},
+            "retry_of": job.retry_of, "params": job.params.to_dict(),
+            "audio": {"duration": job.duration, "sha256": job.source.sha256, "speech_seconds": job.speech_seconds},
+            "progress": {
+                "percent": job.percent, "stage": job.stage, "chunks_done": job.chunks_done,
+                "chunks_total": job.chunks_total, "audio_seconds_done": job.audio_seconds_done,
+                "eta_seconds": job.eta_seconds,
+            },
+            "language": {"code": job.language, "confidence": job.language_confidence} if job.language else None,
+            "attempts": job.attempts, "partial": job.partial, "gaps": list(job.gaps), "warnings": list(job.warnings),
+            "error": job.error.to_dict() if job.error else None,
+            "performance": job.performance or {},
+            "links": {"self": me, "result": f"{me}/result", "cancel": f"{me}/cancel"},
+        })  # fmt: skip
+
+
+class JobPageBody(Body):
+    """Newest first."""
+
+    items: list[JobBody]
+    next: str | None = Field(description="Give it as `after` to get the next page; null on the last one.")
+
+
+class ModelBody(Body):
+    name: str = Field(examples=["base"])
+    multilingual: bool = Field(description="Knows languages other than English.")
+    translates: bool = Field(description="Can do task=translate.")
+    installed: bool = Field(description="Here already; the others are fetched on first need.")
+    verified: bool | None = Field(description="Its checksum is right; null: not looked at yet.")
+    pinned: bool = Field(description="There is a published checksum for it.")
+    bytes: int | None = Field(examples=[147951465])
+
+
+class ModelsBody(Body):
+    default: str = Field(description="Used when a job names none.", examples=["base"])
+    items: list[ModelBody]
+
+
+class HealthBody(Body):
+    status: Literal["ok"] = "ok"
+
+
+class ReadyBody(Body):
+    """`ready` when a job can be accepted. A missing model is told here, but does not make the service unready."""
+
+    status: Literal["ready", "not_ready"]
+    checks: dict[str, str] = Field(examples=[{"database": "ok", "storage": "ok", "broker": "ok", "model": "missing"}])
+
+
+class VersionBody(Body):
+    name: Literal["parascribe"] = "parascribe"
+    version: str = Field(examples=["0.1.0"])

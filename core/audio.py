@@ -1,0 +1,229 @@
+"""From an uploaded file to samples: 16 kHz mono s16le in a spool file, read back piece by piece.
+
+Memory stays the same for a minute and for a day: ffmpeg's output goes straight to disk, and readers
+take what they need by `pread` (a memory map would count as the process's memory: 1.1 GB for 10 hours).
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import selectors
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.chunks import SAMPLE_RATE, Region
+from core.errors import AudioEmpty, AudioEncrypted, AudioTooLong, AudioUndecodable, Cancelled, DiskFull, SourceMissing
+from core.ffmpeg import Ffmpeg, failure, first_line
+from core.processes import Cancel, Limits, spawn, stop
+from core.sniff import encrypted
+from core.transcript import Warning_
+
+logger = logging.getLogger(__name__)
+
+SAMPLE_BYTES = 2
+#: how much is read from a pipe at once, 2 s of audio (Linux's pipes hold no more unless asked)
+BLOCK_BYTES = 64 * 1024
+#: how much of ffmpeg's stderr is kept; a damaged file can make it write without end
+COMPLAINT_BYTES = 16 * 1024
+#: cancel is looked at this often, seconds
+TICK = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodedAudio:
+    """What was decoded. The duration is counted, not taken from the file's word."""
+
+    samples: int
+    warnings: tuple[Warning_, ...] = ()
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.samples / SAMPLE_RATE
+
+
+class Decoder:
+    """Decodes files of any format into a spool, one ffmpeg process per call. Safe to call from many threads.
+
+    max_seconds: longer audio is refused (AudioTooLong); bounds the spool too, at 32,000 bytes per second
+    stall_seconds: a decoder that gives no sample for that long is given up. Generous, because the rest of a
+        video whose audio ends early is still read to its end
+    """
+
+    def __init__(self, ffmpeg: Ffmpeg, *, max_seconds: float, stall_seconds: float = 300.0, nice: int = 10) -> None:
+        self.ffmpeg = ffmpeg
+        self._max_seconds = max_seconds
+        self._stall_seconds = stall_seconds
+        # Decoding runs at hundreds of times real time; a tenth of it means a file made to burn CPU.
+        cpu = 60 + int(max_seconds / 10)
+        self._limits = Limits(memory=2 * 1024**3, cpu_seconds=cpu, file_bytes=0, open_files=64, nice=nice)
+
+    def decode(
+        self,
+        source: BinaryIO | Path,
+        spool: Path,
+        *,
+        on_block: Callable[[int], None] = lambda samples: None,
+        cancel: Cancel | None = None,
+    ) -> DecodedAudio:
+        """Decode the first audio stream of `source` into the file `spool`, replacing it.
+
+        source: a path, or a stream not yet read from (copied beside the spool first if it is no local file)
+        on_block: told the number of samples that can now be read, after each block; what it raises ends the decode
+
+        Raises NoAudioStream, AudioEmpty, AudioUndecodable, AudioTooLong, AudioEncrypted, SourceMissing, DiskFull,
+        and Cancelled within 0.3 s of `cancel` being set. A damaged file that still gives audio is not an
+        error: it gets the warning `audio_damaged`. ffmpeg has ended when this returns or raises; the
+        calling thread must live as long (see `core.processes.spawn`).
+        """
+        started = time.monotonic()
+        with _disk_full(), _regular_file(source, spool.parent, cancel) as file, spool.open("wb", buffering=0) as out:
+            process = spawn(
+                self.ffmpeg.decode_command(self._max_seconds),
+                limits=self._limits,
+                stdin=file,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            try:
+                written, complaints = self._pump(process, out, on_block, cancel)
+                status = process.wait(timeout=30)
+            finally:
+                stop(process)
+            if complaints and encrypted(file):
+                raise AudioEncrypted()
+        if status:
+            raise failure(complaints, status)
+        if not written:
+            raise failure(complaints, status) if complaints else AudioEmpty()
+        audio = DecodedAudio(samples=written // SAMPLE_BYTES, warnings=_damage(complaints))
+        logger.info("Decoded %.1f s of audio in %.1f s", audio.duration, time.monotonic() - started)
+        return audio
+
+    def _pump(
+        self, process: subprocess.Popen[bytes], out: BinaryIO, on_block: Callable[[int], None], cancel: Cancel | None
+    ) -> tuple[int, bytes]:
+        """Move ffmpeg's samples to the spool until it has no more; returns (bytes written, what it complained of)."""
+        assert process.stdout is not None and process.stderr is not None
+        written, complaints = 0, bytearray()
+        most = int(self._max_seconds * SAMPLE_RATE) * SAMPLE_BYTES
+        give_up = time.monotonic() + self._stall_seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            selector.register(process.stderr, selectors.EVENT_READ)
+            while selector.get_map():
+                _check(cancel)
+                if time.monotonic() > give_up:
+                    raise AudioUndecodable(f"The decoder gave no audio for {self._stall_seconds:g} s.")
+                for key, _ in selector.select(TICK):
+                    data = os.read(key.fd, BLOCK_BYTES)
+                    if not data:
+                        selector.unregister(key.fileobj)
+                    elif key.fileobj is process.stderr:
+                        complaints += data[: COMPLAINT_BYTES - len(complaints)]
+                    else:
+                        _write_all(out, data)
+                        written += len(data)
+                        if written > most:
+                            raise AudioTooLong(f"The audio is longer than {self._max_seconds / 3600:g} hours.")
+                        on_block(written // SAMPLE_BYTES)
+                        give_up = time.monotonic() + self._stall_seconds
+        return written, bytes(complaints)
+
+
+class PcmSpool:
+    """Reads a spool, also while it is still being written. Safe to call from many threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb", buffering=0)
+
+    def read(self, start: int, end: int) -> NDArray[np.int16]:
+        """Samples [start, end) as a read-only array of shape (end - start,). Raises EOFError if not all are there."""
+        wanted = (end - start) * SAMPLE_BYTES
+        data = os.pread(self._file.fileno(), wanted, start * SAMPLE_BYTES)
+        if len(data) != wanted:
+            raise EOFError(f"samples {start} to {end} are not all in the spool")
+        return np.frombuffer(data, "<i2")
+
+    def read_regions(self, regions: Iterable[Region]) -> NDArray[np.int16]:
+        """The samples of several regions, spliced."""
+        return np.concatenate([np.empty(0, np.int16), *(self.read(r.start, r.end) for r in regions)])
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> PcmSpool:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def _damage(complaints: bytes) -> tuple[Warning_, ...]:
+    if not complaints:
+        return ()
+    text = f"The file is damaged; what could be decoded was used ({first_line(complaints)})."
+    return (Warning_(code="audio_damaged", message=text),)
+
+
+def _check(cancel: Cancel | None) -> None:
+    if cancel is not None and cancel.is_set():
+        raise Cancelled()
+
+
+def _write_all(out: BinaryIO, data: bytes) -> None:
+    view = memoryview(data)
+    while view:  # a raw file may take less than it is given when the disk fills up
+        view = view[out.write(view) :]
+
+
+@contextmanager
+def _disk_full() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull() from error
+        raise
+
+
+@contextmanager
+def _regular_file(source: BinaryIO | Path, folder: Path, cancel: Cancel | None) -> Iterator[BinaryIO]:
+    """The source as a seekable local file, at its start."""
+    if isinstance(source, Path):
+        try:
+            file = source.open("rb", buffering=0)
+        except FileNotFoundError as error:
+            raise SourceMissing() from error
+        with file:
+            yield file
+    elif _is_regular(source):
+        os.lseek(source.fileno(), 0, os.SEEK_SET)  # a buffered reader that sniffed is ahead of its own position
+        yield source
+    else:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as copy:
+            while data := source.read(1024 * 1024):
+                _check(cancel)
+                _write_all(copy, data)
+            copy.seek(0)
+            yield copy
+
+
+def _is_regular(source: BinaryIO) -> bool:
+    """Whether the stream is a plain local file (a network response has a descriptor too: its socket)."""
+    try:
+        return stat.S_ISREG(os.fstat(source.fileno()).st_mode)
+    except (OSError, AttributeError):  # io.UnsupportedOperation is an OSError
+        return False

@@ -1,0 +1,120 @@
+"""SQLAlchemy engines for the two databases, set up so that nothing waits for ever and nothing is half written."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection, Dialect, Engine, StaticPool, create_engine, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.pool import ConnectionPoolEntry
+
+BUSY_SECONDS = 10.0
+"""How long a SQLite writer waits for another one before the database counts as unavailable."""
+
+CONNECT_SECONDS = 5
+STATEMENT_SECONDS = 15
+ANSWER_SECONDS = 20.0
+"""PostgreSQL: the server ends a statement after STATEMENT_SECONDS; if even that is not heard, the connection is dead."""
+
+_to_json = partial(json.dumps, allow_nan=False, separators=(",", ":"))  # PostgreSQL refuses NaN, so SQLite shall too
+
+
+def make_engine(url: str) -> Engine:
+    """An engine for `sqlite:///FILE`, `sqlite://` (memory) or `postgresql://...`. Raises ValueError for others."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite(parsed)
+    if parsed.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
+        return _postgres(parsed.set(drivername="postgresql+psycopg"))
+    raise ValueError(f"DATABASE_URL: {parsed.drivername!r} is not supported; use sqlite:///FILE or postgresql://...")
+
+
+def _sqlite(url: URL) -> Engine:
+    connect = {"timeout": BUSY_SECONDS, "check_same_thread": False}
+    if url.database in (None, "", ":memory:"):
+        engine = create_engine(
+            url, poolclass=StaticPool, connect_args=connect, json_serializer=_to_json, hide_parameters=True
+        )
+    else:
+        Path(str(url.database)).absolute().parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(
+            url, pool_size=5, max_overflow=20, pool_timeout=BUSY_SECONDS, connect_args=connect,
+            json_serializer=_to_json, hide_parameters=True,
+        )  # fmt: skip
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
+    # The driver's own transaction handling begins late and only for some statements: `_begin_sqlite` does it instead.
+    connection.isolation_level = None
+    _use_wal(connection)
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Changing the mode of a new file does not honour the busy timeout, so several starters may collide."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A deferred transaction that turns into a writer fails at once when another wrote in between.
+    immediate = connection.get_execution_options().get("immediate", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def _postgres(url: URL) -> Engine:
+    settings = {
+        "statement_timeout": STATEMENT_SECONDS * 1000,
+        "lock_timeout": 10_000,
+        "idle_in_transaction_session_timeout": 60_000,
+    }
+    connect: dict[str, Any] = {
+        "connect_timeout": CONNECT_SECONDS,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": int(ANSWER_SECONDS * 1000),
+        "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+        "application_name": "parascribe",
+    }
+    engine = create_engine(
+        url, pool_pre_ping=True, pool_size=5, max_overflow=20, pool_timeout=BUSY_SECONDS,
+        connect_args={k: v for k, v in connect.items() if k not in url.query},
+        json_serializer=_to_json, hide_parameters=True,
+    )  # fmt: skip
+    event.listen(engine, "do_connect", _connect_postgres)
+    return engine
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """Gives up on a server that stays connected and says nothing, which no timeout on the server's side covers."""
+
+    answer_seconds: float = ANSWER_SECONDS
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        try:
+            return super().wait(gen, interval=interval, timeout=timeout or self.answer_seconds)
+        except psycopg.errors._WaitTimeout:
+            self.pgconn.finish()
+            raise psycopg.OperationalError(f"no answer within {self.answer_seconds:.0f} s") from None
+
+
+def _connect_postgres(_dialect: Dialect, _record: ConnectionPoolEntry, args: Any, options: Any) -> BoundedConnection:
+    return BoundedConnection.connect(*args, **options)

@@ -1,0 +1,105 @@
+"""Rows of the tables as the values of `core.jobs`, and what the roles of the store share."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, delete, exists, insert, literal, or_, select
+
+from core.jobs import ChunkRow, ChunkState, Job, JobFailure, JobParams, JobStatus, Source, Stage
+from core.store.database import Database
+from core.store.tables import ROW_VERSION, chunk, job, outbox
+
+
+class Role:
+    """Base of the store's roles.
+
+    row_version: what rows this code writes and up to which it understands them
+    """
+
+    def __init__(self, database: Database, *, row_version: int = ROW_VERSION) -> None:
+        self.database = database
+        self.row_version = row_version
+
+
+def to_job(row: Row[Any]) -> Job:
+    return Job(
+        id=row.id,
+        status=JobStatus(row.status),
+        stage=Stage(row.stage),
+        source=Source(
+            filename=row.filename, bytes=row.bytes, media_type=row.media_type, sha256=row.sha256, key=row.source_key
+        ),
+        params=JobParams(**row.params),
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        retry_of=row.retry_of,
+        retry_all=row.retry_all,
+        owner=row.owner,
+        priority=row.priority,
+        attempts=row.attempts,
+        strikes=row.strikes,
+        fence=row.fence,
+        lease_owner=row.lease_owner,
+        duration=row.duration,
+        speech_seconds=row.speech_seconds,
+        language=row.language,
+        language_confidence=row.language_confidence,
+        plan_hash=row.plan_hash,
+        chunks_total=row.chunks_total,
+        chunks_done=row.chunks_done,
+        audio_seconds_done=row.audio_seconds_done,
+        eta_seconds=row.eta_seconds,
+        partial=row.partial,
+        gaps=tuple(row.gaps),
+        warnings=tuple(row.warnings),
+        error=JobFailure(**row.error) if row.error else None,
+        performance=row.performance,
+        result_key=row.result_key,
+        expired_audio=row.expired_audio,
+        expired_result=row.expired_result,
+        version=row.version,
+    )
+
+
+def to_chunk(row: Row[Any]) -> ChunkRow:
+    return ChunkRow(
+        index=row.number,
+        plan=row.plan,
+        state=ChunkState(row.state),
+        transcript=row.transcript,
+        error=row.error,
+        engine_seconds=row.engine_seconds,
+        crashes=row.crashes,
+        cache_key=row.cache_key,
+    )
+
+
+def expired(now: ColumnElement[float]) -> ColumnElement[bool]:
+    return or_(job.c.lease_until.is_(None), job.c.lease_until < now)
+
+
+def unleased() -> dict[str, Any]:
+    return {"lease_owner": None, "consumer": None, "lease_until": None, "eta_seconds": None, "version": job.c.version + 1}
+
+
+def ended(status: JobStatus, wall: ColumnElement[datetime]) -> dict[str, Any]:
+    """What every end of a job writes."""
+    return unleased() | {"status": status, "stage": Stage.DONE, "finished_at": wall, "not_before": None}
+
+
+def drop_hints(connection: Connection, job_id: str) -> None:
+    connection.execute(delete(outbox).where(outbox.c.job_id == job_id))
+
+
+def add_hint(connection: Connection, job_id: str, not_before: ColumnElement[float]) -> None:
+    """One outbox row, unless one waits already. The caller's transaction has written the job's row."""
+    waiting = exists().where(outbox.c.job_id == job_id)
+    row = select(literal(job_id), not_before).where(~waiting)
+    connection.execute(insert(outbox).from_select(["job_id", "not_before"], row))
+
+
+def chunk_of(job_id: str, index: int) -> ColumnElement[bool]:
+    return (chunk.c.job_id == job_id) & (chunk.c.number == index)

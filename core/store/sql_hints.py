@@ -1,0 +1,91 @@
+"""Hints on SQL: the outbox, and what the sweeper looks after. Safe to run in many processes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import and_, case, delete, exists, or_, select, union, update
+
+from core.jobs import TERMINAL, Job, JobStatus
+from core.store.rows import Role, add_hint, expired, to_job
+from core.store.sql_claims import end_lost
+from core.store.tables import chunk, idempotency, job, outbox
+
+MAX_HINT_WAIT = 600.0
+"""The back-off between hints for one job doubles up to this many seconds."""
+
+
+class SqlHints(Role):
+    def unsent(self, limit: int) -> list[tuple[int, str]]:
+        with self.database.read() as connection:
+            due = select(outbox.c.id, outbox.c.job_id).where(outbox.c.not_before <= self.database.now())
+            return [(row.id, row.job_id) for row in connection.execute(due.order_by(outbox.c.id).limit(limit))]
+
+    def sent(self, outbox_ids: Sequence[int]) -> None:
+        with self.database.write() as connection:
+            connection.execute(delete(outbox).where(outbox.c.id.in_(outbox_ids)))
+
+    def rehint(self, *, older_than: float, limit: int) -> int:
+        with self.database.write() as connection:
+            now = self.database.now()
+            wait = case((job.c.hint_wait > older_than, job.c.hint_wait), else_=older_than)
+            fresh = and_(job.c.status == JobStatus.QUEUED, or_(job.c.not_before.is_(None), job.c.not_before <= now))
+            lost = and_(job.c.status == JobStatus.PROCESSING, expired(now))
+            due = (
+                select(job.c.id)
+                .where(or_(fresh, lost), job.c.hinted_at + wait <= now)
+                .where(~exists().where(outbox.c.job_id == job.c.id))
+                .order_by(job.c.priority.desc(), job.c.created_at)
+                .limit(limit)
+                .with_for_update(skip_locked=True)
+            )
+            ids = list(connection.scalars(due))
+            longer = case((wait * 2 > MAX_HINT_WAIT, MAX_HINT_WAIT), else_=wait * 2)
+            connection.execute(update(job).where(job.c.id.in_(ids)).values(hinted_at=now, hint_wait=longer))
+            for job_id in ids:
+                add_hint(connection, job_id, now)
+        return len(ids)
+
+    def sweep(self, *, max_attempts: int) -> dict[str, int]:
+        with self.database.write() as connection:
+            return end_lost(self.database, connection, max_attempts, waiting=True)
+
+    def removable(self, *, limit: int) -> list[Job]:
+        gone = select(job).where(job.c.deleted_at.is_not(None), job.c.status.in_(TERMINAL))
+        with self.database.read() as connection:
+            return [to_job(row) for row in connection.execute(gone.order_by(job.c.deleted_at).limit(limit))]
+
+    def remove(self, job_id: str) -> None:
+        with self.database.write() as connection:
+            connection.execute(delete(idempotency).where(idempotency.c.job_id == job_id))
+            connection.execute(delete(job).where(job.c.id == job_id))
+
+    def expire(self, *, audio_hours: float, result_hours: float, limit: int) -> list[Job]:
+        """Mark terminal jobs past retention. With the result goes the text in the chunk rows."""
+        found: dict[str, Job] = {}
+        for hours, flag in ((audio_hours, job.c.expired_audio), (result_hours, job.c.expired_result)):
+            if not hours:
+                continue
+            with self.database.write() as connection:
+                # PostgreSQL's own clock where there is one; finished_at was taken from the same
+                today = connection.execute(select(self.database.wall())).scalar_one()
+                old = (
+                    select(job.c.id)
+                    .where(flag.is_(False), job.c.finished_at < today - timedelta(hours=hours))
+                    .limit(limit)
+                    .with_for_update(skip_locked=True)
+                )
+                mark = update(job).where(job.c.id.in_(old)).values({flag: True, "version": job.c.version + 1})
+                for row in connection.execute(mark.returning(job)).all():
+                    found[row.id] = to_job(row)
+                    if flag is job.c.expired_result:
+                        connection.execute(delete(chunk).where(chunk.c.job_id == row.id))
+        return list(found.values())
+
+    def known_keys(self, keys: Sequence[str], *, besides: str | None = None) -> set[str]:
+        others = job.c.id != besides if besides is not None else job.c.id.is_not(None)
+        sources = select(job.c.source_key).where(job.c.source_key.in_(keys), job.c.expired_audio.is_(False), others)
+        results = select(job.c.result_key).where(job.c.result_key.in_(keys), job.c.expired_result.is_(False), others)
+        with self.database.read() as connection:
+            return set(connection.scalars(union(sources, results)))

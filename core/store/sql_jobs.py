@@ -1,0 +1,135 @@
+"""JobStore on SQL: what the API asks."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, literal, select, tuple_, update
+
+from core.errors import AlreadyTerminal, IdempotencyInFlight, JobNotFound, ValidationFailed
+from core.jobs import Job, JobStatus, NewJob, Stage
+from core.store.protocols import Reservation
+from core.store.rows import Role, add_hint, drop_hints, ended, to_job
+from core.store.sql_idempotency import bind
+from core.store.tables import UtcDateTime, idempotency, job, meta
+
+
+class SqlJobs(Role):
+    def create(self, new: NewJob, *, reservation: Reservation | None = None) -> Job:
+        """Insert job and outbox row in one transaction, and give the reserved Idempotency-Key to the job.
+
+        Calling it again after a lost answer (DatabaseUnavailable) is safe: the job of that id is returned.
+        Raises IdempotencyInFlight, and stores nothing, when the key has gone to another job meanwhile.
+        """
+        with self.database.write() as connection:
+            now = self.database.now()
+            insert = self.database.insert(job).values(**self._values(new), hinted_at=now)
+            if connection.execute(insert.on_conflict_do_nothing(index_elements=["id"])).rowcount:
+                add_hint(connection, new.id, now)
+            if reservation and not bind(self.database, connection, reservation, new.id):
+                raise IdempotencyInFlight
+            return to_job(_visible(connection, new.id))
+
+    def get(self, job_id: str) -> Job:
+        with self.database.read() as connection:
+            return to_job(_visible(connection, job_id))
+
+    def request_cancel(self, job_id: str) -> Job:
+        with self.database.write() as connection:
+            row = self._cancel(connection, job_id)
+            if row is None:
+                row = _visible(connection, job_id)
+                if row.status != JobStatus.CANCELLING:
+                    raise AlreadyTerminal
+            return to_job(row)
+
+    def request_delete(self, job_id: str) -> None:
+        with self.database.write() as connection:
+            self._cancel(connection, job_id)
+            hide = update(job).where(job.c.id == job_id, job.c.deleted_at.is_(None))
+            if not connection.execute(hide.values(deleted_at=self.database.wall(), version=job.c.version + 1)).rowcount:
+                raise JobNotFound
+            # the same request sent again is a new one now
+            connection.execute(delete(idempotency).where(idempotency.c.job_id == job_id))
+
+    def counts(self) -> dict[str, int]:
+        query = select(job.c.status, func.count()).where(job.c.deleted_at.is_(None)).group_by(job.c.status)
+        with self.database.read() as connection:
+            found = {status: count for status, count in connection.execute(query)}
+        return {status.value: found.get(status, 0) for status in JobStatus}
+
+    def ping(self) -> None:
+        with self.database.read() as connection:
+            connection.execute(select(meta.c.key).limit(1))
+
+    def _cancel(self, connection: Connection, job_id: str) -> Row[Any] | None:
+        """The row when this changed it."""
+        waiting, running = job.c.status == JobStatus.QUEUED, job.c.status == JobStatus.PROCESSING
+        end = ended(JobStatus.CANCELLED, self.database.wall())
+        row = connection.execute(
+            update(job).where(job.c.id == job_id, job.c.deleted_at.is_(None), waiting).values(end).returning(job)
+        ).first()
+        if row is not None:
+            drop_hints(connection, job_id)
+            return row
+        return connection.execute(
+            update(job)
+            .where(job.c.id == job_id, job.c.deleted_at.is_(None), running)
+            .values(status=JobStatus.CANCELLING, version=job.c.version + 1)
+            .returning(job)
+        ).first()
+
+    def _values(self, new: NewJob) -> dict[str, Any]:
+        source = new.source
+        return {
+            "id": new.id, "owner": new.owner, "priority": new.priority,
+            "status": JobStatus.QUEUED, "stage": Stage.QUEUED,
+            "filename": source.filename, "bytes": source.bytes, "media_type": source.media_type,
+            "sha256": source.sha256, "source_key": source.key, "params": new.params.to_dict(),
+            "retry_of": new.retry_of, "retry_all": new.retry_all, "row_version": self.row_version,
+            "created_at": self.database.wall(), "attempts": 0, "strikes": 0, "fence": 0, "hint_wait": 0.0,
+            "chunks_done": 0, "audio_seconds_done": 0.0, "partial": False, "gaps": [],
+            "warnings": list(new.warnings), "expired_audio": False, "expired_result": False, "version": 1,
+        }  # fmt: skip
+
+    def list(
+        self, *, status: JobStatus | None = None, limit: int = 50, after: str | None = None
+    ) -> tuple[Sequence[Job], str | None]:
+        """Newest first; raises ValidationFailed for a cursor that is none."""
+        query = select(job).where(job.c.deleted_at.is_(None))
+        if status is not None:
+            query = query.where(job.c.status == status)
+        if after is not None:
+            created_at, job_id = _read_cursor(after)
+            place = tuple_(literal(created_at, UtcDateTime), literal(job_id))
+            query = query.where(tuple_(job.c.created_at, job.c.id) < place)
+        query = query.order_by(job.c.created_at.desc(), job.c.id.desc()).limit(limit + 1)
+        with self.database.read() as connection:
+            jobs = [to_job(row) for row in connection.execute(query)]
+        return jobs[:limit], _cursor(jobs[limit - 1]) if len(jobs) > limit else None
+
+
+def _visible(connection: Connection, job_id: str) -> Row[Any]:
+    row = connection.execute(select(job).where(job.c.id == job_id, job.c.deleted_at.is_(None))).first()
+    if row is None:
+        raise JobNotFound
+    return row
+
+
+def _cursor(last: Job) -> str:
+    return base64.urlsafe_b64encode(f"{last.created_at.isoformat()} {last.id}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, str]:
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        created_at, _, job_id = text.partition(" ")
+        moment = datetime.fromisoformat(created_at)
+        if moment.tzinfo is None or not job_id:
+            raise ValueError
+    except ValueError:
+        raise ValidationFailed("`after` is not a cursor of this list.") from None
+    return moment, job_id

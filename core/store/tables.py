@@ -1,0 +1,173 @@
+"""The tables. `core/migrations` makes them; a test holds the two equal.
+
+Two kinds of time: `*_at` columns are wall times in UTC, for people and retention; `Double` columns
+(`lease_until`, `not_before`, `hinted_at`, ...) are seconds on the lease clock (`core.clock`).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+ROW_VERSION = 1
+"""Raised when jobs or plans are written in a way older consumers would misread: those then leave them alone."""
+
+metadata = MetaData()
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC datetimes in Python; SQLite, which knows no zones, stores them without one."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("naive datetime")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _required(name: str, type_: Any, **options: Any) -> Column[Any]:
+    return Column(name, type_, nullable=False, **options)
+
+
+job = Table(
+    "job",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("owner", String(128)),
+    _required("priority", Integer),
+    _required("status", String(16)),
+    _required("stage", String(16)),
+    # the upload and what was asked for, frozen
+    _required("filename", Text),
+    _required("bytes", BigInteger),
+    _required("media_type", Text),
+    _required("sha256", String(64)),
+    _required("source_key", Text),
+    _required("params", JSON),
+    Column("retry_of", String(64)),
+    _required("retry_all", Boolean),
+    _required("row_version", Integer),
+    _required("created_at", UtcDateTime),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    # who works on it
+    _required("attempts", Integer),
+    _required("strikes", Integer),
+    _required("fence", Integer),
+    Column("lease_owner", String(255)),
+    Column("consumer", String(255)),
+    Column("lease_until", Double),
+    Column("not_before", Double),
+    # when it was last hinted at, and the present back-off in seconds
+    _required("hinted_at", Double),
+    _required("hint_wait", Double),
+    # what the run learns
+    Column("duration", Double),
+    Column("speech_seconds", Double),
+    Column("language", String(16)),
+    Column("language_confidence", Double),
+    Column("plan_hash", String(64)),
+    Column("chunks_total", Integer),
+    _required("chunks_done", Integer),
+    _required("audio_seconds_done", Double),
+    Column("eta_seconds", Double),
+    # how it ended
+    _required("partial", Boolean),
+    _required("gaps", JSON),
+    _required("warnings", JSON),
+    Column("error", JSON(none_as_null=True)),
+    Column("performance", JSON(none_as_null=True)),
+    Column("result_key", Text),
+    _required("expired_audio", Boolean),
+    _required("expired_result", Boolean),
+    Column("deleted_at", UtcDateTime),
+    _required("version", Integer),
+)
+
+Index("job_waiting", job.c.status, job.c.priority.desc(), job.c.created_at, job.c.id)
+Index("job_newest", job.c.created_at, job.c.id)
+Index("job_newest_by_status", job.c.status, job.c.created_at, job.c.id)
+Index("job_audio_retention", job.c.expired_audio, job.c.finished_at)
+Index("job_result_retention", job.c.expired_result, job.c.finished_at)
+Index("job_deleted", job.c.deleted_at)
+Index("job_source_key", job.c.source_key)
+Index("job_result_key", job.c.result_key)
+
+chunk = Table(
+    "chunk",
+    metadata,
+    Column("job_id", String(64), ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    _required("plan", JSON),
+    _required("state", String(16)),
+    Column("transcript", JSON(none_as_null=True)),
+    Column("error", JSON(none_as_null=True)),
+    _required("engine_seconds", Double),
+    _required("audio_seconds", Double),
+    _required("crashes", Integer),
+    # the fence under which it was last started; cleared when its owner hands the job back
+    Column("started_fence", Integer),
+    Column("cache_key", String(64)),
+)
+
+# Hints still to be sent. AUTOINCREMENT: an id that was sent must never name a newer row.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    _required("job_id", ForeignKey("job.id", ondelete="CASCADE"), index=True),
+    _required("not_before", Double),
+    sqlite_autoincrement=True,
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("owner", String(128), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    _required("lease_until", Double),
+    Column("fingerprint", Text),
+    Column("job_id", String(64), index=True),
+)
+
+consumer = Table(
+    "consumer",
+    metadata,
+    Column("id", String(255), primary_key=True),
+    _required("started_at", UtcDateTime),
+    _required("last_seen", Double),
+    _required("info", JSON),
+)
+
+speed = Table("speed", metadata, Column("key", String(255), primary_key=True), _required("data", JSON))
+
+# Facts about the database itself; `boot` names the timeline of all lease times (SQLite only).
+meta = Table("meta", metadata, Column("key", String(64), primary_key=True), _required("value", Text))

@@ -1,0 +1,134 @@
+"""The sweeper: sends waiting hints, ends what nobody else will end, removes what nobody refers to.
+
+Safe to run in every process at once: each step is one guarded statement or an idempotent removal.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from core.errors import ServiceError
+from core.hints import HintSender
+from core.jobs import Job
+from core.objects import ObjectStore
+from core.store.protocols import Hints
+
+log = logging.getLogger(__name__)
+
+ORPHAN_SECONDS = 24 * 3600.0
+"""Objects and uploads without a row are removed after a day: longer than any upload takes."""
+
+HINTS_PER_SWEEP = 100
+
+
+class Sweeper:
+    """Runs every `interval` seconds in a thread of its own; `wake()` sends new hints at once.
+
+    interval: SWEEP_SECONDS
+    max_attempts: MAX_ATTEMPTS
+    audio_hours, result_hours: retention, 0 = keep
+    """
+
+    def __init__(
+        self, store: Hints, objects: ObjectStore, hints: HintSender, *, interval: float, max_attempts: int,
+        audio_hours: float = 0.0, result_hours: float = 0.0, work: Path | None = None,
+    ) -> None:  # fmt: skip
+        self._store, self._objects, self._hints = store, objects, hints
+        self._interval, self._max_attempts = interval, max_attempts
+        self._audio_hours, self._result_hours, self._work = audio_hours, result_hours, work
+        self._wake, self._stop = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self._next_full = 0.0
+        self._next_orphans = time.monotonic() + 60.0
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._wake.set()
+        if self._thread:
+            self._thread.join(5)
+
+    def wake(self) -> None:
+        """A row was added to the outbox: send it now. Never blocks."""
+        self._wake.set()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.send_hints()
+                if time.monotonic() >= self._next_full:
+                    self._next_full = time.monotonic() + self._interval
+                    self.sweep_once()
+            except ServiceError as error:
+                log.warning("Sweep put off: %s", error.message)
+            except Exception:
+                log.exception("Sweep failed")
+            self._wake.wait(self._interval)
+            self._wake.clear()
+
+    def send_hints(self) -> int:
+        """Hand unsent outbox rows to the broker; what cannot be sent stays for the next sweep."""
+        done = []
+        for outbox_id, job_id in self._store.unsent(HINTS_PER_SWEEP):
+            if not self._hints.send(job_id):
+                break
+            done.append(outbox_id)
+        if done:
+            self._store.sent(done)
+        return len(done)
+
+    def sweep_once(self) -> None:
+        """One full round."""
+        ended = self._store.sweep(max_attempts=self._max_attempts)
+        if any(ended.values()):
+            log.info("Sweeper ended jobs: %s", ended)
+        if self._store.rehint(older_than=self._interval, limit=HINTS_PER_SWEEP):
+            self.send_hints()
+        for job in self._store.removable(limit=50):
+            self.remove(job)
+        if self._audio_hours or self._result_hours:
+            for job in self._store.expire(audio_hours=self._audio_hours, result_hours=self._result_hours, limit=50):
+                if job.expired_audio:
+                    self._drop([job.source.key], besides=job.id)
+                if job.expired_result and job.result_key:
+                    self._drop([job.result_key], besides=job.id)
+        if time.monotonic() >= self._next_orphans:
+            self._next_orphans = time.monotonic() + 3600.0
+            self.collect_orphans()
+
+    def remove(self, job: Job) -> None:
+        """Delete a job for good. Rows go last: a crash in between leaves a row that says what is still to do."""
+        self._drop([key for key in (job.source.key, job.result_key) if key], besides=job.id)
+        if self._work:
+            shutil.rmtree(self._work / job.id, ignore_errors=True)
+        self._store.remove(job.id)
+        log.info("Removed job %s", job.id)
+
+    def collect_orphans(self, older_than: float = ORPHAN_SECONDS) -> int:
+        """Remove objects no row refers to and unfinished uploads; returns how many."""
+        count = self._objects.abort_stale(older_than)
+        for batch in _batches(self._objects.keys("jobs/", older_than=older_than), 500):
+            count += self._drop(batch)
+        return count
+
+    def _drop(self, keys: Sequence[str], *, besides: str | None = None) -> int:
+        """Delete those objects no row refers to; a retry shares the upload of the job it came from."""
+        unknown = set(keys) - self._store.known_keys(keys, besides=besides)
+        for key in unknown:
+            self._objects.delete(key)
+        return len(unknown)
+
+
+def _batches(keys: Iterator[str], size: int) -> Iterator[list[str]]:
+    # itertools.batched needs Python 3.12
+    while batch := list(itertools.islice(keys, size)):
+        yield batch

@@ -1,0 +1,156 @@
+"""Several files through one service: submit, watch, fetch, write. What `parascribe transcribe` does."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from parascribe.bodies import TERMINAL, Job, Params
+from parascribe.client import Client
+from parascribe.errors import ApiError, ClientError
+from parascribe.outputs import Fetch, FileFormat, Outputs
+from parascribe.progress import Reporter
+from parascribe.render import outcome
+
+
+@dataclass(kw_only=True)
+class Item:
+    """One file and how it fared. status: that of the job, or `refused` when it never became one."""
+
+    file: Path
+    status: str = "waiting"
+    job: Job | None = None
+    result: dict[str, Any] | None = None
+    error: dict[str, str] | None = None
+    written: list[Path] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """What the file is called on the screen: as it was given."""
+        return str(self.file)
+
+    @property
+    def partial(self) -> bool:
+        return bool((self.job or self.result or {}).get("partial"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The shape of `transcribe --json`."""
+        return {
+            "file": str(self.file), "status": self.status, "partial": self.partial, "error": self.error,
+            "outputs": [str(path) for path in self.written], "job": self.job, "result": self.result,
+        }  # fmt: skip
+
+
+Deliver = Callable[[Item, Fetch], None]
+"""Puts one finished file's transcript where it belongs and notes it in the item."""
+
+
+def deliver_to(outputs: Outputs) -> Deliver:
+    """Write as planned; a file that cannot be written fails its item, not the batch."""
+
+    def deliver(item: Item, fetch: Fetch) -> None:
+        try:
+            item.written = outputs.deliver(item.file, fetch)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            item.status = "failed"
+            item.error = {"code": "output", "message": f"cannot write the transcript: {error}"}
+
+    return deliver
+
+
+def from_service(client: Client, job_id: str) -> Fetch:
+    """Fetches a finished job's transcript in any format."""
+    return lambda kind: client.result(job_id, cast(Any, kind.value))
+
+
+def keep(item: Item, fetch: Fetch) -> None:
+    """Keep the JSON transcript in the item (`--json` without files)."""
+    item.result = fetch(FileFormat.JSON)
+
+
+def submit(client: Client, files: Sequence[Path], params: Params, report: Reporter) -> list[Item]:
+    """Upload all files in order; a refused one is noted and the rest go on.
+
+    A full queue is waited for. Raises ServiceUnreachable; KeyboardInterrupt with the jobs so far cancelled.
+    """
+    items = [Item(file=file) for file in files]
+    with _cancelling(client, items, report):
+        for item in items:
+            _submit(client, item, params, report)
+    return items
+
+
+def finish(client: Client, items: Sequence[Item], deliver: Deliver, report: Reporter) -> None:
+    """Wait for all jobs; deliver each transcript as soon as it is there.
+
+    Raises ServiceUnreachable after an outage of a minute; KeyboardInterrupt with the unfinished jobs cancelled.
+    """
+    by_id = {item.job["id"]: item for item in items if item.job}
+    with _cancelling(client, items, report):
+        for job in client.watch(list(by_id)):
+            item = by_id[job["id"]]
+            item.job, item.status = job, job["status"]
+            progress = job["progress"]
+            if job["status"] not in TERMINAL:
+                report.step(item.name, progress["stage"], progress["percent"], progress["eta_seconds"])
+                continue
+            if job["status"] == "completed":
+                deliver(item, from_service(client, job["id"]))
+            else:
+                error = job["error"] or {"code": job["status"], "message": f"the job was {job['status']}"}
+                item.error = {"code": error["code"], "message": error["message"]}
+            report.end(item.name, words_for(item))
+
+
+def words_for(item: Item) -> str:
+    """How a file fared, in one line."""
+    if item.error and item.status != "failed" or not item.job:
+        words = item.error["message"] if item.error else item.status
+    elif item.error:
+        words = f"failed: {item.error['message']} ({item.error['code']})"
+    else:
+        words = outcome(cast("dict[str, Any]", item.job))
+    return words + "".join(f"; wrote {path}" for path in item.written)
+
+
+def _submit(client: Client, item: Item, params: Params, report: Reporter) -> None:
+    name = item.name
+    while True:
+        try:
+            item.job = client.submit(item.file, on_bytes=lambda done, all_: report.bytes(name, "uploading", done, all_), **params)
+        except ApiError as error:
+            if error.code == "queue_full":
+                pause = error.retry_after or 5.0
+                report.step(name, f"the service's queue is full, trying again every {pause:.0f} s", 0.0)
+                time.sleep(pause)
+                continue
+            item.status, item.error = "refused", {"code": error.code, "message": error.explain()}
+            report.end(name, f"refused: {error.explain()}")
+        except OSError as error:
+            item.status, item.error = "refused", {"code": "unreadable", "message": str(error)}
+            report.end(name, f"cannot be read: {error}")
+        else:
+            item.status = item.job["status"]
+            report.step(name, item.job["progress"]["stage"], 0.0)
+        return
+
+
+@contextlib.contextmanager
+def _cancelling(client: Client, items: Sequence[Item], report: Reporter) -> Any:
+    """On Ctrl-C cancel what was submitted and has not ended; a second Ctrl-C gives that up too."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        running = [item for item in items if item.job and item.status not in TERMINAL]
+        for item in running:
+            assert item.job is not None
+            with contextlib.suppress(ClientError):
+                item.status = client.cancel(item.job["id"])["status"]
+                report.end(item.name, f"cancelled ({item.job['id']})")
+        raise

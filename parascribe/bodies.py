@@ -1,0 +1,71 @@
+"""The JSON that goes between client and service, as types. The service may add fields; none goes away.
+
+Times of day are ISO 8601 strings in UTC, durations are float seconds on the file's own timeline.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict
+
+Format = Literal["json", "verbose_json", "txt", "srt", "vtt", "tsv", "csv", "lrc"]
+TextFormat = Literal["txt", "srt", "vtt", "tsv", "csv", "lrc"]
+TERMINAL = frozenset({"completed", "failed", "cancelled"})
+"""The statuses that never change again."""
+
+
+class Params(TypedDict, total=False):
+    """What may be asked for with a file. What is left out is the service's default."""
+
+    model: str
+    language: str
+    task: str
+    prompt: str
+    temperature: float
+    beam_size: int
+    word_timestamps: bool
+
+
+class Progress(TypedDict):
+    percent: float
+    stage: str
+    chunks_done: int
+    chunks_total: int | None
+    audio_seconds_done: float
+    eta_seconds: float | None
+
+
+class JobError(TypedDict):
+    code: str
+    message: str
+    stage: str
+    retryable: bool
+
+
+class Job(TypedDict):
+    """One job as `GET /api/v1/jobs/{id}` shows it."""
+
+    id: str
+    status: str
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    source: dict[str, Any]
+    retry_of: str | None
+    params: dict[str, Any]
+    audio: dict[str, Any]
+    progress: Progress
+    language: dict[str, Any] | None
+    attempts: int
+    partial: bool
+    gaps: list[dict[str, Any]]
+    warnings: list[dict[str, str]]
+    error: JobError | None
+    performance: dict[str, Any] | None
+    links: dict[str, str]
+
+
+class JobPage(TypedDict):
+    """Newest first; `next` is the cursor for the page after, or None."""
+
+    items: list[Job]
+    next: str | None

@@ -1,0 +1,1 @@
+"""The subcommands, one noun each. Modules import what they need inside the functions, so that --help is quick."""

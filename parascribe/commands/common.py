@@ -1,0 +1,58 @@
+"""What the commands share: exit codes, options, and how to print."""
+
+from __future__ import annotations
+
+import sys
+from enum import IntEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from core.config import Settings
+    from parascribe.client import Client
+
+
+class Exit(IntEnum):
+    """The exit codes of every command (docs/reference/cli.md)."""
+
+    OK = 0  #: all went well
+    FAILED = 1  #: a job, a check or the request itself failed
+    USAGE = 2  #: an option or a setting has a value that cannot be used
+    UNREACHABLE = 3  #: the service does not answer
+    PARTIAL = 4  #: every job completed, but a transcript has gaps
+    INTERRUPTED = 130  #: Ctrl-C; submitted jobs were cancelled
+
+
+UrlOption = Annotated[
+    str | None,
+    typer.Option("--url", envvar="PARASCRIBE_URL", help="Address of the service [default: http://127.0.0.1:8000].", show_default=False),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr.")]
+
+
+def connect(url: str | None) -> Client:
+    """A client for the service at that address."""
+    from parascribe.client import Client
+
+    return Client(url)
+
+
+def settings() -> Settings:
+    """The settings of this environment. Raises ConfigError."""
+    from core.config import load
+
+    return load()
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON."""
+    from parascribe.render import to_json
+
+    print(to_json(value))
+
+
+def note(text: str) -> None:
+    """Say something to the person, not to the pipe."""
+    print(text, file=sys.stderr)

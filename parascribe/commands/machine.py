@@ -1,0 +1,75 @@
+"""`parascribe doctor | plan | config`: what is the case on this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from parascribe.commands.common import Exit, JsonOption, note, print_json, settings
+
+
+def doctor(json: JsonOption = False) -> None:
+    """Check every part this machine's settings name, and say what to do about what is wrong.
+
+    Exit code 1 when a check failed. Nothing is changed.
+    """
+    from parascribe.doctor import run_checks
+    from parascribe.render import table
+
+    checks = run_checks(settings())
+    if json:
+        print_json([check.to_dict() for check in checks])
+    else:
+        table(("CHECK", "STATE", "FOUND"), [(check.name, check.state, check.found) for check in checks])
+        for check in checks:
+            if check.advice:
+                note(f"{check.name}: {check.advice}")
+    if any(check.state == "fail" for check in checks):
+        raise typer.Exit(Exit.FAILED)
+
+
+def plan(json: JsonOption = False) -> None:
+    """Show how many engine workers and threads this machine would get, and why."""
+    from core.machine import inspect, resolve_plan
+
+    conf = settings()
+    found = resolve_plan(
+        model=conf.whisper_model, max_parallel_workers=conf.max_parallel_workers, whisper_threads=conf.whisper_threads,
+        max_concurrent_jobs=conf.max_concurrent_jobs, use_parallel_transcription=conf.use_parallel_transcription,
+        machine=inspect(),
+    )  # fmt: skip
+    if json:
+        print_json(found.to_dict())
+        return
+    mode = "parallel" if found.parallel else "sequential"
+    print(f"{found.workers} workers x {found.threads} threads, shared by up to {found.jobs} jobs at once ({mode})")
+    print(f"on {found.cores:g} cores and {found.memory_mb} MB, for the model {conf.whisper_model}")
+    for reason in found.reasons:
+        print(f"  {reason}")
+    for warning in found.warnings:
+        note(f"warning: {warning}")
+
+
+def config(
+    changed: Annotated[bool, typer.Option("--changed", help="Only what differs from the defaults.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show the settings in force; secrets and passwords are masked."""
+    from core.config import misspelt
+
+    conf = settings()
+    shown: dict[str, str] = {}
+    for name, field in type(conf).model_fields.items():
+        value = getattr(conf, name)
+        if not changed or value != field.get_default(call_default_factory=True):
+            if isinstance(value, list):
+                value = ",".join(value)
+            shown[name.upper()] = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    if json:
+        print_json(shown)
+    else:
+        for name, value in shown.items():
+            print(f"{name}={value}")
+    for wrong, right in misspelt().items():
+        note(f"warning: {wrong} is no setting; did you mean {right}?")

@@ -1,0 +1,105 @@
+"""`parascribe models`: the model files on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from parascribe.commands.common import Exit, JsonOption, QuietOption, note, print_json, settings
+
+if TYPE_CHECKING:
+    from whisper.models import ModelStatus
+
+app = typer.Typer(no_args_is_help=True, help="The model files on this machine (WHISPER_MODELS_DIR): list, pull, verify, remove.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A model's name, as `parascribe models list` shows it.")]
+
+
+@app.command("list")
+def list_(
+    here: Annotated[bool, typer.Option("--here", help="Only those that are here.")] = False, json: JsonOption = False
+) -> None:
+    """List all models that can be asked for: size, whether the file is here, what it can do."""
+    from parascribe.render import size, table
+    from parascribe.wiring import build_models
+
+    rows = [model for model in build_models(settings()).list() if model.installed or not here]
+    if json:
+        print_json([_body(model) for model in rows])
+        return
+    table(
+        ("NAME", "SIZE", "STATE", "LANGUAGES", "TRANSLATES"),
+        [
+            (
+                model.info.name, size(model.bytes) if model.bytes else "?", _state(model),
+                "many" if model.info.multilingual else "English", "yes" if model.info.translates else "no",
+            )
+            for model in rows
+        ],
+    )  # fmt: skip
+
+
+@app.command()
+def pull(names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models to fetch.")], quiet: QuietOption = False) -> None:
+    """Fetch models and check them. One that is here and right is left as it is; an unfinished download goes on."""
+    from parascribe.progress import reporter
+    from parascribe.wiring import build_downloader
+
+    downloader = build_downloader(settings())
+    with reporter(quiet=quiet) as report:
+        for name in names:
+            path = downloader.ensure_model_exists(name, progress=lambda done, total, name=name: report.bytes(name, "downloading", done, total))
+            report.end(name, f"verified, {path}")
+
+
+@app.command()
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME...", help="Models to check [default: all that are here].", show_default=False)] = None,
+    json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Check size, SHA-256 and header of model files. Exit code 1 when one is not what its name promises."""
+    from core.errors import ModelInvalid, ModelUnavailable
+    from parascribe.render import table
+    from parascribe.wiring import build_models
+
+    store = build_models(settings())
+    verdicts = []
+    for name in names or [model.info.name for model in store.list() if model.installed]:
+        try:
+            valid = store.validate(name)
+        except (ModelInvalid, ModelUnavailable) as error:
+            verdicts.append({"name": name, "ok": False, "detail": error.message})
+        else:
+            pinned = "" if valid.info.sha256 else " (unpinned: no published checksum)"
+            verdicts.append({"name": name, "ok": True, "detail": f"sha256 {valid.sha256}{pinned}"})
+    if json:
+        print_json(verdicts)
+    else:
+        table(("NAME", "STATE", "DETAIL"), [(v["name"], "ok" if v["ok"] else "broken", v["detail"]) for v in verdicts])
+    if not all(v["ok"] for v in verdicts):
+        raise typer.Exit(Exit.FAILED)
+
+
+@app.command()
+def remove(names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models to remove.")]) -> None:
+    """Remove model files and unfinished downloads. Running jobs keep what they have loaded."""
+    from parascribe.wiring import build_models
+
+    store = build_models(settings())
+    for name in names:
+        note(f"{name}: removed" if store.remove(name) else f"{name}: was not here")
+
+
+def _state(model: ModelStatus) -> str:
+    if not model.installed:
+        return "-"
+    return "broken" if model.verified is False else "here" if model.verified else "here, unchecked"
+
+
+def _body(model: ModelStatus) -> dict[str, object]:
+    return {
+        "name": model.info.name, "bytes": model.bytes, "installed": model.installed, "verified": model.verified,
+        "pinned": model.pinned, "multilingual": model.info.multilingual, "translates": model.info.translates,
+        "path": str(model.path) if model.path else None,
+    }  # fmt: skip

@@ -1,0 +1,38 @@
+"""The consumer's main process: `python -m parascribe.consumer_main CONSUMER RUNTIME` (started by the supervisor).
+
+Makes what all its jobs share, then forks the job processes.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from core import logs
+from core.config import Settings, load
+from parascribe import wiring
+from worker.celery_app import make_celery, run_celery
+from worker.slots import Slots
+from worker.solo import SoloPool
+from worker.stop import Stop
+
+
+def main(consumer: str, runtime: Path, settings: Settings) -> None:
+    """Blocks until SIGTERM."""
+    logs.setup(settings.log_level, settings.log_format, role="consumer")
+    store = wiring.open_store(settings, migrate=False)
+    parts = wiring.make_parts(settings, store, runtime, consumer)
+    slots, stop = Slots(settings.max_concurrent_jobs, runtime / "slots"), Stop()
+    # connections made so far belong to this process
+    after_fork = store.database.dispose_after_fork
+    if settings.broker is None:
+        SoloPool(
+            parts, slots, stop, count=settings.max_concurrent_jobs, doorbell=wiring.doorbell(runtime), after_fork=after_fork
+        ).run()
+    else:
+        app = make_celery(settings.broker, parts, slots, stop, after_fork=after_fork)
+        run_celery(app, slots=settings.max_concurrent_jobs, name=consumer)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), load())

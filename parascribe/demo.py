@@ -1,0 +1,151 @@
+"""`parascribe demo`: the whole service, started, used and stopped, with nothing but what is in the package."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+import parascribe
+from parascribe.batch import deliver_to, finish, submit
+from parascribe.client import Client
+from parascribe.errors import ClientError
+from parascribe.outputs import Outputs
+from parascribe.progress import reporter
+from parascribe.render import duration
+
+START_SECONDS = 60.0
+STOP_SECONDS = 40.0
+LOG_LINES = 40
+
+KEPT = frozenset({"ENGINE_DIR", "WHISPER_LIBRARY", "MAX_PARALLEL_WORKERS", "WHISPER_THREADS", "LOG_LEVEL"})
+"""Settings that the demo's service takes over: how this machine computes. All others would be somebody's data."""
+
+
+class DemoFailed(Exception):
+    """The message says what did not work."""
+
+
+def run(*, keep: bool = False) -> int:
+    """Transcribe the bundled samples with the demo model; returns an exit code.
+
+    Transcripts go to stdout, everything else to stderr. On failure the end of the service's log is shown.
+    """
+    began = time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix="parascribe-demo-"))
+    log = folder / "service.log"
+    try:
+        samples = find_samples()
+        with _service(folder, log) as url:
+            ready = time.monotonic()
+            _say(f"The service is up at {url} after {duration(ready - began)}.")
+            _transcribe(url, samples)
+            _say(f"{len(samples)} files transcribed in {duration(time.monotonic() - ready)}.")
+        _say(f"The service has stopped. Demo done in {duration(time.monotonic() - began)}.")
+    except (DemoFailed, ClientError) as error:
+        _say(f"The demo failed: {error}\nThe end of the service's log:")
+        lines = log.read_text("utf-8", "replace").splitlines() if log.exists() else ["(there is none)"]
+        _say("\n".join(f"  {line}" for line in lines[-LOG_LINES:]))
+        return 1
+    finally:
+        if keep:
+            _say(f"Kept: {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+def find_samples() -> list[Path]:
+    """The bundled media files. Raises DemoFailed when there are none."""
+    import whisper
+
+    folder = Path(next(iter(whisper.__path__))) / "data" / "samples"
+    samples = sorted(path for path in folder.glob("*") if path.suffix in (".wav", ".flac", ".mp3", ".mp4"))
+    if not samples:
+        raise DemoFailed(f"there are no samples in {folder}")
+    return samples
+
+
+def demo_environment(folder: Path, port: int) -> dict[str, str]:
+    """The service's environment: this one's, without settings that lead to somebody's data."""
+    from core.config import Settings
+
+    settings = {name.upper() for name in Settings.model_fields} - KEPT
+    inherited = {name: value for name, value in os.environ.items() if name.upper() not in settings}
+    # the service runs in a folder of its own, so that no .env and no parascribe.toml reaches it
+    packages = os.pathsep.join(filter(None, [str(Path(parascribe.__path__[0]).parent), os.environ.get("PYTHONPATH")]))
+    return inherited | {
+        "PYTHONPATH": packages, "DATA_DIR": str(folder / "data"), "WHISPER_MODEL": "demo",
+        "API_HOST": "127.0.0.1", "API_PORT": str(port),
+    }  # fmt: skip
+
+
+@contextlib.contextmanager
+def _service(folder: Path, log: Path) -> Iterator[str]:
+    """`parascribe serve` as a process; its address once it is ready. Raises DemoFailed."""
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "parascribe", "serve"], env=demo_environment(folder, port), cwd=folder,
+            stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        _wait_until_ready(process, url)
+        yield url
+    finally:
+        clean = _stop(process)
+    if not clean:
+        raise DemoFailed("the service did not stop cleanly")
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise DemoFailed(f"the service ended with exit code {process.returncode} while starting")
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"{url}/readyz", timeout=5.0, trust_env=False).is_success:
+                return
+        time.sleep(0.1)
+    raise DemoFailed(f"the service was not ready within {START_SECONDS:.0f} s")
+
+
+def _transcribe(url: str, samples: list[Path]) -> None:
+    with Client(url) as client, reporter() as report:
+        items = submit(client, samples, {"model": "demo"}, report)
+        finish(client, items, deliver_to(Outputs.plan(samples, (), "-")), report)
+    failed = [item.file.name for item in items if item.status != "completed"]
+    if failed:
+        raise DemoFailed(f"not transcribed: {', '.join(failed)}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> bool:
+    """SIGTERM and wait; True when it went by itself."""
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        return process.wait(STOP_SECONDS) == 0
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

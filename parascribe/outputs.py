@@ -1,0 +1,109 @@
+"""Where transcripts go: to stdout, or to files that are named after the media they come from.
+
+Rules, in this order:
+
+* `-o -`: everything to stdout, one after the other (a heading `==> name <==` when there are several files).
+* `-o DIR`: `DIR/talk.srt` for `talk.mp4`; the folder is made. `-o talk.srt` with one file and `-f srt`: that file.
+* no `-o`, one file and at most one `-f`: stdout.
+* no `-o` else: beside each media file.
+
+Without `-f`, stdout gets lines with times and a file gets `txt`. A file that is there is overwritten, whole or not at
+all; a media file never is. Two media files with one stem (`talk.mp3`, `talk.mp4`) keep their extension: `talk.mp3.srt`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, cast
+
+from parascribe.render import timed_lines, to_json
+
+
+class FileFormat(StrEnum):
+    """What a file can hold; the value is also its extension."""
+
+    SRT = "srt"
+    VTT = "vtt"
+    TXT = "txt"
+    JSON = "json"
+    TSV = "tsv"
+    CSV = "csv"
+    LRC = "lrc"
+
+
+Fetch = Callable[[FileFormat], Any]
+"""Gives one file's transcript in a format: a dict for json, else text."""
+
+
+class OutputError(ValueError):
+    """The options do not go together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """targets: for each media file its (format, path) pairs; None = stdout. formats: empty = lines with times."""
+
+    formats: tuple[FileFormat, ...]
+    targets: dict[Path, tuple[tuple[FileFormat, Path], ...]] | None
+    several: bool
+
+    @staticmethod
+    def plan(files: Sequence[Path], formats: Sequence[FileFormat], output: str | None, *, stdout: bool = True) -> Outputs:
+        """Decide once, before any work. stdout=False: files, whatever the rules say. Raises OutputError."""
+        chosen = tuple(dict.fromkeys(formats))
+        several = len(files) > 1
+        if stdout and (output == "-" or (output is None and not several and len(chosen) <= 1)):
+            if len(chosen) > 1:
+                raise OutputError("-o - takes one format")
+            return Outputs(formats=chosen, targets=None, several=several)
+        wanted: tuple[FileFormat, ...] = chosen or (FileFormat.TXT,)
+        if output and not several and len(chosen) == 1 and output.endswith(f".{chosen[0]}") and not Path(output).is_dir():
+            return Outputs(formats=chosen, targets={files[0]: ((chosen[0], Path(output)),)}, several=False)
+        folder = Path(output) if output else None
+        if folder and folder.exists() and not folder.is_dir():
+            raise OutputError(f"-o takes a folder, and {folder} is none")
+        stems = Counter(str((folder or file.parent) / file.stem) for file in files)
+        sources = {file.absolute() for file in files}
+        targets: dict[Path, tuple[tuple[FileFormat, Path], ...]] = {}
+        for file in files:
+            place = (folder or file.parent) / file.stem
+            twice = stems[str(place)] > 1
+            pairs = []
+            for kind in wanted:
+                path = place.with_name(f"{file.name if twice else file.stem}.{kind}")
+                pairs.append((kind, path.with_name(f"{file.name}.{kind}") if path.absolute() in sources else path))
+            targets[file] = tuple(pairs)
+        if len({path for pairs in targets.values() for _, path in pairs}) < len(targets) * len(wanted):
+            raise OutputError("two files would get transcripts of the same name; transcribe them one by one")
+        return Outputs(formats=chosen, targets=targets, several=several)
+
+    def deliver(self, file: Path, fetch: Fetch) -> list[Path]:
+        """Write one file's transcript; returns the paths written. Raises OSError, and what `fetch` raises."""
+        if self.targets is None:
+            text = _text(self.formats[0], fetch) if self.formats else timed_lines(cast("dict[str, Any]", fetch(FileFormat.JSON)))
+            sys.stdout.write((f"==> {file} <==\n" if self.several else "") + text)
+            sys.stdout.flush()
+            return []
+        written = []
+        for kind, path in self.targets[file]:
+            text = _text(kind, fetch)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(f".{path.name}.{os.getpid()}.part")
+            try:
+                part.write_text(text, encoding="utf-8", newline="")
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+            written.append(path)
+        return written
+
+
+def _text(kind: FileFormat, fetch: Fetch) -> str:
+    value = fetch(kind)
+    return to_json(value) + "\n" if kind is FileFormat.JSON else cast(str, value)

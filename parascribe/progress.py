@@ -1,0 +1,146 @@
+"""Showing how far things are, on stderr: bars on a terminal, now and then a line elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self, TextIO
+
+from parascribe.render import duration, size
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+LINE_SECONDS = 5.0
+"""Least time between two lines about one file in the same stage."""
+
+
+class Reporter(Protocol):
+    """A context manager. Files are known by the name they are shown under; percent is 0-100."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+    def bytes(self, name: str, stage: str, done: int, total: int | None) -> None:
+        """A file is `uploading` or `downloading`."""
+        ...
+
+    def step(self, name: str, stage: str, percent: float, eta: float | None = None) -> None:
+        """A job has got this far; eta in seconds."""
+        ...
+
+    def end(self, name: str, words: str) -> None:
+        """Nothing more will come about this file."""
+        ...
+
+    def note(self, text: str) -> None:
+        """A line of its own."""
+        ...
+
+
+class Silent:
+    """For --quiet."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        pass
+
+    def bytes(self, name: str, stage: str, done: int, total: int | None) -> None:
+        pass
+
+    def step(self, name: str, stage: str, percent: float, eta: float | None = None) -> None:
+        pass
+
+    def end(self, name: str, words: str) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+
+class Lines(Silent):
+    """For logs and pipes: a line at each change of stage and every few seconds."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._last: dict[str, tuple[str, float]] = {}
+
+    def bytes(self, name: str, stage: str, done: int, total: int | None) -> None:
+        self._line(name, stage, f"{stage} {size(done)} of {size(total)}" if total else f"{stage} {size(done)}")
+
+    def step(self, name: str, stage: str, percent: float, eta: float | None = None) -> None:
+        left = f", about {duration(eta)} left" if eta else ""
+        self._line(name, stage, f"{stage} {percent:.0f} %{left}")
+
+    def end(self, name: str, words: str) -> None:
+        self.note(f"{name}: {words}")
+
+    def note(self, text: str) -> None:
+        self._out.write(text + "\n")
+        self._out.flush()
+
+    def _line(self, name: str, stage: str, words: str) -> None:
+        last, when = self._last.get(name, ("", 0.0))
+        now = time.monotonic()
+        if stage != last or now - when >= LINE_SECONDS:
+            self._last[name] = (stage, now)
+            self.note(f"{name}: {words}")
+
+
+class Bars(Silent):
+    """For terminals: one bar per file."""
+
+    def __init__(self, out: TextIO) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        # names of files are text, not markup
+        text = TextColumn("{task.description}", markup=False)
+        words = TextColumn("{task.fields[words]}", markup=False)
+        self._progress: Progress = Progress(
+            text, BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f} %"), words, console=Console(file=out)
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def bytes(self, name: str, stage: str, done: int, total: int | None) -> None:
+        of = f" of {size(total)}" if total else ""
+        self._update(name, 100.0 * done / total if total else None, f"{stage} {size(done)}{of}")
+
+    def step(self, name: str, stage: str, percent: float, eta: float | None = None) -> None:
+        self._update(name, percent, f"{stage}, about {duration(eta)} left" if eta else stage)
+
+    def end(self, name: str, words: str) -> None:
+        task = self._task(name)
+        self._progress.remove_task(task)
+        del self._tasks[name]
+        self.note(f"{name}: {words}")
+
+    def note(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _task(self, name: str) -> TaskID:
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=100.0, words="")
+        return self._tasks[name]
+
+    def _update(self, name: str, percent: float | None, words: str) -> None:
+        self._progress.update(self._task(name), completed=percent, words=words)
+
+
+def reporter(*, quiet: bool = False, out: TextIO | None = None) -> Reporter:
+    """The one that fits where stderr leads."""
+    out = out or sys.stderr
+    if quiet:
+        return Silent()
+    return Bars(out) if out.isatty() else Lines(out)

@@ -1,0 +1,144 @@
+"""What can be started: the whole service (solo), the API alone, one consumer alone. Each blocks and returns an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import ipaddress
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+
+import httpx
+
+from core import identity, logs
+from core.config import Settings, misspelt, runtime_dir
+from core.errors import ServiceError
+from parascribe import wiring
+from parascribe.supervisor import Child, Supervisor, listen, private_folder
+from worker.watch import ConsumerWatch, free_dead_neighbours
+
+log = logging.getLogger(__name__)
+
+
+def run_serve(settings: Settings) -> int:
+    """API and consumer under one supervisor: `parascribe serve`, `make run`."""
+    return _supervised(settings, with_api=True)
+
+
+def run_consumer(settings: Settings) -> int:
+    """One consumer: `parascribe consumer`, `cmd/consumer/main.py`."""
+    return _supervised(settings, with_api=False)
+
+
+def run_api(settings: Settings) -> int:
+    """The API in this process: `parascribe api`, `cmd/api/main.py`."""
+    logs.setup(settings.log_level, settings.log_format, role="api")
+    try:
+        _check(settings)
+        with listen(settings.api_host, settings.api_port) as sock:
+            log.info("API on %s", _address(settings, sock.getsockname()[1]))
+            from parascribe.api_main import serve
+
+            return serve(settings, sock, doorbell=None)
+    except (OSError, ServiceError) as error:
+        return _refuse(error, settings)
+
+
+def _supervised(settings: Settings, *, with_api: bool) -> int:
+    role = "serve" if with_api else "consumer"
+    logs.setup(settings.log_level, settings.log_format, role=role)
+    try:
+        _check(settings)
+        with contextlib.ExitStack() as stack:
+            runtime = stack.enter_context(private_folder(functools.partial(runtime_dir, settings)))
+            store = wiring.open_store(settings)
+            stack.callback(store.close)
+            consumer = identity.new_consumer()
+            env = dict(os.environ) | settings.environment()
+            children = [wiring.engine_child(settings, runtime, env)] if settings.whisper_executable is None else []
+            children.append(Child(
+                name="consumer", env=env, grace=settings.shutdown_seconds + 10,
+                command=[sys.executable, "-m", "parascribe.consumer_main", consumer, str(runtime)],
+            ))  # fmt: skip
+            url = ""
+            if with_api:
+                sock = stack.enter_context(listen(settings.api_host, settings.api_port))
+                url = _address(settings, sock.getsockname()[1])
+                children.append(Child(
+                    name="api", env=env, pass_fds=(sock.fileno(),),
+                    command=[sys.executable, "-m", "parascribe.api_main", str(sock.fileno()), str(runtime)],
+                ))  # fmt: skip
+            supervisor = Supervisor(children)
+            free_dead_neighbours(store)
+            watch = ConsumerWatch(store, consumer, settings.work_path, wiring.consumer_info(settings, runtime, consumer))
+            watch.start()
+            stack.callback(watch.stop)
+            sweeper = wiring.make_sweeper(settings, store, wiring.open_objects(settings), runtime)
+            sweeper.start()
+            stack.callback(sweeper.stop)
+            for line in wiring.plan_of(settings).warnings:
+                log.warning("%s", line)
+            _thread(functools.partial(wiring.fetch_model, settings, store_objects=None), "model")
+            if url:
+                _thread(functools.partial(_announce, url, settings), "announce")
+            return supervisor.run()
+    except (OSError, ServiceError) as error:
+        return _refuse(error, settings)
+
+
+def _check(settings: Settings) -> None:
+    """Refuse or warn of what would surprise later."""
+    for wrong, right in misspelt().items():
+        log.warning("%s is no setting of ours; did you mean %s?", wrong, right)
+    if settings.use_gpu:
+        log.warning("USE_GPU: this engine library has no GPU back end; the CPU is used")
+    host = settings.api_host
+    loopback = host == "localhost" or (_is_ip(host) and ipaddress.ip_address(host).is_loopback)
+    if not loopback and not settings.allow_open:
+        raise ServiceError(
+            f"API_HOST={host} would let anybody on the network use this service, and it has no keys yet. "
+            "Keep API_HOST=127.0.0.1, or set ALLOW_OPEN=true if the network is trusted."
+        )
+    for folder in (settings.data_dir, settings.work_path, settings.models_path):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _address(settings: Settings, port: int) -> str:
+    host = "127.0.0.1" if settings.api_host in ("0.0.0.0", "localhost") else settings.api_host  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _refuse(error: Exception, settings: Settings) -> int:
+    if isinstance(error, ServiceError):
+        log.error("%s", error.message)
+    elif isinstance(error, OSError) and error.errno == 98:
+        log.error("Port %d of %s is in use: stop what uses it, or set API_PORT (0 picks a free one)", settings.api_port, settings.api_host)
+    else:
+        log.error("Cannot start: %s", error)
+    return 1
+
+
+def _thread(run: Callable[[], None], name: str) -> None:
+    threading.Thread(target=run, name=name, daemon=True).start()
+
+
+def _announce(url: str, settings: Settings) -> None:
+    """Say where the service is once it answers; the demo and the tests wait for this line too."""
+    for _ in range(600):
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"{url}/readyz", timeout=2).status_code == 200:
+                log.info("Parascribe is ready on %s (API description: %s/docs), model %s", url, url, settings.whisper_model)
+                return
+        threading.Event().wait(0.1)
+    log.error("The API has not become ready; see above, or run `parascribe doctor`")

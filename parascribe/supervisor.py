@@ -1,0 +1,174 @@
+"""Starts the service's processes, restarts what dies, stops everything in order. Loads no model and no audio."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.processes import spawn, stop
+
+log = logging.getLogger(__name__)
+
+BACKOFF = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds before the n-th restart in a row; a child that ran for STEADY seconds starts over."""
+
+STEADY = 60.0
+
+
+@dataclass(kw_only=True)
+class Child:
+    """One process of the service.
+
+    grace: seconds it gets after SIGTERM before SIGKILL
+    essential: its end ends the service, after `essential` failures in a row (0 = restart for ever)
+    """
+
+    name: str
+    command: Sequence[str]
+    env: dict[str, str]
+    grace: float = 5.0
+    pass_fds: tuple[int, ...] = ()
+    process: subprocess.Popen[bytes] | None = None
+    failures: int = 0
+    started: float = 0.0
+    restart_at: float = field(default=0.0)
+
+    def start(self) -> None:
+        self.process = spawn(
+            self.command, env=self.env, stdout=sys.stdout.fileno(), stderr=sys.stderr.fileno(), pass_fds=self.pass_fds
+        )
+        self.started = time.monotonic()
+
+
+class Supervisor:
+    """`children` start in order and stop in reverse. Ctrl-C or SIGTERM stops cleanly, a second one hurries.
+
+    Children are in sessions of their own: a terminal's Ctrl-C reaches the supervisor alone. They die with
+    the main thread of this process (parent-death signal), so `run` must be called there.
+    """
+
+    def __init__(self, children: Sequence[Child]) -> None:
+        self._children = list(children)
+        self._signals = 0
+        self._wake = threading.Event()
+
+    def run(self) -> int:
+        """Returns the exit code: 0 after a wished-for end."""
+        before = {s: signal.signal(s, self._on_signal) for s in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            for child in self._children:
+                if not self._signals:
+                    child.start()
+            while not self._signals:
+                self._look_after()
+                self._wake.wait(0.1)
+            self._stop_all()
+        finally:
+            for child in self._children:
+                if child.process is not None:
+                    stop(child.process)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        return 0
+
+    def request_stop(self) -> None:
+        self._on_signal()
+
+    def pid(self, name: str) -> int | None:
+        return next((c.process.pid for c in self._children if c.name == name and c.process), None)
+
+    def _on_signal(self, *_: object) -> None:
+        self._signals += 1
+        self._wake.set()
+
+    def _look_after(self) -> None:
+        now = time.monotonic()
+        for child in self._children:
+            process = child.process
+            if process is not None and process.poll() is not None:
+                stop(process)
+                child.process = None
+                child.failures = 0 if now - child.started > STEADY else child.failures + 1
+                wait = BACKOFF[min(child.failures, len(BACKOFF)) - 1] if child.failures else BACKOFF[0]
+                child.restart_at = now + wait
+                log.error("%s ended (%s); starting it again in %.1f s", child.name, _describe(process.returncode), wait)
+            elif process is None and now >= child.restart_at:
+                child.start()
+                log.info("Started %s again", child.name)
+
+    def _stop_all(self) -> None:
+        log.info("Stopping; press Ctrl-C again to hurry")
+        for child in reversed(self._children):
+            process = child.process
+            if process is None or process.poll() is not None:
+                continue
+            seen = self._signals
+            process.send_signal(signal.SIGTERM)
+            deadline = time.monotonic() + child.grace
+            while process.poll() is None and time.monotonic() < deadline:
+                if self._signals > seen:
+                    seen = self._signals
+                    process.send_signal(signal.SIGTERM)
+                    deadline = min(deadline, time.monotonic() + 5.0)
+                time.sleep(0.02)
+            if process.poll() is None:
+                log.warning("%s did not stop within %.0f s and is killed", child.name, child.grace)
+        log.info("Stopped")
+
+
+def _describe(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind the API's socket here, so that a port in use is said at once and an API restart refuses nobody.
+
+    Raises OSError.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(1024)
+    except BaseException:
+        sock.close()
+        raise
+    os.set_inheritable(sock.fileno(), True)
+    return sock
+
+
+@contextlib.contextmanager
+def private_folder(make: Callable[[], Path]) -> Iterator[Path]:
+    """A folder for sockets, removed at the end; leftovers of killed services are removed too."""
+    folder = make()
+    (folder / "pid").write_text(str(os.getpid()))
+    for other in folder.parent.glob("parascribe-*"):
+        with contextlib.suppress(OSError, ValueError):
+            if other.stat().st_uid == os.getuid() and not _running(int((other / "pid").read_text())):
+                shutil.rmtree(other, ignore_errors=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

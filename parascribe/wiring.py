@@ -1,0 +1,231 @@
+"""Settings to parts: the one place that knows which adapter stands behind which protocol."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from core import ffmpeg, identity, machine
+from core.config import Settings
+from core.errors import ServiceError
+from core.hints import CeleryHints, Doorbell, HintSender, PollOnly
+from core.local_objects import LocalObjects
+from core.machine import Plan
+from core.objects import ObjectStore
+from core.s3_objects import S3Objects
+from core.store.database import open_database
+from core.store.sql import SqlStore
+from core.sweeper import Sweeper
+from parascribe.supervisor import Child
+from whisper.cli_engine import CliEngine
+from whisper.download import ModelDownloader, ObjectStoreMirror
+from whisper.models import ModelStore
+from whisper.prefork import PreforkEngine, manager_command, query
+from whisper.transcriber import WhisperTranscriber
+from whisper.types import Engine
+from whisper.vad import SileroVad
+from worker.parts import Parts, RunSettings, Vad
+
+log = logging.getLogger(__name__)
+
+DATA = Path(__file__).resolve().parent.parent / "whisper" / "data"
+"""Bundled models and samples."""
+
+VAD_MODEL = DATA / "ggml-silero-v6.2.0.bin"
+
+
+def version() -> str:
+    return metadata.version("parascribe")
+
+
+def open_store(settings: Settings, *, migrate: bool = True) -> SqlStore:
+    """The job table, brought to this version. Raises DatabaseUnavailable, DiskFull."""
+    if settings.database_url is None:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    database = open_database(settings.database)
+    if migrate:
+        database.migrate()
+    return SqlStore(database)
+
+
+def open_objects(settings: Settings) -> ObjectStore:
+    """The object store; its bucket or folder is made on first need."""
+    if settings.minio_endpoint is None:
+        return LocalObjects(settings.objects_path)
+    assert settings.minio_access_key and settings.minio_secret_key
+    return S3Objects(
+        endpoint=settings.minio_endpoint, access_key=settings.minio_access_key.get_secret_value(),
+        secret_key=settings.minio_secret_key.get_secret_value(), bucket=settings.minio_bucket, secure=settings.minio_secure,
+    )  # fmt: skip
+
+
+def open_hints(settings: Settings, runtime: Path | None) -> HintSender:
+    if settings.broker is not None:
+        return CeleryHints(settings.broker)
+    return doorbell(runtime) if runtime is not None else PollOnly()
+
+
+def doorbell(runtime: Path) -> Doorbell:
+    return Doorbell(runtime / "bell")
+
+
+def open_models(settings: Settings) -> ModelStore:
+    return ModelStore(settings.models_path, DATA / "models")
+
+
+def open_downloader(settings: Settings, models: ModelStore, objects: ObjectStore | None) -> ModelDownloader:
+    mirror = ObjectStoreMirror(objects) if objects is not None and settings.minio_endpoint and settings.model_mirror else None
+    return ModelDownloader(models, settings.model_base_url, mirror=mirror)
+
+
+def plan_of(settings: Settings) -> Plan:
+    return machine.resolve_plan(
+        model=settings.whisper_model, max_parallel_workers=settings.max_parallel_workers,
+        whisper_threads=settings.whisper_threads, max_concurrent_jobs=settings.max_concurrent_jobs,
+        use_parallel_transcription=settings.use_parallel_transcription, machine=machine.inspect(),
+    )  # fmt: skip
+
+
+def manager_socket(runtime: Path) -> Path:
+    return runtime / "engine"
+
+
+def engine_child(settings: Settings, runtime: Path, env: dict[str, str]) -> Child:
+    """The engine manager of one consumer."""
+    plan = plan_of(settings)
+    command = manager_command(
+        socket=manager_socket(runtime), workers=plan.workers, threads=plan.threads,
+        max_loaded_models=settings.max_loaded_models, idle_seconds=settings.model_idle_seconds,
+        library=settings.whisper_library, engine_dir=settings.engine_path, nice=settings.engine_nice,
+        debug="DEBUG" in settings.log_level,
+    )  # fmt: skip
+    return Child(name="engine", command=command, env=env)
+
+
+def open_engine(settings: Settings, runtime: Path) -> Engine:
+    plan = plan_of(settings)
+    if settings.whisper_executable is not None:
+        return CliEngine(
+            settings.whisper_executable, workers=plan.workers, threads=plan.threads, work_dir=settings.work_path / "cli",
+            nice=settings.engine_nice,
+        )  # fmt: skip
+    return PreforkEngine(manager_socket(runtime))
+
+
+def make_parts(settings: Settings, store: SqlStore, runtime: Path, consumer: str) -> Parts:
+    """What a consumer's jobs share. Announces transcriber and model once, at INFO."""
+    objects = open_objects(settings)
+    models = open_models(settings)
+    downloader = open_downloader(settings, models, objects)
+    transcriber = WhisperTranscriber(
+        open_engine(settings, runtime), downloader, chunk_timeout=settings.chunk_timeout or None, speed_store=store
+    )
+    if models.path(settings.whisper_model) is not None:
+        try:
+            downloader.ensure_model_exists(settings.whisper_model, announce=True)
+        except ServiceError as error:
+            log.error("%s", error.message)
+    run = RunSettings(
+        work=settings.work_path, lease_seconds=settings.lease_seconds, max_attempts=settings.max_attempts,
+        chunk_seconds=settings.chunk_duration, chunk_strategy=settings.chunk_strategy,
+        chunk_fail_share=settings.chunk_fail_share, max_audio_seconds=settings.max_audio_hours * 3600,
+        shutdown_seconds=settings.shutdown_seconds, parallel=settings.use_parallel_transcription, nice=settings.engine_nice,
+    )  # fmt: skip
+    return Parts(
+        settings=run, store=store, objects=objects, models=models, transcriber=transcriber, ffmpeg=ffmpeg.find(),
+        vad=vad_maker(settings), plan=plan_of(settings), consumer=consumer,
+    )  # fmt: skip
+
+
+def vad_maker(settings: Settings) -> Callable[[], Vad]:
+    """Makes Silero VADs from the first library that can be loaded; the search is left to the job process."""
+
+    def make() -> Vad:
+        from whisper.libraries import candidates
+
+        problem: ServiceError | None = None
+        for library in candidates(settings.whisper_library, settings.engine_path):
+            try:
+                return SileroVad(library.directory, VAD_MODEL)
+            except ServiceError as error:
+                problem = error
+        raise problem or ServiceError("No libwhisper can be loaded; run `parascribe doctor`.")
+
+    return make
+
+
+def make_sweeper(settings: Settings, store: SqlStore, objects: ObjectStore, runtime: Path | None) -> Sweeper:
+    return Sweeper(
+        store, objects, open_hints(settings, runtime), interval=settings.sweep_seconds, max_attempts=settings.max_attempts,
+        audio_hours=settings.audio_retention, result_hours=settings.retention_hours, work=settings.work_path,
+    )  # fmt: skip
+
+
+def consumer_info(settings: Settings, runtime: Path, consumer: str) -> Callable[[], dict[str, Any]]:
+    """What /system shows of a consumer, and by what a neighbour sees whether it still lives."""
+    fixed = {
+        "host": socket.gethostname(), "boot": identity.boot_id(), "supervisor": identity.owner(consumer),
+        "plan": plan_of(settings).to_dict(), "model": settings.whisper_model, "version": version(),
+    }  # fmt: skip
+
+    def info() -> dict[str, Any]:
+        engine: dict[str, Any] = {}
+        if settings.whisper_executable is None:
+            try:
+                engine = query(manager_socket(runtime), timeout=1.0)
+            except (OSError, ServiceError):
+                engine = {"state": "away"}
+        return fixed | {"engine": engine}
+
+    return info
+
+
+def fetch_model(settings: Settings) -> None:
+    """Fetch the default model if it is missing, with a progress bar on a terminal. Failure is said plainly, and no more."""
+    models = open_models(settings)
+    try:
+        if models.path(settings.whisper_model) is not None:
+            return
+        objects = open_objects(settings) if settings.minio_endpoint else None
+        log.info("Model %s is not here yet: fetching it. Jobs wait for it meanwhile.", settings.whisper_model)
+        from parascribe.progress import download_progress
+
+        with download_progress(settings.whisper_model) as progress:
+            open_downloader(settings, models, objects).ensure_model_exists(settings.whisper_model, progress=progress)
+        log.info("Model %s is ready", settings.whisper_model)
+    except ServiceError as error:
+        log.error("%s", error.message)
+        log.error("The service runs on; jobs that need this model fail with %s until it is there. WHISPER_MODEL=demo tries things out without it.", error.code)
+
+
+def system_info(settings: Settings, store: SqlStore) -> dict[str, Any]:
+    """GET /system: this machine, the resolved plan, the programs in use, the consumers seen lately."""
+    found = machine.inspect()
+    memory = psutil.virtual_memory()
+    try:
+        decoder = ffmpeg.find()
+        ffmpeg_info: dict[str, Any] = {"version": decoder.version, "path": decoder.path}
+    except ServiceError as error:
+        ffmpeg_info = {"error": error.message}
+    return {
+        "version": version(),
+        "python": sys.version.split()[0],
+        "machine": {"cores": found.cores, "cpus": found.cpus, "memory_mb": found.memory_mb, "available_mb": memory.available // 10**6},
+        "plan": plan_of(settings).to_dict(),
+        "ffmpeg": ffmpeg_info,
+        "model": settings.whisper_model,
+        "consumers": [{"id": c.name, "seen_seconds_ago": round(c.silent_seconds, 1), **_public(c.info)} for c in store.consumers()],
+    }
+
+
+def _public(info: dict[str, Any]) -> dict[str, Any]:
+    return {key: info[key] for key in ("host", "plan", "model", "version", "engine") if key in info}

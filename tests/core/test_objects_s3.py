@@ -1,0 +1,154 @@
+"""What only the S3 store can do wrong: servers that die, freeze, fill up or refuse; forks; unfinished uploads."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from minio import MinioAdmin
+from minio.credentials import StaticProvider
+
+from core.errors import DiskFull, StorageUnavailable
+from core.s3_objects import S3Objects
+from scripts.servers import Minio
+from tests.core.test_objects import MIB, Stream, read, s3_objects, stream
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Minio]:
+    """A server that the tests may kill."""
+    server = Minio()
+    if not server.owned:
+        server.close()
+        pytest.skip("a foreign server is not ours to kill")
+    with server:
+        yield server
+
+
+def test_a_dead_server_is_reported_soon_and_used_again_when_it_is_back(own: Minio) -> None:
+    store = s3_objects(own)
+    store.put("a", io.BytesIO(b"kept"))
+    own.kill()
+    started = time.monotonic()
+    uses = (
+        store.ping, store.ensure_bucket, lambda: store.open("a"), lambda: store.put("a", io.BytesIO(b"x")),
+        lambda: store.delete("a"), lambda: list(store.keys("")), lambda: store.abort_stale(0), lambda: store.local_path("a"),
+    )  # fmt: skip
+    for use in uses:
+        with pytest.raises(StorageUnavailable):
+            use()
+    assert time.monotonic() - started < 2 * len(uses)
+    own.start()
+    assert read(store, "a") == b"kept"
+
+
+def test_a_frozen_server_is_given_up_after_the_timeout(own: Minio) -> None:
+    store = s3_objects(own, timeout=0.4)
+    own.pause()
+    try:
+        started = time.monotonic()
+        with pytest.raises(StorageUnavailable):
+            store.ping()
+        assert 0.3 < time.monotonic() - started < 4
+    finally:
+        own.resume()
+    store.ping()
+
+
+def test_a_server_that_dies_during_an_upload_leaves_no_object(own: Minio) -> None:
+    class Killer(Stream):
+        def read(self, size: int = -1) -> bytes:
+            if self.position > 40 * MIB and own._process is not None:
+                own.kill()
+            return super().read(size)
+
+    store = s3_objects(own)
+    started = time.monotonic()
+    with pytest.raises(StorageUnavailable):
+        store.put("a", Killer(80 * MIB))  # type: ignore[arg-type]
+    assert time.monotonic() - started < 15
+    own.start()
+    assert list(store.keys("")) == []
+
+
+def test_a_download_cut_short_is_an_error_not_a_short_file(own: Minio) -> None:
+    store = s3_objects(own)
+    store.put("a", stream(64 * MIB)[1])
+    with store.open("a") as file:
+        assert len(file.read(MIB)) == MIB
+        own.kill()
+        with pytest.raises(StorageUnavailable):
+            file.read()
+    own.start()
+
+
+def test_unfinished_uploads_are_aborted_by_age(minio: Minio) -> None:
+    store = s3_objects(minio)
+    for key in ("jobs/a/source", "jobs/b/source"):
+        store._client._create_multipart_upload(store._bucket, key, {})
+    assert store.abort_stale(older_than=60) == 0
+    assert store.abort_stale(older_than=-1) == 2
+    assert store.abort_stale(older_than=-1) == 0
+
+
+def test_a_full_store_is_disk_full(minio: Minio) -> None:
+    store = s3_objects(minio)
+    admin = MinioAdmin(minio.endpoint, StaticProvider(minio.access_key, minio.secret_key), secure=False)
+    admin.bucket_quota_set(store._bucket, 1 * MIB)
+    with pytest.raises(DiskFull):
+        store.put("a", io.BytesIO(bytes(2 * MIB)))
+    assert list(store.keys("")) == []
+
+
+def test_wrong_keys_and_a_missing_bucket_are_named_without_secrets(minio: Minio) -> None:
+    made = s3_objects(minio)
+    wrong = S3Objects(endpoint=minio.url, access_key=minio.access_key, secret_key="wrong-secret", bucket=made._bucket)
+    with pytest.raises(StorageUnavailable, match="SignatureDoesNotMatch") as caught:
+        wrong.ping()
+    assert "wrong-secret" not in str(caught.value)
+    absent = S3Objects(endpoint=minio.url, access_key=minio.access_key, secret_key=minio.secret_key, bucket="absent-bucket")
+    for use in (absent.ping, lambda: absent.open("a"), lambda: list(absent.keys(""))):
+        with pytest.raises(StorageUnavailable, match="NoSuchBucket"):
+            use()
+
+
+def test_many_may_make_the_bucket_at_once(minio: Minio) -> None:
+    def make(_: int) -> None:
+        s3_objects(minio, "test-made-by-many")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(make, range(8)))
+
+
+def test_the_endpoint_may_be_an_address_with_a_scheme(minio: Minio) -> None:
+    bare = S3Objects(endpoint=minio.endpoint, access_key=minio.access_key, secret_key=minio.secret_key, bucket="test-bare")
+    bare.ensure_bucket()
+    bare.ping()
+    over_tls = S3Objects(endpoint=f"https://{minio.endpoint}", access_key="k", secret_key="secret-key", bucket="test-bare")
+    with pytest.raises(StorageUnavailable):
+        over_tls.ping()  # this server speaks no TLS: the scheme was heeded
+    for bad in ("ftp://host", "http://host/path", "http://"):
+        with pytest.raises(ValueError, match="not an object store's address"):
+            S3Objects(endpoint=bad, access_key="k", secret_key="secret-key", bucket="test")
+
+
+def test_forked_children_do_not_share_connections(minio: Minio) -> None:
+    store = s3_objects(minio)
+    contents = [bytes([65 + n]) * (2 * MIB) for n in range(3)]
+    for n, content in enumerate(contents):
+        store.put(f"k{n}", io.BytesIO(content))  # the parent's pool now holds an open connection
+    children = []
+    for n in range(3):
+        pid = os.fork()
+        if pid == 0:
+            good = False
+            try:
+                good = all(read(store, f"k{n}") == contents[n] for _ in range(15))
+            finally:
+                os._exit(0 if good else 1)
+        children.append(pid)
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [0, 0, 0]

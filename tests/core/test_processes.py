@@ -1,0 +1,103 @@
+"""Children die with their parent, keep to their limits and see no secrets."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from core.processes import CANNOT_RUN, Limits, spawn, stop
+
+ROOT = Path(__file__).parents[2]
+linux = pytest.mark.skipif(sys.platform != "linux", reason="parent-death signals and /proc are Linux's")
+
+
+def gone_within(pid: int, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def output(*command: str, limits: Limits | None = None) -> str:
+    process = spawn(command, limits=limits, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return process.communicate(timeout=10)[0].decode()
+
+
+@linux
+def test_dies_when_its_parent_is_killed() -> None:
+    script = "from core.processes import spawn; p = spawn(['/bin/sleep', '60']); print(p.pid, flush=True); p.wait()"
+    parent = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    while psutil.Process(pid).name() != "sleep":
+        time.sleep(0.01)
+    parent.kill()
+    parent.communicate()
+    assert gone_within(pid, 2)
+
+
+@linux
+def test_dies_with_the_thread_that_started_it() -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        started.append(spawn(["/bin/sleep", "60"]))
+        while psutil.Process(started[0].pid).name() != "sleep":
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    assert started[0].wait(timeout=2) == -signal.SIGKILL
+
+
+def test_stop_ends_the_whole_group() -> None:
+    process = spawn(["/bin/sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    grandchild = int(process.stdout.readline())
+    assert stop(process) == -signal.SIGKILL
+    assert gone_within(grandchild, 2)
+    assert stop(process) == -signal.SIGKILL, "a second time does no harm"
+
+
+def test_sees_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://user:secret@host/db")
+    monkeypatch.setenv("MINIO_SECRET_KEY", "secret")
+    monkeypatch.setenv("DATA_DIR", "/srv/data")
+    seen = dict(line.split("=", 1) for line in output("/usr/bin/env").splitlines())
+    assert seen["DATA_DIR"] == "/srv/data"
+    assert set(seen) <= {"PATH", "LD_LIBRARY_PATH", "DATA_DIR", "TZ", "LC_ALL"}
+
+
+@linux
+def test_keeps_to_its_limits(tmp_path: Path) -> None:
+    limits = Limits(memory=2**30, cpu_seconds=100, file_bytes=0, open_files=64, nice=3)
+    said = output("/bin/cat", "/proc/self/limits", "/proc/self/status", "/proc/self/stat", limits=limits)
+    values = {line[:26].strip(): line[26:].split()[:2] for line in said.splitlines()}
+    assert values["Max address space"] == ["1073741824"] * 2
+    assert values["Max cpu time"] == ["100"] * 2
+    assert values["Max open files"] == ["64"] * 2
+    assert values["Max core file size"] == ["0"] * 2
+    assert "NoNewPrivs:\t1" in said
+    assert said.rstrip().rpartition(") ")[2].split()[16] == str(os.nice(0) + 3)
+    output("/bin/sh", "-c", f"echo text > {tmp_path}/file", limits=limits)
+    assert (tmp_path / "file").stat().st_size == 0
+
+
+def test_is_killed_when_its_cpu_time_is_used_up() -> None:
+    process = spawn(["/bin/sh", "-c", "while :; do :; done"], limits=Limits(cpu_seconds=1))
+    assert process.wait(timeout=20) in (-signal.SIGKILL, -signal.SIGXCPU)
+
+
+def test_a_program_that_is_not_there_is_named() -> None:
+    assert output("/nowhere/program").encode().startswith(CANNOT_RUN + b"program: No such file")

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from parascribe import Client
+from tests.parascribe.fake_service import FakeService
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
+    """A service that is running; PARASCRIBE_URL names it."""
+    service = FakeService()
+    monkeypatch.setenv("PARASCRIBE_URL", service.start())
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def client(service: FakeService) -> Iterator[Client]:
+    with Client() as client:
+        yield client
+
+
+@pytest.fixture
+def upload(tmp_path: Path) -> Callable[..., Path]:
+    """Make a file to upload; its content says what its job will do."""
+
+    def make(content: bytes = b"ok", name: str = "talk.mp3") -> Path:
+        path = tmp_path / name
+        path.write_bytes(content)
+        return path
+
+    return make

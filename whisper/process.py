@@ -1,0 +1,64 @@
+"""How the engine's processes are started, so that none of them inherits what it must not have or outlives its parent."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "DATA_DIR")
+_ENGINE = {
+    # an OpenMP region in the host would hang every forked child; workers still obey n_threads
+    "OMP_NUM_THREADS": "1",
+    # spinning barriers cost a factor of 50 in decoding when cores are shared
+    "OMP_WAIT_POLICY": "passive",
+    "OPENBLAS_NUM_THREADS": "1",
+    # an abort would start gdb, which can hang
+    "GGML_NO_BACKTRACE": "1",
+}
+_PR_SET_PDEATHSIG = 1
+_BOOT = "import sys;sys.path.insert(0,sys.argv.pop(1));import importlib;importlib.import_module(sys.argv.pop(1)).main()"
+
+
+def python_command(module: str, *arguments: str) -> list[str]:
+    """argv that runs one of our modules isolated: no PYTHON* variables, no user site, no working directory on the path.
+
+    Since `-I` also ignores PYTHONPATH, the folder this package lies in (a checkout or site-packages) is named outright.
+    """
+    root = str(Path(__file__).resolve().parent.parent)
+    return [sys.executable, "-I", "-X", "faulthandler", "-c", _BOOT, root, module, *arguments]
+
+
+def engine_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What the engine's processes get: a short list of harmless variables (no secrets) and OpenMP kept in check."""
+    return {name: environ[name] for name in _KEPT if name in environ} | _ENGINE
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends (Linux); exits at once if the parent has gone already.
+
+    The signal follows the *thread* that forked: it must live as long as the child shall. Elsewhere than on
+    Linux callers compare `os.getppid()` now and then.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def no_core_dumps() -> None:
+    """A crash must not fill the disk with the weights (or with somebody's speech)."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def close_all_but(*kept: int) -> None:
+    """Close every descriptor from 3 up, except those given: for a forked worker."""
+    low = 3
+    for fd in sorted(kept):
+        os.closerange(low, fd)
+        low = fd + 1
+    os.closerange(low, os.sysconf("SC_OPEN_MAX"))

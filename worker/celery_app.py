@@ -1,0 +1,58 @@
+"""The pool of job processes with Celery: the message wakes, the table decides."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable
+
+from billiard import current_process
+from celery import Celery, signals
+from kombu import Queue
+
+from core.hints import QUEUE, TASK, celery_settings
+from worker.parts import Parts
+from worker.slots import Slots
+from worker.stop import Stop
+from worker.turn import take_turn
+
+log = logging.getLogger(__name__)
+
+
+def make_celery(broker_url: str, parts: Parts, slots: Slots, stop: Stop, *, after_fork: Callable[[], None]) -> Celery:
+    """An app whose one task takes turns until no job is waiting.
+
+    A lost message is covered by the outbox and the sweeper, a doubled one finds nothing to claim.
+    """
+    app = Celery("parascribe", broker=broker_url, set_as_current=False)
+    app.conf.update(celery_settings(), task_queues=(Queue(QUEUE),))
+
+    @app.task(name=TASK, bind=False, ignore_result=True)
+    def wake(job_id: str) -> None:
+        index = getattr(current_process(), "index", 0)
+        while take_turn(parts, slots, index, stop):
+            pass
+
+    # weak=False: the handlers are closures, nobody else keeps them
+    @signals.worker_process_init.connect(weak=False)
+    def _child(**_: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        after_fork()
+
+    @signals.worker_shutting_down.connect(weak=False)
+    def _shutdown(**_: object) -> None:
+        stop.set()
+
+    @signals.setup_logging.connect(weak=False)
+    def _keep_logging(**_: object) -> None:
+        """Logging is set up already; a connected handler keeps Celery from doing its own."""
+
+    return app
+
+
+def run_celery(app: Celery, *, slots: int, name: str) -> None:
+    """Blocks until SIGTERM; a prefork pool of `slots` processes, without gossip and mingle (they slow reconnects)."""
+    app.worker_main([
+        "worker", "--pool=prefork", f"--concurrency={slots}", f"--hostname={name}@%h", "--loglevel=INFO",
+        "--without-gossip", "--without-mingle", "--without-heartbeat", "--max-tasks-per-child=200",
+    ])  # fmt: skip

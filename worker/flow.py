@@ -1,0 +1,333 @@
+"""The stages of one run: model, source, decode and plan, language, chunks, merge, finish. Resumes from stored chunks."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import json
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from core import logs
+from core.audio import Decoder, PcmSpool
+from core.chunks import SAMPLE_RATE, Chunk, plan_hash
+from core.coverage import speech_without_text
+from core.errors import ChunkFailed, HandedBack, TransientError
+from core.formats import to_result
+from core.jobs import ChunkRow, ChunkState, Claim, Stage
+from core.merge import needs_words
+from core.planner import PLANNER_VERSION, ChunkPlanner
+from core.silence import region_source
+from core.transcript import Language
+from whisper.types import ChunkTranscript, Pcm, TranscribeOptions
+from worker.lifeline import Lifeline
+from worker.listen import Listener
+from worker.outcome import assemble
+from worker.parts import Parts
+from worker.report import Report
+from worker.source import fetch
+
+log = logging.getLogger(__name__)
+
+DETECT_WINDOWS = 3
+"""Language is voted on by up to so many speech windows..."""
+
+DETECT_SURE = 0.9
+"""...but one window that is so sure is enough (its encoder pass costs as much as half a chunk)."""
+
+SECOND_TEMPERATURE = 0.4
+"""Speech without text is decoded once more on the second rung of the ladder: greedy found nothing, sampling may."""
+
+POISON = 2
+"""A chunk in flight at so many process deaths is given up, so that it cannot hold up the rest."""
+
+
+class JobFlow:
+    """One claim's work. `run` may be called again after a TransientError and goes on where it was."""
+
+    def __init__(
+        self, parts: Parts, claim: Claim, folder: Path, lifeline: Lifeline, on_duration: Callable[[float], None] | None
+    ) -> None:
+        self.parts, self.claim, self.folder, self.lifeline = parts, claim, folder, lifeline
+        self.job = claim.job
+        self.stage = Stage.DECODING
+        self._on_duration = on_duration
+        self._report = Report(parts.plan, parts.settings.parallel)
+        self._language: Language | None = None
+        self._warnings: list[dict[str, str]] = list(self.job.warnings)
+        self._detect_seconds = 0.0
+        self._abort = threading.Event()
+
+    def run(self) -> None:
+        """Raises JobError, TransientError or Interrupted; returns when the job is completed."""
+        parts, job = self.parts, self.job
+        self._progress(stage=Stage.DECODING)
+        parts.transcriber.downloader.ensure_model_exists(job.params.model, cancel=self.lifeline)
+        self._model = parts.models.validate(job.params.model)
+        self.lifeline.check()
+        source = fetch(parts.objects, job.source, self.folder, self.lifeline)
+        self.lifeline.check()
+        self._abort.clear()
+        rows = self._stored_plan()
+        self._language = self._known_language()
+        complete = bool(rows) and self.job.chunks_total == len(rows)
+        spool = self.folder / "pcm.s16le"
+        vad = parts.vad()
+        regions = region_source(parts.settings.chunk_strategy, vad.feed)
+        planner = ChunkPlanner(
+            int(parts.settings.chunk_seconds * SAMPLE_RATE), quietest=regions.quietest,
+            start=Chunk.from_dict(rows[-1].plan).end if rows else 0, first_index=len(rows),
+        )  # fmt: skip
+        try:
+            listener = Listener(
+                source=source, spool=spool, decoder=self._decoder(),
+                regions=regions, planner=planner,
+                replan=not complete, cancel=self, depth=2 * parts.plan.workers + DETECT_WINDOWS,
+            )  # fmt: skip
+            with listener:
+                self._transcribe(listener, spool, rows, complete)
+        finally:
+            vad.close()
+        self.lifeline.check()
+        self._finish()
+
+    # --- before the first chunk
+    def _decoder(self) -> Decoder:
+        settings = self.parts.settings
+        return Decoder(self.parts.ffmpeg, max_seconds=settings.max_audio_seconds, nice=settings.nice)
+
+    def _stored_plan(self) -> list[ChunkRow]:
+        """What former owners (or the job this one retries) planned and finished."""
+        store, job, settings = self.parts.store, self.job, self.parts.settings
+        params = job.params.to_dict() | {"chunk_seconds": settings.chunk_seconds, "strategy": settings.chunk_strategy}
+        identity = plan_hash(
+            audio_sha256=job.source.sha256, decoder="ffmpeg s16le 16000 mono", planner=PLANNER_VERSION,
+            model_sha256=self._model.sha256, options=params,
+        )  # fmt: skip
+        if job.plan_hash is None:
+            self._progress(plan_hash=identity)
+            if job.retry_of and not job.retry_all:
+                adopted = store.adopt(self.claim, job.retry_of)
+                if adopted:
+                    log.info("Took over %d finished chunks of job %s", adopted, job.retry_of)
+            self.job = job = store.get(job.id)
+        elif job.plan_hash != identity:
+            self._warn("mixed_versions", "The job went on under another version or model file; finished chunks were kept.")
+        return store.rows(job.id)
+
+    def _known_language(self) -> Language | None:
+        job = self.job
+        if not self._model.info.multilingual:
+            return Language(code="en", confidence=1.0)
+        if job.params.language:
+            return Language(code=job.params.language, confidence=1.0)
+        if job.language:
+            return Language(code=job.language, confidence=job.language_confidence or 0.0)
+        return None
+
+    # --- chunks
+    def _transcribe(self, listener: Listener, spool_path: Path, rows: list[ChunkRow], complete: bool) -> None:
+        parts, settings = self.parts, self.parts.settings
+        # one call more than there are workers waits at the engine, so that none idles while a row is committed
+        width = parts.plan.workers + 1 if settings.parallel else 1
+        done = sum(row.state is not ChunkState.PLANNED for row in rows)
+        self._report.begin(done=done, total=len(rows) if complete else None)
+        listener.wait_samples(1)
+        self.stage = Stage.TRANSCRIBING
+        self._progress(stage=Stage.TRANSCRIBING)
+        pool = ThreadPoolExecutor(max_workers=width, thread_name_prefix="chunk")
+        with PcmSpool(spool_path) as spool:
+            try:
+                running: set[Future[None]] = set()
+                chunks = self._chunks(listener, rows, complete)
+                if self._language is None:
+                    heard = self._vote(chunks, spool, listener)
+                    chunks = itertools.chain(heard, chunks)
+                for chunk, crashes in chunks:
+                    while len(running) >= width:
+                        self._reap(running)
+                    if self.lifeline.draining.is_set():
+                        break
+                    running.add(pool.submit(self._one, chunk, crashes, spool, listener))
+                while running:
+                    self._reap(running)
+                if self.lifeline.draining.is_set():
+                    raise HandedBack
+            finally:
+                # the threads must be gone before the spool is; on the way out of an error their calls are cancelled
+                self._abort.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _chunks(self, listener: Listener, rows: list[ChunkRow], complete: bool) -> Iterator[tuple[Chunk, int]]:
+        """Stored chunks still to do, then new ones as they are planned (each stored before it is handed out)."""
+        for row in rows:
+            if row.state is ChunkState.PLANNED:
+                yield Chunk.from_dict(row.plan), row.crashes
+        total = len(rows)
+        for chunk in listener.chunks():
+            self.parts.store.add(self.claim, [ChunkRow(index=chunk.index, plan=chunk.to_dict())])
+            total += 1
+            yield chunk, 0
+        decoded = listener.wait_decoded()
+        for warning in decoded.warnings:
+            self._warn(warning.code, warning.message)
+        known: dict[str, Any] = {"duration": decoded.duration, "chunks_total": total}
+        if not complete:
+            known["speech_seconds"] = round(listener.speech_samples / SAMPLE_RATE, 3)
+        self._progress(**known)
+        self._report.total = total
+        if self._on_duration:
+            self._on_duration(decoded.duration)
+
+    def _vote(
+        self, chunks: Iterator[tuple[Chunk, int]], spool: PcmSpool, listener: Listener
+    ) -> list[tuple[Chunk, int]]:
+        """Detect the language on the first speech windows and freeze it; returns the chunks taken for that.
+
+        Independent chunks must agree on the language, or a name or a quotation flips one of them. One window
+        that is sure decides; else two that agree; else the largest summed probability of three.
+        """
+        held, votes, best = [], Counter[str](), Counter[str]()
+        heard = 0
+        for item in chunks:
+            held.append(item)
+            chunk = item[0]
+            if not chunk.regions:
+                continue
+            listener.wait_samples(chunk.regions[-1].end)
+            guess = self.parts.transcriber.detect_language(
+                spool.read_regions(chunk.regions), model=self.job.params.model, job=self.job.id, cancel=self
+            )
+            heard += 1
+            self._detect_seconds += guess.engine_seconds
+            votes.update(guess.probabilities)
+            best[guess.language] += 1
+            sure = guess.probability >= DETECT_SURE or best[guess.language] >= 2
+            if sure or heard >= DETECT_WINDOWS:
+                break
+        if heard:
+            code, total = votes.most_common(1)[0]
+            self._language = Language(code=code, confidence=round(total / heard, 4))
+            self._progress(language=code, language_confidence=self._language.confidence)
+            log.info("Language %s (%.2f, %d windows)", code, self._language.confidence, heard)
+        return held
+
+    def _one(self, chunk: Chunk, crashes: int, spool: PcmSpool, listener: Listener) -> None:
+        """Transcribe one chunk and commit its row (runs in the pool)."""
+        with logs.bound(job_id=self.job.id):
+            row = ChunkRow(index=chunk.index, plan=chunk.to_dict(), state=ChunkState.DONE)
+            started = time.monotonic()
+            characters = 0
+            if chunk.regions and crashes >= POISON:
+                row = replace(row, state=ChunkState.FAILED, error={
+                    "code": "worker_crashed", "message": f"The job's process died {crashes} times while it worked on this chunk.",
+                })  # fmt: skip
+            elif chunk.regions:
+                listener.wait_samples(chunk.regions[-1].end)
+                self.parts.store.start(self.claim, chunk.index)
+                pcm = spool.read_regions(chunk.regions)
+                try:
+                    said, seconds = self._ask(chunk, pcm)
+                    characters = len(said.text)
+                    row = replace(row, transcript=said.to_dict(), engine_seconds=seconds, cache_key=self._cache_key(pcm))
+                except ChunkFailed as error:
+                    row = replace(row, state=ChunkState.FAILED, error={"code": error.code, "message": error.message})
+            self._commit(row, (chunk.end - chunk.start) / SAMPLE_RATE)
+            self._report.chunk(row, characters=characters, seconds=time.monotonic() - started)
+
+    def _ask(self, chunk: Chunk, pcm: Pcm) -> tuple[ChunkTranscript, float]:
+        """The engine's answer and the CPU seconds it cost; speech without text is asked about once more."""
+        params = self.job.params
+        options = TranscribeOptions(
+            language=self._language.code if self._language else None, task=params.task, prompt=params.prompt,
+            temperature=params.temperature, beam_size=params.beam_size,
+            word_timestamps=params.word_timestamps or needs_words(chunk),
+        )  # fmt: skip
+
+        def ask(options: TranscribeOptions) -> ChunkTranscript:
+            return self.parts.transcriber.transcribe(
+                pcm, options, model=params.model, job=self.job.id, label=f"chunk {chunk.index + 1}/{self._report.total or '?'}",
+                cancel=self,
+            )  # fmt: skip
+
+        said = ask(options)
+        seconds = said.engine_seconds
+        if speech_without_text(chunk, said.text):
+            log.info("Chunk %d: speech without text, trying once more", chunk.index + 1)
+            again = ask(replace(options, temperature=max(options.temperature, SECOND_TEMPERATURE)))
+            seconds += again.engine_seconds
+            said = again if again.text else said
+        return said, seconds
+
+    def _cache_key(self, pcm: Pcm) -> str:
+        digest = hashlib.sha256(pcm.tobytes())
+        digest.update(f"{self._model.sha256} {json.dumps(self.job.params.to_dict(), sort_keys=True)} {self._language}".encode())
+        return digest.hexdigest()
+
+    def _commit(self, row: ChunkRow, audio_seconds: float) -> None:
+        """A finished chunk is never computed again: while the database is away, wait with it in hand."""
+        delay = 0.2
+        while True:
+            try:
+                self.parts.store.commit(self.claim, row, audio_seconds=audio_seconds)
+                return
+            except TransientError as error:
+                log.warning("Chunk %d not stored yet: %s", row.index + 1, error.message)
+                if self.lifeline.wait(delay) or self._abort.is_set():
+                    raise
+                delay = min(5.0, delay * 2)
+
+    def _reap(self, running: set[Future[None]]) -> None:
+        done, _ = wait(running, timeout=0.25, return_when=FIRST_COMPLETED)
+        for future in done:
+            running.discard(future)
+            future.result()
+        if not self.lifeline.draining.is_set():
+            self.lifeline.check()
+        eta = self._report.eta(self.job.duration)
+        if eta is not None:
+            self._progress(eta_seconds=eta)
+
+    # --- the end
+    def _finish(self) -> None:
+        parts = self.parts
+        self.stage = Stage.MERGING
+        self._progress(stage=Stage.MERGING, eta_seconds=0.0)
+        job = parts.store.get(self.job.id)
+        rows = parts.store.rows(self.job.id)
+        outcome = assemble(
+            job, rows, language=self._language, model=self._model, ffmpeg=parts.ffmpeg.version,
+            engine=parts.transcriber.engine.describe(), fail_share=parts.settings.chunk_fail_share,
+            warnings=self._warnings, performance=self._report.performance(job, rows, self._detect_seconds),
+        )  # fmt: skip
+        # the fence is in the key: an owner whose lease was lost cannot overwrite the result of its successor
+        key = f"jobs/{job.id}/result.{self.claim.fence}.json"
+        data = json.dumps(to_result(outcome), ensure_ascii=False).encode()
+        parts.objects.put(key, io.BytesIO(data), media_type="application/json")
+        parts.store.finish(
+            self.claim, result_key=key, partial=bool(outcome.gaps), gaps=[gap.to_dict() for gap in outcome.gaps],
+            warnings=[warning.to_dict() for warning in outcome.warnings], performance=outcome.performance,
+        )  # fmt: skip
+        self._report.end(rows, outcome.performance)
+
+    # --- small things
+    def is_set(self) -> bool:
+        """Cancel flag of engine calls."""
+        return self._abort.is_set() or self.lifeline.is_set()
+
+    def _warn(self, code: str, message: str) -> None:
+        if all(code != warning["code"] for warning in self._warnings):
+            self._warnings.append({"code": code, "message": message})
+            self._progress(warnings=tuple(self._warnings))
+
+    def _progress(self, **fields: Any) -> None:
+        self.parts.store.progress(self.claim, **fields)
+        self.job = self.job.evolve(**fields)

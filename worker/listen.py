@@ -1,0 +1,176 @@
+"""Decode and plan, pipelined: ffmpeg fills the spool, VAD reads behind it, chunks come out while both still run."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from core.audio import DecodedAudio, Decoder, PcmSpool
+from core.chunks import SAMPLE_RATE, Chunk
+from core.errors import Interrupted
+from core.planner import ChunkPlanner
+from core.regions import RegionSource
+from whisper.types import Cancel
+
+log = logging.getLogger(__name__)
+
+BLOCK = 512 * 64
+"""Samples per VAD block: 2 s; a multiple of Silero's 512, so that blocks equal one pass."""
+
+
+class Listener:
+    """Two threads around one spool file; `chunks()` yields planned chunks in order.
+
+    source: the uploaded file
+    spool: where the 16 kHz mono PCM goes
+    regions: the strategy that finds speech
+    planner: may start in the middle, after the chunks that are already stored
+    replan: False when the stored plan is complete: then only decode
+    """
+
+    def __init__(
+        self, *, source: Path, spool: Path, decoder: Decoder, regions: RegionSource, planner: ChunkPlanner,
+        replan: bool, cancel: Cancel, depth: int,
+    ) -> None:  # fmt: skip
+        self._source, self._spool_path, self._decoder = source, spool, decoder
+        self._regions, self._planner, self._replan, self._cancel = regions, planner, replan, cancel
+        self._queue: queue.Queue[Chunk | None] = queue.Queue(maxsize=depth)
+        self._grown = threading.Condition()
+        self._available = 0
+        self._error: BaseException | None = None
+        self._closed = threading.Event()
+        self.decoded: DecodedAudio | None = None
+        self.speech_samples = 0
+        self._decode_thread = threading.Thread(target=self._decode, name="decode", daemon=True)
+        self._plan_thread = threading.Thread(target=self._plan, name="plan", daemon=True)
+
+    def __enter__(self) -> Listener:
+        self._decode_thread.start()
+        if self._replan:
+            self._plan_thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._closed.set()
+        with self._grown:
+            self._grown.notify_all()
+        self._decode_thread.join()
+        if self._replan:
+            self._plan_thread.join()
+
+    def is_set(self) -> bool:
+        """Cancel flag of the decoder."""
+        return self._closed.is_set() or self._cancel.is_set()
+
+    def chunks(self) -> Iterator[Chunk]:
+        """New chunks as they are planned. Raises what decoding or planning raised."""
+        while self._replan:
+            try:
+                chunk = self._queue.get(timeout=0.1)
+            except queue.Empty:
+                if self.is_set():
+                    break
+                continue
+            if chunk is None:
+                break
+            yield chunk
+        self.raise_error()
+
+    def wait_decoded(self) -> DecodedAudio:
+        """Block until the whole file is decoded; raises what decoding raised."""
+        with self._grown:
+            while self.decoded is None and self._error is None and not self.is_set():
+                self._grown.wait(0.1)
+        self.raise_error()
+        if self.decoded is None:
+            raise Interrupted("Stopped while decoding.")
+        return self.decoded
+
+    def wait_samples(self, position: int) -> None:
+        """Block until the spool holds `position` samples, or all there are. Raises what decoding raised."""
+        with self._grown:
+            while self._available < position and self.decoded is None and self._error is None and not self.is_set():
+                self._grown.wait(0.1)
+        if self._available < position and self.decoded is None:
+            self.raise_error()
+
+    def raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    # --- decode thread
+    def _on_block(self, samples: int) -> None:
+        with self._grown:
+            self._available = samples
+            self._grown.notify_all()
+
+    def _decode(self) -> None:
+        decoded: DecodedAudio | None = None
+        error: BaseException | None = None
+        try:
+            decoded = self._decoder.decode(self._source, self._spool_path, on_block=self._on_block, cancel=self)
+        except BaseException as problem:
+            error = problem
+        with self._grown:
+            if decoded is not None:
+                self._available = decoded.samples
+                self.decoded = decoded
+            else:
+                self._error = self._error or error
+            self._grown.notify_all()
+        if error is not None:
+            self._finish_queue()
+
+    # --- plan thread
+    def _plan(self) -> None:
+        try:
+            self._plan_all()
+        except BaseException as problem:
+            self._error = self._error or problem
+        finally:
+            self._finish_queue()
+
+    def _plan_all(self) -> None:
+        position = 0
+        with PcmSpool(self._spool_path) as spool:
+            while not self.is_set():
+                self.wait_samples(position + BLOCK)
+                if self._error is not None:
+                    return
+                end = min(position + BLOCK, self._available)
+                if end == position and self.decoded is not None:
+                    break
+                if end - position < BLOCK and self.decoded is None:
+                    continue
+                found = self._regions.feed(spool.read(position, end))
+                self.speech_samples += sum(r.samples for r in found)
+                position = end
+                self._put(self._planner.feed(found))
+            if self.is_set():
+                return
+            last = self._regions.finish()
+            self.speech_samples += sum(r.samples for r in last)
+            self._put(self._planner.feed(last))
+            self._put(self._planner.finish(position))
+        log.debug("Planned %.1f s, %.1f s of it speech", position / SAMPLE_RATE, self.speech_samples / SAMPLE_RATE)
+
+    def _put(self, chunks: list[Chunk]) -> None:
+        for chunk in chunks:
+            while not self.is_set():
+                try:
+                    self._queue.put(chunk, timeout=0.1)
+                    break
+                except queue.Full:
+                    continue
+
+    def _finish_queue(self) -> None:
+        while True:
+            try:
+                self._queue.put(None, timeout=0.1)
+                return
+            except queue.Full:
+                if self.is_set():
+                    return

@@ -1,0 +1,88 @@
+"""From finished chunk rows to the transcript, with its coverage audit and its provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from core.chunks import Chunk
+from core.coverage import audit
+from core.errors import ChunkFailed, ChunkTimeout, ServiceError
+from core.jobs import ChunkRow, ChunkState, Job
+from core.merge import Piece, merge
+from core.transcript import Language, Segment, Transcript, Warning_, Word
+from whisper.models import ValidModel
+from whisper.types import ChunkTranscript
+
+UNKNOWN = Language(code="und", confidence=0.0)
+"""ISO 639 for `undetermined`: a file without speech has no language."""
+
+UNSURE = 0.5
+"""Below this confidence the user is told that the language is a guess."""
+
+
+def assemble(
+    job: Job, rows: Sequence[ChunkRow], *, language: Language | None, model: ValidModel, ffmpeg: str,
+    engine: dict[str, str], fail_share: float, warnings: Sequence[dict[str, str]], performance: dict[str, Any],
+) -> Transcript:  # fmt: skip
+    """Merge, audit, and say where it all came from.
+
+    Raises ChunkFailed or ChunkTimeout when more than `fail_share` of the chunks with speech failed, and
+    ServiceError when the rows are no complete plan (which must never be called a transcript).
+    """
+    assert job.duration is not None
+    chunks = [Chunk.from_dict(row.plan) for row in rows]
+    check_plan(chunks, round(job.duration * 16_000), [row.state for row in rows])
+    failed = {row.index for row in rows if row.state is ChunkState.FAILED}
+    spoken = sum(1 for chunk in chunks if chunk.regions)
+    if failed and len(failed) > fail_share * spoken:
+        first = next(row.error or {} for row in rows if row.index in failed)
+        kind = ChunkTimeout if first.get("code") == ChunkTimeout.code else ChunkFailed
+        raise kind(f"{len(failed)} of {spoken} chunks failed. The first: {first.get('message', 'unknown')}")
+    transcripts = {row.index: ChunkTranscript.from_dict(row.transcript) for row in rows if row.transcript is not None}
+    merged = merge(Piece(chunk=chunks[i], segments=_segments(said)) for i, said in transcripts.items())
+    coverage = audit(chunks, merged.segments, failed=failed, duration=job.duration)
+    notes = [Warning_(code=w["code"], message=w["message"]) for w in warnings] + list(merged.warnings)
+    if not spoken:
+        notes.append(Warning_(code="no_speech", message="No speech was found in this file."))
+    elif language and language.confidence < UNSURE and job.params.language is None:
+        notes.append(Warning_(
+            code="language_unsure", message=f"The language was guessed as {language.code} with {language.confidence:.0%}; name it if that is wrong.",
+        ))  # fmt: skip
+    if any("local:" in name for name in (job.params.model,)):
+        notes.append(Warning_(code="model_unpinned", message=f"{job.params.model} is a file of your own: it was held against no checksum."))
+    return Transcript(
+        segments=merged.segments, language=language if spoken and language else UNKNOWN, duration=round(job.duration, 3),
+        model=job.params.model, task=job.params.task, word_timestamps=job.params.word_timestamps,
+        gaps=coverage.gaps, warnings=tuple(notes), performance=performance,
+        provenance={
+            "library": engine.get("library", engine.get("kind", "")), "library_version": engine.get("version", ""),
+            "model_sha256": model.sha256, "ffmpeg": ffmpeg, "chunks": len(rows),
+            "coverage": {
+                "audio_seconds": round(coverage.audio_seconds, 3), "speech_seconds": coverage.speech_seconds,
+                "transcribed_seconds": coverage.transcribed_seconds,
+            },
+        },
+    )  # fmt: skip
+
+
+def check_plan(chunks: Sequence[Chunk], samples: int, states: Sequence[ChunkState]) -> None:
+    """Invariant I3: indexes 0..n-1, owned spans that follow one another from 0 to the end, nothing left undone."""
+    position = 0
+    for n, (chunk, state) in enumerate(zip(chunks, states, strict=True)):
+        if chunk.index != n or chunk.start != position or state is ChunkState.PLANNED:
+            raise ServiceError(f"The stored plan is broken at chunk {n}; this is a defect.")
+        position = chunk.end
+    if position != samples:
+        raise ServiceError(f"The stored plan ends at sample {position} of {samples}; this is a defect.")
+
+
+def _segments(said: ChunkTranscript) -> tuple[Segment, ...]:
+    return tuple(
+        Segment(
+            start=s.start, end=s.end, text=s.text, avg_logprob=s.avg_logprob, compression_ratio=s.compression_ratio,
+            no_speech_prob=said.no_speech_prob,
+            words=tuple(Word(word=w.word, start=w.start, end=w.end, probability=w.probability) for w in s.words),
+        )
+        for s in said.segments
+    )  # fmt: skip

@@ -1,0 +1,71 @@
+"""What a run needs, made once by the wiring and shared by all jobs of a consumer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.ffmpeg import Ffmpeg
+from core.machine import Plan
+from core.objects import ObjectStore
+from core.store.sql import SqlStore
+from whisper.models import ModelStore
+from whisper.transcriber import WhisperTranscriber
+
+
+class Vad(Protocol):
+    """Streaming voice activity detection."""
+
+    def feed(self, pcm: NDArray[np.int16]) -> NDArray[np.float32]:
+        """Next block of 16 kHz mono, a multiple of 512 samples but for the last -> one probability per 512 samples."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """The part of the settings a run looks at; seconds throughout."""
+
+    work: Path
+    lease_seconds: float
+    max_attempts: int
+    chunk_seconds: float
+    chunk_strategy: str
+    chunk_fail_share: float
+    max_audio_seconds: float
+    shutdown_seconds: float
+    parallel: bool
+    nice: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """consumer: id of this consumer, leads the lease owner's name; vad: makes a fresh VAD per job."""
+
+    settings: RunSettings
+    store: SqlStore
+    objects: ObjectStore
+    models: ModelStore
+    transcriber: WhisperTranscriber
+    ffmpeg: Ffmpeg
+    vad: Callable[[], Vad]
+    plan: Plan
+    consumer: str
+
+
+class Stopping(Protocol):
+    """The wish that the process hands its job back: `worker.stop.Stop`."""
+
+    def is_set(self) -> bool:
+        """Finish the chunks in flight, start no more."""
+        ...
+
+    def hurried(self) -> bool:
+        """Do not even finish those."""
+        ...

@@ -1,0 +1,116 @@
+"""One job from claim to end. Solo and cluster run exactly this."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from typing import Any
+
+from core import logs
+from core.errors import (
+    Cancelled,
+    DiskFull,
+    EngineUnavailable,
+    HandedBack,
+    Interrupted,
+    JobError,
+    LeaseLost,
+    ServiceError,
+    TransientError,
+)
+from core.jobs import Claim, JobFailure, Stage
+from worker.flow import JobFlow
+from worker.lifeline import Lifeline
+from worker.parts import Parts, Stopping
+
+log = logging.getLogger(__name__)
+
+BACKOFF = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""Seconds between tries when a part of the service is away: half a minute of patience costs no attempt."""
+
+YIELD_SECONDS = 30.0
+"""After that the job goes back to the queue for so long, and another may use the slot."""
+
+
+def run_job(parts: Parts, claim: Claim, stopping: Stopping, *, on_duration: Callable[[float], None] | None = None) -> str:
+    """Work on a claimed job until it ends or must be let go; returns how it went, for the log and for tests.
+
+    Never raises for anything the job did: an unexpected error ends it as `failed/internal`. The work
+    folder of the job is gone afterwards.
+    on_duration: told the audio's length as soon as it is known (slots are shared by it).
+    """
+    settings = parts.settings
+    folder = settings.work / claim.job.id
+    with logs.bound(job_id=claim.job.id):
+        folder.mkdir(parents=True, exist_ok=True)
+        lifeline = Lifeline(
+            parts.store, claim, lease_seconds=settings.lease_seconds, work=settings.work,
+            stopping=stopping, grace=settings.shutdown_seconds,
+        )  # fmt: skip
+        try:
+            with lifeline:
+                return _run(parts, claim, lifeline, JobFlow(parts, claim, folder, lifeline, on_duration))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(parts: Parts, claim: Claim, lifeline: Lifeline, flow: JobFlow) -> str:
+    for wait in (*BACKOFF, None):
+        try:
+            try:
+                flow.run()
+                return "completed"
+            except ServiceError:
+                # what a stopped run raises on its way out is not the reason it stopped
+                lifeline.check()
+                raise
+        except Cancelled:
+            return _close(lambda: parts.store.cancelled(claim), "cancelled")
+        except HandedBack:
+            return _close(lambda: parts.store.release(claim), "handed back")
+        except LeaseLost as lost:
+            log.warning("Let go: %s", lost.message)
+            return "lease lost"
+        except Interrupted as stop:
+            return _close(lambda: parts.store.release(claim), stop.code)
+        except JobError as error:
+            return _fail(parts, claim, flow.stage, error)
+        except TransientError as error:
+            if wait is None:
+                if isinstance(error, EngineUnavailable | DiskFull):
+                    return _fail(parts, claim, flow.stage, error)
+                log.warning("Handed back for %d s: %s", YIELD_SECONDS, error.message)
+                return _close(lambda: parts.store.release(claim, delay=YIELD_SECONDS), "put off")
+            log.warning("%s Trying again in %d s.", error.message, wait)
+            lifeline.wait(wait)
+        except Exception:
+            log.exception("Unexpected error")
+            return _fail(parts, claim, flow.stage, ServiceError("Something went wrong inside the service; its log says more."))
+    raise AssertionError("unreachable")
+
+
+def _fail(parts: Parts, claim: Claim, stage: Stage, error: ServiceError) -> str:
+    failure = JobFailure(code=error.code, message=error.message, stage=stage.value, retryable=error.retryable)
+    log.error("Failed while %s: %s (%s)", stage.value, error.message, error.code)
+    return _close(lambda: parts.store.fail(claim, failure), f"failed {error.code}")
+
+
+def _close(write: Callable[[], Any], outcome: str) -> str:
+    """Write the last word; while the database is away the lease keeps others off, then it recovers the job."""
+    for wait in (*BACKOFF, None):
+        try:
+            write()
+            log.info("Job %s", outcome)
+            return outcome
+        except Interrupted as lost:
+            log.info("Job was ended by somebody else: %s", lost.message)
+            return lost.code
+        except TransientError as error:
+            if wait is None:
+                break
+            log.warning("%s Trying again in %d s.", error.message, wait)
+            time.sleep(wait)
+    log.error("Could not write the job's end; its lease will run out and the sweeper takes over")
+    return "unwritten"

@@ -1,0 +1,55 @@
+"""The job slots of a consumer, and the rule that keeps one of them for short jobs."""
+
+from __future__ import annotations
+
+import fcntl
+import multiprocessing
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from core.jobs import Claim, Job
+
+SHORT_SECONDS = 600.0
+"""Jobs under ten minutes of audio are short."""
+
+SHORT_BYTES = 19_200_000
+"""While the length is unknown: ten minutes at 256 kbit/s."""
+
+_FREE, _SHORT, _LONG = 0, 1, 2
+
+
+def is_short(job: Job) -> bool:
+    """Known by its length, else guessed by its size."""
+    return job.duration < SHORT_SECONDS if job.duration is not None else job.source.bytes <= SHORT_BYTES
+
+
+class Slots:
+    """Made before the job processes are forked, which share it.
+
+    A two-minute file must not wait for ten-hour ones: when all other slots hold long jobs, the last one
+    takes short jobs only. With one slot there is nothing to keep.
+    """
+
+    def __init__(self, count: int, lock_file: Path) -> None:
+        self._kinds = multiprocessing.RawArray("b", count)
+        self._lock_file = lock_file
+
+    def claim(self, index: int, take: Callable[[bool], Claim | None]) -> Claim | None:
+        """Call `take(short_only)` while no other slot is choosing. The lock is the kernel's: it dies with its holder."""
+        fd = os.open(self._lock_file, os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            others = [kind for i, kind in enumerate(self._kinds) if i != index]
+            claim = take(bool(others) and all(kind == _LONG for kind in others))
+            self._kinds[index] = _FREE if claim is None else _SHORT if is_short(claim.job) else _LONG
+            return claim
+        finally:
+            os.close(fd)
+
+    def known(self, index: int, duration: float) -> None:
+        """The job's length turned out to be so many seconds."""
+        self._kinds[index] = _SHORT if duration < SHORT_SECONDS else _LONG
+
+    def free(self, index: int) -> None:
+        self._kinds[index] = _FREE

@@ -1,0 +1,40 @@
+"""One turn of a slot: claim whichever job is first and run it. What Celery's task and the solo pool both call."""
+
+from __future__ import annotations
+
+import logging
+
+from core import identity
+from core.errors import DatabaseUnavailable, DiskFull
+from worker.parts import Parts, Stopping
+from worker.run import run_job
+from worker.slots import Slots
+
+log = logging.getLogger(__name__)
+
+
+def take_turn(parts: Parts, slots: Slots, index: int, stopping: Stopping) -> bool:
+    """Returns whether there was a job. A database that is away is no job: the caller waits and asks again."""
+    if stopping.is_set():
+        return False
+    settings = parts.settings
+
+    try:
+        claim = slots.claim(
+            index,
+            lambda short_only: parts.store.claim(
+                owner=identity.owner(parts.consumer), consumer=parts.consumer, lease_seconds=settings.lease_seconds,
+                max_attempts=settings.max_attempts, short_only=short_only,
+            ),
+        )  # fmt: skip
+    except (DatabaseUnavailable, DiskFull) as error:
+        log.warning("No claim possible: %s", error.message)
+        return False
+    if claim is None:
+        return False
+    try:
+        run_job(parts, claim, stopping, on_duration=lambda seconds: slots.known(index, seconds))
+        parts.transcriber.save_speed()
+    finally:
+        slots.free(index)
+    return True

@@ -1,0 +1,84 @@
+"""What a consumer's supervisor does for its jobs: passes on cancels, frees dead owners, shows signs of life."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from core import identity
+from core.errors import ServiceError
+from core.store.sql import SqlStore
+from worker.lifeline import cancel_flag
+
+log = logging.getLogger(__name__)
+
+HELD_SECONDS = 0.25
+BEAT_SECONDS = 5.0
+
+
+class ConsumerWatch:
+    """One thread, one query every quarter second for the whole consumer (contract: cancel polled apart from the lease).
+
+    info: what /system shows of this consumer; asked every few seconds
+    """
+
+    def __init__(self, store: SqlStore, consumer: str, work: Path, info: Callable[[], dict[str, Any]]) -> None:
+        self._store, self._consumer, self._work, self._info = store, consumer, work, info
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def start(self) -> None:
+        (self._work / "cancel").mkdir(parents=True, exist_ok=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(5)
+        with contextlib.suppress(ServiceError):
+            self._store.leave(self._consumer)
+
+    def _run(self) -> None:
+        beat_at = 0.0
+        away = False
+        while not self._stop.wait(HELD_SECONDS):
+            try:
+                self.look()
+                if time.monotonic() >= beat_at:
+                    beat_at = time.monotonic() + BEAT_SECONDS
+                    self._store.beat(self._consumer, self._info())
+                away = False
+            except ServiceError as error:
+                if not away:
+                    log.warning("Watch interrupted: %s", error.message)
+                away = True
+                self._stop.wait(1.0)
+            except Exception:
+                log.exception("Watch failed")
+                self._stop.wait(1.0)
+
+    def look(self) -> None:
+        """One round: flags for cancelled jobs, freedom for jobs of dead processes."""
+        for job_id, owner, cancelled in self._store.held(self._consumer):
+            if not identity.alive(owner):
+                freed = self._store.free_owner(owner)
+                log.warning("Freed the leases of dead process %s: %s", owner, ", ".join(freed))
+            elif cancelled:
+                cancel_flag(self._work, job_id).touch()
+
+
+def free_dead_neighbours(store: SqlStore) -> None:
+    """At start: leases of processes of this very machine that died with their supervisor (a crash, a kill -9)."""
+    boot = identity.boot_id()
+    for consumer in store.consumers():
+        info = consumer.info
+        if info.get("boot") != boot or info.get("supervisor") is None or identity.alive(info["supervisor"]):
+            continue
+        for _, owner, _ in store.held(consumer.name):
+            if not identity.alive(owner):
+                log.info("Freed the leases of %s", owner)
+                store.free_owner(owner)
