@@ -42,7 +42,7 @@ class ApiDeps:
     checks: Mapping[str, Check]
     advisory: Mapping[str, Check] = field(default_factory=dict)
     free_bytes: Callable[[], int | None] = lambda: None
-    limits: UploadLimits = UploadLimits()
+    limits: UploadLimits = field(default_factory=UploadLimits)
     version: str
 
 

@@ -39,8 +39,12 @@ class JobForm(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: Annotated[str, Field(max_length=110, description="See `GET /api/v1/models`; default: WHISPER_MODEL.")] | None = None
-    language: str | None = Field(None, description="Code or English name (`de`, `German`); `auto` or nothing: detect it.")
+    model: (
+        Annotated[str, Field(max_length=110, description="See `GET /api/v1/models`; default: WHISPER_MODEL.")] | None
+    ) = None
+    language: str | None = Field(
+        None, description="Code or English name (`de`, `German`); `auto` or nothing: detect it."
+    )
     task: Literal["transcribe", "translate"] = Field("transcribe", description="`translate` gives English.")
     prompt: Annotated[str, Field(max_length=PROMPT_CHARACTERS)] | None = Field(
         None, description="Names and words to expect; given to every chunk.")  # fmt: skip
@@ -55,7 +59,9 @@ class JobForm(BaseModel):
             return None
         code = language_code(value)
         if code is None:
-            raise ValueError(f"not a language Whisper knows; a code such as {', '.join(list(LANGUAGES)[:6])} or an English name")
+            raise ValueError(
+                f"not a language Whisper knows; a code such as {', '.join(list(LANGUAGES)[:6])} or an English name"
+            )
         return code
 
     @field_validator("prompt")
@@ -81,11 +87,15 @@ class JobForm(BaseModel):
         except UnknownModel as error:
             raise UnknownModel(error.message, models=[status.info.name for status in models.list()]) from None
         if self.task == "translate" and not info.translates:
-            raise TaskNotSupported(f"The model {info.name} cannot translate: English-only and turbo models only transcribe.")
+            raise TaskNotSupported(
+                f"The model {info.name} cannot translate: English-only and turbo models only transcribe."
+            )
         if self.language not in (None, "en") and not info.multilingual:
             raise refusal({"field": "language", "message": f"the model {info.name} knows English only"})
         if self.language == "yue" and "large-v3" not in info.name:
-            raise refusal({"field": "language", "message": f"the model {info.name} does not know Cantonese; large-v3 does"})
+            raise refusal(
+                {"field": "language", "message": f"the model {info.name} does not know Cantonese; large-v3 does"}
+            )
         return JobParams(
             model=info.name, task=self.task, language=self.language, prompt=self.prompt, temperature=self.temperature,
             beam_size=None if self.beam_size == 1 else self.beam_size, word_timestamps=self.word_timestamps,

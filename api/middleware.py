@@ -64,7 +64,15 @@ class Surround:
                 seconds = time.perf_counter() - start
                 route = getattr(scope.get("route"), "path", "unmatched")
                 level = logging.DEBUG if scope["path"] in QUIET else logging.INFO
-                log.log(level, "%s %s -> %d in %.3f s (request %s)", scope["method"], scope["path"], status, seconds, request_id)
+                log.log(
+                    level,
+                    "%s %s -> %d in %.3f s (request %s)",
+                    scope["method"],
+                    scope["path"],
+                    status,
+                    seconds,
+                    request_id,
+                )
                 self._observe(scope["method"], route, status, seconds)
 
 

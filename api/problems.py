@@ -41,8 +41,8 @@ STATUS: Mapping[str, int] = MappingProxyType({
     "cancelled": 409, "lease_lost": 500, "handed_back": 503,
 })  # fmt: skip
 
-RETRY_AFTER: Mapping[int, int] = MappingProxyType({429: 15, 503: 5, 507: 60})
-"""Seconds after which trying again may help."""
+RETRY_AFTER: Mapping[int | str, int] = MappingProxyType({429: 15, 503: 5, 507: 60, "idempotency_in_flight": 1})
+"""Seconds after which trying again may help, by code or status."""
 
 PUBLIC = ("errors", "max_bytes", "models", "job_id")
 """Details of an error that clients may see; the rest is for logs."""
@@ -96,7 +96,7 @@ def from_error(path: str, error: ServiceError) -> Response:
     """The response for one of our own errors."""
     status = status_of(error)
     headers = {}
-    if retry_after := error.details.get("retry_after", RETRY_AFTER.get(status)):
+    if retry_after := error.details.get("retry_after", RETRY_AFTER.get(error.code, RETRY_AFTER.get(status))):
         headers["Retry-After"] = str(retry_after)
     more = {name: error.details[name] for name in PUBLIC if name in error.details}
     return problem(path, status, error.code, error.message, headers=headers, **more)
@@ -107,7 +107,11 @@ def internal(path: str) -> Response:
     return problem(path, 500, "internal", "Something went wrong inside the service; its log says more.")
 
 
-def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
+Responses = dict[int | str, dict[str, Any]]
+"""As FastAPI takes them."""
+
+
+def responses(*codes: str) -> Responses:
     """The OpenAPI entries of the codes a route can answer with; 500 is always among them."""
     by_status: dict[int, list[str]] = {500: ["internal"]}
     for code in codes:

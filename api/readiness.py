@@ -20,7 +20,9 @@ SECONDS = 2.0
 class Readiness:
     """required: without these no job can be accepted; advisory: told, no more."""
 
-    def __init__(self, required: Mapping[str, Check], advisory: Mapping[str, Check], *, seconds: float = SECONDS) -> None:
+    def __init__(
+        self, required: Mapping[str, Check], advisory: Mapping[str, Check], *, seconds: float = SECONDS
+    ) -> None:
         self._required, self._advisory, self._seconds = dict(required), dict(advisory), seconds
         self._running: dict[str, asyncio.Future[str]] = {}
 
@@ -64,7 +66,7 @@ def _verdict(name: str, check: Check) -> str:
         check()
     except (ModelUnavailable, ModelInvalid, UnknownModel):
         return "missing"
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  whatever it is, the part does not work
         why = error.message if isinstance(error, ServiceError) else type(error).__name__
         log.warning("Not ready: %s: %s", name, why)
         return "unavailable"

@@ -81,9 +81,13 @@ class Receiver:
         if declared.isdigit() and int(declared) > self.max_bytes + FORM_BYTES:
             raise self._too_large()
         if self._running >= self._limits.concurrent:
-            raise QueueFull("As many uploads as this service takes at once are coming in; try again later.", retry_after=5)
+            raise QueueFull(
+                "As many uploads as this service takes at once are coming in; try again later.", retry_after=5
+            )
 
-    async def receive(self, request: Request, *, store: Store, early: Callable[[dict[str, str]], Awaitable[None]]) -> Upload:
+    async def receive(
+        self, request: Request, *, store: Store, early: Callable[[dict[str, str]], Awaitable[None]]
+    ) -> Upload:
         """Receive one form with its file, which goes to `store`.
 
         early: checks the fields that came before the file, so that a bad one is refused before the file is sent.
@@ -176,11 +180,15 @@ class _Form:
             if self._file is not None:
                 raise refusal({"field": "file", "message": "more than one file; send each in a request of its own"})
             if filename is None:
-                raise refusal({"field": "file", "message": "sent as a plain field; it has to be a file part with a file name"})
+                raise refusal(
+                    {"field": "file", "message": "sent as a plain field; it has to be a file part with a file name"}
+                )
             await self._early(self._fields)
             self._file = self._receiver._file(filename, self._store)
         elif name not in JobForm.model_fields:
-            raise refusal({"field": name, "message": f"no such field; there are: file, {', '.join(JobForm.model_fields)}"})
+            raise refusal(
+                {"field": name, "message": f"no such field; there are: file, {', '.join(JobForm.model_fields)}"}
+            )
         elif name in self._fields:
             raise refusal({"field": name, "message": "sent more than once"})
         elif filename is not None:
@@ -201,7 +209,9 @@ class _Form:
 class _File:
     """The file part: looked at, then piped into the store."""
 
-    def __init__(self, name: str, store: Store, threads: ThreadPoolExecutor, limit: int, too_large: Callable[[], TooLarge]) -> None:
+    def __init__(
+        self, name: str, store: Store, threads: ThreadPoolExecutor, limit: int, too_large: Callable[[], TooLarge]
+    ) -> None:
         self._name, self._store, self._threads, self._limit, self._too_large = name, store, threads, limit, too_large
         self._head = bytearray()
         self._size = 0

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +75,7 @@ class Decoder:
         source: BinaryIO | Path,
         spool: Path,
         *,
-        on_block: Callable[[int], None] = lambda samples: None,
+        on_block: Callable[[int], None] = lambda _: None,
         cancel: Cancel | None = None,
     ) -> DecodedAudio:
         """Decode the first audio stream of `source` into the file `spool`, replacing it.
@@ -103,7 +103,7 @@ class Decoder:
             finally:
                 stop(process)
             if complaints and encrypted(file):
-                raise AudioEncrypted()
+                raise AudioEncrypted
         if status:
             raise failure(complaints, status)
         if not written:
@@ -116,7 +116,8 @@ class Decoder:
         self, process: subprocess.Popen[bytes], out: BinaryIO, on_block: Callable[[int], None], cancel: Cancel | None
     ) -> tuple[int, bytes]:
         """Move ffmpeg's samples to the spool until it has no more; returns (bytes written, what it complained of)."""
-        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         written, complaints = 0, bytearray()
         most = int(self._max_seconds * SAMPLE_RATE) * SAMPLE_BYTES
         give_up = time.monotonic() + self._stall_seconds
@@ -164,7 +165,7 @@ class PcmSpool:
     def close(self) -> None:
         self._file.close()
 
-    def __enter__(self) -> PcmSpool:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -180,7 +181,7 @@ def _damage(complaints: bytes) -> tuple[Warning_, ...]:
 
 def _check(cancel: Cancel | None) -> None:
     if cancel is not None and cancel.is_set():
-        raise Cancelled()
+        raise Cancelled
 
 
 def _write_all(out: BinaryIO, data: bytes) -> None:
@@ -195,7 +196,7 @@ def _disk_full() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull() from error
+            raise DiskFull from error
         raise
 
 
@@ -206,7 +207,7 @@ def _regular_file(source: BinaryIO | Path, folder: Path, cancel: Cancel | None) 
         try:
             file = source.open("rb", buffering=0)
         except FileNotFoundError as error:
-            raise SourceMissing() from error
+            raise SourceMissing from error
         with file:
             yield file
     elif _is_regular(source):

@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
@@ -16,6 +17,9 @@ from typing import Any
 
 from core.languages import LANGUAGES
 from core.transcript import Gap, Language, Segment, Transcript, Warning_
+
+_ARROW = re.compile("--+>")
+"""What separates times in subtitles and must not stand in their text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +151,7 @@ def _txt(transcript: Transcript) -> str:
 def _srt(transcript: Transcript) -> str:
     """SubRip has no escapes: an arrow inside the text would end the cue for some players."""
     return "".join(
-        f"{n}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{text.replace('-->', '->')}\n\n"
+        f"{n}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{_ARROW.sub('->', text)}\n\n"
         for n, (start, end, text) in enumerate(_cues(transcript), 1)
     )
 
@@ -156,7 +160,7 @@ def _vtt(transcript: Transcript) -> str:
     """W3C WebVTT: `&` and `<` are markup, `-->` is not allowed in a cue's text."""
     cues = (
         f"\n{_clock(start, '.')} --> {_clock(end, '.')}\n"
-        f"{text.replace('-->', '->').replace('&', '&amp;').replace('<', '&lt;')}\n"
+        f"{_ARROW.sub('->', text).replace('&', '&amp;').replace('<', '&lt;')}\n"
         for start, end, text in _cues(transcript)
     )
     return "WEBVTT\n" + "".join(cues)

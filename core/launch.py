@@ -7,7 +7,9 @@ util-linux's setpriv and prlimit are not on every machine (macOS, slim container
 Standard library only, and as little of it as possible.
 """
 
+import ctypes
 import os
+import resource
 import sys
 
 #: linux/prctl.h
@@ -16,11 +18,7 @@ PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, SIGKILL = 1, 38, 9
 
 def main(parent: int, niceness: int, limits: list[str], program: list[str]) -> None:
     """Does not return: the process becomes `program`, or ends with status 1 and a line on stderr."""
-    import resource
-
     if sys.platform == "linux":
-        import ctypes
-
         prctl = ctypes.CDLL(None).prctl
         prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -38,7 +36,7 @@ def main(parent: int, niceness: int, limits: list[str], program: list[str]) -> N
             if sys.platform == "linux":
                 raise  # elsewhere some limits exist by name only
     try:
-        os.execv(program[0], program)
+        os.execv(program[0], program)  # noqa: S606 (no shell is the point)
     except OSError as error:
         sys.exit(f"cannot run {os.path.basename(program[0])}: {error.strerror}")
 

@@ -68,6 +68,7 @@ def spawn(
     stdout: int | IO[bytes] = subprocess.DEVNULL,
     stderr: int | IO[bytes] = subprocess.DEVNULL,
     env: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a program, given by its absolute path, in a session of its own; end it with `stop`.
 
@@ -84,6 +85,7 @@ def spawn(
         stderr=stderr,
         env=environment() if env is None else env,
         start_new_session=True,
+        pass_fds=pass_fds,
     )
 
 

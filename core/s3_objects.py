@@ -32,7 +32,9 @@ _PING_KEY = ".ping"  # no real key begins with a dot
 
 
 class S3Objects:
-    """An `ObjectStore` in one bucket. Safe across threads, and across a fork: each process has its own connections.
+    """An `ObjectStore` in one bucket, which is made on first need.
+
+    Safe across threads, and across a fork: each process has its own connections.
 
     endpoint: `host:port`, or an address with http:// or https://, which then decides about TLS
     timeout: seconds that the server may stay silent; a request is tried at most twice when it does
@@ -54,33 +56,12 @@ class S3Objects:
         self._timeout = timeout
         self._connections = connections
         self._made: tuple[int, Minio] | None = None
-
-    @property
-    def _client(self) -> Minio:
-        pid = os.getpid()
-        if self._made is None or self._made[0] != pid:
-            # A forked child must not talk over its parent's sockets.
-            pool = urllib3.PoolManager(
-                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=self._timeout),
-                retries=urllib3.Retry(
-                    total=3, connect=2, read=1, status=2, redirect=0, backoff_factor=0.2,
-                    status_forcelist=(500, 502, 503, 504), raise_on_status=False,
-                ),
-                maxsize=self._connections, ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
-            )  # fmt: skip
-            self._made = (pid, Minio(**self._options, http_client=pool))
-        return self._made[1]
+        self._has_bucket = False
 
     def ensure_bucket(self) -> None:
-        """Make the bucket unless it exists; many processes may do so at once."""
+        """Make the bucket unless it exists; many processes may do so at once. The other methods do so at first use."""
         with _storage_errors():
-            if self._client.bucket_exists(self._bucket):
-                return
-            try:
-                self._client.make_bucket(self._bucket)
-            except S3Error as error:
-                if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
-                    raise
+            self._make_bucket(self._connected())
 
     def put(self, key: str, data: BinaryIO, *, media_type: str = "application/octet-stream") -> int:
         check_key(key)
@@ -143,6 +124,39 @@ class S3Objects:
             self._client.put_object(self._bucket, _PING_KEY, io.BytesIO(), 0)
             self._client.remove_object(self._bucket, _PING_KEY)
 
+    @property
+    def _client(self) -> Minio:
+        client = self._connected()
+        if not self._has_bucket:
+            self._make_bucket(client)
+        return client
+
+    def _make_bucket(self, client: Minio) -> None:
+        if not client.bucket_exists(self._bucket):
+            try:
+                client.make_bucket(self._bucket)
+            except S3Error as error:
+                if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                    raise
+        self._has_bucket = True
+
+    def _connected(self) -> Minio:
+        pid = os.getpid()
+        if self._made is None or self._made[0] != pid:
+            # A forked child must not talk over its parent's sockets.
+            pool = urllib3.PoolManager(
+                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=self._timeout),
+                retries=urllib3.Retry(
+                    total=3, connect=2, read=1, status=2, redirect=0, backoff_factor=0.2,
+                    status_forcelist=(500, 502, 503, 504), raise_on_status=False,
+                    # MinIO says "Retry-After: 60" while it starts, and urllib3 would sleep that long in here.
+                    respect_retry_after_header=False,
+                ),
+                maxsize=self._connections, ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
+            )  # fmt: skip
+            self._made = (pid, Minio(**self._options, http_client=pool))
+        return self._made[1]
+
 
 class _Source:
     """Counts what is read from an upload, and remembers the reader's own error among the network's."""
@@ -198,5 +212,8 @@ def _storage_errors(missing: str | None = None) -> Iterator[None]:
         if error.status_code == 507:
             raise DiskFull() from error
         raise StorageUnavailable(f"The object store answers with status {error.status_code}") from error
-    except (MinioException, HTTPError) as error:
-        raise StorageUnavailable(f"The object store cannot be reached: {type(error).__name__}") from error
+    except MinioException as error:
+        raise StorageUnavailable(f"The object store answers what S3 does not: {str(error)[:120]}") from error
+    except HTTPError as error:
+        cause = getattr(error, "reason", None) or error
+        raise StorageUnavailable(f"The object store cannot be reached: {type(cause).__name__}") from error

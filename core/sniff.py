@@ -179,7 +179,8 @@ def _guess(head: bytes) -> str:
 
 def encrypted(file: BinaryIO) -> bool:
     """Whether an MP4 or QuickTime file has an encrypted sound track (ISO 14496-12 8.12: sample entry `enca`;
-    `drms` in files bought from the iTunes store). Moves the file's position."""
+    `drms` in files bought from the iTunes store). Moves the file's position.
+    """
     todo = [(0, file.seek(0, os.SEEK_END), 0)]  # places left to look at: start, end, depth in STSD_PATH
     for _ in range(MAX_BOXES):
         if not todo:

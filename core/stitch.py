@@ -169,8 +169,8 @@ def _seam(a: list[Token], b: list[Token], cut: float, heard_from: float, heard_t
 
 
 def _anchor(a: list[Token], b: list[Token]) -> tuple[int, int, int] | None:
-    """(i, j, n) of the longest run of equal words at the same time, the closest in time of equals."""
-    best, best_rank = None, (0, 0.0)
+    """(i, j, n) of the run of equal words that is long and close in time: `no no no` must not be off by one."""
+    best, best_score = None, 0.0
     for i in range(len(a)):
         for j in range(len(b)):
             apart: list[float] = []
@@ -180,9 +180,9 @@ def _anchor(a: list[Token], b: list[Token]) -> tuple[int, int, int] | None:
                 apart.append(abs(x.middle - y.middle))
             if not apart or (len(apart) == 1 and apart[0] > SAME_WORD):
                 continue
-            rank = (len(apart), -sum(apart) / len(apart))
-            if best is None or rank > best_rank:
-                best, best_rank = (i, j, len(apart)), rank
+            score = sum(SAME_PHRASE - gap for gap in apart)
+            if score > best_score:
+                best, best_score = (i, j, len(apart)), score
     return best
 
 

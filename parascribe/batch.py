@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -26,16 +26,13 @@ class Item:
     job: Job | None = None
     result: dict[str, Any] | None = None
     error: dict[str, str] | None = None
+    partial: bool = False
     written: list[Path] = field(default_factory=list)
 
     @property
     def name(self) -> str:
         """What the file is called on the screen: as it was given."""
         return str(self.file)
-
-    @property
-    def partial(self) -> bool:
-        return bool((self.job or self.result or {}).get("partial"))
 
     def to_dict(self) -> dict[str, Any]:
         """The shape of `transcribe --json`."""
@@ -95,7 +92,7 @@ def finish(client: Client, items: Sequence[Item], deliver: Deliver, report: Repo
     with _cancelling(client, items, report):
         for job in client.watch(list(by_id)):
             item = by_id[job["id"]]
-            item.job, item.status = job, job["status"]
+            item.job, item.status, item.partial = job, job["status"], job["partial"]
             progress = job["progress"]
             if job["status"] not in TERMINAL:
                 report.step(item.name, progress["stage"], progress["percent"], progress["eta_seconds"])
@@ -105,18 +102,14 @@ def finish(client: Client, items: Sequence[Item], deliver: Deliver, report: Repo
             else:
                 error = job["error"] or {"code": job["status"], "message": f"the job was {job['status']}"}
                 item.error = {"code": error["code"], "message": error["message"]}
-            report.end(item.name, words_for(item))
+            report.end(item.name, words_for(item, cast("dict[str, Any]", job)))
 
 
-def words_for(item: Item) -> str:
+def words_for(item: Item, job: dict[str, Any]) -> str:
     """How a file fared, in one line."""
-    if item.error and item.status != "failed" or not item.job:
-        words = item.error["message"] if item.error else item.status
-    elif item.error:
-        words = f"failed: {item.error['message']} ({item.error['code']})"
-    else:
-        words = outcome(cast("dict[str, Any]", item.job))
-    return words + "".join(f"; wrote {path}" for path in item.written)
+    if item.error:
+        return f"{item.status}: {item.error['message']} ({item.error['code']})"
+    return outcome(job) + "".join(f"; wrote {path}" for path in item.written)
 
 
 def _submit(client: Client, item: Item, params: Params, report: Reporter) -> None:
@@ -142,7 +135,7 @@ def _submit(client: Client, item: Item, params: Params, report: Reporter) -> Non
 
 
 @contextlib.contextmanager
-def _cancelling(client: Client, items: Sequence[Item], report: Reporter) -> Any:
+def _cancelling(client: Client, items: Sequence[Item], report: Reporter) -> Iterator[None]:
     """On Ctrl-C cancel what was submitted and has not ended; a second Ctrl-C gives that up too."""
     try:
         yield

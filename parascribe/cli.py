@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
 
 from parascribe.commands import engine, jobs, machine, models, services, transcribe
-from parascribe.commands.common import Exit, note
-
-EXIT_CODES = (
-    "Exit codes: 0 all went well, 1 a job, a check or the request failed, 2 usage or settings, "
-    "3 the service does not answer, 4 completed with gaps, 130 Ctrl-C."
-)
+from parascribe.commands.common import MEANING, Exit, note
 
 app = typer.Typer(
-    name="parascribe", no_args_is_help=True, pretty_exceptions_enable=False, epilog=EXIT_CODES,
+    name="parascribe", no_args_is_help=True, pretty_exceptions_enable=False,
+    epilog="Exit codes: " + "; ".join(f"{code:d} {words}" for code, words in MEANING.items()) + ".",
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 
@@ -37,16 +33,27 @@ def root(
     """Turns speech into text on your own machines."""
 
 
-app.command()(transcribe.transcribe)
-for _command in (jobs.status, jobs.result, jobs.cancel, jobs.retry, jobs.delete):
-    app.command(rich_help_panel="Jobs of a running service")(_command)
-app.command("list", rich_help_panel="Jobs of a running service")(jobs.list_)
-for _command in (services.serve, services.api, services.consumer, services.demo):
-    app.command(rich_help_panel="Services")(_command)
-for _command in (machine.doctor, machine.plan, machine.config):
-    app.command(rich_help_panel="This machine")(_command)
-app.add_typer(models.app, name="models", rich_help_panel="This machine")
-app.add_typer(engine.app, name="engine", rich_help_panel="This machine")
+JOBS, SERVICES, MACHINE = "Jobs of a running service", "Services", "This machine"
+COMMANDS: tuple[tuple[str, str | None, Callable[..., None]], ...] = (
+    ("transcribe", None, transcribe.transcribe),
+    ("status", JOBS, jobs.status),
+    ("list", JOBS, jobs.list_),
+    ("result", JOBS, jobs.result),
+    ("cancel", JOBS, jobs.cancel),
+    ("retry", JOBS, jobs.retry),
+    ("delete", JOBS, jobs.delete),
+    ("serve", SERVICES, services.serve),
+    ("api", SERVICES, services.api),
+    ("consumer", SERVICES, services.consumer),
+    ("demo", SERVICES, services.demo),
+    ("doctor", MACHINE, machine.doctor),
+    ("plan", MACHINE, machine.plan),
+    ("config", MACHINE, machine.config),
+)
+for _name, _panel, _run in COMMANDS:
+    app.command(_name, rich_help_panel=_panel)(_run)
+app.add_typer(models.app, name="models", rich_help_panel=MACHINE)
+app.add_typer(engine.app, name="engine", rich_help_panel=MACHINE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

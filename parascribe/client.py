@@ -139,7 +139,7 @@ class Client:
     def result(self, job_id: str, format: Literal["json", "verbose_json"] = "json") -> dict[str, Any]: ...
     @overload
     def result(self, job_id: str, format: TextFormat) -> str: ...
-    def result(self, job_id: str, format: Format = "json") -> dict[str, Any] | str:
+    def result(self, job_id: str, format: Format = "json") -> dict[str, Any] | str:  # noqa: A002 (the query's own name)
         """The transcript: a dict for the two JSON formats, else text. Raises Conflict (`not_ready`), NotFound."""
         answer = self._send("GET", f"{_job(job_id)}/result", params={"format": format})
         return cast("dict[str, Any]", _json(answer)) if format in ("json", "verbose_json") else answer.text
@@ -154,7 +154,7 @@ class Client:
         """Ask for the job to be cancelled. Raises Conflict (`already_terminal`), NotFound."""
         return cast(Job, _json(self._send("POST", f"{_job(job_id)}/cancel")))
 
-    def retry(self, job_id: str, *, all: bool = False) -> Job:
+    def retry(self, job_id: str, *, all: bool = False) -> Job:  # noqa: A002 (the query's own name)
         """A new job with the same file and parameters that takes over the finished chunks (all=True: none).
 
         Never sent twice by itself. Raises Conflict unless the job failed, was cancelled or is partial.

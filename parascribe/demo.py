@@ -16,6 +16,8 @@ from pathlib import Path
 import httpx
 
 import parascribe
+import whisper
+from core.config import Settings
 from parascribe.batch import deliver_to, finish, submit
 from parascribe.client import Client
 from parascribe.errors import ClientError
@@ -66,9 +68,7 @@ def run(*, keep: bool = False) -> int:
 
 def find_samples() -> list[Path]:
     """The bundled media files. Raises DemoFailed when there are none."""
-    import whisper
-
-    folder = Path(next(iter(whisper.__path__))) / "data" / "samples"
+    folder = Path(whisper.__path__[0]) / "data" / "samples"
     samples = sorted(path for path in folder.glob("*") if path.suffix in (".wav", ".flac", ".mp3", ".mp4"))
     if not samples:
         raise DemoFailed(f"there are no samples in {folder}")
@@ -77,8 +77,6 @@ def find_samples() -> list[Path]:
 
 def demo_environment(folder: Path, port: int) -> dict[str, str]:
     """The service's environment: this one's, without settings that lead to somebody's data."""
-    from core.config import Settings
-
     settings = {name.upper() for name in Settings.model_fields} - KEPT
     inherited = {name: value for name, value in os.environ.items() if name.upper() not in settings}
     # the service runs in a folder of its own, so that no .env and no parascribe.toml reaches it

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import psutil
 
 from core.config import Settings, misspelt
 from core.errors import ModelInvalid, ServiceError, UnknownModel
-from core.machine import inspect, resolve_plan
 from parascribe.render import size
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 State = Literal["ok", "warn", "fail"]
 
@@ -55,7 +52,7 @@ def run_checks(settings: Settings) -> list[Check]:
     return checks
 
 
-def check_settings(settings: Settings) -> Check:
+def check_settings(_: Settings) -> Check:
     wrong = misspelt()
     if wrong:
         found = ", ".join(f"{name} (did you mean {right}?)" for name, right in wrong.items())
@@ -64,27 +61,52 @@ def check_settings(settings: Settings) -> Check:
 
 
 def check_plan(settings: Settings) -> Check:
-    plan = resolve_plan(
-        model=settings.whisper_model, max_parallel_workers=settings.max_parallel_workers,
-        whisper_threads=settings.whisper_threads, max_concurrent_jobs=settings.max_concurrent_jobs,
-        use_parallel_transcription=settings.use_parallel_transcription, machine=inspect(),
-    )  # fmt: skip
+    from parascribe.wiring import plan_of
+
+    plan = plan_of(settings)
     found = f"{plan.workers} x {plan.threads} threads on {plan.cores:g} cores, {plan.memory_mb} MB"
     advice = "; ".join(plan.warnings)
     return Check(name="workers", state="warn" if advice else "ok", found=found, advice=advice)
 
 
-def check_ffmpeg(settings: Settings) -> Check:
+def check_ffmpeg(_: Settings) -> Check:
     from core import ffmpeg
 
     program = ffmpeg.find()
     return Check(name="ffmpeg", state="ok", found=f"{program.version} ({program.path}), decodes")
 
 
-def check_model(settings: Settings) -> Check:
-    from parascribe.wiring import build_models
+def check_engine(settings: Settings) -> Check:
+    """Decodes a second of noise in a process of its own: a library for another CPU dies with a signal."""
+    from parascribe.wiring import open_models
+    from whisper.libraries import candidates
+    from whisper.selftest import choose_library
 
-    store, name = build_models(settings), settings.whisper_model
+    if settings.whisper_executable is not None:
+        program = shutil.which(settings.whisper_executable)
+        if program is None:
+            found = f"WHISPER_EXECUTABLE={settings.whisper_executable} is no program"
+            return Check(name="engine", state="fail", found=found, advice="correct the path, or leave it empty")
+        return Check(name="engine", state="ok", found=f"the program {program}")
+    store = open_models(settings)
+    try:
+        model = store.validate(settings.whisper_model)  # what runs depends on its quantisation
+    except ServiceError:
+        model = store.validate("demo")
+    choices = candidates(settings.whisper_library, settings.engine_path)
+    library = choose_library(choices, model.path, None)
+    found = f"{library.kind} libwhisper {library.version or '?'} in {library.directory}, decodes with {model.info.name}"
+    if library != choices[0]:
+        words = f"the {choices[0].kind} library in {choices[0].directory} does not work here"
+        return Check(name="engine", state="warn", found=f"{found}; {words}", advice=ADVICE["engine"])
+    advice = "parascribe engine build makes one for this CPU, often twice as fast" if library.kind == "wheel" else ""
+    return Check(name="engine", state="ok", found=found, advice=advice)
+
+
+def check_model(settings: Settings) -> Check:
+    from parascribe.wiring import open_models
+
+    store, name = open_models(settings), settings.whisper_model
     try:
         path = store.path(name)
         if path is None:
@@ -101,10 +123,10 @@ def check_model(settings: Settings) -> Check:
 
 
 def check_storage(settings: Settings) -> Check:
-    from parascribe.wiring import build_objects
+    from parascribe.wiring import open_objects
 
     if settings.minio_endpoint:
-        build_objects(settings).ping()
+        open_objects(settings).ping()
         found = f"bucket {settings.minio_bucket} at {settings.minio_endpoint}: can be written"
         return Check(name="storage", state="ok", found=found)
     return _folder("storage", settings.data_dir, settings.min_free_disk_mb * 1024**2 + 10**9, "DATA_DIR")
@@ -197,8 +219,6 @@ def filesystem(path: Path) -> str:
 
 def _folder(name: str, path: Path, wanted: float, variable: str) -> Check:
     """Writable, and with as much free space as `wanted` bytes."""
-    import os
-
     place = _existing(path)
     if not os.access(place, os.W_OK | os.X_OK):
         return Check(name=name, state="fail", found=f"{place} cannot be written", advice=f"give this user the folder, or set {variable}")
@@ -228,6 +248,7 @@ CHECKS: dict[str, Callable[[Settings], Check]] = {
     "settings": check_settings,
     "workers": check_plan,
     "ffmpeg": check_ffmpeg,
+    "engine": check_engine,
     "model": check_model,
     "storage": check_storage,
     "work folder": check_work_dir,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
@@ -97,13 +99,16 @@ class Bars(Silent):
     def __init__(self, out: TextIO) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
+        from rich.table import Column
 
         # names of files are text, not markup
-        text = TextColumn("{task.description}", markup=False)
-        words = TextColumn("{task.fields[words]}", markup=False)
+        name = TextColumn("{task.description}", markup=False, table_column=Column(max_width=40, no_wrap=True))
+        words = TextColumn("{task.fields[words]}", markup=False, table_column=Column(no_wrap=True))
         self._progress: Progress = Progress(
-            text, BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f} %"), words, console=Console(file=out)
-        )
+            name, BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f} %"), words, console=Console(file=out),
+            # while bars are up rich would take stdout too, and a pipe behind it would get nothing
+            redirect_stdout=sys.stdout.isatty(),
+        )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
@@ -136,6 +141,13 @@ class Bars(Silent):
 
     def _update(self, name: str, percent: float | None, words: str) -> None:
         self._progress.update(self._task(name), completed=percent, words=words)
+
+
+@contextlib.contextmanager
+def download_progress(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Shows one download; gives the function to call with (bytes here, bytes in all or None)."""
+    with reporter() as report:
+        yield lambda done, total: report.bytes(name, "downloading", done, total)
 
 
 def reporter(*, quiet: bool = False, out: TextIO | None = None) -> Reporter:

@@ -93,7 +93,8 @@ def job_text(job: dict[str, Any]) -> str:
         rows.append(("chunks", f"{progress['chunks_done']} of {progress['chunks_total'] or 'not yet known'}"))
     rows += [("model", str(job["params"].get("model"))), ("task", str(job["params"].get("task")))]
     if language:
-        rows.append(("language", f"{language['code']} ({100 * language['confidence']:.0f} %)"))
+        sure = language.get("confidence")
+        rows.append(("language", language["code"] if sure is None else f"{language['code']} ({100 * sure:.0f} %)"))
     rows += [(key.removesuffix("_at"), str(job[key])) for key in ("created_at", "started_at", "finished_at") if job.get(key)]
     if job.get("retry_of"):
         rows.append(("retry of", job["retry_of"]))

@@ -42,7 +42,7 @@ def run_api(settings: Settings) -> int:
             log.info("API on %s", _address(settings, sock.getsockname()[1]))
             from parascribe.api_main import serve
 
-            return serve(settings, sock, doorbell=None)
+            return serve(settings, sock, runtime=None)
     except (OSError, ServiceError) as error:
         return _refuse(error, settings)
 
@@ -81,7 +81,7 @@ def _supervised(settings: Settings, *, with_api: bool) -> int:
             stack.callback(sweeper.stop)
             for line in wiring.plan_of(settings).warnings:
                 log.warning("%s", line)
-            _thread(functools.partial(wiring.fetch_model, settings, store_objects=None), "model")
+            _thread(functools.partial(wiring.fetch_model, settings), "model")
             if url:
                 _thread(functools.partial(_announce, url, settings), "announce")
             return supervisor.run()

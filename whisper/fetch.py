@@ -52,12 +52,14 @@ class PartFile:
             raise _disk_error(error, path) from error
         self.size = 0
         self._hash = hashlib.sha256()
+        here = os.fstat(self._file.fileno()).st_size
+        if here > (LARGEST_MODEL if total is None else total):
+            self.restart()
+            here = 0
         self._file.seek(0)
-        while block := self._file.read(_BLOCK):
+        while self.size < here and (block := self._file.read(_BLOCK)):
             self._hash.update(block)
             self.size += len(block)
-        if total is not None and self.size > total:
-            self.restart()
         self.resumed = self.size > 0
 
     def __enter__(self) -> PartFile:
@@ -68,7 +70,8 @@ class PartFile:
 
     def restart(self) -> None:
         """Forget what is there."""
-        self._file.truncate(0)
+        if os.fstat(self._file.fileno()).st_size:
+            self._file.truncate(0)
         self._hash = hashlib.sha256()
         self.size = 0
         self.resumed = False
@@ -164,7 +167,7 @@ def _fetch_once(client: httpx.Client, url: str, part: PartFile) -> bool:
         if total is not None and part.total is not None and total != part.total:
             raise ModelInvalid(f"the file there has {total} bytes instead of {part.total}")
         part.total = total if part.total is None else part.total
-        for block in response.iter_raw(_BLOCK):
+        for block in response.iter_raw():
             part.write(block)
     return part.total is None or part.size == part.total
 

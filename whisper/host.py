@@ -3,8 +3,8 @@
     python -I -m whisper.host --library DIR --model FILE --socket PATH --workers N ...
 
 Single-threaded. It never decodes and never touches audio: of each connection (one per chunk) it reads the request's
-header alone, queues the connection by job, and hands the connection itself to the next free worker, round robin over
-the jobs. It keeps a duplicate of the descriptor to notice a client that hangs up (its worker is killed and forked anew)
+header alone, queues the connection by job, and hands the connection itself to the next free worker, round robin
+over the jobs. It keeps a duplicate of the descriptor to notice a client that hangs up (its worker is killed and forked anew)
 and to tell the client when its worker was lost. Its sockets never block.
 
 Requests: {"op": "transcribe" | "detect", "job", "label", "timeout", "options"} with f32le PCM as payload;
@@ -104,7 +104,9 @@ class Host:
         self._about = about
         self._poll = select.poll()
         self._handlers: dict[int, Connection | Worker] = {}
-        self._queues: dict[str, deque[Connection]] = {}  # in turn order: the first job is served next
+        self._queues: dict[str, deque[Connection]] = {}
+        self._turns: dict[str, int] = {}  # when each job was last served, counted in chunks
+        self._turn = 0
         self._workers: list[Worker] = []
         self._stillborn = 0
         self._slowest = 0.0
@@ -255,11 +257,10 @@ class Host:
     def _hand_out(self) -> None:
         free = [worker for worker in self._workers if worker.idle]
         while free and self._queues:
-            job = next(iter(self._queues))
-            queue = self._queues.pop(job)
-            connection = queue.popleft()
-            if queue:
-                self._queues[job] = queue  # behind all others
+            job = self._next_job()
+            connection = self._queues[job].popleft()
+            if not self._queues[job]:
+                del self._queues[job]
             worker = free.pop()
             request = connection.request or {}
             packed = pack(FrameType.EVENT, request)  # the cap of an event: the host has added to the request
@@ -271,6 +272,8 @@ class Host:
                 self._queues.setdefault(job, deque()).appendleft(connection)
                 self._bury(worker)
                 continue
+            self._turn += 1
+            self._turns[job] = self._turn
             now = time.monotonic()
             worker.idle, worker.connection, connection.worker = False, connection, worker
             worker.job, worker.label = connection.job, str(request.get("label", ""))
@@ -278,6 +281,13 @@ class Host:
             worker.timeout = request.get("timeout") or self._own_timeout()
             worker.deadline = now + worker.timeout
             worker.cpu, _ = process_cpu(worker.pid)
+
+    def _next_job(self) -> str:
+        """The waiting job that has the fewest workers, and among equals the one whose last turn is longest ago."""
+        running = [worker.job for worker in self._workers if worker.connection is not None]
+        if len(self._turns) > MAX_CONNECTIONS:
+            self._turns = {job: turn for job, turn in self._turns.items() if job in self._queues}
+        return min(self._queues, key=lambda job: (running.count(job), self._turns.get(job, 0)))
 
     def _own_timeout(self) -> float:
         return max(SHORTEST_TIMEOUT, PATIENCE * self._slowest) if self._slowest else FIRST_TIMEOUT

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.deps import Deps, PartsDep
-from api.problems import responses
+from api.problems import Responses, responses
 from api.schemas import HealthBody, ReadyBody, VersionBody
 
 router = APIRouter(tags=["health"], responses=responses())
@@ -34,10 +34,12 @@ async def version(deps: Deps) -> VersionBody:
     return VersionBody(version=deps.version)
 
 
-METRICS = {200: {"description": "Prometheus text format.", "content": {"text/plain": {"schema": {"type": "string"}}}}}
+METRICS: Responses = {
+    200: {"description": "Prometheus text format.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+}
 
 
-@router.get("/metrics", response_class=Response, responses={**METRICS})
+@router.get("/metrics", response_class=Response, responses=METRICS)
 def metrics(parts: PartsDep) -> Response:
     """Figures for Prometheus: jobs by status, requests, upload bytes."""
     return Response(parts.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})

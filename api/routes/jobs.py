@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from uuid_utils import uuid7
 
 from api.deps import Base, Deps, JobId, PartsDep
-from api.problems import responses
+from api.problems import Responses, responses
 from api.schemas import JobBody, JobPageBody
 from core.errors import AlreadyTerminal, Expired, NotReady
 from core.jobs import Job, JobStatus, NewJob
@@ -18,7 +18,7 @@ from core.jobs import Job, JobStatus, NewJob
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["jobs"])
 
-NOT_MODIFIED = {304: {"description": "Unchanged since the ETag given in If-None-Match."}}
+NOT_MODIFIED: Responses = {304: {"description": "Unchanged since the ETag given in If-None-Match."}}
 
 
 class ListQuery(BaseModel):
@@ -57,8 +57,12 @@ def list_jobs(deps: Deps, base: Base, query: Annotated[ListQuery, Query()]) -> J
     return JobPageBody(items=[JobBody.of(job, base=base) for job in jobs], next=following)
 
 
-@router.get("/jobs/{job_id}", response_model=JobBody, responses={**NOT_MODIFIED, **responses("job_not_found", "validation")})
-def get_job(job_id: JobId, deps: Deps, base: Base, response: Response, if_none_match: IfNoneMatch = None) -> JobBody | Response:
+@router.get(
+    "/jobs/{job_id}", response_model=JobBody, responses={**NOT_MODIFIED, **responses("job_not_found", "validation")}
+)
+def get_job(
+    job_id: JobId, deps: Deps, base: Base, response: Response, if_none_match: IfNoneMatch = None
+) -> JobBody | Response:
     """One job. 200 as long as it exists, however it ended; poll with the ETag."""
     job = deps.jobs.get(job_id)
     headers = {"ETag": f'"{job.id}.{job.version}"', "Cache-Control": "no-cache"}
@@ -68,7 +72,9 @@ def get_job(job_id: JobId, deps: Deps, base: Base, response: Response, if_none_m
     return JobBody.of(job, base=base)
 
 
-@router.post("/jobs/{job_id}/cancel", status_code=202, responses=responses("job_not_found", "already_terminal", "validation"))
+@router.post(
+    "/jobs/{job_id}/cancel", status_code=202, responses=responses("job_not_found", "already_terminal", "validation")
+)
 def cancel_job(job_id: JobId, deps: Deps, base: Base) -> JobBody:
     """Ask for a job to be cancelled. One that waits is cancelled at once, one that runs within a second or so."""
     return JobBody.of(deps.jobs.request_cancel(job_id), base=base)
@@ -79,7 +85,12 @@ def cancel_job(job_id: JobId, deps: Deps, base: Base) -> JobBody:
     responses=responses("job_not_found", "not_ready", "already_terminal", "expired", "validation"),
 )  # fmt: skip
 def retry_job(
-    job_id: JobId, parts: PartsDep, base: Base, request: Request, response: Response, query: Annotated[RetryQuery, Query()]
+    job_id: JobId,
+    parts: PartsDep,
+    base: Base,
+    request: Request,
+    response: Response,
+    query: Annotated[RetryQuery, Query()],
 ) -> JobBody:
     """Make a new job from one that failed, was cancelled or is partial, with its file and parameters.
 

@@ -31,7 +31,9 @@ class ResultQuery(BaseModel):
 
 def _described() -> dict[str, Any]:
     types = dict.fromkeys(fmt.media_type.partition(";")[0] for fmt in FORMATS.values())
-    content = {kind: {"schema": {"type": "object"} if kind == "application/json" else {"type": "string"}} for kind in types}
+    content = {
+        kind: {"schema": {"type": "object"} if kind == "application/json" else {"type": "string"}} for kind in types
+    }
     return {"description": "The transcript.", "content": content}
 
 
@@ -39,7 +41,9 @@ def _described() -> dict[str, Any]:
     "/jobs/{job_id}/result", response_class=Response,
     responses={200: _described(), **NOT_MODIFIED, **responses("job_not_found", "not_ready", "expired", "storage_unavailable", "validation")},
 )  # fmt: skip
-def get_result(job_id: JobId, deps: Deps, query: Annotated[ResultQuery, Query()], if_none_match: IfNoneMatch = None) -> Response:
+def get_result(
+    job_id: JobId, deps: Deps, query: Annotated[ResultQuery, Query()], if_none_match: IfNoneMatch = None
+) -> Response:
     """The transcript as a file. 409 until the job has completed, 410 when its retention is over."""
     job = deps.jobs.get(job_id)
     key = _result_key(job)
@@ -61,7 +65,9 @@ def _result_key(job: Job) -> str:
     if not job.terminal:
         raise NotReady(f"The job is {job.status}; its result comes when it has completed.", retry_after=1)
     if job.status is not JobStatus.COMPLETED or job.result_key is None:
-        raise NotReady(f"The job has {'failed' if job.status is JobStatus.FAILED else 'been cancelled'}: there is no result.")
+        raise NotReady(
+            f"The job has {'failed' if job.status is JobStatus.FAILED else 'been cancelled'}: there is no result."
+        )
     return job.result_key
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from sqlalchemy import and_, case, delete, exists, or_, select, union, update
 
-from core.jobs import TERMINAL, Job, JobStatus
+from core.jobs import Job, JobStatus
 from core.store.rows import Role, add_hint, expired, to_job
 from core.store.sql_claims import end_lost
 from core.store.tables import chunk, idempotency, job, outbox
@@ -52,7 +52,7 @@ class SqlHints(Role):
             return end_lost(self.database, connection, max_attempts, waiting=True)
 
     def removable(self, *, limit: int) -> list[Job]:
-        gone = select(job).where(job.c.deleted_at.is_not(None), job.c.status.in_(TERMINAL))
+        gone = select(job).where(job.c.deleted_at.is_not(None), job.c.finished_at.is_not(None))
         with self.database.read() as connection:
             return [to_job(row) for row in connection.execute(gone.order_by(job.c.deleted_at).limit(limit))]
 

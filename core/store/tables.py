@@ -115,11 +115,15 @@ job = Table(
 Index("job_waiting", job.c.status, job.c.priority.desc(), job.c.created_at, job.c.id)
 Index("job_newest", job.c.created_at, job.c.id)
 Index("job_newest_by_status", job.c.status, job.c.created_at, job.c.id)
-Index("job_audio_retention", job.c.expired_audio, job.c.finished_at)
-Index("job_result_retention", job.c.expired_result, job.c.finished_at)
-Index("job_deleted", job.c.deleted_at)
 Index("job_source_key", job.c.source_key)
 Index("job_result_key", job.c.result_key)
+# Partial: in full, SQLite would choose them for every `deleted_at IS NULL`, and walk through all jobs.
+for _name, _column, _where in (
+    ("job_deleted", job.c.deleted_at, job.c.deleted_at.is_not(None)),
+    ("job_audio_retention", job.c.finished_at, job.c.expired_audio.is_(False)),
+    ("job_result_retention", job.c.finished_at, job.c.expired_result.is_(False)),
+):
+    Index(_name, _column, sqlite_where=_where, postgresql_where=_where)
 
 chunk = Table(
     "chunk",

@@ -14,15 +14,24 @@ if TYPE_CHECKING:
 
 
 class Exit(IntEnum):
-    """The exit codes of every command (docs/reference/cli.md)."""
+    """The exit codes of every command."""
 
-    OK = 0  #: all went well
-    FAILED = 1  #: a job, a check or the request itself failed
-    USAGE = 2  #: an option or a setting has a value that cannot be used
-    UNREACHABLE = 3  #: the service does not answer
-    PARTIAL = 4  #: every job completed, but a transcript has gaps
-    INTERRUPTED = 130  #: Ctrl-C; submitted jobs were cancelled
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    PARTIAL = 4
+    INTERRUPTED = 130
 
+
+MEANING = {
+    Exit.OK: "all went well",
+    Exit.FAILED: "a job, a check or the request failed",
+    Exit.USAGE: "an option or a setting has a value that cannot be used",
+    Exit.UNREACHABLE: "the service does not answer",
+    Exit.PARTIAL: "completed, but a transcript has gaps",
+    Exit.INTERRUPTED: "Ctrl-C; the submitted jobs were cancelled",
+}
 
 UrlOption = Annotated[
     str | None,

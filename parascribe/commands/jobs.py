@@ -11,7 +11,7 @@ from parascribe.commands.common import Exit, JsonOption, QuietOption, UrlOption,
 from parascribe.outputs import FileFormat
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the job.")]
-Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of the jobs.")]
+Ids = Annotated[list[str], typer.Argument(metavar="ID", help="Ids of the jobs.")]
 
 
 def status(job_id: Id, url: UrlOption = None, json: JsonOption = False) -> None:

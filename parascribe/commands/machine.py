@@ -12,7 +12,7 @@ from parascribe.commands.common import Exit, JsonOption, note, print_json, setti
 def doctor(json: JsonOption = False) -> None:
     """Check every part this machine's settings name, and say what to do about what is wrong.
 
-    Exit code 1 when a check failed. Nothing is changed.
+    Exit code 1 when a check failed. Nothing is changed but caches.
     """
     from parascribe.doctor import run_checks
     from parascribe.render import table
@@ -31,14 +31,10 @@ def doctor(json: JsonOption = False) -> None:
 
 def plan(json: JsonOption = False) -> None:
     """Show how many engine workers and threads this machine would get, and why."""
-    from core.machine import inspect, resolve_plan
+    from parascribe.wiring import plan_of
 
     conf = settings()
-    found = resolve_plan(
-        model=conf.whisper_model, max_parallel_workers=conf.max_parallel_workers, whisper_threads=conf.whisper_threads,
-        max_concurrent_jobs=conf.max_concurrent_jobs, use_parallel_transcription=conf.use_parallel_transcription,
-        machine=inspect(),
-    )  # fmt: skip
+    found = plan_of(conf)
     if json:
         print_json(found.to_dict())
         return
@@ -57,6 +53,7 @@ def config(
 ) -> None:
     """Show the settings in force; secrets and passwords are masked."""
     from core.config import misspelt
+    from whisper.fetch import shown as without_password
 
     conf = settings()
     shown: dict[str, str] = {}
@@ -64,7 +61,7 @@ def config(
         value = getattr(conf, name)
         if not changed or value != field.get_default(call_default_factory=True):
             if isinstance(value, list):
-                value = ",".join(value)
+                value = ",".join(map(without_password, value))
             shown[name.upper()] = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     if json:
         print_json(shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,9 +23,9 @@ def list_(
 ) -> None:
     """List all models that can be asked for: size, whether the file is here, what it can do."""
     from parascribe.render import size, table
-    from parascribe.wiring import build_models
+    from parascribe.wiring import open_models
 
-    rows = [model for model in build_models(settings()).list() if model.installed or not here]
+    rows = [model for model in open_models(settings()).list() if model.installed or not here]
     if json:
         print_json([_body(model) for model in rows])
         return
@@ -41,52 +42,53 @@ def list_(
 
 
 @app.command()
-def pull(names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models to fetch.")], quiet: QuietOption = False) -> None:
+def pull(names: Annotated[list[str], typer.Argument(metavar="NAME", help="Models to fetch.")], quiet: QuietOption = False) -> None:
     """Fetch models and check them. One that is here and right is left as it is; an unfinished download goes on."""
     from parascribe.progress import reporter
-    from parascribe.wiring import build_downloader
+    from parascribe.wiring import open_downloader, open_models, open_objects
 
-    downloader = build_downloader(settings())
+    conf = settings()
+    downloader = open_downloader(conf, open_models(conf), open_objects(conf) if conf.minio_endpoint else None)
     with reporter(quiet=quiet) as report:
         for name in names:
-            path = downloader.ensure_model_exists(name, progress=lambda done, total, name=name: report.bytes(name, "downloading", done, total))
+            path = downloader.ensure_model_exists(name, progress=partial(report.bytes, name, "downloading"))
             report.end(name, f"verified, {path}")
 
 
 @app.command()
 def verify(
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAME...", help="Models to check [default: all that are here].", show_default=False)] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Models to check [default: all that are here].", show_default=False)] = None,
     json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Check size, SHA-256 and header of model files. Exit code 1 when one is not what its name promises."""
     from core.errors import ModelInvalid, ModelUnavailable
     from parascribe.render import table
-    from parascribe.wiring import build_models
+    from parascribe.wiring import open_models
 
-    store = build_models(settings())
-    verdicts = []
+    store = open_models(settings())
+    verdicts: list[tuple[str, bool, str]] = []
     for name in names or [model.info.name for model in store.list() if model.installed]:
         try:
             valid = store.validate(name)
         except (ModelInvalid, ModelUnavailable) as error:
-            verdicts.append({"name": name, "ok": False, "detail": error.message})
+            verdicts.append((name, False, error.message))
         else:
             pinned = "" if valid.info.sha256 else " (unpinned: no published checksum)"
-            verdicts.append({"name": name, "ok": True, "detail": f"sha256 {valid.sha256}{pinned}"})
+            verdicts.append((name, True, f"sha256 {valid.sha256}{pinned}"))
     if json:
-        print_json(verdicts)
+        print_json([{"name": name, "ok": ok, "detail": detail} for name, ok, detail in verdicts])
     else:
-        table(("NAME", "STATE", "DETAIL"), [(v["name"], "ok" if v["ok"] else "broken", v["detail"]) for v in verdicts])
-    if not all(v["ok"] for v in verdicts):
+        table(("NAME", "STATE", "DETAIL"), [(name, "ok" if ok else "broken", detail) for name, ok, detail in verdicts])
+    if not all(ok for _, ok, _ in verdicts):
         raise typer.Exit(Exit.FAILED)
 
 
 @app.command()
-def remove(names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models to remove.")]) -> None:
+def remove(names: Annotated[list[str], typer.Argument(metavar="NAME", help="Models to remove.")]) -> None:
     """Remove model files and unfinished downloads. Running jobs keep what they have loaded."""
-    from parascribe.wiring import build_models
+    from parascribe.wiring import open_models
 
-    store = build_models(settings())
+    store = open_models(settings())
     for name in names:
         note(f"{name}: removed" if store.remove(name) else f"{name}: was not here")
 

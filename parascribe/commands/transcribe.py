@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from parascribe.commands.common import Exit, JsonOption, QuietOption, UrlOption, connect, note, print_json
+from parascribe.commands.common import Exit, JsonOption, QuietOption, UrlOption, connect, note, print_json, settings
 from parascribe.outputs import FileFormat
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def transcribe(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", exists=True, dir_okay=False, help="Audio or video files.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="Audio or video files.")],
     formats: Annotated[list[FileFormat] | None, typer.Option("--format", "-f", help="Format; may be given several times.", show_default=False)] = None,
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="DIR|-", help="Folder for the transcripts, or - for stdout. Without it: one file in one format goes to stdout, else beside each media file. Existing transcripts are overwritten.", show_default=False)] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Model [default: the service's].", show_default=False)] = None,
@@ -85,6 +85,12 @@ def _remote(url: str | None, wait: bool) -> Run:
         return items
 
     return run
+
+
+def _local(files: Sequence[Path], params: Params, deliver: Deliver, report: Reporter) -> list[Item]:
+    from parascribe.local_batch import transcribe_locally
+
+    return transcribe_locally(settings(), files, params, deliver, report)
 
 
 def _summary(items: Sequence[Item]) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 import psutil
@@ -69,20 +70,19 @@ def test_regions_are_spliced_and_nothing_is_made_up(tmp_path: Path) -> None:
 def test_sources_of_every_kind(kind: str, tmp_path: Path) -> None:
     """An mp4 keeps its index at the end: a stream that cannot seek must work too."""
     said, _ = speech(0.1)
-    source = write(tmp_path / "a.m4a", said, "-c:a", "alac")
+    source, spool = write(tmp_path / "a.m4a", said, "-c:a", "alac"), tmp_path / "spool"
     if kind == "file":
-        stream = source.open("rb")
-        stream.peek(100)  # what a buffered reader has taken in advance must not be lost
+        with source.open("rb") as stream:
+            stream.peek(100)  # a buffered reader has taken some of the file already
+            DECODER.decode(stream, spool)
     elif kind == "memory":
-        stream = io.BufferedReader(io.BytesIO(source.read_bytes()))  # type: ignore[arg-type]
+        DECODER.decode(io.BytesIO(source.read_bytes()), spool)
     else:
-        cat = subprocess.Popen(["cat", str(source)], stdout=subprocess.PIPE)
-        assert cat.stdout is not None
-        stream = cat.stdout  # type: ignore[assignment]
-    with stream:
-        DECODER.decode(stream, tmp_path / "spool")
-    np.testing.assert_array_equal(np.fromfile(tmp_path / "spool", "<i2"), said)
-    assert not [p for p in tmp_path.iterdir() if p.name.startswith("tmp")], "the copy is left behind"
+        with subprocess.Popen(["cat", str(source)], stdout=subprocess.PIPE) as cat:
+            assert cat.stdout is not None
+            DECODER.decode(cast("BinaryIO", cat.stdout), spool)
+    np.testing.assert_array_equal(np.fromfile(spool, "<i2"), said)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.m4a", "spool"], "the copy is left behind"
 
 
 def test_the_cap_is_exact(tmp_path: Path) -> None:

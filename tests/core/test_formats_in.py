@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from tests.audio_bank import ffmpeg, speech, write
 
 RATE = 16_000
 FFMPEG = find()
+SAMPLES = Path(__file__).parents[2] / "whisper" / "data" / "samples"
 
 #: file name -> encoder options, media type. These keep every sample of 16-bit mono speech at 16 kHz.
 LOSSLESS = {
@@ -92,7 +94,8 @@ def decoded(path: Path, media_type: str) -> NDArray[np.int16]:
 def loudness(pcm: NDArray[np.int16]) -> NDArray[np.float64]:
     """Energy of each 10 ms."""
     frames = pcm[: len(pcm) // 160 * 160].reshape(-1, 160).astype(np.float64)
-    return np.sqrt((frames**2).mean(axis=1))
+    energy: NDArray[np.float64] = np.sqrt((frames**2).mean(axis=1))
+    return energy
 
 
 def assert_same_speech(heard: NDArray[np.int16], said: NDArray[np.int16]) -> None:
@@ -155,3 +158,14 @@ def test_old_quicktime_without_ftyp(said: NDArray[np.int16], tmp_path: Path) -> 
     size = int.from_bytes(modern[:4])
     old.write_bytes(modern[:4] + b"free" + bytes(size - 8) + modern[size:])
     np.testing.assert_array_equal(decoded(old, "video/quicktime"), said)
+
+
+def test_the_demo_samples_are_what_their_truth_says(tmp_path: Path) -> None:
+    truth = json.loads((SAMPLES / "truth.json").read_text(encoding="utf-8"))
+    assert {path.name for path in SAMPLES.iterdir()} == {*truth, "truth.json"}
+    for name, expected in truth.items():
+        audio = Decoder(FFMPEG, max_seconds=60).decode(SAMPLES / name, tmp_path / "spool")
+        assert audio.duration == expected["duration"]
+        with PcmSpool(tmp_path / "spool") as pcm:
+            for said in expected["utterances"]:
+                assert loudness(pcm.read(int(said["start"] * RATE), int(said["end"] * RATE))).max() > 1000

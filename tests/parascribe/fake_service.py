@@ -113,9 +113,9 @@ class FakeService:
         form: dict[str, str] = {}
         for part in body.split(b"--" + boundary)[1:-1]:
             head, _, data = part[2:-2].partition(b"\r\n\r\n")
-            name = re.search(rb'name="(\w+)"', head)[1].decode()
+            name = re.findall(rb'name="(\w+)"', head)[0].decode()
             if name == "file":
-                filename, content = re.search(rb'filename="([^"]*)"', head)[1].decode(), data
+                filename, content = re.findall(rb'filename="([^"]*)"', head)[0].decode(), data
             else:
                 form[name] = data.decode()
         if content == b"junk":

@@ -65,11 +65,16 @@ def upgrade() -> None:
     op.create_index("job_waiting", "job", ["status", sa.text("priority DESC"), "created_at", "id"])
     op.create_index("job_newest", "job", ["created_at", "id"])
     op.create_index("job_newest_by_status", "job", ["status", "created_at", "id"])
-    op.create_index("job_audio_retention", "job", ["expired_audio", "finished_at"])
-    op.create_index("job_result_retention", "job", ["expired_result", "finished_at"])
-    op.create_index("job_deleted", "job", ["deleted_at"])
     op.create_index("job_source_key", "job", ["source_key"])
     op.create_index("job_result_key", "job", ["result_key"])
+    false = "0" if op.get_bind().dialect.name == "sqlite" else "false"
+    for name, column, condition in (
+        ("job_deleted", "deleted_at", "deleted_at IS NOT NULL"),
+        ("job_audio_retention", "finished_at", f"expired_audio IS {false}"),
+        ("job_result_retention", "finished_at", f"expired_result IS {false}"),
+    ):
+        where = sa.text(condition)
+        op.create_index(name, "job", [column], sqlite_where=where, postgresql_where=where)
     op.create_table(
         "chunk",
         sa.Column("job_id", sa.String(64), sa.ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),

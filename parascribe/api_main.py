@@ -1,0 +1,66 @@
+"""The API's process: `python -m parascribe.api_main SOCKET_FD RUNTIME` under a supervisor, `serve` alone."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import shutil
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from api.app import create_app
+from api.deps import ApiDeps
+from core import logs
+from core.config import Settings, load
+from core.errors import ModelUnavailable
+from parascribe import wiring
+
+SHUTDOWN_SECONDS = 5
+"""Requests in flight at SIGTERM get so long; an upload that takes longer is cut, and its client knows."""
+
+
+def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
+    """Answer on an open, listening socket until SIGTERM. runtime: folder of the doorbell, None = consumers elsewhere."""
+    with contextlib.ExitStack() as stack:
+        store = wiring.open_store(settings)
+        stack.callback(store.close)
+        objects = wiring.open_objects(settings)
+        models = wiring.open_models(settings)
+        sweeper = wiring.make_sweeper(settings, store, objects, runtime)
+        sweeper.start()
+        stack.callback(sweeper.stop)
+
+        def model() -> None:
+            if models.path(settings.whisper_model) is None:
+                raise ModelUnavailable
+
+        deps = ApiDeps(
+            settings=settings, jobs=store, idempotency=store, objects=objects, models=models,
+            # the outbox row is there already: waking the sweeper sends it
+            notify=lambda _: sweeper.wake(),
+            system=functools.partial(wiring.system_info, settings, store),
+            checks={"database": store.ping, "storage": objects.ping},
+            advisory={"broker": wiring.open_hints(settings, runtime).ping, "model": model},
+            free_bytes=_free_bytes(settings), version=wiring.version(),
+        )  # fmt: skip
+        config = uvicorn.Config(
+            create_app(deps), log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )  # fmt: skip
+        uvicorn.Server(config).run(sockets=[sock])
+    return 0
+
+
+def _free_bytes(settings: Settings) -> Callable[[], int | None]:
+    if settings.minio_endpoint is not None:
+        return lambda: None
+    return lambda: shutil.disk_usage(settings.data_dir).free
+
+
+if __name__ == "__main__":
+    loaded = load()
+    logs.setup(loaded.log_level, loaded.log_format, role="api")
+    sys.exit(serve(loaded, socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2])))

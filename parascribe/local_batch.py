@@ -1,0 +1,51 @@
+"""Several files in this process, without a service. What `parascribe transcribe --local` does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from core import logs
+from core.config import Settings
+from core.formats import FORMATS, from_result
+from core.jobs import Job
+from parascribe.batch import Deliver, Item, words_for
+from parascribe.bodies import Params
+from parascribe.local import transcribe_files
+from parascribe.outputs import Fetch, FileFormat
+from parascribe.progress import Reporter
+
+
+def transcribe_locally(settings: Settings, files: Sequence[Path], params: Params, deliver: Deliver, report: Reporter) -> list[Item]:
+    """One file after the other, with all of this machine's workers; then the transcripts are delivered.
+
+    Raises ServiceError for what concerns all files, such as an unknown model.
+    """
+    logs.setup("WARNING", settings.log_format, role="local")  # the story of a job would tear the progress bar
+
+    def show(path: Path, job: Job) -> None:
+        report.step(str(path), job.stage.value, job.percent, job.eta_seconds)
+
+    items = []
+    for file, result in zip(files, transcribe_files(settings, files, dict(params), show), strict=True):
+        item = Item(file=file)
+        items.append(item)
+        if error := result.get("error"):
+            item.status, item.error = "failed", {"code": error["code"], "message": error["message"]}
+        else:
+            item.status, item.partial = "completed", result["partial"]
+            deliver(item, _from_result(result))
+        report.end(item.name, words_for(item, {"status": item.status, "audio": {"duration": result.get("duration")}} | result))
+    return items
+
+
+def _from_result(result: dict[str, Any]) -> Fetch:
+    transcript = from_result(result)
+
+    def fetch(kind: FileFormat) -> Any:
+        text = FORMATS[kind.value].render(transcript)
+        return json.loads(text) if kind is FileFormat.JSON else text
+
+    return fetch

@@ -1,0 +1,115 @@
+"""Generates the reference pages from the code: `make docs` (`--check` fails when one is out of date)."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from pathlib import Path
+
+from core import errors
+from core.config import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+UNITS = {"seconds": "s", "duration": "s", "timeout": "s", "hours": "h", "mb": "MB"}
+
+
+def _groups() -> dict[str, list[str]]:
+    """Settings by the group comments in core/config.py."""
+    groups: dict[str, list[str]] = {}
+    current = ""
+    for line in inspect.getsource(Settings).splitlines():
+        if found := re.match(r"\s+# --- (.*)", line):
+            current = found[1]
+        elif (found := re.match(r"    ([a-z_]+): .*= Field\(", line)) and found[1] in Settings.model_fields:
+            groups.setdefault(current, []).append(found[1])
+    return groups
+
+
+def _default(name: str) -> str:
+    value = Settings.model_fields[name].get_default(call_default_factory=True)
+    if value is None or value == []:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
+
+
+def env_example() -> str:
+    lines = ["# Every setting, with its default. Copy to .env and uncomment what you change.",
+             "# Durations and sizes may have units: 30s, 5min, 24h, 1GB. An empty value means the default.", ""]  # fmt: skip
+    for group, names in _groups().items():
+        lines += [f"# --- {group}", ""]
+        for name in names:
+            lines += [f"# {Settings.model_fields[name].description}", f"#{name.upper()}={_default(name)}", ""]
+    return "\n".join(lines)
+
+
+def configuration() -> str:
+    lines = ["# Configuration", "", "Made from `core/config.py` by `make docs`; do not edit.", "",
+             "Sources, strongest first: environment, `.env`, `parascribe.toml` (keys in lower case), the defaults below. "
+             "An empty variable means its default. Durations and sizes may have units (`30s`, `5min`, `24h`, `1GB`); a bare "
+             "number has the unit the name tells. `parascribe config` shows what is in force.", ""]  # fmt: skip
+    for group, names in _groups().items():
+        lines += [f"## {group[0].upper()}{group[1:]}", "", "| variable | default | meaning |", "|---|---|---|"]
+        for name in names:
+            default = f"`{_default(name)}`" if _default(name) else "(empty)"
+            lines.append(f"| `{name.upper()}` | {default} | {Settings.model_fields[name].description} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def error_codes() -> str:
+    """Each code with its classes' default message, status and whether trying again helps."""
+    from api.problems import status_of
+
+    lines = ["# Error codes", "", "Made from `core/errors.py` and `api/problems.py` by `make docs`; do not edit.", "",
+             "Codes never change their meaning: match on them, not on messages. A *request* error answers the request that "
+             "caused it; a *job* error is the `error.code` of a failed job, whose own requests still answer 200.", "",
+             "| code | where | status | meaning | try again |", "|---|---|---|---|---|"]  # fmt: skip
+    seen = set()
+    kinds = [k for _, k in inspect.getmembers(errors, inspect.isclass) if issubclass(k, errors.ServiceError)]
+    for kind in sorted(kinds, key=lambda k: (not issubclass(k, errors.RequestError), k.code)):
+        own = "code" in vars(kind)
+        if not own or kind.code in seen or issubclass(kind, errors.Interrupted):
+            continue
+        seen.add(kind.code)
+        request = issubclass(kind, errors.RequestError | errors.TransientError) or kind is errors.ServiceError
+        job = not issubclass(kind, errors.RequestError)
+        where = " and ".join(w for w, on in (("request", request), ("job", job)) if on)
+        status = str(status_of(kind)) if request else ""
+        meaning = (kind.__doc__ or "").splitlines()[0]
+        lines.append(f"| `{kind.code}` | {where} | {status} | {meaning} | {'yes' if kind.retryable else 'no'} |")
+    return "\n".join([*lines, ""])
+
+
+def pages() -> dict[Path, str]:
+    from scripts.docs_cli import cli_reference
+    from scripts.docs_openapi import openapi
+
+    return {
+        ROOT / ".env.example": env_example(),
+        ROOT / "docs/reference/configuration.md": configuration(),
+        ROOT / "docs/reference/errors.md": error_codes(),
+        ROOT / "docs/reference/cli.md": cli_reference(),
+        ROOT / "docs/reference/openapi.json": openapi(),
+    }
+
+
+def main(check: bool) -> int:
+    stale = []
+    for path, text in pages().items():
+        if not path.exists() or path.read_text("utf-8") != text:
+            stale.append(path)
+            if not check:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, "utf-8")
+    for path in stale:
+        print(f"{'out of date' if check else 'written'}: {path.relative_to(ROOT)}")
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv))

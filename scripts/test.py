@@ -1,0 +1,39 @@
+"""Runs all tests against real servers started here: `make test`, `python -m scripts.test [pytest arguments]`.
+
+pytest's own summary comes last; before it, how long each part took.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from pathlib import PurePath
+
+import pytest
+
+
+class Parts:
+    """Seconds and tests per folder below tests/."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._tests: dict[str, int] = defaultdict(int)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        path = PurePath(report.nodeid.split("::")[0])
+        part = path.parts[1] if len(path.parts) > 2 else path.stem
+        self._seconds[part] += report.duration
+        self._tests[part] += report.when == "call"
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        terminalreporter.section("time by part")
+        for part, seconds in sorted(self._seconds.items(), key=lambda item: -item[1]):
+            terminalreporter.write_line(f"{part:<14} {self._tests[part]:>5} tests {seconds:>8.1f} s")
+
+
+def main(arguments: list[str]) -> int:
+    return int(pytest.main(arguments, plugins=[Parts()]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,95 @@
+"""A real uvicorn over real parts for the tests; run as a module it serves a folder until it is ended."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from api.app import create_app
+from api.deps import ApiDeps
+from core.config import Settings
+from core.local_objects import LocalObjects
+from core.memory_objects import MemoryObjects
+from core.objects import ObjectStore
+from core.store.sql import SqlStore
+from whisper.models import ModelStore
+
+BUNDLED = Path(__file__).parents[2] / "whisper" / "data" / "models"
+
+
+@dataclass(kw_only=True)
+class Service:
+    """What a test needs of a running service."""
+
+    store: SqlStore
+    objects: ObjectStore
+    hints: list[str]
+    client: httpx.Client = field(default_factory=httpx.Client)
+    host: str = "127.0.0.1"
+    port: int = 0
+
+    @property
+    def keys(self) -> list[str]:
+        return list(self.objects.keys("jobs/"))
+
+    def submit(self, content: bytes | None = None, *, name: str = "talk.wav", key: str | None = None, **fields: str) -> httpx.Response:
+        files = {"file": (name, wav() if content is None else content)}
+        return self.client.post("/api/v1/jobs", data=fields, files=files, headers={"Idempotency-Key": key} if key else {})
+
+
+def wav(size: int = 1000, fill: bytes = b"\x01") -> bytes:
+    """What looks like a recording to everybody who only looks at the beginning."""
+    head = b"RIFF\xff\xff\xff\x00WAVEfmt "
+    return head + fill * (size - len(head))
+
+
+def make_deps(folder: Path, *, settings: dict[str, Any] | None = None, **parts: Any) -> ApiDeps:
+    store = parts.pop("jobs", None) or SqlStore.in_memory()
+    made: dict[str, Any] = {
+        "settings": Settings(_env_file=None, data_dir=folder, **(settings or {})),
+        "jobs": store, "idempotency": store, "objects": MemoryObjects(), "models": ModelStore(folder / "models", BUNDLED),
+        "notify": lambda job_id: None, "system": lambda: {"cores": 2.0}, "checks": {"database": store.ping}, "version": "0.0.1",
+    }  # fmt: skip
+    return ApiDeps(**(made | parts))
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[int]:
+    """Run the app on a free port; gives the port."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=5))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert server.started
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+@contextmanager
+def service(folder: Path, **parts: Any) -> Iterator[Service]:
+    hints: list[str] = []
+    deps = make_deps(folder, **({"notify": hints.append} | parts))
+    assert isinstance(deps.jobs, SqlStore)
+    with serving(create_app(deps)) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+        yield Service(store=deps.jobs, objects=deps.objects, hints=hints, client=client, port=port)
+
+
+if __name__ == "__main__":
+    where = Path(sys.argv[1])
+    uvicorn.run(create_app(make_deps(where, objects=LocalObjects(where / "objects"))), port=int(sys.argv[2]), log_level="warning")

@@ -1,0 +1,77 @@
+"""The transcript in every format, and when there is none."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from api.routes.results import content_disposition
+from core.formats import FORMATS, to_result
+from core.transcript import Language, Segment, Transcript
+from tests.api.serving import Service
+from tests.api.test_jobs import complete, fail
+from tests.api.test_submit import refused
+
+TRANSCRIPT = Transcript(
+    segments=(Segment(start=0.5, end=1.5, text="Guten Tag <b>"), Segment(start=2.0, end=3.25, text="schöne Grüße")),
+    language=Language(code="de", confidence=0.97), duration=4.0, model="base",
+)  # fmt: skip
+
+
+@pytest.fixture
+def finished(running: Service) -> dict[str, Any]:
+    job = complete(running)
+    running.objects.put(f"jobs/{job['id']}/result.json", io.BytesIO(json.dumps(to_result(TRANSCRIPT)).encode()))
+    return job
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_formats(running: Service, finished: dict[str, Any], name: str) -> None:
+    answer = running.client.get(finished["links"]["result"], params={"format": name})
+    assert answer.status_code == 200
+    assert answer.content.decode() == FORMATS[name].render(TRANSCRIPT)
+    assert answer.headers["content-type"] == FORMATS[name].media_type
+    assert answer.headers["content-disposition"].startswith(f'attachment; filename="talk.{FORMATS[name].extension}"')
+    assert (answer.headers["cache-control"], answer.headers["x-content-type-options"]) == ("no-store", "nosniff")
+    known = {"If-None-Match": answer.headers["ETag"]}
+    assert running.client.get(finished["links"]["result"], params={"format": name}, headers=known).status_code == 304
+    other = "txt" if name != "txt" else "srt"
+    assert running.client.get(finished["links"]["result"], params={"format": other}, headers=known).status_code == 200
+
+
+def test_json_is_the_default(running: Service, finished: dict[str, Any]) -> None:
+    body = running.client.get(finished["links"]["result"]).json()
+    assert (body["text"], body["language"]["code"]) == ("Guten Tag <b> schöne Grüße", "de")
+    refused(running.client.get(finished["links"]["result"], params={"format": "docx"}), 422, "validation")
+    refused(running.client.get(finished["links"]["result"], params={"max_lines": 2}), 422, "validation")
+
+
+def test_no_result_yet_or_ever(running: Service) -> None:
+    job = running.submit().json()
+    answer = running.client.get(job["links"]["result"])
+    refused(answer, 409, "not_ready")
+    assert answer.headers["Retry-After"]
+    running.client.post(job["links"]["cancel"])
+    ended = running.client.get(job["links"]["result"])
+    assert "cancelled" in refused(ended, 409, "not_ready")["detail"]
+    assert "Retry-After" not in ended.headers  # waiting will not help
+    assert "failed" in refused(running.client.get(fail(running)["links"]["result"]), 409, "not_ready")["detail"]
+
+
+def test_expired(running: Service, finished: dict[str, Any]) -> None:
+    assert running.store.expire(audio_hours=1e-12, result_hours=1e-12, limit=10)
+    refused(running.client.get(finished["links"]["result"]), 410, "expired")
+
+
+def test_a_result_that_is_lost_is_our_fault_and_says_nothing_of_paths(running: Service) -> None:
+    refused(running.client.get(complete(running)["links"]["result"]), 500, "internal")
+
+
+def test_download_names() -> None:
+    assert content_disposition('a"b;ä\\%41.tar.wav', ".srt") == (
+        "attachment; filename=\"a_b____41.tar.srt\"; filename*=UTF-8''a%22b%3B%C3%A4%5C%2541.tar.srt"
+    )
+    assert 'filename="upload.srt"' in content_disposition("upload", "srt")

@@ -1,0 +1,188 @@
+"""Health, errors of every kind, headers, metrics, OpenAPI, memory."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+import core.errors
+from api.form import JobForm
+from api.problems import STATUS, UploadTooSlow, status_of
+from core.errors import ModelUnavailable, ServiceError
+from core.store.sql import SqlStore
+from tests.api.serving import Service
+from tests.api.test_submit import refused, until
+
+
+def subclasses(kind: type[ServiceError]) -> Iterator[type[ServiceError]]:
+    yield kind
+    for sub in kind.__subclasses__():
+        yield from subclasses(sub)
+
+
+@pytest.mark.parametrize("kind", sorted(set(subclasses(ServiceError)), key=lambda kind: kind.__name__))
+def test_every_error_has_a_status(kind: type[ServiceError]) -> None:
+    assert 400 <= status_of(kind()) < 600
+    assert UploadTooSlow in set(subclasses(ServiceError))
+
+
+def test_no_status_is_left_over() -> None:
+    codes = {kind.code for kind in subclasses(ServiceError) if kind.__module__ in (core.errors.__name__, UploadTooSlow.__module__)}
+    assert set(STATUS) == codes | {"not_found", "method_not_allowed"}
+
+
+def test_errors_of_the_framework_are_problems_too(running: Service) -> None:
+    refused(running.client.get("/nothing/here"), 404, "not_found")
+    refused(running.client.get("/api/v1/jobs/"), 404, "not_found")
+    answer = running.client.put("/api/v1/jobs")
+    refused(answer, 405, "method_not_allowed")
+    assert set(answer.headers["allow"].replace(" ", "").split(",")) & {"GET", "POST"}
+
+
+def test_a_defect_is_a_500_without_its_cause(serve: Callable[..., Service], caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> dict[str, object]:
+        raise ZeroDivisionError("secret detail")
+
+    running = serve(system=broken)
+    with caplog.at_level(logging.ERROR):
+        answer = running.client.get("/api/v1/system", headers={"X-Request-ID": "abc-1"})
+    refused(answer, 500, "internal")
+    assert "secret" not in answer.text
+    assert answer.headers["X-Request-ID"] == "abc-1"
+    assert any("abc-1" in record.getMessage() and record.exc_info for record in caplog.records)
+
+
+def test_request_ids_and_headers(running: Service) -> None:
+    answers = [running.client.get(path) for path in ("/healthz", "/nothing", "/api/v1/jobs")]
+    assert len({answer.headers["X-Request-ID"] for answer in answers}) == 3
+    assert {answer.headers["X-Content-Type-Options"] for answer in answers} == {"nosniff"}
+    evil = running.client.get("/healthz", headers={"X-Request-ID": "a b<script>"})
+    assert evil.headers["X-Request-ID"] != "a b<script>"
+
+
+def test_health_needs_nothing_and_readiness_tells_what_is_missing(serve: Callable[..., Service]) -> None:
+    def no_model() -> None:
+        raise ModelUnavailable
+
+    def no_broker() -> None:
+        raise ConnectionError
+
+    store = SqlStore.in_memory()
+    running = serve(jobs=store, checks={"database": store.ping}, advisory={"model": no_model, "broker": no_broker})
+    ready = running.client.get("/readyz")
+    assert (ready.status_code, ready.json()) == (
+        200, {"status": "ready", "checks": {"database": "ok", "model": "missing", "broker": "unavailable"}},
+    )  # fmt: skip
+    assert running.client.get("/healthz").json() == {"status": "ok"}
+    assert running.client.get("/version").json() == {"name": "parascribe", "version": "0.0.1"}
+
+
+def test_a_check_that_hangs_is_bounded_and_does_not_pile_up(serve: Callable[..., Service]) -> None:
+    let_go = threading.Event()
+    started = []
+
+    def hang() -> None:
+        started.append(1)
+        let_go.wait(20)
+
+    running = serve(checks={"storage": hang, "database": lambda: None})
+    for _ in range(2):
+        answer = running.client.get("/readyz")
+        assert (answer.status_code, answer.json()["checks"]) == (503, {"storage": "timeout", "database": "ok"})
+    assert len(started) == 1
+    let_go.set()
+    until(lambda: running.client.get("/readyz").status_code == 200)
+
+
+def test_metrics(running: Service) -> None:
+    running.submit()
+    running.client.get("/wp-login.php")
+    text = running.client.get("/metrics").text
+    assert 'parascribe_jobs{status="queued"} 1.0' in text
+    assert 'parascribe_http_requests_total{method="POST",route="/api/v1/jobs",status="202"} 1.0' in text
+    assert 'route="unmatched",status="404"} 1.0' in text
+    assert "wp-login" not in text
+    received = next(float(line.split()[1]) for line in text.splitlines() if line.startswith("parascribe_upload_bytes_total"))
+    assert received > 1000
+
+
+def test_models_and_system(running: Service) -> None:
+    body = running.client.get("/api/v1/models").json()
+    models = {model["name"]: model for model in body["items"]}
+    assert body["default"] == "base"
+    assert models["demo"]["installed"]
+    assert not models["base"]["installed"]
+    assert not models["large-v3-turbo"]["translates"]
+    assert running.client.get("/api/v1/system").json() == {"cores": 2.0}
+
+
+def test_the_description(running: Service) -> None:
+    schema = running.client.get("/openapi.json").json()
+    operations = {op["operationId"]: op for path in schema["paths"].values() for op in path.values()}
+    assert {"create_job", "get_job", "list_jobs", "cancel_job", "retry_job", "delete_job", "get_result", "list_models"} <= set(operations)
+    form = operations["create_job"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert set(form["properties"]) == {"file", *JobForm.model_fields}
+    assert all(op["tags"] and op.get("summary") for op in operations.values())
+    assert "HTTPValidationError" not in schema["components"]["schemas"]
+    assert schema["components"]["schemas"]["JobBody"]["examples"]
+    assert running.client.get("/docs").status_code == 200
+
+
+def test_memory_stays_flat_during_a_large_upload(tmp_path: Path) -> None:
+    size = 300 << 20
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen([sys.executable, "-m", "tests.api.serving", str(tmp_path), str(port)], cwd=Path(__file__).parents[2])
+    with ExitStack() as stack:
+        stack.callback(server.wait, 15)
+        stack.callback(server.terminate)
+        client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False))
+
+        def up() -> bool:
+            try:
+                return client.get("/healthz").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        until(up, 20)
+        process = psutil.Process(server.pid)
+        seen = [process.memory_info().rss]
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(0.02):
+                seen.append(process.memory_info().rss)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        block = os.urandom(1 << 20)
+
+        def body() -> Iterator[bytes]:
+            yield b'--xyz\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF\xff\xff\xff\xffWAVE'
+            for _ in range(size >> 20):
+                yield block
+            yield b"\r\n--xyz--\r\n"
+
+        start = time.monotonic()
+        answer = client.post("/api/v1/jobs", content=body(), headers={"Content-Type": "multipart/form-data; boundary=xyz"})
+        seconds = time.monotonic() - start
+        done.set()
+        watcher.join()
+        assert answer.status_code == 202, answer.text
+        assert answer.json()["source"]["bytes"] == size + 12
+        grown = (max(seen) - seen[0]) / 2**20
+        print(f"grew by {grown:.1f} MiB during {size >> 20} MiB in {seconds:.1f} s")
+        assert grown < 24

@@ -1,0 +1,87 @@
+"""Helpers of the store's tests."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from core.clock import LeaseClock, ManualClock
+from core.jobs import ChunkRow, ChunkState, Claim, JobParams, NewJob, Source
+from core.store.database import Database, open_database
+from core.store.sql import SqlStore
+from core.store.tables import metadata
+
+_numbers = itertools.count(1)
+DATABASES = ["memory", "sqlite", "postgres"]
+
+
+def new_job(**changes: Any) -> NewJob:
+    number = next(_numbers)
+    key = changes.pop("key", f"jobs/{number}/source")
+    size = changes.pop("bytes", 1000)
+    source = Source(filename="talk.mp3", bytes=size, media_type="audio/mpeg", sha256="a" * 64, key=key)
+    values: dict[str, Any] = {"id": f"job-{number:08d}", "source": source, "params": JobParams(model="base")}
+    return NewJob(**values | changes)
+
+
+def take(store: SqlStore, *, owner: str = "one", lease: float = 60.0, **options: Any) -> Claim:
+    claim = store.claim(owner=owner, consumer="here", lease_seconds=lease, **options)
+    assert claim is not None
+    return claim
+
+
+def planned(*indexes: int) -> list[ChunkRow]:
+    return [ChunkRow(index=i, plan={"index": i, "start": i * 100, "end": i * 100 + 100}) for i in indexes]
+
+
+def done(index: int, text: str = "hello") -> ChunkRow:
+    return ChunkRow(index=index, plan={}, state=ChunkState.DONE, transcript={"text": text}, engine_seconds=0.5)
+
+
+def open_store(url: str, clock: LeaseClock | None) -> SqlStore:
+    database = open_database(url, clock=clock)
+    database.migrate()
+    return SqlStore(database)
+
+
+def empty(database: Database) -> None:
+    with database.write() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+
+
+def outbox_size(store: SqlStore) -> int:
+    with store.database.read() as connection:
+        return int(connection.execute(text("SELECT count(*) FROM outbox")).scalar_one())
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture(params=DATABASES)
+def store(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> Iterator[SqlStore]:
+    """Each database in turn, empty, its leases on `clock`."""
+    if request.param == "memory":
+        made = SqlStore.in_memory(clock=clock)
+    elif request.param == "sqlite":
+        made = open_store(f"sqlite:///{tmp_path}/jobs.db", clock)
+    else:
+        made = open_store(request.getfixturevalue("postgres_url"), clock)
+        empty(made.database)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A new, empty database that several processes can open."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/jobs.db"
+    return str(request.getfixturevalue("fresh_postgres")())

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+
+from core.chunks import SAMPLE_RATE, Chunk, Region
+from core.coverage import audit, speech_without_text
+from core.transcript import Gap, Segment
+
+S = SAMPLE_RATE
+
+
+def chunk(index: int, start: float, end: float, *regions: tuple[float, float]) -> Chunk:
+    heard = tuple(Region(start=round(a * S), end=round(b * S)) for a, b in regions)
+    return Chunk(index=index, start=round(start * S), end=round(end * S), regions=heard)
+
+
+def text(*spans: tuple[float, float]) -> list[Segment]:
+    return [Segment(start=a, end=b, text="word") for a, b in spans]
+
+
+PLAN = [
+    chunk(0, 0, 30, (1, 12), (14, 29.5)),
+    chunk(1, 30, 60, (29.5, 50.5)),  # reaches into its neighbour by the overlap
+    chunk(2, 60, 300, (70, 71.5)),
+    chunk(3, 300, 900),
+]
+SPOKEN = text((1.2, 5), (5, 12), (15, 22), (24, 29.8), (30.2, 41), (43, 50), (70.2, 71))
+
+
+def test_a_normal_transcript_has_no_gaps() -> None:
+    found = audit(PLAN, SPOKEN, failed=(), duration=900.0)
+    assert found.gaps == ()
+    assert found.audio_seconds == 900
+    assert found.speech_seconds == found.transcribed_seconds == 11 + 15.5 + 20.5 + 1.5
+
+
+def test_failed_chunks_are_named_and_their_speech_is_not_transcribed() -> None:
+    found = audit(PLAN, [s for s in SPOKEN if not 30 < s.start < 60], failed={1}, duration=900.0)
+    assert found.gaps == (Gap(start=30, end=50.5, reason="chunk_failed"),)
+    assert found.transcribed_seconds == pytest.approx(found.speech_seconds - 20.5)
+
+
+def test_a_chunk_of_speech_without_text_is_a_gap_but_a_click_is_not() -> None:
+    found = audit(PLAN, text((1, 29.5)), failed=(), duration=900.0)
+    assert found.gaps == (Gap(start=30, end=50.5, reason="no_text"),)  # chunk 2 has 0.9 s of speech in its margins
+    assert speech_without_text(PLAN[1], " \n")
+    assert not speech_without_text(PLAN[1], "Yes.")
+    assert not speech_without_text(PLAN[2], "")
+    assert not speech_without_text(PLAN[3], "")
+
+
+def test_long_speech_between_two_segments_is_a_gap() -> None:
+    found = audit(PLAN, [s for s in SPOKEN if s.start not in (5, 24)], failed=(), duration=900.0)
+    assert found.gaps == (Gap(start=5, end=12, reason="no_text"), Gap(start=22, end=29.5, reason="no_text"))
+    assert found.transcribed_seconds == pytest.approx(found.speech_seconds - 14.5)
+
+
+def test_only_silence() -> None:
+    found = audit([chunk(0, 0, 60)], [], failed=(), duration=60.0)
+    assert (found.speech_seconds, found.transcribed_seconds, found.gaps) == (0, 0, ())

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.formats import FORMATS, from_result, to_result
+from core.transcript import Gap, Language, Segment, Transcript, Warning_, Word
+
+WORDS = (
+    Word(word="Anna", start=0.5, end=0.9, probability=0.98),
+    Word(word="37", start=None, end=None, probability=None),
+    Word(word="says", start=1.2, end=1.5, probability=0.5),
+)
+TRANSCRIPT = Transcript(
+    segments=(
+        Segment(start=0.5, end=1.5, text="Anna 37 says", avg_logprob=-0.25, no_speech_prob=0.01, compression_ratio=0.8, words=WORDS),
+        Segment(start=61.25, end=61.25, text='a ----> b <i> & "c", d\nnew\tline', flags=("low_confidence",)),
+        Segment(start=362_000, end=362_001.5, text="Grüße"),
+    ),
+    language=Language(code="de", confidence=0.97),
+    duration=362_010.2,
+    model="base",
+    gaps=(Gap(start=70, end=80.5, reason="no_text"),),
+    warnings=(Warning_(code="no_speech", message="…"),),
+    performance={"wall": 12.5, "parallel": True},
+    provenance={"library": "wheel", "chunks": 3},
+)
+
+EXPECTED = {
+    "txt": 'Anna 37 says\na ----> b <i> & "c", d new line\nGrüße\n',
+    "srt": """1
+00:00:00,500 --> 00:00:01,500
+Anna 37 says
+
+2
+00:01:01,250 --> 00:01:01,251
+a -> b <i> & "c", d new line
+
+3
+100:33:20,000 --> 100:33:21,500
+Grüße
+
+""",
+    "vtt": """WEBVTT
+
+00:00:00.500 --> 00:00:01.500
+Anna 37 says
+
+00:01:01.250 --> 00:01:01.251
+a -> b &lt;i> &amp; "c", d new line
+
+100:33:20.000 --> 100:33:21.500
+Grüße
+""",
+    "tsv": 'start\tend\ttext\n500\t1500\tAnna 37 says\n61250\t61251\ta ----> b <i> & "c", d new line\n362000000\t362001500\tGrüße\n',
+    "csv": "start,end,text\r\n0.500,1.500,Anna 37 says\r\n"
+    '61.250,61.251,"a ----> b <i> & ""c"", d new line"\r\n362000.000,362001.500,Grüße\r\n',
+    "lrc": '[00:00.50]Anna 37 says\n[01:01.25]a ----> b <i> & "c", d new line\n[6033:20.00]Grüße\n',
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_plain_formats(name: str) -> None:
+    assert FORMATS[name].render(TRANSCRIPT) == EXPECTED[name]
+
+
+def test_json_has_the_fields_of_the_contract_and_words_only_when_asked_for() -> None:
+    body = json.loads(FORMATS["json"].render(TRANSCRIPT))
+    assert list(body) == "text language duration model segments gaps warnings performance provenance".split()
+    assert body["language"] == {"code": "de", "confidence": 0.97}
+    assert body["segments"][0] == {
+        "id": 0, "start": 0.5, "end": 1.5, "text": "Anna 37 says", "avg_logprob": -0.25, "no_speech_prob": 0.01,
+        "compression_ratio": 0.8, "flags": [],
+    }  # fmt: skip
+    assert body["gaps"] == [{"start": 70, "end": 80.5, "reason": "no_text"}]
+    assert body["warnings"] == [{"code": "no_speech", "message": "…"}]
+    asked = json.loads(FORMATS["json"].render(replace(TRANSCRIPT, word_timestamps=True)))
+    assert asked["segments"][0]["words"][1] == {"word": "37", "start": None, "end": None, "probability": None}
+    assert asked["segments"][2]["words"] == []
+
+
+def test_verbose_json_is_what_openai_clients_parse() -> None:
+    body = json.loads(FORMATS["verbose_json"].render(replace(TRANSCRIPT, word_timestamps=True)))
+    assert list(body) == "task language duration text segments words usage".split()
+    assert (body["task"], body["language"]) == ("transcribe", "german")
+    keys = "id seek start end text tokens temperature avg_logprob compression_ratio no_speech_prob".split()
+    assert all(list(s) == keys for s in body["segments"])
+    assert body["segments"][0] == dict(
+        zip(keys, [0, 50, 0.5, 1.5, "Anna 37 says", [], 0.0, -0.25, 0.8, 0.01], strict=True)
+    )
+    assert body["words"][1] == {"word": "37", "start": 0.9, "end": 1.2}
+    assert body["usage"] == {"type": "duration", "seconds": 362_011}
+    assert "words" not in json.loads(FORMATS["verbose_json"].render(TRANSCRIPT))
+
+
+def test_an_empty_transcript_is_valid_in_every_format() -> None:
+    empty = replace(TRANSCRIPT, segments=())
+    texts = {name: f.render(empty) for name, f in FORMATS.items()}
+    assert (texts["txt"], texts["srt"], texts["lrc"], texts["vtt"]) == ("", "", "", "WEBVTT\n")
+    assert (texts["tsv"], texts["csv"]) == ("start\tend\ttext\n", "start,end,text\r\n")
+    assert json.loads(texts["json"])["segments"] == json.loads(texts["verbose_json"])["segments"] == []
+
+
+times = st.floats(0, 10**6)
+segments = st.builds(
+    Segment,
+    start=times,
+    end=times,
+    text=st.text(),
+    avg_logprob=st.none() | st.floats(-5, 0),
+    flags=st.sampled_from([(), ("repetition", "no_speech_likely")]),
+    words=st.lists(st.builds(Word, word=st.text(), start=st.none() | times, end=st.none() | times, probability=st.none())).map(tuple),
+)
+
+
+@given(st.lists(segments).map(tuple), st.sampled_from(["transcribe", "translate"]))
+def test_stored_results_come_back_and_render_in_every_format(some: tuple[Segment, ...], task: str) -> None:
+    transcript = replace(TRANSCRIPT, segments=some, task=task, word_timestamps=True)
+    back = from_result(json.loads(json.dumps(to_result(transcript))))
+    assert back == transcript
+    for name, form in FORMATS.items():
+        assert form.render(back) == form.render(transcript), name
+    spoken = sum(bool(s.text.split()) for s in some)
+    assert FORMATS["srt"].render(back).count(" --> ") == FORMATS["vtt"].render(back).count(" --> ") == spoken
+    rows = list(csv.reader(io.StringIO(FORMATS["csv"].render(back), newline="")))
+    assert [r[2] for r in rows[1:]] == [" ".join(s.text.split()) for s in some if s.text.split()]
+
+
+def test_words_that_only_the_seams_needed_are_not_stored() -> None:
+    stored = to_result(TRANSCRIPT)
+    assert all("words" not in s for s in stored["segments"])
+    assert from_result(stored) == replace(TRANSCRIPT, segments=tuple(replace(s, words=()) for s in TRANSCRIPT.segments))
+
+
+def test_names_and_media_types() -> None:
+    assert list(FORMATS) == ["json", "verbose_json", "txt", "srt", "vtt", "tsv", "csv", "lrc"]
+    assert FORMATS["vtt"].media_type == "text/vtt; charset=utf-8"
+    assert FORMATS["verbose_json"].extension == "json"

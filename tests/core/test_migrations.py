@@ -1,0 +1,102 @@
+"""The schema: made from nothing, equal to the tables the code uses, safe to bring up to date again and at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from core.errors import ServiceError
+from core.store.database import open_database
+from core.store.sql import SqlStore
+from core.store.tables import metadata
+from tests.core.store_kit import new_job, open_store, url
+
+__all__ = ["url"]
+
+
+def test_the_migrated_schema_is_the_one_the_code_uses(url: str) -> None:
+    database = open_database(url)
+    database.migrate()
+    with database.engine.connect() as connection:
+        options = {"compare_type": True, "compare_server_default": True}
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
+        found = inspect(connection)
+        made = {name: {i["name"] for i in found.get_indexes(name)} for name in metadata.tables}
+        assert made == {name: {i.name for i in table.indexes} for name, table in metadata.tables.items()}
+    database.close()
+
+
+def test_migrating_again_changes_nothing(url: str) -> None:
+    store = open_store(url, None)
+    job = store.create(new_job())
+    store.database.migrate()
+    again = open_store(url, None)
+    assert again.get(job.id) == job
+    for opened in (store, again):
+        opened.close()
+
+
+def test_a_database_of_a_newer_version_is_refused_and_left_alone(url: str) -> None:
+    store = open_store(url, None)
+    with store.database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ServiceError, match=r"newer version.*9999"):
+        store.database.migrate()
+    with store.database.read() as connection:
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
+    store.close()
+
+
+def _start(url: str, barrier: object) -> None:
+    barrier.wait(30)  # type: ignore[attr-defined]
+    store = open_store(url, None)
+    store.create(new_job(id=f"by-{multiprocessing.current_process().pid}"))
+    store.close()
+
+
+def test_many_starters_at_once_on_an_empty_database(url: str) -> None:
+    fork = multiprocessing.get_context("fork")
+    barrier = fork.Barrier(6)
+    starters = [fork.Process(target=_start, args=(url, barrier)) for _ in range(6)]
+    for starter in starters:
+        starter.start()
+    for starter in starters:
+        starter.join(60)
+    assert [starter.exitcode for starter in starters] == [0] * 6
+    store = open_store(url, None)
+    assert store.counts()["queued"] == 6
+    store.close()
+
+
+def test_the_package_carries_its_migrations(tmp_path: Path) -> None:
+    """As installed: the files a wheel would hold, alone in another folder."""
+    root = Path(__file__).parents[2]
+    wheel = tmp_path / "core.zip"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for file in (root / "core").rglob("*"):
+            if file.is_file() and "__pycache__" not in file.parts:
+                archive.write(file, file.relative_to(root))
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    code = "from core.store.sql import SqlStore; import core; print(core.__file__); SqlStore.in_memory().ping()"
+    made = subprocess.run(
+        [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); {code}"],
+        capture_output=True, text=True, cwd=tmp_path, timeout=60,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    assert str(tmp_path) in made.stdout
+
+
+def test_an_unknown_kind_of_database_is_refused_without_its_password() -> None:
+    with pytest.raises(ValueError, match="DATABASE_URL") as refused:
+        open_database("mysql://me:secret@host/db")
+    assert "secret" not in str(refused.value)
+    assert SqlStore.in_memory().counts()["queued"] == 0

@@ -1,0 +1,606 @@
+"""What the job table promises, the same on SQLite in memory, SQLite in a file and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+from sqlalchemy.exc import IntegrityError
+
+from core.clock import ManualClock
+from core.errors import (
+    AlreadyTerminal,
+    Cancelled,
+    IdempotencyInFlight,
+    JobNotFound,
+    LeaseLost,
+    ValidationFailed,
+)
+from core.jobs import ChunkRow, ChunkState, Claim, JobFailure, JobParams, JobStatus, Stage
+from core.store.protocols import (
+    ChunkStore,
+    Claims,
+    Consumers,
+    Hints,
+    Idempotency,
+    JobStore,
+    Reservation,
+    SpeedStore,
+)
+from core.store.sql import SqlStore
+from core.store.tables import ROW_VERSION, job
+from tests.core.store_kit import clock, done, new_job, outbox_size, planned, store, take
+
+__all__ = ["clock", "store"]
+
+FAILURE = JobFailure(code="chunk_failed", message="no", stage="transcribing")
+
+
+def finish(store: SqlStore, claim: Claim, **changes: Any) -> None:
+    values: dict[str, Any] = {"result_key": "r", "partial": False, "gaps": [], "warnings": [], "performance": {}}
+    store.finish(claim, **values | changes)
+
+
+def roles(store: SqlStore) -> tuple[JobStore, Claims, ChunkStore, Hints, Idempotency, Consumers, SpeedStore]:
+    """Checked by mypy: the facade offers every protocol."""
+    return store, store, store, store, store, store, store
+
+
+# --- submit, read, list
+
+
+def test_a_created_job_reads_back_whole_and_is_hinted_once(store: SqlStore) -> None:
+    params = JobParams(model="base", language="de", prompt="Grüße \u2028 \U0001f600", temperature=0.2, beam_size=5)
+    warning = {"code": "unpinned", "message": "local model"}
+    new = new_job(params=params, owner="someone", priority=3, retry_of="other", retry_all=True, warnings=(warning,))
+    created = store.create(new)
+    assert created == store.get(new.id)
+    assert (created.source, created.params, created.retry_of, created.retry_all) == (new.source, params, "other", True)
+    assert (created.owner, created.priority, created.warnings) == ("someone", 3, (warning,))
+    assert (created.status, created.attempts, created.version) == (JobStatus.QUEUED, 0, 1)
+    assert created.created_at.tzinfo is UTC and abs(created.created_at - datetime.now(UTC)) < timedelta(minutes=1)
+    assert store.create(new) == created, "the answer was lost and the caller asks again"
+    assert [job_id for _, job_id in store.unsent(10)] == [new.id]
+
+
+def test_an_unknown_job_is_not_found(store: SqlStore) -> None:
+    for ask in (store.get, store.request_cancel, store.request_delete):
+        with pytest.raises(JobNotFound):
+            ask("nobody")
+
+
+def test_pages_neither_skip_nor_repeat_while_jobs_come_and_go(store: SqlStore) -> None:
+    ids = [store.create(new_job()).id for _ in range(9)]
+    first, cursor = store.list(limit=4)
+    assert [j.id for j in first] == ids[:4:-1]
+    late = store.create(new_job()).id
+    store.request_delete(first[-1].id)  # the very row the cursor came from
+    second, cursor = store.list(limit=4, after=cursor)
+    third, end = store.list(limit=4, after=cursor)
+    assert [j.id for j in (*second, *third)] == ids[4::-1] and end is None
+    assert store.list(limit=1)[0][0].id == late
+
+
+def test_list_by_status(store: SqlStore) -> None:
+    ids = [store.create(new_job()).id for _ in range(3)]
+    store.request_cancel(ids[1])
+    assert [j.id for j in store.list(status=JobStatus.QUEUED)[0]] == [ids[2], ids[0]]
+    assert [j.id for j in store.list(status=JobStatus.CANCELLED)[0]] == [ids[1]]
+    assert store.counts() == {
+        "queued": 2, "processing": 0, "cancelling": 0, "completed": 0, "failed": 0, "cancelled": 1
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "!!!", "aGVsbG8", "bm90LWEtZGF0ZSBqb2I", "\u00e9"])
+def test_a_made_up_cursor_is_refused(cursor: str) -> None:
+    with pytest.raises(ValidationFailed):
+        SqlStore.in_memory().list(after=cursor)
+
+
+# --- claim, lease, fence
+
+
+def test_claims_go_by_priority_then_age(store: SqlStore) -> None:
+    old, urgent, young = (store.create(new_job(priority=p)).id for p in (0, 5, 0))
+    assert [take(store).job.id for _ in range(3)] == [urgent, old, young]
+    assert store.claim(owner="two", consumer="here", lease_seconds=60) is None
+
+
+def test_a_claim_is_visible_and_a_lease_protects_it(store: SqlStore, clock: ManualClock) -> None:
+    created = store.create(new_job())
+    claim = take(store, lease=60)
+    assert (claim.job.status, claim.job.stage) == (JobStatus.PROCESSING, Stage.DECODING)
+    assert (claim.job.attempts, claim.job.strikes, claim.fence, claim.job.lease_owner) == (1, 0, 1, "one")
+    assert claim.job.started_at is not None and claim.job.version > created.version
+    clock.advance(50)
+    store.heartbeat(claim, 60)
+    clock.advance(50)
+    assert store.claim(owner="two", consumer="there", lease_seconds=60) is None
+    assert store.get(created.id).version == claim.job.version, "a heartbeat is not a visible change"
+
+
+def test_every_write_under_an_old_fence_is_refused(store: SqlStore, clock: ManualClock) -> None:
+    job_id = store.create(new_job()).id
+    other = store.create(new_job(priority=-1)).id
+    stale = take(store, lease=60)
+    store.progress(stale, plan_hash="p")
+    store.add(stale, planned(0))
+    clock.advance(61)
+    fresh = take(store, owner="two")
+    assert fresh.job.id == job_id and fresh.fence == stale.fence + 1
+    before, rows = store.get(job_id), store.rows(job_id)
+    same_name = Claim(job=stale.job, fence=stale.fence, owner="two")
+    other_name = Claim(job=stale.job, fence=fresh.fence, owner="one")
+    writes: list[Callable[[Claim], Any]] = [
+        lambda c: store.heartbeat(c, 60),
+        lambda c: store.release(c),
+        lambda c: store.progress(c, duration=1.0),
+        lambda c: store.add(c, planned(1)),
+        lambda c: store.start(c, 0),
+        lambda c: store.commit(c, done(0), audio_seconds=1),
+        lambda c: store.adopt(c, other),
+        lambda c: store.fail(c, FAILURE),
+        lambda c: store.cancelled(c),
+        lambda c: finish(store, c),
+    ]
+    for write in writes:
+        for claim in (stale, same_name, other_name):
+            with pytest.raises(LeaseLost):
+                write(claim)
+    assert (store.get(job_id), store.rows(job_id)) == (before, rows)
+
+
+def test_a_released_job_waits_its_delay_and_costs_no_attempt(store: SqlStore, clock: ManualClock) -> None:
+    job_id = store.create(new_job()).id
+    store.release(take(store), delay=30)
+    released = store.get(job_id)
+    assert (released.status, released.stage) == (JobStatus.QUEUED, Stage.QUEUED)
+    assert (released.attempts, released.strikes, released.lease_owner) == (0, 0, None)
+    assert outbox_size(store) == 1, "a hint waits already"
+    assert store.claim(owner="two", consumer="here", lease_seconds=60) is None
+    clock.advance(30)
+    claim = take(store)
+    assert (claim.job.attempts, claim.job.strikes, claim.fence) == (1, 0, 2)
+
+
+def test_a_release_adds_a_hint_that_is_due_with_the_job(store: SqlStore, clock: ManualClock) -> None:
+    store.create(new_job())
+    store.sent([hint for hint, _ in store.unsent(10)])
+    store.release(take(store), delay=30)
+    assert store.unsent(10) == []
+    clock.advance(30)
+    assert len(store.unsent(10)) == 1
+
+
+def test_a_dead_owners_jobs_are_free_at_once(store: SqlStore) -> None:
+    kept, freed, cancelled = (store.create(new_job()).id for _ in range(3))
+    mine, lost, unwanted = take(store, owner="alive"), take(store, owner="dead"), take(store, owner="dead")
+    store.request_cancel(cancelled)
+    assert sorted(store.held("here")) == [(kept, "alive", False), (freed, "dead", False), (cancelled, "dead", True)]
+    assert store.held("elsewhere") == []
+    assert sorted(store.free_owner("dead")) == [freed, cancelled]
+    assert store.get(cancelled).status is JobStatus.CANCELLED
+    assert store.held("here") == [(kept, "alive", False)]
+    with pytest.raises(LeaseLost):
+        store.heartbeat(lost, 60)
+    with pytest.raises(LeaseLost):
+        store.heartbeat(unwanted, 60)
+    store.heartbeat(mine, 60)
+    again = take(store, owner="next")
+    assert (again.job.id, again.job.strikes) == (freed, 1)
+
+
+def test_short_jobs_by_duration_or_by_size(store: SqlStore, clock: ManualClock) -> None:
+    big = store.create(new_job(bytes=19_200_001)).id
+    long = store.create(new_job()).id
+    small = store.create(new_job(bytes=19_200_000)).id
+    first, second = take(store), take(store)
+    assert (first.job.id, second.job.id) == (big, long)
+    store.progress(first, duration=599.9)
+    store.progress(second, duration=600.0)
+    for claim in (first, second):
+        store.release(claim)
+    assert [take(store, short_only=True).job.id for _ in range(2)] == [big, small]
+    assert store.claim(owner="two", consumer="here", lease_seconds=60, short_only=True) is None
+    assert take(store).job.id == long
+
+
+def test_jobs_and_plans_of_a_newer_version_are_left_alone(store: SqlStore, clock: ManualClock) -> None:
+    newer = SqlStore(store.database, row_version=ROW_VERSION + 1)
+    written = newer.create(new_job()).id
+    assert store.claim(owner="old", consumer="here", lease_seconds=60) is None
+    planned_by_newer = store.create(new_job(priority=1)).id
+    claim = take(newer)
+    assert claim.job.id == planned_by_newer
+    newer.add(claim, planned(0))
+    newer.release(claim)
+    assert store.claim(owner="old", consumer="here", lease_seconds=60) is None
+    assert {take(newer).job.id for _ in range(2)} == {written, planned_by_newer}
+
+
+def test_progress_writes_what_a_run_learns_and_nothing_else(store: SqlStore) -> None:
+    store.create(new_job())
+    claim = take(store)
+    store.progress(claim, stage=Stage.TRANSCRIBING, duration=12.5, language="en", language_confidence=0.9,
+                   speech_seconds=9.0, chunks_total=4, eta_seconds=3.0, warnings=({"code": "a", "message": "b"},))  # fmt: skip
+    now = store.get(claim.job.id)
+    assert (now.stage, now.duration, now.language, now.chunks_total) == (Stage.TRANSCRIBING, 12.5, "en", 4)
+    assert now.version == claim.job.version + 1 and now.warnings[0]["code"] == "a"
+    for forbidden in ("status", "fence", "attempts", "result_key", "nonsense"):
+        with pytest.raises(ValueError, match=forbidden):
+            store.progress(claim, **{forbidden: 1})
+
+
+# --- crashes
+
+
+def crash(store: SqlStore, clock: ManualClock, **options: Any) -> Claim:
+    clock.advance(61)
+    return take(store, **options)
+
+
+def test_a_job_that_never_gets_further_fails_after_max_attempts(store: SqlStore, clock: ManualClock) -> None:
+    poison = store.create(new_job(priority=9)).id
+    healthy = store.create(new_job()).id
+    take(store)
+    assert [crash(store, clock).job.strikes for _ in range(2)] == [1, 2]
+    assert crash(store, clock).job.id == healthy, "the queue is not blocked"
+    failed = store.get(poison)
+    assert failed.status is JobStatus.FAILED and failed.attempts == 3
+    assert failed.error is not None and failed.error.message
+    assert (failed.error.code, failed.error.stage, failed.error.retryable) == ("worker_crashed", "decoding", True)
+
+
+def test_the_sweep_fails_it_when_nobody_claims(store: SqlStore, clock: ManualClock) -> None:
+    store.create(new_job())
+    take(store)
+    assert store.sweep(max_attempts=1) == {"cancelled": 0, "failed": 0}, "the lease still holds"
+    clock.advance(61)
+    assert store.sweep(max_attempts=2) == {"cancelled": 0, "failed": 0}
+    assert store.sweep(max_attempts=1) == {"cancelled": 0, "failed": 1}
+    assert store.sweep(max_attempts=1) == {"cancelled": 0, "failed": 0}
+
+
+def test_attempts_counted_at_release_end_too(store: SqlStore, clock: ManualClock) -> None:
+    job_id = store.create(new_job()).id
+    for _ in range(2):
+        store.release(take(store, max_attempts=2), count_attempt=True)
+    assert store.claim(owner="one", consumer="here", lease_seconds=60, max_attempts=2) is None
+    assert store.sweep(max_attempts=2) == {"cancelled": 0, "failed": 1}
+    assert store.get(job_id).status is JobStatus.FAILED
+
+
+def test_twenty_crashes_that_each_advance_cost_nothing(store: SqlStore, clock: ManualClock) -> None:
+    job_id = store.create(new_job()).id
+    claim = take(store)
+    store.add(claim, planned(*range(20)))
+    for index in range(20):
+        store.start(claim, index)
+        assert store.commit(claim, done(index), audio_seconds=2.0)
+        claim = crash(store, clock)
+        assert (claim.job.strikes, claim.job.chunks_done, claim.in_flight) == (1, index + 1, ())
+    finish(store, claim)
+    assert store.get(job_id).status is JobStatus.COMPLETED and store.get(job_id).audio_seconds_done == 40.0
+
+
+def test_crashes_are_counted_by_chunk_in_flight(store: SqlStore, clock: ManualClock) -> None:
+    store.create(new_job())
+    claim = take(store)
+    store.add(claim, planned(0, 1, 2, 3))
+    for index in (0, 1, 2):
+        store.start(claim, index)
+    store.commit(claim, done(1), audio_seconds=1)
+    claim = crash(store, clock)
+    assert claim.in_flight == (0, 2)
+    store.start(claim, 2)
+    store.release(claim)
+    claim = take(store)
+    assert claim.in_flight == (), "handing back is not a crash"
+    store.start(claim, 2)
+    claim = crash(store, clock, max_attempts=9)
+    assert claim.in_flight == (2,)
+    claim = crash(store, clock, max_attempts=9)
+    assert claim.in_flight == (), "nothing was started since"
+    assert [row.crashes for row in store.rows(claim.job.id)] == [1, 0, 2, 0]
+
+
+# --- chunks
+
+
+def test_a_finished_chunk_never_changes(store: SqlStore) -> None:
+    store.create(new_job())
+    claim = take(store)
+    store.add(claim, planned(0, 1))
+    assert store.commit(claim, done(0, "first"), audio_seconds=5.0)
+    after = store.get(claim.job.id)
+    assert (after.chunks_done, after.audio_seconds_done, after.version) == (1, 5.0, claim.job.version + 1)
+    again = ChunkRow(index=0, plan={}, state=ChunkState.FAILED, error={"code": "x"})
+    assert not store.commit(claim, again, audio_seconds=5.0)
+    store.add(claim, [ChunkRow(index=0, plan={"other": 1}), *planned(1, 2)])
+    rows = store.rows(claim.job.id)
+    assert store.get(claim.job.id) == after
+    assert rows[0].transcript == {"text": "first"} and rows[0].state is ChunkState.DONE and rows[0].error is None
+    assert [row.plan for row in rows] == [row.plan for row in planned(0, 1, 2)]
+
+
+def test_a_plan_has_no_holes_and_no_strangers(store: SqlStore) -> None:
+    store.create(new_job())
+    claim = take(store)
+    store.add(claim, planned(0))
+    for hole in (planned(2), planned(1, 3), planned(1, 1)):
+        with pytest.raises(ValueError, match="do not continue"):
+            store.add(claim, hole)
+    with pytest.raises(KeyError):
+        store.commit(claim, done(7), audio_seconds=1)
+    with pytest.raises(ValueError, match="done or failed"):
+        store.commit(claim, planned(0)[0], audio_seconds=1)
+    assert len(store.rows(claim.job.id)) == 1
+
+
+def test_a_failed_chunk_counts_as_progress_shown_but_not_as_a_way_out_of_strikes(
+    store: SqlStore, clock: ManualClock
+) -> None:
+    store.create(new_job())
+    claim = take(store)
+    store.add(claim, planned(0, 1))
+    claim = crash(store, clock)
+    store.commit(claim, ChunkRow(index=0, plan={}, state=ChunkState.FAILED, error={"code": "x"}), audio_seconds=1)
+    assert (store.get(claim.job.id).chunks_done, store.get(claim.job.id).strikes) == (1, 1)
+    store.commit(claim, done(1), audio_seconds=1)
+    assert store.get(claim.job.id).strikes == 0
+
+
+def test_a_retry_adopts_what_is_done(store: SqlStore) -> None:
+    store.create(new_job())
+    old = take(store)
+    store.progress(old, plan_hash="same")
+    store.add(old, planned(0, 1, 2))
+    store.commit(old, done(0, "kept"), audio_seconds=3.0)
+    store.commit(old, ChunkRow(index=1, plan={}, state=ChunkState.FAILED, error={"code": "x"}), audio_seconds=3.0)
+    store.fail(old, FAILURE)
+    store.create(new_job(retry_of=old.job.id))
+    new = take(store)
+    store.progress(new, plan_hash="another")
+    assert store.adopt(new, old.job.id) == 0 and store.rows(new.job.id) == []
+    store.progress(new, plan_hash="same")
+    for _ in range(2):  # a crash in between makes the next owner ask again
+        assert store.adopt(new, old.job.id) == 1
+    rows = store.rows(new.job.id)
+    assert [row.state for row in rows] == [ChunkState.DONE, ChunkState.PLANNED, ChunkState.PLANNED]
+    assert rows[0].transcript == {"text": "kept"} and rows[0].engine_seconds == 0.5 and rows[1].error is None
+    taken = store.get(new.job.id)
+    assert (taken.chunks_done, taken.audio_seconds_done) == (1, 3.0)
+    assert len(store.rows(old.job.id)) == 3
+
+
+# --- ends
+
+
+def test_finish_stores_all_and_ends_the_lease(store: SqlStore, clock: ManualClock) -> None:
+    job_id = store.create(new_job()).id
+    claim = take(store)
+    gap = {"start": 1.0, "end": 2.0, "reason": "no_text"}
+    finish(store, claim, partial=True, gaps=[gap], performance={"wall": 1.5})
+    ended = store.get(job_id)
+    assert (ended.status, ended.stage, ended.result_key) == (JobStatus.COMPLETED, Stage.DONE, "r")
+    assert (ended.partial, ended.gaps, ended.performance) == (True, (gap,), {"wall": 1.5})
+    assert ended.finished_at is not None and ended.lease_owner is None and ended.percent == 100.0
+    finish(store, claim)  # its first answer was lost
+    assert store.get(job_id) == ended
+    with pytest.raises(LeaseLost):
+        store.fail(claim, FAILURE)
+    with pytest.raises(LeaseLost):
+        store.heartbeat(claim, 60)
+    with pytest.raises(AlreadyTerminal):
+        store.request_cancel(job_id)
+    clock.advance(1e6)
+    assert store.claim(owner="two", consumer="here", lease_seconds=60) is None
+    assert outbox_size(store) == 0
+
+
+def test_cancel_in_every_state(store: SqlStore, clock: ManualClock) -> None:
+    waiting = store.create(new_job()).id
+    assert store.request_cancel(waiting).status is JobStatus.CANCELLED
+    assert outbox_size(store) == 0
+    for let_go in (store.cancelled, store.release):
+        store.create(new_job())
+        claim = take(store)
+        asked = store.request_cancel(claim.job.id)
+        assert asked.status is JobStatus.CANCELLING and store.request_cancel(claim.job.id) == asked
+        let_go(claim)
+        assert store.get(claim.job.id).status is JobStatus.CANCELLED
+    store.create(new_job())
+    claim = take(store)
+    store.request_cancel(claim.job.id)
+    for end in (lambda: finish(store, claim), lambda: store.fail(claim, FAILURE)):
+        with pytest.raises(Cancelled):
+            end()
+    ended = store.get(claim.job.id)
+    assert (ended.status, ended.result_key, ended.error) == (JobStatus.CANCELLED, None, None)
+
+
+@pytest.mark.parametrize("by", ["claim", "sweep"])
+def test_a_cancel_whose_owner_died_ends(store: SqlStore, clock: ManualClock, by: str) -> None:
+    job_id = store.create(new_job()).id
+    take(store)
+    store.request_cancel(job_id)
+    clock.advance(61)
+    if by == "claim":
+        assert store.claim(owner="two", consumer="here", lease_seconds=60) is None
+    else:
+        assert store.sweep(max_attempts=3) == {"cancelled": 1, "failed": 0}
+    assert store.get(job_id).status is JobStatus.CANCELLED
+
+
+@pytest.mark.parametrize("status", [JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED])
+def test_the_database_itself_keeps_a_terminal_status(store: SqlStore, status: JobStatus) -> None:
+    store.create(new_job())
+    claim = take(store)
+    if status is JobStatus.COMPLETED:
+        finish(store, claim)
+    elif status is JobStatus.FAILED:
+        store.fail(claim, FAILURE)
+    else:
+        store.request_cancel(claim.job.id)
+        store.cancelled(claim)
+    for other in set(JobStatus) - {status}:
+        with pytest.raises(IntegrityError, match="terminal"), store.database.write() as connection:
+            connection.execute(update(job).values(status=other))
+    assert store.get(claim.job.id).status is status
+    store.request_delete(claim.job.id)
+    store.remove(claim.job.id)
+
+
+# --- sweeper
+
+
+def test_delete_hides_at_once_and_removes_when_the_owner_has_let_go(store: SqlStore, clock: ManualClock) -> None:
+    new = new_job()
+    store.create(new)
+    claim = take(store)
+    store.add(claim, planned(0))
+    store.request_delete(new.id)
+    for ask in (store.get, store.request_cancel, store.request_delete):
+        with pytest.raises(JobNotFound):
+            ask(new.id)
+    assert store.list()[0] == [] and sum(store.counts().values()) == 0
+    assert store.held("here") == [(new.id, "one", True)] and store.removable(limit=5) == []
+    assert store.known_keys([new.source.key]) == {new.source.key}
+    store.cancelled(claim)
+    assert [j.id for j in store.removable(limit=5)] == [new.id]
+    store.remove(new.id)
+    assert store.removable(limit=5) == [] and store.rows(new.id) == [] and store.known_keys([new.source.key]) == set()
+    with pytest.raises(LeaseLost):
+        store.heartbeat(claim, 60)
+
+
+def test_hints_are_repeated_with_growing_pauses(store: SqlStore, clock: ManualClock) -> None:
+    store.create(new_job())
+    hints, due = 0, []
+    for second in range(5, 1400, 5):
+        if found := store.unsent(10):
+            store.sent([hint for hint, _ in found])
+            hints += len(found)
+        clock.advance(5)
+        if store.rehint(older_than=5, limit=10):
+            due.append(second)
+    assert due == [5, 15, 35, 75, 155, 315, 635, 1235]
+    assert hints == 1 + len(due)
+
+
+def test_rehint_is_bounded_spares_the_unsent_and_finds_lost_leases(store: SqlStore, clock: ManualClock) -> None:
+    for _ in range(5):
+        store.create(new_job())
+    clock.advance(10)
+    assert store.rehint(older_than=5, limit=10) == 0, "all five still wait to be sent"
+    store.sent([hint for hint, _ in store.unsent(10)])
+    assert [store.rehint(older_than=5, limit=3) for _ in range(3)] == [3, 2, 0]
+    store.sent([hint for hint, _ in store.unsent(10)])
+    running = [take(store) for _ in range(5)]
+    clock.advance(30)
+    assert store.rehint(older_than=5, limit=10) == 0
+    clock.advance(31)
+    store.heartbeat(running[0], 60)
+    assert store.rehint(older_than=5, limit=10) == 4
+
+
+def test_retention_counts_audio_and_results_apart(store: SqlStore) -> None:
+    new, young = new_job(), new_job()
+    store.create(new)
+    claim = take(store)
+    store.add(claim, planned(0))
+    store.commit(claim, done(0), audio_seconds=1)
+    finish(store, claim)
+    store.create(young)
+    take(store)
+    assert store.expire(audio_hours=0, result_hours=0, limit=10) == []
+    assert store.expire(audio_hours=1, result_hours=1, limit=10) == []
+    with store.database.write() as connection:
+        past = datetime.now(UTC) - timedelta(hours=2)
+        connection.execute(update(job).where(job.c.id == new.id).values(finished_at=past))
+    (gone,) = store.expire(audio_hours=1, result_hours=3, limit=10)
+    assert (gone.id, gone.expired_audio, gone.expired_result) == (new.id, True, False)
+    assert store.known_keys([new.source.key, "r", young.source.key, "x"]) == {"r", young.source.key}
+    assert store.rows(new.id)
+    (gone,) = store.expire(audio_hours=1, result_hours=1, limit=10)
+    assert gone.expired_result and store.rows(new.id) == [] and store.known_keys(["r"]) == set()
+    assert store.expire(audio_hours=1, result_hours=1, limit=10) == []
+    assert store.get(new.id).version == gone.version
+
+
+def test_an_upload_shared_with_a_retry_stays_known(store: SqlStore) -> None:
+    first = new_job(key="shared")
+    store.create(first)
+    second = new_job(key="shared", retry_of=first.id)
+    store.create(second)
+    assert store.known_keys(["shared"], besides=first.id) == {"shared"}
+    store.request_delete(second.id)
+    store.remove(second.id)
+    assert store.known_keys(["shared"], besides=first.id) == set()
+
+
+# --- idempotency, consumers, speed
+
+
+def test_a_reservation_is_exclusive_until_it_runs_out(store: SqlStore, clock: ManualClock) -> None:
+    assert store.reserve("k", lease_seconds=60) is None
+    assert store.reserve("k", owner="somebody else", lease_seconds=60) is None
+    with pytest.raises(IdempotencyInFlight):
+        store.reserve("k", lease_seconds=60)
+    clock.advance(61)
+    assert store.reserve("k", lease_seconds=60) is None
+    store.free("k")
+    assert store.reserve("k", lease_seconds=60) is None
+
+
+def test_create_binds_the_key_in_the_same_transaction(store: SqlStore, clock: ManualClock) -> None:
+    mine, late = new_job(), new_job()
+    store.reserve("k", lease_seconds=60)
+    clock.advance(61)
+    store.reserve("k", lease_seconds=60)  # another request; the upload of the first took too long
+    reservation = Reservation(key="k", fingerprint="f")
+    store.create(mine, reservation=reservation)
+    with pytest.raises(IdempotencyInFlight):
+        store.create(late, reservation=reservation)
+    with pytest.raises(JobNotFound):
+        store.get(late.id)
+    clock.advance(1e6)
+    assert store.reserve("k", lease_seconds=60) == mine.id and store.fingerprint("k") == "f"
+    store.free("k")
+    assert store.reserve("k", lease_seconds=60) == mine.id, "only a reservation can be given up"
+    store.request_delete(mine.id)
+    assert store.reserve("k", lease_seconds=60) is None
+
+
+def test_a_key_bound_to_a_job_that_never_came_runs_out(store: SqlStore, clock: ManualClock) -> None:
+    store.reserve("k", lease_seconds=60)
+    store.bind("k", fingerprint="f", job_id="never-stored")
+    assert store.reserve("k", lease_seconds=60) == "never-stored"
+    clock.advance(61)
+    assert store.reserve("k", lease_seconds=60) is None and store.fingerprint("k") is None
+
+
+def test_consumers_are_seen_and_forgotten(store: SqlStore, clock: ManualClock) -> None:
+    store.beat("a", {"host": "h", "plan": {"workers": 2}})
+    clock.advance(10)
+    store.beat("b", {})
+    store.beat("b", {"host": "i"})
+    first, second = store.consumers()
+    assert (first.name, first.silent_seconds, first.info) == ("a", 10.0, {"host": "h", "plan": {"workers": 2}})
+    assert (second.silent_seconds, second.info) == (0.0, {"host": "i"}) and second.started_at.tzinfo is UTC
+    clock.advance(24 * 3600)
+    store.beat("b", {})
+    assert [row.name for row in store.consumers()] == ["b"]
+    store.leave("b")
+    assert store.consumers() == []
+
+
+def test_speed_is_kept_by_key(store: SqlStore) -> None:
+    assert store.load_speed() == {}
+    store.save_speed("x", {"factor": 1.5})
+    store.save_speed("y", {})
+    store.save_speed("x", {"factor": 2.5})
+    assert store.load_speed() == {"x": {"factor": 2.5}, "y": {}}

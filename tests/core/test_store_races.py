@@ -1,0 +1,197 @@
+"""Many threads and processes at the job table at once: each job has one owner, each race one winner."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from typing import Any
+
+from core.clock import ManualClock
+from core.errors import AlreadyTerminal, Cancelled, IdempotencyInFlight, LeaseLost
+from core.jobs import JobStatus
+from core.store.sql import SqlStore
+from tests.core.store_kit import clock, done, new_job, open_store, planned, store, take, url
+
+__all__ = ["clock", "store", "url"]
+
+FORK = multiprocessing.get_context("fork")
+
+
+def together(*actions: Callable[[], Any]) -> list[Any]:
+    """Run all at the same moment; returns what each returned or raised."""
+    barrier = threading.Barrier(len(actions))
+
+    def run(action: Callable[[], Any]) -> Any:
+        barrier.wait(10)
+        try:
+            return action()
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(len(actions)) as pool:
+        return list(pool.map(run, actions))
+
+
+def test_threads_never_share_a_job(store: SqlStore) -> None:
+    ids = [store.create(new_job(priority=random.randrange(3))).id for _ in range(24)]
+
+    def claim_all(owner: str) -> list[str]:
+        mine = []
+        while claim := store.claim(owner=owner, consumer="here", lease_seconds=60):
+            mine.append(claim.job.id)
+        return mine
+
+    taken = together(*(lambda n=n: claim_all(f"thread-{n}") for n in range(6)))
+    assert sorted(sum(taken, [])) == sorted(ids)
+    assert {job.attempts for job in store.list()[0]} == {1}
+
+
+def _consume(store: SqlStore, pipe: Connection) -> None:
+    """A consumer in a forked child, on the store object of its parent: connections must not be shared."""
+    owner = f"process-{os.getpid()}"
+    mine = []
+    idle = 0
+    while idle < 3:
+        claim = store.claim(owner=owner, consumer="here", lease_seconds=30)
+        if claim is None:
+            idle += 1
+            time.sleep(0.02)
+            continue
+        store.add(claim, planned(0))
+        store.commit(claim, done(0), audio_seconds=1)
+        store.finish(claim, result_key=f"{claim.job.id}/r", partial=False, gaps=[], warnings=[], performance={})
+        mine.append(claim.job.id)
+    pipe.send(mine)
+
+
+def test_eight_processes_finish_each_job_once(url: str) -> None:
+    store = open_store(url, None)
+    ids = [store.create(new_job()).id for _ in range(48)]
+    pipes, children = [], []
+    for _ in range(8):
+        mine, theirs = FORK.Pipe(duplex=False)
+        pipes.append(mine)
+        children.append(FORK.Process(target=_consume, args=(store, theirs)))
+        children[-1].start()
+    taken = [pipe.recv() if pipe.poll(60) else [] for pipe in pipes]
+    for child in children:
+        child.join(30)
+    assert [child.exitcode for child in children] == [0] * 8
+    assert Counter(sum(taken, [])) == dict.fromkeys(ids, 1)
+    assert {(job.status, job.attempts, job.chunks_done) for job in store.list(limit=100)[0]} == {
+        (JobStatus.COMPLETED, 1, 1)
+    }
+    store.close()
+
+
+def _hold(store: SqlStore, pipe: Connection) -> None:
+    claim = take(store, owner="doomed", lease=0.5)
+    store.add(claim, planned(0, 1))
+    store.start(claim, 0)
+    pipe.send(claim)
+    time.sleep(60)
+
+
+def test_a_killed_owner_is_replaced_when_its_lease_ends_by_the_real_clock(url: str) -> None:
+    store = open_store(url, None)
+    job_id = store.create(new_job()).id
+    mine, theirs = FORK.Pipe(duplex=False)
+    child = FORK.Process(target=_hold, args=(store, theirs))
+    child.start()
+    stale = mine.recv()
+    child.kill()
+    child.join(10)
+    assert child.exitcode == -signal.SIGKILL
+    assert store.claim(owner="next", consumer="here", lease_seconds=60) is None
+    deadline = time.monotonic() + 5
+    while (claim := store.claim(owner="next", consumer="here", lease_seconds=60)) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert (claim.job.id, claim.fence, claim.job.strikes, claim.in_flight) == (job_id, 2, 1, (0,))
+    assert isinstance(together(lambda: store.commit(stale, done(0), audio_seconds=1))[0], LeaseLost)
+    store.close()
+
+
+def test_cancel_against_finish_has_one_winner(store: SqlStore) -> None:
+    for _ in range(25):
+        job_id = store.create(new_job()).id
+        claim = take(store)
+
+        def finish(claim: Any = claim) -> None:
+            store.finish(claim, result_key="r", partial=False, gaps=[], warnings=[], performance={})
+
+        finished, cancelled = together(finish, lambda: store.request_cancel(job_id))
+        end = store.get(job_id)
+        if end.status is JobStatus.COMPLETED:
+            assert finished is None and isinstance(cancelled, AlreadyTerminal) and end.result_key == "r"
+        else:
+            assert end.status is JobStatus.CANCELLED and end.result_key is None
+            assert isinstance(finished, Cancelled) and cancelled.status is JobStatus.CANCELLING
+
+
+def test_a_stale_owner_against_its_successor(store: SqlStore, clock: ManualClock) -> None:
+    """Both commit the chunk at the moment of take-over: it is stored once, and counted once."""
+    for _ in range(15):
+        job_id = store.create(new_job(priority=1)).id
+        stale = take(store)
+        store.add(stale, planned(0))
+        clock.advance(61)
+
+        def succeed() -> bool:
+            # a row that somebody is just writing to is passed over: consumers ask again
+            while not (claim := store.claim(owner="two", consumer="here", lease_seconds=60)):
+                time.sleep(0.001)
+            return store.commit(claim, done(0, "new"), audio_seconds=1)
+
+        old, new = together(lambda: store.commit(stale, done(0, "old"), audio_seconds=1), succeed)
+        row = store.rows(job_id)[0]
+        assert store.get(job_id).chunks_done == 1
+        assert (old, new, row.transcript) == (True, False, {"text": "old"}) or (
+            isinstance(old, LeaseLost) and (new, row.transcript) == (True, {"text": "new"})
+        )
+        store.request_cancel(job_id)
+
+
+def test_one_key_twenty_requests_one_reservation(store: SqlStore) -> None:
+    answers = together(*(lambda: store.reserve("k", lease_seconds=60) for _ in range(20)))
+    assert sum(answer is None for answer in answers) == 1
+    assert sum(isinstance(answer, IdempotencyInFlight) for answer in answers) == 19
+
+
+def test_sweepers_at_once_hint_each_job_once(store: SqlStore, clock: ManualClock) -> None:
+    for _ in range(10):
+        store.create(new_job())
+    store.sent([hint for hint, _ in store.unsent(20)])
+    clock.advance(10)
+    together(*(lambda: store.rehint(older_than=5, limit=20) for _ in range(4)))
+    assert len(store.unsent(50)) == 10
+
+
+def test_a_reboot_ends_what_was_held_and_put_off(tmp_path: Any) -> None:
+    """SQLite's leases are on the host's clock since boot, which starts again near zero."""
+    path = f"sqlite:///{tmp_path}/jobs.db"
+    before = open_store(path, ManualClock(now=500_000.0, boot="first"))
+    held, put_off = (before.create(new_job()).id for _ in range(2))
+    claim = take(before, lease=60)
+    before.release(take(before), delay=1e6)
+    before.reserve("k", lease_seconds=1e6)
+    before.beat("gone", {})
+    assert before.claim(owner="x", consumer="here", lease_seconds=60) is None
+    before.close()
+    same = open_store(path, ManualClock(now=500_001.0, boot="first"))
+    assert same.claim(owner="x", consumer="here", lease_seconds=60) is None
+    same.close()
+    after = open_store(path, ManualClock(now=5.0, boot="second"))
+    assert after.consumers() == [] and after.reserve("k", lease_seconds=60) is None
+    assert len(after.unsent(10)) == 2
+    assert [(take(after).job.id) for _ in range(2)] == [held, put_off]
+    assert isinstance(together(lambda: after.heartbeat(claim, 60))[0], LeaseLost)
+    after.close()

@@ -1,0 +1,153 @@
+"""The real service as a user starts it: `parascribe serve` in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from tests import audio_bank
+
+ENDED = ("completed", "failed", "cancelled")
+
+
+class Service:
+    """One running `parascribe serve`; `log` is all it printed."""
+
+    def __init__(self, folder: Path, **env: str) -> None:
+        self.folder = folder
+        self.log_file = folder / "service.log"
+        self.env = {
+            key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "CI", "TMPDIR")
+        } | {
+            "API_PORT": "0", "DATA_DIR": str(folder / "data"), "WHISPER_MODEL": "demo", "SWEEP_SECONDS": "1",
+            "LEASE_SECONDS": "6", "ENGINE_DIR": str(folder / "engine"),
+        } | env
+        self.process: subprocess.Popen[bytes] | None = None
+        self.url = ""
+
+    def start(self, *, wait: bool = True) -> Service:
+        seen = self.log_file.stat().st_size if self.log_file.exists() else 0
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "parascribe", "serve"], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                env=self.env, cwd=self.folder, start_new_session=True,
+            )
+        if wait:
+            found = self.wait_log(r"ready on (http://[0-9.:]+)", since=seen)
+            self.url = found[1]
+        return self
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text("utf-8", "replace")
+
+    def wait_log(self, pattern: str, *, since: int = 0, seconds: float = 30.0) -> re.Match[str]:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            text = self.log_file.read_bytes()[since:].decode("utf-8", "replace")
+            if found := re.search(pattern, text):
+                return found
+            assert self.process is None or self.process.poll() is None, f"the service ended:\n{text[-4000:]}"
+            time.sleep(0.02)
+        raise AssertionError(f"{pattern!r} not in the log within {seconds} s:\n{self.log[-6000:]}")
+
+    def family(self) -> list[psutil.Process]:
+        """All processes of this service, found by the folder in their environment or by descent."""
+        mark = f"DATA_DIR={self.env['DATA_DIR']}"
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if mark.encode() in Path(f"/proc/{process.pid}/environ").read_bytes():
+                    found.append(process)
+            except OSError:
+                continue
+        return found
+
+    def processes(self, title: str) -> list[psutil.Process]:
+        """Those whose command line or title contains a text."""
+        found = []
+        for process in self.family():
+            try:
+                if title in " ".join(process.cmdline()):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 40.0) -> int:
+        """Signal, wait, and prove that nothing is left."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(seconds)
+        self.assert_gone()
+        return code
+
+    def assert_gone(self, seconds: float = 5.0) -> None:
+        deadline = time.monotonic() + seconds
+        while (left := self.family()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        names = []
+        for process in left:
+            try:
+                names.append(f"{process.pid} {process.cmdline()}")
+            except psutil.Error:
+                continue
+        assert not names, f"processes left behind: {names}"
+
+    # --- requests
+    def submit(self, path: Path, **params: Any) -> dict[str, Any]:
+        with path.open("rb") as data:
+            answer = httpx.post(
+                f"{self.url}/api/v1/jobs", files={"file": (path.name, data)}, timeout=60,
+                data={key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in params.items()},
+            )
+        assert answer.status_code == 202, answer.text
+        return answer.json()
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        answer = httpx.get(f"{self.url}/api/v1/jobs/{job_id}", timeout=30)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def wait(self, job_id: str, until: Callable[[dict[str, Any]], bool] | None = None, seconds: float = 90.0) -> dict[str, Any]:
+        until = until or (lambda job: job["status"] in ENDED)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            job = self.job(job_id)
+            if until(job):
+                return job
+            time.sleep(0.03)
+        raise AssertionError(f"not within {seconds} s: {job}\n{self.log[-6000:]}")
+
+    def result(self, job_id: str, fmt: str = "json") -> httpx.Response:
+        return httpx.get(f"{self.url}/api/v1/jobs/{job_id}/result", params={"format": fmt}, timeout=60)
+
+
+@contextmanager
+def running(folder: Path, **env: str) -> Iterator[Service]:
+    """A started service that is stopped (and whose processes are proven gone) at the end."""
+    service = Service(folder, **env).start()
+    try:
+        yield service
+    finally:
+        if service.process is not None and service.process.poll() is None:
+            service.stop()
+
+
+def audio(folder: Path, name: str = "talk.wav", **spec: Any) -> tuple[Path, dict[str, Any]]:
+    """A spoken file and its truth; `spec` as in tests.audio_bank.speech."""
+    pcm, truth = audio_bank.speech(**spec)
+    audio_bank.write(folder / name, pcm)
+    return folder / name, truth

@@ -1,0 +1,221 @@
+"""Solo mode end to end: real processes, real engine with the demo model, real ffmpeg, real files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.e2e.service import audio, running
+from tests.score import score
+
+SAMPLES = Path(__file__).resolve().parents[2] / "whisper" / "data" / "samples"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("solo"), MAX_PARALLEL_WORKERS="2") as service:
+        yield service
+
+
+def test_a_talk_becomes_a_transcript_in_every_format(service, tmp_path):
+    path, truth = audio(tmp_path, minutes=2, seed=11)
+    job = service.submit(path, model="demo", word_timestamps=True)
+    assert job["status"] == "queued"
+    done = service.wait(job["id"])
+    assert (done["status"], done["partial"], done["gaps"], done["error"]) == ("completed", False, [], None)
+    assert done["language"]["code"] == "en"
+    assert done["progress"]["percent"] == 100.0 and done["progress"]["chunks_done"] == done["progress"]["chunks_total"] >= 4
+    assert done["audio"]["duration"] == pytest.approx(120.0, abs=0.1)
+    assert done["performance"]["parallel"] is True and done["performance"]["engine_seconds"] > 0
+    body = service.result(job["id"]).json()
+    # one serial pass of the same library scores 0.000 on the whole bank (half a point is allowed)
+    found = score(truth, body["segments"])
+    assert found.wer <= 0.012, found
+    assert found.start_error_median < 0.1
+    starts = [s["start"] for s in body["segments"]]
+    assert starts == sorted(starts) and all(s["start"] <= s["end"] <= 120.05 for s in body["segments"])
+    assert all(w["probability"] is not None for s in body["segments"] for w in s["words"])
+    assert body["text"] == " ".join(s["text"] for s in body["segments"])
+    texts = {}
+    for name in ("txt", "srt", "vtt", "tsv", "csv", "lrc", "verbose_json"):
+        answer = service.result(job["id"], name)
+        assert answer.status_code == 200, answer.text
+        assert "talk." in answer.headers["content-disposition"]
+        texts[name] = answer.text
+    assert texts["srt"].startswith("1\n00:00:0") and texts["vtt"].startswith("WEBVTT")
+    assert len(list(csv.DictReader(io.StringIO(texts["csv"])))) == len(body["segments"])
+    assert json.loads(texts["verbose_json"])["language"] == "english"
+
+
+def test_parallel_and_sequential_agree_to_the_letter(service, tmp_path):
+    path, _ = audio(tmp_path, minutes=1.5, seed=12, silence=0.2)
+    parallel = service.submit(path)
+    service.wait(parallel["id"])
+    with running(tmp_path / "one", USE_PARALLEL_TRANSCRIPTION="false", MAX_PARALLEL_WORKERS="1") as one:
+        sequential = one.submit(path)
+        done = one.wait(sequential["id"])
+        assert done["performance"]["parallel"] is False
+        a, b = service.result(parallel["id"]).json(), one.result(sequential["id"]).json()
+    assert a["segments"] == b["segments"] and a["text"] == b["text"] != ""
+
+
+def test_german_is_detected_and_translated(service, tmp_path):
+    path, truth = audio(tmp_path, minutes=0.6, seed=13, lang="de")
+    heard, translated = service.submit(path), service.submit(path, task="translate")
+    assert service.wait(heard["id"])["language"]["code"] == "de"
+    assert score(truth, service.result(heard["id"]).json()["segments"]).wer <= 0.03
+    service.wait(translated["id"])
+    english = {"utterances": [u | {"text": u["text_en"]} for u in truth["utterances"]]}
+    assert score(english, service.result(translated["id"]).json()["segments"]).wer <= 0.1
+
+
+def test_bundled_samples(service):
+    for path in sorted(p for p in SAMPLES.iterdir() if p.suffix in (".flac", ".wav", ".mp3", ".mp4")):
+        job = service.submit(path)
+        done = service.wait(job["id"])
+        assert done["status"] == "completed", done
+        assert service.result(job["id"], "txt").text.strip()
+
+
+def test_silence_completes_with_a_warning(service, tmp_path):
+    import numpy as np
+
+    from tests import audio_bank
+
+    audio_bank.write(tmp_path / "quiet.wav", np.zeros(16_000 * 8, np.int16))
+    done = service.wait(service.submit(tmp_path / "quiet.wav")["id"])
+    assert done["status"] == "completed" and done["partial"] is False
+    assert [w["code"] for w in done["warnings"]] == ["no_speech"]
+    assert service.result(done["id"]).json()["text"] == ""
+
+
+@pytest.mark.parametrize(("name", "content", "code"), [
+    ("cut.mp4", b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41" + b"\0" * 5000, "audio_undecodable"),
+    ("noise.mp3", b"ID3\4\0\0\0\0\0\0" + bytes(range(256)) * 40, "audio_undecodable"),
+])
+def test_undecodable_files_fail_with_a_code(service, tmp_path, name, content, code):
+    (tmp_path / name).write_bytes(content)
+    done = service.wait(service.submit(tmp_path / name)["id"])
+    assert done["status"] == "failed" and done["error"]["code"] == code
+    assert str(service.folder) not in json.dumps(done)
+    answer = service.result(done["id"])
+    assert answer.status_code == 409 and answer.json()["code"] == "not_ready"
+
+
+def test_refusals_have_codes(service, tmp_path):
+    path, _ = audio(tmp_path, minutes=0.1, seed=1)
+
+    def post(content=None, **data):
+        file = (path.name, path.read_bytes() if content is None else content)
+        return httpx.post(f"{service.url}/api/v1/jobs", files={"file": file}, data=data, timeout=30)
+
+    for answer, status, code in (
+        (post(b""), 400, "empty_upload"), (post(b"<html>hello</html>" * 20), 415, "not_media"),
+        (post(model="bsae"), 422, "unknown_model"), (post(model="base.en", task="translate"), 422, "task_not_supported"),
+        (post(language="klingon"), 422, "validation"), (post(colour="red"), 422, "validation"),
+        (httpx.get(f"{service.url}/api/v1/jobs/{'0' * 8}-0000-7000-8000-{'0' * 12}"), 404, "job_not_found"),
+        (httpx.get(f"{service.url}/nothing"), 404, "not_found"), (httpx.put(f"{service.url}/api/v1/jobs"), 405, "method_not_allowed"),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+        assert answer.headers["content-type"].startswith("application/problem+json")
+
+
+def test_a_missing_model_fails_the_job_and_not_the_service(tmp_path):
+    with running(tmp_path, WHISPER_MODEL="tiny", MODEL_BASE_URL="http://127.0.0.1:9/none") as service:
+        path, _ = audio(tmp_path, minutes=0.1, seed=1)
+        done = service.wait(service.submit(path)["id"])
+        assert (done["status"], done["error"]["code"]) == ("failed", "model_unavailable")
+        assert "MODEL_BASE_URL" in done["error"]["message"]
+        assert httpx.get(f"{service.url}/readyz").json()["model"] == "missing"
+        demo = service.wait(service.submit(path, model="demo")["id"])
+        assert demo["status"] == "completed"
+
+
+def test_cancel_frees_the_workers_within_a_second(service, tmp_path):
+    path, _ = audio(tmp_path, minutes=20, seed=14, name="long.flac")
+    job = service.submit(path)
+    service.wait(job["id"], lambda j: j["progress"]["chunks_done"] >= 2)
+    assert service.processes(f"whisper worker {job['id']}")
+    began = time.monotonic()
+    answer = httpx.post(f"{service.url}/api/v1/jobs/{job['id']}/cancel")
+    assert answer.status_code == 202 and answer.json()["status"] in ("cancelling", "cancelled")
+    while service.processes(f"whisper worker {job['id']}"):
+        assert time.monotonic() - began < 1.5, "a worker still works for the cancelled job"
+        time.sleep(0.02)
+    done = service.wait(job["id"])
+    assert done["status"] == "cancelled" and done["error"] is None
+    assert httpx.post(f"{service.url}/api/v1/jobs/{job['id']}/cancel").json()["code"] == "already_terminal"
+    again = httpx.post(f"{service.url}/api/v1/jobs/{job['id']}/retry")
+    assert again.status_code == 202 and again.json()["retry_of"] == job["id"]
+    taken = service.wait(again.json()["id"], lambda j: j["progress"]["chunks_done"] >= 2)
+    assert taken["progress"]["chunks_done"] >= done["progress"]["chunks_done"], "finished chunks were not taken over"
+    assert httpx.delete(f"{service.url}/api/v1/jobs/{again.json()['id']}").status_code == 204
+    assert httpx.get(f"{service.url}/api/v1/jobs/{again.json()['id']}").status_code == 404
+    assert httpx.delete(f"{service.url}/api/v1/jobs/{job['id']}").status_code == 204
+    deadline = time.monotonic() + 15
+    kept = service.folder / "data" / "objects" / "jobs"
+    while any((kept / i).exists() for i in (job["id"], again.json()["id"])):
+        assert time.monotonic() < deadline, "objects of deleted jobs are still there"
+        time.sleep(0.1)
+
+
+def test_a_short_job_does_not_wait_for_long_ones(service, tmp_path):
+    long_path, _ = audio(tmp_path, minutes=20, seed=15, name="long.flac")
+    short_path, _ = audio(tmp_path, minutes=0.2, seed=16, name="short.flac")
+    longs = [service.submit(long_path) for _ in range(2)]
+    service.wait(longs[0]["id"], lambda j: j["progress"]["chunks_done"] >= 1)
+    short = service.wait(service.submit(short_path)["id"], seconds=20)
+    assert short["status"] == "completed"
+    assert all(service.job(job["id"])["status"] in ("queued", "processing") for job in longs)
+    for job in longs:
+        httpx.post(f"{service.url}/api/v1/jobs/{job['id']}/cancel")
+        service.wait(job["id"])
+
+
+def test_the_log_tells_the_story_once(tmp_path):
+    """Two jobs of 60 chunks at DEBUG: one transcriber and one model check for the whole consumer."""
+    path, _ = audio(tmp_path, minutes=5, seed=17)
+    with running(tmp_path, LOG_LEVEL="DEBUG", CHUNK_DURATION="5") as service:
+        with ThreadPoolExecutor() as pool:
+            jobs = [job["id"] for job in pool.map(service.submit, [path, path])]
+        for job in jobs:
+            done = service.wait(job, seconds=150)
+            assert done["status"] == "completed" and done["progress"]["chunks_total"] >= 60
+        log = service.log
+        text = service.result(jobs[0]).json()["text"]
+    lines = log.splitlines()
+    assert sum("INFO" in line and "Initializing shared WhisperTranscriber" in line for line in lines) == 1
+    assert sum("INFO" in line and "Ensuring model exists" in line for line in lines) == 1
+    validated = [line for line in lines if "already validated in cache" in line]
+    assert len(validated) >= 2 and all("DEBUG" in line for line in validated)
+    assert re.search(rf"{jobs[0]} Transcribing \(parallel, \d+ workers\)", log)
+    assert "Success rate: 100%" in log and re.search(r"Progress: 60/\d+ \(\d+%\)", log)
+    assert not any(sentence in log for sentence in re.findall(r"[A-Z][^.]{20,}\.", text)), "transcript text in the log"
+
+
+def test_an_hour_with_flat_memory(service, tmp_path):
+    """Job processes and API stay small while an hour of audio goes through (115 MB as PCM)."""
+    path, truth = audio(tmp_path, minutes=60, seed=18, name="hour.flac", silence=0.1)
+    job = service.submit(path)
+    peak = 0
+    while (state := service.job(job["id"]))["status"] not in ("completed", "failed"):
+        for process in service.processes("parascribe.consumer_main"):
+            try:
+                peak = max(peak, process.memory_full_info().uss)
+            except psutil.Error:
+                continue
+        time.sleep(0.5)
+    assert state["status"] == "completed", state
+    assert peak < 110 * 10**6, f"a job process grew to {peak / 1e6:.0f} MB"
+    body = service.result(job["id"]).json()
+    assert score(truth, body["segments"]).wer <= 0.015
+    assert body["gaps"] == [] and body["provenance"]["coverage"]["audio_seconds"] == pytest.approx(3600, abs=1)

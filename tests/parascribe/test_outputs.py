@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from parascribe.outputs import FileFormat, OutputError, Outputs
+from parascribe.render import clock, duration, size
+
+
+def test_a_failed_fetch_leaves_the_old_file_whole(tmp_path: Path) -> None:
+    old = tmp_path / "talk.srt"
+    old.write_text("old")
+    outputs = Outputs.plan([tmp_path / "talk.mp3"], [FileFormat.SRT], str(tmp_path))
+
+    def fetch(_: FileFormat) -> str:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        outputs.deliver(tmp_path / "talk.mp3", fetch)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("talk.srt", "old")]
+
+
+def test_names_that_cannot_be_told_apart_are_refused_before_any_work(tmp_path: Path) -> None:
+    files = [tmp_path / "monday" / "talk.mp3", tmp_path / "tuesday" / "talk.mp3"]
+    with pytest.raises(OutputError, match="same name"):
+        Outputs.plan(files, [], str(tmp_path))
+    beside = Outputs.plan(files, [], None).targets
+    assert beside is not None
+    assert [path for pairs in beside.values() for _, path in pairs] == [file.with_suffix(".txt") for file in files]
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    with pytest.raises(OutputError, match="takes a folder"):
+        Outputs.plan([Path("a.mp3")], [], str(tmp_path / "taken"))
+
+
+def test_numbers_for_people() -> None:
+    assert [clock(value) for value in (0, 59.96, 599.94, 3599.99, 36_000)] == ["00:00.0", "01:00.0", "09:59.9", "1:00:00.0", "10:00:00.0"]
+    assert [duration(value) for value in (0.04, 59.96, 200, 7500)] == ["0.0 s", "1 min 00 s", "3 min 20 s", "2 h 05 min"]
+    assert [size(value) for value in (0, 999, 1000, 999_960, 2.5e9)] == ["0 B", "999 B", "1.0 kB", "1.0 MB", "2.5 GB"]

@@ -1,0 +1,300 @@
+"""The engine host: fairness, crashes, deadlines, hang-ups, clean state; on the real library and the demo model."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from tests.whisper.engine_parts import (
+    MODEL, Asked, HostClient, chunk, gone, running_host, text_of, timeless, wait_for,
+)  # fmt: skip
+from whisper.frames import PREFIX, FrameType, pack
+from whisper.host import waited_for_cpu
+from whisper.host_worker import process_cpu
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Short: a Unix socket's path is limited to about 100 bytes."""
+    with tempfile.TemporaryDirectory(prefix="ps") as path:
+        yield Path(path)
+
+
+@pytest.fixture
+def host(folder: Path) -> Iterator[HostClient]:
+    with running_host(folder) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[HostClient]:
+    """Two workers, for tests that leave the host as it was."""
+    with tempfile.TemporaryDirectory(prefix="ps") as path, running_host(Path(path), workers=2) as client:
+        yield client
+
+
+def hold(pid: int) -> None:
+    """Stop a worker, so that what it is given stays undone for as long as a test wants."""
+    os.kill(pid, signal.SIGSTOP)
+
+
+def test_text_times_and_figures(shared: HostClient) -> None:
+    pcm, said = chunk()
+    reply = shared.transcribe(pcm, options={"language": None, "word_timestamps": True})
+    assert text_of(reply) == said
+    assert reply["language"] == "en"
+    assert reply["no_speech_prob"] < 0.01
+    assert 0.01 < reply["engine_seconds"] <= reply["wall_seconds"] * 1.1 + 0.05
+    edges = [t for s in reply["segments"] for t in (s["start"], s["end"])]
+    assert edges == sorted(edges) and edges[-1] <= len(pcm) / 16000
+    for segment in reply["segments"]:
+        assert " ".join(w["word"] for w in segment["words"]) == segment["text"]
+        times = [t for w in segment["words"] for t in (w["start"], w["end"])]
+        assert times == sorted(times) and segment["start"] <= times[0] and times[-1] <= segment["end"]
+
+
+def test_short_audio_is_padded_and_times_stay_inside(shared: HostClient) -> None:
+    pcm, _ = chunk()
+    short = pcm[16000:16000 + 4000]
+    reply = shared.transcribe(short)
+    assert all(s["end"] <= 0.25 for s in reply["segments"])
+
+
+def test_no_speech_probability_tells_silence_from_speech_in_any_order(shared: HostClient) -> None:
+    noise = (np.random.default_rng(1).standard_normal(80000) * 300).astype(np.int16)
+    speech, _ = chunk()
+    seen = [shared.transcribe(pcm)["no_speech_prob"] for pcm in (noise, speech, noise, speech, noise)]
+    assert len({round(p, 9) for p in seen[0::2]}) == 1 and len({round(p, 9) for p in seen[1::2]}) == 1
+    assert seen[0] > 1000 * seen[1]
+
+
+@pytest.mark.parametrize(
+    ("samples", "options", "words"),
+    [
+        (np.zeros(0), {}, "0.1 to 30 s"),
+        (np.zeros(1599), {}, "0.1 to 30 s"),
+        (np.zeros(480_001), {}, "0.1 to 30 s"),
+        (np.full(16000, np.nan), {}, "not finite"),
+        (np.full(16000, np.inf), {}, "not finite"),
+        (np.zeros(16000), {"language": "klingon"}, "unknown language"),
+        (np.zeros(16000), {"task": "summarise"}, "unknown task"),
+        (np.zeros(16000), {"beam_size": 9}, "beam_size"),
+        (np.zeros(16000), {"temperature": 2}, "temperature"),
+        (np.zeros(16000), {"audio_ctx": 10}, "unknown option"),
+    ],
+)
+def test_what_libwhisper_must_not_see_is_refused(shared: HostClient, samples, options, words) -> None:  # type: ignore[no-untyped-def]
+    shared.transcribe(chunk()[0])  # whose text an empty chunk would get back
+    reply = shared.transcribe(samples * 32768, options=options)
+    assert reply["code"] == "bad_chunk" and words in reply["message"]
+
+
+def test_same_answer_from_any_worker_at_any_time(shared: HostClient) -> None:
+    """Sampled decoding shows leaks: the random generator lives in the state."""
+    pcm, _ = chunk()
+    options = {"language": "en", "temperature": 1.0}
+    first = shared.transcribe(pcm, options=options)
+    with ThreadPoolExecutor(4) as pool:
+        between = pool.submit(shared.transcribe, chunk(5, "de")[0], options={"language": "de"})
+        again = list(pool.map(lambda _: shared.transcribe(pcm, options=options), range(4)))
+        assert text_of(between.result()) == chunk(5, "de")[1]
+    assert all(timeless(reply) == timeless(first) for reply in again)
+
+
+def test_prompt_beam_translation_and_detection(shared: HostClient) -> None:
+    pcm, said = chunk()
+    assert text_of(shared.transcribe(pcm, options={"language": "en", "beam_size": 3})) == said
+    prompted = shared.transcribe(pcm, options={"language": "en", "prompt": "Lucy buys five blue books on Monday."})
+    assert text_of(prompted) == said
+    german, said_in_german = chunk(5, "de")
+    translated = text_of(shared.transcribe(german, options={"language": "de", "task": "translate"}))
+    assert translated and translated != said_in_german
+    guess = shared.send(german, op="detect").answer()
+    assert guess["language"] == "de" and guess["probability"] > 0.9
+    assert set(guess["probabilities"]) <= {"de", "en"}
+
+
+def test_workers_share_the_weights(folder: Path) -> None:
+    with running_host(folder, workers=4) as host:
+        pids = host.worker_pids()
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda n: host.transcribe(chunk()[0], job=str(n)), range(8)))
+        model = MODEL.stat().st_size
+        for pid in pids:
+            assert psutil.Process(pid).memory_full_info().uss < 0.8 * model
+        together = sum(psutil.Process(p).memory_full_info().pss for p in [host.process.pid, *pids])
+        assert together < 4.5 * model
+
+
+def test_jobs_take_turns(host: HostClient) -> None:
+    (pid,) = host.worker_pids()
+    hold(pid)
+    pcm = chunk()[0]
+    waiting = {}
+    for name in ("a1", "a2", "a3", "b1"):
+        waiting[name] = host.send(pcm, job=name[0], label=name, options={"language": "en"})
+        wait_for(lambda: len(host.status()["queued"]) or any(not w["idle"] for w in host.status()["workers"]))
+    wait_for(lambda: host.status()["queued"] == {"a": 2, "b": 1})
+    done: list[str] = []
+    with ThreadPoolExecutor(4) as pool:
+        for name, asked in waiting.items():
+            pool.submit(lambda s=asked, n=name: (s.answer(), done.append(n)))
+        os.kill(pid, signal.SIGCONT)
+    assert done == ["a1", "b1", "a2", "a3"]
+
+
+def test_killed_worker_is_reported_and_replaced(host: HostClient) -> None:
+    (pid,) = host.worker_pids()
+    hold(pid)
+    asked = host.send(chunk()[0], job="j", label="chunk 1/1")
+    wait_for(lambda: not host.status()["workers"][0]["idle"])
+    os.kill(pid, signal.SIGKILL)
+    reply = asked.answer()
+    assert reply["code"] == "worker_died" and reply["signal"] == 9
+    assert text_of(host.transcribe(chunk()[0])) == chunk()[1]
+    assert host.worker_pids() != [pid]
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["stuck", "decoding"])
+def test_client_that_hangs_up_frees_its_worker(host: HostClient, held: bool) -> None:
+    (pid,) = host.worker_pids()
+    if held:
+        hold(pid)
+    pcm = chunk(minutes=0.45)[0]
+    asked = host.send(pcm)
+    queued = host.send(pcm, job="queued")
+    wait_for(lambda: host.status()["queued"] == {"queued": 1})
+    queued.hang_up()
+    asked.hang_up()
+    start = time.monotonic()
+    wait_for(lambda: gone(pid), 1.0)
+    assert host.worker_pids() != [pid] and time.monotonic() - start < 1.0
+    assert host.status()["done"] == 0 and host.status()["queued"] == {}
+
+
+def test_deadline_counts_from_the_worker_not_from_the_queue(host: HostClient) -> None:
+    (pid,) = host.worker_pids()
+    hold(pid)
+    start = time.monotonic()
+    stuck = host.send(chunk()[0], timeout=1.5)
+    patient = host.send(chunk()[0], timeout=1.4, options={"language": "en"})
+    reply = stuck.answer()
+    assert reply["code"] == "chunk_timeout" and reply["timeout"] == 1.5
+    assert 1.4 < time.monotonic() - start < 2.5
+    assert text_of(patient.answer()) == chunk()[1]
+    assert gone(pid)
+
+
+def test_only_a_worker_that_was_denied_its_core_gets_more_time() -> None:
+    assert waited_for_cpu(10, 2, threads=1, runnable=True) == 8
+    assert waited_for_cpu(10, 16, threads=2, runnable=True) == 2
+    assert waited_for_cpu(10, 2, threads=1, runnable=False) == 0  # stuck
+    assert waited_for_cpu(10, 10.1, threads=1, runnable=True) == 0  # merely slow
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        try:
+            wait_for(lambda: process_cpu(busy.pid)[0] > 0.05 and process_cpu(busy.pid)[1])
+            hold(busy.pid)
+            wait_for(lambda: not process_cpu(busy.pid)[1])
+        finally:
+            busy.kill()
+
+
+def test_workers_are_recycled(folder: Path) -> None:
+    with running_host(folder, arguments=("--recycle-after", "2")) as host:
+        pids = []
+        for _ in range(4):
+            pids += host.worker_pids()
+            assert text_of(host.transcribe(chunk()[0])) == chunk()[1]
+        assert pids[0] == pids[1] != pids[2] == pids[3]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", "not a frame"),
+        (PREFIX.pack(struct.unpack("<I", b"PFRM")[0], 1, 1, 1 << 30, 0), "out of bounds"),
+        (PREFIX.pack(struct.unpack("<I", b"PFRM")[0], 1, 77, 2, 0), "unknown frame type"),
+        (PREFIX.pack(struct.unpack("<I", b"PFRM")[0], 1, 1, 2, 0) + b"{]", "JSON"),
+        (pack(FrameType.REQUEST, {"op": "explode"}), "unknown request"),
+        (pack(FrameType.REQUEST, {"op": "transcribe", "timeout": -1}), "timeout"),
+    ],
+)
+def test_malformed_requests_are_refused(shared: HostClient, data: bytes, words: str) -> None:
+    reply = Asked(shared.connect(), data).answer()
+    assert reply["code"] == "bad_request" and words in reply["message"]
+
+
+def test_slow_clients_hold_up_nobody(shared: HostClient) -> None:
+    mute = [shared.connect() for _ in range(20)]
+    half = shared.connect()
+    half.sendall(pack(FrameType.REQUEST, {"op": "transcribe", "job": "half"}, 64_000) + b"\0" * 1000)  # and no more
+    try:
+        assert text_of(shared.transcribe(chunk()[0])) == chunk()[1]
+    finally:
+        for sock in (*mute, half):
+            sock.close()
+    shared.worker_pids()
+
+
+def test_a_worker_inherits_nobody_elses_connections(shared: HostClient) -> None:
+    others = [shared.connect() for _ in range(10)]
+    pid = shared.worker_pids()[0]
+    os.kill(pid, signal.SIGKILL)
+    (new,) = wait_for(lambda: [p for p in shared.worker_pids() if p != pid][1:])
+    assert psutil.Process(new).num_fds() == 4  # stdin, stdout, stderr, its control socket
+    for sock in others:
+        sock.close()
+
+
+def test_terminate_ends_all_at_once(folder: Path) -> None:
+    with running_host(folder, workers=2) as host:
+        pids = host.worker_pids()
+        hold(pids[0])
+        hold(pids[1])
+        asked = host.send(chunk()[0])
+        start = time.monotonic()
+        host.process.terminate()
+        assert host.process.wait(2) == 0 and time.monotonic() - start < 1.0
+        wait_for(lambda: all(map(gone, pids)), 1.0)
+        with pytest.raises((EOFError, ConnectionError)):
+            asked.answer()
+
+
+def test_killed_host_leaves_no_worker(folder: Path) -> None:
+    with running_host(folder, workers=2) as host:
+        pids = host.worker_pids()
+        hold(pids[0])
+        host.process.kill()
+        wait_for(lambda: all(map(gone, pids)), 2.0)
+
+
+def test_titles_tell_what_runs(host: HostClient) -> None:
+    (pid,) = host.worker_pids()
+    assert psutil.Process(host.process.pid).cmdline()[0] == "parascribe whisper host demo"
+    asked = host.send(chunk(minutes=0.45)[0], job="0198f3c2", label="chunk 3/60\n\0")
+    wait_for(lambda: psutil.Process(pid).cmdline()[0] == "parascribe whisper worker 0198f3c2 chunk 3/60??")
+    asked.answer()
+    wait_for(lambda: psutil.Process(pid).cmdline()[0] == "parascribe whisper worker idle")
+
+
+def test_frames_are_not_merged_with_descriptors() -> None:
+    """The hand-over relies on it: bytes sent with a descriptor are never read together with earlier ones."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, open(os.devnull) as file:
+        socket.send_fds(ours, [b"\0abc"], [file.fileno()])
+        data, descriptors, _, _ = socket.recv_fds(theirs, 1, 1)
+        assert data == b"\0" and len(descriptors) == 1 and theirs.recv(10) == b"abc"
+        os.close(descriptors[0])
