@@ -40,9 +40,8 @@ def create_app(deps: ApiDeps) -> FastAPI:
     )  # fmt: skip
     app.state.parts = parts
     problems.install(app)
-    for router in (submit.router, jobs.router, results.router, about.router):
-        app.include_router(router, prefix="/api/v1")
-    app.include_router(health.router)
+    for noun in (submit, jobs, results, about, health):
+        app.include_router(noun.router)
     # the last one added is the outermost
     app.add_middleware(Surround, observe=parts.metrics.request)
     app.add_middleware(ReadUnread)

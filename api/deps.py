@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request
 
-from api.form import Models
+from api.form import Models, refusal
 from api.metrics import Metrics
 from api.notifier import Notifier
 from api.readiness import Check, Readiness
@@ -18,6 +18,10 @@ from core.config import Settings
 from core.errors import JobNotFound
 from core.objects import ObjectStore
 from core.store.protocols import Idempotency, JobStore
+
+
+PREFIX = "/api/v1"
+"""Where all routes lie but those of `api.routes.health`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +87,7 @@ async def get_deps(parts: Annotated[Parts, Depends(get_parts)]) -> ApiDeps:
 
 async def get_base(request: Request) -> str:
     """Path under which the API's routes lie: links stay right behind a proxy that serves a sub-path."""
-    return str(request.scope.get("root_path", "")).rstrip("/") + "/api/v1"
+    return str(request.scope.get("root_path", "")).rstrip("/") + PREFIX
 
 
 async def get_job_id(job_id: Annotated[str, Path(description="Id of the job.")]) -> str:
@@ -93,6 +97,21 @@ async def get_job_id(job_id: Annotated[str, Path(description="Id of the job.")])
     except ValueError:
         raise JobNotFound from None
 
+
+async def no_repeats(request: Request) -> None:
+    """A parameter given twice is refused: one of the two would be ignored."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise refusal(*({"field": name, "message": "given more than once"} for name in repeated))
+
+
+async def no_query(request: Request) -> None:
+    """For routes without parameters in the query: what is given there would be ignored, so it is refused."""
+    if request.query_params:
+        raise refusal(*({"field": name, "message": "no such parameter here"} for name in sorted(request.query_params)))
+
+
+NO_REPEATS, NO_QUERY = Depends(no_repeats), Depends(no_query)
 
 PartsDep = Annotated[Parts, Depends(get_parts)]
 Deps = Annotated[ApiDeps, Depends(get_deps)]

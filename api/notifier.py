@@ -38,5 +38,5 @@ class Notifier:
         while (job_id := self._waiting.get()) is not None:
             try:
                 self._send(job_id)
-            except Exception as error:  # noqa: BLE001  whatever the broker's client raises: it is only a hint
+            except Exception as error:  # whatever the broker's client raises: it is only a hint
                 log.warning("No hint for job %s (%s); the sweeper sends it again", job_id, type(error).__name__)

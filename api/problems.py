@@ -112,8 +112,8 @@ Responses = dict[int | str, dict[str, Any]]
 
 
 def responses(*codes: str) -> Responses:
-    """The OpenAPI entries of the codes a route can answer with; 500 is always among them."""
-    by_status: dict[int, list[str]] = {500: ["internal"]}
+    """The OpenAPI entries of the codes a route can answer with; a defect and a database that is away always can be."""
+    by_status: dict[int, list[str]] = {500: ["internal"], 503: ["internal"]}
     for code in codes:
         by_status.setdefault(STATUS[code], []).append(code)
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}

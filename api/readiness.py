@@ -66,7 +66,7 @@ def _verdict(name: str, check: Check) -> str:
         check()
     except (ModelUnavailable, ModelInvalid, UnknownModel):
         return "missing"
-    except Exception as error:  # noqa: BLE001  whatever it is, the part does not work
+    except Exception as error:  # whatever it is, the part does not work
         why = error.message if isinstance(error, ServiceError) else type(error).__name__
         log.warning("Not ready: %s: %s", name, why)
         return "unavailable"

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 
 
 class ObjectStore(Protocol):
-    """Keys are slash-separated ASCII (see `check_key`; others raise ValueError). All methods raise StorageUnavailable when the store cannot be reached
-    (bounded by the adapter's own timeouts) and DiskFull when it has no space."""
+    """Keys are slash-separated ASCII (see `check_key`; others raise ValueError). All methods raise
+    StorageUnavailable when the store cannot be reached (bounded by the adapter's own timeouts) and
+    DiskFull when it has no space.
+    """
 
     def put(self, key: str, data: BinaryIO, *, media_type: str = "application/octet-stream") -> int:
         """Store a stream of unknown length, replacing the key; returns the bytes written.
@@ -50,7 +51,8 @@ class ObjectStore(Protocol):
 
 def check_key(key: str) -> str:
     """The key itself. Raises ValueError unless it is safe as a path below a folder and as an S3 key:
-    letters, digits, `._-` between slashes, no part beginning with a dot, at most 512 characters."""
+    letters, digits, `._-` between slashes, no part beginning with a dot, at most 512 characters.
+    """
     if len(key) > 512 or not _KEY.fullmatch(key):
         raise ValueError(f"not an object key: {key!r}")
     return key

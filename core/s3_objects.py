@@ -206,11 +206,11 @@ def _storage_errors(missing: str | None = None) -> Iterator[None]:
         if missing is not None and error.code in ("NoSuchKey", "ResourceNotFound"):
             raise KeyError(missing) from None
         if error.code in _FULL:
-            raise DiskFull() from error
+            raise DiskFull from error
         raise StorageUnavailable(f"The object store refuses: {error.code}") from error
     except ServerError as error:
         if error.status_code == 507:
-            raise DiskFull() from error
+            raise DiskFull from error
         raise StorageUnavailable(f"The object store answers with status {error.status_code}") from error
     except MinioException as error:
         raise StorageUnavailable(f"The object store answers what S3 does not: {str(error)[:120]}") from error

@@ -104,8 +104,10 @@ class Client:
         """Yield the body of any of these jobs whenever it changes, until all have ended.
 
         Polls with ETag and back-off, not sooner than the service's Retry-After, and bears an outage of a minute.
+        Raises WaitTimeout; NotFound when one of them is removed meanwhile.
         """
-        start = contact = time.monotonic()
+        start = time.monotonic()
+        lost: float | None = None
         due = dict.fromkeys(job_ids, start)
         pause = dict.fromkeys(job_ids, POLL_FIRST)
         etags: dict[str, str] = {}
@@ -118,12 +120,13 @@ class Client:
             try:
                 answer = self._send("GET", _job(job_id), headers=_known(etags.get(job_id)))
             except (ServiceUnreachable, Overloaded) as error:
-                if time.monotonic() - contact > OUTAGE_SECONDS:
+                lost = lost or time.monotonic()
+                if time.monotonic() - lost > OUTAGE_SECONDS:
                     raise
                 pause[job_id] = min(POLL_LAST, 2 * pause[job_id])
                 due[job_id] = time.monotonic() + max(pause[job_id], getattr(error, "retry_after", None) or 0.0)
                 continue
-            contact = time.monotonic()
+            lost = None
             if answer.status_code == httpx.codes.NOT_MODIFIED:
                 pause[job_id] = min(POLL_LAST, 1.5 * pause[job_id])
             else:

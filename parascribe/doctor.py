@@ -77,10 +77,7 @@ def check_ffmpeg(_: Settings) -> Check:
 
 
 def check_engine(settings: Settings) -> Check:
-    """Decodes a second of noise in a process of its own: a library for another CPU dies with a signal."""
-    from parascribe.wiring import open_models
-    from whisper.libraries import candidates
-    from whisper.selftest import choose_library
+    from parascribe import engines
 
     if settings.whisper_executable is not None:
         program = shutil.which(settings.whisper_executable)
@@ -88,18 +85,16 @@ def check_engine(settings: Settings) -> Check:
             found = f"WHISPER_EXECUTABLE={settings.whisper_executable} is no program"
             return Check(name="engine", state="fail", found=found, advice="correct the path, or leave it empty")
         return Check(name="engine", state="ok", found=f"the program {program}")
-    store = open_models(settings)
-    try:
-        model = store.validate(settings.whisper_model)  # what runs depends on its quantisation
-    except ServiceError:
-        model = store.validate("demo")
-    choices = candidates(settings.whisper_library, settings.engine_path)
-    library = choose_library(choices, model.path, None)
-    found = f"{library.kind} libwhisper {library.version or '?'} in {library.directory}, decodes with {model.info.name}"
-    if library != choices[0]:
-        words = f"the {choices[0].kind} library in {choices[0].directory} does not work here"
+    here, record = engines.find(settings, fresh=True), engines.last_build(settings)
+    found = f"{here.chosen.kind} libwhisper {here.chosen.version or '?'}, decodes with {here.model.info.name}"
+    found += f" ({here.chosen.directory})"
+    first = here.libraries[0]
+    if here.chosen != first:
+        words = f"the {first.kind} library in {first.directory} does not work here"
         return Check(name="engine", state="warn", found=f"{found}; {words}", advice=ADVICE["engine"])
-    advice = "parascribe engine build makes one for this CPU, often twice as fast" if library.kind == "wheel" else ""
+    if record:
+        return Check(name="engine", state="ok", found=f"{found}; last build: {record['verdict']}")
+    advice = "parascribe engine build makes one for this CPU, often twice as fast" if first.kind == "wheel" else ""
     return Check(name="engine", state="ok", found=found, advice=advice)
 
 

@@ -58,7 +58,7 @@ def _supervised(settings: Settings, *, with_api: bool) -> int:
             stack.callback(store.close)
             consumer = identity.new_consumer()
             env = dict(os.environ) | settings.environment()
-            children = [wiring.engine_child(settings, runtime, env)] if settings.whisper_executable is None else []
+            children = [wiring.engine_child(settings, runtime)] if settings.whisper_executable is None else []
             children.append(Child(
                 name="consumer", env=env, grace=settings.shutdown_seconds + 10,
                 command=[sys.executable, "-m", "parascribe.consumer_main", consumer, str(runtime)],

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import platform
 import socket
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,11 @@ from core.store.database import open_database
 from core.store.sql import SqlStore
 from core.sweeper import Sweeper
 from parascribe.supervisor import Child
-from whisper.cli_engine import CliEngine
 from whisper.download import ModelDownloader, ObjectStoreMirror
 from whisper.models import ModelStore
-from whisper.prefork import PreforkEngine, manager_command, query
+from whisper.prefork import PreforkEngine, manager_command, start_manager
+from whisper.process import engine_environment
+from whisper.speed import SpeedBook
 from whisper.transcriber import WhisperTranscriber
 from whisper.types import Engine
 from whisper.vad import SileroVad
@@ -99,21 +101,37 @@ def manager_socket(runtime: Path) -> Path:
     return runtime / "engine"
 
 
-def engine_child(settings: Settings, runtime: Path, env: dict[str, str]) -> Child:
-    """The engine manager of one consumer."""
+def _manager_options(settings: Settings) -> dict[str, Any]:
     plan = plan_of(settings)
-    command = manager_command(
-        socket=manager_socket(runtime), workers=plan.workers, threads=plan.threads,
-        max_loaded_models=settings.max_loaded_models, idle_seconds=settings.model_idle_seconds,
-        library=settings.whisper_library, engine_dir=settings.engine_path, nice=settings.engine_nice,
-        debug="DEBUG" in settings.log_level,
-    )  # fmt: skip
-    return Child(name="engine", command=command, env=env)
+    return {
+        "workers": plan.workers, "threads": plan.threads, "max_loaded_models": settings.max_loaded_models,
+        "idle_seconds": settings.model_idle_seconds, "library": settings.whisper_library, "engine_dir": settings.engine_path,
+        "nice": settings.engine_nice, "log_level": settings.log_level, "log_format": settings.log_format,
+    }  # fmt: skip
+
+
+def engine_child(settings: Settings, runtime: Path) -> Child:
+    """The engine manager of one consumer; it sees none of our secrets."""
+    command = manager_command(manager_socket(runtime), **_manager_options(settings))
+    return Child(name="engine", command=command, env=engine_environment())
+
+
+@contextlib.contextmanager
+def running_manager(settings: Settings, runtime: Path) -> Iterator[None]:
+    """An engine manager for the time of the block (`transcribe --local`)."""
+    process = start_manager(manager_socket(runtime), **_manager_options(settings))
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def open_engine(settings: Settings, runtime: Path) -> Engine:
     plan = plan_of(settings)
     if settings.whisper_executable is not None:
+        from whisper.cli_engine import CliEngine
+
         return CliEngine(
             settings.whisper_executable, workers=plan.workers, threads=plan.threads, work_dir=settings.work_path / "cli",
             nice=settings.engine_nice,
@@ -127,8 +145,9 @@ def make_parts(settings: Settings, store: SqlStore, runtime: Path, consumer: str
     models = open_models(settings)
     downloader = open_downloader(settings, models, objects)
     transcriber = WhisperTranscriber(
-        open_engine(settings, runtime), downloader, chunk_timeout=settings.chunk_timeout or None, speed_store=store
-    )
+        open_engine(settings, runtime), downloader, SpeedBook(store.load_speed().get(speed_key())),
+        chunk_timeout=settings.chunk_timeout,
+    )  # fmt: skip
     if models.path(settings.whisper_model) is not None:
         try:
             downloader.ensure_model_exists(settings.whisper_model, announce=True)
@@ -142,8 +161,13 @@ def make_parts(settings: Settings, store: SqlStore, runtime: Path, consumer: str
     )  # fmt: skip
     return Parts(
         settings=run, store=store, objects=objects, models=models, transcriber=transcriber, ffmpeg=ffmpeg.find(),
-        vad=vad_maker(settings), plan=plan_of(settings), consumer=consumer,
+        vad=vad_maker(settings), plan=plan_of(settings), consumer=consumer, speed_key=speed_key(),
     )  # fmt: skip
+
+
+def speed_key() -> str:
+    """Measured speed is kept per kind of machine: containers change their names, not their processors."""
+    return f"{platform.machine()} {os.cpu_count()} cores"
 
 
 def vad_maker(settings: Settings) -> Callable[[], Vad]:
@@ -181,7 +205,7 @@ def consumer_info(settings: Settings, runtime: Path, consumer: str) -> Callable[
         engine: dict[str, Any] = {}
         if settings.whisper_executable is None:
             try:
-                engine = query(manager_socket(runtime), timeout=1.0)
+                engine = PreforkEngine(manager_socket(runtime)).status()
             except (OSError, ServiceError):
                 engine = {"state": "away"}
         return fixed | {"engine": engine}

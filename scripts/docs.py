@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 from pathlib import Path
@@ -79,22 +80,37 @@ def error_codes() -> str:
         request = issubclass(kind, errors.RequestError | errors.TransientError) or kind is errors.ServiceError
         job = not issubclass(kind, errors.RequestError)
         where = " and ".join(w for w, on in (("request", request), ("job", job)) if on)
-        status = str(status_of(kind)) if request else ""
+        status = str(status_of(kind())) if request else ""
         meaning = (kind.__doc__ or "").splitlines()[0]
         lines.append(f"| `{kind.code}` | {where} | {status} | {meaning} | {'yes' if kind.retryable else 'no'} |")
     return "\n".join([*lines, ""])
 
 
+def openapi_description() -> str:
+    """The description the service itself gives, made without starting it."""
+    from api.app import create_app
+    from api.deps import ApiDeps
+    from core.memory_objects import MemoryObjects
+    from core.store.sql import SqlStore
+    from whisper.models import ModelStore
+
+    store = SqlStore.in_memory()
+    deps = ApiDeps(
+        settings=Settings(), jobs=store, idempotency=store, objects=MemoryObjects(), models=ModelStore(ROOT / "none", ROOT / "none"),
+        notify=lambda _: None, system=dict, checks={}, version="0",
+    )  # fmt: skip
+    return json.dumps(create_app(deps).openapi(), indent=1, sort_keys=True) + "\n"
+
+
 def pages() -> dict[Path, str]:
-    from scripts.docs_cli import cli_reference
-    from scripts.docs_openapi import openapi
+    from scripts.docs_cli import page as cli_reference
 
     return {
         ROOT / ".env.example": env_example(),
         ROOT / "docs/reference/configuration.md": configuration(),
         ROOT / "docs/reference/errors.md": error_codes(),
         ROOT / "docs/reference/cli.md": cli_reference(),
-        ROOT / "docs/reference/openapi.json": openapi(),
+        ROOT / "docs/reference/openapi.json": openapi_description(),
     }
 
 

@@ -8,6 +8,7 @@ a parent-death signal does neither (it fires when the *thread* that forked ends)
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -39,6 +40,7 @@ class GuardedProcess:
             "stop_signal": int(stop_signal), "grace": grace, "user": user,
         }  # fmt: skip
         self.log = log
+        self._log_start = log.stat().st_size if log.exists() else 0
         self._guard = subprocess.Popen(
             [sys.executable, "-I", "-S", str(Path(__file__).resolve()), json.dumps(order)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env,
@@ -60,11 +62,9 @@ class GuardedProcess:
         """Ask it to stop, wait, kill it after the grace time; returns the exit status. Calling again is fine."""
         self.resume()
         assert self._guard.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError, ValueError):  # it may have ended already
             self._guard.stdin.write(b"stop\n")
             self._guard.stdin.flush()
-        except (BrokenPipeError, ValueError):
-            pass  # it has already ended
         return self._close()
 
     def kill(self) -> None:
@@ -84,13 +84,15 @@ class GuardedProcess:
                 _signal(pid, signal.SIGCONT)
 
     def tail(self) -> str:
-        """The end of its log, for error messages."""
+        """The end of what it has written to its log, for error messages."""
         if not self.log.exists():
             return ""
-        return self.log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
+        with self.log.open("rb") as file:
+            file.seek(max(self._log_start, self.log.stat().st_size - LOG_TAIL_BYTES))
+            return file.read().decode(errors="replace").strip()
 
     def _family(self) -> list[int]:
-        import psutil  # not at the top: as a program this file runs without site-packages
+        import psutil  # noqa: PLC0415 - as a program this file runs without site-packages
 
         try:
             parent = psutil.Process(self.pid)
@@ -102,35 +104,31 @@ class GuardedProcess:
         self._guard.wait()
         for pipe in (self._guard.stdin, self._guard.stdout):
             assert pipe is not None
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 pipe.close()
-            except BrokenPipeError:
-                pass
         return self.poll() or 0
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _guard(order: dict[str, Any]) -> None:
     """Run as the guard: start the child, report its pid, stop it when told or when the parent has gone."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
     user = order["user"]
     with open(order["log"], "ab") as log:
         try:
             child = subprocess.Popen(
                 order["command"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=order["cwd"],
                 user=user, group=user, extra_groups=None if user is None else [],
-                start_new_session=True, preexec_fn=_default_signals,
+                start_new_session=True,
             )  # fmt: skip
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             print(error, flush=True)
             sys.exit(1)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # after the child, which would inherit it
+        signal.signal(number, signal.SIG_IGN)
     print(child.pid, flush=True)
 
     def end_with_child() -> None:
@@ -145,11 +143,6 @@ def _guard(order: dict[str, Any]) -> None:
     except subprocess.TimeoutExpired:
         child.kill()
     threading.Event().wait()  # until end_with_child has ended this process
-
-
-def _default_signals() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

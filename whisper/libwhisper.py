@@ -19,7 +19,8 @@ KNOWN_VERSIONS = frozenset({"1.8.5", "1.9.0", "1.9.1", "1.9.2", "1.9.3"})
 
 GREEDY, BEAM_SEARCH = 0, 1
 _LIBRARY_NAMES = ("libwhisper.so.1", "libwhisper.so", "libwhisper.1.dylib", "libwhisper.dylib")
-_LOG_ERROR = 4
+_LOG_WARNING, _LOG_ERROR = 3, 4
+_NO_WEIGHTS = "no tensors loaded"
 FloatPointer = POINTER(c_float)
 
 
@@ -145,7 +146,9 @@ class LibWhisper:
         self.f = _Functions(dll)
         self.version: str = (self.f.version() or b"").decode("ascii", "replace")
         self._check_abi()
-        self._log = _LogCallback(_print_all if debug else _print_errors)  # kept: ctypes would free it
+        self._debug = debug
+        self._complaints: list[str] = []
+        self._log = _LogCallback(self._on_log)  # kept: ctypes would free it
         dll.whisper_log_set.argtypes, dll.whisper_log_set.restype = (_LogCallback, c_void_p), None
         dll.whisper_log_set(self._log, None)
 
@@ -154,10 +157,20 @@ class LibWhisper:
         params = self.f.context_default_params()
         params.use_gpu = False  # a GPU context does not survive fork
         params.flash_attn = True
+        self._complaints.clear()
         context: int | None = self.f.init_from_file_with_params_no_state(str(path).encode(), params)
-        if not context:
-            raise ValueError(f"libwhisper {self.version} cannot read the model {path}")
+        # a file that ends before its weights is taken for a test model, which aborts when used
+        if not context or any(_NO_WEIGHTS in line for line in self._complaints):
+            why = f": {self._complaints[-1]}" if self._complaints else ""
+            raise ValueError(f"libwhisper {self.version} cannot read the model {path}{why}")
         return context
+
+    def _on_log(self, level: int, text: bytes | None, _data: int | None) -> None:
+        line = (text or b"").decode("utf-8", "replace")
+        if self._debug or level == _LOG_ERROR:
+            sys.stderr.write(line)
+        if level in (_LOG_WARNING, _LOG_ERROR):
+            self._complaints = [*self._complaints[-9:], line.strip()]
 
     def _check_abi(self) -> None:
         if self.version not in KNOWN_VERSIONS:
@@ -219,12 +232,3 @@ def _load(directory: Path) -> ctypes.CDLL:
             return ctypes.CDLL(str(path))
     except (OSError, AttributeError) as error:
         raise LibraryUnusable(f"{path} cannot be loaded: {error}") from error
-
-
-def _print_all(_level: int, text: bytes | None, _data: int | None) -> None:
-    sys.stderr.write((text or b"").decode("utf-8", "replace"))
-
-
-def _print_errors(level: int, text: bytes | None, _data: int | None) -> None:
-    if level == _LOG_ERROR:
-        _print_all(level, text, None)

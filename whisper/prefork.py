@@ -232,6 +232,21 @@ def _raise(error: dict[str, Any]) -> NoReturn:
             raise ChunkFailed(f"The engine: {message}", reason=code, **{k: error[k] for k in ("signal",) if k in error})
 
 
+def manager_command(
+    manager_socket: Path, *, workers: int = 1, threads: int = 1, max_loaded_models: int = 2, idle_seconds: float = 600.0,
+    library: Path | None = None, engine_dir: Path | None = None, nice: int = 0, log_level: str = "INFO",
+    log_format: str = "text",
+) -> list[str]:  # fmt: skip
+    """argv of an engine manager that is to be a child of this process."""
+    arguments = {
+        "--socket": manager_socket, "--workers": workers, "--threads": threads, "--max-models": max_loaded_models,
+        "--idle-seconds": idle_seconds, "--library": library, "--engine-dir": engine_dir, "--nice": nice,
+        "--log-level": log_level, "--log-format": log_format, "--parent": os.getpid(),
+    }  # fmt: skip
+    given = [word for name, value in arguments.items() if value is not None for word in (name, str(value))]
+    return python_command("whisper.manager", *given)
+
+
 def start_manager(
     manager_socket: Path, *, workers: int = 1, threads: int = 1, max_loaded_models: int = 2, idle_seconds: float = 600.0,
     library: Path | None = None, engine_dir: Path | None = None, nice: int = 0, log_level: str = "INFO",
@@ -243,16 +258,14 @@ def start_manager(
 
     Raises EngineUnavailable when it does not come up within `wait` seconds.
     """
-    arguments = {
-        "--socket": manager_socket, "--workers": workers, "--threads": threads, "--max-models": max_loaded_models,
-        "--idle-seconds": idle_seconds, "--library": library, "--engine-dir": engine_dir, "--nice": nice,
-        "--log-level": log_level, "--log-format": log_format, "--parent": os.getpid(),
-    }  # fmt: skip
-    given = [word for name, value in arguments.items() if value is not None for word in (name, str(value))]
+    command = manager_command(
+        manager_socket, workers=workers, threads=threads, max_loaded_models=max_loaded_models, idle_seconds=idle_seconds,
+        library=library, engine_dir=engine_dir, nice=nice, log_level=log_level, log_format=log_format,
+    )  # fmt: skip
     manager_socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     manager_socket.unlink(missing_ok=True)
     process = subprocess.Popen(
-        python_command("whisper.manager", *given), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         env=engine_environment(), start_new_session=True,
     )  # fmt: skip
     engine, end = PreforkEngine(manager_socket), time.monotonic() + wait

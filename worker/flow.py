@@ -27,6 +27,7 @@ from core.merge import needs_words
 from core.planner import PLANNER_VERSION, ChunkPlanner
 from core.silence import region_source
 from core.transcript import Language
+from whisper.transcriber import SHORTEST
 from whisper.types import ChunkTranscript, Pcm, TranscribeOptions
 from worker.lifeline import Lifeline
 from worker.listen import Listener
@@ -230,7 +231,7 @@ class JobFlow:
                 row = replace(row, state=ChunkState.FAILED, error={
                     "code": "worker_crashed", "message": f"The job's process died {crashes} times while it worked on this chunk.",
                 })  # fmt: skip
-            elif chunk.regions:
+            elif chunk.seconds >= SHORTEST:
                 listener.wait_samples(chunk.regions[-1].end)
                 self.parts.store.start(self.claim, chunk.index)
                 pcm = spool.read_regions(chunk.regions)

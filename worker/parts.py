@@ -46,7 +46,12 @@ class RunSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """consumer: id of this consumer, leads the lease owner's name; vad: makes a fresh VAD per job."""
+    """What is made once and shared by all jobs of a consumer.
+
+    vad: makes a fresh detector per job
+    consumer: id of this consumer, leads the lease owner's name
+    speed_key: under which the engine's measured speed is kept; empty = not kept
+    """
 
     settings: RunSettings
     store: SqlStore
@@ -57,6 +62,7 @@ class Parts:
     vad: Callable[[], Vad]
     plan: Plan
     consumer: str
+    speed_key: str = ""
 
 
 class Stopping(Protocol):

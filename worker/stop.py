@@ -15,7 +15,7 @@ class Stop:
         self._count.value += 1
 
     def is_set(self) -> bool:
-        return self._count.value > 0
+        return bool(self._count.value > 0)
 
     def hurried(self) -> bool:
-        return self._count.value > 1
+        return bool(self._count.value > 1)

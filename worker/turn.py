@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 from core import identity
-from core.errors import DatabaseUnavailable, DiskFull
+from core.errors import DatabaseUnavailable, DiskFull, ServiceError
 from worker.parts import Parts, Stopping
 from worker.run import run_job
 from worker.slots import Slots
@@ -34,7 +35,11 @@ def take_turn(parts: Parts, slots: Slots, index: int, stopping: Stopping) -> boo
         return False
     try:
         run_job(parts, claim, stopping, on_duration=lambda seconds: slots.known(index, seconds))
-        parts.transcriber.save_speed()
+        if parts.speed_key:
+            with contextlib.suppress(ServiceError):
+                parts.store.save_speed(parts.speed_key, parts.transcriber.speed.to_dict())
     finally:
+        # the reference to the model's host is given back, so that an idle model can be unloaded
+        parts.transcriber.engine.close()
         slots.free(index)
     return True

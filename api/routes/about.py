@@ -6,11 +6,11 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from api.deps import Deps
+from api.deps import PREFIX, Deps
 from api.problems import responses
 from api.schemas import ModelBody, ModelsBody
 
-router = APIRouter(tags=["service"], responses=responses())
+router = APIRouter(prefix=PREFIX, tags=["service"], responses=responses())
 
 
 @router.get("/models")

@@ -9,14 +9,14 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from uuid_utils import uuid7
 
-from api.deps import Base, Deps, JobId, PartsDep
+from api.deps import NO_QUERY, NO_REPEATS, PREFIX, Base, Deps, JobId, PartsDep
 from api.problems import Responses, responses
 from api.schemas import JobBody, JobPageBody
 from core.errors import AlreadyTerminal, Expired, NotReady
 from core.jobs import Job, JobStatus, NewJob
 
 log = logging.getLogger(__name__)
-router = APIRouter(tags=["jobs"])
+router = APIRouter(prefix=PREFIX, tags=["jobs"])
 
 NOT_MODIFIED: Responses = {304: {"description": "Unchanged since the ETag given in If-None-Match."}}
 
@@ -50,7 +50,7 @@ def matches(etag: str, if_none_match: str | None) -> bool:
     return etag.removeprefix("W/") in known or "*" in known
 
 
-@router.get("/jobs", responses=responses("validation"))
+@router.get("/jobs", dependencies=[NO_REPEATS], responses=responses("validation"))
 def list_jobs(deps: Deps, base: Base, query: Annotated[ListQuery, Query()]) -> JobPageBody:
     """Jobs, newest first."""
     jobs, following = deps.jobs.list(status=query.status, limit=query.limit, after=query.after)
@@ -81,7 +81,7 @@ def cancel_job(job_id: JobId, deps: Deps, base: Base) -> JobBody:
 
 
 @router.post(
-    "/jobs/{job_id}/retry", status_code=202,
+    "/jobs/{job_id}/retry", status_code=202, dependencies=[NO_REPEATS],
     responses=responses("job_not_found", "not_ready", "already_terminal", "expired", "validation"),
 )  # fmt: skip
 def retry_job(

@@ -9,14 +9,14 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.deps import ApiDeps, Deps, JobId
+from api.deps import NO_REPEATS, PREFIX, ApiDeps, Deps, JobId
 from api.problems import responses
 from api.routes.jobs import NOT_MODIFIED, IfNoneMatch, matches
 from core.errors import Expired, NotReady, ServiceError
 from core.formats import FORMATS, from_result
 from core.jobs import Job, JobStatus
 
-router = APIRouter(tags=["jobs"])
+router = APIRouter(prefix=PREFIX, tags=["jobs"])
 
 FormatName = Literal["json", "verbose_json", "txt", "srt", "vtt", "tsv", "csv", "lrc"]
 
@@ -38,7 +38,7 @@ def _described() -> dict[str, Any]:
 
 
 @router.get(
-    "/jobs/{job_id}/result", response_class=Response,
+    "/jobs/{job_id}/result", response_class=Response, dependencies=[NO_REPEATS],
     responses={200: _described(), **NOT_MODIFIED, **responses("job_not_found", "not_ready", "expired", "storage_unavailable", "validation")},
 )  # fmt: skip
 def get_result(

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from uuid_utils import uuid7
 
-from api.deps import ApiDeps, Base, PartsDep
+from api.deps import NO_QUERY, PREFIX, ApiDeps, Base, PartsDep
 from api.form import JobForm, fingerprint, warnings_of
 from api.idempotency import HEADER, Held, held
 from api.problems import responses
@@ -29,7 +29,7 @@ from core.objects import source_key
 from core.store.protocols import Reservation
 
 log = logging.getLogger(__name__)
-router = APIRouter(tags=["jobs"])
+router = APIRouter(prefix=PREFIX, tags=["jobs"])
 
 
 def _form_schema() -> dict[str, Any]:
@@ -62,7 +62,7 @@ ACCEPTED: dict[str, Any] = {
 
 
 @router.post(
-    "/jobs", status_code=202, response_model=JobBody, openapi_extra=FORM,
+    "/jobs", status_code=202, response_model=JobBody, openapi_extra=FORM, dependencies=[NO_QUERY],
     responses={202: ACCEPTED, **responses(
         "validation", "empty_upload", "not_media", "too_large", "upload_too_slow", "unknown_model", "task_not_supported",
         "idempotency_conflict", "idempotency_in_flight", "queue_full", "insufficient_storage", "disk_full",

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from core.jobs import Claim, JobFailure
-from tests.api.serving import Service
+from tests.api.serving import Service, wav
 from tests.api.test_submit import refused, until
 
 
@@ -84,6 +84,11 @@ def test_pages_newest_first(running: Service) -> None:
 )
 def test_bad_queries(running: Service, query: str) -> None:
     refused(running.client.get(f"/api/v1/jobs?{query}"), 422, "validation")
+
+
+def test_parameters_of_a_job_do_not_go_into_the_query(running: Service) -> None:
+    answer = running.client.post("/api/v1/jobs?model=tiny", files={"file": ("a.wav", wav())})
+    assert refused(answer, 422, "validation")["errors"][0]["field"] == "model"
 
 
 def test_cancel(running: Service) -> None:

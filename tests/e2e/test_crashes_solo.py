@@ -58,7 +58,7 @@ def check(service: Service, job_id: str, undisturbed) -> dict:
     return done
 
 
-@pytest.mark.parametrize("title", ["whisper worker", "whisper host", "whisper.manager", "parascribe.consumer_main"])
+@pytest.mark.parametrize("title", ["whisper worker", "whisper host", "whisper manager", "parascribe.consumer_main"])
 def test_kill_9_of_a_process_loses_nothing(tmp_path, talk, undisturbed, title):
     with running(tmp_path) as service:
         job_id = midway(service, talk)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.config import Settings, load
+from parascribe import engines
 from parascribe.cli import main
 from parascribe.doctor import check_database, check_port, filesystem, run_checks
 from parascribe.wiring import DATA, open_store
@@ -72,6 +73,25 @@ def test_doctor_names_what_is_broken_and_what_to_do(
     assert "MAX_PARALLEL_WORKERS" in checks["settings"]["found"]
     assert (checks["engine"]["state"], "wheel" in checks["engine"]["found"]) == ("warn", True)
     assert "very-secret" not in out
+
+
+def test_engines_are_listed_with_what_the_last_build_gave(tmp_path: Path, capsys: Capture) -> None:
+    for day, verdict in (("02", "not faster"), ("01", "faster")):
+        record = tmp_path / "engine" / f"1.8.5-{day}" / "record.json"
+        record.parent.mkdir(parents=True)
+        record.write_text(json.dumps({"built_at": f"2026-11-{day}", "verdict": f"The own build is {verdict}"}))
+    assert main(["engine", "list", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(library["kind"], library["in_use"]) for library in found["libraries"]] == [("wheel", True)]
+    assert found["last_build"]["verdict"] == "The own build is not faster"
+    assert main(["doctor"]) in (0, 1)
+    assert "last build: The own build is not faster" in capsys.readouterr().out
+
+
+def test_builds_are_compared_on_speech() -> None:
+    speech = engines._speech()
+    assert (speech.dtype.name, len(speech) // 16_000) == ("int16", 30)
+    assert abs(speech.astype(float)).mean() > 100
 
 
 def test_doctor_knows_the_schema_of_another_version(monkeypatch: pytest.MonkeyPatch) -> None:

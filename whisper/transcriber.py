@@ -1,0 +1,122 @@
+"""The shared transcriber: from a model's name and PCM to text, whatever engine does the work."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+
+from core.chunks import SAMPLE_RATE
+from core.errors import Cancelled, ChunkFailed, ChunkTimeout, ServiceError
+from whisper.download import ModelDownloader
+from whisper.speed import SpeedBook
+from whisper.types import Cancel, ChunkTranscript, Engine, LanguageGuess, Pcm, TranscribeOptions
+
+log = logging.getLogger(__name__)
+
+SHORTEST, LONGEST = 0.1, 30.0
+"""Seconds of audio in a chunk: whisper.cpp says nothing below, and the model's window ends above."""
+
+_ATTEMPTS = 2
+T = TypeVar("T")
+
+
+class WhisperTranscriber:
+    """One per consumer, made once and shared by its jobs: safe from many threads and after fork.
+
+    chunk_timeout: seconds an engine worker may spend on one chunk, as the operator gave it; 0 = from `speed`,
+        which learns from every chunk
+    """
+
+    def __init__(
+        self, engine: Engine, downloader: ModelDownloader, speed: SpeedBook | None = None, *, chunk_timeout: float = 0.0
+    ) -> None:
+        self.engine = engine
+        self.downloader = downloader
+        self.speed = speed or SpeedBook()
+        self.chunk_timeout = chunk_timeout
+        log.info("Initializing shared WhisperTranscriber")
+
+    def transcribe(
+        self,
+        pcm: Pcm,
+        options: TranscribeOptions,
+        *,
+        model: str,
+        job: str = "",
+        label: str = "",
+        cancel: Cancel | None = None,
+    ) -> ChunkTranscript:
+        """Transcribe one chunk of 0.1 to 30 s.
+
+        model: a name (`base`), fetched if it is not here; job: fairness key; label: for messages and `ps`
+
+        A chunk that times out or kills its worker is tried once more. Raises ChunkTimeout, ChunkFailed (also
+        for audio that cannot be a chunk), Cancelled, and what `ensure_model_exists` and the engine raise.
+        """
+        seconds = _check(pcm, label)
+        path = str(self.downloader.ensure_model_exists(model, cancel=cancel))
+        info = self.downloader.store.info(model)
+
+        def attempt() -> ChunkTranscript:
+            timeout = self.chunk_timeout or self.speed.deadline(info, options, audio=seconds)
+            return self.engine.transcribe(path, pcm, options, job=job, label=label, timeout=timeout, cancel=cancel)
+
+        transcript = _twice(attempt, label, cancel)
+        self.speed.observe(info, options, audio=seconds, wall=transcript.wall_seconds)
+        return transcript
+
+    def detect_language(
+        self, pcm: Pcm, *, model: str, job: str = "", cancel: Cancel | None = None
+    ) -> LanguageGuess:
+        """Guess the language of 0.1 to 30 s of speech. Retries and raises as `transcribe` does."""
+        seconds = _check(pcm, "language")
+        path = str(self.downloader.ensure_model_exists(model, cancel=cancel))
+        info = self.downloader.store.info(model)
+        timeout = self.chunk_timeout or self.speed.deadline(info, TranscribeOptions(), audio=seconds)
+        return _twice(
+            lambda: self.engine.detect_language(path, pcm, job=job, timeout=timeout, cancel=cancel), "language", cancel
+        )
+
+    def close(self) -> None:
+        """Let go of the engine."""
+        self.engine.close()
+
+
+def _twice(attempt: Callable[[], T], label: str, cancel: Cancel | None) -> T:
+    for left in reversed(range(_ATTEMPTS)):
+        if cancel is not None and cancel.is_set():
+            raise Cancelled()
+        try:
+            return attempt()
+        except ChunkFailed as error:
+            if left == 0 or error.details.get("reason") == "bad_chunk":  # that one would fail anywhere
+                raise _named(error, label) from error
+            log.warning("%s: %s, trying once more", label or "chunk", error.code)
+    raise AssertionError("unreachable")
+
+
+def _named(error: ChunkFailed, label: str) -> ServiceError:
+    """The same error saying which chunk, and for a timeout which variable."""
+    message = error.message
+    if isinstance(error, ChunkTimeout) and "CHUNK_TIMEOUT" not in message:
+        message += " If the machine is just slow, raise CHUNK_TIMEOUT."
+    return type(error)(f"{label}: {message}" if label else message, **error.details)
+
+
+def _check(pcm: Pcm, label: str) -> float:
+    """Seconds of audio. Raises ChunkFailed for what no engine should see."""
+    seconds = len(pcm) / SAMPLE_RATE if pcm.ndim == 1 else 0.0
+    if pcm.ndim != 1:
+        problem = f"it has {pcm.ndim} dimensions instead of one"
+    elif not np.isfinite(pcm).all():
+        problem = "it has samples that are not finite"
+    elif pcm.dtype != np.int16:
+        problem = f"its samples are {pcm.dtype} instead of int16"
+    elif not SHORTEST <= seconds <= LONGEST:
+        problem = f"it has {seconds:.3f} s instead of {SHORTEST} to {LONGEST:.0f} s"
+    else:
+        return seconds
+    raise ChunkFailed(f"{label or 'The audio'} cannot be transcribed: {problem}.", reason="bad_chunk")
