@@ -19,7 +19,6 @@ from core.errors import JobNotFound
 from core.objects import ObjectStore
 from core.store.protocols import Idempotency, JobStore
 
-
 PREFIX = "/api/v1"
 """Where all routes lie but those of `api.routes.health`."""
 

@@ -12,6 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from api.form import refusal
+from api.uploads import declared_length
 from core.errors import ServiceError
 from core.store.protocols import Idempotency
 
@@ -50,8 +51,8 @@ async def held(request: Request, table: Idempotency) -> AsyncIterator[Held]:
         return
     if not _KEY.fullmatch(key):
         raise refusal({"field": HEADER, "message": "must be 1 to 200 visible ASCII characters"})
-    declared = request.headers.get("content-length", "")
-    upload = int(declared) / SLOW_UPLOAD if declared.isdigit() else UNDECLARED_SECONDS
+    declared = declared_length(request)
+    upload = UNDECLARED_SECONDS if declared is None else declared / SLOW_UPLOAD
     job_id = await run_in_threadpool(table.reserve, key, lease_seconds=LEASE_SECONDS + upload)
     try:
         yield Held(key=key, job_id=job_id)

@@ -55,6 +55,11 @@ class Chunk:
     def seconds(self) -> float:
         return self.samples / SAMPLE_RATE
 
+    @property
+    def speech_samples(self) -> int:
+        """Samples of the regions inside the owned span: summed over a plan, all speech once."""
+        return sum(max(0, min(r.end, self.end) - max(r.start, self.start)) for r in self.regions)
+
     def to_original(self, position: float) -> float:
         """Map seconds in the spliced audio to seconds on the original timeline."""
         left = position * SAMPLE_RATE

@@ -18,6 +18,15 @@ def boot_id() -> str:
         return str(int(psutil.boot_time()))
 
 
+def pid_space() -> str:
+    """Where process numbers mean the same: this boot and, for containers on one host, this pid namespace."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        namespace = ""
+    return f"{boot_id()} {namespace}"
+
+
 def started(pid: int) -> str | None:
     """When a process started, in the kernel's own ticks (a changed wall clock changes nothing); None when it is gone."""
     try:

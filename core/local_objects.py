@@ -29,7 +29,7 @@ class LocalObjects:
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
 
-    def put(self, key: str, data: BinaryIO, *, media_type: str = "application/octet-stream") -> int:  # noqa: ARG002 - a file has no type
+    def put(self, key: str, data: BinaryIO, *, media_type: str = "application/octet-stream") -> int:
         target = self._path(key)
         with _storage_errors():
             handle, name = tempfile.mkstemp(dir=self._temporary_folder())

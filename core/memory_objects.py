@@ -19,7 +19,7 @@ class MemoryObjects:
         self._lock = threading.Lock()
         self._objects: dict[str, tuple[bytes, float]] = {}
 
-    def put(self, key: str, data: BinaryIO, *, media_type: str = "application/octet-stream") -> int:  # noqa: ARG002 - a file has no type
+    def put(self, key: str, data: BinaryIO, *, media_type: str = "application/octet-stream") -> int:
         check_key(key)
         content = b"".join(iter(lambda: data.read(1 << 20), b""))
         with self._lock:
@@ -45,7 +45,7 @@ class MemoryObjects:
             found = sorted(key for key, (_, written) in self._objects.items() if key.startswith(prefix) and written <= latest)
         return iter(found)
 
-    def abort_stale(self, older_than: float) -> int:  # noqa: ARG002
+    def abort_stale(self, older_than: float) -> int:
         return 0  # an unfinished upload is a local variable here
 
     def ping(self) -> None:

@@ -76,9 +76,8 @@ def _placed(piece: Piece, warnings: list[Warning_]) -> list[Segment]:
     for segment in piece.segments:
         if not segment.text.strip():
             continue
-        segment = replace(segment, flags=_flags(segment))
-        for part_ in spliced.split(segment):
-            moved = spliced.to_timeline(part_)
+        for spoken in spliced.split(replace(segment, flags=_flags(segment))):
+            moved = spliced.to_timeline(spoken)
             if _hallucinated(moved, piece.chunk):
                 warnings.append(_dropped(moved))
             else:

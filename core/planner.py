@@ -80,9 +80,9 @@ class ChunkPlanner:
     def feed(self, regions: Iterable[Region]) -> list[Chunk]:
         """Take final regions, in order; returns the chunks that are certain now."""
         for region in regions:
-            if self._speech and region.start - self._speech[-1].end < CUT_SILENCE:
-                region = Region(start=self._speech.pop().start, end=region.end)
-            self._speech.append(region)
+            joined = self._speech and region.start - self._speech[-1].end < CUT_SILENCE
+            start = self._speech.pop().start if joined else region.start
+            self._speech.append(Region(start=start, end=region.end))
         planned = []
         while self._length(heard := self._heard()) > self._max * TAIL:
             planned.append(self._take(self._near_limit(heard), heard))

@@ -159,7 +159,7 @@ def _seam(a: list[Token], b: list[Token], cut: float, heard_from: float, heard_t
         i += 1
     while j > 0 and (i == 0 or (b[j - 1].middle > a[i - 1].end and b[j - 1].start >= heard_from + EDGE)):
         j -= 1
-    if 0 < i and j < len(b) and _same_time(a[i - 1], b[j]):
+    if i > 0 and j < len(b) and _same_time(a[i - 1], b[j]):
         doubt = True  # one word, decoded in two ways: the side that heard more around it is right
         if heard_to - a[i - 1].end >= b[j].start - heard_from:
             j += 1

@@ -169,9 +169,9 @@ class Client:
         """Cancel the job if need be and remove it with its audio and transcript. Raises NotFound."""
         self._send("DELETE", _job(job_id))
 
-    def models(self) -> Any:
-        """What `GET /api/v1/models` says: the models that can be asked for."""
-        return _json(self._send("GET", "/api/v1/models"))
+    def models(self) -> dict[str, Any]:
+        """What `GET /api/v1/models` says: `default`, and `items` with name, bytes, installed, ... of each model."""
+        return cast("dict[str, Any]", _json(self._send("GET", "/api/v1/models")))
 
     def system(self) -> dict[str, Any]:
         """What `GET /api/v1/system` says: cores, memory, the resolved plan, engine and ffmpeg versions."""

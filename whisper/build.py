@@ -134,20 +134,26 @@ def adopt(
         "verdict": verdict,
         "figures": {kind: [_public(one) for one in by_model.values()] for kind, by_model in figures.items()},
     }
-    target = engine_dir / f"{facts['version']}-{_content_hash(staged)}"
-    if not kept:
-        for file in staged.iterdir():
-            file.unlink()
-    record["bytes"] = sum(file.stat().st_size for file in staged.iterdir() if not file.is_symlink())
+    target = file_away(staged, engine_dir, record)
+    progress(f"{verdict}: {target if kept else 'the wheel stays in use'}")
+    return record
+
+
+def file_away(staged: Path, engine_dir: Path, record: dict[str, Any]) -> Path:
+    """Move the build and its record into `engine_dir/<version>-<hash>`; the record alone unless it says `kept`."""
+    target = engine_dir / f"{record['version']}-{_content_hash(staged)}"
+    record["bytes"] = sum(file.stat().st_size for file in _files(staged) if not file.is_symlink())
+    if not record["kept"]:
+        shutil.rmtree(staged)
+        staged.mkdir()
     (staged / "record.json").write_text(json.dumps(record, indent=2) + "\n")
     if target.exists():  # the same bytes as before: a host may be running from them, so only the record is renewed
         os.replace(staged / "record.json", target / "record.json")
     else:
         os.replace(staged, target)
-    if kept:
+    if record["kept"]:
         switch(engine_dir, target)
-    progress(f"{verdict}: {target if kept else 'the wheel stays in use'}")
-    return record
+    return target
 
 
 def judge(own: dict[str, Figures], wheel: dict[str, Figures] | None) -> tuple[bool, str]:
@@ -257,9 +263,13 @@ def _output(command: Sequence[str]) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL).stdout
 
 
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
 def _content_hash(folder: Path) -> str:
     digest = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
+    for file in _files(folder):
         digest.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:12]
 

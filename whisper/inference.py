@@ -102,18 +102,16 @@ class Inference:
         cpu, wall = time.process_time(), time.monotonic()
         samples.check()
         params, timed_words = self._params(samples, options), bool(options.get("word_timestamps"))
-        state: int | None = self._new_state()
+        state, code = self._new_state(), 0
         try:
             code = self._f.full_with_state(self._context, state, params, samples.floats, samples.padded)
             if code:
-                if code == _STATE_ALREADY_FREED:
-                    state = None
                 raise DecodeFailed(f"libwhisper could not decode the chunk (code {code})")
             language = self._f.lang_str(self._f.full_lang_id_from_state(state)).decode()
             tokens = self._tokens(state)
             no_speech = self._no_speech(state)
         finally:
-            if state:
+            if code != _STATE_ALREADY_FREED:
                 self._f.free_state(state)
         phrases = split_phrases(tokens, self._f.token_beg(self._context), samples.seconds)
         ratio = compression_ratio(b"".join(t.data for p in phrases for t in p.tokens))

@@ -26,7 +26,7 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,24 +34,17 @@ from setproctitle import setproctitle
 
 from core import logs
 from core.errors import EngineUnavailable, ModelInvalid, ServiceError
-from whisper.frames import PREFIX, FrameType, pack, unpack_json, unpack_prefix
 from whisper.libraries import Library, candidates
-from whisper.process import die_with, engine_environment, no_core_dumps, python_command
+from whisper.model_host import ModelHost
+from whisper.process import die_with, no_core_dumps
 from whisper.selftest import choose_library
 
 log = logging.getLogger(__name__)
 
-QUICK_DEATH_SECONDS = 30.0
-"""A host that lived longer than this starts with a clean record."""
-BREAKER_DEATHS, BREAKER_SECONDS = 3, 30.0
-"""After so many quick deaths in a row nobody starts that host for so long."""
-BACKOFF_SECONDS = 0.5
 RESTING_SECONDS = 10.0
 """A referenced host may be evicted once it has had nothing to do for this long."""
 ROOM_SECONDS = 30.0
 """How long a newcomer waits for a place in memory."""
-START_SECONDS = 600.0
-STOP_SECONDS = 1.0
 MAX_SOCKET_PATH = 100
 """Unix sockets allow 107 bytes on Linux, 103 on macOS."""
 
@@ -72,23 +65,6 @@ class ManagerConfig:
     engine_dir: Path | None = None
     nice: int = 0
     debug: bool = False
-
-
-@dataclass(eq=False)
-class ModelHost:
-    """One model's host, over all its processes' lives. `in_memory` holds from the decision to start until it has ended."""
-
-    model: Path
-    sha256: str
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    process: asyncio.subprocess.Process | None = None
-    info: dict[str, str] = field(default_factory=dict)
-    in_memory: bool = False
-    references: int = 0
-    last_used: float = field(default_factory=time.monotonic)
-    started: float = 0.0
-    deaths: int = 0
-    retry_at: float = 0.0
 
 
 class Manager:
@@ -120,7 +96,7 @@ class Manager:
         self._spawn(self._unload_idle())
         await stopped.wait()
         server.close()
-        await asyncio.gather(*(self._stop(host) for host in list(self._hosts.values())))
+        await asyncio.gather(*(host.stop() for host in list(self._hosts.values())))
         for path in (self._config.socket, *self._folder.glob("h*.sock")):
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
@@ -159,6 +135,7 @@ class Manager:
         finally:
             host.references -= 1
             host.last_used = time.monotonic()
+            self._prune()
 
     async def _reply(self, writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
         writer.write(json.dumps(body).encode() + b"\n")
@@ -178,18 +155,13 @@ class Manager:
         """Where the host serves; starts it if need be. Raises EngineUnavailable (with retry_after), ModelInvalid."""
         async with host.lock:
             host.last_used = time.monotonic()
+            await host.settle()
             if host.process is None:
                 await self._start(host)
             return host.info
 
     async def _start(self, host: ModelHost) -> None:
-        wait = host.retry_at - time.monotonic()
-        if host.deaths >= BREAKER_DEATHS and wait > 0:
-            raise EngineUnavailable(
-                f"The engine host for {host.model.name} died {host.deaths} times in a row; next try in {wait:.0f} s. "
-                "Its last words are in the log.", retry_after=round(wait, 1),
-            )  # fmt: skip
-        await asyncio.sleep(max(0.0, wait))
+        await host.back_off()
         await self._make_room(host)
         try:
             found = candidates(self._config.library, self._config.engine_dir)
@@ -203,61 +175,31 @@ class Manager:
     async def _launch(self, host: ModelHost, library: Library) -> None:
         self._counter += 1
         path, config = self._folder / f"h{self._counter}.sock", self._config
-        ready, tell = os.pipe()
-        command = python_command(
-            "whisper.host", "--library", str(library.directory), "--model", str(host.model), "--socket", str(path),
-            "--ready-fd", str(tell), "--parent", str(os.getpid()), "--workers", str(config.workers),
-            "--threads", str(config.threads), "--nice", str(config.nice), *(["--debug"] if config.debug else []),
-        )  # fmt: skip
-        host.started = time.monotonic()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-                pass_fds=[tell], env=engine_environment(), cwd=self._cwd, start_new_session=True,
-            )  # fmt: skip
-        except OSError as error:
-            os.close(ready)
-            raise EngineUnavailable(f"The engine host cannot be started: {error}") from error
-        finally:
-            os.close(tell)
-        self._spawn(_relay(process, host.model.name))
-        try:
-            async with asyncio.timeout(START_SECONDS):
-                said = await _read_line(ready)
-        except TimeoutError:
-            process.kill()
-            said = {"message": f"The engine host for {host.model.name} was not ready after {START_SECONDS:.0f} s."}
-        if "version" not in said:
-            await process.wait()
-            if said.get("code") == ModelInvalid.code:
-                raise ModelInvalid(said["message"])
-            self._note_death(host, f"did not start (status {process.returncode})")
-            raise EngineUnavailable(said.get("message") or f"The engine host for {host.model.name} died while starting.")
-        host.info = {"socket": str(path), "library": library.kind, "version": said["version"], "directory": str(library.directory)}
-        host.process = process
+        arguments = [
+            "--workers", str(config.workers), "--threads", str(config.threads), "--nice", str(config.nice),
+            *(["--debug"] if config.debug else []),
+        ]  # fmt: skip
+        process = await host.launch(library, path, arguments, self._cwd)
         log.info(
             "engine host %d serves %s with the %s library %s, %d workers x %d threads (%.1f s to start)", process.pid,
-            host.model.name, library.kind, said["version"], config.workers, config.threads, time.monotonic() - host.started,
+            host.model.name, library.kind, host.info["version"], config.workers, config.threads, time.monotonic() - host.started,
         )  # fmt: skip
-        self._spawn(self._watch(host, process, path))
+        self._spawn(self._watch(host, process, host.ended, path))
 
-    async def _watch(self, host: ModelHost, process: asyncio.subprocess.Process, path: Path) -> None:
+    async def _watch(
+        self, host: ModelHost, process: asyncio.subprocess.Process, ended: asyncio.Event, path: Path
+    ) -> None:
         status = await process.wait()
-        path.unlink(missing_ok=True)
-        if host.process is not process:  # stopped on purpose
-            return
-        host.process, host.in_memory = None, False
-        self._note_death(host, f"ended with status {status}")
-        if host.references and host.deaths < BREAKER_DEATHS:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        died = host.process is process  # else it was stopped on purpose
+        if died:
+            host.process, host.in_memory = None, False
+            host.note_death(f"ended with status {status}")
+        ended.set()
+        if died and host.references and not host.broken:
             with contextlib.suppress(ServiceError):  # its clients will ask, and be told
                 await self.acquire(host)
-
-    def _note_death(self, host: ModelHost, how: str) -> None:
-        now = time.monotonic()
-        host.deaths = host.deaths + 1 if now - host.started < QUICK_DEATH_SECONDS else 1
-        open_ = host.deaths >= BREAKER_DEATHS
-        host.retry_at = now + (BREAKER_SECONDS if open_ else BACKOFF_SECONDS * 2 ** (host.deaths - 1) if host.deaths > 1 else 0.0)
-        log.error("engine host for %s %s (%d in a row)", host.model.name, how, host.deaths)
 
     async def _make_room(self, newcomer: ModelHost) -> None:
         """Take a place among `max_models`, evicting the least recently used host that is not at work."""
@@ -269,10 +211,11 @@ class Manager:
                     newcomer.in_memory = True
                     return
                 for host in sorted(others, key=lambda h: h.last_used):
-                    resting = await self._idle_seconds(host)
-                    if resting is not None and (resting >= RESTING_SECONDS or not host.references):
+                    status = await host.status() or {"idle_seconds": 0.0}
+                    resting = status["idle_seconds"]
+                    if resting >= RESTING_SECONDS or (resting and not host.references):
                         log.info("unloading %s to make room for %s", host.model.name, newcomer.model.name)
-                        await self._stop(host)
+                        await host.stop()
                         break
                 else:
                     if time.monotonic() > deadline:
@@ -287,30 +230,17 @@ class Manager:
         while limit:
             await asyncio.sleep(min(5.0, limit / 4))
             for host in list(self._hosts.values()):
-                resting = await self._idle_seconds(host)
-                if resting is not None and min(resting, time.monotonic() - host.last_used) >= limit:
+                status = await host.status() or {"idle_seconds": 0.0}
+                resting = status["idle_seconds"]
+                if min(resting, time.monotonic() - host.last_used) >= limit:
                     log.info("unloading %s: nothing to do for %.0f s", host.model.name, resting)
-                    await self._stop(host)
-            for key in [k for k, h in self._hosts.items() if not (h.in_memory or h.references or h.lock.locked() or h.deaths)]:
-                del self._hosts[key]
+                    await host.stop()
+            self._prune()
 
-    async def _idle_seconds(self, host: ModelHost) -> float | None:
-        """How long it has had nothing to do; 0 while at work, None when it is not there to be asked."""
-        status = await self._host_status(host)
-        return None if status is None else float(status["idle_seconds"])
-
-    async def _stop(self, host: ModelHost) -> None:
-        process, host.process = host.process, None
-        if process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-            try:
-                await asyncio.wait_for(process.wait(), STOP_SECONDS)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
-        host.in_memory = host.lock.locked()  # somebody may be starting it again already
+    def _prune(self) -> None:
+        """Forget models that nobody asks for and that have no record of trouble."""
+        kept = {k: h for k, h in self._hosts.items() if h.in_memory or h.references or h.lock.locked() or h.deaths}
+        self._hosts = kept
 
     # -- reports
 
@@ -319,29 +249,14 @@ class Manager:
         found = candidates(self._config.library, self._config.engine_dir)
         hosts = []
         for host in list(self._hosts.values()):
-            own = await self._host_status(host) or {}
-            state = "serving" if own else "starting" if host.in_memory else "down"
-            if host.deaths >= BREAKER_DEATHS and not own:
+            own = await host.status() or {}
+            state = "serving" if own else "starting" if host.lock.locked() else "down"
+            if host.broken and not own:
                 state = "broken"
             about = {"model": str(host.model), "state": state, "references": host.references, "deaths": host.deaths}
             hosts.append({**own, **(host.info if own else {}), **about})
         libraries = [{"kind": x.kind, "directory": str(x.directory), "version": x.version} for x in found]
         return {"pid": os.getpid(), "libraries": libraries, "hosts": hosts}
-
-    async def _host_status(self, host: ModelHost) -> dict[str, Any] | None:
-        if host.process is None:
-            return None
-        try:
-            async with asyncio.timeout(2.0):
-                reader, writer = await asyncio.open_unix_connection(host.info["socket"])
-                try:
-                    writer.write(pack(FrameType.REQUEST, {"op": "status"}))
-                    _, length, _ = unpack_prefix(await reader.readexactly(PREFIX.size))
-                    return unpack_json(await reader.readexactly(length))
-                finally:
-                    writer.close()
-        except (OSError, EOFError, TimeoutError):
-            return None
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -351,27 +266,6 @@ class Manager:
 
 def _problem(code: str, message: str, **details: Any) -> dict[str, Any]:
     return {"error": {"code": code, "message": message, **details}}
-
-
-async def _read_line(fd: int) -> dict[str, Any]:
-    """The one JSON line a starting host says, or {} if it dies without a word. Closes the descriptor."""
-    reader = asyncio.StreamReader()
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb"))
-    try:
-        said = json.loads(await reader.readline() or b"{}")
-        return said if isinstance(said, dict) else {}
-    except ValueError:
-        return {}
-    finally:
-        transport.close()
-
-
-async def _relay(process: asyncio.subprocess.Process, name: str) -> None:
-    """What a host and its workers print becomes log lines (and never fills a pipe)."""
-    assert process.stderr is not None
-    while data := await process.stderr.read(65536):
-        for line in data.decode("utf-8", "replace").splitlines():
-            log.warning("%s: %s", name, line)
 
 
 def main() -> None:

@@ -25,7 +25,8 @@ from whisper.types import Cancel, ChunkTranscript, LanguageGuess, Pcm, Transcrib
 
 POLL_SECONDS = 0.1
 """How often a waiting call looks at its `cancel`."""
-_LOST_HOSTS = 2
+_LOST_HOSTS = 3
+"""How many hosts may be lost under one chunk before it is given back: as many as open the manager's circuit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,8 +168,8 @@ class PreforkEngine:
                         raise EOFError("it closed the connection")
                     line += piece
             body = json.loads(line)
-            if error := body.get("error"):
-                _raise(error)
+            if "error" in body:
+                _raise(body["error"])
         except (OSError, EOFError) as error:
             self._shut(sock)
             raise EngineUnavailable(f"The engine manager is gone: {error}") from error

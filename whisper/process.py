@@ -19,6 +19,11 @@ _ENGINE = {
     "OPENBLAS_NUM_THREADS": "1",
     # an abort would start gdb, which can hang
     "GGML_NO_BACKTRACE": "1",
+    # fixed, else glibc raises it to the size of the first state freed and keeps that much in every idle worker
+    # (measured with base: 8 instead of 30 MB private, no CPU time lost)
+    "MALLOC_MMAP_THRESHOLD_": "262144",
+    # setproctitle would overwrite the environment, by which stray processes are found
+    "SPT_NOENV": "1",
 }
 _PR_SET_PDEATHSIG = 1
 _BOOT = "import sys;sys.path.insert(0,sys.argv.pop(1));import importlib;importlib.import_module(sys.argv.pop(1)).main()"

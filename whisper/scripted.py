@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable
 from whisper.models import read_header
 from whisper.types import (
@@ -109,7 +107,7 @@ class ScriptedEngine:
     def _act(self, model: str, pcm: Pcm, job: str, label: str, timeout: float | None, cancel: Cancel | None) -> None:
         """Everything but the text: the checks, the script, the time it takes."""
         if cancel is not None and cancel.is_set():
-            raise Cancelled()
+            raise Cancelled
         read_header(Path(model))
         if not RATE // 10 <= len(pcm) <= 30 * RATE:
             raise ChunkFailed(f"A chunk must have 0.1 to 30 s, this one has {len(pcm) / RATE:.3f} s.", reason="bad_chunk")
@@ -125,7 +123,7 @@ class ScriptedEngine:
             case "hang":
                 self._wait(float("inf"), timeout, cancel)
             case "unavailable":
-                raise EngineUnavailable()
+                raise EngineUnavailable
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             case unknown:
@@ -135,7 +133,7 @@ class ScriptedEngine:
         began = time.monotonic()
         while (passed := time.monotonic() - began) < seconds:
             if cancel is not None and cancel.is_set():
-                raise Cancelled()
+                raise Cancelled
             if timeout is not None and passed > timeout:
                 raise ChunkTimeout(f"The chunk took longer than {timeout:.0f} s.")
             time.sleep(min(_POLL, seconds - passed))

@@ -22,6 +22,7 @@ from core.errors import EngineUnavailable, ModelInvalid
 from whisper.inference import Inference, Samples
 from whisper.libraries import Library
 from whisper.libwhisper import LibraryUnusable, LibWhisper
+from whisper.models import read_header
 from whisper.process import die_with, engine_environment, no_core_dumps, python_command
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ def choose_library(
 
     Raises EngineUnavailable when none works, with each one's reason; ModelInvalid when libraries load but refuse the model.
     """
+    read_header(model_path)  # libwhisper aborts on other ggml files
     reasons, bad_model = [], False
     for library in candidates:
         verdict = _verdict_path(library, model_path, engine_dir, model_sha256)
@@ -97,11 +99,8 @@ def _verdict_path(library: Library, model: Path, engine_dir: Path | None, sha256
 
 def _model_identity(model: Path, sha256: str) -> str:
     """Its digest, or size and first MiB: the header names architecture and quantisation, which is what matters here."""
-    try:
-        with model.open("rb") as file:
-            return f"{sha256 or hashlib.sha256(file.read(_FINGERPRINT_BYTES)).hexdigest()} {model.stat().st_size}"
-    except OSError as error:
-        raise ModelInvalid(f"The model's file cannot be read: {error}") from error
+    with model.open("rb") as file:
+        return f"{sha256 or hashlib.sha256(file.read(_FINGERPRINT_BYTES)).hexdigest()} {model.stat().st_size}"
 
 
 def _cpu() -> str:

@@ -88,7 +88,7 @@ class WhisperTranscriber:
 def _twice(attempt: Callable[[], T], label: str, cancel: Cancel | None) -> T:
     for left in reversed(range(_ATTEMPTS)):
         if cancel is not None and cancel.is_set():
-            raise Cancelled()
+            raise Cancelled
         try:
             return attempt()
         except ChunkFailed as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +61,7 @@ class SileroVad:
             self._lib.f.vad_free(self._vad)
             self._vad = None
 
-    def __enter__(self) -> SileroVad:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
 from collections.abc import Callable
 
 from billiard import current_process
@@ -30,8 +31,12 @@ def make_celery(broker_url: str, parts: Parts, slots: Slots, stop: Stop, *, afte
     @app.task(name=TASK, bind=False, ignore_result=True)
     def wake(job_id: str) -> None:
         index = getattr(current_process(), "index", 0)
-        while take_turn(parts, slots, index, stop):
-            pass
+        misses = 0
+        while misses < 2 and not stop.is_set():
+            # a claim passes over a row that is being written to at that moment: a lone wake-up asks twice
+            misses = 0 if take_turn(parts, slots, index, stop) else misses + 1
+            if misses == 1:
+                time.sleep(0.05)
 
     # weak=False: the handlers are closures, nobody else keeps them
     @signals.worker_process_init.connect(weak=False)

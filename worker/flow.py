@@ -10,14 +10,14 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from core import logs
-from core.audio import Decoder, PcmSpool
+from core.audio import DecodedAudio, Decoder, PcmSpool
 from core.chunks import SAMPLE_RATE, Chunk, plan_hash
 from core.coverage import speech_without_text
 from core.errors import ChunkFailed, HandedBack, TransientError
@@ -46,9 +46,6 @@ DETECT_SURE = 0.9
 
 SECOND_TEMPERATURE = 0.4
 """Speech without text is decoded once more on the second rung of the ladder: greedy found nothing, sampling may."""
-
-POISON = 2
-"""A chunk in flight at so many process deaths is given up, so that it cannot hold up the rest."""
 
 
 class JobFlow:
@@ -80,6 +77,8 @@ class JobFlow:
         rows = self._stored_plan()
         self._language = self._known_language()
         complete = bool(rows) and self.job.chunks_total == len(rows)
+        self._total = len(rows)
+        self._speech = sum(Chunk.from_dict(row.plan).speech_samples for row in rows)
         spool = self.folder / "pcm.s16le"
         vad = parts.vad()
         regions = region_source(parts.settings.chunk_strategy, vad.feed)
@@ -91,7 +90,7 @@ class JobFlow:
             listener = Listener(
                 source=source, spool=spool, decoder=self._decoder(),
                 regions=regions, planner=planner,
-                replan=not complete, cancel=self, depth=2 * parts.plan.workers + DETECT_WINDOWS,
+                replan=not complete, cancel=self, on_chunks=self._store_chunks, on_planned=self._planned,
             )  # fmt: skip
             with listener:
                 self._transcribe(listener, spool, rows, complete)
@@ -172,19 +171,27 @@ class JobFlow:
         for row in rows:
             if row.state is ChunkState.PLANNED:
                 yield Chunk.from_dict(row.plan), row.crashes
-        total = len(rows)
         for chunk in listener.chunks():
-            self.parts.store.add(self.claim, [ChunkRow(index=chunk.index, plan=chunk.to_dict())])
-            total += 1
             yield chunk, 0
-        decoded = listener.wait_decoded()
+        if complete:
+            self._known(listener.wait_decoded())
+
+    def _store_chunks(self, chunks: Sequence[Chunk]) -> None:
+        self.parts.store.add(self.claim, [ChunkRow(index=chunk.index, plan=chunk.to_dict()) for chunk in chunks])
+        self._total = chunks[-1].index + 1
+        self._speech += sum(chunk.speech_samples for chunk in chunks)
+
+    def _planned(self, decoded: DecodedAudio) -> None:
+        """The whole file is decoded and planned: its size is known."""
+        self._report.total = self._total
+        self._progress(chunks_total=self._total, speech_seconds=round(self._speech / SAMPLE_RATE, 3))
+        log.info("Planned %d chunks: %.1f s of audio, %.1f s of it speech", self._total, decoded.duration, self._speech / SAMPLE_RATE)
+        self._known(decoded)
+
+    def _known(self, decoded: DecodedAudio) -> None:
         for warning in decoded.warnings:
             self._warn(warning.code, warning.message)
-        known: dict[str, Any] = {"duration": decoded.duration, "chunks_total": total}
-        if not complete:
-            known["speech_seconds"] = round(listener.speech_samples / SAMPLE_RATE, 3)
-        self._progress(**known)
-        self._report.total = total
+        self._progress(duration=decoded.duration)
         if self._on_duration:
             self._on_duration(decoded.duration)
 
@@ -227,7 +234,7 @@ class JobFlow:
             row = ChunkRow(index=chunk.index, plan=chunk.to_dict(), state=ChunkState.DONE)
             started = time.monotonic()
             characters = 0
-            if chunk.regions and crashes >= POISON:
+            if chunk.regions and crashes >= max(1, self.parts.settings.max_attempts - 1):  # poison: before the job's own attempts run out
                 row = replace(row, state=ChunkState.FAILED, error={
                     "code": "worker_crashed", "message": f"The job's process died {crashes} times while it worked on this chunk.",
                 })  # fmt: skip

@@ -1,21 +1,22 @@
-"""Decode and plan, pipelined: ffmpeg fills the spool, VAD reads behind it, chunks come out while both still run."""
+"""Decode and plan, pipelined: ffmpeg fills the spool, VAD reads behind it, chunks come out while both still run.
+
+What lies between the stages is bounded by MAX_AUDIO_HOURS: the spool on disk, and the chunks' positions (some
+hundred bytes each). So planning never waits for the engine, and a job's size is known as soon as it is decoded.
+"""
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from core.audio import DecodedAudio, Decoder, PcmSpool
-from core.chunks import SAMPLE_RATE, Chunk
+from core.chunks import Chunk
 from core.errors import Interrupted
 from core.planner import ChunkPlanner
 from core.regions import RegionSource
 from whisper.types import Cancel
-
-log = logging.getLogger(__name__)
 
 BLOCK = 512 * 64
 """Samples per VAD block: 2 s; a multiple of Silero's 512, so that blocks equal one pass."""
@@ -29,21 +30,23 @@ class Listener:
     regions: the strategy that finds speech
     planner: may start in the middle, after the chunks that are already stored
     replan: False when the stored plan is complete: then only decode
+    on_chunks: stores planned chunks before anybody gets them; on_planned: told when the plan is complete. Both are
+        called in the plan thread, and what they raise comes out of `chunks`
     """
 
     def __init__(
         self, *, source: Path, spool: Path, decoder: Decoder, regions: RegionSource, planner: ChunkPlanner,
-        replan: bool, cancel: Cancel, depth: int,
+        replan: bool, cancel: Cancel, on_chunks: Callable[[Sequence[Chunk]], None], on_planned: Callable[[DecodedAudio], None],
     ) -> None:  # fmt: skip
         self._source, self._spool_path, self._decoder = source, spool, decoder
         self._regions, self._planner, self._replan, self._cancel = regions, planner, replan, cancel
-        self._queue: queue.Queue[Chunk | None] = queue.Queue(maxsize=depth)
+        self._on_chunks, self._on_planned = on_chunks, on_planned
+        self._queue: queue.Queue[Chunk | None] = queue.Queue()
         self._grown = threading.Condition()
         self._available = 0
         self._error: BaseException | None = None
         self._closed = threading.Event()
         self.decoded: DecodedAudio | None = None
-        self.speech_samples = 0
         self._decode_thread = threading.Thread(target=self._decode, name="decode", daemon=True)
         self._plan_thread = threading.Thread(target=self._plan, name="plan", daemon=True)
 
@@ -122,7 +125,7 @@ class Listener:
                 self._error = self._error or error
             self._grown.notify_all()
         if error is not None:
-            self._finish_queue()
+            self._queue.put(None)
 
     # --- plan thread
     def _plan(self) -> None:
@@ -131,7 +134,7 @@ class Listener:
         except BaseException as problem:
             self._error = self._error or problem
         finally:
-            self._finish_queue()
+            self._queue.put(None)
 
     def _plan_all(self) -> None:
         position = 0
@@ -145,32 +148,17 @@ class Listener:
                     break
                 if end - position < BLOCK and self.decoded is None:
                     continue
-                found = self._regions.feed(spool.read(position, end))
-                self.speech_samples += sum(r.samples for r in found)
+                self._put(self._planner.feed(self._regions.feed(spool.read(position, end))))
                 position = end
-                self._put(self._planner.feed(found))
             if self.is_set():
                 return
-            last = self._regions.finish()
-            self.speech_samples += sum(r.samples for r in last)
-            self._put(self._planner.feed(last))
+            self._put(self._planner.feed(self._regions.finish()))
             self._put(self._planner.finish(position))
-        log.debug("Planned %.1f s, %.1f s of it speech", position / SAMPLE_RATE, self.speech_samples / SAMPLE_RATE)
+            assert self.decoded is not None
+            self._on_planned(self.decoded)
 
-    def _put(self, chunks: list[Chunk]) -> None:
-        for chunk in chunks:
-            while not self.is_set():
-                try:
-                    self._queue.put(chunk, timeout=0.1)
-                    break
-                except queue.Full:
-                    continue
-
-    def _finish_queue(self) -> None:
-        while True:
-            try:
-                self._queue.put(None, timeout=0.1)
-                return
-            except queue.Full:
-                if self.is_set():
-                    return
+    def _put(self, chunks: Sequence[Chunk]) -> None:
+        if chunks:
+            self._on_chunks(chunks)
+            for chunk in chunks:
+                self._queue.put(chunk)

@@ -59,8 +59,8 @@ class SoloPool:
                         self._fork(index)
             else:
                 self._wake()
-            ready, _, _ = select.select([bell, wake_read], [], [], 0.5)
-            if bell in ready:
+            ready, _, _ = select.select([bell.fileno(), wake_read], [], [], 0.5)
+            if bell.fileno() in ready:
                 bell.recv(64)
                 self._wake()
             if wake_read in ready:

@@ -73,10 +73,10 @@ class ConsumerWatch:
 
 def free_dead_neighbours(store: SqlStore) -> None:
     """At start: leases of processes of this very machine that died with their supervisor (a crash, a kill -9)."""
-    boot = identity.boot_id()
+    here = identity.pid_space()
     for consumer in store.consumers():
         info = consumer.info
-        if info.get("boot") != boot or info.get("supervisor") is None or identity.alive(info["supervisor"]):
+        if info.get("pid_space") != here or info.get("supervisor") is None or identity.alive(info["supervisor"]):
             continue
         for _, owner, _ in store.held(consumer.name):
             if not identity.alive(owner):

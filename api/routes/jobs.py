@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from uuid_utils import uuid7
 
-from api.deps import NO_QUERY, NO_REPEATS, PREFIX, Base, Deps, JobId, PartsDep
+from api.deps import NO_REPEATS, PREFIX, Base, Deps, JobId, PartsDep
 from api.problems import Responses, responses
 from api.schemas import JobBody, JobPageBody
 from core.errors import AlreadyTerminal, Expired, NotReady

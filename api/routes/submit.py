@@ -14,12 +14,13 @@ from api.form import JobForm, fingerprint, warnings_of
 from api.idempotency import HEADER, Held, held
 from api.problems import responses
 from api.schemas import JobBody
-from api.uploads import Upload
+from api.uploads import Early, Upload, declared_length
 from core.errors import (
     DatabaseUnavailable,
     IdempotencyConflict,
     InsufficientStorage,
     JobNotFound,
+    ModelInvalid,
     QueueFull,
     RequestError,
     ServiceError,
@@ -90,7 +91,7 @@ async def create_job(request: Request, response: Response, parts: PartsDep, base
 
 async def _accept(request: Request, parts: PartsDep, reserved: Held) -> Job:
     deps = parts.deps
-    await run_in_threadpool(_check_room, deps)
+    await run_in_threadpool(_check_room, deps, declared_length(request) or 0)
     job_id = str(uuid7())
     key = source_key(job_id)
 
@@ -100,7 +101,7 @@ async def _accept(request: Request, parts: PartsDep, reserved: Held) -> Job:
     upload = await parts.receiver.receive(request, store=store, early=_early(deps))
     try:
         return await run_in_threadpool(_create, deps, job_id, upload, reserved)
-    except RequestError:  # refused, so no row refers to the object
+    except (RequestError, ModelInvalid):  # refused, so no row refers to the object
         await run_in_threadpool(_remove, deps, key)
         raise
     # After any other error the row may be there all the same. If it is not, the sweeper removes the object.
@@ -146,7 +147,7 @@ def _params(deps: ApiDeps, fields: dict[str, str]) -> JobParams:
     return JobForm.read(fields).params(deps.models, default_model=deps.settings.whisper_model)
 
 
-def _early(deps: ApiDeps) -> Any:
+def _early(deps: ApiDeps) -> Early:
     """Checks what came before the file; whether the model can do it only if the model is among that."""
 
     async def check(fields: dict[str, str]) -> None:
@@ -157,13 +158,13 @@ def _early(deps: ApiDeps) -> Any:
     return check
 
 
-def _check_room(deps: ApiDeps) -> None:
+def _check_room(deps: ApiDeps, incoming: int) -> None:
     limit = deps.settings.max_queued_jobs
     if limit and deps.jobs.counts().get(JobStatus.QUEUED, 0) >= limit:
         raise QueueFull(f"{limit} jobs are waiting already (MAX_QUEUED_JOBS); try again later.")
     floor = deps.settings.min_free_disk_mb * 1024 * 1024
     free = deps.free_bytes()
-    if free is not None and free < floor:
+    if free is not None and free - incoming < floor:
         raise InsufficientStorage
 
 

@@ -20,7 +20,7 @@ BUSY_SECONDS = 10.0
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 15
 ANSWER_SECONDS = 20.0
-"""PostgreSQL: the server ends a statement after STATEMENT_SECONDS; if even that is not heard, the connection is dead."""
+"""PostgreSQL: the server ends a statement after STATEMENT_SECONDS; if even that is not heard, it is out of reach."""
 
 _to_json = partial(json.dumps, allow_nan=False, separators=(",", ":"))  # PostgreSQL refuses NaN, so SQLite shall too
 

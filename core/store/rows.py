@@ -82,7 +82,13 @@ def expired(now: ColumnElement[float]) -> ColumnElement[bool]:
 
 
 def unleased() -> dict[str, Any]:
-    return {"lease_owner": None, "consumer": None, "lease_until": None, "eta_seconds": None, "version": job.c.version + 1}
+    return {
+        "lease_owner": None,
+        "consumer": None,
+        "lease_until": None,
+        "eta_seconds": None,
+        "version": job.c.version + 1,
+    }
 
 
 def ended(status: JobStatus, wall: ColumnElement[datetime]) -> dict[str, Any]:

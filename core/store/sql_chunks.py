@@ -47,7 +47,7 @@ class SqlChunks(Role):
             connection.execute(update(chunk).where(chunk_of(claim.job.id, index)).values(started_fence=claim.fence))
 
     def commit(self, claim: Claim, row: ChunkRow, *, audio_seconds: float) -> bool:
-        """Store a finished chunk. Raises KeyError when the plan has no such chunk, ValueError when it is not finished."""
+        """Store a finished chunk. Raises KeyError when the plan has no such chunk, ValueError for a planned one."""
         if row.state is ChunkState.PLANNED:
             raise ValueError("only a done or failed chunk can be committed")
         with self.database.write() as connection:

@@ -76,10 +76,11 @@ class SqlClaims(Role):
                 return
             now = self.database.now()
             counted = {"strikes": job.c.strikes + 1} if count_attempt else {"attempts": job.c.attempts - 1}
-            back = {"status": JobStatus.QUEUED, "stage": Stage.QUEUED, "not_before": now + delay, "hint_wait": 0.0}
-            connection.execute(
-                update(job).where(job.c.id == claim.job.id).values(unleased() | back | counted | {"hinted_at": now + delay})
-            )
+            back = {
+                "status": JobStatus.QUEUED, "stage": Stage.QUEUED,
+                "not_before": now + delay, "hinted_at": now + delay, "hint_wait": 0.0,
+            }  # fmt: skip
+            connection.execute(update(job).where(job.c.id == claim.job.id).values(unleased() | back | counted))
             # handed back in good order: these did not crash anything
             connection.execute(update(chunk).where(chunk.c.job_id == claim.job.id).values(started_fence=None))
             add_hint(connection, claim.job.id, now + delay)
@@ -186,9 +187,7 @@ def lock(connection: Connection, claim: Claim) -> JobStatus:
     return JobStatus(status)
 
 
-def end_lost(
-    database: Database, connection: Connection, max_attempts: int, *, waiting: bool = False
-) -> dict[str, int]:
+def end_lost(database: Database, connection: Connection, max_attempts: int, *, waiting: bool = False) -> dict[str, int]:
     """End jobs whose owner is gone and which shall not run again; returns how many by status.
 
     A lease that ran out is a crash; `strikes` counts the crashes before it.

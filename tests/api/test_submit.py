@@ -8,12 +8,13 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import httpx
 import pytest
 
-from api.uploads import UploadLimits, clean_filename
+from api.filepart import clean_filename
+from api.uploads import UploadLimits
 from core.errors import StorageUnavailable
 from core.jobs import JobStatus
 from core.memory_objects import MemoryObjects
@@ -162,7 +163,7 @@ class Wire:
     def __init__(self, service: Service) -> None:
         self.socket = socket.create_connection((service.host, service.port), timeout=10)
 
-    def __enter__(self) -> Wire:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -231,6 +232,19 @@ def test_too_large_while_reading_and_the_answer_reaches_a_client_that_goes_on_se
     refused(declared, 413, "too_large")
 
 
+def test_a_client_that_sends_for_ever_is_cut_off(running: Service) -> None:
+    with Wire(running) as wire:
+        wire.post(f"Content-Length: {900 * MIB}")
+        wire.socket.sendall(PART + b"%PDF-1.7" + bytes(70_000))
+        sent = 0
+        with contextlib.suppress(OSError):
+            while sent < 300 * MIB:
+                wire.socket.sendall(bytes(MIB))
+                sent += MIB
+        assert sent < 150 * MIB
+        assert wire.answer()[0] == 415  # and it still gets its answer
+
+
 def test_exactly_the_limit_is_taken(serve: Callable[..., Service]) -> None:
     running = serve(settings={"max_upload_mb": 1})
     assert running.submit(wav(MIB)).status_code == 202
@@ -251,8 +265,9 @@ def test_a_full_queue_refuses_before_the_body(serve: Callable[..., Service]) -> 
 
 
 def test_too_little_disk(serve: Callable[..., Service]) -> None:
-    running = serve(free_bytes=lambda: 100 * MIB, settings={"min_free_disk_mb": 200})
-    refused(running.submit(), 507, "insufficient_storage")
+    running = serve(free_bytes=lambda: 210 * MIB, settings={"min_free_disk_mb": 200})
+    refused(running.submit(wav(11 * MIB)), 507, "insufficient_storage")
+    assert running.submit(wav(8 * MIB)).status_code == 202
 
 
 class FailingObjects(MemoryObjects):

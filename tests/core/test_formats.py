@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.formats import FORMATS, from_result, to_result
@@ -119,6 +119,7 @@ segments = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(segments).map(tuple), st.sampled_from(["transcribe", "translate"]))
 def test_stored_results_come_back_and_render_in_every_format(some: tuple[Segment, ...], task: str) -> None:
     transcript = replace(TRANSCRIPT, segments=some, task=task, word_timestamps=True)

@@ -41,6 +41,7 @@ def plan(regions: list[Region], total: int, window: int, after: Chunk | None = N
     return planner.feed(regions) + planner.finish(total)
 
 
+@settings(deadline=None)
 @given(timelines, windows)
 def test_owned_spans_partition_windows_keep_the_limit_and_all_speech_is_heard(timeline, window) -> None:  # type: ignore[no-untyped-def]
     regions, total = build(timeline)
@@ -64,6 +65,7 @@ def test_owned_spans_partition_windows_keep_the_limit_and_all_speech_is_heard(ti
         assert reached >= region.end
 
 
+@settings(deadline=None)
 @given(timelines, windows, st.data())
 def test_blocks_do_not_matter(timeline, window, data) -> None:  # type: ignore[no-untyped-def]
     regions, total = build(timeline)
@@ -80,7 +82,7 @@ def test_blocks_do_not_matter(timeline, window, data) -> None:  # type: ignore[n
     assert chunks + planner.finish(total) == plan(regions, total, window)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(timelines, windows)
 def test_a_plan_goes_on_after_any_stored_chunk(timeline, window) -> None:  # type: ignore[no-untyped-def]
     regions, total = build(timeline)

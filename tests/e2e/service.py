@@ -26,6 +26,7 @@ class Service:
 
     def __init__(self, folder: Path, **env: str) -> None:
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         self.log_file = folder / "service.log"
         self.env = {
             key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "CI", "TMPDIR")

@@ -1,0 +1,75 @@
+"""`python -m benchmarks [NAME ...] [--full | --smoke] [--rounds N] [--out DIR]`: run benchmarks, print a table, write JSON and plots."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+from benchmarks.harness import Bench, Scale
+from benchmarks.report import Result, table
+
+NAMES = (
+    "build", "engine", "parity", "job", "peers", "memory", "latency", "first_chunk", "vad", "longfile", "growth",
+    "upload", "reads", "queue",
+)  # fmt: skip
+
+
+def run(name: str, scale: Scale, *, rounds: int = 1) -> Result:
+    """Run one benchmark: `benchmarks/NAME.py`, whose `run(bench)` fills in `bench.result`."""
+    module = importlib.import_module(f"benchmarks.{name}")
+    with tempfile.TemporaryDirectory(prefix="parascribe-bench-") as folder:
+        bench = Bench(name, scale, Path(folder), rounds=rounds)
+        began = time.monotonic()
+        module.run(bench)
+        bench.result.seconds = time.monotonic() - began
+    return bench.result
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ({', '.join(NAMES)}); all when none is given")
+    scale = parser.add_mutually_exclusive_group()
+    scale.add_argument("--full", action="store_true", help="at the lengths and sizes the goals name (an hour)")
+    scale.add_argument("--smoke", action="store_true", help="seconds each, on the demo model: proves that they run")
+    parser.add_argument("--rounds", type=int, default=1, help="repeat what decides, in turn with its baseline; medians")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/out"), help="folder for JSON and SVG (%(default)s)")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.names) - set(NAMES):
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    signal.signal(signal.SIGTERM, _stop)  # as Ctrl-C does: services that were started are stopped
+    results, failed = [], []
+    for name in options.names or NAMES:
+        print(f"{name}: {(importlib.import_module(f'benchmarks.{name}').__doc__ or '').splitlines()[0]}", file=sys.stderr, flush=True)
+        try:
+            result = run(name, Scale.FULL if options.full else Scale.SMOKE if options.smoke else Scale.BENCH, rounds=options.rounds)
+        except KeyboardInterrupt:
+            print("Stopped.", file=sys.stderr)
+            failed.append(name)
+            break
+        except Exception:
+            traceback.print_exc()
+            failed.append(name)
+            continue
+        result.write(options.out)
+        results.append(result)
+    if results:
+        print(table(results))
+        print(f"JSON and plots: {options.out}", file=sys.stderr)
+    if failed:
+        print(f"Failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _stop(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""What every benchmark is given: its scale, a folder, speech, models, libraries, services and peers to compare with."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+import wave
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from benchmarks import made, peer
+from benchmarks.meter import Span, span
+from benchmarks.report import Result
+from tests import audio_bank
+from tests.e2e.service import Service
+from whisper.libraries import Library, candidates
+
+T = TypeVar("T")
+RATE = 16_000
+Pcm = NDArray[np.int16]
+
+
+class Scale(StrEnum):
+    """SMOKE: seconds, proves that it runs; BENCH: all within 20 minutes on two cores; FULL: as the goals say."""
+
+    SMOKE = "smoke"
+    BENCH = "bench"
+    FULL = "full"
+
+
+class Bench:
+    """One run of one benchmark. Everything in `folder` is gone afterwards."""
+
+    def __init__(self, name: str, scale: Scale, folder: Path, *, rounds: int = 1) -> None:
+        self.scale, self.folder, self.rounds = scale, folder, 1 if scale is Scale.SMOKE else rounds
+        self.cores = len(os.sched_getaffinity(0))
+        self.result = Result(name=name, scale=scale.value)
+        self._engine_dir = platformdirs.user_cache_path("parascribe") / "benchmarks" / "verdicts"
+
+    def pick(self, *, smoke: T, bench: T, full: T) -> T:
+        return {Scale.SMOKE: smoke, Scale.BENCH: bench, Scale.FULL: full}[self.scale]
+
+    @property
+    def smoke(self) -> bool:
+        return self.scale is Scale.SMOKE
+
+    def say(self, text: str) -> None:
+        print(f"  {self.result.name}: {text}", file=sys.stderr, flush=True)
+
+    # --- what is measured with
+    def libraries(self) -> list[Library]:
+        """The fastest first: the own build where there is one (ENGINE_DIR, else the user's), then the wheel."""
+        own = Path(os.environ.get("ENGINE_DIR") or platformdirs.user_data_path("parascribe") / "engine")
+        found = candidates(None, own)
+        return found[-1:] if self.smoke else found
+
+    def model(self, size: str, kind: str = "q8_0") -> Path:
+        """A made model of that size; the demo model itself in a smoke run."""
+        return made.DEMO if self.smoke else made.model(size, kind)
+
+    def speech(self, minutes: float, name: str = "dense", **spec: Any) -> tuple[Pcm, dict[str, Any]]:
+        """Samples and truth (tests.audio_bank.speech); dense has pauses of 0.2-0.9 s, `silence=0.25` holes as well."""
+        return audio_bank.speech(minutes, **spec)
+
+    def wav(self, pcm: Pcm, name: str, *, times: int = 1) -> Path:
+        """A file with the samples, `times` over."""
+        path = self.folder / f"{name}.wav"
+        with wave.open(str(path), "wb") as out:
+            out.setnchannels(1)
+            out.setsampwidth(2)
+            out.setframerate(RATE)
+            for _ in range(times):
+                out.writeframesraw(pcm.astype("<i2").tobytes())
+        return path
+
+    @contextmanager
+    def service(self, library: Library, model: Path, **env: str) -> Iterator[Service]:
+        """The real service on that library and model, started in a folder of its own."""
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        name = "demo" if model == made.DEMO else f"local:{model.stem.removeprefix('ggml-')}"
+        service = Service(folder, **{
+            "WHISPER_LIBRARY": str(library.directory), "WHISPER_MODELS_DIR": str(made.folder()), "WHISPER_MODEL": name,
+            "ENGINE_DIR": str(self._engine_dir), "ENGINE_NICE": "0", "LEASE_SECONDS": "60", "SWEEP_SECONDS": "5",
+            "MAX_UPLOAD_MB": "8192",
+        } | env)  # fmt: skip
+        try:
+            yield service.start()
+        finally:
+            if service.process is not None and service.process.poll() is None:
+                service.stop()
+
+    def peer(self, **job: Any) -> tuple[Span, dict[str, Any]]:
+        """Run the baseline engine process (benchmarks.peer) and measure it from outside."""
+        with span() as taken:
+            answer = peer.run(job, self.folder)
+        return self.took(taken), answer
+
+    @contextmanager
+    def span(self) -> Iterator[Span]:
+        """Measure a block, and note how much others disturbed it."""
+        with span() as taken:
+            yield taken
+        self.took(taken)
+
+    def took(self, taken: Span) -> Span:
+        if taken.wall > 1.0:
+            self.result.disturbance = max(self.result.disturbance, taken.disturbance)
+        return taken
+
+    # --- what is made of it
+    def repeat(self, variants: dict[str, Callable[[], T]]) -> dict[str, list[T]]:
+        """Run all variants in turn, `rounds` times over: what drifts on the machine meets all of them."""
+        runs: dict[str, list[T]] = {name: [] for name in variants}
+        for number in range(self.rounds):
+            for name, run in variants.items():
+                self.say(name + (f" ({number + 1}/{self.rounds})" if self.rounds > 1 else ""))
+                runs[name].append(run())
+        return runs
+
+
+def ratio(mine: Sequence[Span], theirs: Sequence[Span]) -> float:
+    """Median over the rounds of wall ÷ wall, each less what other programs took."""
+    return statistics.median(a.alone / b.alone for a, b in zip(mine, theirs, strict=True))
+
+
+def median(values: Sequence[float]) -> float:
+    return statistics.median(values)

