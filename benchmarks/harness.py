@@ -67,7 +67,7 @@ class Bench:
         """A made model of that size; the demo model itself in a smoke run."""
         return made.DEMO if self.smoke else made.model(size, kind)
 
-    def speech(self, minutes: float, name: str = "dense", **spec: Any) -> tuple[Pcm, dict[str, Any]]:
+    def speech(self, minutes: float, **spec: Any) -> tuple[Pcm, dict[str, Any]]:
         """Samples and truth (tests.audio_bank.speech); dense has pauses of 0.2-0.9 s, `silence=0.25` holes as well."""
         return audio_bank.speech(minutes, **spec)
 
@@ -82,16 +82,20 @@ class Bench:
                 out.writeframesraw(pcm.astype("<i2").tobytes())
         return path
 
-    @contextmanager
-    def service(self, library: Library, model: Path, **env: str) -> Iterator[Service]:
-        """The real service on that library and model, started in a folder of its own."""
+    def new_service(self, library: Library, model: Path, **env: str) -> Service:
+        """The real service on that library and model, in a folder of its own, not started yet."""
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         name = "demo" if model == made.DEMO else f"local:{model.stem.removeprefix('ggml-')}"
-        service = Service(folder, **{
+        return Service(folder, **{
             "WHISPER_LIBRARY": str(library.directory), "WHISPER_MODELS_DIR": str(made.folder()), "WHISPER_MODEL": name,
             "ENGINE_DIR": str(self._engine_dir), "ENGINE_NICE": "0", "LEASE_SECONDS": "60", "SWEEP_SECONDS": "5",
             "MAX_UPLOAD_MB": "8192",
         } | env)  # fmt: skip
+
+    @contextmanager
+    def service(self, library: Library, model: Path, **env: str) -> Iterator[Service]:
+        """The same, running while the block runs."""
+        service = self.new_service(library, model, **env)
         try:
             yield service.start()
         finally:
@@ -130,7 +134,3 @@ class Bench:
 def ratio(mine: Sequence[Span], theirs: Sequence[Span]) -> float:
     """Median over the rounds of wall ÷ wall, each less what other programs took."""
     return statistics.median(a.alone / b.alone for a, b in zip(mine, theirs, strict=True))
-
-
-def median(values: Sequence[float]) -> float:
-    return statistics.median(values)

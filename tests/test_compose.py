@@ -132,7 +132,7 @@ def test_named_volumes_are_declared_and_used() -> None:
 
 
 def test_minio_is_the_same_everywhere() -> None:
-    assert f"MINIO_PIN={MINIO_PIN}\n" in (ROOT / "deploy/minio/Dockerfile").read_text()
+    assert f"MINIO_PIN={MINIO_PIN}\n" in (ROOT / "scripts/docker/minio/Dockerfile").read_text()
     assert SERVICES["minio"]["image"] == "${MINIO_IMAGE:-parascribe-minio}"
 
 

@@ -1,0 +1,63 @@
+"""Jobs in this process, as `parascribe transcribe --local` runs them, with a look at their chunks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks import made
+from core import identity
+from core.chunks import Chunk
+from core.config import Settings
+from core.jobs import JobParams, JobStatus
+from core.store.sql import SqlStore
+from parascribe import wiring
+from parascribe.local import _new_job
+from whisper.libraries import Library
+from whisper.transcriber import WhisperTranscriber
+from whisper.types import Engine
+from worker.parts import Parts
+from worker.run import run_job
+from worker.stop import Stop
+
+Run = Callable[[Path], tuple[dict[str, Any], list[Chunk]]]
+"""A file -> its result as JSON has it, and its chunks."""
+
+
+@contextmanager
+def runner(folder: Path, library: Library, model: Path, *, engine: Engine | None = None, **settings: Any) -> Iterator[Run]:
+    """engine: instead of the real one, for what has nothing to do with it."""
+    name = "demo" if model == made.DEMO else f"local:{model.stem.removeprefix('ggml-')}"
+    conf = Settings(
+        _env_file=None, data_dir=folder / "data", whisper_models_dir=made.folder(), whisper_model=name, engine_dir=folder / "engine",
+        whisper_library=library.directory, **{"engine_nice": 0} | settings,
+    )  # fmt: skip
+    made.folder().mkdir(parents=True, exist_ok=True)
+    runtime = folder / "runtime"
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    with ExitStack() as stack:
+        if engine is None:
+            stack.enter_context(wiring.running_manager(conf, runtime))
+        store = wiring.open_store(conf)
+        stack.callback(store.close)
+        parts = wiring.make_parts(conf, store, runtime, identity.new_consumer())
+        if engine is not None:
+            parts = replace(parts, transcriber=WhisperTranscriber(engine, parts.transcriber.downloader))
+        stack.callback(parts.transcriber.engine.close)
+        yield lambda source: _run(parts, store, source, name)
+
+
+def _run(parts: Parts, store: SqlStore, source: Path, model: str) -> tuple[dict[str, Any], list[Chunk]]:
+    job = store.create(_new_job(parts.objects, source, JobParams(model=model, language="en")))
+    claim = store.claim(owner=identity.owner(parts.consumer), consumer=parts.consumer, lease_seconds=3600.0)
+    assert claim is not None
+    run_job(parts, claim, Stop())
+    ended = store.get(job.id)
+    if ended.status is not JobStatus.COMPLETED or not ended.result_key:
+        raise RuntimeError(f"the job ended as {ended.status}: {ended.error}")
+    with parts.objects.open(ended.result_key) as data:
+        return json.load(data), [Chunk.from_dict(row.plan) for row in store.rows(job.id)]

@@ -1,0 +1,117 @@
+"""Does cutting cost words? Parallel chunks against one serial pass of the same library over the same files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import RATE, Bench, Pcm
+from benchmarks.local import runner
+from benchmarks.report import Figure
+from core.chunks import Chunk
+from tests.score import _words, align, score
+from whisper.libraries import Library
+
+NEAR = 2.0
+"""Seconds from a cut within which a lost or doubled word is laid at its door."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """WER in per cent of either way; words lost and doubled at cuts (lost: which the serial pass did hear)."""
+
+    name: str
+    words: int
+    cuts: int
+    parallel: float
+    serial: float
+    lost: int
+    doubled: int
+
+
+def run(bench: Bench) -> None:
+    library = bench.libraries()[0]
+    found = measure(bench, library, bench.model("base", "f16"), cases(bench))
+    words = sum(one.words for one in found)
+    difference = sum((one.parallel - one.serial) * one.words for one in found) / words
+    cuts = sum(one.cuts for one in found)
+    bench.result.figures += [
+        Figure(name="WER, parallel less serial", value=difference, unit="points", goal="parity", at_most=0.2),
+        Figure(name="the same, worst file", value=max(one.parallel - one.serial for one in found), unit="points"),
+        Figure(name="words lost at cuts", value=sum(one.lost for one in found), goal="parity", at_most=0),
+        Figure(name="words doubled at cuts", value=sum(one.doubled for one in found), goal="parity", at_most=0),
+        Figure(name="WER, parallel", value=sum(one.parallel * one.words for one in found) / words, unit="%"),
+        Figure(name="WER, serial", value=sum(one.serial * one.words for one in found) / words, unit="%"),
+        Figure(name="cuts looked at", value=cuts),
+    ]
+    bench.result.details["files"] = [vars(one) for one in found]
+
+
+def cases(bench: Bench) -> dict[str, tuple[Pcm, dict[str, Any]]]:
+    """Files by name: lengths, silence, noise, and speech without a pause to cut in."""
+    if bench.smoke:
+        return {"1.2 min": bench.speech(1.2, seed=5), "1 min without pauses": bench.speech(1.0, seed=7, gap=(0.0, 0.0), noise_db=None)}
+    factor = bench.pick(smoke=1.0, bench=1.0, full=4.0)
+    lengths = {f"{minutes:g} min": bench.speech(minutes, seed=int(10 * minutes)) for minutes in (0.6, 1.3, 2.7, 5.0 * factor)}
+    return lengths | {
+        "25 % silence": bench.speech(3.0 * factor, seed=31, silence=0.25),
+        "noise": bench.speech(2.0 * factor, seed=32, noise_db=15.0),
+        "without pauses": bench.speech(2.0 * factor, seed=33, gap=(0.0, 0.0), noise_db=None),
+    }
+
+
+def measure(bench: Bench, library: Library, model: Path, files: dict[str, tuple[Pcm, dict[str, Any]]]) -> list[Parity]:
+    """Both ways over each file."""
+    found = []
+    with runner(bench.folder, library, model) as transcribe:
+        for name, (pcm, truth) in files.items():
+            bench.say(name)
+            result, chunks = transcribe(bench.wav(pcm, "parity"))
+            _, answer = bench.peer(mode="serial", library=library.directory, model=model, pcm=pcm, processes=1, threads=bench.cores)
+            serial = answer["texts"][0]
+            lost, doubled = at_cuts(truth, result["segments"], serial, chunks)
+            found.append(Parity(
+                name=name, words=score(truth, serial).words, cuts=len(chunks) - 1,
+                parallel=100 * score(truth, result["segments"]).wer, serial=100 * score(truth, serial).wer, lost=lost, doubled=doubled,
+            ))  # fmt: skip
+    return found
+
+
+def at_cuts(truth: dict[str, Any], segments: list[dict[str, Any]], serial: str, chunks: list[Chunk]) -> tuple[int, int]:
+    """(words lost, words doubled) within NEAR seconds of a cut.
+
+    Lost: said, heard by the serial pass, not heard in parallel. Doubled: heard in parallel but not said, and the same
+    as a word beside it. A word's time is its share of its sentence.
+    """
+    cuts = [chunk.end / RATE for chunk in chunks[:-1]]
+    said, times = _timed(truth["utterances"])
+    parallel, _ = _words(segments)
+    alone, _ = _words([{"start": None, "text": serial}])
+    here, there = dict(align(said, parallel)[0]), dict(align(said, alone)[0])
+    lost = sum(
+        1 for n, word in enumerate(said)
+        if n not in here and n in there and alone[there[n]] == word and _near(times[n], cuts)
+    )  # fmt: skip
+    place = {heard: n for n, heard in here.items()}
+    doubled, last = 0, 0.0
+    for n, word in enumerate(parallel):
+        last = times[place[n]] if n in place else last
+        if n not in place and word in parallel[max(0, n - 3) : n] + parallel[n + 1 : n + 4] and _near(last, cuts):
+            doubled += 1
+    return lost, doubled
+
+
+def _timed(utterances: list[dict[str, Any]]) -> tuple[list[str], list[float]]:
+    words: list[str] = []
+    times: list[float] = []
+    for one in utterances:
+        spoken, _ = _words([one])
+        pace = (one["end"] - one["start"]) / max(1, len(spoken))
+        words += spoken
+        times += [one["start"] + pace * (n + 0.5) for n in range(len(spoken))]
+    return words, times
+
+
+def _near(moment: float, cuts: list[float]) -> bool:
+    return any(abs(moment - cut) <= NEAR for cut in cuts)
