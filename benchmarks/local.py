@@ -34,7 +34,7 @@ def runner(folder: Path, library: Library, model: Path, *, engine: Engine | None
     name = "demo" if model == made.DEMO else f"local:{model.stem.removeprefix('ggml-')}"
     conf = Settings(
         _env_file=None, data_dir=folder / "data", whisper_models_dir=made.folder(), whisper_model=name, engine_dir=folder / "engine",
-        whisper_library=library.directory, **{"engine_nice": 0} | settings,
+        whisper_library=library.directory, **{"engine_nice": 0, **settings},
     )  # fmt: skip
     made.folder().mkdir(parents=True, exist_ok=True)
     runtime = folder / "runtime"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import json
 
 from uuid_utils import uuid7
 
@@ -31,8 +30,8 @@ Progress = Callable[[Path, Job], None]
 
 def transcribe_files(
     settings: Settings, paths: Sequence[Path], params: Mapping[str, Any], on_progress: Progress | None = None
-) -> list[dict[str, Any]]:
-    """One after the other, each with all workers; returns a result body per file.
+) -> Generator[dict[str, Any], None, None]:
+    """One after the other, each with all workers; yields a result body per file.
 
     A file that failed gives `{"error": {"code", "message", ...}}` instead. on_progress: called now and then with
     the job as it stands. Ctrl-C stops everything and passes through.
@@ -56,12 +55,11 @@ def transcribe_files(
         info = parts.models.info(chosen.model)
         if chosen.task == "translate" and not info.translates:
             raise TaskNotSupported(f"The model {chosen.model} cannot translate.")
-        results = []
         for path in paths:
             try:
                 job = store.create(_new_job(parts.objects, path, chosen))
             except ServiceError as error:
-                results.append({"error": {"code": error.code, "message": error.message}})
+                yield {"error": {"code": error.code, "message": error.message}}
                 continue
             stop = Stop()
             watcher = threading.Thread(target=_report, args=(store, job.id, path, on_progress, stop), daemon=True)
@@ -78,10 +76,10 @@ def transcribe_files(
                 on_progress(path, ended)
             if ended.status is JobStatus.COMPLETED and ended.result_key:
                 with parts.objects.open(ended.result_key) as data:
-                    results.append(json.load(data) | {"partial": ended.partial})
+                    result = json.load(data) | {"partial": ended.partial}
+                yield result
             else:
-                results.append({"error": ended.error.to_dict() if ended.error else {"code": ended.status.value, "message": ended.status.value}})
-        return results
+                yield {"error": ended.error.to_dict() if ended.error else {"code": ended.status.value, "message": ended.status.value}}
 
 
 def _new_job(objects: Any, path: Path, params: JobParams) -> NewJob:

