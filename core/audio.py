@@ -28,7 +28,7 @@ from core.errors import AudioEmpty, AudioEncrypted, AudioTooLong, AudioUndecodab
 from core.ffmpeg import Ffmpeg, failure, first_line
 from core.processes import Cancel, Limits, spawn, stop
 from core.sniff import encrypted
-from core.transcript import Warning_
+from core.transcript import Notice
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class DecodedAudio:
     """What was decoded. The duration is counted, not taken from the file's word."""
 
     samples: int
-    warnings: tuple[Warning_, ...] = ()
+    warnings: tuple[Notice, ...] = ()
 
     @property
     def duration(self) -> float:
@@ -172,11 +172,11 @@ class PcmSpool:
         self.close()
 
 
-def _damage(complaints: bytes) -> tuple[Warning_, ...]:
+def _damage(complaints: bytes) -> tuple[Notice, ...]:
     if not complaints:
         return ()
     text = f"The file is damaged; what could be decoded was used ({first_line(complaints)})."
-    return (Warning_(code="audio_damaged", message=text),)
+    return (Notice(code="audio_damaged", message=text),)
 
 
 def _check(cancel: Cancel | None) -> None:

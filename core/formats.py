@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from core.languages import LANGUAGES
-from core.transcript import Gap, Language, Segment, Transcript, Warning_
+from core.transcript import Gap, Language, Notice, Segment, Transcript
 
 _ARROW = re.compile("--+>")
 """What separates times in subtitles and must not stand in their text."""
@@ -49,7 +49,7 @@ def from_result(data: dict[str, Any]) -> Transcript:
         task=data["task"],
         word_timestamps=data["word_timestamps"],
         gaps=tuple(Gap(**g) for g in data["gaps"]),
-        warnings=tuple(Warning_(**w) for w in data["warnings"]),
+        warnings=tuple(Notice(**w) for w in data["warnings"]),
         performance=data["performance"],
         provenance=data["provenance"],
     )

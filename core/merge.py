@@ -10,7 +10,7 @@ from itertools import accumulate, groupby, pairwise
 from core.chunks import SAMPLE_RATE, Chunk
 from core.planner import MARGIN
 from core.stitch import in_order, part, stitch, tokens
-from core.transcript import Segment, Warning_
+from core.transcript import Notice, Segment
 
 LOW_LOGPROB = -1.0
 COMPRESSION = 2.4
@@ -40,7 +40,7 @@ class Merged:
     """The transcript's segments, and a warning `dropped_hallucination` for each text left out."""
 
     segments: tuple[Segment, ...]
-    warnings: tuple[Warning_, ...]
+    warnings: tuple[Notice, ...]
 
 
 def needs_words(chunk: Chunk) -> bool:
@@ -56,7 +56,7 @@ def merge(pieces: Iterable[Piece]) -> Merged:
     model both call no speech.
     """
     ordered = sorted(pieces, key=lambda p: p.chunk.index)
-    warnings: list[Warning_] = []
+    warnings: list[Notice] = []
     placed = [_placed(piece, warnings) for piece in ordered]
     for n in range(1, len(ordered)):
         left, right = ordered[n - 1].chunk, ordered[n].chunk
@@ -69,7 +69,7 @@ def merge(pieces: Iterable[Piece]) -> Merged:
     return Merged(segments=_in_order([s for segments in placed for s in segments]), warnings=tuple(warnings))
 
 
-def _placed(piece: Piece, warnings: list[Warning_]) -> list[Segment]:
+def _placed(piece: Piece, warnings: list[Notice]) -> list[Segment]:
     """The segments of one chunk on the original timeline."""
     spliced = _Spliced(piece.chunk)
     found: list[Segment] = []
@@ -179,8 +179,8 @@ def _hallucinated(segment: Segment, chunk: Chunk) -> bool:
     return sum(max(0, r.samples - 2 * MARGIN) for r in islands) < ALMOST_NO_SPEECH * SAMPLE_RATE
 
 
-def _dropped(segment: Segment) -> Warning_:
-    return Warning_(
+def _dropped(segment: Segment) -> Notice:
+    return Notice(
         code="dropped_hallucination",
         message=f"Text from {segment.start:.2f} to {segment.end:.2f} s was left out: "
         "neither the speech detector nor the model hears speech there.",

@@ -54,7 +54,7 @@ class Gap:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Warning_:
+class Notice:
     """Something the user should know about a result that is otherwise good."""
 
     code: str
@@ -83,7 +83,7 @@ class Transcript:
     task: str = "transcribe"
     word_timestamps: bool = False
     gaps: tuple[Gap, ...] = ()
-    warnings: tuple[Warning_, ...] = ()
+    warnings: tuple[Notice, ...] = ()
     performance: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 

@@ -18,7 +18,7 @@ _QUANTITY = re.compile(r"^\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)\s*$")
 def quantity(value: Any, units: dict[str, float] | dict[str, int], own: float) -> float:
     """Convert to the setting's own unit, which is `own` of the table's base unit. Raises ValueError."""
     if isinstance(value, bool):
-        raise ValueError("expected a number, perhaps with a unit")
+        raise ValueError("expected a number, perhaps with a unit")  # noqa: TRY004 pydantic turns ValueError into its own
     if isinstance(value, int | float):
         return float(value)
     found = _QUANTITY.match(str(value))

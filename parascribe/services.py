@@ -115,7 +115,7 @@ def _is_ip(host: str) -> bool:
 
 
 def _address(settings: Settings, port: int) -> str:
-    host = "127.0.0.1" if settings.api_host in ("0.0.0.0", "localhost") else settings.api_host  # noqa: S104
+    host = "127.0.0.1" if settings.api_host in ("0.0.0.0", "localhost") else settings.api_host
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

@@ -63,7 +63,8 @@ def open_objects(settings: Settings) -> ObjectStore:
     """The object store; its bucket or folder is made on first need."""
     if settings.minio_endpoint is None:
         return LocalObjects(settings.objects_path)
-    assert settings.minio_access_key and settings.minio_secret_key
+    assert settings.minio_access_key
+    assert settings.minio_secret_key
     return S3Objects(
         endpoint=settings.minio_endpoint, access_key=settings.minio_access_key.get_secret_value(),
         secret_key=settings.minio_secret_key.get_secret_value(), bucket=settings.minio_bucket, secure=settings.minio_secure,

@@ -39,8 +39,11 @@ def _default(name: str) -> str:
 
 
 def env_example() -> str:
-    lines = ["# Every setting, with its default. Copy to .env and uncomment what you change.",
-             "# Durations and sizes may have units: 30s, 5min, 24h, 1GB. An empty value means the default.", ""]  # fmt: skip
+    lines = [
+        "# Every setting, with its default. Copy to .env and uncomment what you change.",
+        "# Durations and sizes may have units: 30s, 5min, 24h, 1GB. An empty value means the default.",
+        "",
+    ]
     for group, names in _groups().items():
         lines += [f"# --- {group}", ""]
         for name in names:
@@ -49,10 +52,12 @@ def env_example() -> str:
 
 
 def configuration() -> str:
-    lines = ["# Configuration", "", "Made from `core/config.py` by `make docs`; do not edit.", "",
-             "Sources, strongest first: environment, `.env`, `parascribe.toml` (keys in lower case), the defaults below. "
-             "An empty variable means its default. Durations and sizes may have units (`30s`, `5min`, `24h`, `1GB`); a bare "
-             "number has the unit the name tells. `parascribe config` shows what is in force.", ""]  # fmt: skip
+    sources = (
+        "Sources, strongest first: environment, `.env`, `parascribe.toml` (keys in lower case), the defaults below. "
+        "An empty variable means its default. Durations and sizes may have units (`30s`, `5min`, `24h`, `1GB`); a bare "
+        "number has the unit the name tells. `parascribe config` shows what is in force."
+    )
+    lines = ["# Configuration", "", "Made from `core/config.py` by `make docs`; do not edit.", "", sources, ""]
     for group, names in _groups().items():
         lines += [f"## {group[0].upper()}{group[1:]}", "", "| variable | default | meaning |", "|---|---|---|"]
         for name in names:
@@ -66,10 +71,12 @@ def error_codes() -> str:
     """Each code with its classes' default message, status and whether trying again helps."""
     from api.problems import status_of
 
-    lines = ["# Error codes", "", "Made from `core/errors.py` and `api/problems.py` by `make docs`; do not edit.", "",
-             "Codes never change their meaning: match on them, not on messages. A *request* error answers the request that "
-             "caused it; a *job* error is the `error.code` of a failed job, whose own requests still answer 200.", "",
-             "| code | where | status | meaning | try again |", "|---|---|---|---|---|"]  # fmt: skip
+    rules = (
+        "Codes never change their meaning: match on them, not on messages. A *request* error answers the request that "
+        "caused it; a *job* error is the `error.code` of a failed job, whose own requests still answer 200."
+    )
+    lines = ["# Error codes", "", "Made from `core/errors.py` and `api/problems.py` by `make docs`; do not edit.", "", rules, ""]
+    lines += ["| code | where | status | meaning | try again |", "|---|---|---|---|---|"]
     seen = set()
     kinds = [k for _, k in inspect.getmembers(errors, inspect.isclass) if issubclass(k, errors.ServiceError)]
     for kind in sorted(kinds, key=lambda k: (not issubclass(k, errors.RequestError), k.code)):

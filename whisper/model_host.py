@@ -174,4 +174,5 @@ async def _relay(process: asyncio.subprocess.Process, name: str) -> None:
     assert process.stderr is not None
     while data := await process.stderr.read(65536):
         for line in data.decode("utf-8", "replace").splitlines():
-            log.warning("%s: %s", name, line)
+            # whisper.cpp chatters only where debugging was asked for
+            log.log(logging.DEBUG if line.startswith(("whisper_", "ggml_")) else logging.WARNING, "%s: %s", name, line)

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from pathlib import Path
+from typing import Self
 
 from core.errors import Cancelled, HandedBack, Interrupted, LeaseLost, ServiceError
 from core.jobs import Claim
@@ -59,7 +60,7 @@ class Lifeline:
         if self.reason is not None:
             raise self.reason
 
-    def __enter__(self) -> Lifeline:
+    def __enter__(self) -> Self:
         self._threads = [
             threading.Thread(target=self._beat, name="heartbeat", daemon=True),
             threading.Thread(target=self._watch, name="watch", daemon=True),

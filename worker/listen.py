@@ -10,6 +10,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 from core.audio import DecodedAudio, Decoder, PcmSpool
 from core.chunks import Chunk
@@ -50,7 +51,7 @@ class Listener:
         self._decode_thread = threading.Thread(target=self._decode, name="decode", daemon=True)
         self._plan_thread = threading.Thread(target=self._plan, name="plan", daemon=True)
 
-    def __enter__(self) -> Listener:
+    def __enter__(self) -> Self:
         self._decode_thread.start()
         if self._replan:
             self._plan_thread.start()

@@ -10,7 +10,7 @@ from core.coverage import audit
 from core.errors import ChunkFailed, ChunkTimeout, ServiceError
 from core.jobs import ChunkRow, ChunkState, Job
 from core.merge import Piece, merge
-from core.transcript import Language, Segment, Transcript, Warning_, Word
+from core.transcript import Language, Notice, Segment, Transcript, Word
 from whisper.models import ValidModel
 from whisper.types import ChunkTranscript
 
@@ -42,15 +42,15 @@ def assemble(
     transcripts = {row.index: ChunkTranscript.from_dict(row.transcript) for row in rows if row.transcript is not None}
     merged = merge(Piece(chunk=chunks[i], segments=_segments(said)) for i, said in transcripts.items())
     coverage = audit(chunks, merged.segments, failed=failed, duration=job.duration)
-    notes = [Warning_(code=w["code"], message=w["message"]) for w in warnings] + list(merged.warnings)
+    notes = [Notice(code=w["code"], message=w["message"]) for w in warnings] + list(merged.warnings)
     if not spoken:
-        notes.append(Warning_(code="no_speech", message="No speech was found in this file."))
+        notes.append(Notice(code="no_speech", message="No speech was found in this file."))
     elif language and language.confidence < UNSURE and job.params.language is None:
-        notes.append(Warning_(
+        notes.append(Notice(
             code="language_unsure", message=f"The language was guessed as {language.code} with {language.confidence:.0%}; name it if that is wrong.",
         ))  # fmt: skip
     if any("local:" in name for name in (job.params.model,)):
-        notes.append(Warning_(code="model_unpinned", message=f"{job.params.model} is a file of your own: it was held against no checksum."))
+        notes.append(Notice(code="model_unpinned", message=f"{job.params.model} is a file of your own: it was held against no checksum."))
     return Transcript(
         segments=merged.segments, language=language if spoken and language else UNKNOWN, duration=round(job.duration, 3),
         model=job.params.model, task=job.params.task, word_timestamps=job.params.word_timestamps,

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable
 
 from core.hints import Doorbell
+from whisper.process import die_with
 from worker.parts import Parts
 from worker.slots import Slots
 from worker.stop import Stop
 from worker.turn import take_turn
-from whisper.process import die_with
 
 log = logging.getLogger(__name__)
 

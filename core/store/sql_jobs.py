@@ -58,7 +58,7 @@ class SqlJobs(Role):
     def counts(self) -> dict[str, int]:
         query = select(job.c.status, func.count()).where(job.c.deleted_at.is_(None)).group_by(job.c.status)
         with self.database.read() as connection:
-            found = {status: count for status, count in connection.execute(query)}
+            found: dict[str, int] = dict(connection.execute(query).tuples().all())
         return {status.value: found.get(status, 0) for status in JobStatus}
 
     def ping(self) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.formats import FORMATS, from_result, to_result
-from core.transcript import Gap, Language, Segment, Transcript, Warning_, Word
+from core.transcript import Gap, Language, Segment, Transcript, Notice, Word
 
 WORDS = (
     Word(word="Anna", start=0.5, end=0.9, probability=0.98),
@@ -27,7 +27,7 @@ TRANSCRIPT = Transcript(
     duration=362_010.2,
     model="base",
     gaps=(Gap(start=70, end=80.5, reason="no_text"),),
-    warnings=(Warning_(code="no_speech", message="…"),),
+    warnings=(Notice(code="no_speech", message="…"),),
     performance={"wall": 12.5, "parallel": True},
     provenance={"library": "wheel", "chunks": 3},
 )
