@@ -16,7 +16,7 @@ RUN /usr/local/bin/pip --python /opt/parascribe/venv/bin/python install --no-dep
 
 # --- libwhisper for any x86-64 or arm64: kernels for each kind of CPU, chosen when it is loaded
 FROM wheel AS engine
-RUN python -m parascribe engine build --portable --engine-dir /opt/parascribe/engine
+RUN ENGINE_DIR=/opt/parascribe/engine python -m parascribe engine build --portable
 
 # --- what runs
 FROM base

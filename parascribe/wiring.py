@@ -134,7 +134,7 @@ def open_engine(settings: Settings, runtime: Path) -> Engine:
         from whisper.cli_engine import CliEngine
 
         return CliEngine(
-            settings.whisper_executable, workers=plan.workers, threads=plan.threads, work_dir=settings.work_path / "cli",
+            settings.whisper_executable, settings.work_path / "cli", workers=plan.workers, threads=plan.threads,
             nice=settings.engine_nice,
         )  # fmt: skip
     return PreforkEngine(manager_socket(runtime))
@@ -162,8 +162,21 @@ def make_parts(settings: Settings, store: SqlStore, runtime: Path, consumer: str
     )  # fmt: skip
     return Parts(
         settings=run, store=store, objects=objects, models=models, transcriber=transcriber, ffmpeg=ffmpeg.find(),
-        vad=vad_maker(settings), plan=plan_of(settings), consumer=consumer, speed_key=speed_key(),
+        vad=vad_maker(settings), plan=plan_of(settings), width=_width(settings), consumer=consumer, speed_key=speed_key(),
     )  # fmt: skip
+
+
+def _width(settings: Settings) -> int:
+    """Calls of one job that may wait at the engine at once."""
+    workers = plan_of(settings).workers
+    if not settings.use_parallel_transcription:
+        return 1
+    if settings.whisper_executable is not None:
+        from whisper.cli_engine import BATCH
+
+        return workers * BATCH
+    # one more than there are workers, so that none idles while a finished chunk is being stored
+    return workers + 1
 
 
 def speed_key() -> str:

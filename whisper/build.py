@@ -83,6 +83,7 @@ def build_engine(
     Takes 2-3 minutes on two cores (portable: 6) and 600 MB in `engine_dir` meanwhile. Returns the record, which
     is also `record.json` beside the library. Raises EngineUnavailable when a step fails; what is in use stays.
     """
+    engine_dir = engine_dir.absolute()
     engine_dir.mkdir(parents=True, exist_ok=True)
     flags = build_flags(portable=portable)
     with filelock.FileLock(engine_dir / ".build.lock"), _work_folder(engine_dir) as work:
@@ -119,7 +120,8 @@ def adopt(
 
     Raises EngineUnavailable when they do not work at all.
     """
-    own = Library(kind="own", directory=staged, version=str(facts["version"]))
+    models = [model.absolute() for model in models]
+    own = Library(kind="own", directory=staged.absolute(), version=str(facts["version"]))
     for model in models:
         choose_library([own], model, None)
     wheel = next((library for library in candidates(None, None) if library.kind == "wheel"), None)

@@ -43,7 +43,7 @@ def measure(library: Library, model: Path, pcm: Pcm, *, passes: int = 2, timeout
         audio = Path(folder, "audio.f32")
         (np.asarray(pcm, np.float32) / np.float32(32768)).astype("<f4").tofile(audio)
         command = python_command(
-            "whisper.measure", "--library", str(library.directory), "--model", str(model), "--audio", str(audio),
+            "whisper.measure", "--library", str(library.directory.absolute()), "--model", str(model.absolute()), "--audio", str(audio),
             "--passes", str(passes), "--parent", str(os.getpid()),
         )  # fmt: skip
         try:

@@ -111,8 +111,8 @@ class ModelStore:
     """
 
     def __init__(self, folder: Path, bundled: Path, *, catalogue: Mapping[str, ModelInfo] = CATALOGUE) -> None:
-        self.folder = folder
-        self.bundled = bundled
+        self.folder = folder.absolute()  # engines run in another working directory
+        self.bundled = bundled.absolute()
         self.catalogue = catalogue
         self._digests: dict[Path, tuple[FileKey, str]] = {}
 

@@ -136,8 +136,7 @@ class JobFlow:
     # --- chunks
     def _transcribe(self, listener: Listener, spool_path: Path, rows: list[ChunkRow], complete: bool) -> None:
         parts, settings = self.parts, self.parts.settings
-        # one call more than there are workers waits at the engine, so that none idles while a row is committed
-        width = parts.plan.workers + 1 if settings.parallel else 1
+        width = parts.width if settings.parallel else 1
         done = sum(row.state is not ChunkState.PLANNED for row in rows)
         self._report.begin(done=done, total=len(rows) if complete else None)
         listener.wait_samples(1)

@@ -49,6 +49,7 @@ class Parts:
     """What is made once and shared by all jobs of a consumer.
 
     vad: makes a fresh detector per job
+    width: chunks of one job handed to the engine at once
     consumer: id of this consumer, leads the lease owner's name
     speed_key: under which the engine's measured speed is kept; empty = not kept
     """
@@ -61,6 +62,7 @@ class Parts:
     ffmpeg: Ffmpeg
     vad: Callable[[], Vad]
     plan: Plan
+    width: int
     consumer: str
     speed_key: str = ""
 

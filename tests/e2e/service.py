@@ -21,7 +21,41 @@ from tests import audio_bank
 ENDED = ("completed", "failed", "cancelled")
 
 
-class Service:
+class Api:
+    """Requests to a running service; raw httpx, so that the tests do not lean on our own client."""
+
+    url = ""
+    log = ""
+
+    def submit(self, path: Path, **params: Any) -> dict[str, Any]:
+        with path.open("rb") as data:
+            answer = httpx.post(
+                f"{self.url}/api/v1/jobs", files={"file": (path.name, data)}, timeout=60,
+                data={key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in params.items()},
+            )
+        assert answer.status_code == 202, answer.text
+        return answer.json()
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        answer = httpx.get(f"{self.url}/api/v1/jobs/{job_id}", timeout=30)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def wait(self, job_id: str, until: Callable[[dict[str, Any]], bool] | None = None, seconds: float = 90.0) -> dict[str, Any]:
+        until = until or (lambda job: job["status"] in ENDED)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            job = self.job(job_id)
+            if until(job):
+                return job
+            time.sleep(0.03)
+        raise AssertionError(f"not within {seconds} s: {job}\n{self.log[-6000:]}")
+
+    def result(self, job_id: str, fmt: str = "json") -> httpx.Response:
+        return httpx.get(f"{self.url}/api/v1/jobs/{job_id}/result", params={"format": fmt}, timeout=60)
+
+
+class Service(Api):
     """One running `parascribe serve`; `log` is all it printed."""
 
     def __init__(self, folder: Path, **env: str) -> None:
@@ -50,7 +84,7 @@ class Service:
         return self
 
     @property
-    def log(self) -> str:
+    def log(self) -> str:  # type: ignore[override]
         return self.log_file.read_text("utf-8", "replace")
 
     def wait_log(self, pattern: str, *, since: int = 0, seconds: float = 30.0) -> re.Match[str]:
@@ -106,34 +140,6 @@ class Service:
             except psutil.Error:
                 continue
         assert not names, f"processes left behind: {names}"
-
-    # --- requests
-    def submit(self, path: Path, **params: Any) -> dict[str, Any]:
-        with path.open("rb") as data:
-            answer = httpx.post(
-                f"{self.url}/api/v1/jobs", files={"file": (path.name, data)}, timeout=60,
-                data={key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in params.items()},
-            )
-        assert answer.status_code == 202, answer.text
-        return answer.json()
-
-    def job(self, job_id: str) -> dict[str, Any]:
-        answer = httpx.get(f"{self.url}/api/v1/jobs/{job_id}", timeout=30)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def wait(self, job_id: str, until: Callable[[dict[str, Any]], bool] | None = None, seconds: float = 90.0) -> dict[str, Any]:
-        until = until or (lambda job: job["status"] in ENDED)
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            job = self.job(job_id)
-            if until(job):
-                return job
-            time.sleep(0.03)
-        raise AssertionError(f"not within {seconds} s: {job}\n{self.log[-6000:]}")
-
-    def result(self, job_id: str, fmt: str = "json") -> httpx.Response:
-        return httpx.get(f"{self.url}/api/v1/jobs/{job_id}/result", params={"format": fmt}, timeout=60)
 
 
 @contextmanager

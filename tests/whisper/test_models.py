@@ -88,6 +88,14 @@ def test_a_file_is_hashed_once_for_all_processes_until_it_changes(store: ModelSt
     assert other.validated(INFO.name) is None and store.validated(INFO.name) is None
 
 
+def test_paths_hold_in_another_working_directory(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store)
+    monkeypatch.chdir(store.folder.parent)
+    relative = ModelStore(Path("models"), BUNDLED, catalogue=CATALOGUE)
+    monkeypatch.chdir("/")
+    assert relative.validate(INFO.name).path == store.folder / INFO.filename
+
+
 def test_a_broken_note_of_a_digest_only_costs_another_hash(store: ModelStore) -> None:
     put(store)
     store.validate(INFO.name)

@@ -1,0 +1,112 @@
+"""The cluster profile on real PostgreSQL, Valkey and MinIO servers: the same jobs, the same words, more consumers."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from scripts.cluster import Cluster
+from tests.e2e.service import Api, audio, running
+
+
+class Client(Api):
+    def __init__(self, cluster: Cluster) -> None:
+        self.url = cluster.api_url
+        self.cluster = cluster
+
+    def rows(self, query: str, *values: object) -> list[tuple]:
+        with psycopg.connect(self.cluster.database_url.replace("+psycopg", "")) as connection:
+            return connection.execute(query, values).fetchall()
+
+    def consumer_of(self, job_id: str) -> str | None:
+        found = self.rows("select lease_owner from job where id = %s", job_id)
+        return found[0][0].rpartition("/")[0] if found and found[0][0] else None
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, minio):
+    folder = tmp_path_factory.mktemp("cluster")
+    env = {"WHISPER_MODEL": "demo", "LEASE_SECONDS": "4", "SWEEP_SECONDS": "1", "MAX_PARALLEL_WORKERS": "1", "MAX_CONCURRENT_JOBS": "1",
+           "ENGINE_DIR": str(folder / "engine")}
+    with Cluster(folder, consumers=2, env=env) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def client(cluster):
+    return Client(cluster)
+
+
+def test_same_words_as_solo(client, tmp_path):
+    path, _ = audio(tmp_path, minutes=1.2, seed=31, lang="de")
+    job = client.wait(client.submit(path)["id"])
+    assert (job["status"], job["partial"]) == ("completed", False), job
+    with running(tmp_path / "solo") as solo:
+        alone = solo.wait(solo.submit(path)["id"])
+        assert solo.result(alone["id"]).json()["segments"] == client.result(job["id"]).json()["segments"]
+    assert client.result(job["id"], "srt").text.startswith("1\n")
+
+
+def test_both_consumers_take_jobs(client, tmp_path):
+    path, _ = audio(tmp_path, minutes=2, seed=32, name="talk.flac")
+    with ThreadPoolExecutor() as pool:
+        ids = [job["id"] for job in pool.map(client.submit, [path] * 4)]
+    owners = set()
+    deadline = time.monotonic() + 120
+    while (states := [client.job(i)["status"] for i in ids]).count("completed") < 4:
+        owners |= {owner for i in ids if (owner := client.consumer_of(i))}
+        assert time.monotonic() < deadline and "failed" not in states, states
+        time.sleep(0.1)
+    assert len(owners) == 2, owners
+    assert all(client.job(i)["attempts"] == 1 for i in ids)
+    seen = httpx.get(f"{client.url}/api/v1/system").json()["consumers"]
+    assert {consumer["id"] for consumer in seen} >= owners
+
+
+def test_a_killed_consumer_loses_nothing_and_another_goes_on(client, cluster, tmp_path):
+    path, _ = audio(tmp_path, minutes=6, seed=33, name="talk.flac")
+    calm = client.wait(client.submit(path)["id"], seconds=150)
+    job = client.submit(path)
+    client.wait(job["id"], lambda j: j["progress"]["chunks_done"] >= 3)
+    done_before = client.job(job["id"])["progress"]["chunks_done"]
+    first = client.consumer_of(job["id"])
+    victims = [c for c in cluster.consumers if first and first in Path(c.log).read_text("utf-8", "replace")]
+    (victims or cluster.consumers)[0].kill()
+    client.wait(job["id"], lambda j: client.consumer_of(job["id"]) not in (None, first), seconds=30)
+    after = client.wait(job["id"], seconds=150)
+    assert (after["status"], after["attempts"]) == ("completed", 2)
+    assert client.result(job["id"]).json()["segments"] == client.result(calm["id"]).json()["segments"]
+    fences = client.rows("select started_fence, count(*) from chunk where job_id = %s group by 1", job["id"])
+    assert sum(count for fence, count in fences if fence == 1) >= done_before, "finished chunks were computed again"
+    cluster.add_consumer()
+
+
+def test_an_emptied_broker_costs_latency_only(client, cluster, tmp_path):
+    import redis
+
+    path, _ = audio(tmp_path, minutes=0.3, seed=34)
+    cluster.valkey.kill()
+    job = client.submit(path)
+    assert client.job(job["id"])["status"] in ("queued", "processing")
+    cluster.valkey.start()
+    with redis.Redis.from_url(cluster.valkey.url, socket_timeout=5) as broker:
+        broker.flushall()
+    assert client.wait(job["id"], seconds=60)["status"] == "completed"
+
+
+def test_sigterm_hands_a_job_to_another_consumer(client, cluster, tmp_path):
+    path, _ = audio(tmp_path, minutes=8, seed=35, name="talk.flac")
+    job = client.submit(path)
+    client.wait(job["id"], lambda j: j["progress"]["chunks_done"] >= 2)
+    first = client.consumer_of(job["id"])
+    leaving = next(c for c in cluster.consumers if c.poll() is None and first and first in Path(c.log).read_text("utf-8", "replace"))
+    began = time.monotonic()
+    leaving.stop()
+    assert time.monotonic() - began < 20
+    done = client.wait(job["id"], seconds=150)
+    assert (done["status"], done["attempts"]) == ("completed", 1)
