@@ -16,7 +16,7 @@ from benchmarks.meter import CORES, Span, span
 from benchmarks.report import Figure
 from tests.e2e.service import Service
 
-POLL = 0.003
+POLL = 0.005
 
 
 def run(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import itertools
@@ -20,7 +21,7 @@ from core import logs
 from core.audio import DecodedAudio, Decoder, PcmSpool
 from core.chunks import SAMPLE_RATE, Chunk, plan_hash
 from core.coverage import speech_without_text
-from core.errors import ChunkFailed, HandedBack, TransientError
+from core.errors import ChunkFailed, HandedBack, JobNotFound, TransientError
 from core.formats import to_result
 from core.jobs import ChunkRow, ChunkState, Claim, Stage
 from core.merge import needs_words
@@ -118,6 +119,10 @@ class JobFlow:
                 adopted = store.adopt(self.claim, job.retry_of)
                 if adopted:
                     log.info("Took over %d finished chunks of job %s", adopted, job.retry_of)
+                    with contextlib.suppress(JobNotFound):
+                        # the chunks that are still to do must be heard in the same language
+                        before = store.get(job.retry_of)
+                        self._progress(language=before.language, language_confidence=before.language_confidence)
             self.job = job = store.get(job.id)
         elif job.plan_hash != identity:
             self._warn("mixed_versions", "The job went on under another version or model file; finished chunks were kept.")

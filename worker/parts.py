@@ -42,6 +42,8 @@ class RunSettings:
     shutdown_seconds: float
     parallel: bool
     nice: int = 0
+    #: waits between tries when a part of the service is away; a minute of patience costs no attempt
+    backoff: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from core import logs
@@ -26,9 +26,6 @@ from worker.lifeline import Lifeline
 from worker.parts import Parts, Stopping
 
 log = logging.getLogger(__name__)
-
-BACKOFF = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-"""Seconds between tries when a part of the service is away: half a minute of patience costs no attempt."""
 
 YIELD_SECONDS = 30.0
 """After that the job goes back to the queue for so long, and another may use the slot."""
@@ -57,7 +54,7 @@ def run_job(parts: Parts, claim: Claim, stopping: Stopping, *, on_duration: Call
 
 
 def _run(parts: Parts, claim: Claim, lifeline: Lifeline, flow: JobFlow) -> str:
-    for wait in (*BACKOFF, None):
+    for wait in (*parts.settings.backoff, None):
         try:
             try:
                 flow.run()
@@ -67,14 +64,14 @@ def _run(parts: Parts, claim: Claim, lifeline: Lifeline, flow: JobFlow) -> str:
                 lifeline.check()
                 raise
         except Cancelled:
-            return _close(lambda: parts.store.cancelled(claim), "cancelled")
+            return _close(lambda: parts.store.cancelled(claim), "cancelled", parts.settings.backoff)
         except HandedBack:
-            return _close(lambda: parts.store.release(claim), "handed back")
+            return _close(lambda: parts.store.release(claim), "handed back", parts.settings.backoff)
         except LeaseLost as lost:
             log.warning("Let go: %s", lost.message)
             return "lease lost"
         except Interrupted as stop:
-            return _close(lambda: parts.store.release(claim), stop.code)
+            return _close(lambda: parts.store.release(claim), stop.code, parts.settings.backoff)
         except JobError as error:
             return _fail(parts, claim, flow.stage, error)
         except TransientError as error:
@@ -82,7 +79,7 @@ def _run(parts: Parts, claim: Claim, lifeline: Lifeline, flow: JobFlow) -> str:
                 if isinstance(error, EngineUnavailable | DiskFull):
                     return _fail(parts, claim, flow.stage, error)
                 log.warning("Handed back for %d s: %s", YIELD_SECONDS, error.message)
-                return _close(lambda: parts.store.release(claim, delay=YIELD_SECONDS), "put off")
+                return _close(lambda: parts.store.release(claim, delay=YIELD_SECONDS), "put off", parts.settings.backoff)
             log.warning("%s Trying again in %d s.", error.message, wait)
             lifeline.wait(wait)
         except Exception:
@@ -94,12 +91,12 @@ def _run(parts: Parts, claim: Claim, lifeline: Lifeline, flow: JobFlow) -> str:
 def _fail(parts: Parts, claim: Claim, stage: Stage, error: ServiceError) -> str:
     failure = JobFailure(code=error.code, message=error.message, stage=stage.value, retryable=error.retryable)
     log.error("Failed while %s: %s (%s)", stage.value, error.message, error.code)
-    return _close(lambda: parts.store.fail(claim, failure), f"failed {error.code}")
+    return _close(lambda: parts.store.fail(claim, failure), f"failed {error.code}", parts.settings.backoff)
 
 
-def _close(write: Callable[[], Any], outcome: str) -> str:
+def _close(write: Callable[[], Any], outcome: str, backoff: Sequence[float]) -> str:
     """Write the last word; while the database is away the lease keeps others off, then it recovers the job."""
-    for wait in (*BACKOFF, None):
+    for wait in (*backoff, None):
         try:
             write()
             log.info("Job %s", outcome)

@@ -1,0 +1,224 @@
+"""One run from claim to end: what it stores, how it fails, and that it goes on where it was."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from core.jobs import ChunkState, JobStatus
+from core.store.sql import SqlStore
+from tests import audio_bank
+from tests.worker.kit import Kit, talk
+from whisper.scripted import Rule
+
+
+@pytest.fixture(scope="module")
+def minute(tmp_path_factory):
+    return talk(tmp_path_factory.mktemp("talk"))
+
+
+@pytest.fixture(scope="module")
+def calm(minute, tmp_path_factory):
+    """What an undisturbed run makes of it."""
+    kit = Kit(tmp_path_factory.mktemp("calm"))
+    job = kit.submit(minute)
+    assert kit.run() == "completed"
+    return kit.result(job)
+
+
+def test_a_run_completes_and_leaves_nothing_behind(tmp_path, minute, calm):
+    kit = Kit(tmp_path)
+    job = kit.submit(minute)
+    assert kit.run() == "completed"
+    done = kit.job(job)
+    assert done.status is JobStatus.COMPLETED and done.chunks_done == done.chunks_total == len(kit.store.rows(job.id)) >= 7
+    assert done.duration == pytest.approx(60.0) and done.audio_seconds_done == pytest.approx(60.0)
+    assert 30 < done.speech_seconds <= 60 and (done.language, done.language_confidence) == ("en", 0.99)
+    assert done.performance["engine_seconds"] == 0 and done.performance["wall"] > 0
+    assert kit.result(job)["segments"] == calm["segments"] and calm["gaps"] == []
+    assert not (kit.parts.settings.work / job.id).exists()
+    assert len(kit.calls) == len(set(kit.calls)), "a chunk was computed twice"
+
+
+def test_twenty_interruptions_give_the_same_transcript(tmp_path, minute, calm):
+    kit = Kit(tmp_path, delay=0.005)
+    job = kit.submit(minute)
+    kit.run_until(job, 1)
+    for n in range(20):
+        if kit.job(job).status is JobStatus.COMPLETED:
+            break
+        kit.run_until(job, min(kit.job(job).chunks_done + n % 2, 6))
+    if kit.job(job).status is not JobStatus.COMPLETED:
+        assert kit.run() == "completed"
+    assert kit.result(job)["segments"] == calm["segments"]
+    chunks = [call for call in kit.calls if call != "language"]
+    assert len(chunks) == len(set(chunks)), "a finished chunk was computed again"
+    assert kit.job(job).attempts == 1, "a clean hand-back cost an attempt"
+
+
+def test_a_failed_chunk_becomes_a_gap(tmp_path, minute, calm):
+    kit = Kit(tmp_path, Rule(kind="crash", label="chunk 3/*"))
+    job = kit.submit(minute)
+    assert kit.run() == "completed"
+    done = kit.job(job)
+    assert done.partial and [gap["reason"] for gap in done.gaps] == ["chunk_failed"]
+    kept = [s for s in calm["segments"] if s["end"] <= done.gaps[0]["start"] or s["start"] >= done.gaps[0]["end"]]
+    found = [s["text"] for s in kit.result(job)["segments"]]
+    assert len(kept) >= 4 and found == [s["text"] for s in kept]
+    row = kit.store.rows(job.id)[2]
+    assert row.state is ChunkState.FAILED and row.error["code"] == "chunk_failed"
+    assert kit.calls.count("chunk 3") == 2, "a chunk whose worker dies is tried once more"
+
+
+def test_too_many_failed_chunks_fail_the_job(tmp_path, minute):
+    kit = Kit(tmp_path, Rule(kind="timeout"), Rule(kind="crash"))
+    kit.script(Rule(kind="timeout", label="chunk*"))
+    job = kit.submit(minute)
+    assert kit.run() == "failed chunk_timeout"
+    error = kit.job(job).error
+    assert error.retryable and "CHUNK_TIMEOUT" in error.message and error.stage == "merging"
+
+
+def test_retry_takes_over_finished_chunks(tmp_path, minute, calm):
+    kit = Kit(tmp_path, Rule(kind="crash", label="chunk 3/*"))
+    first = kit.submit(minute)
+    kit.run()
+    before = len(kit.calls)
+    kit.script()
+    second = kit.submit(minute, retry_of=first.id)
+    assert kit.run() == "completed"
+    assert kit.calls[before:] == ["chunk 3"]
+    assert kit.result(second)["segments"] == calm["segments"] and not kit.job(second).partial
+
+
+def test_speech_without_text_is_tried_again_and_then_told(tmp_path):
+    kit = Kit(tmp_path)
+    pcm, _ = audio_bank.speech(minutes=0.2, seed=3)
+    quiet = (pcm / 400).astype(np.int16)  # the detector still hears it, the scripted engine does not
+    job = kit.submit(audio_bank.write(tmp_path / "a.wav", quiet).read_bytes())
+    assert kit.run() == "completed"
+    done = kit.job(job)
+    if kit.store.rows(job.id)[0].plan["regions"]:
+        assert done.partial and {gap["reason"] for gap in done.gaps} == {"no_text"}
+        assert kit.calls.count("chunk 1") == 2
+    else:
+        assert [w["code"] for w in done.warnings] == ["no_speech"]
+
+
+def test_an_engine_that_stays_away_fails_the_job_with_its_code(tmp_path, minute):
+    kit = Kit(tmp_path, Rule(kind="unavailable"))
+    job = kit.submit(minute)
+    assert kit.run() == "failed engine_unavailable"
+    assert kit.job(job).error.retryable
+
+
+def test_an_engine_that_comes_back_costs_nothing(tmp_path, minute, calm):
+    kit = Kit(tmp_path, Rule(kind="unavailable", label="chunk 2/*", calls=(1,)))
+    job = kit.submit(minute)
+    assert kit.run() == "completed"
+    assert kit.result(job)["segments"] == calm["segments"] and kit.job(job).attempts == 1
+
+
+@pytest.mark.parametrize(("spoil", "code"), [
+    (lambda kit, job: kit.objects.delete(job.source.key), "source_missing"),
+    (lambda kit, job: kit.objects.put(job.source.key, __import__("io").BytesIO(b"RIFF" + b"\1" * (job.source.bytes - 4))), "source_corrupt"),
+    (lambda kit, job: kit.objects.put(job.source.key, __import__("io").BytesIO(b"RIFF")), "source_corrupt"),
+])
+def test_a_spoilt_source_has_its_code(tmp_path, minute, spoil, code):
+    kit = Kit(tmp_path)
+    job = kit.submit(minute)
+    spoil(kit, job)
+    assert kit.run() == f"failed {code}"
+    assert kit.job(job).error.code == code and kit.job(job).error.stage == "decoding"
+
+
+def test_an_unknown_error_is_internal_and_not_a_traceback(tmp_path, minute):
+    kit = Kit(tmp_path)
+
+    def broken():
+        raise RuntimeError("secret detail")
+
+    kit.parts = replace(kit.parts, vad=broken)
+    job = kit.submit(minute)
+    assert kit.run() == "failed internal"
+    assert "secret" not in kit.job(job).error.message
+
+
+def test_cancel_stops_within_a_second(tmp_path, minute):
+    kit = Kit(tmp_path, Rule(kind="hang", label="chunk*"))
+    job = kit.submit(minute)
+    began = []
+
+    def cancel():
+        while not [call for call in kit.calls if call.startswith("chunk")]:
+            time.sleep(0.01)
+        began.append(time.monotonic())
+        kit.cancel(job)
+
+    threading.Thread(target=cancel, daemon=True).start()
+    assert kit.run() == "cancelled"
+    assert time.monotonic() - began[0] < 1.0
+    assert kit.job(job).status is JobStatus.CANCELLED
+
+
+def test_a_lost_lease_stops_the_run_and_writes_nothing(tmp_path, minute):
+    kit = Kit(tmp_path, Rule(kind="hang", label="chunk 4/*"), lease_seconds=0.6)
+    job = kit.submit(minute)
+
+    def steal():
+        while kit.job(job).chunks_done < 3:
+            time.sleep(0.01)
+        kit.store.free_owner(kit.job(job).lease_owner)
+        assert kit.store.claim(owner="other/1:1", consumer="other", lease_seconds=60) is not None
+
+    threading.Thread(target=steal, daemon=True).start()
+    assert kit.run() == "lease lost"
+    after = kit.job(job)
+    assert (after.status, after.lease_owner, after.attempts) == (JobStatus.PROCESSING, "other/1:1", 2)
+
+
+def test_the_database_away_for_a_while_loses_no_finished_chunk(tmp_path, minute, calm):
+    """The commit of a finished chunk waits with it in hand."""
+    from core.errors import DatabaseUnavailable
+
+    kit = Kit(tmp_path)
+
+    class Flaky(SqlStore):
+        failures = 3
+
+        def commit(self, claim, row, *, audio_seconds):
+            if row.index == 1 and self.failures:
+                self.failures -= 1
+                raise DatabaseUnavailable
+            return super().commit(claim, row, audio_seconds=audio_seconds)
+
+    kit.store = Flaky(kit.store.database)
+    kit.parts = replace(kit.parts, store=kit.store)
+    job = kit.submit(minute)
+    assert kit.run() == "completed"
+    assert kit.calls.count("chunk 2") == 1 and kit.result(job)["segments"] == calm["segments"]
+
+
+@pytest.mark.parametrize("strategy", ["silence", "fixed"])
+def test_other_strategies_plan_the_whole_file(tmp_path, minute, strategy):
+    kit = Kit(tmp_path, chunk_strategy=strategy)
+    job = kit.submit(minute)
+    assert kit.run() == "completed"
+    plans = [row.plan for row in kit.store.rows(job.id)]
+    assert plans[0]["start"] == 0 and plans[-1]["end"] == 60 * 16_000
+    assert all(a["end"] == b["start"] for a, b in zip(plans, plans[1:], strict=False))
+
+
+def test_the_log_tells_what_happened(tmp_path, minute, caplog):
+    caplog.set_level("INFO")
+    kit = Kit(tmp_path, Rule(kind="crash", label="chunk 2/*"))
+    kit.submit(minute)
+    kit.run()
+    text = caplog.text
+    assert "Transcribing (parallel, 2 workers)" in text and "[2/" in text and "Failed in" in text
+    assert "Success rate: 8" in text and "Progress: " in text
+    assert "alder" not in text and "willow" not in text, "transcript text in the log"
