@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import itertools
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from core.crashpoints import reached
 from core.errors import ServiceError
 from core.hints import HintSender
 from core.jobs import Job
 from core.objects import ObjectStore
 from core.store.protocols import Hints
+from core.workfolders import remove_dead
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ class Sweeper:
                 break
             done.append(outbox_id)
         if done:
+            reached("after_send")
             self._store.sent(done)
         return len(done)
 
@@ -93,6 +95,8 @@ class Sweeper:
             log.info("Sweeper ended jobs: %s", ended)
         if self._store.rehint(older_than=self._interval, limit=HINTS_PER_SWEEP):
             self.send_hints()
+        if self._work and (dead := remove_dead(self._work)):
+            log.info("Removed %d work folders of processes that had died", dead)
         for job in self._store.removable(limit=50):
             self.remove(job)
         if self._audio_hours or self._result_hours:
@@ -107,9 +111,10 @@ class Sweeper:
 
     def remove(self, job: Job) -> None:
         """Delete a job for good. Rows go last: a crash in between leaves a row that says what is still to do."""
-        self._drop([key for key in (job.source.key, job.result_key) if key], besides=job.id)
-        if self._work:
-            shutil.rmtree(self._work / job.id, ignore_errors=True)
+        # all there is, not only what the row names: an owner that died before its last word left a result too
+        own = {job.source.key, job.result_key, *self._objects.keys(f"jobs/{job.id}/")} - {None}
+        self._drop(sorted(key for key in own if key), besides=job.id)
+        reached("after_drop")
         self._store.remove(job.id)
         log.info("Removed job %s", job.id)
 

@@ -11,17 +11,18 @@ from pathlib import Path
 from core import logs
 from core.config import Settings, load
 from parascribe import wiring
+from whisper.types import Engine
 from worker.celery_app import make_celery, run_celery
 from worker.slots import Slots
 from worker.solo import SoloPool
 from worker.stop import Stop
 
 
-def main(consumer: str, runtime: Path, settings: Settings) -> None:
-    """Blocks until SIGTERM."""
+def main(consumer: str, runtime: Path, settings: Settings, *, engine: Engine | None = None) -> None:
+    """Blocks until SIGTERM. engine: None = the one the settings name."""
     logs.setup(settings.log_level, settings.log_format, role="consumer")
     store = wiring.open_store(settings, migrate=False)
-    parts = wiring.make_parts(settings, store, runtime, consumer)
+    parts = wiring.make_parts(settings, store, runtime, consumer, engine=engine)
     slots, stop = Slots(settings.max_concurrent_jobs, runtime / "slots"), Stop()
     # connections made so far belong to this process
     after_fork = store.database.dispose_after_fork

@@ -23,14 +23,18 @@ from worker.watch import ConsumerWatch, free_dead_neighbours
 log = logging.getLogger(__name__)
 
 
-def run_serve(settings: Settings) -> int:
+PROGRAMS = "parascribe"
+"""The package with the children's programs, `api_main` and `consumer_main`; the fault tests bring their own."""
+
+
+def run_serve(settings: Settings, *, programs: str = PROGRAMS) -> int:
     """API and consumer under one supervisor: `parascribe serve`, `make run`."""
-    return _supervised(settings, with_api=True)
+    return _supervised(settings, with_api=True, programs=programs)
 
 
-def run_consumer(settings: Settings) -> int:
+def run_consumer(settings: Settings, *, programs: str = PROGRAMS) -> int:
     """One consumer: `parascribe consumer`, `cmd/consumer/main.py`."""
-    return _supervised(settings, with_api=False)
+    return _supervised(settings, with_api=False, programs=programs)
 
 
 def run_api(settings: Settings) -> int:
@@ -47,7 +51,7 @@ def run_api(settings: Settings) -> int:
         return _refuse(error, settings)
 
 
-def _supervised(settings: Settings, *, with_api: bool) -> int:
+def _supervised(settings: Settings, *, with_api: bool, programs: str) -> int:
     role = "serve" if with_api else "consumer"
     logs.setup(settings.log_level, settings.log_format, role=role)
     try:
@@ -61,7 +65,7 @@ def _supervised(settings: Settings, *, with_api: bool) -> int:
             children = [wiring.engine_child(settings, runtime)] if settings.whisper_executable is None else []
             children.append(Child(
                 name="consumer", env=env, grace=settings.shutdown_seconds + 10,
-                command=[sys.executable, "-m", "parascribe.consumer_main", consumer, str(runtime)],
+                command=[sys.executable, "-m", f"{programs}.consumer_main", consumer, str(runtime)],
             ))  # fmt: skip
             url = ""
             if with_api:
@@ -69,7 +73,7 @@ def _supervised(settings: Settings, *, with_api: bool) -> int:
                 url = _address(settings, sock.getsockname()[1])
                 children.append(Child(
                     name="api", env=env, pass_fds=(sock.fileno(),),
-                    command=[sys.executable, "-m", "parascribe.api_main", str(sock.fileno()), str(runtime)],
+                    command=[sys.executable, "-m", f"{programs}.api_main", str(sock.fileno()), str(runtime)],
                 ))  # fmt: skip
             supervisor = Supervisor(children)
             free_dead_neighbours(store)

@@ -140,13 +140,13 @@ def open_engine(settings: Settings, runtime: Path) -> Engine:
     return PreforkEngine(manager_socket(runtime))
 
 
-def make_parts(settings: Settings, store: SqlStore, runtime: Path, consumer: str) -> Parts:
-    """What a consumer's jobs share. Announces transcriber and model once, at INFO."""
+def make_parts(settings: Settings, store: SqlStore, runtime: Path, consumer: str, *, engine: Engine | None = None) -> Parts:
+    """What a consumer's jobs share. Announces transcriber and model once, at INFO. engine: None = the one the settings name."""
     objects = open_objects(settings)
     models = open_models(settings)
     downloader = open_downloader(settings, models, objects)
     transcriber = WhisperTranscriber(
-        open_engine(settings, runtime), downloader, SpeedBook(store.load_speed().get(speed_key())),
+        engine or open_engine(settings, runtime), downloader, SpeedBook(store.load_speed().get(speed_key())),
         chunk_timeout=settings.chunk_timeout,
     )  # fmt: skip
     if models.path(settings.whisper_model) is not None:

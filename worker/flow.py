@@ -21,6 +21,7 @@ from core import logs
 from core.audio import DecodedAudio, Decoder, PcmSpool
 from core.chunks import SAMPLE_RATE, Chunk, plan_hash
 from core.coverage import speech_without_text
+from core.crashpoints import reached
 from core.errors import ChunkFailed, HandedBack, JobNotFound, TransientError
 from core.formats import to_result
 from core.jobs import ChunkRow, ChunkState, Claim, Stage
@@ -74,6 +75,7 @@ class JobFlow:
         self.lifeline.check()
         source = fetch(parts.objects, job.source, self.folder, self.lifeline)
         self.lifeline.check()
+        reached("after_source")
         self._abort.clear()
         rows = self._stored_plan()
         self._language = self._known_language()
@@ -156,7 +158,7 @@ class JobFlow:
                     heard = self._vote(chunks, spool, listener)
                     chunks = itertools.chain(heard, chunks)
                 for chunk, crashes in chunks:
-                    while len(running) >= width:
+                    while len(running) >= (1 if crashes else width):
                         self._reap(running)
                     if self.lifeline.draining.is_set():
                         break
@@ -171,17 +173,27 @@ class JobFlow:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def _chunks(self, listener: Listener, rows: list[ChunkRow], complete: bool) -> Iterator[tuple[Chunk, int]]:
-        """Stored chunks still to do, then new ones as they are planned (each stored before it is handed out)."""
-        for row in rows:
-            if row.state is ChunkState.PLANNED:
-                yield Chunk.from_dict(row.plan), row.crashes
+        """Stored chunks still to do, then new ones as they are planned (each stored before it is handed out).
+
+        Last come those in flight when a job process died, each run alone: one of them may be what killed it, and
+        its neighbours must not be blamed with it.
+        """
+        todo = [row for row in rows if row.state is ChunkState.PLANNED]
+        for row in todo:
+            if not row.crashes:
+                yield Chunk.from_dict(row.plan), 0
         for chunk in listener.chunks():
             yield chunk, 0
         if complete:
             self._known(listener.wait_decoded())
+        for row in sorted(todo, key=lambda row: (row.crashes, row.index)):
+            if row.crashes:
+                yield Chunk.from_dict(row.plan), row.crashes
 
     def _store_chunks(self, chunks: Sequence[Chunk]) -> None:
-        self.parts.store.add(self.claim, [ChunkRow(index=chunk.index, plan=chunk.to_dict()) for chunk in chunks])
+        rows = [ChunkRow(index=chunk.index, plan=chunk.to_dict()) for chunk in chunks]
+        self._patiently(lambda: self.parts.store.add(self.claim, rows))
+        reached("after_plan")
         self._total = chunks[-1].index + 1
         self._speech += sum(chunk.speech_samples for chunk in chunks)
 
@@ -238,13 +250,14 @@ class JobFlow:
             row = ChunkRow(index=chunk.index, plan=chunk.to_dict(), state=ChunkState.DONE)
             started = time.monotonic()
             characters = 0
-            if chunk.regions and crashes >= max(1, self.parts.settings.max_attempts - 1):  # poison: before the job's own attempts run out
+            if chunk.regions and self._is_poison(crashes):
                 row = replace(row, state=ChunkState.FAILED, error={
                     "code": "worker_crashed", "message": f"The job's process died {crashes} times while it worked on this chunk.",
                 })  # fmt: skip
             elif chunk.seconds >= SHORTEST:
                 listener.wait_samples(chunk.regions[-1].end)
-                self.parts.store.start(self.claim, chunk.index)
+                self._patiently(lambda: self.parts.store.start(self.claim, chunk.index))
+                reached("after_start")
                 pcm = spool.read_regions(chunk.regions)
                 try:
                     said, seconds = self._ask(chunk, pcm)
@@ -252,7 +265,10 @@ class JobFlow:
                     row = replace(row, transcript=said.to_dict(), engine_seconds=seconds, cache_key=self._cache_key(pcm))
                 except ChunkFailed as error:
                     row = replace(row, state=ChunkState.FAILED, error={"code": error.code, "message": error.message})
-            self._commit(row, (chunk.end - chunk.start) / SAMPLE_RATE)
+            reached("before_commit")
+            # a finished chunk is never computed again: while the database is away, wait with it in hand
+            self._patiently(lambda: self.parts.store.commit(self.claim, row, audio_seconds=(chunk.end - chunk.start) / SAMPLE_RATE))
+            reached("after_commit")
             self._report.chunk(row, characters=characters, seconds=time.monotonic() - started)
 
     def _ask(self, chunk: Chunk, pcm: Pcm) -> tuple[ChunkTranscript, float]:
@@ -284,16 +300,25 @@ class JobFlow:
         digest.update(f"{self._model.sha256} {json.dumps(self.job.params.to_dict(), sort_keys=True)} {self._language}".encode())
         return digest.hexdigest()
 
-    def _commit(self, row: ChunkRow, audio_seconds: float) -> None:
-        """A finished chunk is never computed again: while the database is away, wait with it in hand."""
+    def _is_poison(self, crashes: int) -> bool:
+        """Give the chunk up before the job's own attempts run out?
+
+        Only when the process has also died again and again without any chunk getting done: a job that is killed
+        often and gets further each time loses none.
+        """
+        most = self.parts.settings.max_attempts
+        return crashes >= most and self.claim.job.strikes >= most - 1
+
+    def _patiently(self, write: Callable[[], Any]) -> None:
+        """A database that is away holds the run up, and undoes nothing of it, until the lease has run out."""
         delay = 0.2
         while True:
             try:
-                self.parts.store.commit(self.claim, row, audio_seconds=audio_seconds)
+                write()
                 return
             except TransientError as error:
-                log.warning("Chunk %d not stored yet: %s", row.index + 1, error.message)
-                if self.lifeline.wait(delay) or self._abort.is_set():
+                log.warning("Not stored yet: %s", error.message)
+                if self.lifeline.wait(delay):
                     raise
                 delay = min(5.0, delay * 2)
 
@@ -313,6 +338,7 @@ class JobFlow:
         parts = self.parts
         self.stage = Stage.MERGING
         self._progress(stage=Stage.MERGING, eta_seconds=0.0)
+        reached("before_result")
         job = parts.store.get(self.job.id)
         rows = parts.store.rows(self.job.id)
         outcome = assemble(
@@ -324,10 +350,12 @@ class JobFlow:
         key = f"jobs/{job.id}/result.{self.claim.fence}.json"
         data = json.dumps(to_result(outcome), ensure_ascii=False).encode()
         parts.objects.put(key, io.BytesIO(data), media_type="application/json")
+        reached("after_result")
         parts.store.finish(
             self.claim, result_key=key, partial=bool(outcome.gaps), gaps=[gap.to_dict() for gap in outcome.gaps],
             warnings=[warning.to_dict() for warning in outcome.warnings], performance=outcome.performance,
         )  # fmt: skip
+        reached("after_finish")
         self._report.end(rows, outcome.performance)
 
     # --- small things
@@ -341,5 +369,5 @@ class JobFlow:
             self._progress(warnings=tuple(self._warnings))
 
     def _progress(self, **fields: Any) -> None:
-        self.parts.store.progress(self.claim, **fields)
+        self._patiently(lambda: self.parts.store.progress(self.claim, **fields))
         self.job = self.job.evolve(**fields)

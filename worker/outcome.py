@@ -80,9 +80,14 @@ def check_plan(chunks: Sequence[Chunk], samples: int, states: Sequence[ChunkStat
 def _segments(said: ChunkTranscript) -> tuple[Segment, ...]:
     return tuple(
         Segment(
-            start=s.start, end=s.end, text=s.text, avg_logprob=s.avg_logprob, compression_ratio=s.compression_ratio,
-            no_speech_prob=said.no_speech_prob,
-            words=tuple(Word(word=w.word, start=w.start, end=w.end, probability=w.probability) for w in s.words),
+            start=s.start, end=s.end, text=s.text, avg_logprob=_rounded(s.avg_logprob), compression_ratio=_rounded(s.compression_ratio),
+            no_speech_prob=_rounded(said.no_speech_prob),
+            words=tuple(Word(word=w.word, start=w.start, end=w.end, probability=_rounded(w.probability)) for w in s.words),
         )
         for s in said.segments
     )  # fmt: skip
+
+
+def _rounded(value: float | None) -> float | None:
+    """Digits beyond these depend on the number of threads, which sum in another order."""
+    return None if value is None else round(value, 4)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,6 +20,7 @@ from core.errors import (
     TransientError,
 )
 from core.jobs import Claim, JobFailure, Stage
+from core.workfolders import work_folder
 from worker.flow import JobFlow
 from worker.lifeline import Lifeline
 from worker.parts import Parts, Stopping
@@ -39,18 +39,17 @@ def run_job(parts: Parts, claim: Claim, stopping: Stopping, *, on_duration: Call
     on_duration: told the audio's length as soon as it is known (slots are shared by it).
     """
     settings = parts.settings
-    folder = settings.work / claim.job.id
     with logs.bound(job_id=claim.job.id):
-        folder.mkdir(parents=True, exist_ok=True)
         lifeline = Lifeline(
             parts.store, claim, lease_seconds=settings.lease_seconds, work=settings.work,
             stopping=stopping, grace=settings.shutdown_seconds,
         )  # fmt: skip
         try:
-            with lifeline:
+            with work_folder(settings.work, claim.job.id, claim.fence) as folder, lifeline:
                 return _run(parts, claim, lifeline, JobFlow(parts, claim, folder, lifeline, on_duration))
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        except OSError as error:
+            log.error("No work folder in %s (WORK_DIR): %s", settings.work, error.strerror)  # noqa: TRY400
+            return _close(lambda: parts.store.release(claim, delay=YIELD_SECONDS), "put off", settings.backoff)
 
 
 def _run(parts: Parts, claim: Claim, lifeline: Lifeline, flow: JobFlow) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 
 from core import identity
+from core.crashpoints import reached
 from core.errors import DatabaseUnavailable, DiskFull, ServiceError
 from worker.parts import Parts, Stopping
 from worker.run import run_job
@@ -33,6 +34,7 @@ def take_turn(parts: Parts, slots: Slots, index: int, stopping: Stopping) -> boo
         return False
     if claim is None:
         return False
+    reached("after_claim")
     try:
         run_job(parts, claim, stopping, on_duration=lambda seconds: slots.known(index, seconds))
         if parts.speed_key:

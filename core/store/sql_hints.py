@@ -12,7 +12,7 @@ from core.store.rows import Role, add_hint, expired, to_job
 from core.store.sql_claims import end_lost
 from core.store.tables import chunk, idempotency, job, outbox
 
-MAX_HINT_WAIT = 600.0
+MAX_HINT_WAIT = 60.0
 """The back-off between hints for one job doubles up to this many seconds."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, literal, select, tuple_, update
 
+from core.crashpoints import reached
 from core.errors import AlreadyTerminal, IdempotencyInFlight, JobNotFound, ValidationFailed
 from core.jobs import Job, JobStatus, NewJob, Stage
 from core.store.protocols import Reservation
@@ -31,7 +32,9 @@ class SqlJobs(Role):
                 add_hint(connection, new.id, now)
             if reservation and not bind(self.database, connection, reservation, new.id):
                 raise IdempotencyInFlight
-            return to_job(_visible(connection, new.id))
+            created = to_job(_visible(connection, new.id))
+        reached("after_create")
+        return created
 
     def get(self, job_id: str) -> Job:
         with self.database.read() as connection:

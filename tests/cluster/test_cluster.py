@@ -31,7 +31,7 @@ class Client(Api):
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory, minio):
     folder = tmp_path_factory.mktemp("cluster")
-    env = {"WHISPER_MODEL": "demo", "LEASE_SECONDS": "4", "SWEEP_SECONDS": "1", "MAX_PARALLEL_WORKERS": "1", "MAX_CONCURRENT_JOBS": "1",
+    env = {"WHISPER_MODEL": "demo", "LEASE_SECONDS": "4", "SWEEP_SECONDS": "1", "MAX_PARALLEL_WORKERS": "1", "WHISPER_THREADS": "1", "MAX_CONCURRENT_JOBS": "1",
            "ENGINE_DIR": str(folder / "engine")}
     with Cluster(folder, consumers=2, env=env) as cluster:
         yield cluster
@@ -46,7 +46,7 @@ def test_same_words_as_solo(client, tmp_path):
     path, _ = audio(tmp_path, minutes=1.2, seed=31, lang="de")
     job = client.wait(client.submit(path)["id"])
     assert (job["status"], job["partial"]) == ("completed", False), job
-    with running(tmp_path / "solo") as solo:
+    with running(tmp_path / "solo", WHISPER_THREADS="1") as solo:
         alone = solo.wait(solo.submit(path)["id"])
         assert solo.result(alone["id"]).json()["segments"] == client.result(job["id"]).json()["segments"]
     assert client.result(job["id"], "srt").text.startswith("1\n")

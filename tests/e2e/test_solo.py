@@ -60,7 +60,7 @@ def test_parallel_and_sequential_agree_to_the_letter(service, tmp_path):
     path, _ = audio(tmp_path, minutes=1.5, seed=12, silence=0.2)
     parallel = service.submit(path)
     service.wait(parallel["id"])
-    with running(tmp_path / "one", USE_PARALLEL_TRANSCRIPTION="false", MAX_PARALLEL_WORKERS="1") as one:
+    with running(tmp_path / "one", USE_PARALLEL_TRANSCRIPTION="false", MAX_PARALLEL_WORKERS="1", WHISPER_THREADS="1") as one:
         sequential = one.submit(path)
         done = one.wait(sequential["id"])
         assert done["performance"]["parallel"] is False
