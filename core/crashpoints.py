@@ -7,7 +7,9 @@ service together from the same parts. So no setting and no variable of a real se
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+from typing import Any
 
 POINTS = (
     "after_claim",  # the job is ours, nothing is done
@@ -28,19 +30,23 @@ POINTS = (
 EXIT = 137
 """The exit status of a process that was killed by SIGKILL, as shells and containers show it."""
 
-_armed: dict[str, int] = {}
+_armed: dict[str, Any] = {}
 
 
 def arm(point: str, times: int = 1) -> None:
-    """Have this process, or one forked from it, end when it passes the point for the `times`-th time."""
+    """Have whichever process ends there that passes the point for the `times`-th time, once.
+
+    This process and those forked from it later count together; none ends there a second time.
+    """
     if point not in POINTS:
         raise ValueError(f"no such crash point: {point!r}")
-    _armed[point] = times
+    _armed[point] = multiprocessing.RawValue("i", times)
 
 
 def reached(point: str) -> None:
     """The flow is at this point. No handler runs and nothing is flushed if this is where it ends."""
     if point in _armed:
-        _armed[point] -= 1
-        if _armed[point] == 0:
+        left = _armed[point].value - 1
+        _armed[point].value = left
+        if left == 0:
             os._exit(EXIT)

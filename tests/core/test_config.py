@@ -1,0 +1,88 @@
+"""Settings: sources, units, refusals that name the variable, and warnings for names that are nearly ours."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from core.config import ConfigError, Settings, load, misspelt
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_defaults_are_the_contract():
+    s = load()
+    assert (s.api_host, s.api_port, s.whisper_model, s.max_parallel_workers, s.whisper_threads) == ("127.0.0.1", 8000, "base", 0, 0)
+    assert (s.max_concurrent_jobs, s.chunk_duration, s.chunk_strategy, s.chunk_timeout) == (2, 28, "vad", 0)
+    assert (s.max_upload_mb, s.max_audio_hours, s.max_queued_jobs, s.max_attempts) == (4096, 24, 0, 3)
+    assert (s.lease_seconds, s.sweep_seconds, s.retention_hours, s.log_level, s.log_format) == (60, 5, 0, "INFO", "text")
+    assert s.use_parallel_transcription is True and s.database.startswith("sqlite:///") and s.broker is None
+    assert s.work_path == s.data_dir / "work" and s.models_path == s.data_dir / "models"
+
+
+def test_empty_means_default_and_environment_wins(tmp_path, monkeypatch):
+    (tmp_path / "parascribe.toml").write_text('whisper_model = "small"\nmax_attempts = 5\napi_port = 9001\n')
+    (tmp_path / ".env").write_text("WHISPER_MODEL=medium\nMAX_PARALLEL_WORKERS=\nAPI_PORT=9002\n")
+    monkeypatch.setenv("API_PORT", "9003")
+    s = load()
+    assert (s.whisper_model, s.max_attempts, s.api_port, s.max_parallel_workers) == ("medium", 5, 9003, 0)
+
+
+@pytest.mark.parametrize(("name", "value", "expected"), [
+    ("CHUNK_TIMEOUT", "5min", 300.0), ("RETENTION_HOURS", "90min", 1.5), ("RETENTION_HOURS", "2d", 48.0), ("MAX_UPLOAD_MB", "1GB", 1024.0),
+    ("LEASE_SECONDS", "1500ms", None), ("LEASE_SECONDS", "30", 30.0), ("MAX_UPLOAD_MB", "0.5 gib", 512.0),
+    ("MODEL_BASE_URL", "http://a/x, http://b", ["http://a/x", "http://b"]),
+])
+def test_units_and_lists(monkeypatch, name, value, expected):
+    monkeypatch.setenv(name, value)
+    if expected is None:
+        with pytest.raises(ConfigError, match=name):
+            load()
+    else:
+        assert getattr(load(), name.lower()) == expected
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("MAX_PARALLEL_WORKERS", "many"), ("MAX_PARALLEL_WORKERS", "-1"), ("CHUNK_DURATION", "31"), ("CHUNK_DURATION", "5 parsecs"),
+    ("CHUNK_STRATEGY", "magic"), ("LOG_LEVEL", "LOUD"), ("LOG_LEVEL", "INFO,worker=LOUD"), ("DATABASE_URL", "mysql://x"),
+    ("BROKER_URL", "amqp://x"), ("USE_PARALLEL_TRANSCRIPTION", "perhaps"),
+])
+def test_nonsense_is_refused_by_name(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=name):
+        load()
+
+
+def test_secrets_stay_out_of_messages_and_reprs(monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "mysql://user:hunter2@host/db")
+    with pytest.raises(ConfigError) as refused:
+        load()
+    assert "hunter2" not in str(refused.value)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://user:hunter2@host/db")
+    assert "hunter2" not in repr(load()) and load().database == "postgresql+psycopg://user:hunter2@host/db"
+    monkeypatch.setenv("MINIO_ENDPOINT", "host:9000")
+    with pytest.raises(ConfigError, match="MINIO_ACCESS_KEY"):
+        load()
+
+
+def test_nearly_ours_is_warned_of(tmp_path):
+    (tmp_path / ".env").write_text("WHISPR_MODEL=base\n#MAX_ATEMPTS=3\n")
+    assert misspelt({"MAX_PARALEL_WORKERS": "3", "PATH": "/bin", "HOME": "/"}) == {"MAX_PARALEL_WORKERS": "MAX_PARALLEL_WORKERS"}
+    assert misspelt() == {"WHISPR_MODEL": "WHISPER_MODEL"}
+
+
+def test_a_child_process_gets_the_same_settings(monkeypatch, tmp_path):
+    before = load(max_attempts=7, model_base_url=["http://a", "http://b"], use_parallel_transcription=False, data_dir=tmp_path / "d")
+    for name, value in before.environment().items():
+        monkeypatch.setenv(name, value)
+    after = load()
+    assert after.model_dump() == before.model_dump() | {"data_dir": tmp_path / "d"}
+
+
+def test_every_setting_says_what_it_is():
+    assert all(field.description and len(field.description) > 10 for field in Settings.model_fields.values())
+    assert os.environ.get("WHISPER_MODEL") is None

@@ -1,0 +1,100 @@
+"""The sweeper over real tables: hints are sent, dead jobs ended, deleted and expired things removed, shared ones kept."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from uuid_utils import uuid7
+
+from core.clock import ManualClock
+from core.hints import MemoryHints
+from core.jobs import JobParams, JobStatus, NewJob, Source
+from core.memory_objects import MemoryObjects
+from core.objects import source_key
+from core.store.sql import SqlStore
+from core.sweeper import Sweeper
+
+
+class Kit:
+    def __init__(self, **settings):
+        self.clock = ManualClock()
+        self.store = SqlStore.in_memory(clock=self.clock)
+        self.objects, self.hints = MemoryObjects(), MemoryHints()
+        self.sweeper = Sweeper(self.store, self.objects, self.hints, interval=5, max_attempts=2, **settings)
+
+    def submit(self, retry_of=None, key=None):
+        job_id = str(uuid7())
+        if key is None:
+            key = source_key(job_id)
+            self.objects.put(key, io.BytesIO(b"audio"))
+        source = Source(filename="a.wav", bytes=5, media_type="audio/wav", sha256="0" * 64, key=key)
+        return self.store.create(NewJob(id=job_id, source=source, params=JobParams(model="demo"), retry_of=retry_of))
+
+    def complete(self, job):
+        claim = self.store.claim(owner="c/1:1", consumer="c", lease_seconds=60)
+        assert claim.job.id == job.id
+        key = f"jobs/{job.id}/result.1.json"
+        self.objects.put(key, io.BytesIO(b"{}"))
+        self.store.finish(claim, result_key=key, partial=False, gaps=[], warnings=[], performance={})
+
+    @property
+    def keys(self):
+        return set(self.objects.keys(""))
+
+
+def test_hints_are_sent_once_and_again_after_an_outage():
+    kit = Kit()
+    job = kit.submit()
+    kit.hints.down = True
+    assert kit.sweeper.send_hints() == 0
+    kit.hints.down = False
+    assert kit.sweeper.send_hints() == 1 and kit.hints.ids == [job.id]
+    assert kit.sweeper.send_hints() == 0
+    kit.clock.advance(30)  # the message was lost: nobody claimed the job
+    kit.sweeper.sweep_once()
+    assert kit.hints.ids == [job.id, job.id]
+
+
+def test_a_job_whose_owners_keep_dying_is_ended():
+    kit = Kit()
+    job = kit.submit()
+    for n in range(2):
+        assert kit.store.claim(owner=f"c/{n}:1", consumer="c", lease_seconds=10, max_attempts=2) is not None
+        kit.clock.advance(11)
+    kit.sweeper.sweep_once()
+    ended = kit.store.get(job.id)
+    assert (ended.status, ended.error.code) == (JobStatus.FAILED, "worker_crashed")
+
+
+def test_deleting_keeps_an_upload_that_a_retry_still_needs():
+    kit = Kit()
+    first = kit.submit()
+    kit.store.request_cancel(first.id)
+    second = kit.submit(retry_of=first.id, key=first.source.key)
+    kit.store.request_delete(first.id)
+    kit.sweeper.sweep_once()
+    assert first.source.key in kit.keys
+    kit.store.request_delete(second.id)
+    kit.sweeper.sweep_once()
+    assert kit.keys == set()
+
+
+@pytest.mark.parametrize(("audio", "result", "left"), [(0, 0, {"source", "result.1.json"}), (1, 0, {"result.1.json"}), (1, 1, set())])
+def test_retention(audio, result, left):
+    kit = Kit(audio_hours=audio and 1e-9, result_hours=result and 1e-9)
+    job = kit.submit()
+    kit.complete(job)
+    kit.sweeper.sweep_once()
+    assert {key.rpartition("/")[2] for key in kit.keys} == left
+    after = kit.store.get(job.id)
+    assert (after.status, after.expired_audio, after.expired_result) == (JobStatus.COMPLETED, bool(audio), bool(result))
+
+
+def test_orphans_go_and_what_is_known_stays():
+    kit = Kit()
+    job = kit.submit()
+    for n in range(600):
+        kit.objects.put(f"jobs/orphan-{n}/source", io.BytesIO(b"x"))
+    assert kit.sweeper.collect_orphans(older_than=-1.0) == 600
+    assert kit.keys == {job.source.key}

@@ -1,0 +1,18 @@
+"""`parascribe.api_main` with crash points: started by the supervisor of tests/faults/program.py."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+
+from core import logs
+from core.config import load
+from parascribe.api_main import serve
+from tests.faults import script
+
+if __name__ == "__main__":
+    script.arm("api")
+    settings = load()
+    logs.setup(settings.log_level, settings.log_format, role="api")
+    sys.exit(serve(settings, socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2])))

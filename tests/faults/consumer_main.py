@@ -1,0 +1,16 @@
+"""`parascribe.consumer_main` with a scripted engine: started by the supervisor of tests/faults/program.py."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.faults import script
+
+if __name__ == "__main__":
+    script.shift_wall_clock()
+    from core.config import load
+    from parascribe.consumer_main import main
+
+    script.arm("consumer")
+    main(sys.argv[1], Path(sys.argv[2]), load(), engine=script.engine())

@@ -1,0 +1,17 @@
+"""The service's own commands, with the test programs as their children: `python -m tests.faults.program serve|consumer|api`."""
+
+from __future__ import annotations
+
+import sys
+
+from core.config import load
+from parascribe import services
+from tests.faults import script
+
+if __name__ == "__main__":
+    part = sys.argv[1]
+    script.arm("api" if part == "api" else "supervisor")
+    if part == "api":
+        sys.exit(services.run_api(load()))
+    run = services.run_serve if part == "serve" else services.run_consumer
+    sys.exit(run(load(), programs="tests.faults"))

@@ -1,0 +1,65 @@
+"""What the programs of the fault tests do differently: read from the file that PARASCRIBE_TEST_SCRIPT names.
+
+    {"delay": 0.1, "rules": [{"kind", "label", "calls"}], "calls": "/path", "wall_shift": 3600,
+     "crash": {"role": "consumer" | "api" | "supervisor", "point", "times"}}
+"""
+
+from __future__ import annotations
+
+import datetime as datetime_module
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "PARASCRIBE_TEST_SCRIPT"
+
+
+def read() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path(os.environ[VARIABLE]).read_text())
+    return found
+
+
+def arm(role: str) -> None:
+    """Arm the crash point, if the script has one for this role and no process before has done so."""
+    crash = read().get("crash")
+    if crash and crash["role"] == role:
+        try:
+            Path(f"{os.environ[VARIABLE]}.armed").touch(exist_ok=False)
+        except FileExistsError:
+            return
+        from core import crashpoints
+
+        crashpoints.arm(crash["point"], crash.get("times", 1))
+
+
+def engine() -> Any:
+    """The scripted engine, or None when the script says that the real one shall work."""
+    script = read()
+    if script.get("real"):
+        return None
+    from whisper.scripted import Rule, ScriptedEngine
+
+    rules = [Rule(kind=r["kind"], label=r.get("label", "*"), calls=tuple(r.get("calls", ()))) for r in script.get("rules", ())]
+    return ScriptedEngine(delay=script.get("delay", 0.0), rules=rules, call_log=Path(script["calls"]))
+
+
+def shift_wall_clock() -> None:
+    """Let this process believe in another time of day. To be called before anything else imports `datetime`."""
+    seconds = read().get("wall_shift", 0)
+    if not seconds:
+        return
+    real_time, real_datetime = time.time, datetime_module.datetime
+    time.time = lambda: real_time() + seconds
+
+    class Meta(type):
+        def __instancecheck__(cls, instance: object) -> bool:
+            return isinstance(instance, real_datetime)
+
+    class Shifted(real_datetime, metaclass=Meta):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return real_datetime.fromtimestamp(real_time() + seconds, tz)
+
+    datetime_module.datetime = Shifted  # type: ignore[misc]
