@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from api import problems
 from api.deps import ApiDeps, Parts
 from api.middleware import ReadUnread, Surround
-from api.routes import about, health, jobs, results, submit
+from api.routes import about, docs, health, jobs, results, submit
 
 DESCRIPTION = """Turns speech into text: `POST /api/v1/jobs` with a file, look at the job until it has completed, fetch
 the result in the format you want. Errors are `application/problem+json` with a stable `code`."""
@@ -36,12 +36,14 @@ def create_app(deps: ApiDeps) -> FastAPI:
 
     app = FastAPI(
         title="Parascribe", version=deps.version, description=DESCRIPTION, openapi_tags=TAGS, lifespan=lifespan,
-        docs_url="/docs", redoc_url=None, redirect_slashes=False, generate_unique_id_function=_operation_id,
+        docs_url=None, redoc_url=None, redirect_slashes=False, generate_unique_id_function=_operation_id,
     )  # fmt: skip
     app.state.parts = parts
     problems.install(app)
     for noun in (submit, jobs, results, about, health):
         app.include_router(noun.router)
+    app.include_router(docs.router)
+    app.mount(docs.FILES, docs.static_files())
     # the last one added is the outermost
     app.add_middleware(Surround, observe=parts.metrics.request)
     app.add_middleware(ReadUnread)

@@ -20,9 +20,6 @@ log = logging.getLogger(__name__)
 REQUEST_ID = "X-Request-ID"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
-QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
-"""Asked every few seconds by machines: logged at DEBUG."""
-
 LINGER_SECONDS, LINGER_IDLE, LINGER_BYTES = 10.0, 2.0, 64 << 20
 """How long, how patiently and how much of an unread body is read after the answer (as nginx's lingering_close)."""
 
@@ -63,7 +60,8 @@ class Surround:
             finally:
                 seconds = time.perf_counter() - start
                 route = getattr(scope.get("route"), "path", "unmatched")
-                level = logging.DEBUG if scope["path"] in QUIET else logging.INFO
+                # a client that follows its job asks many times a minute
+                level = logging.DEBUG if scope["method"] == "GET" and status < 400 else logging.INFO
                 log.log(
                     level,
                     "%s %s -> %d in %.3f s (request %s)",

@@ -1,4 +1,4 @@
-"""The bodies of the HTTP interface (contract: docs/reference/api.md), made from the values of `core`."""
+"""The bodies of the HTTP interface (contract: docs/reference/openapi.json), made from the values of `core`."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def _library(bench: Bench, library: Library, chunks: list[Pcm]) -> None:
             _decode(engines[workers], model, chunks[:1] * workers, workers)  # start the host, touch the weights
 
         def measured(workers: int) -> tuple[Span, list[ChunkTranscript]]:
-            with bench.span() as taken:
+            with bench.span(workers) as taken:
                 said = _decode(engines[workers], model, chunks, workers)
             return taken, said
 

@@ -18,7 +18,7 @@ import platformdirs
 from numpy.typing import NDArray
 
 from benchmarks import made, peer
-from benchmarks.meter import Span, span
+from benchmarks.meter import CORES, Span, span
 from benchmarks.report import Result
 from tests import audio_bank
 from tests.e2e.service import Service
@@ -42,7 +42,7 @@ class Bench:
 
     def __init__(self, name: str, scale: Scale, folder: Path, *, rounds: int = 1) -> None:
         self.scale, self.folder, self.rounds = scale, folder, 1 if scale is Scale.SMOKE else rounds
-        self.cores = len(os.sched_getaffinity(0))
+        self.cores = CORES
         self.result = Result(name=name, scale=scale.value)
         self._engine_dir = platformdirs.user_cache_path("parascribe") / "benchmarks" / "verdicts"
 
@@ -109,9 +109,9 @@ class Bench:
         return self.took(taken), answer
 
     @contextmanager
-    def span(self) -> Iterator[Span]:
-        """Measure a block, and note how much others disturbed it."""
-        with span() as taken:
+    def span(self, width: int = CORES) -> Iterator[Span]:
+        """Measure a block that can use so many cores, and note how much others disturbed it."""
+        with span(width) as taken:
             yield taken
         self.took(taken)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import RATE, Bench, Pcm
-from benchmarks.meter import Span, process_cpu, span, tree, tree_cpu
+from benchmarks.meter import CORES, Span, process_cpu, span, tree, tree_cpu
 from benchmarks.report import Figure
 from core import ffmpeg
 from core.audio import Decoder, PcmSpool
@@ -55,10 +55,10 @@ def warm_up(bench: Bench, service: Service) -> None:
         assert ended["status"] == "completed", ended
 
 
-def timed(bench: Bench, service: Service, source: Path, *, seconds: float = 1800.0) -> tuple[Span, dict[str, Any]]:
+def timed(bench: Bench, service: Service, source: Path, *, width: int = CORES, seconds: float = 1800.0) -> tuple[Span, dict[str, Any]]:
     """Submit a file and wait: the span from before the upload to the end, and the job with the CPU of each kind of process."""
     before = cpu_by_kind(service)
-    with bench.span() as taken:
+    with bench.span(width) as taken:
         job = service.wait(service.submit(source, language="en")["id"], seconds=seconds)
     assert job["status"] == "completed", job
     after = cpu_by_kind(service)

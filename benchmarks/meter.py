@@ -27,17 +27,23 @@ class Span:
 
     wall: on the clock; own: CPU of this process and its descendants; foreign: CPU that everything else on the
         machine took meanwhile (the kernel's threads and a hypervisor's steal included); idle: unused core seconds
+    width: how many cores the work can use at once
     """
 
     wall: float = 0.0
     own: float = 0.0
     foreign: float = 0.0
     idle: float = 0.0
+    width: int = CORES
 
     @property
     def alone(self) -> float:
-        """The wall, less what others took of the cores: what an idle machine would have needed, about."""
-        return max(self.wall - self.foreign / CORES, self.own / CORES)
+        """The wall, less what others took of the cores that the work can use: about what an idle machine would need.
+
+        Others are harmless as long as the cores that are left over suffice for them.
+        """
+        taken = max(0.0, self.foreign - (CORES - self.width) * self.wall)
+        return self.wall - taken / self.width
 
     @property
     def disturbance(self) -> float:
@@ -50,9 +56,9 @@ class Span:
 
 
 @contextmanager
-def span() -> Iterator[Span]:
+def span(width: int = CORES) -> Iterator[Span]:
     """Measures the block; the figures are there once it has ended."""
-    result = Span()
+    result = Span(width=width)
     own, (busy, idle), start = tree_cpu(os.getpid()), _machine_cpu(), time.monotonic()
     yield result
     result.wall = time.monotonic() - start

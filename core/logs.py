@@ -61,7 +61,8 @@ def setup(level: str = "INFO", fmt: str = "text", *, role: str = "") -> None:
         known = logging.getLogger(name)
         known.handlers[:] = []
         known.propagate = True
-    logging.getLogger("uvicorn.access").setLevel("WARNING")
+    for name in ("uvicorn.access", "uvicorn.error"):
+        logging.getLogger(name).setLevel("WARNING")  # starting and stopping is told by us
     for name, module_level in modules.items():
         logging.getLogger(name).setLevel("DEBUG" if module_level == "TRACE" else module_level)
     logging.captureWarnings(True)

@@ -6,6 +6,7 @@ run: what the service needs; dev: tests, real servers and linters as well. Does 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -32,7 +33,9 @@ def main(kind: str) -> None:
     print(f"Setting up {VENV.name} from {lock.name} ...", file=sys.stderr, flush=True)
     python = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not python.exists():
-        venv.create(VENV, with_pip=True)
+        if importlib.util.find_spec("ensurepip") is None:
+            sys.exit("This Python has no ensurepip: install your system's python3-venv package, or use another Python (make PYTHON=...).")
+        venv.create(VENV, with_pip=True, clear=True)
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--require-hashes", "-r", str(lock)], check=True)
     subprocess.run([*pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT)], check=True)

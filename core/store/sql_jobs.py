@@ -61,7 +61,7 @@ class SqlJobs(Role):
     def counts(self) -> dict[str, int]:
         query = select(job.c.status, func.count()).where(job.c.deleted_at.is_(None)).group_by(job.c.status)
         with self.database.read() as connection:
-            found: dict[str, int] = dict(connection.execute(query).tuples().all())
+            found: dict[str, int] = {row[0]: row[1] for row in connection.execute(query)}
         return {status.value: found.get(status, 0) for status in JobStatus}
 
     def ping(self) -> None:

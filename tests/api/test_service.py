@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import logging
 import os
 import socket
@@ -137,7 +138,13 @@ def test_the_description(running: Service) -> None:
     assert all(op["tags"] and op.get("summary") for op in operations.values())
     assert "HTTPValidationError" not in schema["components"]["schemas"]
     assert schema["components"]["schemas"]["JobBody"]["examples"]
-    assert running.client.get("/docs").status_code == 200
+    page = running.client.get("/docs")
+    assert page.status_code == 200
+    wanted = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(wanted) >= 2, page.text
+    # the page needs nothing from outside
+    assert all(running.client.get(path).status_code == 200 for path in wanted if path.startswith("/"))
+    assert all(path.startswith("/") for path in wanted), wanted
 
 
 def test_memory_stays_flat_during_a_large_upload(tmp_path: Path) -> None:

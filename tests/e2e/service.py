@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import psutil
 
+from core import processes
 from tests import audio_bank
 
 ENDED = ("completed", "failed", "cancelled")
@@ -74,10 +75,9 @@ class Service(Api):
     def start(self, *, wait: bool = True) -> Service:
         seen = self.log_file.stat().st_size if self.log_file.exists() else 0
         with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "parascribe", "serve"], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                env=self.env, cwd=self.folder, start_new_session=True,
-            )
+            # in the folder, and dead when the tests are
+            command = ["/bin/sh", "-c", 'cd "$0" && exec "$@"', str(self.folder), sys.executable, "-m", "parascribe", "serve"]
+            self.process = processes.spawn(command, stdout=log, stderr=log, env=self.env)
         if wait:
             found = self.wait_log(r"ready on (http://[0-9.:]+)", since=seen)
             self.url = found[1]

@@ -1,0 +1,181 @@
+"""The invariants I1-I12 of docs/explanation/reliability.md, as far as they can be seen from outside afterwards.
+
+I6 (status stays readable) and I12 (time to recover) are seen while it happens: the tests and the soak look at them
+themselves. I10 and I11 concern keys and webhooks, which do not exist yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from core.chunks import Chunk
+from core.jobs import ChunkRow, ChunkState, Job, JobStatus
+from core.objects import ObjectStore
+from core.store.sql import SqlStore
+from core.workfolders import remove_dead
+
+CODES = frozenset({
+    "no_audio_stream", "audio_empty", "audio_undecodable", "audio_too_long", "audio_encrypted", "model_unavailable",
+    "model_invalid", "engine_unavailable", "chunk_failed", "chunk_timeout", "worker_crashed", "source_missing",
+    "source_corrupt", "storage_unavailable", "disk_full",
+})  # fmt: skip
+"""All that a failed job may say, `internal` excepted: that would be a defect."""
+
+MEMORY = 600 * 2**20
+DESCRIPTORS = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """A job that was answered with 202. text: of a run without faults; None = do not compare."""
+
+    id: str
+    sha256: str
+    text: str | None = None
+    ends: frozenset[str] = frozenset({"completed"})
+    source_kept: bool = True
+
+
+@dataclass(kw_only=True)
+class Figures:
+    """What the checker has counted."""
+
+    jobs: int = 0
+    planned: int = 0
+    executed: int = 0
+    in_flight: int = 0
+    attempts: int = 0
+    broken: list[str] = field(default_factory=list)
+
+    def add(self, other: Figures) -> None:
+        for name in ("jobs", "planned", "executed", "in_flight", "attempts"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.broken += other.broken
+
+
+def check_jobs(store: SqlStore, objects: ObjectStore, accepted: Sequence[Accepted], calls: Iterable[dict[str, Any]], *, tries: int = 1) -> Figures:
+    """I1-I5 and I8 from database, objects and the engine's call log.
+
+    tries: executions of a chunk that the script itself causes (a chunk whose worker dies is tried twice)
+    """
+    found = Figures(jobs=len(accepted))
+    executed: Counter[tuple[str, int]] = Counter()
+    for call in calls:
+        if number := re.match(r"chunk (\d+)/", call["label"]):
+            executed[call["job"], int(number[1]) - 1] += 1
+    for want in accepted:
+        job, rows = store.get(want.id), store.rows(want.id)
+
+        def wrong(what: str, job: Job = job) -> None:
+            found.broken.append(f"{what} (job {job.id}, {job.status}, attempts {job.attempts}, error {job.error})")
+
+        if not job.terminal:
+            wrong("I1: not ended")
+            continue
+        if job.status.value not in want.ends:
+            wrong(f"I1: ended otherwise than {'/'.join(sorted(want.ends))}")
+        if job.finished_at is None or job.lease_owner is not None:
+            wrong("I7: ended with a lease")
+        if job.error is not None and job.error.code not in CODES:
+            wrong(f"I8: unexpected code {job.error.code}")
+        if job.status is JobStatus.COMPLETED:
+            for problem in _plan_problems(job, rows):
+                wrong(f"I3: {problem}")
+            text = _text(objects, job)
+            if want.text is not None and text != want.text:
+                wrong(f"I3: another text: {text!r:.200} instead of {want.text!r:.200}")
+        for row in rows:
+            if executed[job.id, row.index] > tries + row.crashes:
+                wrong(f"I4: chunk {row.index} executed {executed[job.id, row.index]} times, {row.crashes} times in flight at a crash")
+        if want.source_kept and _sha256(objects, job.source.key) != want.sha256:
+            wrong("I5: the upload is not what was sent")
+        found.planned += len(rows)
+        found.executed += sum(executed[job.id, row.index] for row in rows)
+        found.in_flight += sum(row.crashes for row in rows)
+        found.attempts += job.attempts
+    return found
+
+
+def leftovers(store: SqlStore, objects: ObjectStore, work: Sequence[Path], accepted: Sequence[Accepted]) -> list[str]:
+    """I7: what lies about when nothing runs any more. Folders of killed processes count after a sweep."""
+    broken = []
+    for folder in work:
+        remove_dead(folder)
+        broken += [f"I7: work folder {path.name}" for path in folder.glob("*-*.*")]
+        broken += [f"I7: cancel flag {path.name}" for path in folder.glob("cancel/*")]
+    known = {want.id for want in accepted}
+    keys = [key for key in objects.keys("jobs/") if key.split("/")[1] in known]
+    for want in accepted:
+        results = [key for key in keys if key.startswith(f"jobs/{want.id}/result")]
+        job = store.get(want.id)
+        # a crash between the result and the row's last word leaves a result that the orphan collection removes
+        if job.result_key is None and job.status is JobStatus.COMPLETED or len(results) > job.attempts:
+            broken.append(f"I7: results {results} of a job that was attempted {job.attempts} times")
+    if objects.abort_stale(0.0):
+        broken.append("I7: unfinished uploads")
+    if waiting := store.unsent(1000):
+        broken.append(f"I7: hints of ended jobs: {waiting}")
+    return broken
+
+
+def too_much(processes: Iterable[psutil.Process]) -> list[str]:
+    """I9: memory and descriptors of the service's processes."""
+    broken = []
+    for process in processes:
+        try:
+            rss, descriptors = process.memory_info().rss, process.num_fds()
+        except psutil.Error:
+            continue
+        if rss > MEMORY or descriptors > DESCRIPTORS:
+            broken.append(f"I9: process {process.pid} has {rss >> 20} MB and {descriptors} descriptors")
+    return broken
+
+
+def read_calls(path: Path) -> list[dict[str, Any]]:
+    """The scripted engine's call log. Its last line may be torn by a kill."""
+    calls = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            calls.append(json.loads(line))
+        except ValueError:
+            continue
+    return calls
+
+
+def _plan_problems(job: Job, rows: Sequence[ChunkRow]) -> Iterable[str]:
+    position = 0
+    for n, row in enumerate(rows):
+        chunk = Chunk.from_dict(row.plan)
+        if row.index != n or chunk.start != position or chunk.end <= chunk.start:
+            yield f"chunk {row.index} owns {chunk.start}-{chunk.end} after {position}"
+        if row.state is ChunkState.PLANNED:
+            yield f"chunk {n} is not done"
+        position = chunk.end
+    if job.duration is None or position != round(job.duration * 16_000):
+        yield f"the plan ends at {position}, the audio lasts {job.duration} s"
+    if job.chunks_done != len(rows) or job.chunks_total != len(rows):
+        yield f"{job.chunks_done} of {job.chunks_total} chunks counted, {len(rows)} stored"
+
+
+def _text(objects: ObjectStore, job: Job) -> str:
+    assert job.result_key is not None
+    with objects.open(job.result_key) as body:
+        text: str = json.load(body)["text"]
+    return text
+
+
+def _sha256(objects: ObjectStore, key: str) -> str | None:
+    try:
+        with objects.open(key) as data:
+            return hashlib.file_digest(data, "sha256").hexdigest()
+    except KeyError:
+        return None

@@ -1,0 +1,94 @@
+"""Audio that costs nothing to make and to transcribe, and what the scripted engine hears in it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import wave
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from uuid_utils import uuid7
+
+from core import ffmpeg, identity
+from core.jobs import Job, JobParams, NewJob, Source
+from core.machine import Plan
+from core.memory_objects import MemoryObjects
+from core.objects import ObjectStore, source_key
+from core.store.sql import SqlStore
+from parascribe.wiring import DATA, VAD_MODEL
+from whisper.download import ModelDownloader
+from whisper.libraries import candidates
+from whisper.models import ModelStore
+from whisper.scripted import ScriptedEngine
+from whisper.transcriber import WhisperTranscriber
+from whisper.types import Engine
+from whisper.vad import SileroVad
+from worker.parts import Parts, RunSettings
+from worker.run import run_job
+from worker.stop import Stop
+
+CHUNK_SECONDS = 5.0
+RATE = 16_000
+PLAN = Plan(workers=2, threads=1, jobs=1, parallel=True, cores=2, memory_mb=1000, reasons=(), warnings=())
+
+
+@cache
+def noise(seconds: int, seed: int = 1) -> bytes:
+    """A WAV file in which the scripted engine hears one word per second."""
+    pcm = (np.random.default_rng(seed).standard_normal(seconds * RATE) * 3000).clip(-32768, 32767).astype("<i2")
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(pcm.tobytes())
+    return out.getvalue()
+
+
+def parts(store: SqlStore, objects: ObjectStore, work: Path, engine: Engine, *, consumer: str = "test", **settings: Any) -> Parts:
+    """A consumer of this process, with the settings the rigs use too."""
+    models = ModelStore(work.parent / "models", DATA / "models")
+    library = candidates(None, None)[0]
+    run = RunSettings(
+        work=work, lease_seconds=4, max_attempts=3, chunk_seconds=CHUNK_SECONDS, chunk_strategy="fixed", chunk_fail_share=0.5,
+        max_audio_seconds=3600, shutdown_seconds=5, parallel=True, backoff=(0.05, 0.1, 0.2, 0.4),
+    )  # fmt: skip
+    return Parts(
+        settings=replace(run, **settings), store=store, objects=objects, models=models, ffmpeg=ffmpeg.find(),
+        transcriber=WhisperTranscriber(engine, ModelDownloader(models)),
+        vad=lambda: SileroVad(library.directory, VAD_MODEL), plan=PLAN, width=3, consumer=consumer,
+    )  # fmt: skip
+
+
+def submit(store: SqlStore, objects: ObjectStore, data: bytes, **params: Any) -> Job:
+    """What the API does with an upload: object first, then the row."""
+    job_id = str(uuid7())
+    key = source_key(job_id)
+    objects.put(key, io.BytesIO(data))
+    source = Source(filename="a.wav", bytes=len(data), media_type="audio/wav", sha256=hashlib.sha256(data).hexdigest(), key=key)
+    return store.create(NewJob(id=job_id, source=source, params=JobParams(**{"model": "demo"} | params)))
+
+
+@cache
+def heard(folder: Path, data: bytes) -> str:
+    """The text of a run in which nothing goes wrong. folder: a scratch one."""
+    with_nothing = SqlStore.in_memory()
+    objects = MemoryObjects()
+    (folder / "work").mkdir(parents=True, exist_ok=True)
+    made = parts(with_nothing, objects, folder / "work", ScriptedEngine())
+    job = submit(with_nothing, objects, data)
+    claim = with_nothing.claim(owner=identity.owner("calm"), consumer="calm", lease_seconds=60)
+    assert claim is not None
+    assert run_job(made, claim, Stop()) == "completed"
+    key = with_nothing.get(job.id).result_key
+    assert key is not None
+    with objects.open(key) as body:
+        text: str = json.load(body)["text"]
+    with_nothing.close()
+    assert len(text.split()) > (len(data) - 44) // 2 // RATE * 0.8, "about one word per second"
+    return text

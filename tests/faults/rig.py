@@ -1,0 +1,264 @@
+"""A whole installation under test: real processes and servers, a scripted engine, a proxy before each server."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+from sqlalchemy import text
+
+from core.local_objects import LocalObjects
+from core.objects import ObjectStore
+from core.s3_objects import S3Objects
+from core.store.database import open_database
+from core.store.sql import SqlStore
+from scripts.servers import Minio, Valkey
+from tests.e2e.service import ENDED, Service
+from tests.faults import made
+from tests.faults.invariants import Accepted, Figures, check_jobs, leftovers, read_calls, too_much
+from tests.faults.proxy import FaultProxy
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(kw_only=True)
+class Servers:
+    """What a cluster needs: an empty database, a Valkey of the rig's own, a bucket; each behind a proxy."""
+
+    database_url: str
+    minio: Minio
+    valkey: Valkey
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.database_url)
+        assert parts.hostname and parts.port
+        self.database = FaultProxy(parts.hostname, parts.port)
+        self.broker = FaultProxy("127.0.0.1", self.valkey.port)
+        host, _, port = self.minio.endpoint.rpartition(":")
+        self.storage = FaultProxy(host, int(port))
+        self.bucket = f"faults-{os.urandom(5).hex()}"
+
+    def environment(self) -> dict[str, str]:
+        parts = urlsplit(self.database_url)
+        return {
+            "DATABASE_URL": self.database_url.replace(f"{parts.hostname}:{parts.port}", self.database.address),
+            "BROKER_URL": self.valkey.url.replace(f"127.0.0.1:{self.valkey.port}", self.broker.address),
+            "MINIO_ENDPOINT": self.storage.address, "MINIO_ACCESS_KEY": self.minio.access_key,
+            "MINIO_SECRET_KEY": self.minio.secret_key, "MINIO_BUCKET": self.bucket, "MODEL_MIRROR": "false",
+        }  # fmt: skip
+
+    def close(self) -> None:
+        for proxy in (self.database, self.broker, self.storage):
+            proxy.close()
+        self.valkey.close()
+
+
+class Rig(Service):
+    """`servers=None`: solo, one supervisor with everything. Else an API and `consumers` consumers of a cluster.
+
+    script: as in tests/faults/script.py; scripts: other ones for the n-th consumer
+    """
+
+    def __init__(
+        self, folder: Path, servers: Servers | None = None, *, consumers: int = 1, script: Mapping[str, Any] | None = None,
+        scripts: Mapping[int, Mapping[str, Any]] | None = None, **env: str,
+    ) -> None:  # fmt: skip
+        defaults = {
+            "LEASE_SECONDS": "3", "SWEEP_SECONDS": "0.5", "CHUNK_STRATEGY": "fixed", "CHUNK_DURATION": str(made.CHUNK_SECONDS),
+            "MAX_PARALLEL_WORKERS": "2", "MAX_CONCURRENT_JOBS": "1", "WHISPER_EXECUTABLE": sys.executable, "SHUTDOWN_SECONDS": "5",
+            "PYTHONPATH": str(ROOT), "MIN_FREE_DISK_MB": "0",
+        }  # fmt: skip
+        super().__init__(folder, **(defaults | (servers.environment() if servers else {}) | env))
+        self.servers, self._count = servers, consumers
+        self.calls = folder / "calls"
+        self._scripts = {0: dict(script or {"delay": 0.1})} | {n: dict(s) for n, s in (scripts or {}).items()}
+        self.processes_: dict[str, subprocess.Popen[bytes]] = {}
+        self.accepted: list[Accepted] = []
+        self._store: SqlStore | None = None
+
+    # --- processes
+    def start(self, *, wait: bool = True) -> Rig:
+        if self.servers is None:
+            self.run("serve", "serve", 0)
+            if wait:
+                self.ready()
+        else:
+            self.start_api(wait=wait)
+            for n in range(1, self._count + 1):
+                self.start_consumer(n)
+        return self
+
+    def start_api(self, *, wait: bool = True) -> None:
+        self.run("api", "api", 0)
+        if wait:
+            self.ready()
+
+    def start_consumer(self, number: int = 1) -> None:
+        self.run(f"consumer-{number}", "consumer", number, DATA_DIR=f"{self.env['DATA_DIR']}/consumer-{number}")
+
+    def run(self, name: str, part: str, number: int, **env: str) -> None:
+        file = self.folder / f"script-{number}.json"
+        file.write_text(json.dumps({"calls": str(self.calls)} | self._scripts.get(number, self._scripts[0])))
+        self._since = self.log_file.stat().st_size if self.log_file.exists() else 0
+        with self.log_file.open("ab") as log:
+            self.process = self.processes_[name] = subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.program", part], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                env=self.env | {"PARASCRIBE_TEST_SCRIPT": str(file)} | env, cwd=self.folder, start_new_session=True,
+            )  # fmt: skip
+
+    def ready(self) -> None:
+        self.url = self.wait_log(r"API on (http://[0-9.:]+)|ready on (http://[0-9.:]+)", since=self._since)[0].rpartition(" ")[2]
+        wait_for(lambda: self.get("/readyz").status_code == 200, 20)
+
+    def get(self, path: str, seconds: float = 5.0) -> httpx.Response:
+        try:
+            return httpx.get(self.url + path, timeout=seconds)
+        except httpx.HTTPError:
+            return httpx.Response(599)
+
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 40.0) -> int:
+        """All of it, and the proof that nothing is left."""
+        code = 0
+        for process in reversed(self.processes_.values()):
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.send_signal(number)
+        for process in self.processes_.values():
+            code = process.wait(seconds) or code
+        self.processes_.clear()
+        self.assert_gone()
+        return code
+
+    def kill_all(self) -> None:
+        """A power cut for our own processes."""
+        for process in self.family():
+            with suppress(psutil.Error):
+                process.kill()
+        for process in self.processes_.values():
+            process.wait(10)
+        self.processes_.clear()
+        self.assert_gone()
+
+    # --- looks inside
+    @property
+    def store(self) -> SqlStore:
+        """The database itself, past the proxy."""
+        if self._store is None:
+            url = self.servers.database_url if self.servers else f"sqlite:///{self.env['DATA_DIR']}/parascribe.db"
+            self._store = SqlStore(open_database(url))
+        return self._store
+
+    @property
+    def objects(self) -> ObjectStore:
+        """The object store itself, past the proxy."""
+        if self.servers is None:
+            return LocalObjects(Path(self.env["DATA_DIR"]) / "objects")
+        minio = self.servers.minio
+        return S3Objects(endpoint=minio.endpoint, access_key=minio.access_key, secret_key=minio.secret_key, bucket=self.servers.bucket)
+
+    @property
+    def work(self) -> list[Path]:
+        return [path for path in Path(self.env["DATA_DIR"]).rglob("work") if path.is_dir()]
+
+    def execute(self, statement: str, **values: object) -> None:
+        with self.store.database.write() as connection:
+            connection.execute(text(statement), values)
+
+    def owner(self, job_id: str) -> int:
+        """Pid of the job process that holds the lease."""
+        def look() -> int:
+            owner = self.store.get(job_id).lease_owner
+            return int(owner.rpartition("/")[2].partition(":")[0]) if owner else 0
+
+        return int(wait_for(look))
+
+    def consumer_main(self, number: int = 1) -> psutil.Process:
+        return next(p for p in self.processes("tests.faults.consumer_main") if number == 1 or f"consumer-{number}" in _data_dir(p))
+
+    # --- work
+    def upload(self, seconds: int = 20, *, seed: int = 1, compare: bool = True, ends: str = "completed", **params: Any) -> str:
+        """Submit noise and remember what has to come of it; returns the job id."""
+        data = made.noise(seconds, seed)
+        path = self.folder / f"noise-{seconds}-{seed}.wav"
+        path.write_bytes(data)
+        job = self.submit(path, language="en", **params)
+        heard = made.heard(self.folder / "calm", data) if compare else None
+        self.accepted.append(Accepted(
+            id=job["id"], sha256=hashlib.sha256(data).hexdigest(), text=heard, ends=frozenset(ends.split("/")),
+        ))  # fmt: skip
+        return str(job["id"])
+
+    def midway(self, seconds: int = 40, *, chunks: int = 2, **params: Any) -> str:
+        """Upload, and return when so many chunks are done but not all."""
+        job_id = self.upload(seconds, **params)
+        wait_for(lambda: self.store.get(job_id).chunks_done >= chunks, 30)
+        assert not self.store.get(job_id).terminal, "too quick to be hit in the middle"
+        return job_id
+
+    def ended(self, job_id: str, seconds: float = 40.0) -> Any:
+        """The row, as soon as the job has ended."""
+        try:
+            wait_for(lambda: self.store.get(job_id).status.value in ENDED, seconds)
+        except AssertionError:
+            raise AssertionError(f"not ended within {seconds} s: {self.store.get(job_id)}\n{self.log[-6000:]}") from None
+        return self.store.get(job_id)
+
+    def check(self, *, tries: int = 1, stop: bool = True) -> Figures:
+        """Wait for all accepted jobs, stop everything and hold all invariants against what is left."""
+        for want in self.accepted:
+            self.ended(want.id)
+        big = too_much(self.family())
+        if stop:
+            self.stop()
+        figures = check_jobs(self.store, self.objects, self.accepted, read_calls(self.calls), tries=tries)
+        figures.broken += big
+        if stop:
+            figures.broken += leftovers(self.store, self.objects, self.work, self.accepted)
+        assert not figures.broken, "\n".join(figures.broken) + "\n" + self.log[-6000:]
+        return figures
+
+    def close(self) -> None:
+        self.kill_all()
+        if self._store is not None:
+            self._store.close()
+        if self.servers is not None:
+            self.servers.close()
+
+
+@contextmanager
+def rig(folder: Path, servers: Servers | None = None, **options: Any) -> Iterator[Rig]:
+    """Started; whatever is still running at the end is killed."""
+    made_rig = Rig(folder, servers, **options)
+    try:
+        yield made_rig.start()
+    finally:
+        made_rig.close()
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
+    """What `condition` returns as soon as it is true."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"it did not come true within {seconds} s"
+        time.sleep(0.02)
+    return value
+
+
+def _data_dir(process: psutil.Process) -> str:
+    try:
+        return str(process.environ().get("DATA_DIR", ""))
+    except psutil.Error:
+        return ""
