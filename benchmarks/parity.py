@@ -16,6 +16,9 @@ from whisper.libraries import Library
 NEAR = 2.0
 """Seconds from a cut within which a lost or doubled word is laid at its door."""
 
+PAUSES, THROUGH, RUN_TOGETHER = "with pauses", "cut through speech", "sentences run together"
+"""The last has no goal: the demo model fails on a third of its words even in one pass."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
@@ -31,34 +34,42 @@ class Parity:
 
 
 def run(bench: Bench) -> None:
-    library = bench.libraries()[0]
-    found = measure(bench, library, bench.model("base", "f16"), cases(bench))
+    library, model = bench.libraries()[0], bench.model("base", "f16")
+    for group, files in cases(bench).items():
+        found = measure(bench, library, model, files)
+        bench.result.figures += _figures(group, found)
+        bench.result.details[group] = [vars(one) for one in found]
+
+
+def _figures(group: str, found: list[Parity]) -> list[Figure]:
     words = sum(one.words for one in found)
-    difference = sum((one.parallel - one.serial) * one.words for one in found) / words
-    cuts = sum(one.cuts for one in found)
-    bench.result.figures += [
-        Figure(name="WER, parallel less serial", value=difference, unit="points", goal="parity", at_most=0.2),
-        Figure(name="the same, worst file", value=max(one.parallel - one.serial for one in found), unit="points"),
-        Figure(name="words lost at cuts", value=sum(one.lost for one in found), goal="parity", at_most=0),
-        Figure(name="words doubled at cuts", value=sum(one.doubled for one in found), goal="parity", at_most=0),
-        Figure(name="WER, parallel", value=sum(one.parallel * one.words for one in found) / words, unit="%"),
-        Figure(name="WER, serial", value=sum(one.serial * one.words for one in found) / words, unit="%"),
-        Figure(name="cuts looked at", value=cuts),
+    parallel, serial = (sum(getattr(one, way) * one.words for one in found) / words for way in ("parallel", "serial"))
+    goal = "" if group == RUN_TOGETHER else "parity"
+    within, none = (None, None) if group == RUN_TOGETHER else (0.2, 0.0)
+    return [
+        Figure(name=f"{group}: WER, parallel less serial", value=parallel - serial, unit="points", goal=goal, at_most=within),
+        Figure(name=f"{group}: words lost at cuts", value=sum(one.lost for one in found), goal=goal, at_most=none),
+        Figure(name=f"{group}: words doubled at cuts", value=sum(one.doubled for one in found), goal=goal, at_most=none),
+        Figure(name=f"{group}: WER, serial", value=serial, unit="%"),
+        Figure(name=f"{group}: cuts", value=sum(one.cuts for one in found)),
     ]
-    bench.result.details["files"] = [vars(one) for one in found]
 
 
-def cases(bench: Bench) -> dict[str, tuple[Pcm, dict[str, Any]]]:
-    """Files by name: lengths, silence, noise, and speech without a pause to cut in."""
-    if bench.smoke:
-        return {"1.2 min": bench.speech(1.2, seed=5), "1 min without pauses": bench.speech(1.0, seed=7, gap=(0.0, 0.0), noise_db=None)}
-    factor = bench.pick(smoke=1.0, bench=1.0, full=4.0)
-    lengths = {f"{minutes:g} min": bench.speech(minutes, seed=int(10 * minutes)) for minutes in (0.6, 1.3, 2.7, 5.0 * factor)}
-    return lengths | {
+def cases(bench: Bench) -> dict[str, dict[str, tuple[Pcm, dict[str, Any]]]]:
+    """Files by group: with pauses of many kinds; without one that is a safe cut; sentences run together."""
+    factor = bench.pick(smoke=0.4, bench=1.0, full=4.0)
+    pauses = {
+        "long": bench.speech(3.0 * factor, seed=50),
         "25 % silence": bench.speech(3.0 * factor, seed=31, silence=0.25),
-        "noise": bench.speech(2.0 * factor, seed=32, noise_db=15.0),
-        "without pauses": bench.speech(2.0 * factor, seed=33, gap=(0.0, 0.0), noise_db=None),
+        "noise": bench.speech(2.0 * factor, seed=32, noise_db=20.0),
     }
+    if not bench.smoke:
+        pauses |= {f"{minutes:g} min": bench.speech(minutes, seed=round(10 * minutes)) for minutes in (0.4, 0.6, 0.95, 1.3, 2.7, 5.0)}
+    seeds = range(7, bench.pick(smoke=9, bench=13, full=27))
+    through = {f"seed {seed}": bench.speech(1.0, seed=seed, gap=(0.1, 0.14), noise_db=None) for seed in seeds}
+    together = {f"seed {seed}": bench.speech(1.0, seed=seed, gap=(0.0, 0.0), noise_db=None) for seed in list(seeds)[:6]}
+    groups = {PAUSES: pauses, THROUGH: through}
+    return groups if bench.smoke else groups | {RUN_TOGETHER: together}
 
 
 def measure(bench: Bench, library: Library, model: Path, files: dict[str, tuple[Pcm, dict[str, Any]]]) -> list[Parity]:

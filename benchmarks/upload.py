@@ -77,7 +77,8 @@ def api(bench: Bench, **env: str) -> Iterator[tuple[str, int]]:
                 if httpx.get(f"{url}/readyz").status_code == 200:
                     break
             except httpx.HTTPError:
-                assert process.poll() is None and time.monotonic() < deadline, "the API did not start"
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError("the API did not start") from None
             time.sleep(0.05)
         yield url, process.pid
     finally:

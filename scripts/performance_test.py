@@ -138,8 +138,8 @@ def forecast(model: Model) -> str:
     """What the fitted model says of other numbers of cores; nothing of it was measured."""
     total = model.serial + model.work
     lines = [
-        f"MODEL, fitted to the rows within {CORES} cores: serial share {model.serial / total:.1%}, "
-        f"each further worker makes a chunk {model.contention:.1%} dearer (memory and caches).",
+        f"MODEL, fitted to the rows within {CORES} cores: serial share {model.serial / total:.1%}; {model.contention:.1%} more CPU",
+        "per chunk with each further worker (memory and caches).",
         f"Not measured: for {CHUNKS} chunks on as many cores as workers it gives",
     ]
     for workers in (2, 4, 8, 16):

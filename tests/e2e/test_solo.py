@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -219,3 +220,13 @@ def test_an_hour_with_flat_memory(service, tmp_path):
     body = service.result(job["id"]).json()
     assert score(truth, body["segments"]).wer <= 0.015
     assert body["gaps"] == [] and body["provenance"]["coverage"]["audio_seconds"] == pytest.approx(3600, abs=1)
+
+
+def test_a_whisper_cli_program_instead_of_the_resident_engine(tmp_path):
+    """WHISPER_EXECUTABLE: the operator's own build; here another whisper.cpp, five versions older."""
+    program = Path(sys.executable).with_name("whisper-cpp")
+    path, truth = audio(tmp_path, minutes=0.7, seed=19)
+    with running(tmp_path, WHISPER_EXECUTABLE=str(program)) as service:
+        job = service.wait(service.submit(path, language="en")["id"])
+        assert job["status"] == "completed", job
+        assert score(truth, service.result(job["id"]).json()["segments"]).wer <= 0.05

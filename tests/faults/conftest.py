@@ -1,4 +1,8 @@
-"""Where a fault applies to both, its test runs solo (SQLite, a folder, no broker) and in a cluster."""
+"""Two installations, solo (SQLite, a folder, no broker) and a cluster with two consumers, that all rows share.
+
+Each test does its damage, mends it, and the fixture holds the invariants against its jobs; at the end of all,
+against everything. Tests that need settings or a script of their own start an installation of their own.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,57 @@ import pytest
 from scripts.servers import Minio, Valkey
 from tests.faults.rig import Rig, Servers, rig
 
+SHARED: dict[str, Any] = {
+    # a job that names no language asks the engine for it, and that kills the process: poison on request
+    "script": {"delay": 0.1, "rules": [{"kind": "kill", "label": "language"}]},
+    "MAX_AUDIO_HOURS": "0.05", "MAX_UPLOAD_MB": "40",
+    "MODEL_BASE_URL": "http://127.0.0.1:9/",  # nobody listens on the discard port
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def shared_solo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    with rig(tmp_path_factory.mktemp("solo"), **SHARED, MAX_CONCURRENT_JOBS="2") as shared:
+        yield shared
+        shared.check_all()
+
+
+@pytest.fixture(scope="session")
+def shared_cluster(
+    tmp_path_factory: pytest.TempPathFactory, fresh_postgres: Callable[[], str], minio: Minio
+) -> Iterator[Rig]:
+    servers = Servers(database_url=fresh_postgres(), minio=minio, valkey=Valkey().start())
+    with rig(tmp_path_factory.mktemp("cluster"), servers, consumers=2, **SHARED) as shared:
+        yield shared
+        shared.check_all()
+
 
 @pytest.fixture
-def cluster(tmp_path: Path, fresh_postgres: Callable[[], str], minio: Minio) -> Iterator[Callable[..., Rig]]:
+def solo(shared_solo: Rig) -> Iterator[Rig]:
+    yield from _used(shared_solo)
+
+
+@pytest.fixture
+def cluster(shared_cluster: Rig) -> Iterator[Rig]:
+    yield from _used(shared_cluster)
+
+
+@pytest.fixture(params=["solo", "cluster"])
+def either(request: pytest.FixtureRequest) -> Rig:
+    """Both, one after the other."""
+    shared: Rig = request.getfixturevalue(request.param)
+    return shared
+
+
+@pytest.fixture
+def own_solo(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
+    """Starts a solo service; options as for `Rig`."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(rig(tmp_path, **options))
+
+
+@pytest.fixture
+def own_cluster(tmp_path: Path, fresh_postgres: Callable[[], str], minio: Minio) -> Iterator[Callable[..., Rig]]:
     """Starts a cluster; options as for `Rig`."""
     with ExitStack() as stack:
 
@@ -25,15 +77,15 @@ def cluster(tmp_path: Path, fresh_postgres: Callable[[], str], minio: Minio) -> 
         yield start
 
 
-@pytest.fixture
-def solo(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
-    """Starts a solo service; options as for `Rig`."""
-    with ExitStack() as stack:
-        yield lambda **options: stack.enter_context(rig(tmp_path, **options))
-
-
 @pytest.fixture(params=["solo", "cluster"])
-def either(request: pytest.FixtureRequest) -> Callable[..., Rig]:
-    """Both, one after the other."""
-    start: Callable[..., Rig] = request.getfixturevalue(request.param)
+def own(request: pytest.FixtureRequest) -> Callable[..., Rig]:
+    start: Callable[..., Rig] = request.getfixturevalue(f"own_{request.param}")
     return start
+
+
+def _used(shared: Rig) -> Iterator[Rig]:
+    shared.heal()
+    shared.begin()
+    yield shared
+    shared.heal()
+    shared.check(stop=False)

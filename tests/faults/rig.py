@@ -87,7 +87,9 @@ class Rig(Service):
         self._scripts = {0: dict(script or {"delay": 0.1})} | {n: dict(s) for n, s in (scripts or {}).items()}
         self.processes_: dict[str, subprocess.Popen[bytes]] = {}
         self.accepted: list[Accepted] = []
+        self._earlier: list[Accepted] = []
         self._store: SqlStore | None = None
+        self._mark = 0
 
     # --- processes
     def start(self, *, wait: bool = True) -> Rig:
@@ -185,8 +187,19 @@ class Rig(Service):
 
         return int(wait_for(look))
 
-    def consumer_main(self, number: int = 1) -> psutil.Process:
-        return next(p for p in self.processes("tests.faults.consumer_main") if number == 1 or f"consumer-{number}" in _data_dir(p))
+    def holder(self, job_id: str) -> str:
+        """Name of the consumer (of a cluster) whose child holds the lease."""
+        parents = {process.pid for process in psutil.Process(self.owner(job_id)).parents()}
+        return next(name for name, process in self.processes_.items() if process.pid in parents)
+
+    def kill_tree(self, name: str) -> None:
+        """kill -9 of a consumer's or API's process and all below it."""
+        process = self.processes_[name]
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                child.kill()
+        process.kill()
+        process.wait(10)
 
     # --- work
     def upload(self, seconds: int = 20, *, seed: int = 1, compare: bool = True, ends: str = "completed", **params: Any) -> str:
@@ -194,7 +207,7 @@ class Rig(Service):
         data = made.noise(seconds, seed)
         path = self.folder / f"noise-{seconds}-{seed}.wav"
         path.write_bytes(data)
-        job = self.submit(path, language="en", **params)
+        job = self.submit(path, **({"language": "en"} | params))
         heard = made.heard(self.folder / "calm", data) if compare else None
         self.accepted.append(Accepted(
             id=job["id"], sha256=hashlib.sha256(data).hexdigest(), text=heard, ends=frozenset(ends.split("/")),
@@ -230,6 +243,43 @@ class Rig(Service):
         assert not figures.broken, "\n".join(figures.broken) + "\n" + self.log[-6000:]
         return figures
 
+    def begin(self) -> None:
+        """From here on `check` looks at new jobs only."""
+        self._earlier += self.accepted
+        self.accepted = []
+        self._mark = self.log_file.stat().st_size
+
+    def check_all(self) -> Figures:
+        """Stop, and check all jobs since the start."""
+        self.accepted = self._earlier + self.accepted
+        return self.check()
+
+    def heal(self) -> None:
+        """Everything that shall run runs again, and all proxies pass."""
+        if self.servers is None:
+            if self.processes_["serve"].poll() is not None:
+                self.run("serve", "serve", 0)
+        else:
+            for proxy in (self.servers.database, self.servers.broker, self.servers.storage):
+                proxy.set("pass")
+            if not self.servers.valkey.running:
+                self.servers.valkey.start()
+            for n in range(1, self._count + 1):
+                if self.processes_[f"consumer-{n}"].poll() is not None:
+                    self.start_consumer(n)
+            if self.processes_["api"].poll() is not None:
+                self.start_api(wait=False)
+        for process in self.family():
+            with suppress(psutil.Error):
+                if process.status() == psutil.STATUS_STOPPED:
+                    process.resume()
+        if self.get("/readyz").status_code != httpx.codes.OK:
+            self.ready()
+
+    def logged(self, pattern: str, seconds: float = 15.0) -> None:
+        """Wait for a line of the log that is newer than `begin`."""
+        self.wait_log(pattern, since=self._mark, seconds=seconds)
+
     def close(self) -> None:
         self.kill_all()
         if self._store is not None:
@@ -255,10 +305,3 @@ def wait_for(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
         assert time.monotonic() < deadline, f"it did not come true within {seconds} s"
         time.sleep(0.02)
     return value
-
-
-def _data_dir(process: psutil.Process) -> str:
-    try:
-        return str(process.environ().get("DATA_DIR", ""))
-    except psutil.Error:
-        return ""
