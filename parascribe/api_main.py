@@ -26,7 +26,8 @@ SHUTDOWN_SECONDS = 5
 def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
     """Answer on an open, listening socket until SIGTERM. runtime: folder of the doorbell, None = consumers elsewhere."""
     with contextlib.ExitStack() as stack:
-        store = wiring.open_store(settings)
+        # under a supervisor the schema is made already
+        store = wiring.open_store(settings, migrate=runtime is None)
         stack.callback(store.close)
         objects = wiring.open_objects(settings)
         models = wiring.open_models(settings)

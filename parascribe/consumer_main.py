@@ -12,7 +12,6 @@ from core import logs
 from core.config import Settings, load
 from parascribe import wiring
 from whisper.types import Engine
-from worker.celery_app import make_celery, run_celery
 from worker.slots import Slots
 from worker.solo import SoloPool
 from worker.stop import Stop
@@ -31,6 +30,8 @@ def main(consumer: str, runtime: Path, settings: Settings, *, engine: Engine | N
             parts, slots, stop, count=settings.max_concurrent_jobs, doorbell=wiring.doorbell(runtime), after_fork=after_fork
         ).run()
     else:
+        from worker.celery_app import make_celery, run_celery
+
         app = make_celery(settings.broker, parts, slots, stop, after_fork=after_fork)
         run_celery(app, slots=settings.max_concurrent_jobs, name=consumer)
 

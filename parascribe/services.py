@@ -11,8 +11,6 @@ import sys
 import threading
 from collections.abc import Callable
 
-import httpx
-
 from core import identity, logs
 from core.config import Settings, misspelt, runtime_dir
 from core.errors import ServiceError
@@ -139,6 +137,8 @@ def _thread(run: Callable[[], None], name: str) -> None:
 
 def _announce(url: str, settings: Settings) -> None:
     """Say where the service is once it answers; the demo and the tests wait for this line too."""
+    import httpx
+
     for _ in range(600):
         with contextlib.suppress(httpx.HTTPError):
             if httpx.get(f"{url}/readyz", timeout=2).status_code == 200:

@@ -22,7 +22,6 @@ from core.hints import CeleryHints, Doorbell, HintSender, PollOnly
 from core.local_objects import LocalObjects
 from core.machine import Plan
 from core.objects import ObjectStore
-from core.s3_objects import S3Objects
 from core.store.database import open_database
 from core.store.sql import SqlStore
 from core.sweeper import Sweeper
@@ -63,6 +62,8 @@ def open_objects(settings: Settings) -> ObjectStore:
     """The object store; its bucket or folder is made on first need."""
     if settings.minio_endpoint is None:
         return LocalObjects(settings.objects_path)
+    from core.s3_objects import S3Objects  # late: the S3 client takes its time to import
+
     assert settings.minio_access_key
     assert settings.minio_secret_key
     return S3Objects(

@@ -15,7 +15,6 @@ import psycopg
 from sqlalchemy import ColumnElement, Connection, Double, Engine, Table, cast, exc, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from core import migrations
 from core.clock import BootClock, LeaseClock
 from core.errors import DatabaseUnavailable, DiskFull
 from core.store.engines import make_engine
@@ -52,6 +51,8 @@ class Database:
     def migrate(self) -> None:
         """Bring the schema up to date; safe with many starters at once. Raises ServiceError when a newer version
         of the program has migrated it already."""
+        from core import migrations  # late: most processes find the schema made
+
         with _translated(), self._turn:
             migrations.upgrade(self.engine)
 
