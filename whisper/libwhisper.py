@@ -9,6 +9,7 @@ imported here: the engine host loads this module before it forks.
 from __future__ import annotations
 
 import ctypes
+import functools
 import sys
 from ctypes import POINTER, Structure, c_bool, c_char_p, c_float, c_int, c_int32, c_int64, c_size_t, c_void_p
 from pathlib import Path
@@ -128,6 +129,7 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "whisper_vad_free": (None, (c_void_p,)),
 }
 _LogCallback = ctypes.CFUNCTYPE(None, c_int, c_char_p, c_void_p)
+_SILENT = _LogCallback(lambda *_: None)  # kept: ctypes would free it
 
 
 class LibWhisper:
@@ -210,6 +212,16 @@ def find_library(directory: Path) -> Path | None:
     return next((path for name in _LIBRARY_NAMES if (path := directory / name).is_file()), None)
 
 
+@functools.cache
+def _load_backends(directory: Path) -> None:
+    """Load the kernels for this CPU, once per process: ggml would register them again at each call."""
+    ggml = ctypes.CDLL(str(directory / "libggml.so"), ctypes.RTLD_GLOBAL)
+    ggml.ggml_log_set.argtypes, ggml.ggml_log_set.restype = (_LogCallback, c_void_p), None
+    ggml.ggml_log_set(_SILENT, None)
+    ggml.ggml_backend_load_all_from_path.argtypes, ggml.ggml_backend_load_all_from_path.restype = (c_char_p,), None
+    ggml.ggml_backend_load_all_from_path(str(directory).encode())
+
+
 def _load(directory: Path) -> ctypes.CDLL:
     """Builds with one CPU back end per file need ggml's loader before libwhisper; others must not see it.
 
@@ -221,9 +233,7 @@ def _load(directory: Path) -> ctypes.CDLL:
         raise LibraryUnusable(f"there is no libwhisper in {directory}")
     try:
         if any(directory.glob("libggml-cpu-*.so")):
-            ggml = ctypes.CDLL(str(directory / "libggml.so"), ctypes.RTLD_GLOBAL)
-            ggml.ggml_backend_load_all_from_path.argtypes, ggml.ggml_backend_load_all_from_path.restype = (c_char_p,), None
-            ggml.ggml_backend_load_all_from_path(str(directory).encode())
+            _load_backends(directory)
         try:
             return ctypes.CDLL(str(path))
         except OSError:  # a build without RPATH: bring its parts in by hand, in the order of their dependencies
