@@ -6,8 +6,7 @@ import statistics
 import time
 from pathlib import Path
 
-import httpx
-
+from benchmarks import watch
 from benchmarks.harness import Bench
 from benchmarks.job import warm_up
 from benchmarks.report import Figure
@@ -23,7 +22,7 @@ def run(bench: Bench) -> None:
     with bench.service(bench.libraries()[0], bench.model("base")) as service:
         warm_up(bench, service)
         for _ in range(bench.pick(smoke=1, bench=3, full=5)):
-            job = service.wait(service.submit(chunk, language="en")["id"])
+            job = watch.completed(service, service.submit(chunk, language="en")["id"])
             ones.append(job["performance"]["engine_seconds"])
             firsts.append(_first(bench, service, source))
     one, first = statistics.median(ones), statistics.median(firsts)
@@ -49,11 +48,9 @@ def _first(bench: Bench, service: Service, source: Path) -> float:
     job = service.submit(source, language="en")["id"]
     start = time.monotonic()
     with bench.span() as taken:
-        while not (body := service.job(job))["progress"]["chunks_done"]:
-            assert body["status"] in ("queued", "processing", "completed"), body
-            time.sleep(0.01)
+        body = watch.wait(service, job, lambda body: body["progress"]["chunks_done"], every=0.02)
     seconds = time.monotonic() - start
-    if not body["finished_at"]:
-        httpx.post(f"{service.url}/api/v1/jobs/{job}/cancel").raise_for_status()
-    service.wait(job)
+    if not body["progress"]["chunks_done"]:
+        raise RuntimeError(f"the job ended as {body['status']}: {body['error']}")
+    watch.cancel(service, job)
     return seconds * taken.alone / taken.wall

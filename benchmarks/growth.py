@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks import made
+from benchmarks import made, watch
 from benchmarks.harness import Bench
 from benchmarks.job import timed, warm_up
 from benchmarks.meter import PssSampler, Span, tree
@@ -62,8 +62,7 @@ def _batch(bench: Bench, service: Service, count: int) -> tuple[Span, float]:
     clip = bench.wav(bench.speech(5 / 60)[0], "clip")
     with PssSampler(lambda: tree(_pid(service)), every=0.5) as sampler, bench.span() as taken:
         jobs = [service.submit(clip, language="en")["id"] for _ in range(count)]
-        for job in jobs:
-            assert service.wait(job, seconds=900)["status"] == "completed"
+        watch.all_completed(service, jobs)
     return taken, sampler.peak
 
 

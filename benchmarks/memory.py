@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import peer
+from benchmarks import peer, watch
 from benchmarks.harness import Bench
 from benchmarks.job import warm_up
 from benchmarks.meter import PssSampler, pss, tree
@@ -53,10 +53,9 @@ def _ours(bench: Bench, library: Library, model: Path) -> dict[str, Any]:
         with PssSampler(lambda: _consumer(service), every=0.3) as sampler:
             job = service.submit(source, language="en")
             # every worker has been through one chunk and is in its second: it will not grow any more
-            enough = service.wait(job["id"], lambda body: body["progress"]["chunks_done"] > WORKERS or body["finished_at"], 900)
+            watch.wait(service, job["id"], lambda body: body["progress"]["chunks_done"] > WORKERS)
             busy = _kinds(service)
-        if not enough["finished_at"]:
-            service.wait(job["id"], lambda body: body["status"] != "queued", 5)
+        watch.cancel(service, job["id"])
     return {"consumer": round(sampler.peak, 1), "idle": idle, "busy": busy, "api": busy.get("api", 0.0)}
 
 

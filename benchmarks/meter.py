@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 import psutil
 
@@ -130,13 +130,13 @@ class PssSampler:
     def peak(self) -> float:
         return max((value for _, value in self.samples), default=0.0)
 
-    def __enter__(self) -> PssSampler:
+    def __enter__(self) -> Self:
         self._stop, self._start = threading.Event(), time.monotonic()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
 

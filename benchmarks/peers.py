@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import peer
+from benchmarks import peer, watch
 from benchmarks.harness import RATE, Bench, Pcm, ratio
 from benchmarks.job import timed, warm_up
 from benchmarks.meter import PssSampler, Span, tree
@@ -33,35 +33,36 @@ def run(bench: Bench) -> None:
         "silence": bench.speech(minutes, silence=0.25)[0],
     }
     clips = [bench.speech(5 / 60, seed=n)[0] for n in range(bench.pick(smoke=2, bench=24, full=100))]
-    for library in bench.libraries():
+    for number, library in enumerate(bench.libraries()):
         model = bench.model("base")
-        for name, pcm in sounds.items():
-            _file(bench, library, model, name, pcm)
-        _clips(bench, library, model, clips)
-    _stock(bench, sounds["dense"])
+        with bench.service(library, model) as service:
+            warm_up(bench, service)
+            for name, pcm in sounds.items():
+                _file(bench, service, library, model, name, pcm)
+            _clips(bench, service, library, model, clips)
+            if number == 0:
+                _stock(bench, service, library, sounds["dense"])
 
 
-def _file(bench: Bench, library: Library, model: Path, name: str, pcm: Pcm) -> None:
+def _file(bench: Bench, service: Service, library: Library, model: Path, name: str, pcm: Pcm) -> None:
     """One long file, three ways."""
     serial = {"mode": "serial", "library": library.directory, "model": model, "pcm": pcm, "processes": 1, "threads": bench.cores}
     spawn = _spawn(bench, library, model, pcm)
     source = bench.wav(pcm, name)
-    with bench.service(library, model) as service:
-        warm_up(bench, service)
-        runs = bench.repeat({
-            f"{library.kind}, {name}: job": lambda: timed(bench, service, source)[0],
-            f"{library.kind}, {name}: one serial pass": lambda: _without_load(bench, serial),
-            f"{library.kind}, {name}: a process per chunk": lambda: bench.peer(**spawn)[0],
-        })  # fmt: skip
+    runs = bench.repeat({
+        f"{library.kind}, {name}: job": lambda: timed(bench, service, source)[0],
+        f"{library.kind}, {name}: one serial pass": lambda: _without_load(bench, serial),
+        f"{library.kind}, {name}: a process per chunk": lambda: bench.peer(**spawn)[0],
+    })  # fmt: skip
     ours, one, many = runs.values()
-    p5, p6 = GOALS[name, library.kind] if (name, library.kind) in GOALS else (0.93, 0.92)
+    p5, p6 = GOALS.get((name, library.kind), (0.93, 0.92))
     label = f"{name}, {library.kind}"
     bench.result.figures += [
         Figure(name=f"÷ serial pass, {label}", value=ratio(ours, one), goal="P5", at_most=p5, judged=not bench.smoke),
         Figure(name=f"÷ process per chunk, {label}", value=ratio(ours, many), goal="P6", at_most=p6, judged=not bench.smoke),
     ]
     if name == "dense":
-        ours_mib, theirs_mib = _memory(bench, library, model, source, spawn)
+        ours_mib, theirs_mib = _memory(bench, service, source, spawn)
         bench.result.figures.append(Figure(
             name=f"memory ÷ process per chunk, {label}", value=ours_mib / theirs_mib, goal="P6", at_most=0.6, judged=not bench.smoke,
         ))  # fmt: skip
@@ -74,7 +75,7 @@ def _file(bench: Bench, library: Library, model: Path, name: str, pcm: Pcm) -> N
     ))  # fmt: skip
 
 
-def _clips(bench: Bench, library: Library, model: Path, clips: list[Pcm]) -> None:
+def _clips(bench: Bench, service: Service, library: Library, model: Path, clips: list[Pcm]) -> None:
     """A batch of short clips: jobs of their own here, processes of their own there."""
     sources = [bench.wav(clip, f"clip{n}") for n, clip in enumerate(clips)]
     joined, spans = _joined(clips)
@@ -84,16 +85,13 @@ def _clips(bench: Bench, library: Library, model: Path, clips: list[Pcm]) -> Non
     def ours() -> Span:
         with bench.span() as taken:
             jobs = [service.submit(source, language="en")["id"] for source in sources]
-            for job in jobs:
-                assert service.wait(job, seconds=600)["status"] == "completed"
+            watch.all_completed(service, jobs)
         return taken
 
-    with bench.service(library, model) as service:
-        warm_up(bench, service)
-        runs = bench.repeat({
-            f"{library.kind}, 5 s clips: jobs": ours,
-            f"{library.kind}, 5 s clips: a process each": lambda: bench.peer(**spawn)[0],
-        })  # fmt: skip
+    runs = bench.repeat({
+        f"{library.kind}, 5 s clips: jobs": ours,
+        f"{library.kind}, 5 s clips: a process each": lambda: bench.peer(**spawn)[0],
+    })  # fmt: skip
     mine, theirs = runs.values()
     bench.result.figures.append(Figure(
         name=f"÷ process per clip, 5 s clips, {library.kind}", value=ratio(mine, theirs), goal="P6", at_most=0.4, judged=not bench.smoke,
@@ -101,20 +99,17 @@ def _clips(bench: Bench, library: Library, model: Path, clips: list[Pcm]) -> Non
     _keep(bench, f"clips, {library.kind}", runs)
 
 
-def _stock(bench: Bench, pcm: Pcm) -> None:
+def _stock(bench: Bench, service: Service, best: Library, pcm: Pcm) -> None:
     """What a user of the common design runs today: the wheel, f16; with whisper-cli's own beam of 5 in full runs."""
-    best, wheel = bench.libraries()[0], bench.libraries()[-1]
-    stock = _spawn(bench, wheel, bench.model("base", "f16"), pcm)
+    stock = _spawn(bench, bench.libraries()[-1], bench.model("base", "f16"), pcm)
     source = bench.wav(pcm, "stock")
-    with bench.service(best, bench.model("base")) as service:
-        warm_up(bench, service)
-        variants: dict[str, Callable[[], Span]] = {
-            "job": lambda: timed(bench, service, source)[0],
-            "a process per chunk, wheel, f16": lambda: bench.peer(**stock)[0],
-        }
-        if bench.scale == "full":
-            variants["the same, beam 5"] = lambda: bench.peer(**stock, beam=WHISPER_CLI_BEAM)[0]
-        runs = bench.repeat(variants)
+    variants: dict[str, Callable[[], Span]] = {
+        "job": lambda: timed(bench, service, source)[0],
+        "a process per chunk, wheel, f16": lambda: bench.peer(**stock)[0],
+    }
+    if bench.scale == "full":
+        variants["the same, beam 5"] = lambda: bench.peer(**stock, beam=WHISPER_CLI_BEAM)[0]
+    runs = bench.repeat(variants)
     mine, *others = runs.values()
     for name, theirs in zip(list(runs)[1:], others, strict=True):
         goal = 0.5 if "beam" not in name else None
@@ -143,10 +138,12 @@ def _joined(clips: list[Pcm]) -> tuple[Pcm, list[list[int]]]:
     return np.concatenate(clips), [[end - len(clip), end] for end, clip in zip(ends, clips, strict=True)]
 
 
-def _memory(bench: Bench, library: Library, model: Path, source: Path, spawn: dict[str, Any]) -> tuple[float, float]:
+def _memory(bench: Bench, service: Service, source: Path, spawn: dict[str, Any]) -> tuple[float, float]:
     """Peak PSS in MiB of the whole service and of the peer's processes, in runs of their own: sampling costs time."""
-    with bench.service(library, model) as service, PssSampler(lambda: _tree(service)) as ours:
-        service.wait(service.submit(source, language="en")["id"], lambda job: job["progress"]["chunks_done"] > 2 * bench.cores or job["finished_at"], 900)
+    with PssSampler(lambda: _tree(service)) as ours:
+        job = service.submit(source, language="en")["id"]
+        watch.wait(service, job, lambda body: body["progress"]["chunks_done"] > 2 * bench.cores)
+    watch.cancel(service, job)
     short = dict(spawn, spans=spawn["spans"][: 2 * bench.cores])
     with peer.start(short, bench.folder) as process, PssSampler(lambda: tree(process.pid), every=0.05) as theirs:
         process.communicate()

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 
+from benchmarks import watch
 from benchmarks.harness import Bench
 from benchmarks.job import cpu_by_kind, warm_up
 from benchmarks.report import Figure
@@ -26,7 +27,7 @@ def run(bench: Bench) -> None:
     with bench.service(bench.libraries()[0], bench.model("base"), ENGINE_NICE="5") as service:
         warm_up(bench, service)
         job = service.submit(source, language="en")["id"]
-        service.wait(job, lambda body: body["status"] == "processing")
+        watch.wait(service, job, lambda body: body["status"] == "processing", every=0.02)
         loads = [_load(bench, service, job, seconds) for _ in range(bench.pick(smoke=1, bench=2, full=5))]
         busy = service.job(job)["status"] == "processing"
     for name in loads[0]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from parascribe.commands import engine, jobs, machine, models, services, transcribe
+from parascribe.commands import engine, jobs, machine, models, services, transcribe, tune
 from parascribe.commands.common import MEANING, Exit, note
 
 app = typer.Typer(
@@ -48,6 +48,7 @@ COMMANDS: tuple[tuple[str, str | None, Callable[..., None]], ...] = (
     ("demo", SERVICES, services.demo),
     ("doctor", MACHINE, machine.doctor),
     ("plan", MACHINE, machine.plan),
+    ("tune", MACHINE, tune.tune),
     ("config", MACHINE, machine.config),
 )
 for _name, _panel, _run in COMMANDS:

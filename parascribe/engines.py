@@ -63,10 +63,11 @@ def last_build(settings: Settings) -> dict[str, Any] | None:
 
 def build(settings: Settings, *, portable: bool, progress: Callable[[str], object]) -> dict[str, Any]:
     """Build a library for this machine and keep it if it is the faster one; returns its record."""
-    return build_engine(settings.engine_path, model=DEMO_MODEL, pcm=_speech(), portable=portable, progress=progress)
+    return build_engine(settings.engine_path, model=DEMO_MODEL, pcm=speech(), portable=portable, progress=progress)
 
 
-def _speech() -> Pcm:
+def speech() -> Pcm:
+    """SPEECH, decoded. Raises ServiceError where no ffmpeg can be used."""
     with tempfile.TemporaryDirectory() as folder:
         spool = Path(folder) / "speech"
         audio = Decoder(ffmpeg.find(), max_seconds=60.0).decode(SPEECH, spool)

@@ -59,7 +59,8 @@ def _supervised(settings: Settings, *, with_api: bool, programs: str) -> int:
             store = wiring.open_store(settings)
             stack.callback(store.close)
             consumer = identity.new_consumer()
-            env = dict(os.environ) | settings.environment()
+            # Celery sets process titles, which must not overwrite the environment: stray processes are found by DATA_DIR in it
+            env = dict(os.environ) | settings.environment() | {"SPT_NOENV": "1"}
             children = [wiring.engine_child(settings, runtime)] if settings.whisper_executable is None else []
             children.append(Child(
                 name="consumer", env=env, grace=settings.shutdown_seconds + 10,

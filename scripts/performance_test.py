@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from benchmarks import watch
 from benchmarks.harness import Bench, Scale
 from benchmarks.job import timed, warm_up
 from benchmarks.meter import CORES, PssSampler, Span, tree
@@ -99,8 +100,7 @@ def measure(bench: Bench, workers: int, sources: Sequence[Path], model: Path, ru
                 row.engine.append(job["performance"]["engine_seconds"] / job["audio"]["duration"])
                 _note(row, taken)
             with bench.span(min(workers, CORES)) as taken:
-                for job_id in [service.submit(source, language="en")["id"] for source in sources]:
-                    assert service.wait(job_id, seconds=3600)["status"] == "completed"
+                watch.all_completed(service, [service.submit(source, language="en")["id"] for source in sources], seconds=7200)
             row.batches.append(taken.alone)
             _note(row, taken)
     row.pss = sampler.peak

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -40,7 +40,7 @@ def test_every_benchmark_reports_its_figures(name, tmp_path):
     assert {figure["goal"] for figure in found["figures"]} - {""} == GOALS[name]
     assert found["figures"] and all(figure["value"] == figure["value"] for figure in found["figures"])
     for plot in tmp_path.glob("*.svg"):
-        ElementTree.parse(plot)
+        ET.parse(plot)
     if name == "parity":
         values = {figure["name"]: figure["value"] for figure in found["figures"]}
         assert values["with pauses: WER, parallel less serial"] <= 0.2
@@ -123,4 +123,4 @@ def test_the_model_finds_serial_share_and_contention_again():
 
 def test_a_plot_is_well_formed_and_escapes_its_labels():
     plot = Plot(name="p", title="a < b & c", series={"x": [(0, 1.0), (1, 3.0)]}, labels=("one", "two"))
-    assert "a < b & c" in "".join(ElementTree.fromstring(plot.svg()).itertext())
+    assert "a < b & c" in "".join(ET.fromstring(plot.svg()).itertext())

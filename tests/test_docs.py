@@ -55,5 +55,5 @@ def test_pdb_and_cmd_still_work_beside_our_cmd_folder():
 def test_python_3_11_is_enough_for_the_bootstrap():
     """It runs before anything is installed: standard library only."""
     source = (ROOT / "scripts" / "bootstrap.py").read_text()
-    imported = set(re.findall(r"^(?:from|import) (\w+)", source, re.M))
+    imported = set(re.findall(r"^(?:from|import) (\w+)", source, re.MULTILINE))
     assert imported <= set(sys.stdlib_module_names) | {"__future__"}

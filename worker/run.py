@@ -48,7 +48,7 @@ def run_job(parts: Parts, claim: Claim, stopping: Stopping, *, on_duration: Call
             with work_folder(settings.work, claim.job.id, claim.fence) as folder, lifeline:
                 return _run(parts, claim, lifeline, JobFlow(parts, claim, folder, lifeline, on_duration))
         except OSError as error:
-            log.error("No work folder in %s (WORK_DIR): %s", settings.work, error.strerror)  # noqa: TRY400
+            log.error("No work folder in %s (WORK_DIR): %s", settings.work, error.strerror)
             return _close(lambda: parts.store.release(claim, delay=YIELD_SECONDS), "put off", settings.backoff)
 
 

@@ -138,7 +138,8 @@ def open_database(url: str, *, clock: LeaseClock | None = None) -> Database:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+    # InternalError: how PostgreSQL ends the transaction of a process that was frozen inside it
+    except (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError) as error:
         cause = getattr(error, "orig", None) or error
         if _is_disk_full(cause):
             raise DiskFull("The database has no space left on its disk.") from error

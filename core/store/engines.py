@@ -83,7 +83,8 @@ def _postgres(url: URL) -> Engine:
     settings = {
         "statement_timeout": STATEMENT_SECONDS * 1000,
         "lock_timeout": 10_000,
-        "idle_in_transaction_session_timeout": 60_000,
+        # our transactions take milliseconds; a process frozen inside one must not keep the row from its successor
+        "idle_in_transaction_session_timeout": 10_000,
     }
     connect: dict[str, Any] = {
         "connect_timeout": CONNECT_SECONDS,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.formats import FORMATS, from_result, to_result
-from core.transcript import Gap, Language, Segment, Transcript, Notice, Word
+from core.transcript import Gap, Language, Notice, Segment, Transcript, Word
 
 WORDS = (
     Word(word="Anna", start=0.5, end=0.9, probability=0.98),

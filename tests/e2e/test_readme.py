@@ -24,7 +24,7 @@ def service(tmp_path_factory):
 
 
 def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
 def test_curl_lines(service):

@@ -100,7 +100,7 @@ class FaultProxy:
             link.reset()
 
     async def _copy(self, link: _Link, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, RuntimeError):
+        try:
             while data := await source.read(1 << 16):
                 if self._mode == "blackhole":
                     link.dead = True
@@ -114,6 +114,9 @@ class FaultProxy:
                 await target.drain()
             if not link.dead and target.can_write_eof() and not (link.half_closed and target is link.near):
                 target.write_eof()
+        except (OSError, RuntimeError):
+            if not link.dead:
+                link.reset()  # both sides hear of it, as without a proxy
 
 
 class _Link:

@@ -6,11 +6,12 @@ import hashlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,26 @@ class Rig(Service):
                 child.kill()
         process.kill()
         process.wait(10)
+
+    def freeze(self, process: psutil.Process) -> None:
+        """SIGSTOP at a moment when the process is not inside a transaction.
+
+        SQLite has one write lock for all, and whoever is stopped with it in hand keeps it; on PostgreSQL the server
+        ends such a transaction (core/store/engines.py).
+        """
+        def stopped_outside() -> bool:
+            process.suspend()
+            if self.servers is not None:
+                return True
+            try:
+                with closing(sqlite3.connect(f"{self.env['DATA_DIR']}/parascribe.db", timeout=0.3, isolation_level=None)) as database:
+                    database.execute("BEGIN IMMEDIATE")
+                return True
+            except sqlite3.OperationalError:
+                process.resume()
+                return False
+
+        wait_for(stopped_outside, 10)
 
     # --- work
     def upload(self, seconds: int = 20, *, seed: int = 1, compare: bool = True, ends: str = "completed", **params: Any) -> str:

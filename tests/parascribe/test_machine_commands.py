@@ -89,7 +89,7 @@ def test_engines_are_listed_with_what_the_last_build_gave(tmp_path: Path, capsys
 
 
 def test_builds_are_compared_on_speech() -> None:
-    speech = engines._speech()
+    speech = engines.speech()
     assert (speech.dtype.name, len(speech) // 16_000) == ("int16", 30)
     assert abs(speech.astype(float)).mean() > 100
 

@@ -1,0 +1,150 @@
+"""Rows 20, 21, 24, 27, 28: the API dies between two steps, clients misbehave, requests race."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+
+from tests.faults import made
+from tests.faults.invariants import Accepted
+from tests.faults.rig import Rig, wait_for
+from tests.faults.test_storage import collect, count
+
+
+@contextmanager
+def database_held(rig: Rig) -> Iterator[None]:
+    """Nobody can write: another writer of SQLite, a silent PostgreSQL."""
+    if rig.servers is not None:
+        rig.servers.database.set("blackhole")
+        yield
+        rig.servers.database.set("reset")
+        rig.servers.database.set("pass")
+    else:
+        database = sqlite3.connect(f"{rig.env['DATA_DIR']}/parascribe.db", isolation_level=None, timeout=10)
+        database.execute("BEGIN IMMEDIATE")
+        yield
+        database.close()
+
+
+def kill_api(rig: Rig) -> None:
+    if rig.servers is not None:
+        rig.kill_tree("api")
+    else:
+        os.kill(rig.processes("tests.faults.api_main")[0].pid, signal.SIGKILL)
+
+
+def test_20_kill_9_between_object_and_row(either: Rig) -> None:
+    jobs, keys = count(either), set(either.objects.keys("jobs/"))
+    outcome: list[object] = []
+
+    def send() -> None:
+        try:
+            outcome.append(httpx.post(f"{either.url}/api/v1/jobs", files={"file": ("a.wav", made.noise(8))}, timeout=30).status_code)
+        except httpx.HTTPError as error:
+            outcome.append(error)
+
+    with database_held(either):
+        sender = threading.Thread(target=send)
+        sender.start()
+        orphan = wait_for(lambda: set(either.objects.keys("jobs/")) - keys)
+        kill_api(either)
+        sender.join()
+    assert isinstance(outcome[0], httpx.HTTPError), f"the client was told {outcome}"
+    either.heal()
+    assert count(either) == jobs
+    assert collect(either) >= 1 and not orphan & set(either.objects.keys("jobs/"))
+
+
+def test_21_kill_9_between_row_and_hint(own: Callable[..., Rig]) -> None:
+    rig = own(script={"delay": 0.02, "crash": {"role": "api", "point": "after_create"}})
+    data = made.noise(10)
+    try:
+        httpx.post(f"{rig.url}/api/v1/jobs", files={"file": ("a.wav", data)}, data={"language": "en"}, timeout=30)
+        raise AssertionError("the API answered")
+    except httpx.HTTPError:
+        pass
+    (job,), _ = rig.store.list()
+    rig.accepted.append(Accepted(id=job.id, sha256=hashlib.sha256(data).hexdigest(), text=made.heard(rig.folder / "calm", data)))
+    assert rig.ended(job.id).attempts == 1, "committed, so it runs, although nobody sent a hint"
+    rig.check()
+
+
+def test_24_clients_that_lie_or_leave_cost_nothing(either: Rig) -> None:
+    jobs, keys = count(either), set(either.objects.keys("jobs/"))
+    address = (urlsplit(either.url).hostname, urlsplit(either.url).port)
+    head = b"POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n' + made.noise(8)
+    leavers = []
+    for _ in range(5):
+        client = socket.create_connection(address)
+        client.sendall(head + b"Content-Length: 9000000\r\n\r\n" + part[:200_000])
+        leavers.append(client)
+    bomb = socket.create_connection(address)
+    sent = 0
+    try:
+        bomb.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n")
+        bomb.sendall(b"%x\r\n%s\r\n" % (len(part), part))
+        while sent < 200 << 20:
+            bomb.sendall(b"100000\r\n" + bytes(1 << 20) + b"\r\n")
+            sent += 1 << 20
+    except OSError:
+        pass
+    assert sent < 100 << 20, "MAX_UPLOAD_MB=40 and what lies in kernel buffers"
+    bomb.close()
+    for client in leavers:
+        client.close()
+    api = either.processes("program api" if either.servers else "tests.faults.api_main")[0]
+    wait_for(lambda: len([c for c in api.net_connections("tcp") if c.status == psutil.CONN_ESTABLISHED and c.laddr.port == address[1]]) == 0)
+    assert count(either) == jobs and set(either.objects.keys("jobs/")) == keys
+    assert either.objects.abort_stale(0.0) == 0
+    assert api.memory_info().rss < 400 << 20
+
+
+def test_27_one_key_twenty_times_at_once_is_one_job(either: Rig) -> None:
+    data, key = made.noise(8, 7), os.urandom(8).hex()
+
+    def post(_: int) -> httpx.Response:
+        return httpx.post(
+            f"{either.url}/api/v1/jobs", files={"file": ("a.wav", data)}, data={"language": "en"}, headers={"Idempotency-Key": key}, timeout=60,
+        )  # fmt: skip
+
+    jobs = count(either)
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(post, range(20)))
+    assert {answer.status_code for answer in answers} <= {202, 409}
+    ids = {answer.json()["id"] for answer in answers if answer.status_code == 202}
+    assert len(ids) == 1 and count(either) == jobs + 1
+    assert {answer.json()["code"] for answer in answers if answer.status_code == 409} <= {"idempotency_in_flight"}
+    either.accepted.append(Accepted(
+        id=ids.pop(), sha256=hashlib.sha256(data).hexdigest(), text=made.heard(either.folder / "calm", data),
+    ))  # fmt: skip
+
+
+def test_28_cancel_against_finish_has_one_winner(either: Rig) -> None:
+    """About 0.4 s of work each, cancelled at moments all around its end."""
+    ends = []
+    for n in range(10):
+        job = either.upload(5, seed=n, ends="completed/cancelled")
+        wait_for(lambda job=job: either.store.get(job).status == "processing" or either.store.get(job).terminal)
+        time.sleep(0.08 * n)
+        answer = httpx.post(f"{either.url}/api/v1/jobs/{job}/cancel", timeout=10)
+        done = either.ended(job)
+        if answer.status_code == 409:
+            assert answer.json()["code"] == "already_terminal" and done.status == "completed"
+        else:
+            assert answer.is_success and done.status == "cancelled", (answer.text, done)
+            assert either.get(f"/api/v1/jobs/{job}/result").status_code == 409
+        ends.append(done.status.value)
+    assert set(ends) == {"completed", "cancelled"}, ends

@@ -1,0 +1,167 @@
+"""Rows 22, 23, 25, 26, 29, 31, 32: database, disk, hostile files, clocks, upgrades, power cuts, missing models."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from uuid_utils import uuid7
+
+from core.jobs import JobParams, NewJob, Source
+from core.objects import source_key
+from core.store.sql import SqlStore
+from scripts.servers import Minio, Postgres
+from tests import audio_bank
+from tests.faults import made
+from tests.faults.rig import Rig, wait_for
+from tests.faults.test_api import database_held
+
+
+def test_22_database_out_of_reach_for_longer_than_a_lease(either: Rig) -> None:
+    job = either.midway()
+    with database_held(either):
+        time.sleep(6)
+    done = either.ended(job, 60)
+    assert done.status == "completed"
+
+
+def test_22_database_reset_at_submit(cluster: Rig) -> None:
+    assert cluster.servers is not None
+    job = cluster.midway()
+    cluster.servers.database.set("reset")
+    answer = httpx.post(f"{cluster.url}/api/v1/jobs", files={"file": ("a.wav", made.noise(8))}, timeout=30)
+    assert answer.status_code == 503 and int(answer.headers["retry-after"]) >= 1
+    time.sleep(1)
+    cluster.servers.database.set("pass")
+    assert cluster.ended(job).attempts == 1, "an outage shorter than the lease costs nothing"
+    assert cluster.check(stop=False).executed == len(cluster.store.rows(job)), "no finished chunk was computed again"
+
+
+def test_23_disk_full_in_the_work_folder(either: Rig) -> None:
+    """The spool of the first run is /dev/full, on which every write fails with ENOSPC."""
+    data, job_id = made.noise(10), str(uuid7())
+    spools = [work / f"{job_id}.1" / "pcm.s16le" for work in either.work]
+    for spool in spools:
+        spool.parent.mkdir()
+        spool.symlink_to("/dev/full")
+    key = source_key(job_id)
+    with (either.folder / "full.wav").open("wb+") as file:
+        file.write(data)
+        file.seek(0)
+        either.objects.put(key, file)
+    source = Source(filename="a.wav", bytes=len(data), media_type="audio/wav", sha256=hashlib.sha256(data).hexdigest(), key=key)
+    either.store.create(NewJob(id=job_id, source=source, params=JobParams(model="demo", language="en")))
+    either.logged(f"{job_id} There is no space left")
+    other = either.upload(8, seed=3)
+    for spool in spools:
+        spool.unlink(missing_ok=True)
+    done = either.ended(job_id)
+    assert (done.status, done.attempts, done.fence) == ("completed", 1, 1), "it went on when there was space again"
+    assert either.ended(other).status == "completed"
+    for spool in spools:
+        if spool.parent.exists():
+            spool.parent.rmdir()
+
+
+def hostile(folder: Path) -> dict[str, tuple[bytes, set[str]]]:
+    wav = bytearray(made.noise(8))
+    slow = bytes(wav[:24]) + (1).to_bytes(4, "little") + bytes(wav[28:])
+    wide = bytes(wav[:22]) + (255).to_bytes(2, "little") + bytes(wav[24:])
+    (folder / "neighbour.wav").write_bytes(made.noise(8))
+    long = audio_bank.ffmpeg("-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono", "-t", "7200", "-f", "flac", "pipe:1")
+    return {
+        "ffconcat.mp3": (b"ffconcat version 1.0\nfile neighbour.wav\n", {"not_media", "audio_undecodable"}),
+        "hls.mp3": (b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n", {"not_media", "audio_undecodable"}),
+        "one-hertz.wav": (slow, {"audio_undecodable", "audio_too_long"}),
+        "255-channels.wav": (wide, {"audio_undecodable"}),
+        "empty.wav": (bytes(wav[:40]) + bytes(4), {"audio_empty", "audio_undecodable"}),
+        "two-hours.flac": (long, {"audio_too_long"}),
+    }
+
+
+def test_25_hostile_files_end_with_a_code(solo: Rig) -> None:
+    began = time.monotonic()
+    for name, (data, codes) in hostile(solo.folder).items():
+        answer = httpx.post(f"{solo.url}/api/v1/jobs", files={"file": (name, data)}, data={"language": "en"}, timeout=30)
+        if answer.status_code == 202:
+            done = solo.ended(answer.json()["id"])
+            assert done.error is not None and done.error.code in codes and done.attempts == 1, (name, done)
+        else:
+            assert answer.status_code < 500 and answer.json()["code"] in codes, (name, answer.text)
+    assert time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize("shift", [3600, -3600])
+def test_26_a_consumer_whose_clock_is_an_hour_off(own_solo: Callable[..., Rig], shift: int) -> None:
+    rig = own_solo(script={"delay": 0.1, "wall_shift": shift})
+    job = rig.midway(30)
+    os.kill(rig.owner(job), signal.SIGKILL)
+    done = rig.ended(job)
+    assert done.attempts == 2
+    assert abs(done.started_at.timestamp() - time.time() - shift) < 120, "the clock was off"
+    rig.check()
+
+
+def test_29_another_chunk_length_in_the_middle_keeps_what_is_done(own_solo: Callable[..., Rig]) -> None:
+    rig = own_solo()
+    job = rig.midway(60, chunks=3, compare=False)
+    rig.kill_all()
+    before = {row.index: row.plan for row in rig.store.rows(job)}
+    done_before = rig.store.get(job).chunks_done
+    rig.env["CHUNK_DURATION"] = "7"
+    rig.start()
+    done = rig.ended(job)
+    assert [w["code"] for w in done.warnings] == ["mixed_versions"]
+    assert {row.index: row.plan for row in rig.store.rows(job) if row.index in before} == before, "stored chunks are never planned anew"
+    assert done.chunks_done >= done_before
+    rig.check()
+
+
+def test_29_a_newer_row_is_left_to_newer_consumers(either: Rig) -> None:
+    newer = SqlStore(either.store.database, row_version=99)
+    job = made.submit(newer, either.objects, made.noise(8), language="en")
+    mine = either.upload(8, seed=4)
+    assert either.ended(mine).attempts == 1
+    time.sleep(1)
+    found = either.store.get(job.id)
+    assert (found.status, found.attempts) == ("queued", 0)
+    either.store.request_delete(job.id)
+    wait_for(lambda: not [key for key in either.objects.keys("jobs/") if job.id in key])
+
+
+def test_31_power_cut_solo(own_solo: Callable[..., Rig]) -> None:
+    rig = own_solo(LEASE_SECONDS="60", MAX_CONCURRENT_JOBS="2")
+    jobs = [rig.upload(30, seed=n) for n in range(4)]
+    wait_for(lambda: rig.store.get(jobs[0]).chunks_done >= 2)
+    rig.kill_all()
+    rig.start()
+    for job in jobs:
+        rig.ended(job, 30)
+    rig.check()
+
+
+def test_31_power_cut_cluster(cluster: Rig, postgres: Postgres, minio: Minio) -> None:
+    """Everything at once, servers too; then it is all started again."""
+    assert cluster.servers is not None
+    jobs = [cluster.upload(30, seed=n) for n in range(6)]
+    wait_for(lambda: cluster.store.get(jobs[0]).chunks_done >= 2)
+    cluster.kill_all()
+    for server in (cluster.servers.valkey, postgres, minio):
+        if server.owned:
+            server.kill()
+            server.start()
+    cluster.start()
+    for job in jobs:
+        cluster.ended(job)
+
+
+def test_32_a_model_that_is_not_there(solo: Rig) -> None:
+    job = solo.upload(8, model="tiny", compare=False, ends="failed")
+    done = solo.ended(job)
+    assert (done.error.code, done.attempts, done.error.retryable) == ("model_unavailable", 1, True)
