@@ -2,7 +2,7 @@
 
 Sources, strongest first: environment, `.env`, `parascribe.toml`, the defaults here. An empty
 variable means its default. `.env.example` and docs/reference/configuration.md are made from
-this file by `scripts/docs_config.py`; a test compares them.
+this file by `scripts/docs.py`; a test compares them.
 """
 
 from __future__ import annotations

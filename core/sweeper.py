@@ -45,6 +45,8 @@ class Sweeper:
         self._audio_hours, self._result_hours, self._work = audio_hours, result_hours, work
         self._wake, self._stop = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
+        self.hints_fail = False
+        """Whether the broker refused the last hint (away, or full)."""
         self._next_full = 0.0
         self._next_orphans = time.monotonic() + 60.0
 
@@ -79,10 +81,13 @@ class Sweeper:
     def send_hints(self) -> int:
         """Hand unsent outbox rows to the broker; what cannot be sent stays for the next sweep."""
         done = []
+        failed = False
         for outbox_id, job_id in self._store.unsent(HINTS_PER_SWEEP):
             if not self._hints.send(job_id):
+                failed = True
                 break
             done.append(outbox_id)
+        self.hints_fail = failed
         if done:
             reached("after_send")
             self._store.sent(done)

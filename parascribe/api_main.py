@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import shutil
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -51,6 +52,9 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
         config = uvicorn.Config(
             create_app(deps), log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )  # fmt: skip
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # uvicorn raises what it caught once more when it has stopped: a wished-for end is exit code 0
+            signal.signal(number, lambda *_: None)
         uvicorn.Server(config).run(sockets=[sock])
     return 0
 

@@ -1,6 +1,7 @@
-"""The consumer's main process: `python -m parascribe.consumer_main CONSUMER RUNTIME` (started by the supervisor).
+"""The consumer's main process: `python -m parascribe.consumer_main CONSUMER RUNTIME [poll]` (started by the supervisor).
 
-Makes what all its jobs share, then forks the job processes.
+Makes what all its jobs share, then forks the job processes. `poll`: look for jobs in the table although there is a
+broker; the supervisor wants that while the broker is away.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from worker.solo import SoloPool
 from worker.stop import Stop
 
 
-def main(consumer: str, runtime: Path, settings: Settings, *, engine: Engine | None = None) -> None:
+def main(consumer: str, runtime: Path, settings: Settings, *, poll: bool = False, engine: Engine | None = None) -> None:
     """Blocks until SIGTERM. engine: None = the one the settings name."""
-    logs.setup(settings.log_level, settings.log_format, role="consumer")
+    logs.setup(settings.log_level, settings.log_format, role="poller" if poll else "consumer")
     store = wiring.open_store(settings, migrate=False)
     parts = wiring.make_parts(settings, store, runtime, consumer, engine=engine)
     slots, stop = Slots(settings.max_concurrent_jobs, runtime / "slots"), Stop()
     # connections made so far belong to this process
     after_fork = store.database.dispose_after_fork
-    if settings.broker is None:
+    if poll or settings.broker is None:
         SoloPool(
             parts, slots, stop, count=settings.max_concurrent_jobs, doorbell=wiring.doorbell(runtime), after_fork=after_fork
         ).run()
@@ -37,4 +38,4 @@ def main(consumer: str, runtime: Path, settings: Settings, *, engine: Engine | N
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), load())
+    main(sys.argv[1], Path(sys.argv[2]), load(), poll="poll" in sys.argv[3:])

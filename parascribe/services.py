@@ -66,6 +66,14 @@ def _supervised(settings: Settings, *, with_api: bool, programs: str) -> int:
                 name="consumer", env=env, grace=settings.shutdown_seconds + 10,
                 command=[sys.executable, "-m", f"{programs}.consumer_main", consumer, str(runtime)],
             ))  # fmt: skip
+            sweeper = wiring.make_sweeper(settings, store, wiring.open_objects(settings), runtime)
+            if settings.broker is not None:
+                watched = wiring.BrokerWatch(settings.broker, settings.sweep_seconds)
+                watched.start()
+                children.append(Child(
+                    name="poller", env=env, grace=settings.shutdown_seconds + 10,
+                    command=[*children[-1].command, "poll"], wanted=lambda: watched.away or sweeper.hints_fail,
+                ))  # fmt: skip
             url = ""
             if with_api:
                 sock = stack.enter_context(listen(settings.api_host, settings.api_port))
@@ -79,7 +87,6 @@ def _supervised(settings: Settings, *, with_api: bool, programs: str) -> int:
             watch = ConsumerWatch(store, consumer, settings.work_path, wiring.consumer_info(settings, runtime, consumer))
             watch.start()
             stack.callback(watch.stop)
-            sweeper = wiring.make_sweeper(settings, store, wiring.open_objects(settings), runtime)
             sweeper.start()
             stack.callback(sweeper.stop)
             for line in wiring.plan_of(settings).warnings:

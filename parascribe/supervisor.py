@@ -31,7 +31,7 @@ class Child:
     """One process of the service.
 
     grace: seconds it gets after SIGTERM before SIGKILL
-    essential: its end ends the service, after `essential` failures in a row (0 = restart for ever)
+    wanted: asked all the time; while it says no, the child is stopped and not started again
     """
 
     name: str
@@ -39,10 +39,12 @@ class Child:
     env: dict[str, str]
     grace: float = 5.0
     pass_fds: tuple[int, ...] = ()
+    wanted: Callable[[], bool] = lambda: True
     process: subprocess.Popen[bytes] | None = None
     failures: int = 0
     started: float = 0.0
     restart_at: float = field(default=0.0)
+    asked_to_stop: bool = False
 
     def start(self) -> None:
         self.process = spawn(
@@ -68,7 +70,7 @@ class Supervisor:
         before = {s: signal.signal(s, self._on_signal) for s in (signal.SIGTERM, signal.SIGINT)}
         try:
             for child in self._children:
-                if not self._signals:
+                if not self._signals and child.wanted():
                     child.start()
             while not self._signals:
                 self._look_after()
@@ -95,17 +97,28 @@ class Supervisor:
     def _look_after(self) -> None:
         now = time.monotonic()
         for child in self._children:
-            process = child.process
-            if process is not None and process.poll() is not None:
+            process, wanted = child.process, child.wanted()
+            if process is not None and not wanted:
+                self._let_go(child, process)
+            elif process is not None and process.poll() is not None:
                 stop(process)
                 child.process = None
                 child.failures = 0 if now - child.started > STEADY else child.failures + 1
                 wait = BACKOFF[min(child.failures, len(BACKOFF)) - 1] if child.failures else BACKOFF[0]
                 child.restart_at = now + wait
                 log.error("%s ended (%s); starting it again in %.1f s", child.name, _describe(process.returncode), wait)
-            elif process is None and now >= child.restart_at:
+            elif process is None and wanted and now >= child.restart_at:
                 child.start()
-                log.info("Started %s again", child.name)
+                log.info("Started %s%s", child.name, " again" if child.failures else "")
+
+    def _let_go(self, child: Child, process: subprocess.Popen[bytes]) -> None:
+        if process.poll() is not None:
+            stop(process)
+            child.process, child.asked_to_stop = None, False
+            log.info("Stopped %s", child.name)
+        elif not child.asked_to_stop:
+            process.send_signal(signal.SIGTERM)
+            child.asked_to_stop = True
 
     def _stop_all(self) -> None:
         log.info("Stopping; press Ctrl-C again to hurry")

@@ -220,16 +220,24 @@ class JobFlow:
         that is sure decides; else two that agree; else the largest summed probability of three.
         """
         held, votes, best = [], Counter[str](), Counter[str]()
-        heard = 0
+        heard = tried = 0
         for item in chunks:
             held.append(item)
             chunk = item[0]
             if not chunk.regions:
                 continue
             listener.wait_samples(chunk.regions[-1].end)
-            guess = self.parts.transcriber.detect_language(
-                spool.read_regions(chunk.regions), model=self.job.params.model, job=self.job.id, cancel=self
-            )
+            try:
+                guess = self.parts.transcriber.detect_language(
+                    spool.read_regions(chunk.regions), model=self.job.params.model, job=self.job.id, cancel=self
+                )
+            except ChunkFailed as error:
+                # this window has no vote; without any, each chunk detects its own
+                log.warning("Language not detected in chunk %d: %s", chunk.index + 1, error.message)
+                tried += 1
+                if tried >= DETECT_WINDOWS:
+                    break
+                continue
             heard += 1
             self._detect_seconds += guess.engine_seconds
             votes.update(guess.probabilities)

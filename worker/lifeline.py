@@ -89,7 +89,8 @@ class Lifeline:
                 return
             except ServiceError as error:
                 if time.monotonic() - renewed >= self._lease:
-                    self.end(LeaseLost("The database could not be reached for as long as the lease lasts."))
+                    # stop as if the lease were lost; when the database is back it is given back, unless somebody has it
+                    self.end(HandedBack("The database could not be reached for as long as the lease lasts."))
                     return
                 log.warning("Lease not renewed (%s), trying again", error.message)
                 every = min(1.0, self._lease / 10)

@@ -6,6 +6,8 @@ hundred bytes each). So planning never waits for the engine, and a job's size is
 
 from __future__ import annotations
 
+import contextvars
+import functools
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +23,11 @@ from whisper.types import Cancel
 
 BLOCK = 512 * 64
 """Samples per VAD block: 2 s; a multiple of Silero's 512, so that blocks equal one pass."""
+
+
+def _in_context(run: Callable[[], None]) -> Callable[[], None]:
+    """The job's id stays bound to the log lines of a new thread."""
+    return functools.partial(contextvars.copy_context().run, run)
 
 
 class Listener:
@@ -48,8 +55,8 @@ class Listener:
         self._error: BaseException | None = None
         self._closed = threading.Event()
         self.decoded: DecodedAudio | None = None
-        self._decode_thread = threading.Thread(target=self._decode, name="decode", daemon=True)
-        self._plan_thread = threading.Thread(target=self._plan, name="plan", daemon=True)
+        self._decode_thread = threading.Thread(target=_in_context(self._decode), name="decode", daemon=True)
+        self._plan_thread = threading.Thread(target=_in_context(self._plan), name="plan", daemon=True)
 
     def __enter__(self) -> Self:
         self._decode_thread.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,6 +41,10 @@ def assemble(
         kind = ChunkTimeout if first.get("code") == ChunkTimeout.code else ChunkFailed
         raise kind(f"{len(failed)} of {spoken} chunks failed. The first: {first.get('message', 'unknown')}")
     transcripts = {row.index: ChunkTranscript.from_dict(row.transcript) for row in rows if row.transcript is not None}
+    if language is None and transcripts:
+        # no window could be asked about its language, so each chunk detected its own
+        code = Counter(said.language for said in transcripts.values()).most_common(1)[0][0]
+        language = Language(code=code, confidence=0.0)
     merged = merge(Piece(chunk=chunks[i], segments=_segments(said)) for i, said in transcripts.items())
     coverage = audit(chunks, merged.segments, failed=failed, duration=job.duration)
     notes = [Notice(code=w["code"], message=w["message"]) for w in warnings] + list(merged.warnings)

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 HELD_SECONDS = 0.25
 BEAT_SECONDS = 5.0
+STALE_SECONDS = 60.0
 
 
 class ConsumerWatch:
@@ -63,12 +64,18 @@ class ConsumerWatch:
 
     def look(self) -> None:
         """One round: flags for cancelled jobs, freedom for jobs of dead processes."""
-        for job_id, owner, cancelled in self._store.held(self._consumer):
+        held = self._store.held(self._consumer)
+        for job_id, owner, cancelled in held:
             if not identity.alive(owner):
                 freed = self._store.free_owner(owner)
                 log.warning("Freed the leases of dead process %s: %s", owner, ", ".join(freed))
             elif cancelled:
                 cancel_flag(self._work, job_id).touch()
+        for flag in (self._work / "cancel").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                # raised when its run was just over; one that is wanted is touched again and again
+                if time.time() - flag.stat().st_mtime > STALE_SECONDS and all(flag.name != job_id for job_id, _, _ in held):
+                    flag.unlink()
 
 
 def free_dead_neighbours(store: SqlStore) -> None:

@@ -68,7 +68,7 @@ def _remarks(found: Tuning, values: dict[str, int], path: Path, *, written: bool
 
 def _rows(found: Tuning) -> list[tuple[str, ...]]:
     best = found.choice
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for one in found.measured:
         efficiency = found.efficiency(one)
         words = [word for word, chosen in (("throughput", best.throughput), ("latency", best.latency)) if chosen is one]

@@ -99,6 +99,22 @@ def test_an_emptied_broker_costs_latency_only(client, cluster, tmp_path):
     assert client.wait(job["id"], seconds=60)["status"] == "completed"
 
 
+def test_a_broker_that_stays_away_costs_latency_only(client, cluster, tmp_path):
+    """Consumers look at the table themselves while it is away, and stop doing so when it is back."""
+    path, _ = audio(tmp_path, minutes=0.3, seed=36)
+    cluster.valkey.kill()
+    job = client.submit(path)
+    assert client.wait(job["id"], seconds=40)["status"] == "completed"
+    cluster.valkey.start()
+    again = client.submit(path)
+    assert client.wait(again["id"], seconds=40)["status"] == "completed"
+    deadline = time.monotonic() + 30
+    logs = [Path(c.log) for c in cluster.consumers if c.poll() is None]
+    while any("Started poller" in text and "Stopped poller" not in text for text in (log.read_text("utf-8", "replace") for log in logs)):
+        assert time.monotonic() < deadline, "still polling although the broker is back"
+        time.sleep(0.2)
+
+
 def test_sigterm_hands_a_job_to_another_consumer(client, cluster, tmp_path):
     path, _ = audio(tmp_path, minutes=8, seed=35, name="talk.flac")
     job = client.submit(path)

@@ -212,13 +212,10 @@ class Rig(Service):
             process.suspend()
             if self.servers is not None:
                 return True
-            try:
-                with closing(sqlite3.connect(f"{self.env['DATA_DIR']}/parascribe.db", timeout=0.3, isolation_level=None)) as database:
-                    database.execute("BEGIN IMMEDIATE")
-                return True
-            except sqlite3.OperationalError:
+            if not writable(Path(self.env["DATA_DIR"]) / "parascribe.db"):
                 process.resume()
                 return False
+            return True
 
         wait_for(stopped_outside, 10)
 
@@ -317,6 +314,16 @@ def rig(folder: Path, servers: Servers | None = None, **options: Any) -> Iterato
         yield made_rig.start()
     finally:
         made_rig.close()
+
+
+def writable(database: Path) -> bool:
+    """Nobody is in the middle of a transaction."""
+    try:
+        with closing(sqlite3.connect(database, timeout=0.3, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+        return True
+    except sqlite3.OperationalError:
+        return False
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 15.0) -> Any:

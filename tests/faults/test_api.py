@@ -101,7 +101,7 @@ def test_24_clients_that_lie_or_leave_cost_nothing(either: Rig) -> None:
             sent += 1 << 20
     except OSError:
         pass
-    assert sent < 100 << 20, "MAX_UPLOAD_MB=40 and what lies in kernel buffers"
+    assert sent < 150 << 20, "MAX_UPLOAD_MB=40, what is read so that the answer arrives, and what lies in kernel buffers"
     bomb.close()
     for client in leavers:
         client.close()

@@ -1,0 +1,238 @@
+"""Many single faults, cheaply: each job is run by a forked process that dies, stops, freezes or is let down once.
+
+    python -m tests.faults.seeds --seeds 0-199
+
+No supervisor and no servers, but the real flow, SQLite on disk, a folder of objects, real ffmpeg, real
+signals. Everything a seed does follows from its number (how far a process gets before a signal does not).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from core import crashpoints, identity
+from core.clock import ManualClock
+from core.errors import AlreadyTerminal, StorageUnavailable
+from core.hints import MemoryHints
+from core.jobs import JobStatus
+from core.local_objects import LocalObjects
+from core.store.database import open_database
+from core.store.sql import SqlStore
+from core.sweeper import Sweeper
+from core.workfolders import remove_dead
+from tests.faults import made
+from tests.faults.invariants import Accepted, Figures, check_jobs, leftovers, read_calls
+from tests.faults.rig import writable
+from whisper.scripted import Rule, ScriptedEngine
+from whisper.transcriber import WhisperTranscriber
+from worker.lifeline import cancel_flag
+from worker.run import run_job
+from worker.stop import Stop
+
+LEASE = 30.0
+FAULTS = (
+    *(("crash", point) for point in crashpoints.POINTS if point not in ("after_create", "after_send", "after_drop")),
+    ("kill", ""), ("stop", ""), ("hurry", ""), ("freeze", ""), ("twenty", ""), ("cancel", ""), ("storage", ""),
+    ("worker dies", ""), ("engine hangs", ""), ("engine away", ""), ("poison chunk", ""), ("poison", ""), ("spoilt", ""),
+)  # fmt: skip
+
+
+class Flaky(LocalObjects):
+    """An object store out of reach at its n-th call."""
+
+    def __init__(self, root: Path, at: int) -> None:
+        super().__init__(root)
+        self._left = at
+
+    def _maybe(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            raise StorageUnavailable
+
+    def put(self, key: str, data: BinaryIO, *, media_type: str = "application/octet-stream") -> int:
+        self._maybe()
+        return super().put(key, data, media_type=media_type)
+
+    def open(self, key: str) -> BinaryIO:
+        self._maybe()
+        return super().open(key)
+
+
+class Place:
+    """One database, object folder and call log for all seeds."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.work, self.calls = folder, folder / "work", folder / "calls"
+        self.clock = ManualClock()
+        database = open_database(f"sqlite:///{folder}/jobs.db", clock=self.clock)
+        database.migrate()
+        self.store, self.objects = SqlStore(database), LocalObjects(folder / "objects")
+        self.sweeper = Sweeper(self.store, self.objects, MemoryHints(), interval=1, max_attempts=3, work=self.work)
+        (self.work / "cancel").mkdir(parents=True)
+        self.parts = made.parts(self.store, self.objects, self.work, ScriptedEngine(), lease_seconds=LEASE)
+        self.accepted: list[Accepted] = []
+
+    def close(self) -> None:
+        self.store.close()
+
+    def run_seed(self, seed: int) -> tuple[str, Figures]:
+        """One job under one fault; returns what was done to it and what the checker says."""
+        rng = random.Random(seed)
+        kind, point = FAULTS[seed % len(FAULTS)]
+        data = made.noise(rng.randrange(6, 24), seed % 7)
+        job = made.submit(self.store, self.objects, data, language=None if rng.random() < 0.3 else "en")
+        want = Accepted(id=job.id, sha256=job.source.sha256, text=made.heard(self.folder / "calm", data))
+        rules: tuple[Rule, ...] = ()
+        delay, tries = rng.choice((0.0, 0.005, 0.02)), 1
+        match kind:
+            case "worker dies":
+                rules, tries = (Rule(kind="crash", label="chunk 1/*", calls=(1,)),), 2
+            case "engine hangs":
+                rules, tries = (Rule(kind="hang", label="chunk 2/*", calls=(1,)),), 2
+            case "engine away":  # the chunks beside it are broken off and asked again
+                rules, tries = (Rule(kind="unavailable", label="chunk 2/*", calls=(1,)),), 2
+            case "poison chunk":
+                rules = (Rule(kind="kill", label="chunk 2/*"),)
+                want = replace(want, text=None, ends=frozenset({"completed", "failed"}))
+            case "poison":
+                rules = (Rule(kind="kill"),)
+                want = replace(want, text=None, ends=frozenset({"failed"}))
+            case "cancel":
+                want = replace(want, ends=frozenset({"completed", "cancelled"}))
+            case "spoilt":
+                path = self.objects.local_path(job.source.key)
+                path.unlink() if rng.random() < 0.3 else os.truncate(path, rng.randrange(10, 1000))
+                want = replace(want, text=None, ends=frozenset({"failed"}), source_kept=False)
+        calls = self.folder / f"calls-{seed}"  # of its own: the script counts by label
+        engine = ScriptedEngine(delay=delay or (0.02 if kind in ("kill", "stop", "hurry", "freeze", "twenty", "cancel") else 0), rules=rules, call_log=calls)
+        transcriber = WhisperTranscriber(engine, self.parts.transcriber.downloader, chunk_timeout=0.5)
+        parts = replace(self.parts, transcriber=transcriber)
+        first = True
+        for _ in range(60):
+            if self.store.get(job.id).terminal:
+                break
+            if not first and kind == "twenty":
+                self.run_once(parts, rng, "kill", "")
+            elif first:
+                self.run_once(parts, rng, "kill" if kind == "twenty" else kind, point)
+            else:
+                self.run_once(parts, rng, "", "")
+            first = False
+            self.sweeper.sweep_once()
+            if kind == "twenty" and self.store.get(job.id).attempts >= 20:
+                kind = "enough"
+        found = check_jobs(self.store, self.objects, [want], read_calls(calls), tries=tries)
+        if kind == "poison chunk":
+            self.check_poison(job.id, found)
+        found.broken += leftovers(self.store, self.objects, [self.work], [want])
+        self.accepted.append(want)
+        return f"{kind} {point}".strip(), found
+
+    def check_poison(self, job_id: str, found: Figures) -> None:
+        """Exactly the chunk that kills is given up, and none of its neighbours."""
+        job, rows = self.store.get(job_id), self.store.rows(job_id)
+        failed = [row.index for row in rows if row.state == "failed"]
+        if job.status is JobStatus.COMPLETED and failed != [1]:
+            found.broken.append(f"poison: chunks {failed} were given up instead of 1")
+        if job.status is JobStatus.FAILED and len(rows) > 3:
+            found.broken.append(f"poison: one chunk of {len(rows)} failed the job: {job.error}")
+
+    def run_once(self, parts: Any, rng: random.Random, kind: str, point: str) -> None:
+        """Claim in a child, let it happen, and wait for the child's end; the lease of a dead one is freed as the parent does."""
+        stop = Stop()
+        times = rng.randrange(1, 4) if point in ("after_start", "before_commit", "after_commit") else 1
+        flaky_at = rng.randrange(1, 3)
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                if kind == "crash":
+                    crashpoints.arm(point, times)
+                if kind == "storage":
+                    parts = replace(parts, objects=Flaky(self.folder / "objects", flaky_at))
+                claim = self.store.claim(owner=identity.owner("seed"), consumer="seed", lease_seconds=LEASE)
+                if claim is not None:
+                    crashpoints.reached("after_claim")
+                    run_job(parts, claim, stop)
+                code = 0
+            finally:
+                os._exit(code)
+        owner = identity.owner("seed", pid)
+        time.sleep(rng.random() * 0.6 if kind in ("kill", "stop", "hurry", "freeze", "cancel") else 0)
+        match kind:
+            case "kill":
+                os.kill(pid, signal.SIGKILL)
+            case "stop" | "hurry":
+                stop.set()
+                if kind == "hurry":
+                    stop.set()
+            case "cancel":
+                self.cancel()
+            case "freeze":
+                self.freeze(parts, pid)
+        os.waitpid(pid, 0)
+        self.store.free_owner(owner)
+        for flag in (self.work / "cancel").iterdir():  # set when the run was over already: the supervisor sees to it
+            flag.unlink()
+
+    def cancel(self) -> None:
+        jobs, _ = self.store.list(limit=1)
+        if not jobs[0].terminal:
+            try:
+                self.store.request_cancel(jobs[0].id)
+            except AlreadyTerminal:
+                return
+            cancel_flag(self.work, jobs[0].id).touch()
+
+    def freeze(self, parts: Any, pid: int) -> None:
+        """Stop the owner outside of a transaction, let its lease run out and another finish the job, then wake it."""
+        for _ in range(100):
+            os.kill(pid, signal.SIGSTOP)
+            os.waitpid(pid, os.WUNTRACED | os.WNOHANG)
+            if writable(self.folder / "jobs.db"):
+                break
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(0.01)
+        self.clock.advance(LEASE + 1)
+        self.run_once(parts, random.Random(0), "", "")
+        os.kill(pid, signal.SIGCONT)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", default="0-199", help="first-last")
+    parser.add_argument("--verbose", action="store_true")
+    options = parser.parse_args()
+    first, _, last = options.seeds.partition("-")
+    total, kinds, began = Figures(), Counter[str](), time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="parascribe-seeds-") as folder:
+        place = Place(Path(folder))
+        for seed in range(int(first), int(last or first) + 1):
+            started = time.monotonic()
+            kind, found = place.run_seed(seed)
+            kinds[kind] += 1
+            total.add(replace(found, broken=[f"seed {seed} ({kind}): {line}" for line in found.broken]))
+            if options.verbose:
+                print(f"seed {seed} {kind}: {found.executed}/{found.planned}/{found.in_flight} in {time.monotonic() - started:.2f} s", flush=True)
+        remove_dead(place.work)
+        place.close()
+    print("\n".join(total.broken))
+    print(
+        f"{total.jobs} seeds, {len(kinds)} kinds of fault, {total.attempts} attempts, chunks executed {total.executed} / planned {total.planned}"
+        f" / in flight at a crash {total.in_flight}, {len(total.broken)} broken invariants, {time.monotonic() - began:.0f} s"
+    )
+    return 1 if total.broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
