@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from core.errors import RequestError, ServiceError, TransientError
+from core.errors import ServiceError, TransientError
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +46,6 @@ RETRY_AFTER: Mapping[int | str, int] = MappingProxyType({429: 15, 503: 5, 507: 6
 
 PUBLIC = ("errors", "max_bytes", "models", "job_id")
 """Details of an error that clients may see; the rest is for logs."""
-
-
-class UploadTooSlow(RequestError):
-    """The upload came in slower than this service waits for."""
-
-    code = "upload_too_slow"
-    retryable = True
 
 
 class FieldError(BaseModel):

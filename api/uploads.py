@@ -13,8 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from api.filepart import FilePart, Store, too_large
 from api.form import JobForm, refusal
 from api.multipart import Event, MultipartReader, PartData, PartEnd, PartStart, boundary_of
-from api.problems import UploadTooSlow
-from core.errors import QueueFull
+from core.errors import QueueFull, UploadTooSlow
 
 FIELD_BYTES = 16_384
 """Longest form field, in bytes."""

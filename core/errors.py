@@ -2,7 +2,7 @@
 
     ServiceError
     |-- RequestError            the caller can do something about it
-    |   |-- ValidationFailed, EmptyUpload, NotMedia, TooLarge, UnknownModel, TaskNotSupported
+    |   |-- ValidationFailed, EmptyUpload, NotMedia, TooLarge, UploadTooSlow, UnknownModel, TaskNotSupported
     |   |-- JobNotFound, NotReady, AlreadyTerminal, Expired
     |   |-- QueueFull, IdempotencyConflict, IdempotencyInFlight
     |   `-- InsufficientStorage
@@ -74,6 +74,13 @@ class TooLarge(RequestError):
     """The upload is larger than this service accepts."""
 
     code = "too_large"
+
+
+class UploadTooSlow(RequestError):
+    """The upload came in slower than this service waits for."""
+
+    code = "upload_too_slow"
+    retryable = True
 
 
 class UnknownModel(RequestError):

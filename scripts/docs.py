@@ -77,7 +77,14 @@ def error_codes() -> str:
     )
     lines = ["# Error codes", "", "Made from `core/errors.py` and `api/problems.py` by `make docs`; do not edit.", "", rules, ""]
     lines += ["| code | where | status | meaning | try again |", "|---|---|---|---|---|"]
-    seen = set()
+    # what the framework answers by itself, and the two faces of `internal`
+    lines += [
+        "| `not_found` | request | 404 | There is nothing at that address. | no |",
+        "| `method_not_allowed` | request | 405 | That address does not take that method. | no |",
+        "| `internal` | request and job | 500 | Something went wrong inside the service; its log says more. | no |",
+        "| `internal` | request | 503 | The database cannot be reached. | yes |",
+    ]
+    seen = {"internal"}
     kinds = [k for _, k in inspect.getmembers(errors, inspect.isclass) if issubclass(k, errors.ServiceError)]
     for kind in sorted(kinds, key=lambda k: (not issubclass(k, errors.RequestError), k.code)):
         own = "code" in vars(kind)

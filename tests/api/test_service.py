@@ -20,7 +20,7 @@ import pytest
 
 import core.errors
 from api.form import JobForm
-from api.problems import STATUS, UploadTooSlow, status_of
+from api.problems import STATUS, status_of
 from core.errors import ModelUnavailable, ServiceError
 from core.store.sql import SqlStore
 from tests.api.serving import Service
@@ -36,11 +36,10 @@ def subclasses(kind: type[ServiceError]) -> Iterator[type[ServiceError]]:
 @pytest.mark.parametrize("kind", sorted(set(subclasses(ServiceError)), key=str))
 def test_every_error_has_a_status(kind: type[ServiceError]) -> None:
     assert 400 <= status_of(kind()) < 600
-    assert UploadTooSlow in set(subclasses(ServiceError))
 
 
 def test_no_status_is_left_over() -> None:
-    codes = {kind.code for kind in subclasses(ServiceError) if kind.__module__ in (core.errors.__name__, UploadTooSlow.__module__)}
+    codes = {kind.code for kind in subclasses(ServiceError) if kind.__module__ == core.errors.__name__}
     assert set(STATUS) == codes | {"not_found", "method_not_allowed"}
 
 

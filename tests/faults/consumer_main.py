@@ -13,4 +13,4 @@ if __name__ == "__main__":
     from parascribe.consumer_main import main
 
     script.arm("consumer")
-    main(sys.argv[1], Path(sys.argv[2]), load(), engine=script.engine())
+    main(sys.argv[1], Path(sys.argv[2]), load(), engine=script.engine(Path(sys.argv[2])))

@@ -34,15 +34,43 @@ def arm(role: str) -> None:
         crashpoints.arm(crash["point"], crash.get("times", 1))
 
 
-def engine() -> Any:
-    """The scripted engine, or None when the script says that the real one shall work."""
+def engine(runtime: Path) -> Any:
+    """The scripted engine, or None when the script says that the real one shall work ("real").
+
+    "mixed": jobs in German go to the real one.
+    """
     script = read()
     if script.get("real"):
         return None
     from whisper.scripted import Rule, ScriptedEngine
 
+    if script.get("mixed"):
+        from parascribe.wiring import manager_socket
+        from whisper.prefork import PreforkEngine
+
+        return Mixed(ScriptedEngine(delay=script.get("delay", 0.0), call_log=Path(script["calls"])), PreforkEngine(manager_socket(runtime)))
     rules = [Rule(kind=r["kind"], label=r.get("label", "*"), calls=tuple(r.get("calls", ()))) for r in script.get("rules", ())]
     return ScriptedEngine(delay=script.get("delay", 0.0), rules=rules, call_log=Path(script["calls"]))
+
+
+class Mixed:
+    """Two engines in one, for jobs that name their language."""
+
+    def __init__(self, scripted: Any, real: Any) -> None:
+        self._scripted, self._real = scripted, real
+
+    def transcribe(self, model: str, pcm: Any, options: Any, **how: Any) -> Any:
+        return (self._real if options.language == "de" else self._scripted).transcribe(model, pcm, options, **how)
+
+    def detect_language(self, model: str, pcm: Any, **how: Any) -> Any:
+        return self._scripted.detect_language(model, pcm, **how)
+
+    def describe(self) -> dict[str, str]:
+        found: dict[str, str] = self._scripted.describe()
+        return found
+
+    def close(self) -> None:
+        self._real.close()
 
 
 def shift_wall_clock() -> None:
