@@ -137,7 +137,7 @@ class Soak:
 
     # --- faults
     def _strike(self) -> None:
-        kinds = ["job process"] * 4 + ["consumer", "freeze", "api", "drain"]
+        kinds = ["job process"] * 12 + ["consumer", "freeze", "freeze", "api", "drain"]
         kinds += ["consumer tree", "broker", "flush", "storage", "database"] if self.rig.servers else ["everything"]
         kind = self.rng.choice(kinds)
         self.faults[kind] += 1

@@ -126,7 +126,8 @@ class ModelStore:
             if path.is_file():
                 multilingual = read_header(path).multilingual
                 return ModelInfo(
-                    name=name, bytes=None, sha256=None, multilingual=multilingual, translates=multilingual
+                    name=name, bytes=None, sha256=None, multilingual=multilingual,
+                    translates=multilingual and "turbo" not in stem,
                 )
             known = [LOCAL + local for local in self._local_stems()]
             hint = f" There {'is' if len(known) == 1 else 'are'}: {', '.join(known)}." if known else ""

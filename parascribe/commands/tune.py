@@ -29,9 +29,9 @@ def tune(
     Each split of the cores transcribes the same 28 s chunks. SPEED is seconds of audio per second; EFFICIENCY is what
     that is of as many single cores; ONE CHUNK is how long a short file takes alone; MEMORY is that of the engine.
     """
+    from parascribe.dotenv import write_settings
     from parascribe.render import table
     from parascribe.tuning import tune as run
-    from parascribe.tuning import write_settings
 
     conf = settings()
     found = run(conf, model or conf.whisper_model, seconds=seconds, say=(lambda _: None) if quiet else note)

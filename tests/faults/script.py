@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-import datetime as datetime_module
+import datetime as dt
 import json
 import os
 import time
@@ -78,7 +78,7 @@ def shift_wall_clock() -> None:
     seconds = read().get("wall_shift", 0)
     if not seconds:
         return
-    real_time, real_datetime = time.time, datetime_module.datetime
+    real_time, real_datetime = time.time, dt.datetime
     time.time = lambda: real_time() + seconds
 
     class Meta(type):
@@ -90,4 +90,4 @@ def shift_wall_clock() -> None:
         def now(cls, tz: Any = None) -> Any:
             return real_datetime.fromtimestamp(real_time() + seconds, tz)
 
-    datetime_module.datetime = Shifted  # type: ignore[misc]
+    dt.datetime = Shifted  # type: ignore[misc]

@@ -99,8 +99,8 @@ class Place:
                 rules, tries = (Rule(kind="crash", label="chunk 1/*", calls=(1,)),), 2
             case "engine hangs":
                 rules, tries = (Rule(kind="hang", label="chunk 2/*", calls=(1,)),), 2
-            case "engine away":  # the chunks beside it are broken off and asked again
-                rules, tries = (Rule(kind="unavailable", label="chunk 2/*", calls=(1,)),), 2
+            case "engine away":  # the chunks beside it are broken off and asked again; twice if the total becomes known
+                rules, tries = (Rule(kind="unavailable", label="chunk 2/*", calls=(1,)),), 3
             case "poison chunk":
                 rules = (Rule(kind="kill", label="chunk 2/*"),)
                 want = replace(want, text=None, ends=frozenset({"completed", "failed"}))
@@ -111,7 +111,10 @@ class Place:
                 want = replace(want, ends=frozenset({"completed", "cancelled"}))
             case "spoilt":
                 path = self.objects.local_path(job.source.key)
-                path.unlink() if rng.random() < 0.3 else os.truncate(path, rng.randrange(10, 1000))
+                if rng.random() < 0.3:
+                    path.unlink()
+                else:
+                    os.truncate(path, rng.randrange(10, 1000))
                 want = replace(want, text=None, ends=frozenset({"failed"}), source_kept=False)
         calls = self.folder / f"calls-{seed}"  # of its own: the script counts by label
         engine = ScriptedEngine(delay=delay or (0.02 if kind in ("kill", "stop", "hurry", "freeze", "twenty", "cancel") else 0), rules=rules, call_log=calls)
@@ -198,7 +201,6 @@ class Place:
         """Stop the owner outside of a transaction, let its lease run out and another finish the job, then wake it."""
         for _ in range(100):
             os.kill(pid, signal.SIGSTOP)
-            os.waitpid(pid, os.WUNTRACED | os.WNOHANG)
             if writable(self.folder / "jobs.db"):
                 break
             os.kill(pid, signal.SIGCONT)

@@ -27,6 +27,7 @@ def count(rig: Rig) -> int:
 
 def test_16_down_at_submit(cluster: Rig) -> None:
     assert cluster.servers is not None
+    collect(cluster)  # what earlier tests have left behind
     jobs = count(cluster)
     cluster.servers.storage.set("reset")
     answer = httpx.post(f"{cluster.url}/api/v1/jobs", files={"file": ("a.wav", made.noise(8))}, timeout=30)

@@ -15,8 +15,9 @@ from core.config import Settings, load
 from core.errors import ServiceError, ValidationFailed
 from parascribe.cli import main
 from parascribe.commands.models import Kind
+from parascribe.dotenv import with_settings, write_settings
 from parascribe.quantised import different_words
-from parascribe.tuning import Measured, Split, Tuning, choose, splits, tune, with_settings, write_settings
+from parascribe.tuning import Measured, Split, Tuning, choose, splits, tune
 from whisper.quantize import KINDS
 
 Capture = pytest.CaptureFixture[str]
