@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import itertools
 import json
 import logging
 import threading
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from core import logs
 from core.audio import DecodedAudio, Decoder, PcmSpool
 from core.chunks import SAMPLE_RATE, Chunk, plan_hash
-from core.coverage import speech_without_text
 from core.crashpoints import reached
-from core.errors import ChunkFailed, HandedBack, JobNotFound, TransientError
+from core.errors import HandedBack, JobNotFound, TransientError
 from core.formats import to_result
 from core.jobs import ChunkRow, ChunkState, Claim, Stage
-from core.merge import needs_words
 from core.planner import PLANNER_VERSION, ChunkPlanner
 from core.silence import region_source
 from core.transcript import Language
-from whisper.transcriber import SHORTEST
-from whisper.types import ChunkTranscript, Pcm, TranscribeOptions
+from worker.chunkwork import ChunkWork
 from worker.lifeline import Lifeline
 from worker.listen import Listener
 from worker.outcome import assemble
@@ -39,15 +31,6 @@ from worker.report import Report
 from worker.source import fetch
 
 log = logging.getLogger(__name__)
-
-DETECT_WINDOWS = 3
-"""Language is voted on by up to so many speech windows..."""
-
-DETECT_SURE = 0.9
-"""...but one window that is so sure is enough (its encoder pass costs as much as half a chunk)."""
-
-SECOND_TEMPERATURE = 0.4
-"""Speech without text is decoded once more on the second rung of the ladder: greedy found nothing, sampling may."""
 
 
 class JobFlow:
@@ -65,6 +48,7 @@ class JobFlow:
         self._warnings: list[dict[str, str]] = list(self.job.warnings)
         self._detect_seconds = 0.0
         self._abort = threading.Event()
+        self._lock = threading.Lock()
 
     def run(self) -> None:
         """Raises JobError, TransientError or Interrupted; returns when the job is completed."""
@@ -154,15 +138,19 @@ class JobFlow:
             try:
                 running: set[Future[None]] = set()
                 chunks = self._chunks(listener, rows, complete)
+                work = ChunkWork(
+                    parts, self.claim, self._model, spool=spool, listener=listener, report=self._report, cancel=self,
+                    patiently=self._patiently,
+                )  # fmt: skip
                 if self._language is None:
-                    heard = self._vote(chunks, spool, listener)
-                    chunks = itertools.chain(heard, chunks)
+                    chunks = itertools.chain(self._vote(work, chunks), chunks)
+                work.language = self._language
                 for chunk, crashes in chunks:
                     while len(running) >= (1 if crashes else width):
                         self._reap(running)
                     if self.lifeline.draining.is_set():
                         break
-                    running.add(pool.submit(self._one, chunk, crashes, spool, listener))
+                    running.add(pool.submit(work.run, chunk, crashes))
                 while running:
                     self._reap(running)
                 if self.lifeline.draining.is_set():
@@ -171,6 +159,14 @@ class JobFlow:
                 # the threads must be gone before the spool is; on the way out of an error their calls are cancelled
                 self._abort.set()
                 pool.shutdown(wait=True, cancel_futures=True)
+
+    def _vote(self, work: ChunkWork, chunks: Iterator[tuple[Chunk, int]]) -> list[tuple[Chunk, int]]:
+        """Freeze the language on the first windows; returns the chunks that were taken for that."""
+        taken, language, self._detect_seconds = work.vote(chunks)
+        if language is not None:
+            self._language = language
+            self._progress(language=language.code, language_confidence=language.confidence)
+        return taken
 
     def _chunks(self, listener: Listener, rows: list[ChunkRow], complete: bool) -> Iterator[tuple[Chunk, int]]:
         """Stored chunks still to do, then new ones as they are planned (each stored before it is handed out).
@@ -210,112 +206,6 @@ class JobFlow:
         self._progress(duration=decoded.duration)
         if self._on_duration:
             self._on_duration(decoded.duration)
-
-    def _vote(
-        self, chunks: Iterator[tuple[Chunk, int]], spool: PcmSpool, listener: Listener
-    ) -> list[tuple[Chunk, int]]:
-        """Detect the language on the first speech windows and freeze it; returns the chunks taken for that.
-
-        Independent chunks must agree on the language, or a name or a quotation flips one of them. One window
-        that is sure decides; else two that agree; else the largest summed probability of three.
-        """
-        held, votes, best = [], Counter[str](), Counter[str]()
-        heard = tried = 0
-        for item in chunks:
-            held.append(item)
-            chunk = item[0]
-            if not chunk.regions:
-                continue
-            listener.wait_samples(chunk.regions[-1].end)
-            try:
-                guess = self.parts.transcriber.detect_language(
-                    spool.read_regions(chunk.regions), model=self.job.params.model, job=self.job.id, cancel=self
-                )
-            except ChunkFailed as error:
-                # this window has no vote; without any, each chunk detects its own
-                log.warning("Language not detected in chunk %d: %s", chunk.index + 1, error.message)
-                tried += 1
-                if tried >= DETECT_WINDOWS:
-                    break
-                continue
-            heard += 1
-            self._detect_seconds += guess.engine_seconds
-            votes.update(guess.probabilities)
-            best[guess.language] += 1
-            sure = guess.probability >= DETECT_SURE or best[guess.language] >= 2
-            if sure or heard >= DETECT_WINDOWS:
-                break
-        if heard:
-            code, total = votes.most_common(1)[0]
-            self._language = Language(code=code, confidence=round(total / heard, 4))
-            self._progress(language=code, language_confidence=self._language.confidence)
-            log.info("Language %s (%.2f, %d windows)", code, self._language.confidence, heard)
-        return held
-
-    def _one(self, chunk: Chunk, crashes: int, spool: PcmSpool, listener: Listener) -> None:
-        """Transcribe one chunk and commit its row (runs in the pool)."""
-        with logs.bound(job_id=self.job.id):
-            row = ChunkRow(index=chunk.index, plan=chunk.to_dict(), state=ChunkState.DONE)
-            started = time.monotonic()
-            characters = 0
-            if chunk.regions and self._is_poison(crashes):
-                row = replace(row, state=ChunkState.FAILED, error={
-                    "code": "worker_crashed", "message": f"The job's process died {crashes} times while it worked on this chunk.",
-                })  # fmt: skip
-            elif chunk.seconds >= SHORTEST:
-                listener.wait_samples(chunk.regions[-1].end)
-                self._patiently(lambda: self.parts.store.start(self.claim, chunk.index))
-                reached("after_start")
-                pcm = spool.read_regions(chunk.regions)
-                try:
-                    said, seconds = self._ask(chunk, pcm)
-                    characters = len(said.text)
-                    row = replace(row, transcript=said.to_dict(), engine_seconds=seconds, cache_key=self._cache_key(pcm))
-                except ChunkFailed as error:
-                    row = replace(row, state=ChunkState.FAILED, error={"code": error.code, "message": error.message})
-            reached("before_commit")
-            # a finished chunk is never computed again: while the database is away, wait with it in hand
-            self._patiently(lambda: self.parts.store.commit(self.claim, row, audio_seconds=(chunk.end - chunk.start) / SAMPLE_RATE))
-            reached("after_commit")
-            self._report.chunk(row, characters=characters, seconds=time.monotonic() - started)
-
-    def _ask(self, chunk: Chunk, pcm: Pcm) -> tuple[ChunkTranscript, float]:
-        """The engine's answer and the CPU seconds it cost; speech without text is asked about once more."""
-        params = self.job.params
-        options = TranscribeOptions(
-            language=self._language.code if self._language else None, task=params.task, prompt=params.prompt,
-            temperature=params.temperature, beam_size=params.beam_size,
-            word_timestamps=params.word_timestamps or needs_words(chunk),
-        )  # fmt: skip
-
-        def ask(options: TranscribeOptions) -> ChunkTranscript:
-            return self.parts.transcriber.transcribe(
-                pcm, options, model=params.model, job=self.job.id, label=f"chunk {chunk.index + 1}/{self._report.total or '?'}",
-                cancel=self,
-            )  # fmt: skip
-
-        said = ask(options)
-        seconds = said.engine_seconds
-        if speech_without_text(chunk, said.text):
-            log.info("Chunk %d: speech without text, trying once more", chunk.index + 1)
-            again = ask(replace(options, temperature=max(options.temperature, SECOND_TEMPERATURE)))
-            seconds += again.engine_seconds
-            said = again if again.text else said
-        return said, seconds
-
-    def _cache_key(self, pcm: Pcm) -> str:
-        digest = hashlib.sha256(pcm.tobytes())
-        digest.update(f"{self._model.sha256} {json.dumps(self.job.params.to_dict(), sort_keys=True)} {self._language}".encode())
-        return digest.hexdigest()
-
-    def _is_poison(self, crashes: int) -> bool:
-        """Give the chunk up before the job's own attempts run out?
-
-        Only when the process has also died again and again without any chunk getting done: a job that is killed
-        often and gets further each time loses none.
-        """
-        most = self.parts.settings.max_attempts
-        return crashes >= most and self.claim.job.strikes >= most - 1
 
     def _patiently(self, write: Callable[[], Any]) -> None:
         """A database that is away holds the run up, and undoes nothing of it, until the lease has run out."""
@@ -378,4 +268,5 @@ class JobFlow:
 
     def _progress(self, **fields: Any) -> None:
         self._patiently(lambda: self.parts.store.progress(self.claim, **fields))
-        self.job = self.job.evolve(**fields)
+        with self._lock:  # the plan thread learns things too
+            self.job = self.job.evolve(**fields)
