@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from functools import partial
 
 from benchmarks.harness import Bench
 from benchmarks.report import Figure, machine
@@ -18,7 +19,7 @@ def run(bench: Bench) -> None:
     for kind in ("f16", "q8_0") if not bench.smoke else ("q8_0",):
         model = bench.model("base", kind)
         runs: dict[str, list[Figures]] = bench.repeat({
-            f"{kind}, {library.kind}": lambda library=library, model=model: measure(library, model, pcm, passes=1) for library in libraries
+            f"{kind}, {library.kind}": partial(measure, library, model, pcm, passes=1) for library in libraries
         })  # fmt: skip
         cpu = {name: statistics.median(one.cpu_seconds for one in taken) for name, taken in runs.items()}
         for name, seconds in cpu.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from benchmarks.harness import RATE, Bench, Pcm
@@ -43,7 +44,7 @@ def _library(bench: Bench, library: Library, chunks: list[Pcm]) -> None:
                 said = _decode(engines[workers], model, chunks, workers)
             return taken, said
 
-        runs = bench.repeat({f"{library.kind}, {n} workers": lambda n=n: measured(n) for n in engines})
+        runs = bench.repeat({f"{library.kind}, {n} workers": partial(measured, n) for n in engines})
         detect = [engines[1].detect_language(model, chunk).engine_seconds for chunk in chunks[:3]]
     one, many = runs.values()
     speed_up = statistics.median(a.alone / b.alone for (a, _), (b, _) in zip(one, many, strict=True))

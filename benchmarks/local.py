@@ -33,8 +33,9 @@ def runner(folder: Path, library: Library, model: Path, *, engine: Engine | None
     """engine: instead of the real one, for what has nothing to do with it."""
     name = "demo" if model == made.DEMO else f"local:{model.stem.removeprefix('ggml-')}"
     conf = Settings(
-        _env_file=None, data_dir=folder / "data", whisper_models_dir=made.folder(), whisper_model=name, engine_dir=folder / "engine",
-        whisper_library=library.directory, **{"engine_nice": 0, **settings},
+        data_dir=folder / "data", whisper_models_dir=made.folder(), whisper_model=name, engine_dir=folder / "engine",
+        whisper_library=library.directory, database_url=None, broker_url=None, minio_endpoint=None, whisper_executable=None,
+        **{"engine_nice": 0, **settings},
     )  # fmt: skip
     made.folder().mkdir(parents=True, exist_ok=True)
     runtime = folder / "runtime"

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +77,12 @@ def main() -> None:
 
 def _spawn(job: dict[str, Any], audio: bytes, spans: list[list[int]]) -> Iterator[dict[str, Any]]:
     """A forked process per span, `processes` at a time."""
-    waiting, running = list(enumerate(spans)), {}
+    waiting = list(enumerate(spans))
+    running: dict[int, tuple[int, int]] = {}
     while waiting or running:
         while waiting and len(running) < job["processes"]:
             number, (start, end) = waiting.pop(0)
-            pid, pipe = _fork(lambda start=start, end=end: _decode(job, audio[4 * start : 4 * end]))
+            pid, pipe = _fork(partial(_decode, job, audio[4 * start : 4 * end]))
             running[pid] = (number, pipe)
         pid, status = os.wait()
         number, pipe = running.pop(pid)
@@ -99,7 +101,7 @@ def _hold(job: dict[str, Any], audio: bytes, spans: list[list[int]]) -> None:
 
     ready, done = os.pipe()
     for start, end in spans:
-        _fork(lambda start=start, end=end: work(start, end))
+        _fork(partial(work, start, end))
     for _ in spans:
         os.read(ready, 1)
     print("ready", flush=True)

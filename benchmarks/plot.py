@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 320, 64, 150, 40, 44
 COLOURS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#475569")
 Points = list[tuple[float, float]]
+Place = Callable[[float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,22 +50,22 @@ class Plot:
                 parts.append(_text(place(value, 0)[0], bottom + 16, f"{value:.3g}", anchor="middle"))
         for number, (name, line) in enumerate(self.series.items()):
             colour = COLOURS[number % len(COLOURS)]
-            parts += self._bars(number, line, colour, place, bottom) if self.labels else self._line(line, colour, place)
+            parts += self._bars(number, line, colour, place) if self.labels else self._line(line, colour, place)
             parts.append(f'<rect x="{right + 10}" y="{TOP + 18 * number}" width="10" height="10" fill="{colour}"/>')
             parts.append(_text(right + 25, TOP + 9 + 18 * number, name))
         for number, label in enumerate(self.labels):
             parts.append(_text(place(number + 0.5, 0)[0], bottom + 16, label, anchor="middle"))
         return "\n".join([*parts, "</svg>"]) + "\n"
 
-    def _bars(self, number, line, colour, place, bottom):
-        width = (place(1, 0)[0] - place(0, 0)[0]) * 0.8 / len(self.series)
+    def _bars(self, number: int, line: Points, colour: str, place: Place) -> Iterator[str]:
+        bottom, width = place(0, 0)[1], (place(1, 0)[0] - place(0, 0)[0]) * 0.8 / len(self.series)
         for x, y in line:
             left, height = place(x + 0.1, y)
             left += number * width
             yield f'<rect x="{left:.1f}" y="{height:.1f}" width="{width:.1f}" height="{bottom - height:.1f}" fill="{colour}"/>'
 
     @staticmethod
-    def _line(line, colour, place):
+    def _line(line: Points, colour: str, place: Place) -> Iterator[str]:
         dots = [place(x, y) for x, y in sorted(line)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in dots)
         yield f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'

@@ -13,7 +13,7 @@ from benchmarks.harness import Bench
 from benchmarks.plot import Plot
 from benchmarks.report import Figure
 from core.hints import PollOnly
-from core.jobs import JobParams, JobStatus, NewJob, Source
+from core.jobs import Claim, JobParams, JobStatus, NewJob, Source
 from core.local_objects import LocalObjects
 from core.store.database import open_database
 from core.store.sql import SqlStore
@@ -71,7 +71,7 @@ def _timed(action: Callable[[], object]) -> float:
     return time.monotonic() - start
 
 
-def _claimed(store: SqlStore):
+def _claimed(store: SqlStore) -> Claim:
     claim = store.claim(owner="bench", consumer="bench", lease_seconds=60.0)
     assert claim is not None
     return claim

@@ -483,14 +483,14 @@ def test_delete_hides_at_once_and_removes_when_the_owner_has_let_go(store: SqlSt
 def test_hints_are_repeated_with_growing_pauses(store: SqlStore, clock: ManualClock) -> None:
     store.create(new_job())
     hints, due = 0, []
-    for second in range(5, 1400, 5):
+    for second in range(5, 1390, 5):
         if found := store.unsent(10):
             store.sent([hint for hint, _ in found])
             hints += len(found)
         clock.advance(5)
         if store.rehint(older_than=5, limit=10):
             due.append(second)
-    assert due == [5, 15, 35, 75, 155, 315, 635, 1235]
+    assert due == [5, 15, 35, *range(75, 1390, 60)], "at most a minute: what a lost broker may cost a waiting job"
     assert hints == 1 + len(due)
 
 

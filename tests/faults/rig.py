@@ -220,7 +220,7 @@ class Rig(Service):
         wait_for(stopped_outside, 10)
 
     # --- work
-    def upload(self, seconds: int = 20, *, seed: int = 1, compare: bool = True, ends: str = "completed", **params: Any) -> str:
+    def upload(self, seconds: int = 20, *, seed: int = 1, compare: bool = True, ends: str = "completed", broken_off: bool = False, **params: Any) -> str:
         """Submit noise and remember what has to come of it; returns the job id."""
         data = made.noise(seconds, seed)
         path = self.folder / f"noise-{seconds}-{seed}.wav"
@@ -228,7 +228,7 @@ class Rig(Service):
         job = self.submit(path, **({"language": "en"} | params))
         heard = made.heard(self.folder / "calm", data) if compare else None
         self.accepted.append(Accepted(
-            id=job["id"], sha256=hashlib.sha256(data).hexdigest(), text=heard, ends=frozenset(ends.split("/")),
+            id=job["id"], sha256=hashlib.sha256(data).hexdigest(), text=heard, ends=frozenset(ends.split("/")), broken_off=broken_off,
         ))  # fmt: skip
         return str(job["id"])
 

@@ -42,7 +42,7 @@ from worker.stop import Stop
 LEASE = 30.0
 FAULTS = (
     *(("crash", point) for point in crashpoints.POINTS if point not in ("after_create", "after_send", "after_drop")),
-    ("kill", ""), ("stop", ""), ("hurry", ""), ("freeze", ""), ("twenty", ""), ("cancel", ""), ("storage", ""),
+    ("kill", ""), ("stop", ""), ("hurry", ""), ("freeze", ""), ("many kills", ""), ("cancel", ""), ("storage", ""),
     ("worker dies", ""), ("engine hangs", ""), ("engine away", ""), ("poison chunk", ""), ("poison", ""), ("spoilt", ""),
 )  # fmt: skip
 
@@ -95,6 +95,8 @@ class Place:
         rules: tuple[Rule, ...] = ()
         delay, tries = rng.choice((0.0, 0.005, 0.02)), 1
         match kind:
+            case "hurry":  # what is in flight is handed back at once, and done again
+                want = replace(want, broken_off=True)
             case "worker dies":
                 rules, tries = (Rule(kind="crash", label="chunk 1/*", calls=(1,)),), 2
             case "engine hangs":
@@ -117,23 +119,16 @@ class Place:
                     os.truncate(path, rng.randrange(10, 1000))
                 want = replace(want, text=None, ends=frozenset({"failed"}), source_kept=False)
         calls = self.folder / f"calls-{seed}"  # of its own: the script counts by label
-        engine = ScriptedEngine(delay=delay or (0.02 if kind in ("kill", "stop", "hurry", "freeze", "twenty", "cancel") else 0), rules=rules, call_log=calls)
+        engine = ScriptedEngine(delay=delay or (0.02 if kind in ("kill", "stop", "hurry", "freeze", "many kills", "cancel") else 0), rules=rules, call_log=calls)
         transcriber = WhisperTranscriber(engine, self.parts.transcriber.downloader, chunk_timeout=0.5)
         parts = replace(self.parts, transcriber=transcriber)
         first = True
         for _ in range(60):
             if self.store.get(job.id).terminal:
                 break
-            if not first and kind == "twenty":
-                self.run_once(parts, rng, "kill", "")
-            elif first:
-                self.run_once(parts, rng, "kill" if kind == "twenty" else kind, point)
-            else:
-                self.run_once(parts, rng, "", "")
+            self.run_once(parts, rng, kind if first or kind == "many kills" else "", point, job.id)
             first = False
             self.sweeper.sweep_once()
-            if kind == "twenty" and self.store.get(job.id).attempts >= 20:
-                kind = "enough"
         found = check_jobs(self.store, self.objects, [want], read_calls(calls), tries=tries)
         if kind == "poison chunk":
             self.check_poison(job.id, found)
@@ -150,8 +145,12 @@ class Place:
         if job.status is JobStatus.FAILED and len(rows) > 3:
             found.broken.append(f"poison: one chunk of {len(rows)} failed the job: {job.error}")
 
-    def run_once(self, parts: Any, rng: random.Random, kind: str, point: str) -> None:
-        """Claim in a child, let it happen, and wait for the child's end; the lease of a dead one is freed as the parent does."""
+    def run_once(self, parts: Any, rng: random.Random, kind: str = "", point: str = "", job_id: str = "") -> None:
+        """Claim in a child, let it happen, and wait for the child's end; the lease of a dead one is freed as the parent does.
+
+        many kills: each comes as soon as one more chunk of the job is done
+        """
+        done = self.store.get(job_id).chunks_done if job_id else 0
         stop = Stop()
         times = rng.randrange(1, 4) if point in ("after_start", "before_commit", "after_commit") else 1
         flaky_at = rng.randrange(1, 3)
@@ -174,6 +173,10 @@ class Place:
         time.sleep(rng.random() * 0.6 if kind in ("kill", "stop", "hurry", "freeze", "cancel") else 0)
         match kind:
             case "kill":
+                os.kill(pid, signal.SIGKILL)
+            case "many kills":
+                while not (job := self.store.get(job_id)).terminal and job.chunks_done <= done:
+                    time.sleep(0.005)
                 os.kill(pid, signal.SIGKILL)
             case "stop" | "hurry":
                 stop.set()
@@ -206,7 +209,7 @@ class Place:
             os.kill(pid, signal.SIGCONT)
             time.sleep(0.01)
         self.clock.advance(LEASE + 1)
-        self.run_once(parts, random.Random(0), "", "")
+        self.run_once(parts, random.Random(0))
         os.kill(pid, signal.SIGCONT)
 
 

@@ -3,15 +3,43 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from tests.faults import made
+from tests.faults.invariants import Accepted, check_jobs, read_calls
 from tests.faults.rig import ROOT
+from tests.faults.seeds import Place
+from whisper.scripted import ScriptedEngine
+from whisper.transcriber import WhisperTranscriber
 
 SEEDS = 200
 AT_ONCE = 2
+
+
+def test_killed_twenty_times_in_a_row(tmp_path: Path) -> None:
+    """Each time as soon as one more chunk is done: the letter-same transcript, whatever was in flight beside it."""
+    place = Place(tmp_path)
+    calls = tmp_path / "script"
+    engine = ScriptedEngine(delay=0.02, call_log=calls)
+    parts = replace(place.parts, transcriber=WhisperTranscriber(engine, place.parts.transcriber.downloader))
+    data = made.noise(100)
+    job = made.submit(place.store, place.objects, data, language="en")
+    for _ in range(20):
+        place.run_once(parts, random.Random(0), "many kills", job_id=job.id)
+    state = place.store.get(job.id)
+    assert not state.terminal and state.attempts == 20 and state.chunks_done >= 20
+    place.run_once(parts, random.Random(0))
+    want = Accepted(id=job.id, sha256=job.source.sha256, text=made.heard(tmp_path / "calm", data))
+    found = check_jobs(place.store, place.objects, [want], read_calls(calls))
+    assert not found.broken and found.in_flight >= 10, found
+    assert not place.store.get(job.id).partial
+    place.close()
 
 
 @pytest.mark.timeout(600)

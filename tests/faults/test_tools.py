@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import threading
@@ -121,7 +122,7 @@ def test_the_checker_sees_what_is_wrong(tmp_path: Path) -> None:
     place = Place(tmp_path)
     data = made.noise(8)
     job = made.submit(place.store, place.objects, data, language="en")
-    place.run_once(place.parts, __import__("random").Random(0), "", "")
+    place.run_once(place.parts, random.Random(0))
     good = Accepted(id=job.id, sha256=job.source.sha256, text=made.heard(tmp_path / "calm", data))
     calls = [{"job": job.id, "label": f"chunk {n + 1}/2"} for n in range(2)]
 
