@@ -32,7 +32,7 @@ def run(bench: Bench) -> None:
         "dense": bench.speech(minutes)[0],
         "silence": bench.speech(minutes, silence=0.25)[0],
     }
-    clips = [bench.speech(5 / 60, seed=n)[0] for n in range(bench.pick(smoke=2, bench=24, full=100))]
+    clips = [bench.speech(5 / 60, seed=n)[0] for n in range(bench.pick(smoke=2, bench=16, full=100))]
     for number, library in enumerate(bench.libraries()):
         model = bench.model("base")
         with bench.service(library, model) as service:

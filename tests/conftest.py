@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,7 +19,9 @@ _start_times: dict[str, str] = {}
 
 
 def pytest_configure() -> None:
-    """Our own variables in the developer's shell must not decide what the tests see."""
+    """Our own variables in the developer's shell must not decide what the tests see, nor how it was started."""
+    # a shell's background job ignores Ctrl-C, and so would every program that the tests start and interrupt
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in Settings.model_fields:
         os.environ.pop(name.upper(), None)
 

@@ -36,7 +36,8 @@ def stuck(folder: Path) -> Ffmpeg:
 
 
 def children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+    """The decoder's processes (servers of other tests may run too)."""
+    return [p for p in psutil.Process().children(recursive=True) if "ffmpeg" in " ".join(p.cmdline())]
 
 
 def test_blocks_can_be_read_as_soon_as_they_are_announced(tmp_path: Path) -> None:
