@@ -42,7 +42,7 @@ class Api:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def wait(self, job_id: str, until: Callable[[dict[str, Any]], bool] | None = None, seconds: float = 90.0) -> dict[str, Any]:
+    def wait(self, job_id: str, until: Callable[[dict[str, Any]], bool] | None = None, seconds: float = 240.0) -> dict[str, Any]:
         until = until or (lambda job: job["status"] in ENDED)
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -87,7 +87,7 @@ class Service(Api):
     def log(self) -> str:  # type: ignore[override]
         return self.log_file.read_text("utf-8", "replace")
 
-    def wait_log(self, pattern: str, *, since: int = 0, seconds: float = 30.0) -> re.Match[str]:
+    def wait_log(self, pattern: str, *, since: int = 0, seconds: float = 90.0) -> re.Match[str]:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             text = self.log_file.read_bytes()[since:].decode("utf-8", "replace")

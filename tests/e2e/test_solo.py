@@ -189,7 +189,7 @@ def test_the_log_tells_the_story_once(tmp_path):
         with ThreadPoolExecutor() as pool:
             jobs = [job["id"] for job in pool.map(service.submit, [path, path])]
         for job in jobs:
-            done = service.wait(job, seconds=150)
+            done = service.wait(job, seconds=400)
             assert done["status"] == "completed" and done["progress"]["chunks_total"] >= 60
         log = service.log
         text = service.result(jobs[0]).json()["text"]
