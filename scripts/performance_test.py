@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import signal
 import statistics
 import sys
 import tempfile
@@ -31,9 +32,13 @@ CHUNKS = 60
 
 @dataclass(kw_only=True)
 class Row:
-    """One number of workers. Walls in seconds, less what other programs took; cpu: per cent of one core."""
+    """One number of workers. Walls in seconds, less what other programs took; cpu: per cent of one core.
+
+    chunks: with speech, of each file (the files are equally long)
+    """
 
     workers: int
+    chunks: int = 1
     files: list[float] = field(default_factory=list)
     batches: list[float] = field(default_factory=list)
     engine: list[float] = field(default_factory=list)
@@ -52,20 +57,17 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """wall(w) = serial + work * (1 + contention * (w - 1)) / w, for one file; seconds."""
+    """wall(w) = serial + chunk * (1 + contention * (w - 1)) * rounds, with ceil(chunks / w) rounds; seconds, one file."""
 
     serial: float
-    work: float
+    chunk: float
     contention: float
 
-    def wall(self, workers: int) -> float:
-        return self.serial + self.work * (1 + self.contention * (workers - 1)) / workers
+    def wall(self, workers: int, chunks: int) -> float:
+        return self.serial + self.chunk * (1 + self.contention * (workers - 1)) * math.ceil(chunks / workers)
 
-    def speed_up(self, workers: int) -> float:
-        """For CHUNKS equal chunks: the last round of workers may not be full."""
-        full = CHUNKS / workers / math.ceil(CHUNKS / workers)
-        scaled = self.work * (1 + self.contention * (workers - 1)) / workers / full
-        return (self.serial + self.work) / (self.serial + scaled)
+    def speed_up(self, workers: int, chunks: int = CHUNKS) -> float:
+        return self.wall(1, chunks) / self.wall(workers, chunks)
 
 
 def fit(rows: Sequence[Row], cores: int = CORES) -> Model:
@@ -77,14 +79,15 @@ def fit(rows: Sequence[Row], cores: int = CORES) -> Model:
     base = statistics.median(usable[0].engine)
     growth = [(statistics.median(row.engine) / base - 1) / (row.workers - 1) for row in usable if row.workers > 1]
     contention = max(0.0, statistics.fmean(growth)) if growth else 0.0
-    xs = [(1 + contention * (row.workers - 1)) / row.workers for row in usable]
+    xs = [(1 + contention * (row.workers - 1)) * math.ceil(row.chunks / row.workers) for row in usable]
     ys = [row.file for row in usable]
-    if len(usable) < 2:
-        return Model(serial=0.0, work=ys[0], contention=contention)
     mean_x, mean_y = statistics.fmean(xs), statistics.fmean(ys)
-    work = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / sum((x - mean_x) ** 2 for x in xs)
-    work = min(max(work, 0.0), mean_y / mean_x)  # a part below nothing is noise
-    return Model(serial=mean_y - work * mean_x, work=work, contention=contention)
+    spread = sum((x - mean_x) ** 2 for x in xs)
+    if not spread:
+        return Model(serial=0.0, chunk=mean_y / mean_x, contention=contention)
+    chunk = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / spread
+    chunk = min(max(chunk, 0.0), mean_y / mean_x)  # a part below nothing is noise
+    return Model(serial=mean_y - chunk * mean_x, chunk=chunk, contention=contention)
 
 
 def measure(bench: Bench, workers: int, sources: Sequence[Path], model: Path, runs: int) -> Row:
@@ -98,6 +101,7 @@ def measure(bench: Bench, workers: int, sources: Sequence[Path], model: Path, ru
                 taken, job = timed(bench, service, source, width=min(workers, CORES))
                 row.files.append(job["performance"]["wall"] * taken.alone / taken.wall)
                 row.engine.append(job["performance"]["engine_seconds"] / job["audio"]["duration"])
+                row.chunks = job["progress"]["chunks_total"]
                 _note(row, taken)
             with bench.span(min(workers, CORES)) as taken:
                 watch.all_completed(service, [service.submit(source, language="en")["id"] for source in sources], seconds=7200)
@@ -136,11 +140,10 @@ def table(rows: Sequence[Row], minutes: float) -> str:
 
 def forecast(model: Model) -> str:
     """What the fitted model says of other numbers of cores; nothing of it was measured."""
-    total = model.serial + model.work
     lines = [
-        f"MODEL, fitted to the rows within {CORES} cores: serial share {model.serial / total:.1%}; {model.contention:.1%} more CPU",
-        "per chunk with each further worker (memory and caches).",
-        f"Not measured: for {CHUNKS} chunks on as many cores as workers it gives",
+        f"MODEL, fitted to the rows within {CORES} cores: {model.serial:.2f} s that do not divide, {model.chunk:.2f} s per chunk,",
+        f"{model.contention:.1%} more for each further worker (memory and caches).",
+        f"Not measured: for a file of {CHUNKS} chunks, on as many cores as workers, it gives",
     ]
     for workers in (2, 4, 8, 16):
         up = model.speed_up(workers)
@@ -162,6 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", choices=("demo", "base", "small", "medium"), default="base", help="size of the model (%(default)s)")
     parser.add_argument("--out", type=Path, help="write the raw figures there as JSON")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through the blocks that stop the service
     workers = sorted({1, *(int(word) for word in options.workers.split(","))})
     scale = Scale.SMOKE if options.size == "demo" else Scale.BENCH
     with tempfile.TemporaryDirectory(prefix="parascribe-performance-") as folder:

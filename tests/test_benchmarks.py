@@ -110,15 +110,15 @@ def test_a_word_lost_or_doubled_counts_only_at_a_cut():
     assert counts("Anna sells sells four red horses.", said[1], 11.0) == (0, 0)
 
 
-def test_the_model_finds_serial_share_and_contention_again():
-    truth = Model(serial=3.0, work=60.0, contention=0.02)
+def test_the_model_finds_serial_part_and_contention_again():
+    truth = Model(serial=3.0, chunk=1.5, contention=0.02)
     rows = [
-        Row(workers=n, files=[truth.wall(n)], batches=[truth.wall(n)], engine=[1 + 0.02 * (n - 1)], cpu=[100.0]) for n in (1, 2, 4)
+        Row(workers=n, chunks=23, files=[truth.wall(n, 23)], engine=[1 + 0.02 * (n - 1)], cpu=[100.0]) for n in (1, 2, 4)
     ]
     found = fit(rows, cores=4)
-    assert (found.serial, found.work, found.contention) == pytest.approx((3.0, 60.0, 0.02))
-    assert fit(rows, cores=2).wall(4) == pytest.approx(truth.wall(4))
-    assert Model(serial=0.0, work=60.0, contention=0.0).speed_up(8) == pytest.approx(60 / 8)  # 60 chunks: the eighth round is half full
+    assert (found.serial, found.chunk, found.contention) == pytest.approx((3.0, 1.5, 0.02))
+    assert fit(rows, cores=2).wall(4, 23) == pytest.approx(truth.wall(4, 23))
+    assert Model(serial=0.0, chunk=1.0, contention=0.0).speed_up(8) == pytest.approx(60 / 8)  # 8 rounds, the last half full
 
 
 def test_a_plot_is_well_formed_and_escapes_its_labels():
