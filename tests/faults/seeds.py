@@ -204,13 +204,22 @@ class Place:
         """Stop the owner outside of a transaction, let its lease run out and another finish the job, then wake it."""
         for _ in range(100):
             os.kill(pid, signal.SIGSTOP)
+            while not stopped(pid):
+                time.sleep(0.001)  # the signal takes a moment; until then it may begin a transaction
             if writable(self.folder / "jobs.db"):
                 break
             os.kill(pid, signal.SIGCONT)
             time.sleep(0.01)
-        self.clock.advance(LEASE + 1)
-        self.run_once(parts, random.Random(0))
-        os.kill(pid, signal.SIGCONT)
+        try:
+            self.clock.advance(LEASE + 1)
+            self.run_once(parts, random.Random(0))
+        finally:
+            os.kill(pid, signal.SIGCONT)  # a stopped process left behind would hold the pipe, and its reader, for ever
+
+
+def stopped(pid: int) -> bool:
+    """Is the process stopped, or over already?"""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "TtZX"
 
 
 def main() -> int:
