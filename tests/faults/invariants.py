@@ -112,8 +112,11 @@ def check_jobs(store: SqlStore, objects: ObjectStore, accepted: Sequence[Accepte
     return found
 
 
-def leftovers(store: SqlStore, objects: ObjectStore, work: Sequence[Path], accepted: Sequence[Accepted]) -> list[str]:
-    """I7: what lies about when nothing runs any more. Folders of killed processes count after a sweep."""
+def leftovers(store: SqlStore, objects: ObjectStore, work: Sequence[Path], accepted: Sequence[Accepted], *, kills: int = 0) -> list[str]:
+    """I7: what lies about when nothing runs any more. Folders of killed processes count after a sweep.
+
+    kills: so many processes were killed at any moment, each of which may have been storing a result
+    """
     broken = []
     for folder in work:
         remove_dead(folder)
@@ -127,8 +130,10 @@ def leftovers(store: SqlStore, objects: ObjectStore, work: Sequence[Path], accep
         # a crash between the result and the row's last word leaves a result that the orphan collection removes
         if job.result_key is None and job.status is JobStatus.COMPLETED or len(results) > job.attempts:
             broken.append(f"I7: results {results} of a job that was attempted {job.attempts} times")
+    if (unfinished := objects.abort_stale(0.0)) > kills:
+        broken.append(f"I7: {unfinished} unfinished uploads after {kills} kills")
     if objects.abort_stale(0.0):
-        broken.append("I7: unfinished uploads")
+        broken.append("I7: the orphan collection leaves unfinished uploads")
     if waiting := store.unsent(1000):
         broken.append(f"I7: hints of ended jobs: {waiting}")
     return broken

@@ -132,7 +132,8 @@ class Place:
         found = check_jobs(self.store, self.objects, [want], read_calls(calls), tries=tries)
         if kind == "poison chunk":
             self.check_poison(job.id, found)
-        found.broken += leftovers(self.store, self.objects, [self.work], [want])
+        kills = self.store.get(job.id).attempts if kind in ("kill", "many kills") else 0
+        found.broken += leftovers(self.store, self.objects, [self.work], [want], kills=kills)
         self.accepted.append(want)
         return f"{kind} {point}".strip(), found
 
