@@ -99,7 +99,7 @@ class Soak:
         big = too_much(self.rig.family())
         self.rig.stop()
         found = check_jobs(self.rig.store, self.rig.objects, self.rig.accepted, read_calls(self.rig.calls))
-        found.broken += [*big, *self.changed, *leftovers(self.rig.store, self.rig.objects, self.rig.work, self.rig.accepted)]
+        found.broken += [*big, *self.changed, *leftovers(self.rig.store, self.rig.objects, self.rig.work, self.rig.accepted, kills=self.kills)]
         return found
 
     # --- jobs
