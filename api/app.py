@@ -11,9 +11,10 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from api import problems
-from api.deps import ApiDeps, Parts
+from api.deps import PREFIX, ApiDeps, Parts
 from api.middleware import ReadUnread, Surround
 from api.routes import about, docs, health, jobs, results, submit
+from api.status import StatusRoute
 
 DESCRIPTION = """Turns speech into text: `POST /api/v1/jobs` with a file, look at the job until it has completed, fetch
 the result in the format you want. Errors are `application/problem+json` with a stable `code`."""
@@ -45,6 +46,7 @@ def create_app(deps: ApiDeps) -> FastAPI:
     app.include_router(docs.router)
     app.mount(docs.FILES, docs.static_files())
     # the last one added is the outermost
+    app.add_middleware(StatusRoute, reads=parts.status, prefix=PREFIX, route=jobs.STATUS)
     app.add_middleware(Surround, observe=parts.metrics.request)
     app.add_middleware(ReadUnread)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

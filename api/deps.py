@@ -13,6 +13,7 @@ from api.form import Models, refusal
 from api.metrics import Metrics
 from api.notifier import Notifier
 from api.readiness import Check, Readiness
+from api.status import StatusReads
 from api.uploads import Receiver, UploadLimits
 from core.config import Settings
 from core.errors import JobNotFound
@@ -58,6 +59,7 @@ class Parts:
     receiver: Receiver
     notifier: Notifier
     readiness: Readiness
+    status: StatusReads
 
     @staticmethod
     def of(deps: ApiDeps) -> Parts:
@@ -66,12 +68,14 @@ class Parts:
         return Parts(
             deps=deps, metrics=metrics, notifier=Notifier(deps.notify), readiness=Readiness(deps.checks, deps.advisory),
             receiver=Receiver(max_bytes=max_bytes, limits=deps.limits, count=metrics.received),
+            status=StatusReads(deps.jobs),
         )  # fmt: skip
 
     def close(self) -> None:
         """Stop the threads."""
         self.receiver.close()
         self.notifier.close()
+        self.status.close()
 
 
 async def get_parts(request: Request) -> Parts:

@@ -42,14 +42,6 @@ class RetryQuery(BaseModel):
 IfNoneMatch = Annotated[str | None, Header(description="ETag of the answer the client has.")]
 
 
-def matches(etag: str, if_none_match: str | None) -> bool:
-    """Weak comparison of RFC 9110 §8.8.3.2."""
-    if if_none_match is None:
-        return False
-    known = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
-    return etag.removeprefix("W/") in known or "*" in known
-
-
 @router.get("/jobs", dependencies=[NO_REPEATS], responses=responses("validation"))
 def list_jobs(deps: Deps, base: Base, query: Annotated[ListQuery, Query()]) -> JobPageBody:
     """Jobs, newest first."""
@@ -60,16 +52,13 @@ def list_jobs(deps: Deps, base: Base, query: Annotated[ListQuery, Query()]) -> J
 @router.get(
     "/jobs/{job_id}", response_model=JobBody, responses={**NOT_MODIFIED, **responses("job_not_found", "validation")}
 )
-def get_job(
-    job_id: JobId, deps: Deps, base: Base, response: Response, if_none_match: IfNoneMatch = None
-) -> JobBody | Response:
+async def get_job(job_id: JobId, parts: PartsDep, base: Base, if_none_match: IfNoneMatch = None) -> Response:
     """One job. 200 as long as it exists, however it ended; poll with the ETag."""
-    job = deps.jobs.get(job_id)
-    headers = {"ETag": f'"{job.id}.{job.version}"', "Cache-Control": "no-cache"}
-    if matches(headers["ETag"], if_none_match):
-        return Response(status_code=304, headers=headers)
-    response.headers.update(headers)
-    return JobBody.of(job, base=base)
+    return (await parts.status.read(job_id, base)).response(if_none_match)
+
+
+STATUS = router.routes[-1]
+"""The route above, which `api.status.StatusRoute` answers for."""
 
 
 @router.post(

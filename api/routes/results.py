@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.deps import NO_REPEATS, PREFIX, ApiDeps, Deps, JobId
 from api.problems import responses
-from api.routes.jobs import NOT_MODIFIED, IfNoneMatch, matches
+from api.routes.jobs import NOT_MODIFIED, IfNoneMatch
+from api.status import matches
 from core.errors import Expired, NotReady, ServiceError
 from core.formats import FORMATS, from_result
 from core.jobs import Job, JobStatus

@@ -7,7 +7,7 @@ boot id + CLOCK_BOOTTIME (SQLite): a changed wall clock changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -46,6 +46,10 @@ class JobStore(Protocol):
 
     def get(self, job_id: str) -> Job:
         """Raises JobNotFound (also for jobs whose deletion has begun)."""
+        ...
+
+    def versions(self, job_ids: Collection[str]) -> dict[str, int]:
+        """`Job.version` of those that `get` would return; cheap, for who looks often."""
         ...
 
     def list(self, *, status: JobStatus | None = None, limit: int = 50, after: str | None = None) -> tuple[Sequence[Job], str | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -39,6 +39,11 @@ class SqlJobs(Role):
     def get(self, job_id: str) -> Job:
         with self.database.read() as connection:
             return to_job(_visible(connection, job_id))
+
+    def versions(self, job_ids: Collection[str]) -> dict[str, int]:
+        query = select(job.c.id, job.c.version).where(job.c.id.in_(job_ids), job.c.deleted_at.is_(None))
+        with self.database.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
 
     def request_cancel(self, job_id: str) -> Job:
         with self.database.write() as connection:

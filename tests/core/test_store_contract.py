@@ -72,6 +72,15 @@ def test_an_unknown_job_is_not_found(store: SqlStore) -> None:
             ask("nobody")
 
 
+def test_versions_follow_every_change_and_end_with_the_job(store: SqlStore) -> None:
+    first, second = (store.create(new_job()).id for _ in range(2))
+    assert store.versions([first, second, "nobody"]) == {first: 1, second: 1}
+    store.request_cancel(second)
+    assert store.versions([first, second]) == {first: 1, second: store.get(second).version}
+    store.request_delete(first)
+    assert store.versions([first]) == {}
+
+
 def test_pages_neither_skip_nor_repeat_while_jobs_come_and_go(store: SqlStore) -> None:
     ids = [store.create(new_job()).id for _ in range(9)]
     first, cursor = store.list(limit=4)
