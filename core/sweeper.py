@@ -98,7 +98,8 @@ class Sweeper:
         ended = self._store.sweep(max_attempts=self._max_attempts)
         if any(ended.values()):
             log.info("Sweeper ended jobs: %s", ended)
-        if self._store.rehint(older_than=self._interval, limit=HINTS_PER_SWEEP):
+        # more hints would only lie beside those that cannot be sent
+        if not self.hints_fail and self._store.rehint(older_than=self._interval, limit=HINTS_PER_SWEEP):
             self.send_hints()
         if self._work and (dead := remove_dead(self._work)):
             log.info("Removed %d work folders of processes that had died", dead)

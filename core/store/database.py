@@ -113,7 +113,7 @@ class Database:
         if connection.scalar(select(meta.c.value).where(meta.c.key == "boot")) == boot:
             return
         connection.execute(update(job).where(job.c.lease_until.is_not(None)).values(lease_until=0.0))
-        connection.execute(update(job).values(not_before=None, hinted_at=0.0, hint_wait=0.0))
+        connection.execute(update(job).values(not_before=None, hint_due=0.0, hint_wait=0.0))
         connection.execute(update(outbox).values(not_before=0.0))
         connection.execute(update(idempotency).values(lease_until=0.0))
         connection.execute(consumer.delete())

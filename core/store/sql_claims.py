@@ -11,7 +11,7 @@ from core.errors import Cancelled, LeaseLost, WorkerCrashed
 from core.jobs import ChunkState, Claim, JobFailure, JobStatus, Stage
 from core.store.database import Database
 from core.store.rows import Role, add_hint, drop_hints, ended, expired, to_job, unleased
-from core.store.tables import chunk, job
+from core.store.tables import STRUCK, chunk, job
 
 SHORT_SECONDS = 600.0
 SHORT_BYTES = 19_200_000
@@ -52,7 +52,7 @@ class SqlClaims(Role):
                     consumer=consumer,
                     lease_until=now + lease_seconds,
                     not_before=None,
-                    hinted_at=now,
+                    hint_due=now,
                     hint_wait=0.0,
                     version=job.c.version + 1,
                 )
@@ -78,7 +78,7 @@ class SqlClaims(Role):
             counted = {"strikes": job.c.strikes + 1} if count_attempt else {"attempts": job.c.attempts - 1}
             back = {
                 "status": JobStatus.QUEUED, "stage": Stage.QUEUED,
-                "not_before": now + delay, "hinted_at": now + delay, "hint_wait": 0.0,
+                "not_before": now + delay, "hint_due": now + delay, "hint_wait": 0.0,
             }  # fmt: skip
             connection.execute(update(job).where(job.c.id == claim.job.id).values(unleased() | back | counted))
             # handed back in good order: these did not crash anything
@@ -198,7 +198,7 @@ def end_lost(database: Database, connection: Connection, max_attempts: int, *, w
     crashed = and_(job.c.status == JobStatus.PROCESSING, expired(now), job.c.strikes + 1 >= max_attempts)
     gone = [cancelled, crashed]
     if waiting:
-        gone.append(and_(job.c.status == JobStatus.QUEUED, job.c.strikes >= max_attempts))
+        gone.append(and_(job.c.status == JobStatus.QUEUED, STRUCK, job.c.strikes >= max_attempts))
     lost = select(job.c.id, job.c.status, job.c.stage).where(or_(*gone)).with_for_update(skip_locked=True)
     counts = {"cancelled": 0, "failed": 0}
     for row in connection.execute(lost).all():

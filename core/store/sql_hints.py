@@ -29,20 +29,24 @@ class SqlHints(Role):
     def rehint(self, *, older_than: float, limit: int) -> int:
         with self.database.write() as connection:
             now = self.database.now()
-            wait = case((job.c.hint_wait > older_than, job.c.hint_wait), else_=older_than)
             fresh = and_(job.c.status == JobStatus.QUEUED, or_(job.c.not_before.is_(None), job.c.not_before <= now))
             lost = and_(job.c.status == JobStatus.PROCESSING, expired(now))
-            due = (
-                select(job.c.id)
-                .where(or_(fresh, lost), job.c.hinted_at + wait <= now)
-                .where(~exists().where(outbox.c.job_id == job.c.id))
-                .order_by(job.c.priority.desc(), job.c.created_at)
-                .limit(limit)
-                .with_for_update(skip_locked=True)
-            )
-            ids = list(connection.scalars(due))
+            due = and_(job.c.hint_due <= now, or_(job.c.hint_wait > 0, job.c.hint_due <= now - older_than))
+            ids: list[str] = []
+            for waiting in (lost, fresh):  # each walks an index that has the due ones first
+                found = (
+                    select(job.c.id)
+                    .where(waiting, due, ~exists().where(outbox.c.job_id == job.c.id))
+                    .order_by(job.c.hint_due)
+                    .limit(limit - len(ids))
+                    .with_for_update(skip_locked=True)
+                )
+                ids += connection.scalars(found)
+            if not ids:
+                return 0
+            wait = case((job.c.hint_wait > older_than, job.c.hint_wait), else_=older_than)
             longer = case((wait * 2 > MAX_HINT_WAIT, MAX_HINT_WAIT), else_=wait * 2)
-            connection.execute(update(job).where(job.c.id.in_(ids)).values(hinted_at=now, hint_wait=longer))
+            connection.execute(update(job).where(job.c.id.in_(ids)).values(hint_due=now + longer, hint_wait=longer))
             for job_id in ids:
                 add_hint(connection, job_id, now)
         return len(ids)

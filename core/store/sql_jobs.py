@@ -27,7 +27,7 @@ class SqlJobs(Role):
         """
         with self.database.write() as connection:
             now = self.database.now()
-            insert = self.database.insert(job).values(**self._values(new), hinted_at=now)
+            insert = self.database.insert(job).values(**self._values(new), hint_due=now)
             if connection.execute(insert.on_conflict_do_nothing(index_elements=["id"])).rowcount:
                 add_hint(connection, new.id, now)
             if reservation and not bind(self.database, connection, reservation, new.id):

@@ -1,7 +1,7 @@
 """The tables. `core/migrations` makes them; a test holds the two equal.
 
 Two kinds of time: `*_at` columns are wall times in UTC, for people and retention; `Double` columns
-(`lease_until`, `not_before`, `hinted_at`, ...) are seconds on the lease clock (`core.clock`).
+(`lease_until`, `not_before`, `hint_due`, ...) are seconds on the lease clock (`core.clock`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    literal_column,
 )
 
 ROW_VERSION = 1
@@ -86,8 +87,8 @@ job = Table(
     Column("consumer", String(255)),
     Column("lease_until", Double),
     Column("not_before", Double),
-    # when it was last hinted at, and the present back-off in seconds
-    _required("hinted_at", Double),
+    # from when on it may be hinted at again, and the present back-off in seconds
+    _required("hint_due", Double),
     _required("hint_wait", Double),
     # what the run learns
     Column("duration", Double),
@@ -113,10 +114,16 @@ job = Table(
 )
 
 Index("job_waiting", job.c.status, job.c.priority.desc(), job.c.created_at, job.c.id)
+Index("job_due_hint", job.c.status, job.c.hint_due)
 Index("job_newest", job.c.created_at, job.c.id)
 Index("job_newest_by_status", job.c.status, job.c.created_at, job.c.id)
 Index("job_source_key", job.c.source_key)
 Index("job_result_key", job.c.result_key)
+STRUCK = job.c.strikes > literal_column("0")
+"""As the partial index has it: SQLite uses one only for the very same words."""
+
+Index("job_struck", job.c.status, job.c.strikes, sqlite_where=STRUCK, postgresql_where=STRUCK)
+
 # Partial: in full, SQLite would choose them for every `deleted_at IS NULL`, and walk through all jobs.
 for _name, _column, _where in (
     ("job_deleted", job.c.deleted_at, job.c.deleted_at.is_not(None)),

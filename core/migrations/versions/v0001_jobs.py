@@ -40,7 +40,7 @@ def upgrade() -> None:
         sa.Column("consumer", sa.String(255)),
         sa.Column("lease_until", sa.Double),
         sa.Column("not_before", sa.Double),
-        sa.Column("hinted_at", sa.Double, nullable=False),
+        sa.Column("hint_due", sa.Double, nullable=False),
         sa.Column("hint_wait", sa.Double, nullable=False),
         sa.Column("duration", sa.Double),
         sa.Column("speech_seconds", sa.Double),
@@ -63,10 +63,13 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer, nullable=False),
     )
     op.create_index("job_waiting", "job", ["status", sa.text("priority DESC"), "created_at", "id"])
+    op.create_index("job_due_hint", "job", ["status", "hint_due"])
     op.create_index("job_newest", "job", ["created_at", "id"])
     op.create_index("job_newest_by_status", "job", ["status", "created_at", "id"])
     op.create_index("job_source_key", "job", ["source_key"])
     op.create_index("job_result_key", "job", ["result_key"])
+    struck = sa.text("strikes > 0")
+    op.create_index("job_struck", "job", ["status", "strikes"], sqlite_where=struck, postgresql_where=struck)
     false = "0" if op.get_bind().dialect.name == "sqlite" else "false"
     for name, column, condition in (
         ("job_deleted", "deleted_at", "deleted_at IS NOT NULL"),
