@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import and_, case, delete, exists, or_, select, union, update
+from sqlalchemy import and_, case, delete, exists, insert, or_, select, union, update
 
 from core.jobs import Job, JobStatus
-from core.store.rows import Role, add_hint, expired, to_job
+from core.store.rows import Role, expired, to_job
 from core.store.sql_claims import end_lost
 from core.store.tables import chunk, idempotency, job, outbox
 
@@ -47,8 +47,8 @@ class SqlHints(Role):
             wait = case((job.c.hint_wait > older_than, job.c.hint_wait), else_=older_than)
             longer = case((wait * 2 > MAX_HINT_WAIT, MAX_HINT_WAIT), else_=wait * 2)
             connection.execute(update(job).where(job.c.id.in_(ids)).values(hint_due=now + longer, hint_wait=longer))
-            for job_id in ids:
-                add_hint(connection, job_id, now)
+            rows = select(job.c.id, now).where(job.c.id.in_(ids))
+            connection.execute(insert(outbox).from_select(["job_id", "not_before"], rows))
         return len(ids)
 
     def sweep(self, *, max_attempts: int) -> dict[str, int]:
