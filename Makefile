@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run demo test cluster engine lint bench docs lock clean setup dev
+.PHONY: help run demo test cluster engine lint bench bench-full docs lock clean setup dev
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -33,8 +33,11 @@ lint: dev        ## ruff, mypy, import rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
-bench: dev       ## the benchmarks that take minutes
+bench: dev       ## all benchmarks, within 20 minutes on 2 cores (ARGS= names, --rounds N)
 	@exec $(BIN)/python -m benchmarks $(ARGS)
+
+bench-full: dev  ## the same at the lengths and sizes the goals name (hours)
+	@exec $(BIN)/python -m benchmarks --full $(ARGS)
 
 docs: dev        ## make the generated reference pages anew
 	@$(BIN)/python -m scripts.docs

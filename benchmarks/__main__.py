@@ -12,12 +12,12 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks.harness import Bench, Scale
+from benchmarks.harness import Bench, CannotRun, Scale
 from benchmarks.report import Result, table
 
 NAMES = (
-    "build", "engine", "parity", "job", "peers", "memory", "latency", "first_chunk", "vad", "longfile", "growth",
-    "upload", "reads", "queue",
+    "build", "engine", "parity", "job", "peers", "ct2", "memory", "latency", "first_chunk", "vad", "longfile",
+    "growth", "upload", "reads", "queue",
 )  # fmt: skip
 
 
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ({', '.join(NAMES)}); all when none is given")
     scale = parser.add_mutually_exclusive_group()
-    scale.add_argument("--full", action="store_true", help="at the lengths and sizes the goals name (an hour)")
+    scale.add_argument("--full", action="store_true", help="at the lengths and sizes the goals name (hours)")
     scale.add_argument("--smoke", action="store_true", help="seconds each, on the demo model: proves that they run")
     parser.add_argument("--rounds", type=int, default=1, help="repeat what decides, in turn with its baseline; medians")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out"), help="folder for JSON and SVG (%(default)s)")
@@ -53,6 +53,10 @@ def main(arguments: list[str] | None = None) -> int:
             print("Stopped.", file=sys.stderr)
             failed.append(name)
             break
+        except CannotRun as error:
+            print(f"{name} cannot run here: {error}", file=sys.stderr)
+            failed.append(name)
+            continue
         except Exception:
             traceback.print_exc()
             failed.append(name)

@@ -29,6 +29,10 @@ RATE = 16_000
 Pcm = NDArray[np.int16]
 
 
+class CannotRun(Exception):
+    """What a benchmark needs is not to be had on this machine; the text says what."""
+
+
 class Scale(StrEnum):
     """SMOKE: seconds, proves that it runs; BENCH: all within 20 minutes on two cores; FULL: as the goals say."""
 

@@ -34,14 +34,17 @@ def run(bench: Bench) -> None:
     }
     clips = [bench.speech(5 / 60, seed=n)[0] for n in range(bench.pick(smoke=2, bench=16, full=100))]
     for number, library in enumerate(bench.libraries()):
-        model = bench.model("base")
+        best, model = number == 0, bench.model("base")
         with bench.service(library, model) as service:
             warm_up(bench, service)
             for name, pcm in sounds.items():
-                _file(bench, service, library, model, name, pcm)
-            _clips(bench, service, library, model, clips)
-            if number == 0:
+                if best or name == "dense" or bench.scale == "full":
+                    _file(bench, service, library, model, name, pcm)
+            if best or bench.scale == "full":
+                _clips(bench, service, library, model, clips)
+            if best:
                 _stock(bench, service, library, sounds["dense"])
+    _memory(bench, bench.libraries()[0], sounds["dense"])
 
 
 def _file(bench: Bench, service: Service, library: Library, model: Path, name: str, pcm: Pcm) -> None:
@@ -61,12 +64,6 @@ def _file(bench: Bench, service: Service, library: Library, model: Path, name: s
         Figure(name=f"÷ serial pass, {label}", value=ratio(ours, one), goal="P5", at_most=p5, judged=not bench.smoke),
         Figure(name=f"÷ process per chunk, {label}", value=ratio(ours, many), goal="P6", at_most=p6, judged=not bench.smoke),
     ]
-    if name == "dense":
-        ours_mib, theirs_mib = _memory(bench, service, source, spawn)
-        bench.result.figures.append(Figure(
-            name=f"memory ÷ process per chunk, {label}", value=ours_mib / theirs_mib, goal="P6", at_most=0.6, judged=not bench.smoke,
-        ))  # fmt: skip
-        bench.result.details[f"memory, {label}"] = {"ours": round(ours_mib, 1), "theirs": round(theirs_mib, 1)}
     _keep(bench, label, runs)
     walls = [[(n, min(taken.alone for taken in taken_all))] for n, taken_all in enumerate(runs.values())]
     bench.result.plots.append(Plot(
@@ -138,16 +135,45 @@ def _joined(clips: list[Pcm]) -> tuple[Pcm, list[list[int]]]:
     return np.concatenate(clips), [[end - len(clip), end] for end, clip in zip(ends, clips, strict=True)]
 
 
-def _memory(bench: Bench, service: Service, source: Path, spawn: dict[str, Any]) -> tuple[float, float]:
-    """Peak PSS in MiB of the whole service and of the peer's processes, in runs of their own: sampling costs time."""
-    with PssSampler(lambda: _tree(service)) as ours:
+def _memory(bench: Bench, library: Library, pcm: Pcm) -> None:
+    """Ours against a process per chunk, by size of the model: what every process has of its own grows with it."""
+    sizes = bench.pick(smoke=("base",), bench=("base", "small"), full=("base", "small", "medium"))
+    source = bench.wav(pcm, "memory")
+    bars: dict[str, list[tuple[float, float]]] = {"Parascribe": [], "process per chunk": []}
+    for number, size in enumerate(sizes):
+        bench.say(f"memory, {size}")
+        model = bench.model(size)
+        with bench.service(library, model) as service:
+            warm_up(bench, service)
+            ours = service_memory(bench, service, source)
+        theirs = _spawned_memory(bench, _spawn(bench, library, model, pcm))
+        bench.result.figures.append(Figure(
+            name=f"memory ÷ process per chunk, {size} q8_0, {library.kind}", value=ours / theirs, goal="P6", at_most=0.6,
+            judged=not bench.smoke,
+        ))  # fmt: skip
+        bench.result.details[f"memory, {size}"] = {"ours": round(ours, 1), "theirs": round(theirs, 1)}
+        bars["Parascribe"].append((number, ours))
+        bars["process per chunk"].append((number, theirs))
+    bench.result.plots.append(Plot(
+        name="memory", title=f"Memory with {bench.cores} busy workers (q8_0)", y="MiB", series=bars, labels=tuple(sizes),
+    ))  # fmt: skip
+
+
+def service_memory(bench: Bench, service: Service, source: Path) -> float:
+    """Peak PSS in MiB of the whole service while every worker is busy, in a run of its own: sampling costs time."""
+    with PssSampler(lambda: _tree(service)) as sampler:
         job = service.submit(source, language="en")["id"]
         watch.wait(service, job, lambda body: body["progress"]["chunks_done"] > 2 * bench.cores)
     watch.cancel(service, job)
+    return sampler.peak
+
+
+def _spawned_memory(bench: Bench, spawn: dict[str, Any]) -> float:
+    """Peak PSS in MiB of a process per chunk, as many at once as cores."""
     short = dict(spawn, spans=spawn["spans"][: 2 * bench.cores])
-    with peer.start(short, bench.folder) as process, PssSampler(lambda: tree(process.pid), every=0.05) as theirs:
+    with peer.start(short, bench.folder) as process, PssSampler(lambda: tree(process.pid), every=0.05) as sampler:
         process.communicate()
-    return ours.peak, theirs.peak
+    return sampler.peak
 
 
 def _tree(service: Service) -> list[int]:

@@ -11,6 +11,9 @@ from typing import Any
 
 from benchmarks.plot import Plot
 
+NOTICED = 0.03
+"""Share of the cores that others took, from which on it is mentioned."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
@@ -88,14 +91,19 @@ def machine() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def number(value: float) -> str:
+    """Three digits, without an exponent."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def table(results: list[Result]) -> str:
     rows = [("BENCHMARK", "FIGURE", "VALUE", "GOAL", "")]
     for result in results:
         for figure in result.figures:
             verdict = {True: "met", False: "MISSED", None: ""}[figure.met]
             goal = f"{figure.goal} {figure.wanted}".strip()
-            rows.append((result.name, figure.name, f"{figure.value:.3g} {figure.unit}".strip(), goal, verdict))
-        if result.disturbance > 0.03:
+            rows.append((result.name, figure.name, f"{number(figure.value)} {figure.unit}".strip(), goal, verdict))
+        if result.disturbance > NOTICED:
             rows.append((result.name, f"note: other programs took up to {result.disturbance:.0%} of the cores", "", "", ""))
     widths = [max(len(row[column]) for row in rows if row[1][:5] != "note:") for column in range(5)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)

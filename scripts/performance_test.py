@@ -22,12 +22,17 @@ from benchmarks import watch
 from benchmarks.harness import Bench, Scale
 from benchmarks.job import timed, warm_up
 from benchmarks.meter import CORES, PssSampler, Span, tree
+from benchmarks.report import NOTICED
 from tests.e2e.service import Service
 
 TARGETS = {2: 1.87, 4: 3.52, 8: 5.52}
 """Speed-up asked for by workers: 60 chunks of a 30-minute file, where the cores exist."""
 
 CHUNKS = 60
+
+DISTURBED = 0.10
+"""Share of the cores that others took, beyond which a fit says nothing: their share of the clock can be set off, their
+share of the caches and of the memory's bandwidth cannot."""
 
 
 @dataclass(kw_only=True)
@@ -138,10 +143,16 @@ def table(rows: Sequence[Row], minutes: float) -> str:
     return "\n".join(lines)
 
 
-def forecast(model: Model) -> str:
+def reliable(rows: Sequence[Row]) -> bool:
+    """Whether the machine was idle enough for a model to be fitted to these rows."""
+    return max(row.disturbance for row in rows) <= DISTURBED
+
+
+def forecast(model: Model, *, trusted: bool = True) -> str:
     """What the fitted model says of other numbers of cores; nothing of it was measured."""
-    lines = [
-        f"MODEL, fitted to the rows within {CORES} cores: {model.serial:.2f} s that do not divide, {model.chunk:.2f} s per chunk,",
+    lines = [] if trusted else ["UNRELIABLE: the machine was not idle, so the table is rough and the model below says little. Run it again when it is."]
+    lines += [
+        f"MODEL, fitted to the rows within {CORES} cores{'' if trusted else ' (unreliable)'}: {model.serial:.2f} s that do not divide, {model.chunk:.2f} s per chunk,",
         f"{model.contention:.1%} more for each further worker (memory and caches).",
         f"Not measured: for a file of {CHUNKS} chunks, on as many cores as workers, it gives",
     ]
@@ -183,13 +194,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"  {number} worker{'s' if number > 1 else ''} ...", file=sys.stderr, flush=True)
             rows.append(measure(bench, number, sources, model, options.runs))
     print(table(rows, options.minutes))
-    disturbed = max(row.disturbance for row in rows)
-    if disturbed > 0.03:
+    if (disturbed := max(row.disturbance for row in rows)) > NOTICED:
         print(f"Other programs took up to {disturbed:.0%} of the cores; walls are given less their share.")
-    fitted = fit(rows)
-    print(forecast(fitted))
+    fitted, trusted = fit(rows), reliable(rows)
+    print(forecast(fitted, trusted=trusted))
     if options.out:
-        options.out.write_text(json.dumps({"rows": [asdict(row) for row in rows], "model": asdict(fitted)}, indent=2) + "\n")
+        options.out.write_text(json.dumps({"rows": [asdict(row) for row in rows], "model": asdict(fitted) | {"reliable": trusted}}, indent=2) + "\n")
     return 0
 
 

@@ -9,20 +9,17 @@ import sys
 import time
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 
-from benchmarks import made, meter
+from benchmarks import ct2, ct2_peer, ct2_setup, meter, page
 from benchmarks.__main__ import NAMES, run
-from benchmarks.harness import Scale
+from benchmarks.harness import CannotRun, Scale
 from benchmarks.parity import at_cuts
 from benchmarks.plot import Plot
-from benchmarks.report import Figure
+from benchmarks.report import Figure, Result
 from core.chunks import Chunk
-from scripts.performance_test import Model, Row, fit
-from tests import audio_bank
-from whisper.libraries import candidates
-from whisper.measure import measure
-from whisper.models import read_header
+from scripts.performance_test import Model, Row, fit, forecast, reliable
 
 GOALS = {
     "build": set(), "engine": {"P2"}, "parity": {"parity"}, "job": {"P1"}, "peers": {"P5", "P6"}, "memory": set(),
@@ -31,7 +28,8 @@ GOALS = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
+# "ct2" fetches its peer from a package index: it is run by hand, its parts are tested below
+@pytest.mark.parametrize("name", sorted(GOALS))
 def test_every_benchmark_reports_its_figures(name, tmp_path):
     result = run(name, Scale.SMOKE)
     result.write(tmp_path)
@@ -48,6 +46,10 @@ def test_every_benchmark_reports_its_figures(name, tmp_path):
         assert values["with pauses: cuts"] >= 2
         assert values["cut through speech: WER, parallel less serial"] <= 0.2
         assert values["cut through speech: cuts"] >= 2
+
+
+def test_all_benchmarks_are_known_here():
+    assert {*GOALS, "ct2"} == set(NAMES)
 
 
 def test_the_command_names_its_benchmarks_and_stops_at_an_unknown_one():
@@ -82,17 +84,6 @@ def test_pss_sees_memory_that_is_used():
     assert 60 <= sampler.peak - before <= 80
 
 
-def test_a_quantised_model_is_smaller_and_says_the_same(tmp_path):
-    """The demo model is too narrow for K types, so q8_0 stands for all."""
-    target = tmp_path / "ggml-small.bin"
-    made.quantise(made.DEMO, target, "q8_0")
-    assert read_header(target).ftype == 7
-    assert target.stat().st_size < 0.65 * made.DEMO.stat().st_size
-    pcm, _ = audio_bank.speech(0.25)
-    library = candidates(None, None)[-1]
-    assert measure(library, target, pcm, passes=1).text == measure(library, made.DEMO, pcm, passes=1).text
-
-
 def test_a_word_lost_or_doubled_counts_only_at_a_cut():
     said = ["Anna sells four red horses.", "Peter buys five apples."]
     truth = {"utterances": [{"start": 0.0, "end": 2.0, "text": said[0]}, {"start": 10.0, "end": 12.0, "text": said[1]}]}
@@ -121,6 +112,75 @@ def test_the_model_finds_serial_part_and_contention_again():
     assert Model(serial=0.0, chunk=1.0, contention=0.0).speed_up(8) == pytest.approx(60 / 8)  # 8 rounds, the last half full
 
 
+def test_a_model_fitted_on_a_busy_machine_is_called_unreliable():
+    idle, busy = Row(workers=1, disturbance=0.02), Row(workers=2, disturbance=0.3)
+    assert reliable([idle]) and not reliable([idle, busy])
+    model = Model(serial=1.0, chunk=1.0, contention=0.0)
+    assert "UNRELIABLE" in forecast(model, trusted=False) and "UNRELIABLE" not in forecast(model)
+
+
 def test_a_plot_is_well_formed_and_escapes_its_labels():
     plot = Plot(name="p", title="a < b & c", series={"x": [(0, 1.0), (1, 3.0)]}, labels=("one", "two"))
     assert "a < b & c" in "".join(ET.fromstring(plot.svg()).itertext())
+
+
+def test_the_peers_features_are_whispers():
+    """A tone of 1 kHz for a second: loudest in its own band, as loud in the middle, floor beyond; as of padded samples."""
+    filters = np.zeros((2, 201), np.float32)
+    filters[0, 25] = filters[1, 100] = 1.0  # a bin has 40 Hz
+    tone = (8000 * np.sin(2 * np.pi * 1000 * np.arange(16_000) / 16_000)).astype(np.int16)
+    features = ct2_peer.log_mel(tone, filters)
+    assert features.shape == (2, 3000) and features.dtype == np.float32
+    loudest = (np.log10((8000 / 32768 * 100) ** 2) + 4) / 4  # half the window's sum times the amplitude
+    assert features[0, 50] == pytest.approx(loudest, abs=0.01)
+    assert features[:, 102:] == pytest.approx(loudest - 2.0, abs=0.01) and features[1, 50] == pytest.approx(loudest - 2.0, abs=0.01)
+    padded = np.concatenate([tone, np.zeros(29 * 16_000, np.int16)])
+    assert np.allclose(features, ct2_peer.log_mel(padded, filters), atol=1e-5)
+
+
+@pytest.mark.parametrize(("count", "size", "workers", "sizes"), [(22, 16, 2, [11, 11]), (22, 8, 1, [8, 7, 7]), (5, 1, 2, [1] * 5), (3, 16, 2, [2, 1]), (1, 4, 2, [1])])
+def test_the_peer_gets_even_batches_for_all_of_its_workers(count, size, workers, sizes):
+    windows = [(n, n + 1) for n in range(count)]
+    found = ct2_peer.batches(windows, size, workers)
+    assert [len(batch) for batch in found] == sizes and sum(found, []) == windows
+
+
+def test_a_peer_that_cannot_be_fetched_is_said_so_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(CannotRun, match="ctranslate2.* could not be installed"):
+        ct2_setup.interpreter(tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
+
+
+def test_two_texts_differ_by_their_words():
+    assert ct2.different("One two, three four.", "one two three four") == 0
+    assert ct2.different("one two three four", "one too three four five") == 0.5
+
+
+def test_the_page_has_all_figures_verdicts_and_plots_and_no_old_ones(tmp_path):
+    out, docs = tmp_path / "out", tmp_path / "docs"
+    (docs / "explanation/plots").mkdir(parents=True)
+    (docs / "reference").mkdir()
+    (docs / "explanation/plots/peers-old.svg").write_text("old")
+    Result(name="vad", scale="full", disturbance=0.2, figures=[Figure(name="CPU | hour", value=10.04, unit="s", goal="P15", at_most=9.0)]).write(out)
+    Result(
+        name="job", scale="bench", plots=[Plot(name="wall", title="t", series={"x": [(0, 1.0)]}, labels=("one",))],
+        figures=[
+            Figure(name="overhead", value=1.02, goal="P1", at_most=1.03), Figure(name="toy", value=9, goal="P1", at_most=1, judged=False),
+            Figure(name="bytes", value=12345.6),
+        ],
+    ).write(out)
+    (out / "other.json").write_text('{"rows": []}')
+    assert page.main([str(out), "--docs", str(docs)]) == 0
+    text = (docs / "reference/benchmarks.md").read_text()
+    assert "| P1 | job | overhead | ≤ 1.03 | 1.02 | met | bench | 0% |" in text
+    assert "| P15 | vad | CPU \\| hour | ≤ 9 | 10 s | **missed** | full | 20% |" in text
+    assert "| toy | 9 | P1 ≤ 1 | not judged |" in text and "| bytes | 12,346 |  |  |" in text
+    assert text.index("### job") < text.index("### vad") and "20% of the cores" in text
+    assert "(../explanation/plots/job-wall.svg)" in text
+    assert [path.name for path in (docs / "explanation/plots").iterdir()] == ["job-wall.svg"]
+
+
+def test_the_page_is_not_made_of_nothing(tmp_path, capsys):
+    assert page.main([str(tmp_path), "--docs", str(tmp_path)]) == 1
+    assert "no results" in capsys.readouterr().err and list(tmp_path.iterdir()) == []

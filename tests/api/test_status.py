@@ -27,12 +27,13 @@ class Watched(SqlStore):
 
     def __init__(self, inner: SqlStore) -> None:
         super().__init__(inner.database)
-        self.open = threading.Event()
+        self.begun, self.open = threading.Event(), threading.Event()
         self.open.set()
 
     def versions(self, job_ids: Collection[str]) -> dict[str, int]:
         self.looks += 1
         found = super().versions(job_ids)
+        self.begun.set()
         assert self.open.wait(10)
         if self.fails:
             raise DatabaseUnavailable
@@ -59,8 +60,7 @@ def test_reads_during_a_look_share_the_next_one(watched: Watched) -> None:
         reads = StatusReads(watched)
         watched.open.clear()
         first = asyncio.create_task(reads.read(ids[0], BASE))
-        while not watched.looks:
-            await asyncio.sleep(0.001)
+        assert await asyncio.to_thread(watched.begun.wait, 10)
         watched.request_cancel(ids[0])  # the look under way has not seen this
         later = [asyncio.create_task(reads.read(job_id, BASE)) for job_id in ids * 10]
         await asyncio.sleep(0.01)
