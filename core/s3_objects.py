@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
@@ -14,11 +14,13 @@ from urllib.parse import urlsplit
 import certifi
 import urllib3
 from minio import Minio
+from minio.credentials.credentials import Credentials
 from minio.error import MinioException, S3Error, ServerError
 from urllib3.exceptions import HTTPError
 
 from core.errors import DiskFull, StorageUnavailable
 from core.objects import check_key
+from core.s3_clock import StoreTimePool
 
 PART_SIZE = 16 << 20
 """Bytes per part of a multipart upload. With S3's 10,000 parts that allows 160 GB; about three parts are in memory."""
@@ -34,7 +36,8 @@ _PING_KEY = ".ping"  # no real key begins with a dot
 class S3Objects:
     """An `ObjectStore` in one bucket, which is made on first need.
 
-    Safe across threads, and across a fork: each process has its own connections.
+    Safe across threads, and across a fork: each process has its own connections. This machine's clock may be wrong:
+    requests are signed, and ages are counted, by the store's.
 
     endpoint: `host:port`, or an address with http:// or https://, which then decides about TLS
     timeout: seconds that the server may stay silent; a request is tried at most twice when it does
@@ -55,7 +58,7 @@ class S3Objects:
         }  # fmt: skip
         self._timeout = timeout
         self._connections = connections
-        self._made: tuple[int, Minio] | None = None
+        self._made: tuple[int, Minio, StoreTimePool] | None = None
         self._has_bucket = False
 
     def ensure_bucket(self) -> None:
@@ -96,15 +99,13 @@ class S3Objects:
             self._client.remove_object(self._bucket, check_key(key))
 
     def keys(self, prefix: str, *, older_than: float = 0.0) -> Iterator[str]:
-        latest = datetime.now(UTC) - timedelta(seconds=older_than)
         with _storage_errors():
             for item in self._client.list_objects(self._bucket, prefix, recursive=True):
-                if item.object_name and item.last_modified and (not older_than or item.last_modified <= latest):
+                if item.object_name and item.last_modified and (not older_than or item.last_modified <= self._ago(older_than)):
                     yield item.object_name
 
     def abort_stale(self, older_than: float) -> int:
         """See the protocol. MinIO lists only uploads begun since its own start; it drops the others itself after a day."""
-        latest = datetime.now(UTC) - timedelta(seconds=older_than)
         dropped = 0
         markers: dict[str, str | None] = {}
         with _storage_errors():
@@ -112,7 +113,7 @@ class S3Objects:
                 # The client has these two calls of S3 under private names alone; the contract tests hold them.
                 page = self._client._list_multipart_uploads(self._bucket, **markers)  # type: ignore[arg-type]
                 for upload in page.uploads:
-                    if upload.initiated_time and upload.initiated_time <= latest:
+                    if upload.initiated_time and upload.initiated_time <= self._ago(older_than):
                         self._client._abort_multipart_upload(self._bucket, upload.object_name, upload.upload_id or "")
                         dropped += 1
                 if not page.is_truncated:
@@ -131,6 +132,12 @@ class S3Objects:
             self._make_bucket(client)
         return client
 
+    def _ago(self, seconds: float) -> datetime:
+        """By the store's clock. To be asked after an answer of the store, since only that shows how far off ours is."""
+        self._connected()
+        assert self._made is not None
+        return self._made[2].now() - timedelta(seconds=seconds)
+
     def _make_bucket(self, client: Minio) -> None:
         if not client.bucket_exists(self._bucket):
             try:
@@ -144,7 +151,8 @@ class S3Objects:
         pid = os.getpid()
         if self._made is None or self._made[0] != pid:
             # A forked child must not talk over its parent's sockets.
-            pool = urllib3.PoolManager(
+            pool = StoreTimePool(
+                Credentials(self._options["access_key"], self._options["secret_key"]),
                 timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=self._timeout),
                 retries=urllib3.Retry(
                     total=3, connect=2, read=1, status=2, redirect=0, backoff_factor=0.2,
@@ -154,7 +162,7 @@ class S3Objects:
                 ),
                 maxsize=self._connections, ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
             )  # fmt: skip
-            self._made = (pid, Minio(**self._options, http_client=pool))
+            self._made = (pid, Minio(**self._options, http_client=pool), pool)
         return self._made[1]
 
 

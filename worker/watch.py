@@ -10,8 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from core import identity
-from core.errors import ServiceError
+from core.errors import DatabaseUnavailable, ServiceError
+from core.store.database import Database
 from core.store.sql import SqlStore
 from worker.lifeline import cancel_flag
 
@@ -57,6 +60,8 @@ class ConsumerWatch:
                 if not away:
                     log.warning("Watch interrupted: %s", error.message)
                 away = True
+                if isinstance(error, DatabaseUnavailable):
+                    kill_stopped_writers(self._store.database)
                 self._stop.wait(1.0)
             except Exception:
                 log.exception("Watch failed")
@@ -76,6 +81,23 @@ class ConsumerWatch:
                 # raised when its run was just over; one that is wanted is touched again and again
                 if time.time() - flag.stat().st_mtime > STALE_SECONDS and all(flag.name != job_id for job_id, _, _ in held):
                     flag.unlink()
+
+
+def kill_stopped_writers(database: Database) -> None:
+    """kill -9 for those processes below this one that are stopped (SIGSTOP) and have the SQLite file open.
+
+    To be called when the file was locked for as long as a writer waits (`BUSY_SECONDS`). SQLite has one write lock, and
+    who is stopped inside a transaction keeps it; its death releases it. PostgreSQL's server ends such a transaction
+    itself. Those stopped outside of one, which look the same from here, would lose their leases soon anyway.
+    """
+    if database.postgres:
+        return
+    file = str(Path(str(database.engine.url.database)).resolve())
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if process.status() == psutil.STATUS_STOPPED and any(opened.path == file for opened in process.open_files()):
+                process.kill()
+                log.error("Process %d was stopped and may have kept the database locked: killed it", process.pid)
 
 
 def free_dead_neighbours(store: SqlStore) -> None:

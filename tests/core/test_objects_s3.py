@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import psutil
 import pytest
 from minio import MinioAdmin
+from minio import time as s3_time
 from minio.credentials.providers import StaticProvider
 
 from core.errors import DiskFull, StorageUnavailable
@@ -207,3 +211,84 @@ def test_a_forked_child_has_connections_of_its_own(minio: Minio) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert read(store, "a") == b"content"
     assert connections() <= before
+
+
+@pytest.fixture
+def wrong_clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float], None]]:
+    """So many seconds are added to the time of day that the S3 client signs with."""
+    right = s3_time.utcnow
+
+    def shift(seconds: float) -> None:
+        monkeypatch.setattr(s3_time, "utcnow", lambda: right() + timedelta(seconds=seconds))
+
+    yield shift
+
+
+@pytest.mark.parametrize("hours", [1, -1, 50])
+def test_a_wrong_clock_and_one_that_is_set_right_change_nothing(
+    minio: Minio, wrong_clock: Callable[[float], None], caplog: pytest.LogCaptureFixture, hours: int
+) -> None:
+    caplog.set_level(logging.INFO, "core.s3_clock")
+    store = s3_objects(minio)
+    for seconds in (3600 * hours, 0, -3600 * hours):  # jumps in the middle of a process's life, the last one across both
+        wrong_clock(seconds)
+        for size in (15 * MIB, 20 * MIB):  # the first request sends a body as large as they come; then several parts
+            sent, file = stream(size)
+            assert store.put("a", file) == size
+            with store.open("a") as back:
+                assert hashlib.file_digest(back, "sha256").digest() == sent.sha256.digest()
+        assert store.local_path("a") is None
+        assert list(store.keys("", older_than=600)) == [], "age is counted by the store's clock"
+        store._client._create_multipart_upload(store._bucket, "b", {})
+        assert (store.abort_stale(600), store.abort_stale(-1)) == (0, 1)
+    said = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert [level for level, _ in said] == ["WARNING", "INFO", "WARNING"], said
+    for _, message in said[::2]:
+        assert abs(int(message.split(" are ")[1].split()[0]) - abs(3600 * hours)) < 60
+
+
+def test_a_wrong_clock_is_learned_in_many_threads_at_once(
+    minio: Minio, wrong_clock: Callable[[float], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    store = s3_objects(minio)
+    store.put("a", io.BytesIO(b"content"))
+    wrong_clock(7200)
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: read(store, "a"), range(32))) == {b"content"}
+    assert len(caplog.records) == 1
+
+
+def test_a_wrong_clock_hides_no_other_refusal(
+    minio: Minio, wrong_clock: Callable[[float], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = S3Objects(endpoint=minio.url, access_key=minio.access_key, secret_key="wrong-secret", bucket="test-wrong")
+    wrong_clock(3600)
+    with pytest.raises(StorageUnavailable, match="SignatureDoesNotMatch|AccessDenied"):
+        wrong.ping()
+    assert not caplog.records, "what did not help is not remembered"
+
+
+def test_a_refusal_that_does_not_say_the_time_is_final(wrong_clock: Callable[[float], None]) -> None:
+    asked = []
+
+    class Timeless(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            said = b"<Error><Code>RequestTimeTooSkewed</Code></Error>"
+            self.send_response_only(403)
+            self.send_header("Content-Type", "application/xml")
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    wrong_clock(3600)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Timeless) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        store = S3Objects(endpoint=f"127.0.0.1:{server.server_port}", access_key="k", secret_key="secret-key", bucket="test")
+        with pytest.raises(StorageUnavailable, match="RequestTimeTooSkewed"):
+            store.ping()
+        server.shutdown()
+    assert len(asked) == 1

@@ -12,6 +12,7 @@ from parascribe.api_main import serve
 from tests.faults import script
 
 if __name__ == "__main__":
+    script.fill_temp_folder()
     script.arm("api")
     settings = load()
     logs.setup(settings.log_level, settings.log_format, role="api")

@@ -9,8 +9,10 @@ from tests.faults import script
 
 if __name__ == "__main__":
     script.shift_wall_clock()
+    script.fill_temp_folder()
     from core.config import load
     from parascribe.consumer_main import main
 
     script.arm("consumer")
+    script.stop_at_commit()
     main(sys.argv[1], Path(sys.argv[2]), load(), engine=script.engine(Path(sys.argv[2])))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from core.config import load
-from parascribe import services
 from tests.faults import script
 
 if __name__ == "__main__":
     part = sys.argv[1]
+    if part != "api":
+        script.shift_wall_clock()
+    script.fill_temp_folder()
+    from core.config import load
+    from parascribe import services
+
     script.arm("api" if part == "api" else "supervisor")
     if part == "api":
         sys.exit(services.run_api(load()))

@@ -1,14 +1,17 @@
 """What the programs of the fault tests do differently: read from the file that PARASCRIBE_TEST_SCRIPT names.
 
-    {"delay": 0.1, "rules": [{"kind", "label", "calls"}], "calls": "/path", "wall_shift": 3600,
-     "crash": {"role": "consumer" | "api" | "supervisor", "point", "times"}}
+    {"delay": 0.1, "rules": [{"kind", "label", "calls"}], "calls": "/path", "wall_shift": 3600, "full_temp": "/path",
+     "stop_at_commit": "/path", "crash": {"role": "consumer" | "api" | "supervisor", "point", "times"}}
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import json
 import os
+import signal
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,41 @@ def arm(role: str) -> None:
         from core import crashpoints
 
         crashpoints.arm(crash["point"], crash.get("times", 1))
+
+
+def fill_temp_folder() -> None:
+    """While the file that the script names is there, this process finds no space in the temp folder.
+
+    A small file system of its own would be truer, but mounting one is not allowed everywhere.
+    """
+    flag = read().get("full_temp")
+    if not flag:
+        return
+    real = tempfile.gettempdir
+
+    def gettempdir() -> str:
+        if Path(flag).exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real()
+
+    tempfile.gettempdir = gettempdir
+
+
+def stop_at_commit() -> None:
+    """Once the file that the script names is there, the first process to commit stops just before it does."""
+    flag = read().get("stop_at_commit")
+    if not flag:
+        return
+    from sqlalchemy import Connection, Engine, event
+
+    def stop(_: Connection) -> None:
+        try:
+            os.unlink(flag)
+        except FileNotFoundError:
+            return
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    event.listen(Engine, "commit", stop)
 
 
 def engine(runtime: Path) -> Any:

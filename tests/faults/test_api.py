@@ -1,4 +1,4 @@
-"""Rows 20, 21, 24, 27, 28: the API dies between two steps, clients misbehave, requests race."""
+"""Rows 20, 21, 24, 27, 28, and deletion: the API dies between two steps, clients misbehave, requests race."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 import httpx
 import psutil
 
+from core import crashpoints
 from tests.faults import made
 from tests.faults.invariants import Accepted
 from tests.faults.rig import Rig, wait_for
@@ -78,6 +79,43 @@ def test_21_kill_9_between_row_and_hint(own: Callable[..., Rig]) -> None:
     (job,), _ = rig.store.list()
     rig.accepted.append(Accepted(id=job.id, sha256=hashlib.sha256(data).hexdigest(), text=made.heard(rig.folder / "calm", data)))
     assert rig.ended(job.id).attempts == 1, "committed, so it runs, although nobody sent a hint"
+    rig.check()
+
+
+def test_21_kill_9_between_hint_and_outbox(own_cluster: Callable[..., Rig]) -> None:
+    """The broker has the hint, the outbox does not know: it is sent again, and the job runs once."""
+    rig = own_cluster(consumers=0, script={"delay": 0.02, "crash": {"role": "api", "point": "after_send"}})
+    data = made.noise(10)
+    with suppress(httpx.HTTPError):  # answered or not, it is committed
+        httpx.post(f"{rig.url}/api/v1/jobs", files={"file": ("a.wav", data)}, data={"language": "en"}, timeout=30)
+    assert rig.processes_["api"].wait(20) == crashpoints.EXIT
+    (job,), _ = rig.store.list()
+    assert [job_id for _, job_id in rig.store.unsent(10)] == [job.id]
+    rig.accepted.append(Accepted(id=job.id, sha256=hashlib.sha256(data).hexdigest(), text=made.heard(rig.folder / "calm", data)))
+    rig.start_api()
+    wait_for(lambda: not rig.store.unsent(10))
+    rig.start_consumer()
+    done = rig.ended(job.id)
+    assert (done.attempts, done.fence) == (1, 1)
+    rig.check()
+
+
+def test_a_deletion_broken_off_between_objects_and_row_is_completed(own_cluster: Callable[..., Rig]) -> None:
+    rig = own_cluster(script={"delay": 0.02, "crash": {"role": "api", "point": "after_drop"}})
+    kept, job = rig.upload(8), rig.upload(8, seed=2)
+    assert {rig.ended(kept).status.value, rig.ended(job).status.value} == {"completed"}
+    consumer = rig.processes_.pop("consumer-1")
+    consumer.terminate()  # its sweeper too would remove the job
+    assert consumer.wait(30) == 0
+    with suppress(httpx.HTTPError):
+        httpx.delete(f"{rig.url}/api/v1/jobs/{job}", timeout=30)
+    assert rig.processes_["api"].wait(20) == crashpoints.EXIT
+    assert [row.id for row in rig.store.removable(limit=10)] == [job], "the row says what is still to do"
+    assert not list(rig.objects.keys(f"jobs/{job}/"))
+    rig.start_api()
+    assert rig.get(f"/api/v1/jobs/{job}").status_code == 404
+    wait_for(lambda: not rig.store.removable(limit=10))
+    rig.accepted = [want for want in rig.accepted if want.id == kept]
     rig.check()
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from core import crashpoints
+from core.errors import JobNotFound
 from tests.faults import made
-from tests.faults.invariants import Accepted, check_jobs, read_calls
+from tests.faults.invariants import Accepted, check_jobs, leftovers, read_calls
 from tests.faults.rig import ROOT
 from tests.faults.seeds import Place
 from whisper.scripted import ScriptedEngine
@@ -39,6 +41,44 @@ def test_killed_twenty_times_in_a_row(tmp_path: Path) -> None:
     found = check_jobs(place.store, place.objects, [want], read_calls(calls))
     assert not found.broken and found.in_flight >= 10, found
     assert not place.store.get(job.id).partial
+    place.close()
+
+
+@pytest.mark.parametrize("point", ["after_send", "after_drop"])
+def test_a_sweeper_killed_between_two_steps_is_followed_up_by_the_next(tmp_path: Path, point: str) -> None:
+    """The two crash points that no run of a job passes; with servers: test_api.py."""
+    place = Place(tmp_path)
+    data = made.noise(8)
+    jobs = [made.submit(place.store, place.objects, data, language="en") for _ in range(2)]
+    want = [Accepted(id=job.id, sha256=job.source.sha256, text=made.heard(tmp_path / "calm", data)) for job in jobs]
+    if point == "after_drop":
+        for _ in jobs:
+            place.run_once(place.parts, random.Random(0))
+        place.store.request_delete(want.pop().id)
+    if (pid := os.fork()) == 0:
+        try:
+            crashpoints.arm(point)
+            place.sweeper.send_hints()
+            place.sweeper.sweep_once()
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == crashpoints.EXIT
+    if point == "after_send":
+        assert [job_id for _, job_id in place.store.unsent(10)] == [job.id for job in jobs], "sent, and nobody knows"
+        assert place.sweeper.send_hints() == 2, "so they are sent again"
+        for _ in jobs:
+            place.run_once(place.parts, random.Random(0))
+        assert [place.store.get(job.id).attempts for job in jobs] == [1, 1]
+    else:
+        gone = jobs[-1].id
+        assert [job.id for job in place.store.removable(limit=10)] == [gone], "the row says what is still to do"
+        assert not list(place.objects.keys(f"jobs/{gone}/"))
+        place.sweeper.sweep_once()
+        assert not place.store.removable(limit=10)
+        with pytest.raises(JobNotFound):
+            place.store.get(gone)
+    found = check_jobs(place.store, place.objects, want, [])
+    assert not found.broken + leftovers(place.store, place.objects, [place.work], want)
     place.close()
 
 

@@ -100,3 +100,14 @@ def test_08_an_owner_frozen_past_its_lease_writes_nothing_when_it_wakes(either: 
     assert done.fence == before.fence + 1 and successor != before.lease_owner
     either.logged("Let go: ")
     assert done.result_key.endswith(f"result.{done.fence}.json")
+
+
+def test_08_an_owner_stopped_inside_a_transaction_does_not_lock_sqlite_for_ever(own_solo: Callable[..., Rig], tmp_path: Path) -> None:
+    flag = tmp_path / "stop"
+    rig = own_solo(script={"delay": 0.1, "stop_at_commit": str(flag)})
+    job = rig.midway()
+    owner = rig.owner(job)
+    flag.touch()
+    rig.wait_log(rf"Process {owner} was stopped and may have kept the database locked")
+    assert rig.ended(job).attempts == 2
+    rig.check()
