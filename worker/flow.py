@@ -32,6 +32,10 @@ from worker.source import fetch
 
 log = logging.getLogger(__name__)
 
+AHEAD_NICE = 5
+"""Added to the niceness of decoding and planning: who runs ahead gets a third of an engine worker's share of a busy
+core (Linux's weights), or the first chunk of a long file would wait for a good part of its decoding."""
+
 
 class JobFlow:
     """One claim's work. `run` may be called again after a TransientError and goes on where it was."""
@@ -52,8 +56,9 @@ class JobFlow:
 
     def run(self) -> None:
         """Raises JobError, TransientError or Interrupted; returns when the job is completed."""
-        parts, job = self.parts, self.job
-        self._progress(stage=Stage.DECODING)
+        parts, job, settings = self.parts, self.job, self.parts.settings
+        if self.job.stage is not Stage.DECODING:  # a claim has said so already
+            self._progress(stage=Stage.DECODING)
         parts.transcriber.downloader.ensure_model_exists(job.params.model, cancel=self.lifeline)
         self._model = parts.models.validate(job.params.model)
         self.lifeline.check()
@@ -68,16 +73,16 @@ class JobFlow:
         self._speech = sum(Chunk.from_dict(row.plan).speech_samples for row in rows)
         spool = self.folder / "pcm.s16le"
         vad = parts.vad()
-        regions = region_source(parts.settings.chunk_strategy, vad.feed)
+        regions = region_source(settings.chunk_strategy, vad.feed)
         planner = ChunkPlanner(
-            int(parts.settings.chunk_seconds * SAMPLE_RATE), quietest=regions.quietest,
+            int(settings.chunk_seconds * SAMPLE_RATE), quietest=regions.quietest,
             start=Chunk.from_dict(rows[-1].plan).end if rows else 0, first_index=len(rows),
         )  # fmt: skip
         try:
             listener = Listener(
                 source=source, spool=spool, decoder=self._decoder(),
                 regions=regions, planner=planner,
-                replan=not complete, cancel=self, on_chunks=self._store_chunks, on_planned=self._planned,
+                replan=not complete, nice=settings.nice + AHEAD_NICE, cancel=self, on_chunks=self._store_chunks, on_planned=self._planned,
             )  # fmt: skip
             with listener:
                 self._transcribe(listener, spool, rows, complete)
@@ -89,7 +94,7 @@ class JobFlow:
     # --- before the first chunk
     def _decoder(self) -> Decoder:
         settings = self.parts.settings
-        return Decoder(self.parts.ffmpeg, max_seconds=settings.max_audio_seconds, nice=settings.nice)
+        return Decoder(self.parts.ffmpeg, max_seconds=settings.max_audio_seconds, nice=settings.nice + AHEAD_NICE)
 
     def _stored_plan(self) -> list[ChunkRow]:
         """What former owners (or the job this one retries) planned and finished."""
@@ -109,7 +114,7 @@ class JobFlow:
                         # the chunks that are still to do must be heard in the same language
                         before = store.get(job.retry_of)
                         self._progress(language=before.language, language_confidence=before.language_confidence)
-            self.job = job = store.get(job.id)
+                    self.job = store.get(job.id)
         elif job.plan_hash != identity:
             self._warn("mixed_versions", "The job went on under another version or model file; finished chunks were kept.")
         return store.rows(job.id)
@@ -196,14 +201,13 @@ class JobFlow:
     def _planned(self, decoded: DecodedAudio) -> None:
         """The whole file is decoded and planned: its size is known."""
         self._report.total = self._total
-        self._progress(chunks_total=self._total, speech_seconds=round(self._speech / SAMPLE_RATE, 3))
         log.info("Planned %d chunks: %.1f s of audio, %.1f s of it speech", self._total, decoded.duration, self._speech / SAMPLE_RATE)
-        self._known(decoded)
+        self._known(decoded, chunks_total=self._total, speech_seconds=round(self._speech / SAMPLE_RATE, 3))
 
-    def _known(self, decoded: DecodedAudio) -> None:
+    def _known(self, decoded: DecodedAudio, **more: Any) -> None:
         for warning in decoded.warnings:
             self._warn(warning.code, warning.message)
-        self._progress(duration=decoded.duration)
+        self._progress(duration=decoded.duration, **more)
         if self._on_duration:
             self._on_duration(decoded.duration)
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import os
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -38,17 +40,18 @@ class Listener:
     regions: the strategy that finds speech
     planner: may start in the middle, after the chunks that are already stored
     replan: False when the stored plan is complete: then only decode
+    nice: added to the process's niceness in the plan thread (Linux only)
     on_chunks: stores planned chunks before anybody gets them; on_planned: told when the plan is complete. Both are
         called in the plan thread, and what they raise comes out of `chunks`
     """
 
     def __init__(
         self, *, source: Path, spool: Path, decoder: Decoder, regions: RegionSource, planner: ChunkPlanner,
-        replan: bool, cancel: Cancel, on_chunks: Callable[[Sequence[Chunk]], None], on_planned: Callable[[DecodedAudio], None],
+        replan: bool, nice: int, cancel: Cancel, on_chunks: Callable[[Sequence[Chunk]], None], on_planned: Callable[[DecodedAudio], None],
     ) -> None:  # fmt: skip
         self._source, self._spool_path, self._decoder = source, spool, decoder
         self._regions, self._planner, self._replan, self._cancel = regions, planner, replan, cancel
-        self._on_chunks, self._on_planned = on_chunks, on_planned
+        self._on_chunks, self._on_planned, self._nice = on_chunks, on_planned, nice
         self._queue: queue.Queue[Chunk | None] = queue.Queue()
         self._grown = threading.Condition()
         self._available = 0
@@ -137,6 +140,9 @@ class Listener:
 
     # --- plan thread
     def _plan(self) -> None:
+        if sys.platform == "linux":  # elsewhere a thread has no niceness of its own
+            own = threading.get_native_id()
+            os.setpriority(os.PRIO_PROCESS, own, os.getpriority(os.PRIO_PROCESS, own) + self._nice)
         try:
             self._plan_all()
         except BaseException as problem:
