@@ -32,10 +32,6 @@ from worker.source import fetch
 
 log = logging.getLogger(__name__)
 
-AHEAD_NICE = 5
-"""Added to the niceness of decoding and planning: who runs ahead gets a third of an engine worker's share of a busy
-core (Linux's weights), or the first chunk of a long file would wait for a good part of its decoding."""
-
 
 class JobFlow:
     """One claim's work. `run` may be called again after a TransientError and goes on where it was."""
@@ -78,14 +74,15 @@ class JobFlow:
             int(settings.chunk_seconds * SAMPLE_RATE), quietest=regions.quietest,
             start=Chunk.from_dict(rows[-1].plan).end if rows else 0, first_index=len(rows),
         )  # fmt: skip
+        width = parts.width if settings.parallel else 1
         try:
             listener = Listener(
                 source=source, spool=spool, decoder=self._decoder(),
                 regions=regions, planner=planner,
-                replan=not complete, nice=settings.nice + AHEAD_NICE, cancel=self, on_chunks=self._store_chunks, on_planned=self._planned,
+                replan=not complete, head=width + 1, cancel=self, on_chunks=self._store_chunks, on_planned=self._planned,
             )  # fmt: skip
             with listener:
-                self._transcribe(listener, spool, rows, complete)
+                self._transcribe(listener, spool, rows, complete, width)
         finally:
             vad.close()
         self.lifeline.check()
@@ -94,7 +91,7 @@ class JobFlow:
     # --- before the first chunk
     def _decoder(self) -> Decoder:
         settings = self.parts.settings
-        return Decoder(self.parts.ffmpeg, max_seconds=settings.max_audio_seconds, nice=settings.nice + AHEAD_NICE)
+        return Decoder(self.parts.ffmpeg, max_seconds=settings.max_audio_seconds, nice=settings.nice)
 
     def _stored_plan(self) -> list[ChunkRow]:
         """What former owners (or the job this one retries) planned and finished."""
@@ -130,9 +127,8 @@ class JobFlow:
         return None
 
     # --- chunks
-    def _transcribe(self, listener: Listener, spool_path: Path, rows: list[ChunkRow], complete: bool) -> None:
-        parts, settings = self.parts, self.parts.settings
-        width = parts.width if settings.parallel else 1
+    def _transcribe(self, listener: Listener, spool_path: Path, rows: list[ChunkRow], complete: bool, width: int) -> None:
+        parts = self.parts
         done = sum(row.state is not ChunkState.PLANNED for row in rows)
         self._report.begin(done=done, total=len(rows) if complete else None)
         listener.wait_samples(1)
@@ -152,7 +148,8 @@ class JobFlow:
                 work.language = self._language
                 for chunk, crashes in chunks:
                     while len(running) >= (1 if crashes else width):
-                        self._reap(running)
+                        if self._reap(running):
+                            listener.go_on()
                     if self.lifeline.draining.is_set():
                         break
                     running.add(pool.submit(work.run, chunk, crashes))
@@ -224,7 +221,8 @@ class JobFlow:
                     raise
                 delay = min(5.0, delay * 2)
 
-    def _reap(self, running: set[Future[None]]) -> None:
+    def _reap(self, running: set[Future[None]]) -> bool:
+        """Wait a moment for chunks to end; returns whether one did."""
         done, _ = wait(running, timeout=0.25, return_when=FIRST_COMPLETED)
         for future in done:
             running.discard(future)
@@ -234,6 +232,7 @@ class JobFlow:
         eta = self._report.eta(self.job.duration)
         if eta is not None:
             self._progress(eta_seconds=eta)
+        return bool(done)
 
     # --- the end
     def _finish(self) -> None:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import contextvars
 import functools
-import os
 import queue
-import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
@@ -22,6 +21,9 @@ from core.errors import Interrupted
 from core.planner import ChunkPlanner
 from core.regions import RegionSource
 from whisper.types import Cancel
+
+HOLD_SECONDS = 10.0
+"""The longest pause after the first chunks: engine workers may be busy with other jobs for longer than that."""
 
 BLOCK = 512 * 64
 """Samples per VAD block: 2 s; a multiple of Silero's 512, so that blocks equal one pass."""
@@ -40,19 +42,22 @@ class Listener:
     regions: the strategy that finds speech
     planner: may start in the middle, after the chunks that are already stored
     replan: False when the stored plan is complete: then only decode
-    nice: added to the process's niceness in the plan thread (Linux only)
+    head: pause after so many planned chunks until one is done (`go_on`), or somebody waits for the next: the first
+        words of a long file shall not wait while both cores decode the rest of it. 0 = never pause
     on_chunks: stores planned chunks before anybody gets them; on_planned: told when the plan is complete. Both are
         called in the plan thread, and what they raise comes out of `chunks`
     """
 
     def __init__(
         self, *, source: Path, spool: Path, decoder: Decoder, regions: RegionSource, planner: ChunkPlanner,
-        replan: bool, nice: int, cancel: Cancel, on_chunks: Callable[[Sequence[Chunk]], None], on_planned: Callable[[DecodedAudio], None],
+        replan: bool, head: int, cancel: Cancel, on_chunks: Callable[[Sequence[Chunk]], None], on_planned: Callable[[DecodedAudio], None],
     ) -> None:  # fmt: skip
         self._source, self._spool_path, self._decoder = source, spool, decoder
         self._regions, self._planner, self._replan, self._cancel = regions, planner, replan, cancel
-        self._on_chunks, self._on_planned, self._nice = on_chunks, on_planned, nice
+        self._on_chunks, self._on_planned, self._head = on_chunks, on_planned, head
         self._queue: queue.Queue[Chunk | None] = queue.Queue()
+        self._planned = 0
+        self._going_on = threading.Event()
         self._grown = threading.Condition()
         self._available = 0
         self._error: BaseException | None = None
@@ -85,6 +90,8 @@ class Listener:
             try:
                 chunk = self._queue.get(timeout=0.1)
             except queue.Empty:
+                if self._planned >= self._head:
+                    self.go_on()
                 if self.is_set():
                     break
                 continue
@@ -92,6 +99,10 @@ class Listener:
                 break
             yield chunk
         self.raise_error()
+
+    def go_on(self) -> None:
+        """The first chunks are done, or not enough for those who wait: no more pause."""
+        self._going_on.set()
 
     def wait_decoded(self) -> DecodedAudio:
         """Block until the whole file is decoded; raises what decoding raised."""
@@ -120,6 +131,16 @@ class Listener:
         with self._grown:
             self._available = samples
             self._grown.notify_all()
+        self._pause()
+
+    def _pause(self) -> None:
+        """Called by both threads after each block."""
+        if not self._head or self._planned < self._head or self._going_on.is_set():
+            return
+        deadline = time.monotonic() + HOLD_SECONDS
+        while not self._going_on.wait(0.05) and not self.is_set() and time.monotonic() < deadline:
+            pass
+        self.go_on()
 
     def _decode(self) -> None:
         decoded: DecodedAudio | None = None
@@ -140,9 +161,6 @@ class Listener:
 
     # --- plan thread
     def _plan(self) -> None:
-        if sys.platform == "linux":  # elsewhere a thread has no niceness of its own
-            own = threading.get_native_id()
-            os.setpriority(os.PRIO_PROCESS, own, os.getpriority(os.PRIO_PROCESS, own) + self._nice)
         try:
             self._plan_all()
         except BaseException as problem:
@@ -167,6 +185,7 @@ class Listener:
                     continue
                 self._put(self._planner.feed(self._regions.feed(spool.read(position, end))))
                 position = end
+                self._pause()
             if self.is_set():
                 return
             self._put(self._planner.feed(self._regions.finish()))
@@ -177,5 +196,6 @@ class Listener:
     def _put(self, chunks: Sequence[Chunk]) -> None:
         if chunks:
             self._on_chunks(chunks)
+            self._planned += len(chunks)
             for chunk in chunks:
                 self._queue.put(chunk)
