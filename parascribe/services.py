@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import threading
+import urllib.request
 from collections.abc import Callable
 
 from core import identity, logs
@@ -145,11 +146,10 @@ def _thread(run: Callable[[], None], name: str) -> None:
 
 def _announce(url: str, settings: Settings) -> None:
     """Say where the service is once it answers; the demo and the tests wait for this line too."""
-    import httpx
-
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # not httpx: its 15 MB would stay for good
     for _ in range(600):
-        with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"{url}/readyz", timeout=2).status_code == 200:
+        with contextlib.suppress(OSError), direct.open(f"{url}/readyz", timeout=2) as answer:
+            if answer.status == 200:
                 log.info("Parascribe is ready on %s (API description: %s/docs), model %s", url, url, settings.whisper_model)
                 return
         threading.Event().wait(0.1)

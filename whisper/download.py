@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import filelock
-import httpx
 
 from core.errors import Cancelled, DiskFull, ModelInvalid, ModelUnavailable, ServiceError
 from core.objects import ObjectStore
@@ -19,6 +18,9 @@ from whisper.catalogue import HUB, ModelInfo
 from whisper.fetch import PartFile, Progress, fetch_url, shown
 from whisper.models import ModelStore, ValidModel, file_key, read_header
 from whisper.types import Cancel
+
+if TYPE_CHECKING:  # see whisper.fetch
+    import httpx
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,8 @@ class ObjectStoreMirror:
 
 def http_client(*, connect: float = 10.0, idle: float = 30.0) -> httpx.Client:
     """A client that gives up after `connect` seconds without a connection and `idle` seconds without a byte."""
+    import httpx
+
     return httpx.Client(timeout=httpx.Timeout(idle, connect=connect), follow_redirects=True)
 
 

@@ -10,13 +10,14 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit, urlunsplit
-
-import httpx
 
 from core.errors import Cancelled, DiskFull, ModelInvalid, ModelUnavailable
 from whisper.types import Cancel
+
+if TYPE_CHECKING:  # 15 MB, in processes that hardly ever fetch anything
+    import httpx
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +123,8 @@ def fetch_url(client: httpx.Client, url: str, part: PartFile) -> None:
 
     Raises ModelUnavailable (unreachable, an error status, broken off, too slow), ModelInvalid, DiskFull, Cancelled.
     """
+    import httpx
+
     fruitless = 0
     while True:
         before = part.size

@@ -11,7 +11,6 @@ from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
-import psycopg
 from sqlalchemy import ColumnElement, Connection, Double, Engine, Table, cast, exc, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -19,6 +18,9 @@ from core.clock import BootClock, LeaseClock
 from core.errors import DatabaseUnavailable, DiskFull
 from core.store.engines import make_engine
 from core.store.tables import UtcDateTime, consumer, idempotency, job, meta, outbox
+
+POSTGRES_DISK_FULL = "53100"
+"""SQLSTATE disk_full (PostgreSQL's appendix A)."""
 
 
 class Database:
@@ -151,4 +153,4 @@ def _is_disk_full(cause: BaseException) -> bool:
         code = getattr(cause, "sqlite_errorcode", 0)
         # SHMSIZE: the -shm file beside the database could not be grown
         return code == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE
-    return isinstance(cause, psycopg.errors.DiskFull)
+    return getattr(cause, "sqlstate", None) == POSTGRES_DISK_FULL

@@ -7,20 +7,13 @@ import sqlite3
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import psycopg
-from sqlalchemy import Connection, Dialect, Engine, StaticPool, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import ConnectionPoolEntry
 
 BUSY_SECONDS = 10.0
 """How long a SQLite writer waits for another one before the database counts as unavailable."""
-
-CONNECT_SECONDS = 5
-STATEMENT_SECONDS = 15
-ANSWER_SECONDS = 20.0
-"""PostgreSQL: the server ends a statement after STATEMENT_SECONDS; if even that is not heard, it is out of reach."""
 
 _to_json = partial(json.dumps, allow_nan=False, separators=(",", ":"))  # PostgreSQL refuses NaN, so SQLite shall too
 
@@ -31,7 +24,9 @@ def make_engine(url: str) -> Engine:
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(parsed)
     if parsed.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
-        return _postgres(parsed.set(drivername="postgresql+psycopg"))
+        from core.store.postgres import postgres_engine  # late: the driver is 18 MB that SQLite can do without
+
+        return postgres_engine(parsed.set(drivername="postgresql+psycopg"), to_json=_to_json, busy_seconds=BUSY_SECONDS)
     raise ValueError(f"DATABASE_URL: {parsed.drivername!r} is not supported; use sqlite:///FILE or postgresql://...")
 
 
@@ -77,45 +72,3 @@ def _begin_sqlite(connection: Connection) -> None:
     # A deferred transaction that turns into a writer fails at once when another wrote in between.
     immediate = connection.get_execution_options().get("immediate", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-
-def _postgres(url: URL) -> Engine:
-    settings = {
-        "statement_timeout": STATEMENT_SECONDS * 1000,
-        "lock_timeout": 10_000,
-        # our transactions take milliseconds; a process frozen inside one must not keep the row from its successor
-        "idle_in_transaction_session_timeout": 10_000,
-    }
-    connect: dict[str, Any] = {
-        "connect_timeout": CONNECT_SECONDS,
-        "keepalives_idle": 10,
-        "keepalives_interval": 5,
-        "keepalives_count": 3,
-        "tcp_user_timeout": int(ANSWER_SECONDS * 1000),
-        "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
-        "application_name": "parascribe",
-    }
-    engine = create_engine(
-        url, pool_pre_ping=True, pool_size=5, max_overflow=20, pool_timeout=BUSY_SECONDS,
-        connect_args={k: v for k, v in connect.items() if k not in url.query},
-        json_serializer=_to_json, hide_parameters=True,
-    )  # fmt: skip
-    event.listen(engine, "do_connect", _connect_postgres)
-    return engine
-
-
-class BoundedConnection(psycopg.Connection[Any]):
-    """Gives up on a server that stays connected and says nothing, which no timeout on the server's side covers."""
-
-    answer_seconds: float = ANSWER_SECONDS
-
-    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        try:
-            return super().wait(gen, interval=interval, timeout=timeout or self.answer_seconds)
-        except psycopg.errors._WaitTimeout:
-            self.pgconn.finish()
-            raise psycopg.OperationalError(f"no answer within {self.answer_seconds:.0f} s") from None
-
-
-def _connect_postgres(_dialect: Dialect, _record: ConnectionPoolEntry, args: Any, options: Any) -> BoundedConnection:
-    return BoundedConnection.connect(*args, **options)

@@ -18,7 +18,7 @@ from sqlalchemy import event, text
 from core.errors import DatabaseUnavailable, DiskFull
 from core.jobs import JobParams
 from core.store.database import open_database
-from core.store.engines import BoundedConnection
+from core.store.postgres import BoundedConnection
 from core.store.sql import SqlStore
 from tests.core.store_kit import new_job, open_store
 

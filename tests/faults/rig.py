@@ -206,7 +206,7 @@ class Rig(Service):
         """SIGSTOP at a moment when the process is not inside a transaction.
 
         SQLite has one write lock for all, and whoever is stopped with it in hand keeps it; on PostgreSQL the server
-        ends such a transaction (core/store/engines.py).
+        ends such a transaction (core/store/postgres.py).
         """
         def stopped_outside() -> bool:
             process.suspend()
