@@ -70,6 +70,10 @@ class Settings(BaseSettings):
     model_idle_seconds: Seconds = Field(600.0, ge=0, description="Unload a model nobody has used for so long. 0: never.")
     use_gpu: bool = Field(False, description="Use a GPU if the engine library has a back end for one; else a warning, and the CPU.")
     gpu_devices: str = Field("", description="Comma-separated GPU numbers for USE_GPU.")
+    worker_idle_seconds: Seconds = Field(60.0, ge=0, description="End an engine worker that has had nothing to do for so long; one always stays. 0: never.")
+    memory_pressure_limit: float = Field(10.0, ge=0, le=100, description="Fork no further engine worker while tasks wait for memory for this share of the time, in percent (PSI, some avg10). 0: do not look.")
+    cpu_pressure_limit: float = Field(95.0, ge=0, le=100, description="Likewise while tasks wait for a core; lower it to leave more to other programs. 0: do not look.")
+    lone_chunk_threads: bool = Field(False, description="Let a chunk that starts while no other waits use the idle cores too: a single short clip is back sooner. Only for a machine that does nothing else, since threads that share a core with anything slow each other down many times over. Probabilities then differ in the fourth digit from run to run.")
     engine_nice: int = Field(5, ge=0, le=19, description="Niceness of engine workers and ffmpeg, so that the API stays responsive.")
 
     # --- parallel work

@@ -33,7 +33,10 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The resolved worker plan, as logged at start and shown by `parascribe plan` and GET /system."""
+    """The resolved worker plan, as logged at start and shown by `parascribe plan` and GET /system.
+
+    workers: at most; pool: the rule by which they come and go, in words (`whisper.pool`)
+    """
 
     workers: int
     threads: int
@@ -43,9 +46,10 @@ class Plan:
     memory_mb: int
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
+    pool: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"reasons": list(self.reasons), "warnings": list(self.warnings)}
+        return asdict(self) | {name: list(getattr(self, name)) for name in ("reasons", "warnings", "pool")}
 
 
 def _read(path: Path) -> str | None:

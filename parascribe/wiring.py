@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ from core.sweeper import Sweeper
 from parascribe.supervisor import Child
 from whisper.download import ModelDownloader, ObjectStoreMirror
 from whisper.models import ModelStore
-from whisper.prefork import PreforkEngine, manager_command, start_manager
+from whisper.pool import MOST_THREADS, PoolRule
+from whisper.prefork import ManagerOptions, PreforkEngine, manager_command, start_manager
 from whisper.process import engine_environment
 from whisper.speed import SpeedBook
 from whisper.transcriber import WhisperTranscriber
@@ -125,10 +127,20 @@ def open_downloader(settings: Settings, models: ModelStore, objects: ObjectStore
 
 
 def plan_of(settings: Settings) -> Plan:
-    return machine.resolve_plan(
+    plan = machine.resolve_plan(
         model=settings.whisper_model, max_parallel_workers=settings.max_parallel_workers,
         whisper_threads=settings.whisper_threads, max_concurrent_jobs=settings.max_concurrent_jobs,
         use_parallel_transcription=settings.use_parallel_transcription, machine=machine.inspect(),
+    )  # fmt: skip
+    return plan if settings.whisper_executable is not None else replace(plan, pool=_pool_rule(settings, plan).words())
+
+
+def _pool_rule(settings: Settings, plan: Plan) -> PoolRule:
+    return PoolRule(
+        most=plan.workers, threads=plan.threads, worker_mb=machine.WORKER_MB[machine.size_of(settings.whisper_model)],
+        idle_seconds=settings.worker_idle_seconds, memory_limit=settings.memory_pressure_limit,
+        cpu_limit=settings.cpu_pressure_limit,
+        lone_threads=min(MOST_THREADS, int(plan.cores + 0.5)) if settings.lone_chunk_threads else 0,
     )  # fmt: skip
 
 
@@ -136,10 +148,12 @@ def manager_socket(runtime: Path) -> Path:
     return runtime / "engine"
 
 
-def _manager_options(settings: Settings) -> dict[str, Any]:
-    plan = plan_of(settings)
+def _manager_options(settings: Settings) -> ManagerOptions:
+    rule = _pool_rule(settings, plan_of(settings))
     return {
-        "workers": plan.workers, "threads": plan.threads, "max_loaded_models": settings.max_loaded_models,
+        "workers": rule.most, "threads": rule.threads, "worker_idle_seconds": rule.idle_seconds,
+        "memory_pressure": rule.memory_limit, "cpu_pressure": rule.cpu_limit, "lone_threads": rule.lone_threads,
+        "max_loaded_models": settings.max_loaded_models,
         "idle_seconds": settings.model_idle_seconds, "library": settings.whisper_library, "engine_dir": settings.engine_path,
         "nice": settings.engine_nice, "log_level": settings.log_level, "log_format": settings.log_format,
     }  # fmt: skip

@@ -2,6 +2,8 @@
 
     python -I -m whisper.host --library DIR --model FILE --socket PATH --workers N ...
 
+Workers are forked as chunks wait, up to N, and retired when idle (see `whisper.pool`).
+
 Single-threaded. It never decodes and never touches audio: of each connection (one per chunk) it reads the request's
 header alone, queues the connection by job, and hands the connection itself to the next free worker, round robin
 over the jobs. It keeps a duplicate of the descriptor to notice a client that hangs up (its worker is killed and forked anew)
@@ -21,15 +23,19 @@ import os
 import signal
 import socket
 import sys
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
 from setproctitle import setproctitle
 
-from whisper.host_loop import Host
+from core import pressure
+from whisper.host_loop import Host, log
 from whisper.host_worker import serve
 from whisper.inference import Inference
 from whisper.libwhisper import LibraryUnusable, LibWhisper
+from whisper.pool import Pool, PoolRule, add_arguments
 from whisper.process import die_with, no_core_dumps
 
 RSS_ABOVE_WEIGHTS = 1536 * 1024 * 1024
@@ -43,8 +49,8 @@ def main() -> NoReturn:
     parser.add_argument("--socket", type=Path, required=True, help="where to listen")
     parser.add_argument("--ready-fd", type=int, required=True, help="told in one JSON line when the host serves, or why not")
     parser.add_argument("--parent", type=int, required=True, help="process to die with")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1, help="of each worker")
+    add_arguments(parser)
+    parser.add_argument("--worker-mb", type=int, default=0, help="memory one takes for itself; 0: not looked at")
     parser.add_argument("--nice", type=int, default=0)
     parser.add_argument("--recycle-after", type=int, default=200, help="chunks after which a worker is replaced")
     parser.add_argument("--debug", action="store_true")
@@ -57,7 +63,7 @@ def main() -> NoReturn:
     with os.fdopen(options.ready_fd, "w") as ready:
         try:
             lib = LibWhisper(options.library, debug=options.debug)
-            core = Inference(lib, lib.load_model(options.model), threads=options.threads)
+            context = lib.load_model(options.model)
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(str(options.socket))
             listener.listen(128)
@@ -67,10 +73,17 @@ def main() -> NoReturn:
             sys.exit(3)
         rss_cap = options.model.stat().st_size + RSS_ABOVE_WEIGHTS
         about = {"model": str(options.model), "library": str(options.library), "version": lib.version}
+
+        @cache
+        def inference(threads: int) -> Inference:
+            return Inference(lib, context, threads=threads)
+
+        inference(options.threads)  # here, so that the workers share it
+        rule = replace(PoolRule.of(options), worker_mb=options.worker_mb)
         host = Host(
             listener,
-            lambda control: serve(control, core, recycle_after=options.recycle_after, rss_cap=rss_cap),
-            workers=options.workers, threads=options.threads, about=about,
+            lambda control: serve(control, inference, recycle_after=options.recycle_after, rss_cap=rss_cap),
+            pool=Pool(rule, pressure.read, log), about=about,
         )  # fmt: skip
         # not before: while the model is being read a signal handler of ours could not run
         signal.signal(signal.SIGTERM, lambda *_: host.stop())

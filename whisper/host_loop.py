@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from whisper.frames import Frame, FrameError, FrameReader, FrameType, pack
-from whisper.host_worker import process_cpu
+from whisper.host_worker import process_cpu, waited_for_cpu
+from whisper.pool import Pool
 from whisper.process import close_all_but, die_with
 
 HEADER_SECONDS = 10.0
@@ -47,13 +48,18 @@ class Connection:
 
 @dataclass(eq=False)
 class Worker:
-    """A forked worker. `started` and `deadline` are monotonic seconds and hold while it is busy."""
+    """A forked worker.
+
+    `idle_since`, `started` and `deadline` are monotonic seconds; the latter two hold while it is busy, as does `threads`
+    """
 
     pid: int
     control: socket.socket
     reader: FrameReader = field(default_factory=FrameReader)
     idle: bool = False
+    idle_since: float = 0.0
     born_dead: bool = True  # until it has said its first word
+    unproven: bool = True  # until it has decoded
     connection: Connection | None = None
     job: str = ""
     label: str = ""
@@ -61,6 +67,7 @@ class Worker:
     timeout: float = 0.0
     deadline: float | None = None
     cpu: float = 0.0
+    threads: int = 1
 
 
 class Host:
@@ -68,17 +75,16 @@ class Host:
 
     listener: bound and listening Unix socket
     serve: run in each forked child with its control socket; returns when the child is to end
-    workers, threads: how many processes, and threads of each (for judging overload)
+    pool: how many children there ought to be, and how many threads a chunk gets
     about: identity for status replies
     """
 
     def __init__(
-        self, listener: socket.socket, serve: Callable[[socket.socket], None], *, workers: int, threads: int, about: dict[str, Any]
+        self, listener: socket.socket, serve: Callable[[socket.socket], None], *, pool: Pool, about: dict[str, Any]
     ) -> None:
         self._listener = listener
         self._serve = serve
-        self._wanted = workers
-        self._threads = threads
+        self._pool = pool
         self._about = about
         self._poll = select.poll()
         self._handlers: dict[int, Connection | Worker] = {}
@@ -99,6 +105,7 @@ class Host:
         while os.getppid() == parent:  # where the kernel sends no signal (see die_with)
             self._end_overdue()
             self._hand_out()
+            self._retire_idle()
             self._fork_missing()
             self._listen(len(self._handlers) < MAX_CONNECTIONS)
             for fd, events in self._poll.poll(self._pause() * 1000):
@@ -169,7 +176,7 @@ class Host:
             self._hear(worker)  # it may have just answered: then the client was right to leave
             if worker.connection is not connection:
                 return
-            worker.connection = None
+            worker.connection, self._active = None, time.monotonic()
             self._bury(worker)
         else:
             self._queues[connection.job].remove(connection)
@@ -196,9 +203,11 @@ class Host:
     # -- workers
 
     def _fork_missing(self) -> None:
-        while len(self._workers) < self._wanted:
+        free = sum(worker.connection is None for worker in self._workers)  # also those about to say so
+        waiting, unproven = sum(map(len, self._queues.values())), sum(worker.unproven for worker in self._workers)
+        for _ in range(self._pool.missing(waiting=waiting, free=free, workers=len(self._workers), unproven=unproven)):
             if self._stillborn >= STILLBORN_LIMIT:
-                _log(f"{self._stillborn} workers in a row died before their first chunk: giving up")
+                log(f"{self._stillborn} workers in a row died before their first chunk: giving up")
                 for worker in self._workers:
                     os.kill(worker.pid, signal.SIGKILL)
                 os._exit(70)
@@ -206,7 +215,7 @@ class Host:
             try:
                 pid = os.fork()
             except OSError as error:
-                _log(f"cannot fork a worker: {error}")
+                log(f"cannot fork a worker: {error}")
                 ours.close()
                 theirs.close()
                 return  # tried again on the next round, at the latest after a second
@@ -232,15 +241,27 @@ class Host:
         finally:
             os._exit(code)
 
+    def _retire_idle(self) -> None:
+        """End who has been idle for long, the longest first. One always stays, so that a lone chunk never waits for a fork."""
+        idle = sorted((worker for worker in self._workers if worker.idle), key=lambda worker: worker.idle_since)
+        if len(self._workers) < 2 or not idle:
+            return
+        limit = time.monotonic() - self._pool.retired_after()
+        for worker in idle[: len(self._workers) - 1]:
+            if worker.idle_since < limit:
+                self._bury(worker)
+
     def _hand_out(self) -> None:
-        free = [worker for worker in self._workers if worker.idle]
+        free = sorted((worker for worker in self._workers if worker.idle), key=lambda worker: worker.idle_since)
         while free and self._queues:
             job = self._next_job()
             connection = self._queues[job].popleft()
             if not self._queues[job]:
                 del self._queues[job]
             worker = free.pop()
-            request = connection.request or {}
+            taken = sum(other.threads for other in self._workers if other.connection is not None)
+            threads = self._pool.threads(taken=taken, waiting=sum(map(len, self._queues.values())))
+            request = {**(connection.request or {}), "threads": threads}
             packed = pack(FrameType.EVENT, request)  # the cap of an event: the host has added to the request
             try:
                 sent = socket.send_fds(worker.control, [b"\0" + packed], [connection.sock.fileno()])
@@ -256,6 +277,7 @@ class Host:
             worker.idle, worker.connection, connection.worker = False, connection, worker
             worker.job, worker.label = connection.job, str(request.get("label", ""))
             worker.started = self._active = now
+            worker.threads = threads
             worker.timeout = request.get("timeout") or self._own_timeout()
             worker.deadline = now + worker.timeout
             worker.cpu, _ = process_cpu(worker.pid)
@@ -284,6 +306,7 @@ class Host:
             if event["good"]:
                 self._slowest = max(self._slowest, event["seconds"])
             self._done += 1
+            worker.unproven = False
             worker.deadline = time.monotonic() + ANSWER_SECONDS
             if worker.connection is not None:
                 self._forget(worker.connection)
@@ -292,25 +315,25 @@ class Host:
             if worker.connection is not None:  # it found its client gone
                 self._forget(worker.connection)
                 worker.connection = None
-            worker.idle, worker.deadline = event["event"] == "idle", None
+            worker.idle, worker.idle_since, worker.deadline = event["event"] == "idle", self._active, None
 
     def _died(self, worker: Worker) -> None:
         """Its end of the control socket is closed: it was killed, crashed, or has retired."""
         connection, worker.connection = worker.connection, None
+        self._active = time.monotonic()
         if worker.born_dead:
             self._stillborn += 1
         status = self._bury(worker)
         if connection is not None:
             number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
             name = signal.Signals(number).name if number else f"exit status {os.waitstatus_to_exitcode(status)}"
-            _log(f"worker {worker.pid} died on a chunk: {name}")
+            log(f"worker {worker.pid} died on a chunk: {name}")
             self._refuse(connection, "worker_died", f"the worker died on this chunk ({name})", signal=number)
 
     def _bury(self, worker: Worker) -> int:
         """Kill, reap and forget a worker; returns its wait status. The loop forks the next one."""
         if worker.deadline is not None:
             self._lost += 1
-        self._active = time.monotonic()
         self._workers.remove(worker)
         del self._handlers[worker.control.fileno()]
         self._poll.unregister(worker.control)
@@ -342,41 +365,35 @@ class Host:
         wall = now - worker.started
         if connection is not None:
             cpu, runnable = process_cpu(worker.pid)
-            waited = waited_for_cpu(wall, cpu - worker.cpu, threads=self._threads, runnable=runnable)
+            waited = waited_for_cpu(wall, cpu - worker.cpu, threads=worker.threads, runnable=runnable)
             later = worker.started + min(worker.timeout + waited, worker.timeout * MOST_STRETCH)
             if later > now + 0.05:
                 worker.connection, worker.deadline = connection, later
                 return
-        _log(f"worker {worker.pid} killed: its chunk took {wall:.1f} s, {worker.timeout:.1f} s were allowed")
+        log(f"worker {worker.pid} killed: its chunk took {wall:.1f} s, {worker.timeout:.1f} s were allowed")
+        self._active = now
         self._bury(worker)
         if connection is not None:
             message = f"the chunk was not done after {wall:.1f} s"
             self._refuse(connection, "chunk_timeout", message, seconds=wall, timeout=worker.timeout)
 
     def status(self) -> dict[str, Any]:
-        """pids, what they do, queue lengths by job; idle_seconds since anything was queued, handed out or finished."""
+        """The pool, pids, what they do, queue lengths by job; idle_seconds since anything was handed out or finished."""
         now = time.monotonic()
         busy = any(not w.idle for w in self._workers) or bool(self._queues)
         return {
             **self._about, "pid": os.getpid(), "done": self._done, "lost": self._lost,
             "idle_seconds": 0.0 if busy else now - self._active,
             "queued": {job: len(queue) for job, queue in self._queues.items()},
+            "pool": self._pool.status(),
             "workers": [
                 {"pid": w.pid, "idle": w.idle}
-                | ({} if w.deadline is None else {"job": w.job, "label": w.label, "seconds": now - w.started})
+                | ({} if w.deadline is None else {"job": w.job, "label": w.label, "seconds": now - w.started, "threads": w.threads})
                 for w in self._workers
             ],
         }  # fmt: skip
 
 
-def waited_for_cpu(wall: float, cpu: float, *, threads: int, runnable: bool) -> float:
-    """Seconds of `wall` that a worker did not get a core for, as far as can be told.
-
-    A worker that wants to run and got less CPU than time went by is on an overloaded (or throttled) machine. One
-    that is not runnable hangs, and one that got its share is merely slow: neither earns more time.
-    """
-    return max(0.0, wall - cpu / threads) if runnable else 0.0
-
-
-def _log(text: str) -> None:
+def log(text: str) -> None:
+    """One line to the manager, which relays it."""
     print(f"whisper.host {os.getpid()}: {text}", file=sys.stderr, flush=True)

@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from setproctitle import setproctitle
@@ -19,12 +20,13 @@ CLIENT_SECONDS = 10.0
 """How long a client may take to hand over its samples (2 MB over a local socket), or to take its answer."""
 
 
-def serve(control: socket.socket, core: Inference, *, recycle_after: int, rss_cap: int) -> None:
+def serve(control: socket.socket, inference: Callable[[int], Inference], *, recycle_after: int, rss_cap: int) -> None:
     """Work until the host closes `control` or this process is due for replacement.
 
     Per chunk the host sends one byte with the client's descriptor and the request; it hears `answering` (from
     then on the client may close without being missed), and `idle` or, as the last word, `retiring`.
 
+    inference: made anew for each chunk, with its number of threads; the model behind it is one and the same
     recycle_after: chunks; rss_cap: bytes
     """
     chunks, sound = 0, True
@@ -37,7 +39,7 @@ def serve(control: socket.socket, core: Inference, *, recycle_after: int, rss_ca
         request = receive(control).body
         _title(f"{request.get('job', '')} {request.get('label', '')}")
         with socket.socket(fileno=descriptors[0]) as client:
-            sound = _serve_client(control, client, core, request)
+            sound = _serve_client(control, client, inference(request["threads"]), request)
         chunks += 1
         if not sound or chunks >= recycle_after or resident_bytes() > rss_cap:
             _say(control, "retiring")
@@ -110,3 +112,12 @@ def process_cpu(pid: int) -> tuple[float, bool]:
     except OSError:
         return 0.0, False
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), b"R" in states
+
+
+def waited_for_cpu(wall: float, cpu: float, *, threads: int, runnable: bool) -> float:
+    """Seconds of `wall` that a worker did not get a core for, as far as can be told.
+
+    A worker that wants to run and got less CPU than time went by is on an overloaded (or throttled) machine. One
+    that is not runnable hangs, and one that got its share is merely slow: neither earns more time.
+    """
+    return max(0.0, wall - cpu / threads) if runnable else 0.0

@@ -26,7 +26,7 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,10 @@ from setproctitle import setproctitle
 
 from core import logs
 from core.errors import EngineUnavailable, ModelInvalid, ServiceError
+from core.machine import WORKER_MB, size_of
 from whisper.libraries import Library, candidates
 from whisper.model_host import ModelHost
+from whisper.pool import PoolRule, add_arguments
 from whisper.process import die_with, no_core_dumps
 from whisper.selftest import choose_library
 
@@ -54,11 +56,10 @@ ModelKey = tuple[str, int, int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class ManagerConfig:
-    """workers, threads: of each host; idle_seconds: 0 = never unload for idleness; nice: of hosts and workers."""
+    """pool: of each host; idle_seconds: 0 = never unload for idleness; nice: of hosts and workers."""
 
     socket: Path
-    workers: int = 1
-    threads: int = 1
+    pool: PoolRule
     max_models: int = 2
     idle_seconds: float = 600.0
     library: Path | None = None
@@ -175,14 +176,15 @@ class Manager:
     async def _launch(self, host: ModelHost, library: Library) -> None:
         self._counter += 1
         path, config = self._folder / f"h{self._counter}.sock", self._config
+        rule = replace(config.pool, worker_mb=WORKER_MB[size_of(host.name)])
         arguments = [
-            "--workers", str(config.workers), "--threads", str(config.threads), "--nice", str(config.nice),
+            *rule.arguments(), "--worker-mb", str(rule.worker_mb), "--nice", str(config.nice),
             *(["--debug"] if config.debug else []),
         ]  # fmt: skip
         process = await host.launch(library, path, arguments, self._cwd)
         log.info(
-            "engine host %d serves %s with the %s library %s, %d workers x %d threads (%.1f s to start)", process.pid,
-            host.model.name, library.kind, host.info["version"], config.workers, config.threads, time.monotonic() - host.started,
+            "engine host %d serves %s with the %s library %s (%.1f s to start), %d threads per worker; %s", process.pid,
+            host.model.name, library.kind, host.info["version"], time.monotonic() - host.started, rule.threads, "; ".join(rule.words()),
         )  # fmt: skip
         self._spawn(self._watch(host, process, host.ended, path))
 
@@ -271,9 +273,8 @@ def _problem(code: str, message: str, **details: Any) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="whisper.manager", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--socket", type=Path, required=True, help="where to listen; the hosts' sockets lie beside it")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--max-models", type=int, default=2)
+    add_arguments(parser)
+    parser.add_argument("--max-loaded-models", type=int, default=2)
     parser.add_argument("--idle-seconds", type=float, default=600.0)
     parser.add_argument("--library", type=Path, help="WHISPER_LIBRARY")
     parser.add_argument("--engine-dir", type=Path, help="own engine build and self-test verdicts")
@@ -288,7 +289,7 @@ def main() -> None:
     setproctitle("parascribe whisper manager")
     logs.setup(options.log_level, options.log_format, role="engine")
     config = ManagerConfig(
-        socket=options.socket, workers=options.workers, threads=options.threads, max_models=options.max_models,
+        socket=options.socket, pool=PoolRule.of(options), max_models=options.max_loaded_models,
         idle_seconds=options.idle_seconds, library=options.library, engine_dir=options.engine_dir, nice=options.nice,
         debug=log.isEnabledFor(logging.DEBUG),
     )  # fmt: skip

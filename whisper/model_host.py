@@ -54,6 +54,11 @@ class ModelHost:
     retry_at: float = 0.0
 
     @property
+    def name(self) -> str:
+        """Of the model, as settings and jobs call it."""
+        return self.model.stem.removeprefix("ggml-")
+
+    @property
     def broken(self) -> bool:
         return self.deaths >= BREAKER_DEATHS
 

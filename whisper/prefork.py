@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypedDict, Unpack
 
 import numpy as np
 
@@ -233,36 +233,38 @@ def _raise(error: dict[str, Any]) -> NoReturn:
             raise ChunkFailed(f"The engine: {message}", reason=code, **{k: error[k] for k in ("signal",) if k in error})
 
 
-def manager_command(
-    manager_socket: Path, *, workers: int = 1, threads: int = 1, max_loaded_models: int = 2, idle_seconds: float = 600.0,
-    library: Path | None = None, engine_dir: Path | None = None, nice: int = 0, log_level: str = "INFO",
-    log_format: str = "text",
-) -> list[str]:  # fmt: skip
+class ManagerOptions(TypedDict, total=False):
+    """The manager's arguments, defaults included, are described by `python -m whisper.manager --help`."""
+
+    workers: int
+    threads: int
+    worker_idle_seconds: float
+    memory_pressure: float
+    cpu_pressure: float
+    lone_threads: int
+    max_loaded_models: int
+    idle_seconds: float
+    library: Path | None
+    engine_dir: Path | None
+    nice: int
+    log_level: str
+    log_format: str
+
+
+def manager_command(manager_socket: Path, **options: Unpack[ManagerOptions]) -> list[str]:
     """argv of an engine manager that is to be a child of this process."""
-    arguments = {
-        "--socket": manager_socket, "--workers": workers, "--threads": threads, "--max-models": max_loaded_models,
-        "--idle-seconds": idle_seconds, "--library": library, "--engine-dir": engine_dir, "--nice": nice,
-        "--log-level": log_level, "--log-format": log_format, "--parent": os.getpid(),
-    }  # fmt: skip
-    given = [word for name, value in arguments.items() if value is not None for word in (name, str(value))]
-    return python_command("whisper.manager", *given)
+    given = [w for name, value in options.items() if value is not None for w in ("--" + name.replace("_", "-"), str(value))]
+    return python_command("whisper.manager", "--socket", str(manager_socket), "--parent", str(os.getpid()), *given)
 
 
-def start_manager(
-    manager_socket: Path, *, workers: int = 1, threads: int = 1, max_loaded_models: int = 2, idle_seconds: float = 600.0,
-    library: Path | None = None, engine_dir: Path | None = None, nice: int = 0, log_level: str = "INFO",
-    log_format: str = "text", wait: float = 20.0,
-) -> subprocess.Popen[bytes]:  # fmt: skip
+def start_manager(manager_socket: Path, *, wait: float = 20.0, **options: Unpack[ManagerOptions]) -> subprocess.Popen[bytes]:
     """Start an engine manager and wait until it answers. It ends on SIGTERM, and with the *thread* that called this.
 
     manager_socket: short path in a folder of its own (made if missing, mode 0700)
 
     Raises EngineUnavailable when it does not come up within `wait` seconds.
     """
-    command = manager_command(
-        manager_socket, workers=workers, threads=threads, max_loaded_models=max_loaded_models, idle_seconds=idle_seconds,
-        library=library, engine_dir=engine_dir, nice=nice, log_level=log_level, log_format=log_format,
-    )  # fmt: skip
+    command = manager_command(manager_socket, **options)
     manager_socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     manager_socket.unlink(missing_ok=True)
     process = subprocess.Popen(

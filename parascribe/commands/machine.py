@@ -41,7 +41,7 @@ def plan(json: JsonOption = False) -> None:
     mode = "parallel" if found.parallel else "sequential"
     print(f"{found.workers} workers x {found.threads} threads, shared by up to {found.jobs} jobs at once ({mode})")
     print(f"on {found.cores:g} cores and {found.memory_mb} MB, for the model {conf.whisper_model}")
-    for reason in found.reasons:
+    for reason in (*found.reasons, *found.pool):
         print(f"  {reason}")
     for warning in found.warnings:
         note(f"warning: {warning}")

@@ -68,6 +68,7 @@ class Service(Api):
         } | {
             "API_PORT": "0", "DATA_DIR": str(folder / "data"), "WHISPER_MODEL": "demo", "SWEEP_SECONDS": "1",
             "LEASE_SECONDS": "6", "ENGINE_DIR": str(folder / "engine"),
+            "CPU_PRESSURE_LIMIT": "0",  # what the tests see shall not depend on who else is at work here
         } | env
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""

@@ -125,6 +125,8 @@ def test_plan_and_settings(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> 
     assert main(["plan", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert (plan["workers"], "MAX_PARALLEL_WORKERS=3 as given" in plan["reasons"]) == (3, True)
+    assert plan["pool"][0] == "1 to 3 workers: one more when a chunk waits, one fewer after 60 s without work"
+    assert "memory pressure is 10 % or more" in plan["pool"][1]
     assert main(["config", "--changed"]) == 0
     out = capsys.readouterr().out
     assert "MAX_PARALLEL_WORKERS=3\n" in out

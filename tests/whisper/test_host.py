@@ -31,8 +31,7 @@ from tests.whisper.engine_parts import (
     wait_for,
 )  # fmt: skip
 from whisper.frames import PREFIX, FrameType, pack
-from whisper.host_loop import waited_for_cpu
-from whisper.host_worker import process_cpu
+from whisper.host_worker import process_cpu, waited_for_cpu
 
 
 @pytest.fixture
@@ -138,10 +137,7 @@ def test_prompt_beam_translation_and_detection(shared: HostClient) -> None:
 
 def test_workers_share_the_weights(folder: Path) -> None:
     with running_host(folder, workers=4) as host:
-        pids = host.worker_pids()
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda n: host.transcribe(chunk()[0], job=str(n)), range(8)))
-        for pid in pids:
+        for pid in host.grow(4):
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
             shared = int(re.search(r"^Shared_Dirty: *(\d+) kB", rollup, re.MULTILINE)[1]) * 1024
             assert shared > MODEL.stat().st_size  # the weights, and Python's own heap
@@ -259,9 +255,10 @@ def test_slow_clients_hold_up_nobody(shared: HostClient) -> None:
 
 def test_a_worker_inherits_nobody_elses_connections(shared: HostClient) -> None:
     others = [shared.connect() for _ in range(10)]
-    pid = shared.worker_pids()[0]
-    os.kill(pid, signal.SIGKILL)
-    (new,) = wait_for(lambda: [p for p in shared.worker_pids() if p != pid][1:])
+    old = shared.grow(2)
+    for pid in old:
+        os.kill(pid, signal.SIGKILL)
+    new = wait_for(lambda: next((p for p in shared.worker_pids() if p not in old), None))
     assert psutil.Process(new).num_fds() == 4  # stdin, stdout, stderr, its control socket
     for sock in others:
         sock.close()
@@ -269,7 +266,7 @@ def test_a_worker_inherits_nobody_elses_connections(shared: HostClient) -> None:
 
 def test_terminate_ends_all_at_once(folder: Path) -> None:
     with running_host(folder, workers=2) as host:
-        pids = host.worker_pids()
+        pids = host.grow(2)
         hold(pids[0])
         hold(pids[1])
         asked = host.send(chunk()[0])
@@ -283,7 +280,7 @@ def test_terminate_ends_all_at_once(folder: Path) -> None:
 
 def test_killed_host_leaves_no_worker(folder: Path) -> None:
     with running_host(folder, workers=2) as host:
-        pids = host.worker_pids()
+        pids = host.grow(2)
         hold(pids[0])
         host.process.kill()
         wait_for(lambda: all(map(gone, pids)), 2.0)

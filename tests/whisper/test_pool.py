@@ -1,0 +1,225 @@
+"""The pool of engine workers: it grows with what waits, shrinks when idle, and yields to pressure, but never below one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.pressure import Pressure, read
+from tests.whisper.engine_parts import MODEL, ROOT, WHEEL, HostClient, chunk, gone, running_host, text_of, wait_for
+from whisper.pool import LOOK_SECONDS, Pool, PoolRule, add_arguments
+from whisper.process import engine_environment
+
+_HOST = """
+import json, socket, sys
+from pathlib import Path
+from core.pressure import Pressure
+from whisper.host_loop import Host, log
+from whisper.host_worker import serve
+from whisper.inference import Inference
+from whisper.libwhisper import LibWhisper
+from whisper.pool import Pool, PoolRule
+folder, library, model = map(Path, sys.argv[1:])
+lib = LibWhisper(library)
+context = lib.load_model(model)
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(str(folder / "h.sock"))
+listener.listen(16)
+rule = PoolRule(most=3, idle_seconds=600, memory_limit=10, cpu_limit=90, worker_mb=100, lone_threads=2)
+pool = Pool(rule, lambda: Pressure(**json.loads((folder / "pressure").read_text())), log)
+print(flush=True)
+Host(listener, lambda c: serve(c, lambda n: Inference(lib, context, threads=n), recycle_after=200, rss_cap=1 << 40), pool=pool, about={}).run()
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="ps") as path:
+        yield Path(path)
+
+
+def make_pool(pressure: Pressure, **rule: Any) -> Pool:
+    return Pool(PoolRule(most=8, **rule), lambda: pressure, [].append)
+
+
+def test_workers_come_with_waiting_chunks_and_go_when_idle(folder: Path) -> None:
+    with running_host(folder, workers=3, arguments=("--worker-idle-seconds", "1")) as host:
+        (first,) = host.worker_pids()  # one is always warm
+        os.kill(first, signal.SIGSTOP)
+        stuck = host.send(chunk()[0], job="a")
+        wait_for(lambda: not host.status()["workers"][0]["idle"])
+        assert len(host.status()["workers"]) == 1  # nothing waits
+        assert text_of(host.transcribe(chunk()[0], job="b")) == chunk()[1]
+        assert len(host.status()["workers"]) == 2
+        os.kill(first, signal.SIGCONT)
+        stuck.answer()
+        pids = host.grow(3)
+        last = wait_for(lambda: len(left := host.worker_pids()) == 1 and left, 20)
+        wait_for(lambda: sum(map(gone, pids)) == 2)
+        assert text_of(host.transcribe(chunk()[0])) == chunk()[1]
+        assert host.worker_pids() == last  # no fork for a lone chunk
+        assert host.status()["idle_seconds"] < 20 and host.status()["lost"] == 0
+
+
+class Pressed:
+    """A host of up to three workers, and the pressure that it is made to see."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self.words = folder, ""
+
+    def press(self, **pressure: float) -> None:
+        """Values not named are those of a machine at rest."""
+        (self._folder / "new").write_text(json.dumps({"memory": 0.0, "cpu": 0.0, "available_mb": 10_000} | pressure))
+        (self._folder / "new").rename(self._folder / "pressure")
+
+    @contextmanager
+    def running(self) -> Iterator[HostClient]:
+        """`words`: what the host said, once it has ended."""
+        command = [sys.executable, "-c", _HOST, str(self._folder), str(WHEEL.directory), str(MODEL)]
+        process = subprocess.Popen(command, cwd=ROOT, env=engine_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            assert process.stdout is not None and process.stdout.readline() == b"\n"
+            yield HostClient(process, self._folder / "h.sock")
+        finally:
+            process.terminate()
+            self.words = process.communicate(timeout=10)[1].decode()
+
+
+def test_pressure_holds_growth_back_and_thins_out_the_idle_but_one_always_works(folder: Path) -> None:
+    machine = Pressed(folder)
+    machine.press(memory=50.0)
+    with machine.running() as host:
+        asked = [host.send(chunk()[0], job=str(n), options={"language": "en"}) for n in range(4)]
+        wait_for(lambda: "memory pressure is 50 %" in host.status()["pool"]["held"])
+        assert all(text_of(a.answer()) == chunk()[1] for a in asked)
+        assert len(host.status()["workers"]) == 1
+        machine.press()
+        assert len(host.grow(3)) == 3
+        machine.press(memory=50.0)
+        wait_for(lambda: len(host.worker_pids()) == 1)
+        assert text_of(host.transcribe(chunk()[0])) == chunk()[1]
+    assert "no more workers for now: memory pressure is 50 %" in machine.words and "no longer held back" in machine.words
+
+
+def test_a_lone_chunk_uses_the_idle_cores_where_that_is_wished_for(folder: Path) -> None:
+    machine = Pressed(folder)
+    machine.press()
+    with machine.running() as host:
+        (pid,) = host.worker_pids()
+        os.kill(pid, signal.SIGSTOP)
+        first = host.send(chunk()[0], options={"language": "en"})
+        wait_for(lambda: not host.status()["workers"][0]["idle"])
+        assert host.status()["workers"][0]["threads"] == 2
+        assert text_of(host.transcribe(chunk()[0])) == chunk()[1]  # by a second worker, with the one thread that is its share
+        os.kill(pid, signal.SIGCONT)
+        assert text_of(first.answer()) == chunk()[1]  # with two threads
+
+
+@pytest.mark.parametrize(
+    ("pressure", "added", "why"),
+    [
+        (Pressure(memory=9, cpu=89, available_mb=10_000), 5, ""),
+        (Pressure(memory=10, cpu=0, available_mb=10_000), 0, "memory pressure"),
+        (Pressure(memory=0, cpu=90, available_mb=10_000), 0, "CPU pressure"),
+        (Pressure(memory=0, cpu=0, available_mb=380), 3, ""),
+        (Pressure(memory=0, cpu=0, available_mb=120), 0, "120 MB of memory are available"),
+        (Pressure(), 5, ""),  # the kernel does not tell
+    ],
+)
+def test_what_may_be_added(pressure: Pressure, added: int, why: str) -> None:
+    rule = {"worker_mb": 100, "memory_limit": 10, "cpu_limit": 90}
+    pool = make_pool(pressure, **rule)
+    assert pool.missing(waiting=6, free=1, workers=2, unproven=0) == added
+    assert pool.held.startswith(why) and bool(pool.held) == bool(why)
+    alone = make_pool(pressure, **rule)
+    assert alone.missing(waiting=0, free=0, workers=0, unproven=0) == 1
+    assert alone.missing(waiting=6, free=0, workers=0, unproven=0) >= 1
+
+
+def test_memory_of_workers_that_have_not_decoded_yet_is_kept_for_them() -> None:
+    pool = make_pool(Pressure(available_mb=500), worker_mb=100)
+    assert pool.missing(waiting=6, free=3, workers=3, unproven=3) == 1
+    assert pool.missing(waiting=6, free=4, workers=4, unproven=4) == 0 and pool.held == ""
+
+
+def test_never_more_than_the_most_and_none_without_need() -> None:
+    pool = make_pool(Pressure())
+    assert pool.missing(waiting=20, free=0, workers=7, unproven=0) == 1
+    assert pool.missing(waiting=2, free=2, workers=4, unproven=2) == 0
+    assert pool.missing(waiting=0, free=0, workers=4, unproven=0) == 0
+
+
+def test_release_comes_below_the_limit_and_is_said_once() -> None:
+    seen, now = [12.0], [0.0]
+    said: list[str] = []
+    pool = Pool(PoolRule(most=4, memory_limit=10), lambda: Pressure(memory=seen[0]), said.append, lambda: now[0])
+    for pressure, added in ((12.0, 0), (9.0, 0), (7.0, 2), (9.0, 2)):
+        seen[0], now[0] = pressure, now[0] + LOOK_SECONDS
+        assert pool.missing(waiting=2, free=0, workers=1, unproven=0) == added
+    assert said == ["no more workers for now: memory pressure is 12 %", "workers are no longer held back"]
+
+
+def test_idle_workers_go_at_once_while_memory_is_short() -> None:
+    assert make_pool(Pressure(memory=30), memory_limit=10).retired_after() == 0
+    assert make_pool(Pressure(memory=3), memory_limit=10, idle_seconds=7).retired_after() == 7
+    assert make_pool(Pressure(), idle_seconds=0).retired_after() == float("inf")
+
+
+def test_a_chunk_gets_the_threads_that_are_left() -> None:
+    assert make_pool(Pressure(cpu=0)).threads(taken=0, waiting=0) == 1
+    pool = make_pool(Pressure(cpu=0), lone_threads=8)
+    assert [pool.threads(taken=taken, waiting=0) for taken in (0, 3, 7, 8)] == [8, 5, 1, 1]
+    assert pool.threads(taken=0, waiting=1) == 1
+    assert make_pool(Pressure(cpu=50), lone_threads=8).threads(taken=0, waiting=0) == 1  # the cores are not idle
+
+
+def test_the_rule_survives_a_command_line_and_is_told_in_words() -> None:
+    rule = PoolRule(most=4, threads=2, idle_seconds=30.5, memory_limit=10, cpu_limit=95, lone_threads=8)
+    parser = ArgumentParser()
+    add_arguments(parser)
+    assert PoolRule.of(parser.parse_args(rule.arguments())) == rule
+    words = "; ".join(rule.words())
+    assert all(part in words for part in ("1 to 4 workers", "30.5 s", "memory pressure is 10 %", "CPU pressure is 95 %", "8 threads"))
+    assert PoolRule(most=1).words() == ("1 worker",)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_pressure_of_a_machine_and_its_cgroup(tmp_path: Path, version: int) -> None:
+    proc, top = tmp_path / "proc", tmp_path / "cgroup"
+    own = top / "ours" if version == 2 else top
+    for path in (proc / "pressure", proc / "self", own, top / "memory"):
+        path.mkdir(parents=True, exist_ok=True)
+    assert read(proc, top) == Pressure()
+    line = "some avg10={} avg60=1.00 avg300=1.00 total=5\nfull avg10=0.10 avg60=0.00 avg300=0.00 total=5\n"
+    (proc / "pressure/memory").write_text(line.format("1.50"))
+    (proc / "pressure/cpu").write_text(line.format("80.00"))
+    (proc / "meminfo").write_text("MemTotal: 9000000 kB\nMemAvailable:    4000000 kB\n")
+    (proc / "self/cgroup").write_text("1:cpu:/\n0::/ours\n")
+    assert read(proc, top) == Pressure(memory=1.5, cpu=80.0, available_mb=4096)
+    prefix, names = ("total_", ("limit_in_bytes", "usage_in_bytes")) if version == 1 else ("", ("max", "current"))
+    limited = own if version == 2 else top / "memory"
+    (limited / f"memory.{names[0]}").write_text("2000000000\n")
+    (limited / f"memory.{names[1]}").write_text("1500000000\n")
+    (limited / "memory.stat").write_text(f"anon 5\n{prefix}inactive_file 300000000\n{prefix}active_file 100000000\n")
+    assert read(proc, top).available_mb == 900
+    if version == 2:
+        (own / "memory.pressure").write_text(line.format("33.00"))
+        (own / "cpu.pressure").write_text(line.format("2.00"))
+        assert (read(proc, top).memory, read(proc, top).cpu) == (33.0, 2.0)
+
+
+def test_this_machine_can_be_read() -> None:
+    found = read()
+    assert found.available_mb is None or found.available_mb > 0
+    assert all(value is None or 0 <= value <= 100 for value in (found.memory, found.cpu))
