@@ -74,6 +74,7 @@ class Settings(BaseSettings):
     memory_pressure_limit: float = Field(10.0, ge=0, le=100, description="Fork no further engine worker while tasks wait for memory for this share of the time, in percent (PSI, some avg10). 0: do not look.")
     cpu_pressure_limit: float = Field(95.0, ge=0, le=100, description="Likewise while tasks wait for a core; lower it to leave more to other programs. 0: do not look.")
     lone_chunk_threads: bool = Field(False, description="Let a chunk that starts while no other waits use the idle cores too: a single short clip is back sooner. Only for a machine that does nothing else, since threads that share a core with anything slow each other down many times over. Probabilities then differ in the fourth digit from run to run.")
+    encoder_context: Literal["full", "fit"] = Field("full", description="fit: encode chunks that are much shorter than 30 s in a shorter window, down to 10 s: short clips are done in a third to half of the time. Models were not trained for that, so some words may come out differently; what looks doubtful is decoded again in full.")
     engine_nice: int = Field(5, ge=0, le=19, description="Niceness of engine workers and ffmpeg, so that the API stays responsive.")
 
     # --- parallel work
@@ -141,6 +142,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _together(self) -> Settings:
+        if self.encoder_context == "fit" and self.whisper_executable:
+            raise ValueError("ENCODER_CONTEXT=fit needs the engine library; with WHISPER_EXECUTABLE it has no effect")
         if self.minio_endpoint and not (self.minio_access_key and self.minio_secret_key):
             raise ValueError("MINIO_ENDPOINT needs MINIO_ACCESS_KEY and MINIO_SECRET_KEY")
         return self

@@ -26,7 +26,12 @@ _BEST_OF = 2
 _TEMPERATURE_STEP = 0.4
 _PROMPT_TOKENS = 224
 _STATE_ALREADY_FREED = -7
-_OPTIONS = frozenset({"language", "task", "prompt", "temperature", "beam_size", "word_timestamps"})
+_OPTIONS = frozenset({"language", "task", "prompt", "temperature", "beam_size", "word_timestamps", "fit_context"})
+_FULL_CONTEXT, _LEAST_CONTEXT, _CONTEXT_STEP = 1500, 512, 64
+_FRAMES = 50
+"""Encoder positions per second. Below about 500 of them stock models loop or invent (whisper.cpp #1951, #1117, #1702)."""
+_DOUBTFUL_RATIO, _DOUBTFUL_LOGPROB = 2.4, -1.0
+"""openai-whisper's own thresholds for a decode that failed."""
 
 
 class BadChunk(ValueError):
@@ -101,7 +106,17 @@ class Inference:
         """
         cpu, wall = time.process_time(), time.monotonic()
         samples.check()
-        params, timed_words = self._params(samples, options), bool(options.get("word_timestamps"))
+        params = self._params(samples, options)
+        if options.get("fit_context"):
+            params.audio_ctx = fitted_context(samples.seconds)
+        said = self._decode(samples, options, params)
+        if params.audio_ctx and _doubtful(said["segments"]):
+            params.audio_ctx = 0
+            said = self._decode(samples, options, params)
+        return said | {"engine_seconds": time.process_time() - cpu, "wall_seconds": time.monotonic() - wall}
+
+    def _decode(self, samples: Samples, options: dict[str, Any], params: Any) -> dict[str, Any]:
+        timed_words = bool(options.get("word_timestamps"))
         state, code = self._new_state(), 0
         try:
             code = self._f.full_with_state(self._context, state, params, samples.floats, samples.padded)
@@ -126,8 +141,6 @@ class Inference:
             ],
             "language": language,
             "no_speech_prob": no_speech,
-            "engine_seconds": time.process_time() - cpu,
-            "wall_seconds": time.monotonic() - wall,
         }  # fmt: skip
 
     def detect_language(self, samples: Samples) -> dict[str, Any]:
@@ -235,6 +248,21 @@ class Inference:
 
 _UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 """Languages written without spaces (the list of openai-whisper's tokenizer)."""
+
+
+def fitted_context(seconds: float) -> int:
+    """Encoder positions for a chunk that long, with more than a second to spare; 0 = all of the model's 1500."""
+    wanted = -(-(math.ceil(seconds * _FRAMES) + _CONTEXT_STEP) // _CONTEXT_STEP) * _CONTEXT_STEP
+    context = max(wanted, _LEAST_CONTEXT)
+    return context if context < _FULL_CONTEXT else 0
+
+
+def _doubtful(segments: list[dict[str, Any]]) -> bool:
+    """Nothing heard, loops, or words the model did not believe in itself."""
+    if not segments:
+        return True
+    ratio = segments[0]["compression_ratio"]
+    return (ratio is not None and ratio > _DOUBTFUL_RATIO) or any(s["avg_logprob"] < _DOUBTFUL_LOGPROB for s in segments)
 
 
 def split_phrases(tokens: list[Token], beg: int, seconds: float) -> list[Phrase]:

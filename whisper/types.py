@@ -22,6 +22,7 @@ class TranscribeOptions:
     temperature: first rung of the ladder (then +0.4 until 1.0 when a decode looks bad)
     beam_size: None = greedy; 2-8 = beam search
     word_timestamps: also return words with times
+    fit_context: encode a short chunk in a window of its own length instead of 30 s (whisper.inference.fitted_context)
     """
 
     language: str | None = None
@@ -30,6 +31,7 @@ class TranscribeOptions:
     temperature: float = 0.0
     beam_size: int | None = None
     word_timestamps: bool = False
+    fit_context: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

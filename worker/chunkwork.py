@@ -131,7 +131,7 @@ class ChunkWork:
         options = TranscribeOptions(
             language=self.language.code if self.language else None, task=params.task, prompt=params.prompt,
             temperature=params.temperature, beam_size=params.beam_size,
-            word_timestamps=params.word_timestamps or needs_words(chunk),
+            word_timestamps=params.word_timestamps or needs_words(chunk), fit_context=self._parts.settings.fit_context,
         )  # fmt: skip
 
         def ask(options: TranscribeOptions) -> ChunkTranscript:

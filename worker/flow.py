@@ -97,6 +97,8 @@ class JobFlow:
         """What former owners (or the job this one retries) planned and finished."""
         store, job, settings = self.parts.store, self.job, self.parts.settings
         params = job.params.to_dict() | {"chunk_seconds": settings.chunk_seconds, "strategy": settings.chunk_strategy}
+        if settings.fit_context:
+            params["context"] = "fit"
         identity = plan_hash(
             audio_sha256=job.source.sha256, decoder="ffmpeg s16le 16000 mono", planner=PLANNER_VERSION,
             model_sha256=self._model.sha256, options=params,

@@ -37,6 +37,7 @@ class RunSettings:
     max_attempts: int
     chunk_seconds: float
     chunk_strategy: str
+    fit_context: bool = False
     chunk_fail_share: float
     max_audio_seconds: float
     shutdown_seconds: float

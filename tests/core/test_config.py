@@ -57,6 +57,14 @@ def test_nonsense_is_refused_by_name(monkeypatch, name, value):
         load()
 
 
+def test_what_would_have_no_effect_is_refused(monkeypatch):
+    monkeypatch.setenv("ENCODER_CONTEXT", "fit")
+    assert load().encoder_context == "fit"
+    monkeypatch.setenv("WHISPER_EXECUTABLE", "/usr/bin/whisper-cli")
+    with pytest.raises(ConfigError, match="ENCODER_CONTEXT"):
+        load()
+
+
 def test_secrets_stay_out_of_messages_and_reprs(monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "mysql://user:hunter2@host/db")
     with pytest.raises(ConfigError) as refused:
