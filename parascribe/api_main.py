@@ -15,6 +15,7 @@ import uvicorn
 
 from api.app import create_app
 from api.deps import ApiDeps
+from api.protocol import BoundedHttp
 from core import logs
 from core.config import Settings, load
 from core.errors import ModelUnavailable
@@ -50,7 +51,7 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
             free_bytes=_free_bytes(settings), version=wiring.version(),
         )  # fmt: skip
         config = uvicorn.Config(
-            create_app(deps), log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            create_app(deps), http=BoundedHttp, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )  # fmt: skip
         for number in (signal.SIGTERM, signal.SIGINT):
             # uvicorn raises what it caught once more when it has stopped: a wished-for end is exit code 0

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, literal, select, tuple_, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, literal, select, tuple_, update
 
 from core.crashpoints import reached
 from core.errors import AlreadyTerminal, IdempotencyInFlight, JobNotFound, ValidationFailed
@@ -16,6 +16,9 @@ from core.store.protocols import Reservation
 from core.store.rows import Role, add_hint, drop_hints, ended, to_job
 from core.store.sql_idempotency import bind
 from core.store.tables import UtcDateTime, idempotency, job, meta
+
+# made once: building it takes as long as asking it
+_VERSIONS = select(job.c.id, job.c.version).where(job.c.id.in_(bindparam("ids", expanding=True)), job.c.deleted_at.is_(None))
 
 
 class SqlJobs(Role):
@@ -41,9 +44,8 @@ class SqlJobs(Role):
             return to_job(_visible(connection, job_id))
 
     def versions(self, job_ids: Collection[str]) -> dict[str, int]:
-        query = select(job.c.id, job.c.version).where(job.c.id.in_(job_ids), job.c.deleted_at.is_(None))
         with self.database.read() as connection:
-            return {row[0]: row[1] for row in connection.execute(query)}
+            return {row[0]: row[1] for row in connection.execute(_VERSIONS, {"ids": list(job_ids)})}
 
     def request_cancel(self, job_id: str) -> Job:
         with self.database.write() as connection:

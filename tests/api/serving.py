@@ -17,6 +17,7 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.deps import ApiDeps
+from api.protocol import BoundedHttp
 from core.config import Settings
 from core.local_objects import LocalObjects
 from core.memory_objects import MemoryObjects
@@ -66,7 +67,7 @@ def make_deps(folder: Path, *, settings: dict[str, Any] | None = None, **parts: 
 @contextmanager
 def serving(app: FastAPI) -> Iterator[int]:
     """Run the app on a free port; gives the port."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=5))
+    server = uvicorn.Server(uvicorn.Config(app, http=BoundedHttp, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=5))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 10

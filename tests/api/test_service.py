@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -192,3 +193,19 @@ def test_memory_stays_flat_during_a_large_upload(tmp_path: Path) -> None:
         grown = (max(seen) - seen[0]) / 2**20
         print(f"grew by {grown:.1f} MiB during {size >> 20} MiB in {seconds:.1f} s")
         assert grown < 24
+
+
+def test_a_head_without_end_is_cut_off(running: Service) -> None:
+    with socket.create_connection((running.host, running.port), timeout=10) as endless:
+        endless.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            for number in range(4000):
+                endless.sendall(b"X-%d: %s\r\n" % (number, b"y" * 1000))
+        with contextlib.suppress(ConnectionError):
+            answer = endless.recv(1000)
+    assert number < 3999, "it was read to the end"
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 400")
+    with socket.create_connection((running.host, running.port), timeout=10) as long:
+        long.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: %s\r\nConnection: close\r\n\r\n" % (b"y" * 40_000))
+        assert long.recv(1000).startswith(b"HTTP/1.1 200")
