@@ -33,8 +33,9 @@ WORTH = 8.0
 """Samples of window given up for each sample that the hole at the cut is longer. Measured on 30 minutes of sentences
 with pauses of 0.2-0.9 s: as few windows as with 0; taking the longest hole at any price makes 6 % more."""
 
-OVERLAP = round(0.5 * SAMPLE_RATE)
-"""How far each of two chunks reaches into the other where the cut goes through speech: 1 s is heard twice."""
+OVERLAP, OVERLAP_MOST = round(0.5 * SAMPLE_RATE), round(2.5 * SAMPLE_RATE)
+"""How far each of two chunks reaches into the other where the cut goes through speech: at least 1 s is heard twice, and
+somewhat more to the least-speech point there, since a window that opens or ends inside a word costs its neighbours too."""
 
 NEAR = 0.7
 """Holes are looked for from this share of the window on."""
@@ -72,6 +73,7 @@ class ChunkPlanner:
         if not SHORTEST <= max_samples <= LONGEST:
             raise ValueError(f"a chunk has {SHORTEST // SAMPLE_RATE} to {LONGEST // SAMPLE_RATE} s of audio")
         self._max = max_samples
+        self._reach = max(OVERLAP, min(OVERLAP_MOST, max_samples // 10))
         self._quietest = quietest
         self._start = start
         self._index = first_index
@@ -124,11 +126,19 @@ class ChunkPlanner:
     def _opening(self) -> int:
         """The first sample heard: a margin before speech, or the overlap where the cut before went through it."""
         first = self._speech[0].start
-        return max(self._start, first - MARGIN) if first >= self._start else max(first, self._start - OVERLAP)
+        if first >= self._start:
+            return max(self._start, first - MARGIN)
+        return max(first, self._quietest(max(0, self._start - self._reach), max(0, self._start - OVERLAP)))
+
+    def _ending(self, cut: int, limit: int) -> int:
+        """The last sample heard where a cut goes through speech; its region ends at `limit`."""
+        near, far = cut + OVERLAP, cut + self._reach
+        at = self._quietest(near, far)
+        return min(limit, at if at < far else near)  # a source that knows no quiet places names the end of any range
 
     def _near_limit(self, heard: list[int]) -> _Cut:
         low, high = round(self._max * NEAR), self._max
-        return self._best_hole(heard, low, high, lambda at: at) or self._through(heard, low, high - OVERLAP)
+        return self._best_hole(heard, low, high, lambda at: at) or self._through(heard, low, high - self._reach)
 
     def _near_middle(self, heard: list[int]) -> _Cut:
         total = heard[-1]
@@ -164,7 +174,7 @@ class ChunkPlanner:
             opening = self._opening()
             before = max(0, self._start - opening)
             if cut.through:
-                after = min(OVERLAP, taken[-1].end - cut.at)
+                after = self._ending(cut.at, taken[-1].end) - cut.at
                 end = cut.at + after
             else:
                 end = min(taken[-1].end + MARGIN, cut.at, taken[-1].end + self._max - heard[cut.regions - 1])

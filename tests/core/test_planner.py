@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.chunks import SAMPLE_RATE, Chunk, Region
-from core.planner import MARGIN, OVERLAP, ChunkPlanner
+from core.planner import MARGIN, OVERLAP, OVERLAP_MOST, ChunkPlanner
 from core.silence import region_source
 from tests.audio_bank import speech
 
@@ -35,9 +36,9 @@ def anywhere(start: int, end: int) -> int:
     return start + (start * 7919 + end) % (end - start + 1)
 
 
-def plan(regions: list[Region], total: int, window: int, after: Chunk | None = None) -> list[Chunk]:
+def plan(regions: list[Region], total: int, window: int, after: Chunk | None = None, quietest: Callable[[int, int], int] = anywhere) -> list[Chunk]:
     start, index = (after.end, after.index + 1) if after else (0, 0)
-    planner = ChunkPlanner(window, quietest=anywhere, start=start, first_index=index)
+    planner = ChunkPlanner(window, quietest=quietest, start=start, first_index=index)
     return planner.feed(regions) + planner.finish(total)
 
 
@@ -55,7 +56,7 @@ def test_owned_spans_partition_windows_keep_the_limit_and_all_speech_is_heard(ti
         assert all(a.end < b.start for a, b in pairwise(c.regions))
         for r in c.regions:
             assert c.start - c.overlap_before <= r.start < r.end <= c.end + c.overlap_after
-        assert max(c.overlap_before, c.overlap_after) <= OVERLAP
+        assert max(c.overlap_before, c.overlap_after) <= max(OVERLAP, min(OVERLAP_MOST, window // 10))
     heard = sorted(r for c in chunks for r in c.regions)
     for region in regions:
         reached = region.start
@@ -118,16 +119,22 @@ def test_speech_without_a_pause_is_cut_at_the_quietest_point_and_heard_twice_aro
 
     def quietest(start: int, end: int) -> int:
         asked.append((start / S, end / S))
-        return 23 * S
+        return min(max(start, 23 * S), end) if len(asked) == 1 else (start + end) // 2
 
     planner = ChunkPlanner(28 * S, quietest=quietest)
     first = planner.feed(seconds((1, 45)))[0]
-    assert asked[0] == pytest.approx((0.7 + 0.7 * 28, 28.2))
-    assert (first.end, first.overlap_after) == (23 * S, OVERLAP)
-    assert first.regions == tuple(seconds((0.7, 23.5)))
+    assert asked[:2] == [pytest.approx((0.7 + 0.7 * 28, 26.2)), pytest.approx((23.5, 25.5))]
+    assert (first.end, first.overlap_after) == (23 * S, 1.5 * S)
+    assert first.regions == tuple(seconds((0.7, 24.5)))
     second = planner.finish(45 * S)[0]
-    assert second.overlap_before == OVERLAP
-    assert second.regions == tuple(seconds((22.5, 45)))
+    assert asked[-1] == pytest.approx((20.5, 22.5))
+    assert second.overlap_before == 1.5 * S
+    assert second.regions == tuple(seconds((21.5, 45)))
+
+
+def test_where_no_place_is_quieter_than_another_as_little_as_possible_is_heard_twice() -> None:
+    first, second = plan(seconds((1, 45)), 45 * S, 28 * S, quietest=lambda start, end: end)
+    assert (first.overlap_after, second.overlap_before) == (OVERLAP, OVERLAP)
 
 
 def test_the_last_two_windows_are_balanced() -> None:

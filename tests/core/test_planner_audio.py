@@ -61,4 +61,4 @@ def test_speech_without_pauses_is_heard_twice_around_each_cut() -> None:
     for a, b in seams:
         assert b.regions[0].start == a.end - b.overlap_before
         assert a.regions[-1].end == a.end + a.overlap_after
-        assert 0 < a.overlap_after <= OVERLAP
+        assert 0 < a.overlap_after <= S
