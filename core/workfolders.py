@@ -1,9 +1,10 @@
 """Work folders of running jobs, and what killed processes leave of them.
 
 Each run has a folder of its own, named by job and fence: an owner that was frozen past its lease and
-wakes up must not tear down the folder of its successor. While it lives it holds a lock in it, which
+wakes up must not tear down the folder of its successor. While it lives it holds a lock on it, which
 the kernel drops with the process; so anybody can tell a dead folder from a live one, across
-containers too, and without a clock.
+containers too, and without a clock. The lock is on the directory itself: a process killed at any
+moment, while it makes or removes the folder too, leaves nothing that a sweep would not take for dead.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-_LOCK = ".lock"
 _NAME = re.compile(r"[A-Za-z0-9_-]+\.\d+")
 
 
@@ -24,17 +24,12 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+\.\d+")
 def work_folder(work: Path, job_id: str, fence: int) -> Iterator[Path]:
     """A fresh folder for one run, removed at the end. Raises OSError."""
     folder = work / f"{job_id}.{fence}"
-    folder.mkdir(parents=True, exist_ok=True)
+    lock = _make(folder)
     try:
-        lock = os.open(folder / f"{_LOCK}.new", os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            (folder / f"{_LOCK}.new").rename(folder / _LOCK)  # nobody sees a lock that is not held yet
-            yield folder
-        finally:
-            os.close(lock)
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
 
 
 def remove_dead(work: Path) -> int:
@@ -42,22 +37,38 @@ def remove_dead(work: Path) -> int:
     removed = 0
     with contextlib.suppress(FileNotFoundError):
         for folder in work.iterdir():
-            if _NAME.fullmatch(folder.name) and _dead(folder):
-                shutil.rmtree(folder, ignore_errors=True)
-                removed += 1
+            if _NAME.fullmatch(folder.name):
+                removed += _remove_if_dead(folder)
     return removed
 
 
-def _dead(folder: Path) -> bool:
+def _make(folder: Path) -> int:
+    """The folder and a lock on it; made anew as long as a sweep takes it away before it is locked."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if os.path.samestat(os.fstat(lock), folder.stat()):
+                    return lock
+            except OSError:
+                os.close(lock)
+                raise
+            os.close(lock)
+
+
+def _remove_if_dead(folder: Path) -> bool:
     try:
-        lock = os.open(folder / _LOCK, os.O_RDWR)
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
-        return False  # just being made, or removed by somebody else
+        return False  # removed by somebody else
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
     else:
+        shutil.rmtree(folder, ignore_errors=True)
         return True
     finally:
         os.close(lock)

@@ -210,6 +210,7 @@ class Rig(Service):
         """
         def stopped_outside() -> bool:
             process.suspend()
+            wait_for(lambda: process.status() == psutil.STATUS_STOPPED)  # until then it may begin a transaction
             if self.servers is not None:
                 return True
             if not writable(Path(self.env["DATA_DIR"]) / "parascribe.db"):

@@ -103,6 +103,35 @@ def test_a_work_folder_outlives_neither_its_run_nor_its_process(tmp_path: Path) 
     os.close(tell)
 
 
+def test_a_work_folder_of_a_process_killed_at_any_moment_is_taken_for_dead(tmp_path: Path) -> None:
+    (tmp_path / "job.1").mkdir()  # killed before the lock
+    assert remove_dead(tmp_path) == 1
+    rng = random.Random(1)
+    for _ in range(30):
+        if (pid := os.fork()) == 0:
+            for fence in range(1_000_000):
+                with work_folder(tmp_path, "job", fence) as folder:
+                    (folder / "pcm").touch()
+        time.sleep(rng.random() * 0.02)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        remove_dead(tmp_path)
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_never_takes_the_work_folder_of_the_living(tmp_path: Path) -> None:
+    if (pid := os.fork()) == 0:
+        while True:
+            remove_dead(tmp_path)
+    try:
+        for fence in range(2000):
+            with work_folder(tmp_path, "job", fence) as folder:
+                (folder / "pcm").touch()
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
 def test_a_crash_point_kills_once_and_only_where_armed() -> None:
     def child(times: int) -> int:
         if (pid := os.fork()) == 0:

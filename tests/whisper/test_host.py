@@ -175,13 +175,14 @@ def test_killed_worker_is_reported_and_replaced(host: HostClient) -> None:
 @pytest.mark.parametrize("held", [True, False], ids=["stuck", "decoding"])
 def test_client_that_hangs_up_frees_its_worker(host: HostClient, held: bool) -> None:
     (pid,) = host.worker_pids()
-    if held:
-        hold(pid)
+    hold(pid)
     pcm = chunk(minutes=0.45)[0]
-    asked = host.send(pcm)
+    asked = host.send(pcm, options={"beam_size": 8})
     queued = host.send(pcm, job="queued")
     wait_for(lambda: host.status()["queued"] == {"queued": 1})
     queued.hang_up()
+    if not held:
+        os.kill(pid, signal.SIGCONT)  # only now, so that it is not done before
     asked.hang_up()
     start = time.monotonic()
     wait_for(lambda: gone(pid), 1.0)
