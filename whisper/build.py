@@ -6,6 +6,7 @@ replaces the wheel's library only if it passes the self-test, gives the same tex
 
 Flags: GGML_LLAMAFILE, off by default in whisper.cpp, is the largest single win (its matrix kernels); Clang beats
 gcc 12 by 10-15 % and has none of its AMX bug; without OpenMP there are no spinning barriers and no hang after fork.
+To the sources come matrix kernels of the project's own (whisper/kernels.py).
 """
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ import filelock
 
 from core.errors import EngineUnavailable
 from whisper.inflate import inflate
+from whisper.kernels import add_kernels, kernels_sha256
 from whisper.libraries import WHEEL, Library, candidates
 from whisper.measure import Figures, measure
 from whisper.process import engine_environment
+from whisper.quantize import quantize
 from whisper.selftest import choose_library
 from whisper.types import Pcm
 
@@ -89,8 +92,9 @@ def build_engine(
     with filelock.FileLock(engine_dir / ".build.lock"), _work_folder(engine_dir) as work:
         began = time.monotonic()
         progress("Fetching compiler and sources")
-        python = _tools(work)
-        source = _source(work, python)
+        python = install_tools(work)
+        source = fetch_source(work, python)
+        add_kernels(source)
         progress("Compiling (some minutes)")
         _compile(work, python, source, flags, everything=portable)
         staged = work / "libraries"
@@ -99,6 +103,7 @@ def build_engine(
             "version": LIBRARY_VERSION,
             "source": f"{WHEEL}=={SOURCE_VERSION}",
             "source_sha256": SOURCE_SHA256,
+            "kernels_sha256": kernels_sha256(),
             "portable": portable,
             "compiler": _output([str(python), "-m", "ziglang", "cc", "--version"]).splitlines()[0],
             "flags": flags,
@@ -106,9 +111,10 @@ def build_engine(
             "build_seconds": round(time.monotonic() - began, 1),
         }
         progress("Testing and measuring")
-        large = work / "model.bin"
+        large, packed = work / f"{MEASURED_SIZE} f16", work / f"{MEASURED_SIZE} q8_0"
         inflate(model, large, MEASURED_SIZE)
-        return adopt(staged, engine_dir, facts, models=(model, large), pcm=pcm, progress=progress)
+        quantize(large, packed, "q8_0", library=staged)
+        return adopt(staged, engine_dir, facts, models=(model, large, packed), pcm=pcm, progress=progress)
 
 
 def adopt(
@@ -116,7 +122,7 @@ def adopt(
 ) -> dict[str, Any]:
     """Decide whether the libraries in `staged` are better than the wheel's, and if so make them `engine_dir/current`.
 
-    models: all are held to the same text; the last one's speed decides
+    models: all are held to the same text; the last one's speed decides, their names are those of the files
 
     Raises EngineUnavailable when they do not work at all.
     """
@@ -134,7 +140,7 @@ def adopt(
         "built_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "kept": kept,
         "verdict": verdict,
-        "figures": {kind: [_public(one) for one in by_model.values()] for kind, by_model in figures.items()},
+        "figures": {kind: [{"model": name, **_public(one)} for name, one in by_model.items()] for kind, by_model in figures.items()},
     }
     target = file_away(staged, engine_dir, record)
     progress(f"{verdict}: {target if kept else 'the wheel stays in use'}")
@@ -164,10 +170,12 @@ def judge(own: dict[str, Figures], wheel: dict[str, Figures] | None) -> tuple[bo
         return True, "There is no wheel to compare with"
     if any(own[model].text != wheel[model].text for model in own):
         return False, "The own build gives another text than the wheel"
-    mine, theirs = list(own.values())[-1].cpu_seconds, list(wheel.values())[-1].cpu_seconds
+    last = list(own)[-1]
+    mine, theirs = own[last].cpu_seconds, wheel[last].cpu_seconds
     if mine >= theirs:
-        return False, f"The own build is not faster than the wheel ({mine:.1f} s against {theirs:.1f} s)"
-    return True, f"The own build is {theirs / mine:.2f} times as fast as the wheel ({mine:.1f} s against {theirs:.1f} s)"
+        return False, f"The own build is not faster than the wheel ({last}: {mine:.1f} s against {theirs:.1f} s)"
+    others = "".join(f", {wheel[name].cpu_seconds / own[name].cpu_seconds:.2f} times with {name}" for name in list(own)[1:-1])
+    return True, f"The own build is {theirs / mine:.2f} times as fast as the wheel with {last} ({mine:.1f} s against {theirs:.1f} s){others}"
 
 
 def switch(engine_dir: Path, target: Path) -> None:
@@ -200,7 +208,7 @@ def _work_folder(engine_dir: Path) -> Iterator[Path]:
         yield Path(folder).resolve()
 
 
-def _tools(work: Path) -> Path:
+def install_tools(work: Path) -> Path:
     """An environment with compiler, CMake and Ninja; returns its Python."""
     _run([sys.executable, "-m", "venv", str(work / "tools")], work)
     python = work / "tools" / "bin" / "python"
@@ -208,7 +216,7 @@ def _tools(work: Path) -> Path:
     return python
 
 
-def _source(work: Path, python: Path) -> Path:
+def fetch_source(work: Path, python: Path) -> Path:
     """The unpacked folder of whisper.cpp.
 
     pip asks the source distribution for its metadata even to download it; `--no-build-isolation` makes it use

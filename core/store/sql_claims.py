@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, case, or_, select, union_all, update
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, case, not_, or_, select, union_all, update
 
 from core.errors import Cancelled, LeaseLost, WorkerCrashed
 from core.jobs import ChunkState, Claim, JobFailure, JobStatus, Stage
@@ -157,7 +157,7 @@ class SqlClaims(Role):
             ready.append(or_(job.c.duration < SHORT_SECONDS, unknown))
         due = or_(job.c.not_before.is_(None), job.c.not_before <= now)
         fresh = [job.c.status == JobStatus.QUEUED, due, job.c.strikes < max_attempts]
-        lost = [job.c.status == JobStatus.PROCESSING, expired(now), job.c.strikes + 1 < max_attempts]
+        lost = [job.c.status == JobStatus.PROCESSING, expired(now), not_(_worn_out(max_attempts))]
         order = (job.c.priority.desc(), job.c.created_at, job.c.id)
         halves = [
             select(job.c.id, job.c.priority, job.c.created_at).where(*half, *ready).order_by(*order).limit(1)
@@ -195,7 +195,7 @@ def end_lost(database: Database, connection: Connection, max_attempts: int, *, w
     """
     now = database.now()
     cancelled = and_(job.c.status == JobStatus.CANCELLING, expired(now))
-    crashed = and_(job.c.status == JobStatus.PROCESSING, expired(now), job.c.strikes + 1 >= max_attempts)
+    crashed = and_(job.c.status == JobStatus.PROCESSING, expired(now), _worn_out(max_attempts))
     gone = [cancelled, crashed]
     if waiting:
         gone.append(and_(job.c.status == JobStatus.QUEUED, STRUCK, job.c.strikes >= max_attempts))
@@ -211,6 +211,20 @@ def end_lost(database: Database, connection: Connection, max_attempts: int, *, w
             _end(database, connection, row.id, JobStatus.FAILED, {"error": failure.to_dict()})
             counts["failed"] += 1
     return counts
+
+
+def _worn_out(max_attempts: int) -> ColumnElement[bool]:
+    """Its last owner crashed, for the max_attempts-th time in a row without a chunk getting done.
+
+    One claim more when other chunks are done and one has been in flight at as many crashes: that one will be given up
+    (`worker_crashed`) instead of the whole job.
+    """
+    crashes = chunk.c.crashes + case((chunk.c.started_fence == job.c.fence, 1), else_=0)
+    poison = select(chunk.c.number).where(
+        chunk.c.job_id == job.c.id, chunk.c.state == ChunkState.PLANNED, crashes >= max_attempts
+    )  # fmt: skip
+    spared = and_(job.c.strikes + 1 == max_attempts, job.c.chunks_done > 0, poison.correlate(job).exists())
+    return and_(job.c.strikes + 1 >= max_attempts, not_(spared))
 
 
 def _end(

@@ -297,6 +297,22 @@ def test_twenty_crashes_that_each_advance_cost_nothing(store: SqlStore, clock: M
     assert store.get(job_id).status is JobStatus.COMPLETED and store.get(job_id).audio_seconds_done == 40.0
 
 
+def test_a_last_chunk_that_kills_does_not_take_the_finished_ones_with_it(store: SqlStore, clock: ManualClock) -> None:
+    job_id = store.create(new_job()).id
+    claim = take(store)
+    store.add(claim, planned(0, 1))
+    store.start(claim, 0)
+    store.commit(claim, done(0), audio_seconds=1)
+    for strikes in (1, 2, 3):
+        store.start(claim, 1)
+        claim = crash(store, clock)
+        assert (claim.job.strikes, claim.in_flight) == (strikes, (1,))
+        assert store.sweep(max_attempts=3) == {"cancelled": 0, "failed": 0}
+    assert [row.crashes for row in store.rows(job_id)] == [0, 3], "it is given up now, and only it"
+    clock.advance(61)
+    assert store.sweep(max_attempts=3) == {"cancelled": 0, "failed": 1}, "once more, and no further"
+
+
 def test_crashes_are_counted_by_chunk_in_flight(store: SqlStore, clock: ManualClock) -> None:
     store.create(new_job())
     claim = take(store)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import signal
@@ -47,8 +48,11 @@ def test_23_disk_full_in_the_work_folder(either: Rig) -> None:
     """The spool of the first run is /dev/full, on which every write fails with ENOSPC."""
     data, job_id = made.noise(10), str(uuid7())
     spools = [work / f"{job_id}.1" / "pcm.s16le" for work in either.work]
+    locks = []
     for spool in spools:
         spool.parent.mkdir()
+        locks.append(os.open(spool.parent, os.O_RDONLY))
+        fcntl.flock(locks[-1], fcntl.LOCK_EX)  # or a sweep would take it for a dead one's
         spool.symlink_to("/dev/full")
     key = source_key(job_id)
     with (either.folder / "full.wav").open("wb+") as file:
@@ -57,6 +61,10 @@ def test_23_disk_full_in_the_work_folder(either: Rig) -> None:
         either.objects.put(key, file)
     source = Source(filename="a.wav", bytes=len(data), media_type="audio/wav", sha256=hashlib.sha256(data).hexdigest(), key=key)
     either.store.create(NewJob(id=job_id, source=source, params=JobParams(model="demo", language="en")))
+    wait_for(lambda: either.store.get(job_id).fence)
+    time.sleep(0.5)  # now it waits for the lock of its folder
+    for lock in locks:
+        os.close(lock)
     either.logged(f"{job_id} There is no space left")
     other = either.upload(8, seed=3)
     for spool in spools:

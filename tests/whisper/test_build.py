@@ -39,7 +39,9 @@ def figures(cpu: float, text: str = "one two") -> dict[str, Figures]:
 
 
 def test_only_a_faster_build_with_the_same_text_is_kept() -> None:
-    assert judge(figures(5), figures(10)) == (True, "The own build is 2.00 times as fast as the wheel (5.0 s against 10.0 s)")
+    assert judge(figures(5), figures(10)) == (True, "The own build is 2.00 times as fast as the wheel with m (5.0 s against 10.0 s)")
+    several = [figures(2) | {"f16": one, "q8_0": two} for one, two in ((figures(4)["m"], figures(3)["m"]), (figures(6)["m"], figures(9)["m"]))]
+    assert judge(*several)[1] == "The own build is 3.00 times as fast as the wheel with q8_0 (3.0 s against 9.0 s), 1.50 times with f16"
     assert judge(figures(10), figures(10))[0] is False
     kept, why = judge(figures(1, "one too"), figures(10))
     assert not kept and "another text" in why
