@@ -1,6 +1,6 @@
-// Checks repack-q8_0-avx512.h against sums in double precision, in the surroundings that ggml's repack.cpp gives it.
+// Checks the kernels against sums in double precision, in the surroundings that ggml's own files give them.
 // Prints "absent" when the instructions it is compiled for do not suffice, else a line per case with the largest error
-// and the largest product, and "ok" when all errors are small.
+// and the largest figure, and "ok" when all errors are small.
 
 #define GGML_COMMON_IMPL_CPP
 #define GGML_COMMON_DECL_CPP
@@ -11,6 +11,7 @@
 #include "simd-mappings.h"
 #include "traits.h"
 #include "repack.h"
+#include "vec.h"
 
 #include <assert.h>
 #include <math.h>
@@ -48,7 +49,9 @@ void gemm(int, float *, size_t, const void *, const void *, int, int);
 
 }  // namespace ggml::cpu::repack
 
-#ifndef PARASCRIBE_Q8_0_X16
+#include "attention-64-avx512.h"
+
+#if !defined(PARASCRIBE_Q8_0_X16) || !defined(PARASCRIBE_ATTENTION_64)
 
 int main() {
     puts("absent");
@@ -150,6 +153,68 @@ static bool check(int rows, int columns, int strip, float (*draw)()) {
     return ok;
 }
 
+// keys: how many; masked: each third one is not seen, and all after the last step but one
+static bool check_attention(int keys, int begin, bool masked) {
+    const int width = attention_64::WIDTH, apart = 3 * width;  // as heads lie beside each other
+    ggml_fp16_t * k = array<ggml_fp16_t>(keys * apart), * v = array<ggml_fp16_t>(keys * apart), * mask = array<ggml_fp16_t>(keys);
+    float q[64], out[64], total, largest;
+    for (int i = 0; i < keys * apart; i++) {
+        k[i] = GGML_CPU_FP32_TO_FP16(bell()), v[i] = GGML_CPU_FP32_TO_FP16(bell());
+    }
+    for (int i = 0; i < keys; i++) {
+        mask[i] = GGML_CPU_FP32_TO_FP16(i % 3 == 1 || i > keys - 16 ? -INFINITY : -0.25f);
+    }
+    for (int d = 0; d < width; d++) {
+        q[d] = bell();
+    }
+    attention_64::attend(q, (const char *) k, apart * sizeof(*k), (const char *) v, apart * sizeof(*v), masked ? mask : nullptr,
+                         2.0f, 0.125f, begin, keys, out, total, largest);
+    double * scores = array<double>(keys), most = -INFINITY, sum = 0, worst = 0;
+    for (int i = begin; i < keys; i++) {
+        scores[i] = 0;
+        for (int d = 0; d < width; d++) {
+            scores[i] += (double) q[d] * full(k[i * apart + d]) * 0.125;
+        }
+        scores[i] += masked ? 2.0 * full(mask[i]) : 0.0;
+        most = fmax(most, scores[i]);
+    }
+    for (int i = begin; i < keys; i++) {
+        sum += exp(scores[i] - most);
+    }
+    for (int d = 0; d < width; d++) {
+        double want = 0;
+        for (int i = begin; i < keys; i++) {
+            want += exp(scores[i] - most) * full(v[i * apart + d]);
+        }
+        const double error = fabs(want / sum - out[d] / total);
+        worst = error <= worst ? worst : error;
+    }
+    const bool ok = worst < 2e-6 && fabs(most - largest) < 1e-5 && fabs(sum - total) < 1e-5 * sum;
+    printf("%d keys from %d%s: %.1e of %.1f%s\n", keys, begin, masked ? ", masked" : "", worst, sum, ok ? "" : " WRONG");
+    free(k), free(v), free(mask), free(scores);
+    return ok;
+}
+
+static bool check_turn(int keys, int width) {
+    const int stride = 64;
+    ggml_fp16_t * k = array<ggml_fp16_t>(keys * width * 2);
+    float * to = array<float>(width * stride);
+    for (int i = 0; i < keys * width * 2; i++) {
+        k[i] = GGML_CPU_FP32_TO_FP16(bell());
+    }
+    for (int i = 0; i < width * stride; i++) {
+        to[i] = 7.0f;
+    }
+    const int turned = attention_64::turn(to, stride, (const char *) k, width * 2 * sizeof(*k), keys, width);
+    bool ok = turned == keys / 16 * 16;
+    for (int i = 0; i < width * stride; i++) {
+        ok &= to[i] == (i % stride < turned ? full(k[i % stride * width * 2 + i / stride]) : 7.0f);
+    }
+    printf("%d keys of %d turned%s\n", keys, width, ok ? "" : " WRONG");
+    free(k), free(to);
+    return ok;
+}
+
 int main() {
     for (int i = 0; i < 1 << 16; i++) {
         const ggml_half half = (ggml_half) i;
@@ -164,6 +229,15 @@ int main() {
                 }
             }
         }
+    }
+    for (int keys : {1, 5, 16, 17, 63, 448, 1500}) {
+        for (bool masked : {false, true}) {
+            ok &= check_attention(keys, 0, masked && keys > 32);
+            ok &= check_attention(keys + 7, 7, masked && keys > 32);
+        }
+    }
+    for (int keys : {64, 48, 28, 3}) {
+        ok &= check_turn(keys, 64) & check_turn(keys, 80);
     }
     puts(ok ? "ok" : "failed");
     return ok ? 0 : 1;

@@ -15,10 +15,10 @@ from platformdirs import user_cache_path
 
 from core.errors import EngineUnavailable
 from whisper import build
-from whisper.kernels import KERNEL, SOURCES, add_kernels
+from whisper.kernels import ATTENTION, PRODUCTS, SOURCES, add_kernels
 
 HERE = Path(__file__).parent
-NEEDED = {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni"}
+NEEDED = {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "f16c"}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def run(tools: Path, *command: str) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_products_are_those_of_the_blocks(tools: Path, source: Path, tmp_path: Path) -> None:
+def test_kernels_compute_what_they_should(tools: Path, source: Path, tmp_path: Path) -> None:
     """On a CPU that has the instructions; elsewhere the compiler must see nothing of it."""
     ggml = source / "ggml"
     includes = [f"-I{folder}" for folder in (SOURCES, ggml / "include", ggml / "src", ggml / "src" / "ggml-cpu")]
@@ -66,14 +66,13 @@ def test_products_are_those_of_the_blocks(tools: Path, source: Path, tmp_path: P
 
 def test_kernels_find_their_places_in_the_pinned_sources(source: Path, tmp_path: Path) -> None:
     folder = tmp_path / "ggml" / "src" / "ggml-cpu"
-    folder.mkdir(parents=True)
-    shutil.copy(source / "ggml" / "src" / "ggml-cpu" / "repack.cpp", folder)
-    before = (folder / "repack.cpp").read_text()
+    shutil.copytree(source / "ggml" / "src" / "ggml-cpu", folder)
     add_kernels(tmp_path)
-    after = (folder / "repack.cpp").read_text()
-    assert (folder / KERNEL).read_bytes() == (SOURCES / KERNEL).read_bytes()
-    assert after.index(KERNEL) < after.index("class tensor_traits_base") < after.index("return &q8_0_x16;")
-    assert set(before.splitlines()) <= set(after.splitlines()), "nothing of ggml's own is taken away"
+    for name in (PRODUCTS, ATTENTION):
+        assert (folder / name).read_bytes() == (SOURCES / name).read_bytes()
+    products, attention = (folder / "repack.cpp").read_text(), (folder / "ops.cpp").read_text()
+    assert products.index(PRODUCTS) < products.index("class tensor_traits_base") < products.index("return &q8_0_x16;")
+    assert attention.index(ATTENTION) < attention.index("attention_64::attend(") < attention.index("attention_64::turn(")
     with pytest.raises(EngineUnavailable, match="repack"):
         (folder / "repack.cpp").write_text("another version")
         add_kernels(tmp_path)
