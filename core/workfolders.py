@@ -65,6 +65,8 @@ def _remove_if_dead(folder: Path) -> bool:
         return False  # removed by somebody else
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(lock), folder.stat()):
+            return False  # another sweep took what was opened here, and the path is somebody's new folder
     except OSError:
         return False
     else:

@@ -84,7 +84,8 @@ def build_engine(
     portable: for any CPU of this architecture (an image) instead of this machine's
 
     Takes 2-3 minutes on two cores (portable: 6) and 600 MB in `engine_dir` meanwhile. Returns the record, which
-    is also `record.json` beside the library. Raises EngineUnavailable when a step fails; what is in use stays.
+    is also `record.json` beside the library. Raises EngineUnavailable when a step fails, ModelUnavailable or DiskFull
+    when there is no room; what is in use stays.
     """
     engine_dir = engine_dir.absolute()
     engine_dir.mkdir(parents=True, exist_ok=True)
@@ -113,7 +114,8 @@ def build_engine(
         progress("Testing and measuring")
         large, packed = work / f"{MEASURED_SIZE} f16", work / f"{MEASURED_SIZE} q8_0"
         inflate(model, large, MEASURED_SIZE)
-        quantize(large, packed, "q8_0", library=staged)
+        # by the wheel's library where there is one: the new one has not been tested yet
+        quantize(large, packed, "q8_0", library=next((one.directory for one in candidates(None, None)), staged))
         return adopt(staged, engine_dir, facts, models=(model, large, packed), pcm=pcm, progress=progress)
 
 

@@ -43,7 +43,7 @@ _EDITS = (
 """,
         """#ifdef PARASCRIBE_ATTENTION_64
         const bool wide = k->type == GGML_TYPE_F16 && v->type == GGML_TYPE_F16 && DK == attention_64::WIDTH &&
-            DV == attention_64::WIDTH && logit_softcap == 0.0f;
+            DV == attention_64::WIDTH && logit_softcap == 0.0f && !params->use_ref;
 #else
         const bool wide = false;
 #endif

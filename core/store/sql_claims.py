@@ -156,7 +156,7 @@ class SqlClaims(Role):
             unknown = and_(job.c.duration.is_(None), job.c.bytes <= SHORT_BYTES)
             ready.append(or_(job.c.duration < SHORT_SECONDS, unknown))
         due = or_(job.c.not_before.is_(None), job.c.not_before <= now)
-        fresh = [job.c.status == JobStatus.QUEUED, due, job.c.strikes < max_attempts]
+        fresh = [job.c.status == JobStatus.QUEUED, due, not_(_tried_out(max_attempts))]
         lost = [job.c.status == JobStatus.PROCESSING, expired(now), not_(_worn_out(max_attempts))]
         order = (job.c.priority.desc(), job.c.created_at, job.c.id)
         halves = [
@@ -198,7 +198,7 @@ def end_lost(database: Database, connection: Connection, max_attempts: int, *, w
     crashed = and_(job.c.status == JobStatus.PROCESSING, expired(now), _worn_out(max_attempts))
     gone = [cancelled, crashed]
     if waiting:
-        gone.append(and_(job.c.status == JobStatus.QUEUED, STRUCK, job.c.strikes >= max_attempts))
+        gone.append(and_(job.c.status == JobStatus.QUEUED, STRUCK, _tried_out(max_attempts)))
     lost = select(job.c.id, job.c.status, job.c.stage).where(or_(*gone)).with_for_update(skip_locked=True)
     counts = {"cancelled": 0, "failed": 0}
     for row in connection.execute(lost).all():
@@ -220,11 +220,18 @@ def _worn_out(max_attempts: int) -> ColumnElement[bool]:
     (`worker_crashed`) instead of the whole job.
     """
     crashes = chunk.c.crashes + case((chunk.c.started_fence == job.c.fence, 1), else_=0)
-    poison = select(chunk.c.number).where(
-        chunk.c.job_id == job.c.id, chunk.c.state == ChunkState.PLANNED, crashes >= max_attempts
-    )  # fmt: skip
-    spared = and_(job.c.strikes + 1 == max_attempts, job.c.chunks_done > 0, poison.correlate(job).exists())
-    return and_(job.c.strikes + 1 >= max_attempts, not_(spared))
+    poison = and_(chunk.c.state == ChunkState.PLANNED, crashes >= max_attempts)
+    return and_(job.c.strikes + 1 >= max_attempts, not_(and_(job.c.strikes + 1 == max_attempts, _past(poison))))
+
+
+def _tried_out(max_attempts: int) -> ColumnElement[bool]:
+    """Of a waiting job: as `_worn_out`, its owners having handed it back. The one claim more may have been handed back too."""
+    return and_(job.c.strikes >= max_attempts, not_(and_(job.c.strikes == max_attempts, _past(chunk.c.crashes >= max_attempts))))
+
+
+def _past(poison: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The job has chunks that are done, and such a one."""
+    return and_(job.c.chunks_done > 0, select(chunk.c.number).where(chunk.c.job_id == job.c.id, poison).correlate(job).exists())
 
 
 def _end(

@@ -309,6 +309,13 @@ def test_a_last_chunk_that_kills_does_not_take_the_finished_ones_with_it(store: 
         assert (claim.job.strikes, claim.in_flight) == (strikes, (1,))
         assert store.sweep(max_attempts=3) == {"cancelled": 0, "failed": 0}
     assert [row.crashes for row in store.rows(job_id)] == [0, 3], "it is given up now, and only it"
+    store.release(claim)
+    assert store.sweep(max_attempts=3) == {"cancelled": 0, "failed": 0}, "also when it is drained away before"
+    claim = take(store)
+    assert (claim.job.id, claim.job.strikes) == (job_id, 3)
+    store.commit(claim, ChunkRow(index=1, plan={}, state=ChunkState.FAILED, error={"code": "x"}), audio_seconds=1)
+    store.release(claim)
+    take(store)
     clock.advance(61)
     assert store.sweep(max_attempts=3) == {"cancelled": 0, "failed": 1}, "once more, and no further"
 

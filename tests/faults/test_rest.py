@@ -61,9 +61,9 @@ def test_23_disk_full_in_the_work_folder(either: Rig) -> None:
         either.objects.put(key, file)
     source = Source(filename="a.wav", bytes=len(data), media_type="audio/wav", sha256=hashlib.sha256(data).hexdigest(), key=key)
     either.store.create(NewJob(id=job_id, source=source, params=JobParams(model="demo", language="en")))
-    wait_for(lambda: either.store.get(job_id).fence)
-    time.sleep(0.5)  # now it waits for the lock of its folder
-    for lock in locks:
+    inodes = {str(os.fstat(lock).st_ino) for lock in locks}
+    wait_for(lambda: [1 for line in Path("/proc/locks").read_text().splitlines() if "->" in line and line.split()[-3].split(":")[-1] in inodes])
+    for lock in locks:  # now that the job's process waits for it
         os.close(lock)
     either.logged(f"{job_id} There is no space left")
     other = either.upload(8, seed=3)

@@ -120,16 +120,21 @@ def test_a_work_folder_of_a_process_killed_at_any_moment_is_taken_for_dead(tmp_p
 
 
 def test_a_sweep_never_takes_the_work_folder_of_the_living(tmp_path: Path) -> None:
-    if (pid := os.fork()) == 0:
-        while True:
-            remove_dead(tmp_path)
+    sweepers = []
+    for _ in range(3):
+        if (pid := os.fork()) == 0:
+            while True:
+                remove_dead(tmp_path)
+        sweepers.append(pid)
     try:
         for fence in range(2000):
             with work_folder(tmp_path, "job", fence) as folder:
                 (folder / "pcm").touch()
+                assert (folder / "pcm").exists()
     finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        for pid in sweepers:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 def test_a_crash_point_kills_once_and_only_where_armed() -> None:

@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import filelock
@@ -24,7 +25,8 @@ NEEDED = {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "f16c"}
 @pytest.fixture(scope="module")
 def tools() -> Path:
     """Compiler and sources, kept in the user's cache folder."""
-    pins = hashlib.sha256(build.TOOLS.read_bytes() + build.SOURCE_SHA256.encode()).hexdigest()[:12]
+    here = f"{build.SOURCE_SHA256} {sys.version} {sys.base_prefix} {platform.platform()}"
+    pins = hashlib.sha256(build.TOOLS.read_bytes() + here.encode()).hexdigest()[:12]
     folder = user_cache_path("parascribe", ensure_exists=True) / f"engine-sources-{pins}"
     with filelock.FileLock(f"{folder}.lock"):
         if not (folder / "complete").exists():

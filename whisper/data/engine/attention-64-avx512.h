@@ -47,7 +47,7 @@ static inline void attend(const float * q, const char * k, size_t nbk, const cha
     largest = -INFINITY;
     for (int64_t first = begin; first < end; first += STEP) {
         const int n = (int) (end - first < STEP ? end - first : STEP);
-        const __mmask16 there = (__mmask16) ((1u << n) - 1);
+        __mmask16 heard = (__mmask16) ((1u << n) - 1);
         __m512 products[STEP];
         for (int i = 0; i < STEP; i++) {
             const ggml_fp16_t * key = (const ggml_fp16_t *) (k + (first + (i < n ? i : 0)) * nbk);
@@ -57,10 +57,11 @@ static inline void attend(const float * q, const char * k, size_t nbk, const cha
         }
         __m512 scores = sums(products);
         if (mask) {
-            const __m512 added = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(there, mask + first));
+            const __m512 added = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(heard, mask + first));
+            heard  = _mm512_mask_cmp_ps_mask(heard, added, _mm512_set1_ps(-INFINITY), _CMP_NEQ_UQ);
             scores = _mm512_fmadd_ps(added, _mm512_set1_ps(slope), scores);
         }
-        scores = _mm512_mask_blend_ps(there, _mm512_set1_ps(-INFINITY), scores);
+        scores = _mm512_mask_blend_ps(heard, _mm512_set1_ps(-INFINITY), scores);
         const float here = _mm512_reduce_max_ps(scores);
         if (here == -INFINITY) {
             continue;
@@ -74,12 +75,14 @@ static inline void attend(const float * q, const char * k, size_t nbk, const cha
             total *= before;
             largest = here;
         }
-        const __mmask16 heard = _mm512_cmp_ps_mask(scores, _mm512_set1_ps(-INFINITY), _CMP_NEQ_OQ);
         const __m512 weights = _mm512_maskz_mov_ps(heard, ggml_v_expf(_mm512_sub_ps(scores, _mm512_set1_ps(largest))));
         total += _mm512_reduce_add_ps(weights);
         float weight[STEP];
         _mm512_storeu_ps(weight, weights);
         for (int i = 0; i < n; i++) {
+            if (!(heard >> i & 1)) {
+                continue;
+            }
             const ggml_fp16_t * value = (const ggml_fp16_t *) (v + (first + i) * nbv);
             const __m512 w = _mm512_set1_ps(weight[i]);
             __m512 * into = i % 2 ? odd : even;
