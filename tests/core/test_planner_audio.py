@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import whisper
 from core.chunks import SAMPLE_RATE, Chunk, Region
-from core.planner import JOIN, SPLICE, ChunkPlanner
+from core.planner import MARGIN, OVERLAP, SPLICE, ChunkPlanner
 from core.silence import region_source
 from tests.audio_bank import speech
 from whisper.libraries import candidates
@@ -47,7 +47,7 @@ def test_few_windows_that_hear_everything_and_never_cut_a_sentence(silence: floa
         assert heard[int(said["start"] * S) : int(said["end"] * S)].all(), said
         assert not any(said["start"] < c.end / S < said["end"] for c in chunks[:-1]), said
     pauses = (b.start - a.end for a, b in pairwise(regions))
-    least = sum(r.samples for r in regions) + sum(p if p <= SPLICE else 2 * JOIN for p in pauses)
+    least = sum(r.samples for r in regions) + sum(p if p <= SPLICE else 2 * MARGIN for p in pauses)
     assert len(chunks) <= -(-least // (28 * S)) + 1
     assert heard.mean() < 1 - silence * 0.8
 
