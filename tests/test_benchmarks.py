@@ -18,7 +18,7 @@ from benchmarks.harness import CannotRun, Scale
 from benchmarks.parity import at_cuts
 from benchmarks.plot import Plot
 from benchmarks.report import Figure, Result
-from core.chunks import Chunk
+from core.chunks import Chunk, Region
 from scripts.performance_test import Model, Row, fit, forecast, reliable
 
 GOALS = {
@@ -92,7 +92,7 @@ def test_a_word_lost_or_doubled_counts_only_at_a_cut():
     def counts(first: str, second: str, cut: float) -> tuple[int, int]:
         segments = [{"start": 0.0, "end": 2.0, "text": first}, {"start": 10.0, "end": 12.0, "text": second}]
         edges = [(0, round(cut * 16_000)), (round(cut * 16_000), 20 * 16_000)]
-        return at_cuts(truth, segments, serial, [Chunk(index=n, start=a, end=b, regions=()) for n, (a, b) in enumerate(edges)])
+        return at_cuts(truth, segments, serial, [Chunk(index=n, start=a, end=b, regions=(Region(start=a, end=b),)) for n, (a, b) in enumerate(edges)])
 
     assert counts(*said, 11.0) == (0, 0)
     assert counts(said[0], "Peter five apples.", 11.0) == (1, 0)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import whisper
 from core.chunks import SAMPLE_RATE, Chunk, Region
-from core.planner import MARGIN, OVERLAP, SPLICE, ChunkPlanner
+from core.planner import MARGIN, SPLICE, ChunkPlanner
 from core.silence import region_source
 from tests.audio_bank import speech
 from whisper.libraries import candidates
