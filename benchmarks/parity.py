@@ -114,11 +114,10 @@ def at_cuts(truth: dict[str, Any], segments: list[dict[str, Any]], serial: str, 
         for cut, (before, after) in zip(cuts, pairwise(chunks), strict=True) if before.regions and after.regions
     ]  # fmt: skip
     place = {heard: n for n, heard in here.items()}
-    doubled, last = 0, 0.0
+    doubled = 0
     for n, word in enumerate(parallel):
-        last = times[place[n]] if n in place else last
-        if n not in place and word in parallel[max(0, n - 3) : n] + parallel[n + 1 : n + 4] and any(a <= last <= b for a, b in seams):
-            doubled += 1
+        twins = [m for m in range(max(0, n - 3), min(len(parallel), n + 4)) if m != n and m in place and parallel[m] == word]
+        doubled += n not in place and any(a <= times[place[m]] <= b for m in twins for a, b in seams)
     return lost, doubled
 
 
