@@ -174,7 +174,7 @@ class CliEngine:
                 return
             alike = [r for r in self._waiting if (r.model, r.arguments) == (request.model, request.arguments)]
             share = min(BATCH, -(-len(alike) // self._workers)) if "-dl" not in request.arguments else 1
-            batch = [request, *(r for r in alike if r is not request)][:share]
+            batch = alike[:share]  # the oldest first, whoever noticed the free place
             self._waiting = [r for r in self._waiting if r not in batch]
             self._slots.add(slot)
             # a thread of its own: the child is tied to the life of the thread that starts it

@@ -81,6 +81,7 @@ def test_23_temp_folder_full(own_solo: Callable[..., Rig], tmp_path: Path) -> No
     """Nothing of an upload or a job lies there. A consumer that starts anew tries its ffmpeg there, and waits for space."""
     full = tmp_path / "full"
     rig = own_solo(script={"delay": 0.1, "full_temp": str(full)})
+    rig.ended(rig.upload(8))  # all that a start needs the folder for is over
     full.touch()
     job = rig.midway(20)
     os.kill(rig.processes("tests.faults.api_main")[0].pid, signal.SIGKILL)
