@@ -17,8 +17,8 @@ from core.audio import Decoder, PcmSpool
 from parascribe.wiring import VAD_MODEL
 from tests import audio_bank
 from tests.e2e.service import Service
-from whisper.libraries import Library
 from whisper.vad import SileroVad
+from whisper.vad_model import SileroModel
 
 BLOCK = 64 * 512
 
@@ -28,7 +28,7 @@ def run(bench: Bench) -> None:
     pcm, _ = bench.speech(minutes)
     source = audio_bank.write(bench.folder / "talk.mp3", pcm, "-b:a", "96k")
     library = bench.libraries()[0]
-    decode, vad = decode_cpu(bench, source), vad_cpu(library, pcm)
+    decode, vad = decode_cpu(bench, source), vad_cpu(pcm).own
     bench.say(f"decoding takes {decode:.2f} s of CPU, VAD {vad:.2f} s")
     with bench.service(library, bench.model("base")) as service:
         warm_up(bench, service)
@@ -97,9 +97,10 @@ def decode_cpu(bench: Bench, source: Path) -> float:
     return taken.own
 
 
-def vad_cpu(library: Library, pcm: Pcm) -> float:
-    """CPU seconds of the VAD over all of the audio, block by block."""
-    with SileroVad(library.directory, VAD_MODEL) as vad, span() as taken:
+def vad_cpu(pcm: Pcm) -> Span:
+    """The VAD over all of the audio, block by block."""
+    vad = SileroVad(SileroModel.read(VAD_MODEL))
+    with span() as taken:
         for start in range(0, len(pcm), BLOCK):
             vad.feed(pcm[start : start + BLOCK])
-    return taken.own
+    return taken

@@ -14,8 +14,8 @@ from itertools import pairwise
 
 from core.chunks import SAMPLE_RATE, Chunk, Region
 
-PLANNER_VERSION = "2"
-"""Goes into the plan hash. Raise it with every change of this module, of core.regions or of core.silence that moves a cut."""
+PLANNER_VERSION = "3"
+"""Goes into the plan hash. Raise it with every change of this module, of core.regions, core.silence or whisper.vad that moves a cut."""
 
 MARGIN = round(0.3 * SAMPLE_RATE)
 """Silence kept on each side of speech, at window edges and splices: VAD may clip words, and words must not run together."""

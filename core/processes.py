@@ -16,6 +16,9 @@ LAUNCHER = Path(__file__).with_name("launch.py")
 #: how stderr begins when the program itself could not be started
 CANNOT_RUN = b"cannot run "
 
+#: numpy's own threads
+_BLAS = ("OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
 #: what a child may see of our environment; database, broker and storage secrets are not among it
 PUBLIC_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DATA_DIR", "TZ")
 
@@ -53,6 +56,16 @@ class Limits:
             "RLIMIT_NOFILE": self.open_files,
         }
         return [str(self.nice), *(f"{name}={number}" for name, number in wanted.items() if number is not None)]
+
+
+def one_blas_thread() -> None:
+    """Have numpy, once it is imported here or in a child, compute in the thread that asks.
+
+    Its products are small here, and all cores have chunks to do: threads of its own would only take time and memory.
+    Who has set the variables keeps his will.
+    """
+    for name in _BLAS:
+        os.environ.setdefault(name, "1")
 
 
 def environment() -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from core.processes import one_blas_thread
 from parascribe.commands import engine, jobs, machine, models, services, transcribe, tune
 from parascribe.commands.common import MEANING, Exit, note
 
@@ -59,6 +60,7 @@ app.add_typer(engine.app, name="engine", rich_help_panel=MACHINE)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (default: this process's) and return its exit code."""
+    one_blas_thread()
     try:
         app(args=arguments, prog_name="parascribe")
     except SystemExit as leaving:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ from whisper.speed import SpeedBook
 from whisper.transcriber import WhisperTranscriber
 from whisper.types import Engine
 from whisper.vad import SileroVad
-from worker.parts import Parts, RunSettings, Vad
+from whisper.vad_model import SileroModel
+from worker.parts import Parts, RunSettings
 
 log = logging.getLogger(__name__)
 
@@ -210,7 +212,7 @@ def make_parts(settings: Settings, store: SqlStore, runtime: Path, consumer: str
     )  # fmt: skip
     return Parts(
         settings=run, store=store, objects=objects, models=models, transcriber=transcriber, ffmpeg=ffmpeg.find(),
-        vad=vad_maker(settings), plan=plan_of(settings), width=_width(settings), consumer=consumer, speed_key=speed_key(),
+        vad=partial(SileroVad, SileroModel.read(VAD_MODEL)), plan=plan_of(settings), width=_width(settings), consumer=consumer, speed_key=speed_key(),
     )  # fmt: skip
 
 
@@ -230,23 +232,6 @@ def _width(settings: Settings) -> int:
 def speed_key() -> str:
     """Measured speed is kept per kind of machine: containers change their names, not their processors."""
     return f"{platform.machine()} {os.cpu_count()} cores"
-
-
-def vad_maker(settings: Settings) -> Callable[[], Vad]:
-    """Makes Silero VADs from the first library that can be loaded; the search is left to the job process."""
-
-    def make() -> Vad:
-        from whisper.libraries import candidates
-
-        problem: ServiceError | None = None
-        for library in candidates(settings.whisper_library, settings.engine_path):
-            try:
-                return SileroVad(library.directory, VAD_MODEL)
-            except ServiceError as error:
-                problem = error
-        raise problem or ServiceError("No libwhisper can be loaded; run `parascribe doctor`.")
-
-    return make
 
 
 def make_sweeper(settings: Settings, store: SqlStore, objects: ObjectStore, runtime: Path | None) -> Sweeper:

@@ -51,12 +51,6 @@ class VadParams(Structure):
     ]  # fmt: skip
 
 
-class VadContextParams(Structure):
-    """whisper_vad_context_params, 12 bytes."""
-
-    _fields_ = [("n_threads", c_int), ("use_gpu", c_bool), ("gpu_device", c_int)]
-
-
 class FullParams(Structure):
     """whisper_full_params, 304 bytes."""
 
@@ -91,7 +85,7 @@ class TokenData(Structure):
     ]  # fmt: skip
 
 
-_SIZES = {ContextParams: 48, VadParams: 24, VadContextParams: 12, FullParams: 304, TokenData: 56}
+_SIZES = {ContextParams: 48, VadParams: 24, FullParams: 304, TokenData: 56}
 _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "whisper_version": (c_char_p, ()),
     "whisper_context_default_params": (ContextParams, ()),
@@ -120,13 +114,6 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "whisper_decode_with_state": (c_int, (c_void_p, c_void_p, POINTER(c_int32), c_int, c_int, c_int)),
     "whisper_get_logits_from_state": (FloatPointer, (c_void_p,)),
     "whisper_vad_default_params": (VadParams, ()),
-    "whisper_vad_default_context_params": (VadContextParams, ()),
-    "whisper_vad_init_from_file_with_params": (c_void_p, (c_char_p, VadContextParams)),
-    "whisper_vad_reset_state": (None, (c_void_p,)),
-    "whisper_vad_detect_speech_no_reset": (c_bool, (c_void_p, FloatPointer, c_int)),
-    "whisper_vad_n_probs": (c_int, (c_void_p,)),
-    "whisper_vad_probs": (FloatPointer, (c_void_p,)),
-    "whisper_vad_free": (None, (c_void_p,)),
 }
 _LogCallback = ctypes.CFUNCTYPE(None, c_int, c_char_p, c_void_p)
 _SILENT = _LogCallback(lambda *_: None)  # kept: ctypes would free it

@@ -68,23 +68,19 @@ class JobFlow:
         self._total = len(rows)
         self._speech = sum(Chunk.from_dict(row.plan).speech_samples for row in rows)
         spool = self.folder / "pcm.s16le"
-        vad = parts.vad()
-        regions = region_source(settings.chunk_strategy, vad.feed)
+        regions = region_source(settings.chunk_strategy, parts.vad().feed)
         planner = ChunkPlanner(
             int(settings.chunk_seconds * SAMPLE_RATE), quietest=regions.quietest,
             start=Chunk.from_dict(rows[-1].plan).end if rows else 0, first_index=len(rows),
         )  # fmt: skip
         width = parts.width if settings.parallel else 1
-        try:
-            listener = Listener(
-                source=source, spool=spool, decoder=self._decoder(),
-                regions=regions, planner=planner,
-                replan=not complete, head=width + 1, cancel=self, on_chunks=self._store_chunks, on_planned=self._planned,
-            )  # fmt: skip
-            with listener:
-                self._transcribe(listener, spool, rows, complete, width)
-        finally:
-            vad.close()
+        listener = Listener(
+            source=source, spool=spool, decoder=self._decoder(),
+            regions=regions, planner=planner,
+            replan=not complete, head=width + 1, cancel=self, on_chunks=self._store_chunks, on_planned=self._planned,
+        )  # fmt: skip
+        with listener:
+            self._transcribe(listener, spool, rows, complete, width)
         self.lifeline.check()
         self._finish()
 

@@ -25,8 +25,6 @@ class Vad(Protocol):
         """Next block of 16 kHz mono, a multiple of 512 samples but for the last -> one probability per 512 samples."""
         ...
 
-    def close(self) -> None: ...
-
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:

@@ -14,26 +14,25 @@ from core.chunks import SAMPLE_RATE, Chunk, Region
 from core.planner import MARGIN, SPLICE, ChunkPlanner
 from core.silence import region_source
 from tests.audio_bank import speech
-from whisper.libraries import candidates
 from whisper.vad import SileroVad
+from whisper.vad_model import SileroModel
 
 S = SAMPLE_RATE
-MODEL = Path(whisper.__file__).parent / "data" / "ggml-silero-v6.2.0.bin"
+MODEL = SileroModel.read(Path(whisper.__file__).parent / "data" / "ggml-silero-v6.2.0.bin")
 
 
 def plan(pcm: NDArray[np.int16], block: int, window: int = 28 * S) -> tuple[list[Region], list[Chunk]]:
     """As the worker does it: regions and chunks while the samples arrive."""
     regions: list[Region] = []
     chunks: list[Chunk] = []
-    with SileroVad(candidates(None, None)[-1].directory, MODEL) as vad:
-        source = region_source("vad", vad.feed)
-        planner = ChunkPlanner(window, quietest=source.quietest)
-        for at in range(0, len(pcm), block):
-            found = source.feed(pcm[at : at + block])
-            regions += found
-            chunks += planner.feed(found)
-        found = source.finish()
-        return regions + found, chunks + planner.feed(found) + planner.finish(len(pcm))
+    source = region_source("vad", SileroVad(MODEL).feed)
+    planner = ChunkPlanner(window, quietest=source.quietest)
+    for at in range(0, len(pcm), block):
+        found = source.feed(pcm[at : at + block])
+        regions += found
+        chunks += planner.feed(found)
+    found = source.finish()
+    return regions + found, chunks + planner.feed(found) + planner.finish(len(pcm))
 
 
 @pytest.mark.parametrize("silence", [0.0, 0.25])

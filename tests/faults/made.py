@@ -7,7 +7,7 @@ import io
 import json
 import wave
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,12 @@ from core.objects import ObjectStore, source_key
 from core.store.sql import SqlStore
 from parascribe.wiring import DATA, VAD_MODEL
 from whisper.download import ModelDownloader
-from whisper.libraries import candidates
 from whisper.models import ModelStore
 from whisper.scripted import ScriptedEngine
 from whisper.transcriber import WhisperTranscriber
 from whisper.types import Engine
 from whisper.vad import SileroVad
+from whisper.vad_model import SileroModel
 from worker.parts import Parts, RunSettings
 from worker.run import run_job
 from worker.stop import Stop
@@ -53,7 +53,6 @@ def noise(seconds: int, seed: int = 1) -> bytes:
 def parts(store: SqlStore, objects: ObjectStore, work: Path, engine: Engine, *, consumer: str = "test", **settings: Any) -> Parts:
     """A consumer of this process, with the settings the rigs use too."""
     models = ModelStore(work.parent / "models", DATA / "models")
-    library = candidates(None, None)[0]
     run = RunSettings(
         work=work, lease_seconds=4, max_attempts=3, chunk_seconds=CHUNK_SECONDS, chunk_strategy="fixed", chunk_fail_share=0.5,
         max_audio_seconds=3600, shutdown_seconds=5, parallel=True, backoff=(0.05, 0.1, 0.2, 0.4),
@@ -61,7 +60,7 @@ def parts(store: SqlStore, objects: ObjectStore, work: Path, engine: Engine, *, 
     return Parts(
         settings=replace(run, **settings), store=store, objects=objects, models=models, ffmpeg=ffmpeg.find(),
         transcriber=WhisperTranscriber(engine, ModelDownloader(models)),
-        vad=lambda: SileroVad(library.directory, VAD_MODEL), plan=PLAN, width=3, consumer=consumer,
+        vad=partial(SileroVad, SileroModel.read(VAD_MODEL)), plan=PLAN, width=3, consumer=consumer,
     )  # fmt: skip
 
 

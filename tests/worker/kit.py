@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,11 @@ from core.store.sql import SqlStore
 from parascribe.wiring import DATA, VAD_MODEL
 from tests import audio_bank
 from whisper.download import ModelDownloader
-from whisper.libraries import candidates
 from whisper.models import ModelStore
 from whisper.scripted import Rule, ScriptedEngine
 from whisper.transcriber import WhisperTranscriber
 from whisper.vad import SileroVad
+from whisper.vad_model import SileroModel
 from worker.lifeline import cancel_flag
 from worker.parts import Parts, RunSettings
 from worker.run import run_job
@@ -44,7 +45,6 @@ class Kit:
         self.objects = MemoryObjects()
         self.call_log = folder / "calls"
         models = ModelStore(folder / "models", DATA / "models")
-        library = candidates(None, None)[0]
         run = RunSettings(
             work=folder / "work", lease_seconds=30, max_attempts=3, chunk_seconds=8, chunk_strategy="vad", chunk_fail_share=0.5,
             max_audio_seconds=3600, shutdown_seconds=5, parallel=True, backoff=(0.01, 0.01),
@@ -55,7 +55,7 @@ class Kit:
             transcriber=WhisperTranscriber(
                 ScriptedEngine(delay=delay, language=language, rules=rules, call_log=self.call_log), ModelDownloader(models)
             ),
-            vad=lambda: SileroVad(library.directory, VAD_MODEL), plan=PLAN, width=3, consumer="test",
+            vad=partial(SileroVad, SileroModel.read(VAD_MODEL)), plan=PLAN, width=3, consumer="test",
         )
         self.stop = Stop()
 
