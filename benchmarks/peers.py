@@ -85,8 +85,7 @@ def _clips(bench: Bench, service: Service, library: Library, model: Path, clips:
 
     def ours() -> Span:
         with bench.span() as taken:
-            jobs = [service.submit(source, language="en")["id"] for source in sources]
-            watch.all_completed(service, jobs)
+            watch.transcribe_all(service, sources, language="en")
         return taken
 
     runs = bench.repeat({

@@ -37,7 +37,7 @@ class SileroVad:
             raise ValueError("the stream had ended with a partial frame")
         missing = -len(pcm) % FRAME
         self._ended = missing != 0
-        frames = np.pad(pcm, (0, missing)).reshape(-1, FRAME)
+        frames = (np.pad(pcm, (0, missing)) if missing else pcm).reshape(-1, FRAME)
         rounds = [self._round(frames[n : n + TOGETHER]) for n in range(0, len(frames), TOGETHER)]
         return np.concatenate([np.empty(0, np.float32), *rounds])
 

@@ -110,7 +110,9 @@ class SileroModel:
 
 def _beside(x: Floats, *, before: int, after: int) -> Floats:
     """With steps of zeros before and after, as the convolutions pad each frame."""
-    return np.pad(x, ((0, 0), (before, after), (0, 0)))
+    padded = np.zeros((len(x), before + x.shape[1] + after, x.shape[2]), np.float32)
+    padded[:, before : before + x.shape[1]] = x
+    return padded
 
 
 def _layer(x: Floats, layer: tuple[Floats, Floats]) -> Floats:

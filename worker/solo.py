@@ -58,11 +58,11 @@ class SoloPool:
                     if index not in self._children.values() and time.monotonic() >= restart_at[index]:
                         self._fork(index)
             else:
-                self._wake()
+                self._wake(self._count)
             ready, _, _ = select.select([bell.fileno(), wake_read], [], [], 0.5)
             if bell.fileno() in ready:
                 bell.recv(64)
-                self._wake()
+                self._wake(1)  # a hint is one job: the other slots would only look for it in vain
             if wake_read in ready:
                 os.read(wake_read, 4096)
             for index, status in self._reap():
@@ -73,9 +73,9 @@ class SoloPool:
         bell.close()
         self._bell.path.unlink(missing_ok=True)
 
-    def _wake(self) -> None:
+    def _wake(self, slots: int) -> None:
         try:
-            os.write(self._write, b"!" * self._count)
+            os.write(self._write, b"!" * slots)
         except BlockingIOError:
             pass
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Double, Engine, Table, cast, exc, func, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Double, Engine, Table, bindparam, cast, exc, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.clock import BootClock, LeaseClock
@@ -76,13 +76,14 @@ class Database:
         """The lease clock, as SQL."""
         if self._clock is None:
             return cast(func.extract("epoch", func.clock_timestamp()), Double)
-        return literal(self._clock.now(), Double)
+        # asked when the statement is executed: one that is made once and kept shows the time all the same
+        return bindparam(None, type_=Double, callable_=self._clock.now, unique=True)
 
     def wall(self) -> ColumnElement[datetime]:
         """The time of day, as SQL."""
         if self.postgres:
             return func.clock_timestamp(type_=UtcDateTime)
-        return literal(datetime.now(UTC), UtcDateTime)
+        return bindparam(None, type_=UtcDateTime, callable_=lambda: datetime.now(UTC), unique=True)
 
     def insert(self, table: Table) -> Any:
         """An INSERT that knows ON CONFLICT, which the two dialects spell alike."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, exists, insert, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Double, Insert, Row, String, bindparam, delete, exists, insert, or_, select
 
 from core.jobs import ChunkRow, ChunkState, Job, JobFailure, JobParams, JobStatus, Source, Stage
 from core.store.database import Database
-from core.store.tables import ROW_VERSION, chunk, job, outbox
+from core.store.tables import ROW_VERSION, job, outbox
+
+T = TypeVar("T")
+
+_DROP_HINTS = delete(outbox).where(outbox.c.job_id == bindparam("of_job"))
 
 
 class Role:
@@ -21,6 +26,25 @@ class Role:
     def __init__(self, database: Database, *, row_version: int = ROW_VERSION) -> None:
         self.database = database
         self.row_version = row_version
+        self._statements: dict[Hashable, Any] = {}
+
+    def made(self, name: Hashable, make: Callable[[], T]) -> T:
+        """A statement (its values as `bindparam`s) that is made at its first use: making one takes longer than executing it."""
+        if name not in self._statements:
+            self._statements[name] = make()
+        statement: T = self._statements[name]
+        return statement
+
+    def add_hint(self, connection: Connection, job_id: str, delay: float = 0.0) -> None:
+        """One outbox row, unless one waits already. The caller's transaction has written the job's row."""
+
+        def make() -> Insert:
+            waiting = exists().where(outbox.c.job_id == bindparam("of_job"))
+            due = self.database.now() + bindparam("delay", type_=Double)
+            row = select(bindparam("of_job", type_=String), due).where(~waiting)
+            return insert(outbox).from_select(["job_id", "not_before"], row)
+
+        connection.execute(self.made("hint", make), {"of_job": job_id, "delay": delay})
 
 
 def to_job(row: Row[Any]) -> Job:
@@ -97,15 +121,4 @@ def ended(status: JobStatus, wall: ColumnElement[datetime]) -> dict[str, Any]:
 
 
 def drop_hints(connection: Connection, job_id: str) -> None:
-    connection.execute(delete(outbox).where(outbox.c.job_id == job_id))
-
-
-def add_hint(connection: Connection, job_id: str, not_before: ColumnElement[float]) -> None:
-    """One outbox row, unless one waits already. The caller's transaction has written the job's row."""
-    waiting = exists().where(outbox.c.job_id == job_id)
-    row = select(literal(job_id), not_before).where(~waiting)
-    connection.execute(insert(outbox).from_select(["job_id", "not_before"], row))
-
-
-def chunk_of(job_id: str, index: int) -> ColumnElement[bool]:
-    return (chunk.c.job_id == job_id) & (chunk.c.number == index)
+    connection.execute(_DROP_HINTS, {"of_job": job_id})

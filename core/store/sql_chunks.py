@@ -4,12 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import case, func, literal, select, update
+from sqlalchemy import and_, bindparam, case, func, literal, select, update
 
 from core.jobs import ChunkRow, ChunkState, Claim
-from core.store.rows import Role, chunk_of, to_chunk
+from core.store.rows import Role, to_chunk
 from core.store.sql_claims import lock
 from core.store.tables import chunk, job
+
+# made once: making one takes longer than executing it
+_OF_JOB = chunk.c.job_id == bindparam("of_job")
+_OF_CHUNK = and_(_OF_JOB, chunk.c.number == bindparam("at"))
+_THIS_JOB = update(job).where(job.c.id == bindparam("of_job"))
+_LAST = select(func.max(chunk.c.number)).where(_OF_JOB)
+_ROWS = select(chunk).where(_OF_JOB).order_by(chunk.c.number)
+_WRITTEN = _THIS_JOB.values(
+    row_version=case((job.c.row_version < bindparam("by_version"), bindparam("by_version")), else_=job.c.row_version)
+)
+_START = update(chunk).where(_OF_CHUNK).values(started_fence=bindparam("by_fence"))
+_THERE = select(chunk.c.number).where(_OF_CHUNK)
+_STORE = update(chunk).where(_OF_CHUNK, chunk.c.state == ChunkState.PLANNED).values(
+    state=bindparam("now_state"), transcript=bindparam("said"), error=bindparam("problem"), engine_seconds=bindparam("took"),
+    audio_seconds=bindparam("covered"), cache_key=func.coalesce(bindparam("by_key"), chunk.c.cache_key),
+)  # fmt: skip
+_COUNT = _THIS_JOB.values(
+    chunks_done=job.c.chunks_done + 1, audio_seconds_done=job.c.audio_seconds_done + bindparam("covered"), version=job.c.version + 1
+)
+_COUNT_DONE = _COUNT.values(strikes=0)
 
 
 class SqlChunks(Role):
@@ -26,25 +46,23 @@ class SqlChunks(Role):
         ]  # fmt: skip
         with self.database.write() as connection:
             lock(connection, claim)
-            last = connection.scalar(select(func.max(chunk.c.number)).where(chunk.c.job_id == claim.job.id))
+            last = connection.scalar(_LAST, {"of_job": claim.job.id})
             after = 0 if last is None else last + 1
             indexes = [row.index for row in chunks]
             if indexes[0] > after or indexes != list(range(indexes[0], indexes[0] + len(chunks))):
                 raise ValueError(f"chunks {indexes[0]}..{indexes[-1]} do not continue a plan of {after}")
             insert = self.database.insert(chunk).on_conflict_do_nothing(index_elements=["job_id", "number"])
             connection.execute(insert, rows)
-            newer = case((job.c.row_version < self.row_version, self.row_version), else_=job.c.row_version)
-            connection.execute(update(job).where(job.c.id == claim.job.id).values(row_version=newer))
+            connection.execute(_WRITTEN, {"of_job": claim.job.id, "by_version": self.row_version})
 
     def rows(self, job_id: str) -> list[ChunkRow]:
-        query = select(chunk).where(chunk.c.job_id == job_id).order_by(chunk.c.number)
         with self.database.read() as connection:
-            return [to_chunk(row) for row in connection.execute(query)]
+            return [to_chunk(row) for row in connection.execute(_ROWS, {"of_job": job_id})]
 
     def start(self, claim: Claim, index: int) -> None:
         with self.database.write() as connection:
             lock(connection, claim)
-            connection.execute(update(chunk).where(chunk_of(claim.job.id, index)).values(started_fence=claim.fence))
+            connection.execute(_START, {"of_job": claim.job.id, "at": index, "by_fence": claim.fence})
 
     def commit(self, claim: Claim, row: ChunkRow, *, audio_seconds: float) -> bool:
         """Store a finished chunk. Raises KeyError when the plan has no such chunk, ValueError for a planned one."""
@@ -52,28 +70,17 @@ class SqlChunks(Role):
             raise ValueError("only a done or failed chunk can be committed")
         with self.database.write() as connection:
             lock(connection, claim)
-            planned = update(chunk).where(chunk_of(claim.job.id, row.index), chunk.c.state == ChunkState.PLANNED)
-            stored = connection.execute(
-                planned.values(
-                    state=row.state, transcript=row.transcript, error=row.error, engine_seconds=row.engine_seconds,
-                    audio_seconds=audio_seconds, cache_key=row.cache_key or chunk.c.cache_key,
-                )
-            )  # fmt: skip
+            place = {"of_job": claim.job.id, "at": row.index}
+            stored = connection.execute(_STORE, place | {
+                "now_state": row.state, "said": row.transcript, "problem": row.error, "took": row.engine_seconds,
+                "covered": audio_seconds, "by_key": row.cache_key,
+            })  # fmt: skip
             if not stored.rowcount:
-                if connection.scalar(select(chunk.c.number).where(chunk_of(claim.job.id, row.index))) is None:
+                if connection.scalar(_THERE, place) is None:
                     raise KeyError(row.index)
                 return False
-            further = {"strikes": 0} if row.state is ChunkState.DONE else {}
-            connection.execute(
-                update(job)
-                .where(job.c.id == claim.job.id)
-                .values(
-                    chunks_done=job.c.chunks_done + 1,
-                    audio_seconds_done=job.c.audio_seconds_done + audio_seconds,
-                    version=job.c.version + 1,
-                    **further,
-                )
-            )
+            count = _COUNT_DONE if row.state is ChunkState.DONE else _COUNT
+            connection.execute(count, {"of_job": claim.job.id, "covered": audio_seconds})
             return True
 
     def adopt(self, claim: Claim, from_job: str) -> int:

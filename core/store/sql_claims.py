@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, case, not_, or_, select, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    Executable,
+    ScalarSelect,
+    Update,
+    and_,
+    bindparam,
+    case,
+    not_,
+    or_,
+    select,
+    union_all,
+    update,
+)
 
-from core.errors import Cancelled, LeaseLost, WorkerCrashed
+from core.errors import Cancelled, LeaseLost
 from core.jobs import ChunkState, Claim, JobFailure, JobStatus, Stage
-from core.store.database import Database
-from core.store.rows import Role, add_hint, drop_hints, ended, expired, to_job, unleased
-from core.store.tables import STRUCK, chunk, job
+from core.store.ending import Ending, tried_out, worn_out
+from core.store.rows import expired, to_job, unleased
+from core.store.tables import chunk, job
 
 SHORT_SECONDS = 600.0
 SHORT_BYTES = 19_200_000
@@ -25,8 +40,30 @@ LEARNT = frozenset({
 
 HELD = (JobStatus.PROCESSING, JobStatus.CANCELLING)
 
+HELD_BY = and_(
+    job.c.id == bindparam("held_id"), job.c.fence == bindparam("held_fence"), job.c.lease_owner == bindparam("held_owner"),
+    job.c.status.in_(HELD),
+)  # fmt: skip
+"""The guard of every write: this owner, this fence, not ended. Its values are `held_by(claim)`."""
 
-class SqlClaims(Role):
+_SECONDS = bindparam("seconds", type_=Double)
+_LOCK = select(job.c.status).where(HELD_BY).with_for_update(key_share=True)
+_OUTCOME = select(job.c.status).where(
+    job.c.id == bindparam("held_id"), job.c.fence == bindparam("held_fence"),
+    job.c.status.in_((JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)),
+)  # fmt: skip
+
+
+def held_by(claim: Claim) -> dict[str, Any]:
+    return {"held_id": claim.job.id, "held_fence": claim.fence, "held_owner": claim.owner}
+
+
+def _learn(names: Iterable[str]) -> Update:
+    values = {name: bindparam(f"new_{name}", type_=job.c[name].type) for name in names}
+    return update(job).where(HELD_BY).values(**values, version=job.c.version + 1)
+
+
+class SqlClaims(Ending):
     def claim(
         self, *, owner: str, consumer: str, lease_seconds: float, short_only: bool = False, max_attempts: int = 3
     ) -> Claim | None:
@@ -36,28 +73,9 @@ class SqlClaims(Role):
         taken again; jobs of a newer row version are left to newer consumers.
         """
         with self.database.write() as connection:
-            now = self.database.now()
-            end_lost(self.database, connection, max_attempts)
-            row = connection.execute(
-                update(job)
-                .where(job.c.id == self._first(now, short_only, max_attempts))
-                .values(
-                    status=JobStatus.PROCESSING,
-                    stage=Stage.DECODING,
-                    fence=job.c.fence + 1,
-                    attempts=job.c.attempts + 1,
-                    strikes=job.c.strikes + case((job.c.status == JobStatus.PROCESSING, 1), else_=0),
-                    started_at=case((job.c.started_at.is_(None), self.database.wall()), else_=job.c.started_at),
-                    lease_owner=owner,
-                    consumer=consumer,
-                    lease_until=now + lease_seconds,
-                    not_before=None,
-                    hint_due=now,
-                    hint_wait=0.0,
-                    version=job.c.version + 1,
-                )
-                .returning(job)
-            ).first()
+            self.end_lost(connection, max_attempts)
+            take = self.made(("take", short_only, max_attempts), lambda: self._take(short_only, max_attempts))
+            row = connection.execute(take, {"by": owner, "at": consumer, "seconds": lease_seconds}).first()
             if row is None:
                 return None
             in_flight = _count_crashes(connection, row.id, row.fence - 1)
@@ -65,14 +83,14 @@ class SqlClaims(Role):
 
     def heartbeat(self, claim: Claim, lease_seconds: float) -> None:
         with self.database.write() as connection:
-            renewed = self.database.now() + lease_seconds
-            _changed(connection.execute(update(job).where(held_by(claim)).values(lease_until=renewed)).rowcount)
+            renew = self.made("renew", lambda: update(job).where(HELD_BY).values(lease_until=self.database.now() + _SECONDS))
+            _changed(connection.execute(renew, held_by(claim) | {"seconds": lease_seconds}).rowcount)
 
     def release(self, claim: Claim, *, delay: float = 0.0, count_attempt: bool = False) -> None:
         """Hand the job back; one whose cancel is requested ends here. Raises LeaseLost."""
         with self.database.write() as connection:
             if lock(connection, claim) == JobStatus.CANCELLING:
-                _end(self.database, connection, claim.job.id, JobStatus.CANCELLED)
+                self.end(connection, claim.job.id, JobStatus.CANCELLED)
                 return
             now = self.database.now()
             counted = {"strikes": job.c.strikes + 1} if count_attempt else {"attempts": job.c.attempts - 1}
@@ -83,7 +101,7 @@ class SqlClaims(Role):
             connection.execute(update(job).where(job.c.id == claim.job.id).values(unleased() | back | counted))
             # handed back in good order: these did not crash anything
             connection.execute(update(chunk).where(chunk.c.job_id == claim.job.id).values(started_fence=None))
-            add_hint(connection, claim.job.id, now + delay)
+            self.add_hint(connection, claim.job.id, delay)
 
     def free_owner(self, owner: str) -> list[str]:
         """Expire the leases of a dead process at once; were it alive after all, it has lost them."""
@@ -93,7 +111,7 @@ class SqlClaims(Role):
             rows = connection.execute(freed).all()
             for row in rows:
                 if row.status == JobStatus.CANCELLING:
-                    _end(self.database, connection, row.id, JobStatus.CANCELLED)
+                    self.end(connection, row.id, JobStatus.CANCELLED)
         return [row.id for row in rows]
 
     def held(self, consumer: str) -> list[tuple[str, str, bool]]:
@@ -108,8 +126,9 @@ class SqlClaims(Role):
         if "warnings" in fields:
             fields["warnings"] = list(fields["warnings"])
         with self.database.write() as connection:
-            change = update(job).where(held_by(claim)).values(**fields, version=job.c.version + 1)
-            _changed(connection.execute(change).rowcount)
+            change = self.made(("learn", *fields), lambda: _learn(fields))
+            learnt = {f"new_{name}": value for name, value in fields.items()}
+            _changed(connection.execute(change, held_by(claim) | learnt).rowcount)
 
     def finish(
         self, claim: Claim, *, result_key: str, partial: bool, gaps: Sequence[dict[str, Any]],
@@ -131,20 +150,43 @@ class SqlClaims(Role):
                 return
             if lock(connection, claim) != JobStatus.CANCELLING:
                 raise LeaseLost("Nobody asked for this job to be cancelled.")
-            _end(self.database, connection, claim.job.id, JobStatus.CANCELLED)
+            self.end(connection, claim.job.id, JobStatus.CANCELLED)
 
     def _end_own(self, claim: Claim, status: JobStatus, values: dict[str, Any]) -> None:
         with self.database.write() as connection:
             # an answer may have been lost on its way: asking again for the end that came is no error
             came = _outcome(connection, claim) or lock(connection, claim)
             if came == JobStatus.CANCELLING:
-                _end(self.database, connection, claim.job.id, JobStatus.CANCELLED)
+                self.end(connection, claim.job.id, JobStatus.CANCELLED)
             elif came == JobStatus.PROCESSING:
-                _end(self.database, connection, claim.job.id, status, values)
+                self.end(connection, claim.job.id, status, values)
         if came in (JobStatus.CANCELLING, JobStatus.CANCELLED):
             raise Cancelled
         if came not in (JobStatus.PROCESSING, status):
             raise LeaseLost
+
+    def _take(self, short_only: bool, max_attempts: int) -> Executable:
+        now = self.database.now()
+        return (
+            update(job)
+            .where(job.c.id == self._first(now, short_only, max_attempts))
+            .values(
+                status=JobStatus.PROCESSING,
+                stage=Stage.DECODING,
+                fence=job.c.fence + 1,
+                attempts=job.c.attempts + 1,
+                strikes=job.c.strikes + case((job.c.status == JobStatus.PROCESSING, 1), else_=0),
+                started_at=case((job.c.started_at.is_(None), self.database.wall()), else_=job.c.started_at),
+                lease_owner=bindparam("by"),
+                consumer=bindparam("at"),
+                lease_until=now + _SECONDS,
+                not_before=None,
+                hint_due=now,
+                hint_wait=0.0,
+                version=job.c.version + 1,
+            )
+            .returning(job)
+        )
 
     def _first(self, now: ColumnElement[float], short_only: bool, max_attempts: int) -> ScalarSelect[str]:
         """Id of the first waiting job; locked, and those that others have locked are passed over.
@@ -156,8 +198,8 @@ class SqlClaims(Role):
             unknown = and_(job.c.duration.is_(None), job.c.bytes <= SHORT_BYTES)
             ready.append(or_(job.c.duration < SHORT_SECONDS, unknown))
         due = or_(job.c.not_before.is_(None), job.c.not_before <= now)
-        fresh = [job.c.status == JobStatus.QUEUED, due, not_(_tried_out(max_attempts))]
-        lost = [job.c.status == JobStatus.PROCESSING, expired(now), not_(_worn_out(max_attempts))]
+        fresh = [job.c.status == JobStatus.QUEUED, due, not_(tried_out(max_attempts))]
+        lost = [job.c.status == JobStatus.PROCESSING, expired(now), not_(worn_out(max_attempts))]
         order = (job.c.priority.desc(), job.c.created_at, job.c.id)
         halves = [
             select(job.c.id, job.c.priority, job.c.created_at).where(*half, *ready).order_by(*order).limit(1)
@@ -169,84 +211,17 @@ class SqlClaims(Role):
         return pick.scalar_subquery()
 
 
-def held_by(claim: Claim) -> ColumnElement[bool]:
-    """The guard of every write: this owner, this fence, not ended."""
-    return and_(
-        job.c.id == claim.job.id,
-        job.c.fence == claim.fence,
-        job.c.lease_owner == claim.owner,
-        job.c.status.in_(HELD),
-    )
-
-
 def lock(connection: Connection, claim: Claim) -> JobStatus:
     """Hold the job's row until the transaction ends; returns its status. Raises LeaseLost."""
-    status = connection.scalar(select(job.c.status).where(held_by(claim)).with_for_update(key_share=True))
+    status = connection.scalar(_LOCK, held_by(claim))
     if status is None:
         raise LeaseLost
     return JobStatus(status)
 
 
-def end_lost(database: Database, connection: Connection, max_attempts: int, *, waiting: bool = False) -> dict[str, int]:
-    """End jobs whose owner is gone and which shall not run again; returns how many by status.
-
-    A lease that ran out is a crash; `strikes` counts the crashes before it.
-    waiting: look through the queued jobs too, for attempts that were counted when they were handed back
-    """
-    now = database.now()
-    cancelled = and_(job.c.status == JobStatus.CANCELLING, expired(now))
-    crashed = and_(job.c.status == JobStatus.PROCESSING, expired(now), _worn_out(max_attempts))
-    gone = [cancelled, crashed]
-    if waiting:
-        gone.append(and_(job.c.status == JobStatus.QUEUED, STRUCK, _tried_out(max_attempts)))
-    lost = select(job.c.id, job.c.status, job.c.stage).where(or_(*gone)).with_for_update(skip_locked=True)
-    counts = {"cancelled": 0, "failed": 0}
-    for row in connection.execute(lost).all():
-        if row.status == JobStatus.CANCELLING:
-            _end(database, connection, row.id, JobStatus.CANCELLED)
-            counts["cancelled"] += 1
-        else:
-            crash = WorkerCrashed()
-            failure = JobFailure(code=crash.code, message=crash.message, stage=row.stage, retryable=crash.retryable)
-            _end(database, connection, row.id, JobStatus.FAILED, {"error": failure.to_dict()})
-            counts["failed"] += 1
-    return counts
-
-
-def _worn_out(max_attempts: int) -> ColumnElement[bool]:
-    """Its last owner crashed, for the max_attempts-th time in a row without a chunk getting done.
-
-    One claim more when other chunks are done and one has been in flight at as many crashes: that one will be given up
-    (`worker_crashed`) instead of the whole job.
-    """
-    crashes = chunk.c.crashes + case((chunk.c.started_fence == job.c.fence, 1), else_=0)
-    poison = and_(chunk.c.state == ChunkState.PLANNED, crashes >= max_attempts)
-    return and_(job.c.strikes + 1 >= max_attempts, not_(and_(job.c.strikes + 1 == max_attempts, _past(poison))))
-
-
-def _tried_out(max_attempts: int) -> ColumnElement[bool]:
-    """Of a waiting job: as `_worn_out`, its owners having handed it back. The one claim more may have been handed back too."""
-    return and_(job.c.strikes >= max_attempts, not_(and_(job.c.strikes == max_attempts, _past(chunk.c.crashes >= max_attempts))))
-
-
-def _past(poison: ColumnElement[bool]) -> ColumnElement[bool]:
-    """The job has chunks that are done, and such a one."""
-    return and_(job.c.chunks_done > 0, select(chunk.c.number).where(chunk.c.job_id == job.c.id, poison).correlate(job).exists())
-
-
-def _end(
-    database: Database, connection: Connection, job_id: str, status: JobStatus, values: dict[str, Any] | None = None
-) -> None:
-    """The caller holds the row."""
-    connection.execute(update(job).where(job.c.id == job_id).values(ended(status, database.wall()) | (values or {})))
-    drop_hints(connection, job_id)
-
-
 def _outcome(connection: Connection, claim: Claim) -> JobStatus | None:
     """How the job ended under this very claim, if it has."""
-    terminal = job.c.status.in_((JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED))
-    mine = and_(job.c.id == claim.job.id, job.c.fence == claim.fence, terminal)
-    status = connection.scalar(select(job.c.status).where(mine))
+    status = connection.scalar(_OUTCOME, {"held_id": claim.job.id, "held_fence": claim.fence})
     return JobStatus(status) if status else None
 
 

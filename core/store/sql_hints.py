@@ -8,15 +8,15 @@ from datetime import timedelta
 from sqlalchemy import and_, case, delete, exists, insert, or_, select, union, update
 
 from core.jobs import Job, JobStatus
-from core.store.rows import Role, expired, to_job
-from core.store.sql_claims import end_lost
+from core.store.ending import Ending
+from core.store.rows import expired, to_job
 from core.store.tables import chunk, idempotency, job, outbox
 
 MAX_HINT_WAIT = 60.0
 """The back-off between hints for one job doubles up to this many seconds."""
 
 
-class SqlHints(Role):
+class SqlHints(Ending):
     def unsent(self, limit: int) -> list[tuple[int, str]]:
         with self.database.read() as connection:
             due = select(outbox.c.id, outbox.c.job_id).where(outbox.c.not_before <= self.database.now())
@@ -53,7 +53,7 @@ class SqlHints(Role):
 
     def sweep(self, *, max_attempts: int) -> dict[str, int]:
         with self.database.write() as connection:
-            return end_lost(self.database, connection, max_attempts, waiting=True)
+            return self.end_lost(connection, max_attempts, waiting=True)
 
     def removable(self, *, limit: int) -> list[Job]:
         gone = select(job).where(job.c.deleted_at.is_not(None), job.c.finished_at.is_not(None))

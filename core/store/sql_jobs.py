@@ -7,17 +7,18 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, literal, select, tuple_, update
+from sqlalchemy import Connection, Executable, Row, bindparam, delete, func, literal, select, tuple_, update
 
 from core.crashpoints import reached
 from core.errors import AlreadyTerminal, IdempotencyInFlight, JobNotFound, ValidationFailed
 from core.jobs import Job, JobStatus, NewJob, Stage
 from core.store.protocols import Reservation
-from core.store.rows import Role, add_hint, drop_hints, ended, to_job
+from core.store.rows import Role, drop_hints, ended, to_job
 from core.store.sql_idempotency import bind
 from core.store.tables import UtcDateTime, idempotency, job, meta
 
-# made once: building it takes as long as asking it
+# made once: building them takes as long as asking them
+_VISIBLE = select(job).where(job.c.id == bindparam("of_id"), job.c.deleted_at.is_(None))
 _VERSIONS = select(job.c.id, job.c.version).where(job.c.id.in_(bindparam("ids", expanding=True)), job.c.deleted_at.is_(None))
 
 
@@ -29,10 +30,8 @@ class SqlJobs(Role):
         Raises IdempotencyInFlight, and stores nothing, when the key has gone to another job meanwhile.
         """
         with self.database.write() as connection:
-            now = self.database.now()
-            insert = self.database.insert(job).values(**self._values(new), hint_due=now)
-            if connection.execute(insert.on_conflict_do_nothing(index_elements=["id"])).rowcount:
-                add_hint(connection, new.id, now)
+            if connection.execute(self.made("create", self._insert), self._values(new)).rowcount:
+                self.add_hint(connection, new.id)
             if reservation and not bind(self.database, connection, reservation, new.id):
                 raise IdempotencyInFlight
             created = to_job(_visible(connection, new.id))
@@ -92,6 +91,11 @@ class SqlJobs(Role):
             .returning(job)
         ).first()
 
+    def _insert(self) -> Executable:
+        row = self.database.insert(job).values(created_at=self.database.wall(), hint_due=self.database.now())
+        statement: Executable = row.on_conflict_do_nothing(index_elements=["id"])
+        return statement
+
     def _values(self, new: NewJob) -> dict[str, Any]:
         source = new.source
         return {
@@ -100,7 +104,7 @@ class SqlJobs(Role):
             "filename": source.filename, "bytes": source.bytes, "media_type": source.media_type,
             "sha256": source.sha256, "source_key": source.key, "params": new.params.to_dict(),
             "retry_of": new.retry_of, "retry_all": new.retry_all, "row_version": self.row_version,
-            "created_at": self.database.wall(), "attempts": 0, "strikes": 0, "fence": 0, "hint_wait": 0.0,
+            "attempts": 0, "strikes": 0, "fence": 0, "hint_wait": 0.0,
             "chunks_done": 0, "audio_seconds_done": 0.0, "partial": False, "gaps": [],
             "warnings": list(new.warnings), "expired_audio": False, "expired_result": False, "version": 1,
         }  # fmt: skip
@@ -123,7 +127,7 @@ class SqlJobs(Role):
 
 
 def _visible(connection: Connection, job_id: str) -> Row[Any]:
-    row = connection.execute(select(job).where(job.c.id == job_id, job.c.deleted_at.is_(None))).first()
+    row = connection.execute(_VISIBLE, {"of_id": job_id}).first()
     if row is None:
         raise JobNotFound
     return row

@@ -1,0 +1,78 @@
+"""How jobs end on SQL, those above all whose owner is gone for good."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, Update, and_, bindparam, case, not_, or_, select, update
+
+from core.errors import WorkerCrashed
+from core.jobs import ChunkState, JobFailure, JobStatus
+from core.store.rows import Role, drop_hints, ended, expired
+from core.store.tables import STRUCK, chunk, job
+
+
+class Ending(Role):
+    """Base of the roles that end what nobody else will."""
+
+    def end_lost(self, connection: Connection, max_attempts: int, *, waiting: bool = False) -> dict[str, int]:
+        """End jobs whose owner is gone and which shall not run again; returns how many by status.
+
+        A lease that ran out is a crash; `strikes` counts the crashes before it.
+        waiting: look through the queued jobs too, for attempts that were counted when they were handed back
+        """
+        lost = self.made(("lost", max_attempts, waiting), lambda: self._lost(max_attempts, waiting))
+        counts = {"cancelled": 0, "failed": 0}
+        for row in connection.execute(lost).all():
+            if row.status == JobStatus.CANCELLING:
+                self.end(connection, row.id, JobStatus.CANCELLED)
+                counts["cancelled"] += 1
+            else:
+                crash = WorkerCrashed()
+                failure = JobFailure(code=crash.code, message=crash.message, stage=row.stage, retryable=crash.retryable)
+                self.end(connection, row.id, JobStatus.FAILED, {"error": failure.to_dict()})
+                counts["failed"] += 1
+        return counts
+
+    def end(self, connection: Connection, job_id: str, status: JobStatus, values: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """Write a job's end, and `values` with it. The caller holds the row."""
+
+        def make() -> Update:
+            news = {name: bindparam(f"new_{name}", type_=job.c[name].type) for name in values}
+            return update(job).where(job.c.id == bindparam("of_job")).values(ended(status, self.database.wall()) | news)
+
+        news = {f"new_{name}": value for name, value in values.items()}
+        connection.execute(self.made(("end", status, *values), make), {"of_job": job_id} | news)
+        drop_hints(connection, job_id)
+
+    def _lost(self, max_attempts: int, waiting: bool) -> Select[Any]:
+        now = self.database.now()
+        cancelled = and_(job.c.status == JobStatus.CANCELLING, expired(now))
+        crashed = and_(job.c.status == JobStatus.PROCESSING, expired(now), worn_out(max_attempts))
+        gone = [cancelled, crashed]
+        if waiting:
+            gone.append(and_(job.c.status == JobStatus.QUEUED, STRUCK, tried_out(max_attempts)))
+        return select(job.c.id, job.c.status, job.c.stage).where(or_(*gone)).with_for_update(skip_locked=True)
+
+
+def worn_out(max_attempts: int) -> ColumnElement[bool]:
+    """Its last owner crashed, for the max_attempts-th time in a row without a chunk getting done.
+
+    One claim more when other chunks are done and one has been in flight at as many crashes: that one will be given up
+    (`worker_crashed`) instead of the whole job.
+    """
+    crashes = chunk.c.crashes + case((chunk.c.started_fence == job.c.fence, 1), else_=0)
+    poison = and_(chunk.c.state == ChunkState.PLANNED, crashes >= max_attempts)
+    return and_(job.c.strikes + 1 >= max_attempts, not_(and_(job.c.strikes + 1 == max_attempts, _past(poison))))
+
+
+def tried_out(max_attempts: int) -> ColumnElement[bool]:
+    """Of a waiting job: as `worn_out`, its owners having handed it back. The one claim more may have been handed back too."""
+    return and_(job.c.strikes >= max_attempts, not_(and_(job.c.strikes == max_attempts, _past(chunk.c.crashes >= max_attempts))))
+
+
+def _past(poison: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The job has chunks that are done, and such a one."""
+    return and_(job.c.chunks_done > 0, select(chunk.c.number).where(chunk.c.job_id == job.c.id, poison).correlate(job).exists())
