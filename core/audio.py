@@ -96,6 +96,7 @@ class Decoder:
                 stdin=file,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                quick=True,
             )
             try:
                 written, complaints = self._pump(process, out, on_block, cancel)

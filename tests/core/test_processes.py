@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,14 +29,18 @@ def gone_within(pid: int, seconds: float) -> bool:
     return False
 
 
-def output(*command: str, limits: Limits | None = None) -> str:
-    process = spawn(command, limits=limits, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+both_ways = pytest.mark.parametrize("quick", [False, True], ids=["launcher", "quick"])
+
+
+def output(*command: str, limits: Limits | None = None, quick: bool = False) -> str:
+    process = spawn(command, limits=limits, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, quick=quick)
     return process.communicate(timeout=10)[0].decode()
 
 
 @linux
-def test_dies_when_its_parent_is_killed() -> None:
-    script = "from core.processes import spawn; p = spawn(['/bin/sleep', '60']); print(p.pid, flush=True); p.wait()"
+@both_ways
+def test_dies_when_its_parent_is_killed(quick: bool) -> None:
+    script = f"from core.processes import spawn; p = spawn(['/bin/sleep', '60'], quick={quick}); print(p.pid, flush=True); p.wait()"
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE)
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
@@ -47,11 +52,12 @@ def test_dies_when_its_parent_is_killed() -> None:
 
 
 @linux
-def test_dies_with_the_thread_that_started_it() -> None:
+@both_ways
+def test_dies_with_the_thread_that_started_it(quick: bool) -> None:
     started: list[subprocess.Popen[bytes]] = []
 
     def start() -> None:
-        started.append(spawn(["/bin/sleep", "60"]))
+        started.append(spawn(["/bin/sleep", "60"], quick=quick))
         while psutil.Process(started[0].pid).name() != "sleep":
             time.sleep(0.01)
 
@@ -80,9 +86,10 @@ def test_sees_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @linux
-def test_keeps_to_its_limits(tmp_path: Path) -> None:
+@both_ways
+def test_keeps_to_its_limits(quick: bool, tmp_path: Path) -> None:
     limits = Limits(memory=2**30, cpu_seconds=100, file_bytes=0, open_files=64, nice=3)
-    said = output("/bin/cat", "/proc/self/limits", "/proc/self/status", "/proc/self/stat", limits=limits)
+    said = output("/bin/cat", "/proc/self/limits", "/proc/self/status", "/proc/self/stat", limits=limits, quick=quick)
     values = {line[:26].strip(): line[26:].split()[:2] for line in said.splitlines()}
     assert values["Max address space"] == ["1073741824"] * 2
     assert values["Max cpu time"] == ["100"] * 2
@@ -90,14 +97,39 @@ def test_keeps_to_its_limits(tmp_path: Path) -> None:
     assert values["Max core file size"] == ["0"] * 2
     assert "NoNewPrivs:\t1" in said
     assert said.rstrip().rpartition(") ")[2].split()[16] == str(os.nice(0) + 3)
-    output("/bin/sh", "-c", f"echo text > {tmp_path}/file", limits=limits)
+    output("/bin/sh", "-c", f"echo text > {tmp_path}/file", limits=limits, quick=quick)
     assert (tmp_path / "file").stat().st_size == 0
 
 
-def test_is_killed_when_its_cpu_time_is_used_up() -> None:
-    process = spawn(["/bin/sh", "-c", "while :; do :; done"], limits=Limits(cpu_seconds=1))
+@both_ways
+def test_is_killed_when_its_cpu_time_is_used_up(quick: bool) -> None:
+    process = spawn(["/bin/sh", "-c", "while :; do :; done"], limits=Limits(cpu_seconds=1), quick=quick)
     assert process.wait(timeout=20) in (-signal.SIGKILL, -signal.SIGXCPU)
 
 
-def test_a_program_that_is_not_there_is_named() -> None:
-    assert output("/nowhere/program").encode().startswith(CANNOT_RUN + b"program: No such file")
+@linux
+def test_the_quick_way_is_there_wherever_its_tools_are() -> None:
+    process = spawn(["/bin/sleep", "60"], quick=True)
+    try:
+        tools = all(shutil.which(name) for name in ("setpriv", "prlimit", "nice"))
+        assert (Path(str(process.args[0])).name == "setpriv") == tools  # type: ignore[index]
+    finally:
+        stop(process)
+
+
+@both_ways
+def test_limits_never_exceed_those_of_the_parent(quick: bool) -> None:
+    script = f"""if True:
+        import resource, subprocess
+        from core.processes import Limits, spawn
+        resource.setrlimit(resource.RLIMIT_NOFILE, (50, 50))
+        p = spawn(['/bin/sh', '-c', 'ulimit -n'], limits=Limits(open_files=64), stdout=subprocess.PIPE, quick={quick})
+        print(p.communicate()[0].decode())
+    """
+    said = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True).stdout
+    assert said.strip() == b"50"
+
+
+@both_ways
+def test_a_program_that_is_not_there_is_named(quick: bool) -> None:
+    assert output("/nowhere/program", quick=quick).encode().startswith(CANNOT_RUN + b"program: No such file")
