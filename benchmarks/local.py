@@ -17,6 +17,7 @@ from core.jobs import JobParams, JobStatus
 from core.store.sql import SqlStore
 from parascribe import wiring
 from parascribe.local import _new_job
+from parascribe.parts import make_parts, running_manager
 from whisper.libraries import Library
 from whisper.transcriber import WhisperTranscriber
 from whisper.types import Engine
@@ -42,10 +43,10 @@ def runner(folder: Path, library: Library, model: Path, *, engine: Engine | None
     runtime.mkdir(mode=0o700, exist_ok=True)
     with ExitStack() as stack:
         if engine is None:
-            stack.enter_context(wiring.running_manager(conf, runtime))
+            stack.enter_context(running_manager(conf, runtime))
         store = wiring.open_store(conf)
         stack.callback(store.close)
-        parts = wiring.make_parts(conf, store, runtime, identity.new_consumer())
+        parts = make_parts(conf, store, runtime, identity.new_consumer())
         if engine is not None:
             parts = replace(parts, transcriber=WhisperTranscriber(engine, parts.transcriber.downloader))
         stack.callback(parts.transcriber.engine.close)

@@ -20,7 +20,7 @@ from core.jobs import Job, JobParams, JobStatus, NewJob, Source
 from core.objects import source_key
 from core.sniff import sniff
 from core.store.sql import SqlStore
-from parascribe import wiring
+from parascribe.parts import make_parts, running_manager
 from parascribe.supervisor import private_folder
 from worker.run import run_job
 from worker.stop import Stop
@@ -48,8 +48,8 @@ def transcribe_files(
         store = SqlStore.in_memory()
         stack.callback(store.close)
         if isolated.whisper_executable is None:
-            stack.enter_context(wiring.running_manager(isolated, runtime))
-        parts = wiring.make_parts(isolated, store, runtime, identity.new_consumer())
+            stack.enter_context(running_manager(isolated, runtime))
+        parts = make_parts(isolated, store, runtime, identity.new_consumer())
         stack.callback(parts.transcriber.engine.close)
         chosen = JobParams(**{"model": settings.whisper_model} | dict(params))
         info = parts.models.info(chosen.model)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import platform
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -33,14 +29,8 @@ from parascribe.supervisor import Child
 from whisper.download import ModelDownloader, ObjectStoreMirror
 from whisper.models import ModelStore
 from whisper.pool import MOST_THREADS, PoolRule
-from whisper.prefork import ManagerOptions, PreforkEngine, manager_command, start_manager
+from whisper.prefork import ManagerOptions, PreforkEngine, manager_command
 from whisper.process import engine_environment
-from whisper.speed import SpeedBook
-from whisper.transcriber import WhisperTranscriber
-from whisper.types import Engine
-from whisper.vad import SileroVad
-from whisper.vad_model import SileroModel
-from worker.parts import Parts, RunSettings
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +140,7 @@ def manager_socket(runtime: Path) -> Path:
     return runtime / "engine"
 
 
-def _manager_options(settings: Settings) -> ManagerOptions:
+def manager_options(settings: Settings) -> ManagerOptions:
     rule = _pool_rule(settings, plan_of(settings))
     return {
         "workers": rule.most, "threads": rule.threads, "worker_idle_seconds": rule.idle_seconds,
@@ -163,75 +153,8 @@ def _manager_options(settings: Settings) -> ManagerOptions:
 
 def engine_child(settings: Settings, runtime: Path) -> Child:
     """The engine manager of one consumer; it sees none of our secrets."""
-    command = manager_command(manager_socket(runtime), **_manager_options(settings))
+    command = manager_command(manager_socket(runtime), **manager_options(settings))
     return Child(name="engine", command=command, env=engine_environment())
-
-
-@contextlib.contextmanager
-def running_manager(settings: Settings, runtime: Path) -> Iterator[None]:
-    """An engine manager for the time of the block (`transcribe --local`)."""
-    process = start_manager(manager_socket(runtime), **_manager_options(settings))
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def open_engine(settings: Settings, runtime: Path) -> Engine:
-    plan = plan_of(settings)
-    if settings.whisper_executable is not None:
-        from whisper.cli_engine import CliEngine
-
-        return CliEngine(
-            settings.whisper_executable, settings.work_path / "cli", workers=plan.workers, threads=plan.threads,
-            nice=settings.engine_nice,
-        )  # fmt: skip
-    return PreforkEngine(manager_socket(runtime))
-
-
-def make_parts(settings: Settings, store: SqlStore, runtime: Path, consumer: str, *, engine: Engine | None = None) -> Parts:
-    """What a consumer's jobs share. Announces transcriber and model once, at INFO. engine: None = the one the settings name."""
-    objects = open_objects(settings)
-    models = open_models(settings)
-    downloader = open_downloader(settings, models, objects)
-    transcriber = WhisperTranscriber(
-        engine or open_engine(settings, runtime), downloader, SpeedBook(store.load_speed().get(speed_key())),
-        chunk_timeout=settings.chunk_timeout,
-    )  # fmt: skip
-    if models.path(settings.whisper_model) is not None:
-        try:
-            downloader.ensure_model_exists(settings.whisper_model, announce=True)
-        except ServiceError as error:
-            log.error("%s", error.message)
-    run = RunSettings(
-        work=settings.work_path, lease_seconds=settings.lease_seconds, max_attempts=settings.max_attempts,
-        chunk_seconds=settings.chunk_duration, chunk_strategy=settings.chunk_strategy, fit_context=settings.encoder_context == "fit",
-        chunk_fail_share=settings.chunk_fail_share, max_audio_seconds=settings.max_audio_hours * 3600,
-        shutdown_seconds=settings.shutdown_seconds, parallel=settings.use_parallel_transcription, nice=settings.engine_nice,
-    )  # fmt: skip
-    return Parts(
-        settings=run, store=store, objects=objects, models=models, transcriber=transcriber, ffmpeg=ffmpeg.find(),
-        vad=partial(SileroVad, SileroModel.read(VAD_MODEL)), plan=plan_of(settings), width=_width(settings), consumer=consumer, speed_key=speed_key(),
-    )  # fmt: skip
-
-
-def _width(settings: Settings) -> int:
-    """Calls of one job that may wait at the engine at once."""
-    workers = plan_of(settings).workers
-    if not settings.use_parallel_transcription:
-        return 1
-    if settings.whisper_executable is not None:
-        from whisper.cli_engine import BATCH
-
-        return workers * BATCH
-    # one more than there are workers, so that none idles while a finished chunk is being stored
-    return workers + 1
-
-
-def speed_key() -> str:
-    """Measured speed is kept per kind of machine: containers change their names, not their processors."""
-    return f"{platform.machine()} {os.cpu_count()} cores"
 
 
 def make_sweeper(settings: Settings, store: SqlStore, objects: ObjectStore, runtime: Path | None) -> Sweeper:

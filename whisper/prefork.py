@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict, Unpack
 
-import numpy as np
-
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable, ModelInvalid
 from whisper.frames import FrameError, FrameReader, FrameType, pack
 from whisper.process import engine_environment, python_command
@@ -92,6 +90,8 @@ class PreforkEngine:
     # -- hosts
 
     def _call(self, model: str, request: dict[str, Any], pcm: Pcm, cancel: Cancel | None) -> tuple[dict[str, Any], dict[str, str]]:
+        import numpy as np  # late: the supervisor only asks for the status
+
         payload = (np.asarray(pcm, np.float32) / np.float32(32768)).astype("<f4").tobytes()
         try:
             head = pack(FrameType.REQUEST, request, len(payload))

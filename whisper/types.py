@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # the API and the supervisor, which never see a sample, do without its 6 MB
+    import numpy as np
+    from numpy.typing import NDArray
 
-Pcm = NDArray[np.int16]
+Pcm: TypeAlias = "NDArray[np.int16]"
 """Mono samples at 16 kHz, shape (n,), int16."""
 
 

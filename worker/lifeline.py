@@ -11,7 +11,7 @@ from typing import Self
 from core.errors import Cancelled, HandedBack, Interrupted, LeaseLost, ServiceError
 from core.jobs import Claim
 from core.store.protocols import Claims
-from worker.parts import Stopping
+from worker.stop import Stopping
 
 log = logging.getLogger(__name__)
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol
 
 from core.ffmpeg import Ffmpeg
 from core.machine import Plan
@@ -16,6 +13,10 @@ from core.objects import ObjectStore
 from core.store.sql import SqlStore
 from whisper.models import ModelStore
 from whisper.transcriber import WhisperTranscriber
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Vad(Protocol):
@@ -66,15 +67,3 @@ class Parts:
     width: int
     consumer: str
     speed_key: str = ""
-
-
-class Stopping(Protocol):
-    """The wish that the process hands its job back: `worker.stop.Stop`."""
-
-    def is_set(self) -> bool:
-        """Finish the chunks in flight, start no more."""
-        ...
-
-    def hurried(self) -> bool:
-        """Do not even finish those."""
-        ...

@@ -23,7 +23,8 @@ from core.jobs import Claim, JobFailure, Stage
 from core.workfolders import work_folder
 from worker.flow import JobFlow
 from worker.lifeline import Lifeline
-from worker.parts import Parts, Stopping
+from worker.parts import Parts
+from worker.stop import Stopping
 
 log = logging.getLogger(__name__)
 

@@ -3,6 +3,19 @@
 from __future__ import annotations
 
 import multiprocessing
+from typing import Protocol
+
+
+class Stopping(Protocol):
+    """The wish that the process hands its job back: `Stop`."""
+
+    def is_set(self) -> bool:
+        """Finish the chunks in flight, start no more."""
+        ...
+
+    def hurried(self) -> bool:
+        """Do not even finish those."""
+        ...
 
 
 class Stop:

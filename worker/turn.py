@@ -8,9 +8,10 @@ import logging
 from core import identity
 from core.crashpoints import reached
 from core.errors import DatabaseUnavailable, DiskFull, ServiceError
-from worker.parts import Parts, Stopping
+from worker.parts import Parts
 from worker.run import run_job
 from worker.slots import Slots
+from worker.stop import Stopping
 
 log = logging.getLogger(__name__)
 

@@ -11,16 +11,33 @@ from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Double, Engine, Table, bindparam, cast, exc, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    Engine,
+    Table,
+    bindparam,
+    cast,
+    column,
+    exc,
+    func,
+    inspect,
+    select,
+    table,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.clock import BootClock, LeaseClock
 from core.errors import DatabaseUnavailable, DiskFull
 from core.store.engines import make_engine
-from core.store.tables import UtcDateTime, consumer, idempotency, job, meta, outbox
+from core.store.tables import SCHEMA, UtcDateTime, consumer, idempotency, job, meta, outbox
 
 POSTGRES_DISK_FULL = "53100"
 """SQLSTATE disk_full (PostgreSQL's appendix A)."""
+
+_REVISION = table("alembic_version", column("version_num"))
 
 
 class Database:
@@ -53,9 +70,12 @@ class Database:
     def migrate(self) -> None:
         """Bring the schema up to date; safe with many starters at once. Raises ServiceError when a newer version
         of the program has migrated it already."""
-        from core import migrations  # late: most processes find the schema made
-
         with _translated(), self._turn:
+            with self.engine.connect() as connection:
+                if inspect(connection).has_table(_REVISION.name) and connection.scalar(select(_REVISION.c.version_num)) == SCHEMA:
+                    return
+            from core import migrations
+
             migrations.upgrade(self.engine)
 
     @contextmanager

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
+from core import migrations
 from core.errors import ServiceError
 from core.store.database import open_database
 from core.store.sql import SqlStore
-from core.store.tables import metadata
+from core.store.tables import SCHEMA, metadata
 from tests.core.store_kit import new_job, open_store, url
 
 __all__ = ["url"]
@@ -32,6 +34,20 @@ def test_the_migrated_schema_is_the_one_the_code_uses(url: str) -> None:
         made = {name: {i["name"] for i in found.get_indexes(name)} for name in metadata.tables}
         assert made == {name: {i.name for i in table.indexes} for name, table in metadata.tables.items()}
     database.close()
+
+
+def test_the_tables_name_the_newest_revision() -> None:
+    assert ScriptDirectory.from_config(migrations.config()).get_current_head() == SCHEMA
+
+
+def test_a_database_that_is_up_to_date_needs_no_alembic(url: str) -> None:
+    open_store(url, None).close()
+    code = (
+        "import sys; from core.store.database import open_database; database = open_database(sys.argv[1]); database.migrate(); "
+        "database.close(); print('alembic' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert done.stdout.strip() == "False"
 
 
 def test_migrating_again_changes_nothing(url: str) -> None:

@@ -1,0 +1,27 @@
+"""Each process loads only what it works with: memory is paid per process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("module", "never"),
+    [
+        ("parascribe.services", {"numpy", "fastapi", "celery", "alembic", "pydub", "httpx", "psycopg", "minio"}),
+        ("parascribe.api_main", {"numpy", "celery", "alembic", "pydub", "httpx", "psycopg", "minio"}),
+        ("parascribe.consumer_main", {"fastapi", "celery", "alembic", "httpx", "psycopg", "minio"}),
+        ("whisper.manager", {"numpy", "sqlalchemy", "fastapi", "celery"}),
+        ("whisper.host", {"numpy", "sqlalchemy", "fastapi", "celery", "pydantic"}),
+    ],
+)
+def test_a_process_imports_no_more_than_it_needs(module: str, never: set[str]) -> None:
+    code = "import importlib, sys; importlib.import_module(sys.argv[1]); print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code, module], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert not never & set(done.stdout.split())
