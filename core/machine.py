@@ -14,8 +14,8 @@ _CGROUP = Path("/sys/fs/cgroup")
 MODEL_MB = {"tiny": 77, "base": 147, "small": 487, "medium": 1533, "large": 3094, "turbo": 1624, "demo": 19}
 """Weights in MB (10^6), f16: the published files' sizes."""
 
-WORKER_MB = {"tiny": 55, "base": 65, "small": 150, "medium": 300, "large": 450, "turbo": 160, "demo": 40}
-"""Private memory of one forked worker in MB while it decodes (measured for base and medium, estimated else)."""
+WORKER_MB = {"tiny": 80, "base": 100, "small": 170, "medium": 315, "large": 470, "turbo": 180, "demo": 50}
+"""Private memory of one forked worker in MB while it decodes (measured for base, small and medium, estimated else)."""
 
 BASE_MB = 350
 """Supervisor, engine manager and host, consumer main and two job processes, measured together as PSS."""

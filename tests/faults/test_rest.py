@@ -128,7 +128,7 @@ def test_25_hostile_files_end_with_a_code(solo: Rig) -> None:
 @pytest.mark.parametrize("shift", [3600, -3600])
 def test_26_a_consumer_whose_clock_is_an_hour_off(own: Callable[..., Rig], shift: int) -> None:
     rig = own(script={"delay": 0.1, "wall_shift": shift})
-    job = rig.midway(30)
+    job = rig.midway()
     os.kill(rig.owner(job), signal.SIGKILL)
     done = rig.ended(job)
     assert done.attempts == 2

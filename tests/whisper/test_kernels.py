@@ -16,7 +16,7 @@ from platformdirs import user_cache_path
 
 from core.errors import EngineUnavailable
 from whisper import build
-from whisper.kernels import ATTENTION, PRODUCTS, SOURCES, add_kernels
+from whisper.kernels import ATTENTION, KERNELS, PRODUCTS, SOURCES, add_kernels
 
 HERE = Path(__file__).parent
 NEEDED = {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "f16c"}
@@ -70,7 +70,7 @@ def test_kernels_find_their_places_in_the_pinned_sources(source: Path, tmp_path:
     folder = tmp_path / "ggml" / "src" / "ggml-cpu"
     shutil.copytree(source / "ggml" / "src" / "ggml-cpu", folder)
     add_kernels(tmp_path)
-    for name in (PRODUCTS, ATTENTION):
+    for name in KERNELS:
         assert (folder / name).read_bytes() == (SOURCES / name).read_bytes()
     products, attention = (folder / "repack.cpp").read_text(), (folder / "ops.cpp").read_text()
     assert products.index(PRODUCTS) < products.index("class tensor_traits_base") < products.index("return &q8_0_x16;")
