@@ -14,8 +14,8 @@ def plan(machine=None, **given):
 
 
 @pytest.mark.parametrize(("cores", "available", "model", "expected"), [
-    (8, 30_000, "base", (8, 1)), (2, 30_000, "base", (2, 1)), (0.5, 30_000, "base", (1, 1)), (16, 1_200, "base", (7, 2)),
-    (8, 3_500, "medium", (3, 2)), (4, 600, "large-v3", (1, 4)), (8, 4_000, "large-v3-turbo-q5_0", (7, 1)),
+    (8, 30_000, "base", (8, 1)), (2, 30_000, "base", (2, 1)), (0.5, 30_000, "base", (1, 1)), (16, 1_200, "base", (4, 4)),
+    (8, 3_500, "medium", (2, 4)), (4, 600, "large-v3", (1, 4)), (8, 4_000, "large-v3-turbo-q5_0", (6, 1)),
 ])
 def test_from_cores_and_memory(cores, available, model, expected):
     found = plan(Machine(cores=cores, cpus=16, memory_mb=32_000, available_mb=available), model=model)
