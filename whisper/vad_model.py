@@ -1,6 +1,6 @@
 """The weights of Silero VAD v6 and the part of it that looks at each frame alone.
 
-The net (Silero Team, github.com/snakers4/silero-vad, MIT; as whisper.cpp reads and computes it, `whisper_vad_*`): a
+The net (Silero Team, snakers4/silero-vad, MIT; as whisper.cpp reads and computes it, `whisper_vad_*`): a
 short-time Fourier transform as a convolution, four convolutions, an LSTM of 128 units, one output. Only the LSTM
 remembers, so all before it is done for many frames at once, as a few large matrix products.
 """
