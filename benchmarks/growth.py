@@ -62,8 +62,7 @@ def _batch(bench: Bench, service: Service, count: int) -> tuple[Span, float]:
     bench.say(f"{count} jobs")
     clip = bench.wav(bench.speech(5 / 60)[0], "clip")
     with PssSampler(lambda: tree(_pid(service)), every=0.5) as sampler, bench.span() as taken:
-        jobs = [service.submit(clip, language="en")["id"] for _ in range(count)]
-        watch.all_completed(service, jobs)
+        watch.transcribe_all(service, [clip] * count, language="en")
     return taken, sampler.peak
 
 

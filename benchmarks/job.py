@@ -52,7 +52,7 @@ def run(bench: Bench) -> None:
 def warm_up(bench: Bench, service: Service) -> None:
     """Have the model loaded and every worker touch its pages."""
     short = bench.wav(bench.speech(0.1)[0], "short")
-    watch.all_completed(service, [service.submit(short, language="en")["id"] for _ in range(bench.cores)])
+    watch.transcribe_all(service, [short] * bench.cores, language="en")
 
 
 def timed(bench: Bench, service: Service, source: Path, *, width: int = CORES, seconds: float = 7200.0) -> tuple[Span, dict[str, Any]]:

@@ -14,6 +14,7 @@ from benchmarks.harness import Bench
 from benchmarks.job import warm_up
 from benchmarks.meter import Span, span
 from benchmarks.report import Figure
+from core.processes import Limits, spawn
 from tests.e2e.service import Service
 
 POLL = 0.005
@@ -39,6 +40,12 @@ def run(bench: Bench) -> None:
         name="serve to ready, warm", value=statistics.median(taken.alone for taken in starts), unit="s", goal="P16", at_most=2.0,
         judged=not bench.smoke,
     ))  # fmt: skip
+    taken = [(_child(True), _child(False)) for _ in range(bench.pick(smoke=3, bench=30, full=100))]
+    quick, launcher = (statistics.median(seconds) for seconds in zip(*taken, strict=True))
+    bench.result.figures += [
+        Figure(name="start of a child with limits", value=1000 * quick, unit="ms"),
+        Figure(name="the same ÷ by the Python launcher", value=quick / launcher),
+    ]
     bench.result.details["starts"] = [taken.to_dict() for taken in starts]
 
 
@@ -73,3 +80,10 @@ def _start(bench: Bench) -> Span:
         service.start()
     service.stop()
     return taken
+
+
+def _child(quick: bool) -> float:
+    """Seconds until a program that does nothing was started with limits, and has ended."""
+    start = time.monotonic()
+    spawn(["/bin/true"], limits=Limits(memory=2**31, cpu_seconds=60, open_files=64, nice=10), quick=quick).wait()
+    return time.monotonic() - start

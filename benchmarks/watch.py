@@ -46,22 +46,15 @@ def _good(body: Body) -> Body:
     return body
 
 
-def all_completed(service: Service, jobs: Sequence[str], *, every: float = 0.05, seconds: float = 1800.0) -> None:
-    """In the order in which they were submitted, so that the last to be asked for is about the last to end."""
-    with _client(service) as client:
-        for job in jobs:
-            _good(_wait(client, job, None, every, seconds))
-
-
-def transcribe_all(service: Service, sources: Sequence[Path], **params: str) -> None:
+def transcribe_all(service: Service, sources: Sequence[Path], *, language: str, seconds: float = 1800.0) -> None:
     """Submit all, wait for all: by one connection, since making a client costs tens of milliseconds of CPU."""
     with _client(service) as client:
         jobs = []
         for source in sources:
             files = {"file": (source.name, source.read_bytes())}
-            jobs.append(client.post("/api/v1/jobs", files=files, data=params).raise_for_status().json()["id"])
+            jobs.append(client.post("/api/v1/jobs", files=files, data={"language": language}).raise_for_status().json()["id"])
         for job in jobs:
-            _good(_wait(client, job, None, 0.05, 1800.0))
+            _good(_wait(client, job, None, 0.05, seconds))
 
 
 def cancel(service: Service, job: str) -> None:

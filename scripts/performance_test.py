@@ -109,7 +109,7 @@ def measure(bench: Bench, workers: int, sources: Sequence[Path], model: Path, ru
                 row.chunks = job["progress"]["chunks_total"]
                 _note(row, taken)
             with bench.span(min(workers, CORES)) as taken:
-                watch.all_completed(service, [service.submit(source, language="en")["id"] for source in sources], seconds=7200)
+                watch.transcribe_all(service, sources, language="en", seconds=7200)
             row.batches.append(taken.alone)
             _note(row, taken)
     row.pss = sampler.peak

@@ -21,6 +21,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -42,7 +43,7 @@ NOBODY = 65534
 START_TIMEOUT = 30.0
 
 
-class Server:
+class Server(ABC):
     """A server process on a free loopback port, or one that runs elsewhere (then only `start` and `close` do anything).
 
     folder: where it keeps its data and its password; None = a temporary folder that `close` removes
@@ -126,12 +127,13 @@ class Server:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    @abstractmethod
     def ping(self) -> None:
         """Raises anything unless the server is ready for work."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _launch(self) -> GuardedProcess:
-        raise NotImplementedError
+        """Start its program."""
 
     @property
     def _running(self) -> GuardedProcess:

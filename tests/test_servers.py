@@ -18,6 +18,7 @@ import redis
 
 from scripts.guarded import GuardedProcess
 from scripts.servers import Minio, Postgres, Valkey
+from tests.skipping import skip_on_a_laptop
 
 
 def _gone(pid: int, within: float = 10.0) -> bool:
@@ -56,7 +57,7 @@ def test_valkey_keeps_acknowledged_writes_over_sigkill_and_needs_its_password() 
 def test_a_paused_server_is_silent_and_goes_on_afterwards() -> None:
     server = Valkey()
     if not server.owned:
-        pytest.skip("a foreign server is not ours to pause")
+        skip_on_a_laptop("a foreign server is not ours to pause")
     with server, redis.Redis.from_url(server.url, socket_timeout=0.3) as client:
         server.pause()
         with pytest.raises(redis.TimeoutError):
@@ -68,7 +69,7 @@ def test_a_paused_server_is_silent_and_goes_on_afterwards() -> None:
 def test_postgres_makes_separate_databases_and_comes_back_after_a_power_cut(tmp_path: Path) -> None:
     server = Postgres(durable=False)
     if not server.owned:
-        pytest.skip("a foreign server is not ours to kill")
+        skip_on_a_laptop("a foreign server is not ours to kill")
     with server:
         first, second = server.create_database(), server.create_database()
         with _connect(first) as connection:
@@ -83,7 +84,7 @@ def test_postgres_makes_separate_databases_and_comes_back_after_a_power_cut(tmp_
 
 def test_a_folder_keeps_data_and_password(tmp_path: Path) -> None:
     if os.environ.get(Valkey.variable):
-        pytest.skip("a foreign server has a folder of its own")
+        skip_on_a_laptop("a foreign server has a folder of its own")
     with Valkey(tmp_path / "valkey") as server, redis.Redis.from_url(server.url) as client:
         client.set("key", "kept")
         password = (server.folder / "password").read_text()
@@ -149,7 +150,7 @@ def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_server_that_cannot_start_shows_its_log(tmp_path: Path) -> None:
     server = Valkey(tmp_path)
     if not server.owned:
-        pytest.skip("a foreign server is not started here")
+        skip_on_a_laptop("a foreign server is not started here")
     (tmp_path / "appendonlydir").write_text("in the way")
     with pytest.raises(RuntimeError, match=r"(?s)valkey.*ended while starting.*appendonlydir"):
         server.start()

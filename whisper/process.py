@@ -20,7 +20,7 @@ _ENGINE = {
     # an abort would start gdb, which can hang
     "GGML_NO_BACKTRACE": "1",
     # fixed, else glibc raises it to the size of the first state freed and keeps that much in every idle worker
-    # (measured with base: 8 instead of 30 MB private, no CPU time lost)
+    # (measured with base: 8 instead of 30 MB private; what new pages cost at each chunk, huge ones mostly give back)
     "MALLOC_MMAP_THRESHOLD_": "262144",
     # glibc asks for huge pages: a decode's 90 MB come in 45 faults instead of 22,000, and the weights need fewer looks
     # into page tables (up to 5 % less CPU time with base, for 7 MB more per busy worker); the kernel may refuse

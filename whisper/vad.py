@@ -1,7 +1,7 @@
 """Speech probabilities by Silero VAD, streamed over audio of any length.
 
 The same weights and sums as whisper.cpp's VAD, which computes frame by frame; here the frames of a block share their
-products. A third of its CPU time, the same probabilities within 0.01 (`tests/whisper/test_vad.py`, `benchmarks/vad.py`).
+products. A third of its CPU time, the same probabilities within 0.02 (`tests/whisper/test_vad.py`, `benchmarks/vad.py`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper.vad_model import FRAME, UNITS, Floats, SileroModel
+from core.regions import FRAME
+from whisper.vad_model import UNITS, Floats, SileroModel
 
 TOGETHER = 64
 """Frames per round: 2 s, whose intermediate values stay in the CPU's cache."""

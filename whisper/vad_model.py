@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import ModelInvalid
+from core.regions import FRAME
 
-FRAME = 512
-"""Samples per probability (32 ms at 16 kHz)."""
 UNITS = 128
 """Of the LSTM."""
 

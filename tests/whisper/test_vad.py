@@ -9,12 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 from core.errors import ModelInvalid
-from core.regions import SpeechRegions
+from core.regions import FRAME, SpeechRegions
 from tests import audio_bank
 from tests.whisper.engine_parts import VAD_MODEL, WHEEL
 from tests.whisper.library_vad import LibraryVad
 from whisper.vad import SileroVad
-from whisper.vad_model import FRAME, SileroModel
+from whisper.vad_model import SileroModel
 
 MODEL = SileroModel.read(VAD_MODEL)
 
