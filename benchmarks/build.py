@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import statistics
 from functools import partial
-from pathlib import Path
 
-from benchmarks.harness import Bench, Pcm
+from benchmarks.harness import Bench
 from benchmarks.report import Figure, machine
-from whisper.libraries import Library
 from whisper.measure import Figures, measure
-from whisper.process import engine_environment
 
 
 def run(bench: Bench) -> None:
@@ -24,8 +21,6 @@ def run(bench: Bench) -> None:
         runs: dict[str, list[Figures]] = bench.repeat({
             f"{kind}, {library.kind}": partial(measure, library, model, pcm, passes=1) for library in libraries
         })  # fmt: skip
-        if kind == "q8_0":
-            _pages(bench, libraries[0], model, pcm)
         cpu = {name: statistics.median(one.cpu_seconds for one in taken) for name, taken in runs.items()}
         for name, seconds in cpu.items():
             bench.result.figures.append(Figure(name=f"CPU ÷ audio, base {name}", value=seconds / (len(pcm) / 16_000)))
@@ -40,15 +35,3 @@ def run(bench: Bench) -> None:
             name="time of the build as recorded", value=record["build_seconds"], unit="s", goal="P17", at_most=180, judged=bench.cores <= 2,
         ))  # fmt: skip
         bench.result.details["record"] = {name: record[name] for name in ("compiler", "flags", "bytes", "verdict")}
-
-
-def _pages(bench: Bench, library: Library, model: Path, pcm: Pcm) -> None:
-    """What asking for huge pages brings (`whisper.process`), in turn with small ones."""
-    env = engine_environment()
-    small = {name: value for name, value in env.items() if name != "GLIBC_TUNABLES"}
-    taken: dict[str, list[float]] = {"huge": [], "small": []}
-    for _ in range(bench.pick(smoke=1, bench=5, full=15)):
-        for name, given in (("huge", env), ("small", small)):
-            taken[name].append(measure(library, model, pcm, passes=2, env=given).cpu_seconds)
-    huge, small_pages = (statistics.median(seconds) for seconds in taken.values())
-    bench.result.figures.append(Figure(name="CPU with huge pages ÷ with small ones, base q8_0", value=huge / small_pages))

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,8 +37,8 @@ class Figures:
         return asdict(self)
 
 
-def measure(library: Library, model: Path, pcm: Pcm, *, passes: int = 2, timeout: float = TIMEOUT, env: Mapping[str, str] | None = None) -> Figures:
-    """Decode the speech `passes` times with one thread. env: None = the engine's own. Raises EngineUnavailable, saying what went wrong."""
+def measure(library: Library, model: Path, pcm: Pcm, *, passes: int = 2, timeout: float = TIMEOUT) -> Figures:
+    """Decode the speech `passes` times with one thread. Raises EngineUnavailable, saying what went wrong."""
     with tempfile.TemporaryDirectory() as folder:
         audio = Path(folder, "audio.f32")
         (np.asarray(pcm, np.float32) / np.float32(32768)).astype("<f4").tofile(audio)
@@ -49,7 +48,7 @@ def measure(library: Library, model: Path, pcm: Pcm, *, passes: int = 2, timeout
         )  # fmt: skip
         try:
             done = subprocess.run(
-                command, env=engine_environment() if env is None else env, cwd="/", stdin=subprocess.DEVNULL, capture_output=True,
+                command, env=engine_environment(), cwd="/", stdin=subprocess.DEVNULL, capture_output=True,
                 timeout=timeout, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:

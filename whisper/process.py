@@ -20,11 +20,9 @@ _ENGINE = {
     # an abort would start gdb, which can hang
     "GGML_NO_BACKTRACE": "1",
     # fixed, else glibc raises it to the size of the first state freed and keeps that much in every idle worker
-    # (measured with base: 8 instead of 30 MB private; what new pages cost at each chunk, huge ones mostly give back)
+    # (measured with base: 8 instead of 30 MB private, for 2 to 4 % of CPU time in new pages. Huge pages do not win that
+    # back: 1 % less time once warm, 6 to 11 % more for a worker's first chunks, 6 to 8 MB more memory)
     "MALLOC_MMAP_THRESHOLD_": "262144",
-    # glibc asks for huge pages: a decode's 90 MB come in 45 faults instead of 22,000, and the weights need fewer looks
-    # into page tables (up to 5 % less CPU time with base, for 7 MB more per busy worker); the kernel may refuse
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     # setproctitle would overwrite the environment, by which stray processes are found
     "SPT_NOENV": "1",
 }
