@@ -83,7 +83,7 @@ def test_23_temp_folder_full(own_solo: Callable[..., Rig], tmp_path: Path) -> No
     rig = own_solo(script={"delay": 0.1, "full_temp": str(full)})
     rig.ended(rig.upload(8))  # all that a start needs the folder for is over
     full.touch()
-    job = rig.midway(20)
+    job = rig.midway()
     os.kill(rig.processes("tests.faults.api_main")[0].pid, signal.SIGKILL)
     assert rig.ended(job).attempts == 1
     wait_for(lambda: rig.get("/readyz").status_code == httpx.codes.OK, 30)
