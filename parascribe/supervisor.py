@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +24,9 @@ BACKOFF = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds before the n-th restart in a row; a child that ran for STEADY seconds starts over."""
 
 STEADY = 60.0
+
+WANTED_SECONDS = 0.5
+"""How often children are asked whether they are wanted. That one has ended is heard at once."""
 
 
 @dataclass(kw_only=True)
@@ -63,18 +66,23 @@ class Supervisor:
     def __init__(self, children: Sequence[Child]) -> None:
         self._children = list(children)
         self._signals = 0
-        self._wake = threading.Event()
 
     def run(self) -> int:
         """Returns the exit code: 0 after a wished-for end."""
+        woken, wake = os.pipe()  # an Event could not be set by a handler that interrupts its own wait
+        for end in (woken, wake):
+            os.set_blocking(end, False)
+        wake_before = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         before = {s: signal.signal(s, self._on_signal) for s in (signal.SIGTERM, signal.SIGINT)}
+        before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
         try:
             for child in self._children:
                 if not self._signals and child.wanted():
                     child.start()
             while not self._signals:
                 self._look_after()
-                self._wake.wait(0.1)
+                if select.select([woken], [], [], self._pause())[0]:
+                    os.read(woken, 4096)
             self._stop_all()
         finally:
             for child in self._children:
@@ -82,17 +90,18 @@ class Supervisor:
                     stop(child.process)
             for number, handler in before.items():
                 signal.signal(number, handler)
+            signal.set_wakeup_fd(wake_before)
+            os.close(woken)
+            os.close(wake)
         return 0
-
-    def request_stop(self) -> None:
-        self._on_signal()
-
-    def pid(self, name: str) -> int | None:
-        return next((c.process.pid for c in self._children if c.name == name and c.process), None)
 
     def _on_signal(self, *_: object) -> None:
         self._signals += 1
-        self._wake.set()
+
+    def _pause(self) -> float:
+        """Seconds until there may be something to do, if no signal comes."""
+        now = time.monotonic()
+        return min([WANTED_SECONDS, *(c.restart_at - now for c in self._children if c.process is None and c.restart_at > now)])
 
     def _look_after(self) -> None:
         now = time.monotonic()

@@ -90,26 +90,23 @@ class PreforkEngine:
     # -- hosts
 
     def _call(self, model: str, request: dict[str, Any], pcm: Pcm, cancel: Cancel | None) -> tuple[dict[str, Any], dict[str, str]]:
-        import numpy as np  # late: the supervisor only asks for the status
-
-        payload = (np.asarray(pcm, np.float32) / np.float32(32768)).astype("<f4").tobytes()
         try:
-            head = pack(FrameType.REQUEST, request, len(payload))
+            head = pack(FrameType.REQUEST, request, 4 * len(pcm))
         except FrameError as error:
             raise ChunkFailed(f"The chunk is not one that can be sent to the engine: {error}", reason="bad_chunk") from error
         for _ in range(_LOST_HOSTS):
             lease = self._lease(model, cancel)
             try:
-                return self._exchange(lease.info["socket"], head, payload, cancel), lease.info
+                return self._exchange(lease.info["socket"], head, pcm, cancel), lease.info
             except (OSError, EOFError) as error:  # unloaded as idle, or dead: the chunk itself never kills a host
                 lost = error
                 self._drop(model, lease)
         raise EngineUnavailable(f"The engine host for {Path(model).name} was lost: {lost}") from lost
 
-    def _exchange(self, path: str, head: bytes, payload: bytes, cancel: Cancel | None) -> dict[str, Any]:
+    def _exchange(self, path: str, head: bytes, pcm: Pcm, cancel: Cancel | None) -> dict[str, Any]:
         """Send a request and wait for its answer. Raises OSError and EOFError when the host is lost."""
         with self._connection(path) as sock:
-            reader, pending = FrameReader(), memoryview(head + payload)
+            reader, pending = FrameReader(), _message(head, pcm)
             poll = select.poll()
             poll.register(sock, select.POLLIN | select.POLLOUT)
             while True:
@@ -122,8 +119,9 @@ class PreforkEngine:
                     try:
                         pending = pending[sock.send(pending) :]
                     except (BrokenPipeError, ConnectionResetError):
-                        pending = pending[:0]  # refused before it was all sent: the answer says why
+                        pending = None  # refused before it was all sent: the answer says why
                     if not pending:
+                        pending = None  # 1.8 MB that need not stay while the engine works
                         poll.modify(sock, select.POLLIN)
                 elif (frame := reader.feed(sock)) is not None:
                     if frame.type is FrameType.REPLY:
@@ -214,6 +212,16 @@ class PreforkEngine:
         for sock in self._sockets:
             sock.close()
         self._reset()
+
+
+def _message(head: bytes, pcm: Pcm) -> memoryview | None:
+    """What goes over the socket: the head, then the samples as little-endian float32 in [-1, 1)."""
+    import numpy as np  # late: the supervisor only asks for the status
+
+    message = np.empty(len(head) + 4 * len(pcm), np.uint8)
+    message[: len(head)] = np.frombuffer(head, np.uint8)
+    np.multiply(pcm, np.float32(1 / 32768), out=message[len(head) :].view("<f4"))
+    return message.data
 
 
 def _raise(error: dict[str, Any]) -> NoReturn:

@@ -52,6 +52,9 @@ _OUTCOME = select(job.c.status).where(
     job.c.id == bindparam("held_id"), job.c.fence == bindparam("held_fence"),
     job.c.status.in_((JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)),
 )  # fmt: skip
+_HELD_OF = select(job.c.id, job.c.lease_owner, job.c.status == JobStatus.CANCELLING).where(
+    job.c.status.in_(HELD), job.c.consumer == bindparam("of_consumer")
+)
 
 
 def held_by(claim: Claim) -> dict[str, Any]:
@@ -115,9 +118,8 @@ class SqlClaims(Ending):
         return [row.id for row in rows]
 
     def held(self, consumer: str) -> list[tuple[str, str, bool]]:
-        query = select(job.c.id, job.c.lease_owner, job.c.status == JobStatus.CANCELLING)
         with self.database.read() as connection:
-            rows = connection.execute(query.where(job.c.status.in_(HELD), job.c.consumer == consumer))
+            rows = connection.execute(_HELD_OF, {"of_consumer": consumer})
             return [(job_id, owner, bool(cancel)) for job_id, owner, cancel in rows]
 
     def progress(self, claim: Claim, **fields: Any) -> None:
