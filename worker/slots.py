@@ -47,6 +47,10 @@ class Slots:
         finally:
             os.close(fd)
 
+    def is_free(self, index: int) -> bool:
+        """Whether the slot has no job: true too while its process looks for one."""
+        return bool(self._kinds[index] == _FREE)
+
     def known(self, index: int, duration: float) -> None:
         """The job's length turned out to be so many seconds."""
         self._kinds[index] = _SHORT if duration < SHORT_SECONDS else _LONG

@@ -1,4 +1,4 @@
-"""The pool of job processes without Celery: fork, wait for work, restart the dead."""
+"""The pool of job processes without Celery: fork on demand, wait for work, restart the dead, retire the idle."""
 
 from __future__ import annotations
 
@@ -21,21 +21,35 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 """An idle slot looks at the job table so often; the doorbell makes it sooner."""
 
+IDLE_SECONDS = 5.0
+"""A process that has had nothing to do for so long is ended, unless it is the last: 30 MB, against a fork of 10 ms."""
+
+_LOOK, _RETIRE = b"!", b"x"
+"""What the parent writes into the children's pipe; one of the idle ones reads it."""
+
 TURNS = 200
 """A job process is replaced after so many jobs: whatever leaks, leaks no further."""
 
 
 class SoloPool:
-    """`count` forked processes, each taking turns; the parent only listens and restarts.
+    """Up to `count` forked processes, each taking turns; the parent only listens, forks and restarts.
 
-    The parent runs no threads, so that forking is safe. after_fork is called in each child first (drop
-    inherited database connections).
+    There is one process to begin with, and another when there is work and none is idle. The parent runs no threads, so
+    that forking is safe.
+
+    polling: nobody rings, so one process is always kept idle, to look for work
+    after_fork: called in each child first (drop inherited database connections)
     """
 
-    def __init__(self, parts: Parts, slots: Slots, stop: Stop, *, count: int, doorbell: Doorbell, after_fork: Callable[[], None]) -> None:
+    def __init__(
+        self, parts: Parts, slots: Slots, stop: Stop, *, count: int, doorbell: Doorbell, polling: bool,
+        after_fork: Callable[[], None],
+    ) -> None:  # fmt: skip
         self._parts, self._slots, self._stop, self._count = parts, slots, stop, count
-        self._bell, self._after_fork = doorbell, after_fork
+        self._bell, self._polling, self._after_fork = doorbell, polling, after_fork
         self._children: dict[int, int] = {}
+        self._restart_at = [0.0] * count
+        self._idle_since: float | None = None
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
@@ -50,32 +64,52 @@ class SoloPool:
         signal.signal(signal.SIGINT, lambda *_: self._stop.set())
         signal.signal(signal.SIGCHLD, lambda *_: None)
         bell = self._bell.listen()
-        restart_at = [0.0] * self._count
         log.info("Ready: %d job slots, %d workers x %d threads", self._count, self._parts.plan.workers, self._parts.plan.threads)
         while not self._stop.is_set() or self._children:
-            if not self._stop.is_set():
-                for index in range(self._count):
-                    if index not in self._children.values() and time.monotonic() >= restart_at[index]:
-                        self._fork(index)
+            if self._stop.is_set():
+                self._tell(_LOOK * self._count)
             else:
-                self._wake(self._count)
-            ready, _, _ = select.select([bell.fileno(), wake_read], [], [], 0.5)
+                self._adapt()
+            soon = len(self._children) < self._count and self._unread()  # whether it is taken by one that was idle just now
+            ready, _, _ = select.select([bell.fileno(), wake_read], [], [], 0.02 if soon else 0.5)
             if bell.fileno() in ready:
                 bell.recv(64)
-                self._wake(1)  # a hint is one job: the other slots would only look for it in vain
+                self._tell(_LOOK)  # a hint is one job: the other slots would only look for it in vain
             if wake_read in ready:
                 os.read(wake_read, 4096)
             for index, status in self._reap():
                 self._slots.free(index)
                 if status and not self._stop.is_set():
                     log.error("Job process of slot %d died (%s); starting another", index, _describe(status))
-                    restart_at[index] = time.monotonic() + 0.5
+                    self._restart_at[index] = time.monotonic() + 0.5
+                    self._tell(_LOOK)  # its job is free again
         bell.close()
         self._bell.path.unlink(missing_ok=True)
 
-    def _wake(self, slots: int) -> None:
+    def _adapt(self) -> None:
+        """One process more when there is work and none is idle; one fewer when one has been idle for a while that is not the last."""
+        now = time.monotonic()
+        idle = sum(self._slots.is_free(index) for index in self._children.values())
+        if not self._children or (idle == 0 and (self._polling or self._unread())):
+            free = (i for i in range(self._count) if i not in self._children.values() and now >= self._restart_at[i])
+            if (index := next(free, None)) is not None:
+                self._fork(index)
+        kept = self._polling or idle == len(self._children)
+        if idle <= kept:
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = now
+        elif now - self._idle_since > IDLE_SECONDS:
+            self._idle_since = None
+            self._tell(_RETIRE)
+
+    def _unread(self) -> bool:
+        """Whether work was announced that nobody has looked for yet."""
+        return bool(select.select([self._read], [], [], 0)[0])
+
+    def _tell(self, what: bytes) -> None:
         try:
-            os.write(self._write, b"!" * slots)
+            os.write(self._write, what)
         except BlockingIOError:
             pass
 
@@ -109,7 +143,8 @@ class SoloPool:
             ready, _, _ = select.select([self._read], [], [], POLL_SECONDS)
             if ready:
                 try:
-                    os.read(self._read, 1)
+                    if os.read(self._read, 1) == _RETIRE:
+                        return
                 except BlockingIOError:
                     pass
 

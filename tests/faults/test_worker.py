@@ -13,6 +13,7 @@ import psutil
 
 from tests.e2e.service import audio
 from tests.faults.rig import Rig, wait_for
+from worker.solo import IDLE_SECONDS
 
 MUTE = """#!{python} -I
 import sys
@@ -110,4 +111,23 @@ def test_08_an_owner_stopped_inside_a_transaction_does_not_lock_sqlite_for_ever(
     flag.touch()
     rig.wait_log(rf"Process {owner} was stopped and may have kept the database locked")
     assert rig.ended(job).attempts == 2
+    rig.check()
+
+
+def test_job_processes_come_when_wanted_and_go_when_idle(own_solo: Callable[..., Rig]) -> None:
+    rig = own_solo(script={"delay": 0.2}, MAX_CONCURRENT_JOBS="3")
+    consumer = rig.processes("tests.faults.consumer_main")[0]
+
+    def jobs() -> list[psutil.Process]:
+        return [p for p in consumer.children() if p.status() != psutil.STATUS_ZOMBIE]
+
+    assert len(jobs()) == 1, "an idle service keeps one"
+    running = [rig.upload(40, seed=seed, compare=False) for seed in range(3)]
+    wait_for(lambda: all(rig.store.get(job).status == "processing" for job in running))
+    assert len(jobs()) == 3
+    busy = next(p for p in jobs() if p.pid == rig.owner(running[0]))
+    busy.kill()
+    assert [rig.ended(job).status for job in running] == ["completed"] * 3, "the killed one's job too, though nobody rang"
+    wait_for(lambda: len(jobs()) == 1, 3 * IDLE_SECONDS)
+    assert rig.ended(rig.upload(8, seed=4)).status == "completed"
     rig.check()

@@ -178,6 +178,7 @@ def test_client_that_hangs_up_frees_its_worker(host: HostClient, held: bool) -> 
     hold(pid)
     pcm = chunk(minutes=0.45)[0]
     asked = host.send(pcm, options={"beam_size": 8})
+    wait_for(lambda: not host.status()["workers"][0]["idle"])
     queued = host.send(pcm, job="queued")
     wait_for(lambda: host.status()["queued"] == {"queued": 1})
     queued.hang_up()
@@ -195,6 +196,7 @@ def test_deadline_counts_from_the_worker_not_from_the_queue(host: HostClient) ->
     hold(pid)
     start = time.monotonic()
     stuck = host.send(chunk()[0], timeout=1.5)
+    wait_for(lambda: not host.status()["workers"][0]["idle"])
     patient = host.send(chunk()[0], timeout=1.4, options={"language": "en"})
     reply = stuck.answer()
     assert reply["code"] == "chunk_timeout" and reply["timeout"] == 1.5
