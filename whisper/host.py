@@ -36,7 +36,7 @@ from whisper.host_worker import serve
 from whisper.inference import Inference
 from whisper.libwhisper import LibraryUnusable, LibWhisper
 from whisper.pool import Pool, PoolRule, add_arguments
-from whisper.process import die_with, give_back_memory, no_core_dumps
+from whisper.process import die_with, no_core_dumps
 
 RSS_ABOVE_WEIGHTS = 1536 * 1024 * 1024
 """A worker that grows past weights + 1.5 GiB is replaced: three times what the largest model's state takes."""
@@ -89,7 +89,6 @@ def main() -> NoReturn:
         signal.signal(signal.SIGTERM, lambda *_: host.stop())
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         print(json.dumps({"version": lib.version}), file=ready)
-    give_back_memory()
     gc.collect()
     gc.freeze()  # so that a child's collector does not write to, and thereby copy, our pages
     host.run()

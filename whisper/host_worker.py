@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import select
 import socket
 import sys
 import time
@@ -16,13 +15,9 @@ from setproctitle import setproctitle
 
 from whisper.frames import FrameError, FrameType, pack, receive, receive_into
 from whisper.inference import BadChunk, DecodeFailed, Inference, Samples
-from whisper.process import give_back_memory
 
 CLIENT_SECONDS = 10.0
 """How long a client may take to hand over its samples (2 MB over a local socket), or to take its answer."""
-
-KEPT_SECONDS = 0.5
-"""How long an idle worker keeps the memory of its last chunk's state for the next one."""
 
 
 def serve(control: socket.socket, inference: Callable[[int], Inference], *, recycle_after: int, rss_cap: int) -> None:
@@ -38,8 +33,6 @@ def serve(control: socket.socket, inference: Callable[[int], Inference], *, recy
     _say(control, "idle")
     while True:
         _title("idle")
-        if not select.select([control], [], [], KEPT_SECONDS)[0]:
-            give_back_memory()
         data, descriptors, _, _ = socket.recv_fds(control, 1, 1)
         if not data:
             return
@@ -48,8 +41,6 @@ def serve(control: socket.socket, inference: Callable[[int], Inference], *, recy
         with socket.socket(fileno=descriptors[0]) as client:
             sound = _serve_client(control, client, inference(request["threads"]), request)
         chunks += 1
-        if resident_bytes() > rss_cap:
-            give_back_memory()  # some of it may only be kept for the next chunk
         if not sound or chunks >= recycle_after or resident_bytes() > rss_cap:
             _say(control, "retiring")
             return
