@@ -80,6 +80,10 @@ class Samples:
         """Where the payload is to be received."""
         return memoryview(self.floats).cast("B")[: 4 * self.n]
 
+    def release(self) -> None:
+        """Free the room: with the spectrogram made, 1.8 MB that need not stay while the text is decoded."""
+        self.floats = (ctypes.c_float * 0)()
+
     def check(self) -> None:
         """Raises BadChunk when a sample is not finite (NaN decodes to 220 exclamation marks)."""
         if not math.isfinite(sum(self.bytes().cast("f"))):
@@ -119,7 +123,10 @@ class Inference:
         timed_words = bool(options.get("word_timestamps"))
         state, code = self._new_state(), 0
         try:
-            code = self._f.full_with_state(self._context, state, params, samples.floats, samples.padded)
+            code = self._f.pcm_to_mel_with_state(self._context, state, samples.floats, samples.padded, self._threads)
+            if not params.audio_ctx:
+                samples.release()
+            code = code or self._f.full_with_state(self._context, state, params, None, 0)
             if code:
                 raise DecodeFailed(f"libwhisper could not decode the chunk (code {code})")
             language = self._f.lang_str(self._f.full_lang_id_from_state(state)).decode()
