@@ -85,7 +85,9 @@ class Samples:
         self.floats = (ctypes.c_float * 0)()
 
     def check(self) -> None:
-        """Raises BadChunk when a sample is not finite (NaN decodes to 220 exclamation marks)."""
+        """Raises BadChunk when a sample is not finite (NaN decodes to 220 exclamation marks), or they are gone."""
+        if len(self.floats) < self.padded:
+            raise BadChunk("these samples were decoded before")
         if not math.isfinite(sum(self.bytes().cast("f"))):
             raise BadChunk("the audio has samples that are not finite")
 
@@ -104,7 +106,7 @@ class Inference:
         self._multilingual = bool(lib.f.is_multilingual(context))
 
     def transcribe(self, samples: Samples, options: dict[str, Any]) -> dict[str, Any]:
-        """Decode one chunk; returns the JSON form of `whisper.types.ChunkTranscript`, but for `engine`.
+        """Decode one chunk, whose samples are then gone; returns the JSON form of `whisper.types.ChunkTranscript`, but for `engine`.
 
         Raises BadChunk, DecodeFailed.
         """

@@ -10,7 +10,7 @@ import pytest
 
 from tests.audio_bank import speech
 from tests.whisper.engine_parts import MODEL, WHEEL
-from whisper.inference import Inference, Samples, fitted_context
+from whisper.inference import BadChunk, Inference, Samples, fitted_context
 from whisper.libwhisper import LibWhisper
 from whisper.types import Pcm
 
@@ -48,16 +48,24 @@ def test_the_window_covers_the_audio_and_is_never_very_short() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_short_clips_say_the_same_in_a_short_window(inference: Watched, seed: int) -> None:
-    clip = samples_of(speech(5 / 60, seed=seed)[0])
-    full, short = inference.transcribe(clip, ENGLISH), inference.transcribe(clip, FIT)
+    clip = speech(5 / 60, seed=seed)[0]
+    full, short = (inference.transcribe(samples_of(clip), options) for options in (ENGLISH, FIT))
     assert inference.contexts[-2:] == [0, 512]
     texts = ["".join(segment["text"] for segment in said["segments"]) for said in (full, short)]
     assert texts[0] == texts[1] != ""
 
 
 def test_what_looks_doubtful_is_decoded_again_in_full(inference: Watched) -> None:
-    nothing = samples_of(np.zeros(5 * 16_000, np.int16))
-    assert inference.transcribe(nothing, FIT) | {"engine_seconds": 0, "wall_seconds": 0} == inference.transcribe(nothing, ENGLISH) | {
-        "engine_seconds": 0, "wall_seconds": 0,
-    }  # fmt: skip
+    nothing = np.zeros(5 * 16_000, np.int16)
+    fitted, full = (
+        inference.transcribe(samples_of(nothing), options) | {"engine_seconds": 0, "wall_seconds": 0} for options in (FIT, ENGLISH)
+    )
+    assert fitted == full
     assert inference.contexts[-3:] == [512, 0, 0]
+
+
+def test_samples_are_decoded_once(inference: Watched) -> None:
+    clip = samples_of(speech(5 / 60)[0])
+    inference.transcribe(clip, ENGLISH)
+    with pytest.raises(BadChunk):
+        inference.transcribe(clip, ENGLISH)
