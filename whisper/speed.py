@@ -30,7 +30,12 @@ class SpeedBook:
     """
 
     def __init__(self, rates: Mapping[str, float] | None = None) -> None:
-        self._rates = {str(key): float(rate) for key, rate in (rates or {}).items() if 0 < float(rate) < 1e4}
+        self._rates: dict[str, float] = {}
+        self.update(rates or {})
+
+    def update(self, rates: Mapping[str, float]) -> None:
+        """Take over what was kept, by this process or another."""
+        self._rates |= {str(key): float(rate) for key, rate in rates.items() if 0 < float(rate) < 1e4}
 
     def to_dict(self) -> dict[str, float]:
         """For keeping, as JSON."""

@@ -37,6 +37,9 @@ def take_turn(parts: Parts, slots: Slots, index: int, stopping: Stopping) -> boo
         return False
     reached("after_claim")
     try:
+        if parts.speed_key:  # the last jobs may have been another process's
+            with contextlib.suppress(ServiceError):
+                parts.transcriber.speed.update(parts.store.load_speed().get(parts.speed_key, {}))
         run_job(parts, claim, stopping, on_duration=lambda seconds: slots.known(index, seconds))
         if parts.speed_key:
             with contextlib.suppress(ServiceError):

@@ -14,6 +14,8 @@ from core.store.sql import SqlStore
 from tests import audio_bank
 from tests.worker.kit import Kit, talk
 from whisper.scripted import Rule
+from worker.slots import Slots
+from worker.turn import take_turn
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,19 @@ def test_a_run_completes_and_leaves_nothing_behind(tmp_path, minute, calm):
     assert kit.result(job)["segments"] == calm["segments"] and calm["gaps"] == []
     assert not (kit.parts.settings.work / job.id).exists()
     assert len(kit.calls) == len(set(kit.calls)), "a chunk was computed twice"
+
+
+def test_a_turn_knows_the_speed_that_another_process_measured(tmp_path, minute):
+    kit = Kit(tmp_path)
+    parts = replace(kit.parts, speed_key="here")
+    kit.store.save_speed("here", {"base 1 transcribe": 7.0})
+    slots = Slots(1, tmp_path / "slots")
+    assert not take_turn(parts, slots, 0, kit.stop), "there was no job yet"
+    kit.submit(minute)
+    assert take_turn(parts, slots, 0, kit.stop) and slots.is_free(0)
+    kept = kit.store.load_speed()["here"]
+    assert kept["base 1 transcribe"] == 7.0, "what this process never measured is not lost"
+    assert "demo 1 transcribe" in kept
 
 
 def test_twenty_interruptions_give_the_same_transcript(tmp_path, minute, calm):
