@@ -24,6 +24,9 @@ POLL_SECONDS = 1.0
 IDLE_SECONDS = 5.0
 """A process that has had nothing to do for so long is ended, unless it is the last: 30 MB, against a fork of 10 ms."""
 
+DEAF_SECONDS = 2.0
+"""An idle process that has not heard of work for so long is not counted on."""
+
 _LOOK, _RETIRE = b"!", b"x"
 """What the parent writes into the children's pipe; one of the idle ones reads it."""
 
@@ -50,6 +53,7 @@ class SoloPool:
         self._children: dict[int, int] = {}
         self._restart_at = [0.0] * count
         self._idle_since: float | None = None
+        self._unheard_since = 0.0
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
@@ -90,10 +94,15 @@ class SoloPool:
         """One process more when there is work and none is idle; one fewer when one has been idle for a while that is not the last."""
         now = time.monotonic()
         idle = sum(self._slots.is_free(index) for index in self._children.values())
-        if not self._children or (idle == 0 and (self._polling or self._unread())):
+        unread = self._unread()
+        if not (idle and unread):
+            self._unheard_since = now
+        deaf = now - self._unheard_since > DEAF_SECONDS  # stopped, or held up by the database
+        if not self._children or ((idle == 0 or deaf) and (self._polling or unread)):
             free = (i for i in range(self._count) if i not in self._children.values() and now >= self._restart_at[i])
             if (index := next(free, None)) is not None:
                 self._fork(index)
+                self._unheard_since = now
         kept = self._polling or idle == len(self._children)
         if idle <= kept:
             self._idle_since = None

@@ -129,5 +129,8 @@ def test_job_processes_come_when_wanted_and_go_when_idle(own_solo: Callable[...,
     busy.kill()
     assert [rig.ended(job).status for job in running] == ["completed"] * 3, "the killed one's job too, though nobody rang"
     wait_for(lambda: len(jobs()) == 1, 3 * IDLE_SECONDS)
-    assert rig.ended(rig.upload(8, seed=4)).status == "completed"
+    (idle,) = jobs()
+    rig.freeze(idle)
+    assert rig.ended(rig.upload(8, seed=4)).status == "completed", "one that is stopped is not waited for"
+    idle.resume()
     rig.check()
