@@ -16,7 +16,6 @@ from core.errors import ServiceError
 from core.store.sql import SqlStore
 from parascribe import wiring
 from whisper.prefork import PreforkEngine, start_manager
-from whisper.speed import SpeedBook
 from whisper.transcriber import WhisperTranscriber
 from whisper.types import Engine
 from whisper.vad import SileroVad
@@ -55,8 +54,7 @@ def make_parts(settings: Settings, store: SqlStore, runtime: Path, consumer: str
     models = wiring.open_models(settings)
     downloader = wiring.open_downloader(settings, models, objects)
     transcriber = WhisperTranscriber(
-        engine or open_engine(settings, runtime), downloader, SpeedBook(store.load_speed().get(speed_key())),
-        chunk_timeout=settings.chunk_timeout,
+        engine or open_engine(settings, runtime), downloader, chunk_timeout=settings.chunk_timeout
     )  # fmt: skip
     if models.path(settings.whisper_model) is not None:
         try:

@@ -106,7 +106,8 @@ class PreforkEngine:
     def _exchange(self, path: str, head: bytes, pcm: Pcm, cancel: Cancel | None) -> dict[str, Any]:
         """Send a request and wait for its answer. Raises OSError and EOFError when the host is lost."""
         with self._connection(path) as sock:
-            reader, pending = FrameReader(), _message(head, pcm)
+            reader = FrameReader()
+            pending: memoryview | None = _message(head, pcm)
             poll = select.poll()
             poll.register(sock, select.POLLIN | select.POLLOUT)
             while True:
@@ -214,7 +215,7 @@ class PreforkEngine:
         self._reset()
 
 
-def _message(head: bytes, pcm: Pcm) -> memoryview | None:
+def _message(head: bytes, pcm: Pcm) -> memoryview:
     """What goes over the socket: the head, then the samples as little-endian float32 in [-1, 1)."""
     import numpy as np  # late: the supervisor only asks for the status
 

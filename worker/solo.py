@@ -22,7 +22,7 @@ POLL_SECONDS = 1.0
 """An idle slot looks at the job table so often; the doorbell makes it sooner."""
 
 IDLE_SECONDS = 5.0
-"""A process that has had nothing to do for so long is ended, unless it is the last: 30 MB, against a fork of 10 ms."""
+"""A process that has had nothing to do for so long is ended, unless it is the last: 30 MB, against a fork of 5 ms."""
 
 DEAF_SECONDS = 2.0
 """An idle process that has not heard of work for so long is not counted on."""
@@ -91,7 +91,7 @@ class SoloPool:
         self._bell.path.unlink(missing_ok=True)
 
     def _adapt(self) -> None:
-        """One process more when there is work and none is idle; one fewer when one has been idle for a while that is not the last."""
+        """One process more when there is work and none hears of it; one fewer when one is idle for long and not the last."""
         now = time.monotonic()
         idle = sum(self._slots.is_free(index) for index in self._children.values())
         unread = self._unread()
@@ -103,7 +103,7 @@ class SoloPool:
             if (index := next(free, None)) is not None:
                 self._fork(index)
                 self._unheard_since = now
-        kept = self._polling or idle == len(self._children)
+        kept = 1 if self._polling or idle == len(self._children) else 0
         if idle <= kept:
             self._idle_since = None
         elif self._idle_since is None:
