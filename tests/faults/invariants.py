@@ -115,7 +115,7 @@ def check_jobs(store: SqlStore, objects: ObjectStore, accepted: Sequence[Accepte
 def leftovers(store: SqlStore, objects: ObjectStore, work: Sequence[Path], accepted: Sequence[Accepted], *, kills: int = 0) -> list[str]:
     """I7: what lies about when nothing runs any more. Folders of killed processes count after a sweep.
 
-    kills: so many processes were killed at any moment, each of which may have been storing a result
+    kills: so many processes ended at any moment, each of which may have been storing a result
     """
     broken = []
     for folder in work:
@@ -131,7 +131,7 @@ def leftovers(store: SqlStore, objects: ObjectStore, work: Sequence[Path], accep
         if job.result_key is None and job.status is JobStatus.COMPLETED or len(results) > job.attempts:
             broken.append(f"I7: results {results} of a job that was attempted {job.attempts} times")
     if (unfinished := objects.abort_stale(0.0)) > kills:
-        broken.append(f"I7: {unfinished} unfinished uploads after {kills} kills")
+        broken.append(f"I7: {unfinished} unfinished uploads of {kills} processes")
     if objects.abort_stale(0.0):
         broken.append("I7: the orphan collection leaves unfinished uploads")
     if waiting := store.unsent(1000):
