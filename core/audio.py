@@ -1,6 +1,6 @@
 """From an uploaded file to samples: 16 kHz mono s16le in a spool file, read back piece by piece.
 
-Memory stays the same for a minute and for a day: ffmpeg's output goes straight to disk, and readers
+Memory stays the same for a minute and for a day: samples go straight to disk, and readers
 take what they need by `pread` (a memory map would count as the process's memory: 1.1 GB for 10 hours).
 """
 
@@ -29,11 +29,12 @@ from core.ffmpeg import Ffmpeg, failure, first_line
 from core.processes import Cancel, Limits, spawn, stop
 from core.sniff import encrypted
 from core.transcript import Notice
+from core.wav import plain_samples
 
 logger = logging.getLogger(__name__)
 
 SAMPLE_BYTES = 2
-#: how much is read from a pipe at once, 2 s of audio (Linux's pipes hold no more unless asked)
+#: how much is read at once, 2 s of audio (Linux's pipes hold no more unless asked)
 BLOCK_BYTES = 64 * 1024
 #: how much of ffmpeg's stderr is kept; a damaged file can make it write without end
 COMPLAINT_BYTES = 16 * 1024
@@ -55,7 +56,9 @@ class DecodedAudio:
 
 
 class Decoder:
-    """Decodes files of any format into a spool, one ffmpeg process per call. Safe to call from many threads.
+    """Decodes files of any format into a spool. Safe to call from many threads.
+
+    One ffmpeg process per call, except for a plain WAV file (`core.wav`), whose samples are copied.
 
     max_seconds: longer audio is refused (AudioTooLong); bounds the spool too, at 32,000 bytes per second
     stall_seconds: a decoder that gives no sample for that long is given up. Generous, because the rest of a
@@ -90,37 +93,41 @@ class Decoder:
         """
         started = time.monotonic()
         with _disk_full(), _regular_file(source, spool.parent, cancel) as file, spool.open("wb", buffering=0) as out:
-            process = spawn(
-                self.ffmpeg.decode_command(self._max_seconds),
-                limits=self._limits,
-                stdin=file,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                quick=True,
-            )
-            try:
-                written, complaints = self._pump(process, out, on_block, cancel)
-                status = process.wait(timeout=30)
-            finally:
-                stop(process)
-            if complaints and encrypted(file):
-                raise AudioEncrypted
-        if status:
-            raise failure(complaints, status)
-        if not written:
-            raise failure(complaints, status) if complaints else AudioEmpty()
-        audio = DecodedAudio(samples=written // SAMPLE_BYTES, warnings=_damage(complaints))
+            samples = _Samples(out, self._max_seconds, on_block)
+            plain = plain_samples(file)
+            complaints = self._convert(file, samples, cancel) if plain is None else _copy(file, *plain, samples, cancel)
+        audio = DecodedAudio(samples=samples.written // SAMPLE_BYTES, warnings=_damage(complaints))
         logger.info("Decoded %.1f s of audio in %.1f s", audio.duration, time.monotonic() - started)
         return audio
 
-    def _pump(
-        self, process: subprocess.Popen[bytes], out: BinaryIO, on_block: Callable[[int], None], cancel: Cancel | None
-    ) -> tuple[int, bytes]:
-        """Move ffmpeg's samples to the spool until it has no more; returns (bytes written, what it complained of)."""
+    def _convert(self, file: BinaryIO, samples: _Samples, cancel: Cancel | None) -> bytes:
+        """Have ffmpeg make samples of the file; returns what it complained of, although there are some."""
+        process = spawn(
+            self.ffmpeg.decode_command(self._max_seconds),
+            limits=self._limits,
+            stdin=file,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            quick=True,
+        )
+        try:
+            complaints = self._pump(process, samples, cancel)
+            status = process.wait(timeout=30)
+        finally:
+            stop(process)
+        if complaints and encrypted(file):
+            raise AudioEncrypted
+        if status:
+            raise failure(complaints, status)
+        if not samples.written:
+            raise failure(complaints, status) if complaints else AudioEmpty()
+        return complaints
+
+    def _pump(self, process: subprocess.Popen[bytes], samples: _Samples, cancel: Cancel | None) -> bytes:
+        """Move ffmpeg's samples to the spool until it has no more; returns what it complained of."""
         assert process.stdout is not None
         assert process.stderr is not None
-        written, complaints = 0, bytearray()
-        most = int(self._max_seconds * SAMPLE_RATE) * SAMPLE_BYTES
+        complaints = bytearray()
         give_up = time.monotonic() + self._stall_seconds
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
@@ -136,13 +143,24 @@ class Decoder:
                     elif key.fileobj is process.stderr:
                         complaints += data[: COMPLAINT_BYTES - len(complaints)]
                     else:
-                        _write_all(out, data)
-                        written += len(data)
-                        if written > most:
-                            raise AudioTooLong(f"The audio is longer than {self._max_seconds / 3600:g} hours.")
-                        on_block(written // SAMPLE_BYTES)
+                        samples.add(data)
                         give_up = time.monotonic() + self._stall_seconds
-        return written, bytes(complaints)
+        return bytes(complaints)
+
+
+class _Samples:
+    """The spool's writing end: so much and no more, and whoever listens is told."""
+
+    def __init__(self, out: BinaryIO, max_seconds: float, on_block: Callable[[int], None]) -> None:
+        self._out, self._max_seconds, self._on_block = out, max_seconds, on_block
+        self.written = 0
+
+    def add(self, data: bytes) -> None:
+        _write_all(self._out, data)
+        self.written += len(data)
+        if self.written > int(self._max_seconds * SAMPLE_RATE) * SAMPLE_BYTES:
+            raise AudioTooLong(f"The audio is longer than {self._max_seconds / 3600:g} hours.")
+        self._on_block(self.written // SAMPLE_BYTES)
 
 
 class PcmSpool:
@@ -171,6 +189,14 @@ class PcmSpool:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _copy(file: BinaryIO, start: int, length: int, samples: _Samples, cancel: Cancel | None) -> bytes:
+    """Samples that are already as they shall be. Nothing is complained of."""
+    for place in range(start, start + length, BLOCK_BYTES):
+        _check(cancel)
+        samples.add(os.pread(file.fileno(), min(BLOCK_BYTES, start + length - place), place))
+    return b""
 
 
 def _damage(complaints: bytes) -> tuple[Notice, ...]:

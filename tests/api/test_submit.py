@@ -203,7 +203,7 @@ def test_too_large_by_its_header_is_refused_before_the_body(serve: Callable[...,
         assert (status, body["code"], body["max_bytes"]) == (413, "too_large", MIB)
         assert "connection: close" in head.lower()
         assert wire.socket.recv(100) == b""  # closed at once: this client sends nothing without a 100
-        assert time.monotonic() - start < 1.0
+        assert time.monotonic() - start < 5.0
 
 
 def test_expect_continue_is_answered_when_the_upload_is_wanted(running: Service) -> None:
@@ -353,7 +353,7 @@ def test_the_broker_cannot_hold_up_an_upload(serve: Callable[..., Service]) -> N
     start = time.monotonic()
     for _ in range(3):
         assert running.submit().status_code == 202
-    assert time.monotonic() - start < 1.0
+    assert time.monotonic() - start < 3.0
     assert running.store.counts()[JobStatus.QUEUED] == 3
 
 

@@ -154,4 +154,4 @@ def test_boxes_without_end_do_not_hold_up_the_search_for_encryption() -> None:
     assert not encrypted(io.BytesIO(b"\0\0\0\x08free" * 500_000))
     assert not encrypted(io.BytesIO(b"\0\0\0\0moov" * 500_000))
     assert not encrypted(io.BytesIO(b"\0\0\0\x01moov" + bytes(8)))
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5

@@ -121,7 +121,7 @@ def test_job_processes_come_when_wanted_and_go_when_idle(own_solo: Callable[...,
     def jobs() -> list[psutil.Process]:
         return [p for p in consumer.children() if p.status() != psutil.STATUS_ZOMBIE]
 
-    assert len(jobs()) == 1, "an idle service keeps one"
+    wait_for(lambda: len(jobs()) == 1)  # an idle service keeps one
     running = [rig.upload(40, seed=seed, compare=False) for seed in range(3)]
     wait_for(lambda: all(rig.store.get(job).status == "processing" for job in running))
     assert len(jobs()) == 3

@@ -160,7 +160,7 @@ def test_cancel_ends_a_download_and_the_wait_for_one(tmp_path: Path) -> None:
         for call in calls:
             with pytest.raises(Cancelled):
                 call.result()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5
 
 
 def test_a_wrong_file_of_the_operator_is_neither_used_nor_overwritten(tmp_path: Path) -> None:

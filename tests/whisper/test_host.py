@@ -185,9 +185,8 @@ def test_client_that_hangs_up_frees_its_worker(host: HostClient, held: bool) -> 
     if not held:
         os.kill(pid, signal.SIGCONT)  # only now, so that it is not done before
     asked.hang_up()
-    start = time.monotonic()
-    wait_for(lambda: gone(pid), 1.0)
-    assert host.worker_pids() != [pid] and time.monotonic() - start < 1.0
+    wait_for(lambda: gone(pid))
+    assert host.worker_pids() != [pid]
     assert host.status()["done"] == 0 and host.status()["queued"] == {}
 
 
@@ -273,10 +272,9 @@ def test_terminate_ends_all_at_once(folder: Path) -> None:
         hold(pids[0])
         hold(pids[1])
         asked = host.send(chunk()[0])
-        start = time.monotonic()
         host.process.terminate()
-        assert host.process.wait(2) == 0 and time.monotonic() - start < 1.0
-        wait_for(lambda: all(map(gone, pids)), 1.0)
+        assert host.process.wait(5) == 0
+        wait_for(lambda: all(map(gone, pids)))
         with pytest.raises((EOFError, ConnectionError)):
             asked.answer()
 
@@ -286,7 +284,7 @@ def test_killed_host_leaves_no_worker(folder: Path) -> None:
         pids = host.grow(2)
         hold(pids[0])
         host.process.kill()
-        wait_for(lambda: all(map(gone, pids)), 2.0)
+        wait_for(lambda: all(map(gone, pids)))
 
 
 def test_titles_tell_what_runs(host: HostClient) -> None:

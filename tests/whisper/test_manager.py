@@ -131,7 +131,7 @@ def test_a_dead_host_is_restarted_and_in_the_end_given_up() -> None:
         with client.holding(MODEL) as answer:
             error = answer["error"]
             assert error["code"] == "engine_unavailable" and "3 times in a row" in error["message"]
-            assert 20 < error["retry_after"] <= 30 and time.monotonic() - start < 1.0
+            assert 20 < error["retry_after"] <= 30 and time.monotonic() - start < 5.0
         with client.holding(OTHER) as answer:  # the others are none the worse for it
             assert "socket" in answer
 
@@ -142,7 +142,7 @@ def test_terminate_leaves_nothing_behind() -> None:
         start = time.monotonic()
         client.process.terminate()
         assert client.process.wait(5) == 0 and time.monotonic() - start < 2.0
-        wait_for(lambda: all(gone(p.pid) for p in everyone), 1.0)
+        wait_for(lambda: all(gone(p.pid) for p in everyone))
         assert list(client.path.parent.iterdir()) == []
 
 
@@ -160,7 +160,7 @@ def test_nothing_outlives_a_killed_parent() -> None:
             everyone = psutil.Process(parent.pid).children(recursive=True)
             assert len(everyone) == 3
             parent.kill()
-        wait_for(lambda: all(gone(p.pid) for p in everyone), 2.0)
+        wait_for(lambda: all(gone(p.pid) for p in everyone))
 
 
 def test_a_path_too_long_for_a_socket_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
