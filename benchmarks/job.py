@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +61,9 @@ def timed(bench: Bench, service: Service, source: Path, *, width: int = CORES, s
     """
     before = cpu_by_kind(service)
     with bench.span(width) as taken:
-        job = watch.completed(service, service.submit(source, language="en")["id"], every=0.5, seconds=seconds)
-        late = time.time() - datetime.fromisoformat(job["finished_at"]).timestamp()
-    taken.wall -= max(0.0, late)
+        job = watch.completed(service, service.submit(source, language="en")["id"], every=2.0, seconds=seconds)
+        late = watch.late(job)
+    taken.wall -= late
     after = cpu_by_kind(service)
     return taken, job | {"cpu": {kind: round(after[kind] - before.get(kind, 0.0), 3) for kind in after}}
 

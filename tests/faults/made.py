@@ -39,7 +39,7 @@ PLAN = Plan(workers=2, threads=1, jobs=1, parallel=True, cores=2, memory_mb=1000
 
 @cache
 def noise(seconds: int, seed: int = 1) -> bytes:
-    """A WAV file in which the scripted engine hears one word per second."""
+    """A WAV file in which the scripted engine hears one word per second; not so plain that it needs no ffmpeg."""
     pcm = (np.random.default_rng(seed).standard_normal(seconds * RATE) * 3000).clip(-32768, 32767).astype("<i2")
     out = io.BytesIO()
     with wave.open(out, "wb") as file:
@@ -47,7 +47,7 @@ def noise(seconds: int, seed: int = 1) -> bytes:
         file.setsampwidth(2)
         file.setframerate(RATE)
         file.writeframes(pcm.tobytes())
-    return out.getvalue()
+    return out.getvalue() + b"LIST\0\0\0\0"
 
 
 def parts(store: SqlStore, objects: ObjectStore, work: Path, engine: Engine, *, consumer: str = "test", **settings: Any) -> Parts:
