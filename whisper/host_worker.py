@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import select
 import socket
 import sys
 import time
@@ -15,9 +16,13 @@ from setproctitle import setproctitle
 
 from whisper.frames import FrameError, FrameType, pack, receive, receive_into
 from whisper.inference import BadChunk, DecodeFailed, Inference, Samples
+from whisper.process import give_back_memory, keep_memory
 
 CLIENT_SECONDS = 10.0
 """How long a client may take to hand over its samples (2 MB over a local socket), or to take its answer."""
+
+KEPT_SECONDS = 0.5
+"""How long an idle worker that does short chunks keeps the memory of the last one for the next."""
 
 
 def serve(control: socket.socket, inference: Callable[[int], Inference], *, recycle_after: int, rss_cap: int) -> None:
@@ -29,15 +34,20 @@ def serve(control: socket.socket, inference: Callable[[int], Inference], *, recy
     inference: made anew for each chunk, with its number of threads; the model behind it is one and the same
     recycle_after: chunks; rss_cap: bytes
     """
-    chunks, sound = 0, True
+    chunks, sound, keeps = 0, True, False
     _say(control, "idle")
     while True:
         _title("idle")
+        if keeps and not select.select([control], [], [], KEPT_SECONDS)[0]:
+            give_back_memory()
         data, descriptors, _, _ = socket.recv_fds(control, 1, 1)
         if not data:
             return
         request = receive(control).body
         _title(f"{request.get('job', '')} {request.get('label', '')}")
+        if not keeps and (request.get("options") or {}).get("fit_context"):
+            keep_memory()  # new pages for each state would be a seventh of the time
+            keeps = True
         with socket.socket(fileno=descriptors[0]) as client:
             sound = _serve_client(control, client, inference(request["threads"]), request)
         chunks += 1

@@ -287,6 +287,26 @@ def test_killed_host_leaves_no_worker(folder: Path) -> None:
         wait_for(lambda: all(map(gone, pids)))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="counts page faults in /proc")
+def test_short_chunks_find_the_pages_of_the_last_one(host: HostClient) -> None:
+    (pid,) = host.worker_pids()
+
+    def faults(options: dict[str, object]) -> int:
+        before = page_faults(pid)
+        host.transcribe(chunk()[0], options=options | {"language": "en"})
+        return page_faults(pid) - before
+
+    new = min(faults({}) for _ in range(3))
+    kept = min(faults({"fit_context": True}) for _ in range(6))  # the first few still need some
+    assert kept < new / 4
+    wait_for(lambda: psutil.Process(pid).memory_full_info().uss < 16 * 1024**2)  # idle: given back
+
+
+def page_faults(pid: int) -> int:
+    """Pages that a process has been given so far."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[7])
+
+
 def test_titles_tell_what_runs(host: HostClient) -> None:
     (pid,) = host.worker_pids()
     assert psutil.Process(host.process.pid).cmdline()[0] == "parascribe whisper host demo"
