@@ -19,7 +19,7 @@ from tests import audio_bank
 from tests.e2e.service import Service
 
 SELDOM, OFTEN = 0.05, 0.005
-"""Seconds between a client's questions. Asking often costs client and API half a core, which the job then lacks."""
+"""Seconds between a client's questions. Asking often costs client and API CPU time, which the job then lacks."""
 
 
 def run(bench: Bench) -> None:
