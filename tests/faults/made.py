@@ -47,7 +47,7 @@ def noise(seconds: int, seed: int = 1) -> bytes:
         file.setsampwidth(2)
         file.setframerate(RATE)
         file.writeframes(pcm.tobytes())
-    return out.getvalue() + b"LIST\0\0\0\0"
+    return out.getvalue() + b"JUNK\0\0\0\0"
 
 
 def parts(store: SqlStore, objects: ObjectStore, work: Path, engine: Engine, *, consumer: str = "test", **settings: Any) -> Parts:
