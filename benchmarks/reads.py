@@ -23,7 +23,7 @@ CLIENTS = 4
 
 def run(bench: Bench) -> None:
     seconds = bench.pick(smoke=1.0, bench=8.0, full=20.0)
-    source = bench.wav(bench.speech(bench.pick(smoke=1.0, bench=8.0, full=15.0))[0], "talk")
+    source = bench.wav(bench.speech(bench.pick(smoke=1.0, bench=15.0, full=60.0))[0], "talk")
     with bench.service(bench.libraries()[0], bench.model("base"), ENGINE_NICE="5") as service:
         warm_up(bench, service)
         job = service.submit(source, language="en")["id"]

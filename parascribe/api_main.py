@@ -69,4 +69,6 @@ def _free_bytes(settings: Settings) -> Callable[[], int | None]:
 if __name__ == "__main__":
     loaded = load()
     logs.setup(loaded.log_level, loaded.log_format, role="api")
-    sys.exit(serve(loaded, socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2])))
+    # asyncio sends small answers at once only from sockets known to be TCP's, which not every system can tell of a descriptor
+    listening = socket.socket(proto=socket.IPPROTO_TCP, fileno=int(sys.argv[1]))
+    sys.exit(serve(loaded, listening, Path(sys.argv[2])))
