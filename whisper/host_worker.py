@@ -35,10 +35,12 @@ def serve(control: socket.socket, inference: Callable[[int], Inference], *, recy
     recycle_after: chunks; rss_cap: bytes
     """
     chunks, sound, keeps = 0, True, False
+    called = select.poll()  # select.select refuses descriptors from 1024 on
+    called.register(control, select.POLLIN)
     _say(control, "idle")
     while True:
         _title("idle")
-        if keeps and not select.select([control], [], [], KEPT_SECONDS)[0]:
+        if keeps and not called.poll(KEPT_SECONDS * 1000):
             give_back_memory()
         data, descriptors, _, _ = socket.recv_fds(control, 1, 1)
         if not data:

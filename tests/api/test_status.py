@@ -75,6 +75,28 @@ def test_reads_during_a_look_share_the_next_one(watched: Watched) -> None:
     asyncio.run(run())
 
 
+def test_reads_after_a_look_join_those_that_wait_for_the_next_one(watched: Watched) -> None:
+    ids = [watched.create(new_job()).id for _ in range(3)]
+
+    async def run() -> None:
+        reads = StatusReads(watched, gather=1.0)
+        watched.open.clear()
+        first = asyncio.create_task(reads.read(ids[0], BASE))
+        assert await asyncio.to_thread(watched.begun.wait, 10)
+        second = asyncio.create_task(reads.read(ids[1], BASE))
+        await asyncio.sleep(0.01)
+        watched.open.set()
+        await first
+        watched.request_cancel(ids[2])
+        third = await reads.read(ids[2], BASE)
+        await second
+        assert watched.looks == 2
+        assert status_of(third.body) == "cancelled", "no answer is older than its question"
+        reads.close()
+
+    asyncio.run(run())
+
+
 def test_a_body_is_made_once_per_version(watched: Watched) -> None:
     watched.create(new_job())
     claim = take(watched)
