@@ -62,6 +62,11 @@ class Asked:
         self._sender = threading.Thread(target=self._send)
         self._sender.start()
 
+    @property
+    def sent(self) -> bool:
+        """Whether all of it has left here; the last 0.2 MB may still be in the socket."""
+        return not self._sender.is_alive()
+
     def answer(self) -> dict[str, Any]:
         with self._sock:
             try:
