@@ -37,11 +37,9 @@ class Readiness:
         running = self._running.get(name)
         if running is None:
             running = self._running[name] = self._start(name, check)
+            running.add_done_callback(lambda _: self._running.pop(name))  # the next look wants a new verdict
         done, _ = await asyncio.wait([running], timeout=self._seconds)
-        if not done:
-            return "timeout"
-        self._running.pop(name, None)
-        return running.result()
+        return running.result() if done else "timeout"
 
     def _start(self, name: str, check: Check) -> asyncio.Future[str]:
         loop = asyncio.get_running_loop()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
@@ -63,14 +64,23 @@ class Receiver:
         """Let the threads go; uploads have ended with their requests."""
         self._threads.shutdown(wait=False)
 
-    def precheck(self, request: Request) -> None:
-        """Refuse what the headers alone rule out. Raises ValidationFailed, TooLarge, QueueFull."""
+    @contextmanager
+    def place(self, request: Request) -> Iterator[None]:
+        """One of the places there are, taken at once; `receive` needs it.
+
+        Raises QueueFull, and ValidationFailed and TooLarge for what the headers alone rule out.
+        """
         boundary_of(request.headers.get("content-type", ""))
         if (declared_length(request) or 0) > self._max_bytes + FORM_BYTES:
             raise too_large(self._max_bytes)
         if self._running >= self._limits.concurrent:
             message = "As many uploads as this service takes at once are coming in; try again later."
             raise QueueFull(message, retry_after=5)
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
 
     async def receive(self, request: Request, *, store: Store, early: Early) -> Upload:
         """Receive one form with its file, which goes to `store`.
@@ -81,7 +91,6 @@ class Receiver:
         """
         form = _Form(store, early, self._threads, self._max_bytes)
         reader = MultipartReader(boundary_of(request.headers.get("content-type", "")))
-        self._running += 1
         try:
             async for piece in self._pieces(request):
                 self._count(len(piece))
@@ -92,8 +101,6 @@ class Receiver:
         except BaseException:
             await form.abort()
             raise
-        finally:
-            self._running -= 1
 
     async def _pieces(self, request: Request) -> AsyncIterator[bytes]:
         """The body as it arrives. The pace counts only time spent waiting for the client."""

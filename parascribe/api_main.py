@@ -53,10 +53,15 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
         config = uvicorn.Config(
             create_app(deps), http=BoundedHttp, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )  # fmt: skip
+        server = uvicorn.Server(config)
+
+        def stop(*_: object) -> None:
+            server.should_exit = True  # before uvicorn listens for signals itself: it then stops once it has started
+
         for number in (signal.SIGTERM, signal.SIGINT):
             # uvicorn raises what it caught once more when it has stopped: a wished-for end is exit code 0
-            signal.signal(number, lambda *_: None)
-        uvicorn.Server(config).run(sockets=[sock])
+            signal.signal(number, stop)
+        server.run(sockets=[sock])
     return 0
 
 

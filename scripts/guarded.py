@@ -15,11 +15,15 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 LOG_TAIL_BYTES = 4000
+
+KILLED_SECONDS = 10.0
+"""How long the dying of what was killed may take; memory of size comes first, on a busy machine."""
 
 
 class GuardedProcess:
@@ -68,9 +72,13 @@ class GuardedProcess:
         return self._close()
 
     def kill(self) -> None:
-        """SIGKILL to the child and all below it, as a power cut would."""
-        for pid in self._family():
+        """SIGKILL to the child and all below it, as a power cut would; what they held is free when this returns."""
+        family = self._family()
+        for pid in family:
             _signal(pid, signal.SIGKILL)
+        deadline = time.monotonic() + KILLED_SECONDS
+        while any(map(_lives, family)) and time.monotonic() < deadline:
+            time.sleep(0.005)
         self._close()
 
     def pause(self) -> None:
@@ -107,6 +115,15 @@ class GuardedProcess:
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
         return self.poll() or 0
+
+
+def _lives(pid: int) -> bool:
+    import psutil  # as above
+
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -327,14 +327,20 @@ class Minio(Server):
         return str(built_minio(say)), "built from its Go module"
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A port on 127.0.0.1 that nobody listens on, below the range that outgoing connections are given."""
+    """A port on 127.0.0.1 that nobody listens on, below the range that outgoing connections are given. Never one twice."""
     while True:
         port = random.randint(20_000, 32_000)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 probe.bind(("127.0.0.1", port))
+                _given.add(port)
                 return port
 
 

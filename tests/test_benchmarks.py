@@ -66,7 +66,7 @@ def test_goals_are_met_at_the_bound_and_missed_beyond():
 def test_a_span_counts_the_cpu_of_ended_children():
     with meter.span() as taken:
         subprocess.run([sys.executable, "-c", "import time\nwhile time.process_time() < 0.3: pass"], check=True)
-    assert 0.28 <= taken.own <= 0.6
+    assert 0.28 <= taken.own <= 2.0  # the servers of other tests are children too
     assert taken.wall >= 0.28
 
 
@@ -78,8 +78,10 @@ def test_what_others_took_is_set_off(width, foreign, alone):
 def test_pss_sees_memory_that_is_used():
     with meter.PssSampler(lambda: [os.getpid()], every=0.01) as sampler:
         before = meter.pss([os.getpid()])
-        block = bytearray(os.urandom(1 << 20) * 64)
-        time.sleep(0.05)
+        block = bytearray(b"\1") * (64 << 20)
+        seen = len(sampler.samples)
+        while len(sampler.samples) < seen + 2:  # of these one began when the block was there
+            time.sleep(0.005)
         del block
     assert 60 <= sampler.peak - before <= 80
 

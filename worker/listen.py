@@ -115,12 +115,16 @@ class Listener:
         return self.decoded
 
     def wait_samples(self, position: int) -> None:
-        """Block until the spool holds `position` samples, or all there are. Raises what decoding raised."""
+        """Block until the spool holds `position` samples, or all there are.
+
+        Raises what decoding raised, and Interrupted when the run is to stop before they are there.
+        """
         with self._grown:
             while self._available < position and self.decoded is None and self._error is None and not self.is_set():
                 self._grown.wait(0.1)
         if self._available < position and self.decoded is None:
             self.raise_error()
+            raise Interrupted("Stopped while decoding.")
 
     def raise_error(self) -> None:
         if self._error is not None:
@@ -171,13 +175,9 @@ class Listener:
     def _plan_all(self) -> None:
         position = 0
         self.wait_samples(1)  # the decoder makes the spool file
-        if self.is_set() or not self._available:
-            return
         with PcmSpool(self._spool_path) as spool:
             while not self.is_set():
                 self.wait_samples(position + BLOCK)
-                if self._error is not None:
-                    return
                 end = min(position + BLOCK, self._available)
                 if end == position and self.decoded is not None:
                     break
@@ -196,6 +196,6 @@ class Listener:
     def _put(self, chunks: Sequence[Chunk]) -> None:
         if chunks:
             self._on_chunks(chunks)
-            self._planned += len(chunks)
             for chunk in chunks:
                 self._queue.put(chunk)
+            self._planned += len(chunks)  # not before: who then finds the queue empty waits for more than these

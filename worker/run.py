@@ -59,8 +59,9 @@ def _run(parts: Parts, claim: Claim, lifeline: Lifeline, flow: JobFlow) -> str:
             try:
                 flow.run()
                 return "completed"
-            except ServiceError:
-                # what a stopped run raises on its way out is not the reason it stopped
+            except Exception as error:
+                # what a stopped run raises on its way out is not the reason it stopped, whatever it is
+                log.debug("Left by %r", error)
                 lifeline.check()
                 raise
         except Cancelled:

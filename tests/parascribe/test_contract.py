@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -35,8 +34,13 @@ def test_the_real_api_understands_the_client(tmp_path: Path, service_job: Job) -
             assert shape(cast("dict[str, Any]", job)[part]) == shape(cast("dict[str, Any]", service_job)[part])
         assert set(job) == set(service_job) - {"version"}
         assert client.submit(file, model="demo", language="de", word_timestamps=True, temperature=0.4, beam_size=3, prompt="Grüße", idempotency_key="k")["id"] == job["id"]
-        threading.Timer(0.6, client.cancel, [job["id"]]).start()
-        assert client.wait(job["id"], on_progress=seen.append, timeout=10)["status"] == "cancelled"
+
+        def look(body: Job) -> None:
+            seen.append(body)
+            if len(seen) == 1:
+                client.cancel(job["id"])
+
+        assert client.wait(job["id"], on_progress=look, timeout=30)["status"] == "cancelled"
         assert len(seen) == 2
         again = client.retry(job["id"], all=True)
         assert again["retry_of"] == job["id"]

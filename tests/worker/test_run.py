@@ -9,12 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.jobs import ChunkState, JobStatus
+from core.jobs import ChunkState, JobStatus, Stage
 from core.store.sql import SqlStore
 from tests import audio_bank
 from tests.worker.kit import Kit, talk
 from whisper.scripted import Rule
 from worker.slots import Slots
+from worker.stop import Stop
 from worker.turn import take_turn
 
 
@@ -73,6 +74,34 @@ def test_twenty_interruptions_give_the_same_transcript(tmp_path, minute, calm):
     chunks = [call for call in kit.calls if call != "language"]
     assert len(chunks) == len(set(chunks)), "a finished chunk was computed again"
     assert kit.job(job).attempts == 1, "a clean hand-back cost an attempt"
+
+
+def test_a_resumed_job_is_handed_back_while_its_open_chunks_wait_for_their_samples(tmp_path, calm):
+    """Asked twice to stop, the decoder still at the file's beginning."""
+    pcm, _ = audio_bank.speech(minutes=1.0, seed=41)
+    kit = Kit(tmp_path, Rule(kind="hang", label="chunk 3/*"), shutdown_seconds=0.1)
+    job = kit.submit(audio_bank.write(tmp_path / "talk.flac", pcm).read_bytes())
+    assert kit.run_until(job, 2) == "handed back"
+    kit.script()
+    whole, slow = kit.parts, tmp_path / "slow"
+    slow.write_text(f'#!/bin/sh\n{whole.ffmpeg.path} "$@" | (head -c 64000; exec sleep 60)\n')
+    slow.chmod(0o755)
+    kit.parts = replace(whole, ffmpeg=replace(whole.ffmpeg, path=str(slow)))
+
+    def watch():
+        while kit.job(job).stage is not Stage.TRANSCRIBING:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        kit.stop.set()
+        kit.stop.set()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    assert kit.run() == "handed back"
+    thread.join(10)
+    kit.stop, kit.parts = Stop(), whole
+    assert kit.run() == "completed"
+    assert kit.result(job)["segments"] == calm["segments"] and kit.job(job).attempts == 1
 
 
 def test_a_failed_chunk_becomes_a_gap(tmp_path, minute, calm):
@@ -190,8 +219,10 @@ def test_a_lost_lease_stops_the_run_and_writes_nothing(tmp_path, minute):
         kit.store.free_owner(kit.job(job).lease_owner)
         assert kit.store.claim(owner="other/1:1", consumer="other", lease_seconds=60) is not None
 
-    threading.Thread(target=steal, daemon=True).start()
+    thread = threading.Thread(target=steal, daemon=True)
+    thread.start()
     assert kit.run() == "lease lost"
+    thread.join(10)
     after = kit.job(job)
     assert (after.status, after.lease_owner, after.attempts) == (JobStatus.PROCESSING, "other/1:1", 2)
 
