@@ -117,11 +117,11 @@ class LocalObjects:
     def _publish(self, name: str, target: Path) -> None:
         """Rename into place and make the folders that name the file durable."""
         for tries_left in reversed(range(_PUBLISH_TRIES)):
-            target.parent.mkdir(parents=True, exist_ok=True)
             try:
+                target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(name, target)
                 break
-            except FileNotFoundError:
+            except (FileNotFoundError, FileExistsError):  # the latter when a folder went while mkdir looked at it
                 if not tries_left:  # a delete beside us prunes the empty folder again and again
                     raise
         for folder in target.parents:

@@ -135,12 +135,13 @@ class Supervisor:
             process = child.process
             if process is None or process.poll() is not None:
                 continue
-            seen = self._signals
             process.send_signal(signal.SIGTERM)
-            deadline = time.monotonic() + child.grace
+            asked, hurried = time.monotonic(), False
+            deadline = asked + child.grace
             while process.poll() is None and time.monotonic() < deadline:
-                if self._signals > seen:
-                    seen = self._signals
+                # the wish to hurry is for all that still run; two signals at once would reach a child as one
+                if self._signals > 1 and not hurried and time.monotonic() >= asked + 0.1:
+                    hurried = True
                     process.send_signal(signal.SIGTERM)
                     deadline = min(deadline, time.monotonic() + 5.0)
                 time.sleep(0.02)

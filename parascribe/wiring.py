@@ -170,12 +170,13 @@ def consumer_info(settings: Settings, runtime: Path, consumer: str) -> Callable[
         "host": socket.gethostname(), "pid_space": identity.pid_space(), "supervisor": identity.owner(consumer),
         "plan": plan_of(settings).to_dict(), "model": settings.whisper_model, "version": version(),
     }  # fmt: skip
+    prefork = PreforkEngine(manager_socket(runtime))
 
     def info() -> dict[str, Any]:
         engine: dict[str, Any] = {}
         if settings.whisper_executable is None:
             try:
-                engine = PreforkEngine(manager_socket(runtime)).status()
+                engine = prefork.status()
             except (OSError, ServiceError):
                 engine = {"state": "away"}
         return fixed | {"engine": engine}

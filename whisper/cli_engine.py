@@ -165,10 +165,12 @@ class CliEngine:
         return request.answer
 
     def _start_batch(self, request: _Request) -> None:
-        """If there is a free place, start a process for the request and others like it."""
+        """If there is a free place, start a process for the request and others like it. Raises EngineUnavailable."""
         with self._lock:
             if request not in self._waiting:
                 return
+            if self._closed:
+                raise EngineUnavailable("The engine has been closed.")
             slot = self._free_slot()
             if slot is None:
                 return
@@ -245,9 +247,11 @@ class CliEngine:
         while True:
             ended = process.poll() is not None  # looked at first: what it wrote before ending is then there
             for position, request in enumerate(list(left)):
-                output = read_output(output_of(files[request]), seconds=request.seconds, words=request.words)
+                output = self._output(request, files)
                 if output is None:
                     continue
+                if any(self._output(earlier, files) for earlier in left[:position]):
+                    break  # complete since we looked: its turn is first
                 for skipped in left[:position]:  # the program goes on after a file that it cannot do
                     skipped.settle(_failure(self._program.path.name, 0, stderr))
                 request.stderr = stderr.read_text("utf-8", "replace") if "-dl" in request.arguments else ""
@@ -273,6 +277,10 @@ class CliEngine:
                     return True
                 meter.look()
                 time.sleep(_POLL)
+
+    @staticmethod
+    def _output(request: _Request, files: dict[_Request, Path]) -> CliOutput | None:
+        return read_output(output_of(files[request]), seconds=request.seconds, words=request.words)
 
     def _transcript(self, output: CliOutput, *, cpu: float, wall: float) -> ChunkTranscript:
         return ChunkTranscript(
@@ -305,7 +313,8 @@ class CliEngine:
         for old in self._folder.glob("batch-*"):
             owner = old.name.split("-")[1]
             if owner.isdigit() and not psutil.pid_exists(int(owner)):
-                _remove(old)
+                with contextlib.suppress(OSError):  # another is at it too
+                    _remove(old)
         folder = Path(tempfile.mkdtemp(prefix=f"batch-{os.getpid()}-", dir=self._folder))
         try:
             yield folder

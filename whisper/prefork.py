@@ -22,6 +22,9 @@ from whisper.process import engine_environment, python_command
 from whisper.types import Cancel, ChunkTranscript, LanguageGuess, Pcm, TranscribeOptions
 
 POLL_SECONDS = 0.1
+
+STATUS_SECONDS = 5.0
+"""How long the manager may take to say how it is; it waits 2 s for a host that does not."""
 """How often a waiting call looks at its `cancel`."""
 _LOST_HOSTS = 3
 """How many hosts may be lost under one chunk before it is given back: as many as open the manager's circuit."""
@@ -74,9 +77,9 @@ class PreforkEngine:
             info = {"library": first["kind"], "version": first["version"], "directory": first["directory"]}
         return {"kind": "prefork", "library": info["library"], "version": info["version"], "path": info["directory"]}
 
-    def status(self) -> dict[str, Any]:
-        """The manager's report: libraries, hosts, workers, queues. Raises EngineUnavailable."""
-        sock, report = self._ask({"op": "status"}, None)
+    def status(self, *, seconds: float = STATUS_SECONDS) -> dict[str, Any]:
+        """The manager's report: libraries, hosts, workers, queues. Raises EngineUnavailable, at the latest after `seconds`."""
+        sock, report = self._ask({"op": "status"}, None, seconds)
         self._shut(sock)
         return report
 
@@ -148,8 +151,9 @@ class PreforkEngine:
 
     # -- the manager
 
-    def _ask(self, request: dict[str, Any], cancel: Cancel | None) -> tuple[socket.socket, dict[str, Any]]:
+    def _ask(self, request: dict[str, Any], cancel: Cancel | None, seconds: float = float("inf")) -> tuple[socket.socket, dict[str, Any]]:
         """The connection, still open, and the answer. Raises EngineUnavailable, ModelInvalid, Cancelled."""
+        deadline = time.monotonic() + seconds
         try:
             sock = self._connect(str(self._manager))
         except OSError as error:
@@ -161,6 +165,8 @@ class PreforkEngine:
             while not line.endswith(b"\n"):
                 if cancel is not None and cancel.is_set():
                     raise Cancelled
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"no answer within {seconds:g} s")
                 with contextlib.suppress(TimeoutError):
                     piece = sock.recv(65536)
                     if not piece:

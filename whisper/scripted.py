@@ -137,6 +137,8 @@ class ScriptedEngine:
             if timeout is not None and passed > timeout:
                 raise ChunkTimeout(f"The chunk took longer than {timeout:.0f} s.")
             time.sleep(min(_POLL, seconds - passed))
+        if timeout is not None and seconds > timeout:  # overslept
+            raise ChunkTimeout(f"The chunk took longer than {timeout:.0f} s.")
 
     def _note(self, job: str, label: str, digest: str) -> int:
         """Write the call down; returns how many there have been with this label, this one included."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import multiprocessing
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,8 @@ SHORT_SECONDS = 600.0
 
 SHORT_BYTES = 19_200_000
 """While the length is unknown: ten minutes at 256 kbit/s."""
+
+CHOICE_SECONDS = 2.0
 
 _FREE, _SHORT, _LONG = 0, 1, 2
 
@@ -36,10 +39,16 @@ class Slots:
         self._lock_file = lock_file
 
     def claim(self, index: int, take: Callable[[bool], Claim | None]) -> Claim | None:
-        """Call `take(short_only)` while no other slot is choosing. The lock is the kernel's: it dies with its holder."""
+        """Call `take(short_only)` while no other slot is choosing. The lock is the kernel's: it dies with its holder.
+
+        One that was stopped (SIGSTOP) while it chose is not waited for longer than CHOICE_SECONDS: a slot for short jobs
+        is a kindness, an empty queue is not.
+        """
         fd = os.open(self._lock_file, os.O_CREAT | os.O_RDWR, 0o600)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            deadline = time.monotonic() + CHOICE_SECONDS
+            while not _locked(fd) and time.monotonic() < deadline:
+                time.sleep(0.002)
             others = [kind for i, kind in enumerate(self._kinds) if i != index]
             claim = take(bool(others) and all(kind == _LONG for kind in others))
             self._kinds[index] = _FREE if claim is None else _SHORT if is_short(claim.job) else _LONG
@@ -57,3 +66,11 @@ class Slots:
 
     def free(self, index: int) -> None:
         self._kinds[index] = _FREE
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -26,35 +26,41 @@ STALE_SECONDS = 60.0
 
 
 class ConsumerWatch:
-    """One thread, one query every quarter second for the whole consumer (contract: cancel polled apart from the lease).
+    """One query every quarter second for the whole consumer (contract: cancel polled apart from the lease).
 
-    info: what /system shows of this consumer; asked every few seconds
+    info: what /system shows of this consumer; asked every few seconds, in a thread of its own: an engine that does not
+        answer shall not hold up a cancel
     """
 
     def __init__(self, store: SqlStore, consumer: str, work: Path, info: Callable[[], dict[str, Any]]) -> None:
         self._store, self._consumer, self._work, self._info = store, consumer, work, info
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._repeat, args=(look, seconds), name=name, daemon=True)
+            for name, look, seconds in (("watch", self.look, HELD_SECONDS), ("beat", self._beat, BEAT_SECONDS))
+        ]
 
     def start(self) -> None:
         (self._work / "cancel").mkdir(parents=True, exist_ok=True)
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join(5)
+        for thread in self._threads:
+            thread.join(5)
         with contextlib.suppress(ServiceError):
             self._store.leave(self._consumer)
 
-    def _run(self) -> None:
-        beat_at = 0.0
-        away = False
-        while not self._stop.wait(HELD_SECONDS):
+    def _beat(self) -> None:
+        self._store.beat(self._consumer, self._info())
+
+    def _repeat(self, look: Callable[[], None], every: float) -> None:
+        pause, away = HELD_SECONDS, False
+        while not self._stop.wait(pause):
+            pause = every
             try:
-                self.look()
-                if time.monotonic() >= beat_at:
-                    beat_at = time.monotonic() + BEAT_SECONDS
-                    self._store.beat(self._consumer, self._info())
+                look()
                 away = False
             except ServiceError as error:
                 if not away:

@@ -150,6 +150,7 @@ def test_puts_beside_deletes_of_the_same_folder(store: ObjectStore) -> None:
 
     def delete() -> None:
         while not stop.is_set():
+            store.put("jobs/j/other", io.BytesIO(b"y"))
             store.delete("jobs/j/other")
 
     thread = threading.Thread(target=delete)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import multiprocessing
+import subprocess
 import sys
 import threading
 import time
@@ -176,6 +177,24 @@ def test_a_killed_job_process_leaves_nothing_behind(fake: Path, tmp_path: Path) 
     assert not program.is_running()
     assert engine.transcribe(MODEL, clip(GOOD), EN).text == "word 1", "its place is free again"
     engine.close()  # the answer comes before its own batch is cleared away
+    assert not list((tmp_path / "work").glob("batch-*"))
+
+
+def test_two_that_clear_away_the_same_folder_do_not_trip_over_each_other(fake: Path, tmp_path: Path) -> None:
+    """Left by a job process that was killed, and found by two batches at once."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    engines = [CliEngine(fake, tmp_path / "work", workers=2) for _ in range(2)]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            for number in range(50):
+                old = tmp_path / "work" / f"batch-{ended.pid}-{number}"
+                old.mkdir(exist_ok=True)
+                (old / "0.wav").touch()
+            calls = [pool.submit(engine.transcribe, MODEL, clip(GOOD), EN) for engine in engines]
+            assert [call.result(60).text for call in calls] == ["word 1"] * 2
+    for engine in engines:
+        engine.close()
     assert not list((tmp_path / "work").glob("batch-*"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -44,8 +45,16 @@ def transcribe(engine: PreforkEngine, **arguments: Any) -> str:
 
 
 def the_host(engine: PreforkEngine) -> dict[str, Any]:
-    (host,) = engine.status()["hosts"]
-    return dict(host)
+    """Once it answers its manager, which does not wait for it for long."""
+    return dict(wait_for(lambda: next((host for host in engine.status()["hosts"] if "workers" in host), None), 20))
+
+
+def test_a_manager_that_does_not_answer_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="ps") as folder, socket.socket(socket.AF_UNIX) as frozen:
+        frozen.bind(f"{folder}/m.sock")
+        frozen.listen()
+        with pytest.raises(EngineUnavailable, match=r"no answer within 0\.3 s"):
+            PreforkEngine(Path(folder) / "m.sock").status(seconds=0.3)
 
 
 def held_worker(engine: PreforkEngine) -> int:
