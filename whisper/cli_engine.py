@@ -121,6 +121,11 @@ class CliEngine:
         path = self._program.path
         return {"kind": "cli", "library": path.name, "version": self._program.version, "path": str(path)}
 
+    @property
+    def waiting(self) -> int:
+        """Chunks of this process that no program has been given yet."""
+        return len(self._waiting)
+
     def close(self) -> None:
         """Stop this process's batches; their calls raise EngineUnavailable."""
         with self._lock:

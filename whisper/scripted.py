@@ -137,7 +137,9 @@ class ScriptedEngine:
             if timeout is not None and passed > timeout:
                 raise ChunkTimeout(f"The chunk took longer than {timeout:.0f} s.")
             time.sleep(min(_POLL, seconds - passed))
-        if timeout is not None and seconds > timeout:  # overslept
+        if cancel is not None and cancel.is_set():  # it may have overslept, and never looked
+            raise Cancelled
+        if timeout is not None and seconds > timeout:
             raise ChunkTimeout(f"The chunk took longer than {timeout:.0f} s.")
 
     def _note(self, job: str, label: str, digest: str) -> int:

@@ -55,10 +55,10 @@ def gone(pid: int) -> bool:
 
 
 class Asked:
-    """A request on its way."""
+    """A request on its way, all of it but the last `keep` bytes: without these nothing is decoded."""
 
-    def __init__(self, sock: socket.socket, data: bytes) -> None:
-        self._sock, self._data = sock, data
+    def __init__(self, sock: socket.socket, data: bytes, keep: int = 0) -> None:
+        self._sock, self._data, self._rest = sock, data[: len(data) - keep], data[len(data) - keep :]
         self._sender = threading.Thread(target=self._send)
         self._sender.start()
 
@@ -68,6 +68,10 @@ class Asked:
         return not self._sender.is_alive()
 
     def answer(self) -> dict[str, Any]:
+        """Sends what was kept back."""
+        if self._rest:
+            self._sender.join()
+            self._sock.sendall(self._rest)
         with self._sock:
             try:
                 return receive(self._sock).body
@@ -96,10 +100,10 @@ class HostClient:
         sock.connect(str(self.path))
         return sock
 
-    def send(self, pcm: NDArray[Any], op: str = "transcribe", **request: Any) -> Asked:
-        """Ask for a chunk; the samples are sent as the worker takes them."""
+    def send(self, pcm: NDArray[Any], op: str = "transcribe", keep: int = 0, **request: Any) -> Asked:
+        """Ask for a chunk; the samples are sent as the worker takes them, the last `keep` bytes with `answer`."""
         payload = (pcm.astype(np.float32) / np.float32(32768)).tobytes()
-        return Asked(self.connect(), pack(FrameType.REQUEST, {"op": op, **request}, len(payload)) + payload)
+        return Asked(self.connect(), pack(FrameType.REQUEST, {"op": op, **request}, len(payload)) + payload, keep)
 
     def transcribe(self, pcm: NDArray[Any], **request: Any) -> dict[str, Any]:
         return self.send(pcm, **{"options": {"language": "en"}, **request}).answer()

@@ -26,7 +26,7 @@ MODEL = str(Path(whisper.__file__).parent / "data" / "models" / "ggml-demo.bin")
 EN = TranscribeOptions(language="en")
 
 #: what the fake does with a file is said by its first sample
-GOOD, SLOW, HANG, CRASH, SKIP = 1, 2, 3, 4, 5
+GOOD, SLOW, HANG, CRASH, SKIP, HELD = 1, 2, 3, 4, 5, 6
 
 FAKE = """#!{python} -I
 import json, os, signal, sys, time, wave
@@ -41,6 +41,7 @@ for file in files:
     with wave.open(file) as sound:
         what = int.from_bytes(sound.readframes(1), "little")
     if what == 2: time.sleep(1.0)
+    while what == 6 and not os.path.exists(here + "/go"): time.sleep(0.01)
     if what == 3: time.sleep(60)
     if what == 4: os.kill(os.getpid(), signal.SIGSEGV)
     if what == 5: print("error: failed to read WAV", file=sys.stderr); continue
@@ -89,15 +90,17 @@ def outcome(call: Future[ChunkTranscript]) -> str:
 def together(engine: CliEngine, program: Path, kinds: list[int], timeout: float = 3.0) -> list[str]:
     """Outcomes of chunks that had to wait for each other, so that they were handed over in batches."""
     with ThreadPoolExecutor(len(kinds) + 1) as pool:
-        first = pool.submit(engine.transcribe, MODEL, clip(SLOW), EN)
+        first = pool.submit(engine.transcribe, MODEL, clip(HELD), EN)
         deadline = time.monotonic() + 20
         while not (program.parent / "log").exists() and time.monotonic() < deadline:
             time.sleep(0.01)  # the others must come while it is at work
         calls = []
         for kind in kinds:
             calls.append(pool.submit(engine.transcribe, MODEL, clip(kind), EN, timeout=timeout))
-            time.sleep(0.02)
-        assert outcome(first) == "word 2"
+            while engine.waiting < len(calls) and time.monotonic() < deadline:
+                time.sleep(0.01)
+        (program.parent / "go").touch()
+        assert outcome(first) == "word 6"
         return [outcome(call) for call in calls]
 
 

@@ -54,7 +54,7 @@ def make_pool(pressure: Pressure, **rule: Any) -> Pool:
 
 
 def test_workers_come_with_waiting_chunks_and_go_when_idle(folder: Path) -> None:
-    with running_host(folder, workers=3, arguments=("--worker-idle-seconds", "1")) as host:
+    with running_host(folder, workers=3, arguments=("--worker-idle-seconds", "3")) as host:
         (first,) = host.worker_pids()  # one is always warm
         os.kill(first, signal.SIGSTOP)
         stuck = host.send(chunk()[0], job="a")
@@ -100,8 +100,11 @@ def test_pressure_holds_growth_back_and_thins_out_the_idle_but_one_always_works(
     machine = Pressed(folder)
     machine.press(memory=50.0)
     with machine.running() as host:
+        (pid,) = host.worker_pids()
+        os.kill(pid, signal.SIGSTOP)
         asked = [host.send(chunk()[0], job=str(n), options={"language": "en"}) for n in range(4)]
         wait_for(lambda: "memory pressure is 50 %" in host.status()["pool"]["held"])
+        os.kill(pid, signal.SIGCONT)
         assert all(text_of(a.answer()) == chunk()[1] for a in asked)
         assert len(host.status()["workers"]) == 1
         machine.press()
