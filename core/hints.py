@@ -136,13 +136,19 @@ class CeleryHints:
 
         self.app = Celery("parascribe", broker=broker_url)
         self.app.conf.update(celery_settings(), task_queues=(Queue(QUEUE),))
+        self._away = False
 
     def send(self, job_id: str) -> bool:
         try:
             self.app.send_task(TASK, args=(job_id,), queue=QUEUE, ignore_result=True)
         except Exception as error:  # kombu, redis and socket errors have no common base
-            log.warning("Broker cannot be reached (%s); waiting jobs are found by the sweeper", type(error).__name__)
+            if not self._away:  # said once, not at each try of a long outage
+                log.warning("Broker cannot be reached (%s): consumers look for jobs in the table meanwhile", type(error).__name__)
+            self._away = True
             return False
+        if self._away:
+            log.info("Broker is reached again")
+        self._away = False
         return True
 
     def ping(self) -> None:

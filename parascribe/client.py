@@ -155,7 +155,8 @@ class Client:
 
     def cancel(self, job_id: str) -> Job:
         """Ask for the job to be cancelled. Raises Conflict (`already_terminal`), NotFound."""
-        return cast(Job, _json(self._send("POST", f"{_job(job_id)}/cancel")))
+        answer = self._send("POST", f"{_job(job_id)}/cancel", done="already_terminal")
+        return cast(Job, _json(answer)) if answer.is_success else self.get(job_id)
 
     def retry(self, job_id: str, *, all: bool = False) -> Job:  # noqa: A002 (the query's own name)
         """A new job with the same file and parameters that takes over the finished chunks (all=True: none).
@@ -167,7 +168,7 @@ class Client:
 
     def delete(self, job_id: str) -> None:
         """Cancel the job if need be and remove it with its audio and transcript. Raises NotFound."""
-        self._send("DELETE", _job(job_id))
+        self._send("DELETE", _job(job_id), done="job_not_found")
 
     def models(self) -> dict[str, Any]:
         """What `GET /api/v1/models` says: `default`, and `items` with name, bytes, installed, ... of each model."""
@@ -177,11 +178,15 @@ class Client:
         """What `GET /api/v1/system` says: cores, memory, the resolved plan, engine and ffmpeg versions."""
         return cast("dict[str, Any]", _json(self._send("GET", "/api/v1/system")))
 
-    def _send(self, method: str, path: str, *, repeat: bool = True, **options: Any) -> httpx.Response:
-        return self._attempt(lambda: self._http.request(method, path, **options), repeat=repeat)
+    def _send(self, method: str, path: str, *, repeat: bool = True, done: str = "", **options: Any) -> httpx.Response:
+        return self._attempt(lambda: self._http.request(method, path, **options), repeat=repeat, done=done)
 
-    def _attempt(self, send: Callable[[], httpx.Response], *, repeat: bool = True) -> httpx.Response:
-        """Send, and send again when the connection broke or our own key is still being received."""
+    def _attempt(self, send: Callable[[], httpx.Response], *, repeat: bool = True, done: str = "") -> httpx.Response:
+        """Send, and send again when the connection broke or our own key is still being received.
+
+        done: the error code that says, to what is sent again, that it was done the first time
+        """
+        broke = False
         for attempt in range(1, ATTEMPTS + 1):
             last = attempt == ATTEMPTS or not repeat
             pause = 0.25 * 2**attempt
@@ -192,10 +197,13 @@ class Client:
                 unusable = isinstance(error, httpx.UnsupportedProtocol)
                 if last or refused or unusable:
                     raise ServiceUnreachable(self._unreachable(error)) from error
+                broke = True
             else:
                 if answer.is_success or answer.status_code == httpx.codes.NOT_MODIFIED:
                     return answer
                 error_ = _error(answer)
+                if broke and error_.code == done:
+                    return answer
                 if last or error_.code != "idempotency_in_flight" or attempt == 1:
                     raise error_
                 pause = max(pause, error_.retry_after or 0.0)

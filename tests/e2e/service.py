@@ -119,7 +119,7 @@ class Service(Api):
                     found.append(process)
             except psutil.Error:
                 continue
-        return found
+        return sorted(found, key=lambda process: process.create_time())  # a parent before its children, whatever their pids
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = 40.0) -> int:
         """Signal, wait, and prove that nothing is left."""

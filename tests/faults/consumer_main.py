@@ -15,4 +15,4 @@ if __name__ == "__main__":
 
     script.arm("consumer")
     script.stop_at_commit()
-    main(sys.argv[1], Path(sys.argv[2]), load(), engine=script.engine(Path(sys.argv[2])))
+    main(sys.argv[1], Path(sys.argv[2]), load(), poll="poll" in sys.argv[3:], engine=script.engine(Path(sys.argv[2])))

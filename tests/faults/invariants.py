@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from core.jobs import ChunkRow, ChunkState, Job, JobStatus
 from core.objects import ObjectStore
 from core.store.sql import SqlStore
 from core.workfolders import remove_dead
+from worker.watch import STALE_SECONDS
 
 CODES = frozenset({
     "no_audio_stream", "audio_empty", "audio_undecodable", "audio_too_long", "audio_encrypted", "model_unavailable",
@@ -121,15 +123,16 @@ def leftovers(store: SqlStore, objects: ObjectStore, work: Sequence[Path], accep
     for folder in work:
         remove_dead(folder)
         broken += [f"I7: work folder {path.name}" for path in folder.glob("*-*.*")]
-        broken += [f"I7: cancel flag {path.name}" for path in folder.glob("cancel/*")]
+        # one that was raised when its run was just over is removed by the next look at old ones
+        broken += [f"I7: cancel flag {path.name}" for path in folder.glob("cancel/*") if time.time() - path.stat().st_mtime > STALE_SECONDS]
     known = {want.id for want in accepted}
     keys = [key for key in objects.keys("jobs/") if key.split("/")[1] in known]
     for want in accepted:
         results = [key for key in keys if key.startswith(f"jobs/{want.id}/result")]
         job = store.get(want.id)
         # a crash between the result and the row's last word leaves a result that the orphan collection removes
-        if job.result_key is None and job.status is JobStatus.COMPLETED or len(results) > job.attempts:
-            broken.append(f"I7: results {results} of a job that was attempted {job.attempts} times")
+        if job.result_key is None and job.status is JobStatus.COMPLETED or len(results) > job.fence:
+            broken.append(f"I7: results {results} of a job that was claimed {job.fence} times")
     if (unfinished := objects.abort_stale(0.0)) > kills:
         broken.append(f"I7: {unfinished} unfinished uploads of {kills} processes")
     if objects.abort_stale(0.0):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -78,7 +79,7 @@ class Rig(Service):
         scripts: Mapping[int, Mapping[str, Any]] | None = None, **env: str,
     ) -> None:  # fmt: skip
         defaults = {
-            "LEASE_SECONDS": "3", "SWEEP_SECONDS": "0.5", "CHUNK_STRATEGY": "fixed", "CHUNK_DURATION": str(made.CHUNK_SECONDS),
+            "LEASE_SECONDS": "6", "SWEEP_SECONDS": "0.5", "CHUNK_STRATEGY": "fixed", "CHUNK_DURATION": str(made.CHUNK_SECONDS),
             "MAX_PARALLEL_WORKERS": "2", "MAX_CONCURRENT_JOBS": "1", "WHISPER_EXECUTABLE": sys.executable, "SHUTDOWN_SECONDS": "5",
             "PYTHONPATH": str(ROOT), "MIN_FREE_DISK_MB": "0",
         }  # fmt: skip
@@ -103,7 +104,7 @@ class Rig(Service):
             for n in range(1, self._count + 1):
                 self.start_consumer(n)
             if wait:
-                wait_for(lambda: len(self.work) >= self._count, 30)
+                wait_for(lambda: sum("consumer-" in str(work) for work in self.work) >= self._count, 30)
         return self
 
     def start_api(self, *, wait: bool = True) -> None:
@@ -117,7 +118,8 @@ class Rig(Service):
     def run(self, name: str, part: str, number: int, **env: str) -> None:
         file = self.folder / f"script-{number}.json"
         file.write_text(json.dumps({"calls": str(self.calls)} | self._scripts.get(number, self._scripts[0])))
-        self._since = self.log_file.stat().st_size if self.log_file.exists() else 0
+        if part != "consumer":  # they say no address
+            self._since = self.log_file.stat().st_size if self.log_file.exists() else 0
         with self.log_file.open("ab") as log:
             self.process = self.processes_[name] = subprocess.Popen(
                 [sys.executable, "-m", "tests.faults.program", part], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
@@ -235,7 +237,7 @@ class Rig(Service):
         ))  # fmt: skip
         return str(job["id"])
 
-    def midway(self, seconds: int = 40, *, chunks: int = 2, **params: Any) -> str:
+    def midway(self, seconds: int = 100, *, chunks: int = 2, **params: Any) -> str:
         """Upload, and return when so many chunks are done but not all."""
         for seed in range(1, 6):  # a machine that stands still for half a second lets the middle pass by
             job_id = self.upload(seconds, seed=seed, **params)
@@ -304,6 +306,10 @@ class Rig(Service):
     def logged(self, pattern: str, seconds: float = 15.0) -> None:
         """Wait for a line of the log that is newer than `begin`."""
         self.wait_log(pattern, since=self._mark, seconds=seconds)
+
+    def told(self, pattern: str) -> int:
+        """How often the log has said so since `begin`."""
+        return len(re.findall(pattern, self.log_file.read_bytes()[self._mark :].decode("utf-8", "replace")))
 
     def close(self) -> None:
         self.kill_all()

@@ -9,6 +9,7 @@ signals. Everything a seed does follows from its number (how far a process gets 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import random
 import signal
@@ -118,7 +119,7 @@ class Place:
                 else:
                     os.truncate(path, rng.randrange(10, 1000))
                 want = replace(want, text=None, ends=frozenset({"failed"}), source_kept=False)
-        calls = self.folder / f"calls-{seed}"  # of its own: the script counts by label
+        calls = self.calls = self.folder / f"calls-{seed}"  # of its own: the script counts by label
         engine = ScriptedEngine(delay=delay or (0.02 if kind in ("kill", "stop", "hurry", "freeze", "many kills", "cancel") else 0), rules=rules, call_log=calls)
         transcriber = WhisperTranscriber(engine, self.parts.transcriber.downloader, chunk_timeout=0.5)
         parts = replace(self.parts, transcriber=transcriber)
@@ -170,7 +171,6 @@ class Place:
                 code = 0
             finally:
                 os._exit(code)
-        owner = identity.owner("seed", pid)
         time.sleep(rng.random() * 0.6 if kind in ("kill", "stop", "hurry", "freeze", "cancel") else 0)
         match kind:
             case "kill":
@@ -188,7 +188,9 @@ class Place:
             case "freeze":
                 self.freeze(parts, pid)
         os.waitpid(pid, 0)
-        self.store.free_owner(owner)
+        for _, owner, _ in self.store.held("seed"):
+            if owner.startswith(f"seed/{pid}:"):
+                self.store.free_owner(owner)
         for flag in (self.work / "cancel").iterdir():  # set when the run was over already: the supervisor sees to it
             flag.unlink()
 
@@ -202,12 +204,12 @@ class Place:
             cancel_flag(self.work, jobs[0].id).touch()
 
     def freeze(self, parts: Any, pid: int) -> None:
-        """Stop the owner outside of a transaction, let its lease run out and another finish the job, then wake it."""
+        """Stop the owner outside of a transaction (and not while it writes its call down), let its lease run out and another finish the job, then wake it."""
         for _ in range(100):
             os.kill(pid, signal.SIGSTOP)
             while not stopped(pid):
                 time.sleep(0.001)  # the signal takes a moment; until then it may begin a transaction
-            if writable(self.folder / "jobs.db"):
+            if writable(self.folder / "jobs.db") and unlocked(self.calls):
                 break
             os.kill(pid, signal.SIGCONT)
             time.sleep(0.01)
@@ -216,6 +218,15 @@ class Place:
             self.run_once(parts, random.Random(0))
         finally:
             os.kill(pid, signal.SIGCONT)  # a stopped process left behind would hold the pipe, and its reader, for ever
+
+
+def unlocked(path: Path) -> bool:
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def stopped(pid: int) -> bool:

@@ -144,6 +144,7 @@ def test_24_clients_that_lie_or_leave_cost_nothing(either: Rig) -> None:
     for client in leavers:
         client.close()
     api = either.processes("program api" if either.servers else "tests.faults.api_main")[0]
+    wait_for(lambda: either.told(r"POST /api/v1/jobs -> 499") == len(leavers))  # said when all of an upload is cleared away
     wait_for(lambda: len([c for c in api.net_connections("tcp") if c.status == psutil.CONN_ESTABLISHED and c.laddr.port == address[1]]) == 0)
     assert count(either) == jobs and set(either.objects.keys("jobs/")) == keys
     assert either.objects.abort_stale(0.0) == 0
@@ -172,8 +173,9 @@ def test_27_one_key_twenty_times_at_once_is_one_job(either: Rig) -> None:
 
 def test_28_cancel_against_finish_has_one_winner(either: Rig) -> None:
     """About 0.4 s of work each, cancelled at moments all around its end."""
-    ends = []
-    for n in range(10):
+    ends: list[str] = []
+    while len(ends) < 10 or (len(set(ends)) < 2 and len(ends) < 30):  # on a slow machine the work lasts longer
+        n = len(ends)
         job = either.upload(5, seed=n, ends="completed/cancelled")
         wait_for(lambda job=job: either.store.get(job).status == "processing" or either.store.get(job).terminal)
         time.sleep(0.08 * n)

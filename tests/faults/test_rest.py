@@ -27,7 +27,7 @@ from tests.faults.test_api import database_held
 def test_22_database_out_of_reach_for_longer_than_a_lease(either: Rig) -> None:
     job = either.midway(broken_off=True)
     with database_held(either):
-        time.sleep(6)
+        time.sleep(9)
     done = either.ended(job, 60)
     assert done.status == "completed" and done.attempts <= 2
 
@@ -38,22 +38,41 @@ def test_22_database_reset_at_submit(cluster: Rig) -> None:
     cluster.servers.database.set("reset")
     answer = httpx.post(f"{cluster.url}/api/v1/jobs", files={"file": ("a.wav", made.noise(8))}, timeout=30)
     assert answer.status_code == 503 and int(answer.headers["retry-after"]) >= 1
-    time.sleep(1)
+    time.sleep(0.3)
     cluster.servers.database.set("pass")
     assert cluster.ended(job).attempts == 1, "an outage shorter than the lease costs nothing"
-    assert cluster.check(stop=False).executed == len(cluster.store.rows(job)), "no finished chunk was computed again"
+    found = cluster.check(stop=False)
+    assert found.executed == found.planned, "no finished chunk was computed again"
 
 
 def test_23_disk_full_in_the_work_folder(either: Rig) -> None:
     """The spool of the first run is /dev/full, on which every write fails with ENOSPC."""
+    for _ in range(5):
+        job_id, spools = submit_with_full_disk(either)
+        wait_for(lambda job=job_id: either.told(f"{job} There is no space left") or either.store.get(job).terminal, 40)
+        if either.told(f"{job_id} There is no space left"):
+            break  # else a sweep was quicker than the job's process, and took the folder for a dead one's
+    other = either.upload(8, seed=3)
+    for spool in spools:
+        spool.unlink(missing_ok=True)
+    done = either.ended(job_id)
+    assert (done.status, done.attempts, done.fence) == ("completed", 1, 1), "it went on when there was space again"
+    assert either.ended(other).status == "completed"
+    wait_for(lambda: not any(spool.parent.exists() for spool in spools))  # the job's process takes its own, a sweep the others
+
+
+def submit_with_full_disk(either: Rig) -> tuple[str, list[Path]]:
+    """A job whose work folder is there before it. Returns when its process has taken the folder, or is about to; (id, spools)."""
     data, job_id = made.noise(10), str(uuid7())
     spools = [work / f"{job_id}.1" / "pcm.s16le" for work in either.work]
     locks = []
     for spool in spools:
-        spool.parent.mkdir()
-        locks.append(os.open(spool.parent, os.O_RDONLY))
+        fresh = spool.parent.with_name(f"new-{job_id}")  # a name that no sweep looks at
+        fresh.mkdir()
+        (fresh / spool.name).symlink_to("/dev/full")
+        locks.append(os.open(fresh, os.O_RDONLY))
         fcntl.flock(locks[-1], fcntl.LOCK_EX)  # or a sweep would take it for a dead one's
-        spool.symlink_to("/dev/full")
+        fresh.rename(spool.parent)
     key = source_key(job_id)
     with (either.folder / "full.wav").open("wb+") as file:
         file.write(data)
@@ -65,14 +84,7 @@ def test_23_disk_full_in_the_work_folder(either: Rig) -> None:
     wait_for(lambda: [1 for line in Path("/proc/locks").read_text().splitlines() if "->" in line and line.split()[-3].split(":")[-1] in inodes])
     for lock in locks:  # now that the job's process waits for it
         os.close(lock)
-    either.logged(f"{job_id} There is no space left")
-    other = either.upload(8, seed=3)
-    for spool in spools:
-        spool.unlink(missing_ok=True)
-    done = either.ended(job_id)
-    assert (done.status, done.attempts, done.fence) == ("completed", 1, 1), "it went on when there was space again"
-    assert either.ended(other).status == "completed"
-    wait_for(lambda: not any(spool.parent.exists() for spool in spools))  # the job's process takes its own, a sweep the others
+    return job_id, spools
 
 
 def test_23_temp_folder_full(own_solo: Callable[..., Rig], tmp_path: Path) -> None:
@@ -141,7 +153,7 @@ def test_26_a_consumer_whose_clock_is_an_hour_off(own: Callable[..., Rig], shift
 
 def test_29_another_chunk_length_in_the_middle_keeps_what_is_done(own_solo: Callable[..., Rig]) -> None:
     rig = own_solo()
-    job = rig.midway(60, chunks=3, compare=False)
+    job = rig.midway(chunks=3, compare=False)
     rig.kill_all()
     before = {row.index: row.plan for row in rig.store.rows(job)}
     done_before = rig.store.get(job).chunks_done

@@ -30,7 +30,7 @@ def test_killed_twenty_times_in_a_row(tmp_path: Path) -> None:
     calls = tmp_path / "script"
     engine = ScriptedEngine(delay=0.02, call_log=calls)
     parts = replace(place.parts, transcriber=WhisperTranscriber(engine, place.parts.transcriber.downloader))
-    data = made.noise(100)
+    data = made.noise(300)
     job = made.submit(place.store, place.objects, data, language="en")
     for _ in range(20):
         place.run_once(parts, random.Random(0), "many kills", job_id=job.id)

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -37,11 +38,11 @@ def test_01_kill_9_of_a_job_process(cluster: Rig) -> None:
 
 def test_02_kill_9_of_a_consumer_is_taken_over_when_its_lease_ends(cluster: Rig) -> None:
     job = cluster.midway()
-    before = cluster.store.get(job).lease_owner
+    before = cluster.store.get(job).fence
     cluster.kill_tree(cluster.holder(job))
     killed = time.monotonic()
-    wait_for(lambda: cluster.store.get(job).lease_owner not in (None, before), 30)
-    assert time.monotonic() - killed < 3 + 5, "later than lease and a few sweeps (I12)"
+    wait_for(lambda: cluster.store.get(job).fence > before, 30)
+    assert time.monotonic() - killed < 6 + 5, "later than lease and a few sweeps (I12)"
 
 
 def test_03_sigterm_hands_back_without_costing_an_attempt(cluster: Rig) -> None:
@@ -60,8 +61,7 @@ def test_05_a_frozen_whisper_worker_is_replaced_at_its_deadline(own_solo: Callab
     path, truth = audio(tmp_path, minutes=2, seed=5)
     job = rig.submit(path, language="en")
     wait_for(lambda: rig.store.get(job["id"]).chunks_done >= 1, 30)
-    frozen = [p for p in rig.processes("whisper worker") if p.status() == psutil.STATUS_RUNNING][:1]
-    assert frozen
+    frozen = wait_for(lambda: [p for p in rig.processes("whisper worker") if p.status() == psutil.STATUS_RUNNING][:1])
     frozen[0].suspend()
     done = rig.ended(job["id"], 60)
     assert (done.status, done.partial, done.attempts) == ("completed", False, 1), done
@@ -119,10 +119,15 @@ def test_job_processes_come_when_wanted_and_go_when_idle(own_solo: Callable[...,
     consumer = rig.processes("tests.faults.consumer_main")[0]
 
     def jobs() -> list[psutil.Process]:
-        return [p for p in consumer.children() if p.status() != psutil.STATUS_ZOMBIE]
+        found = []
+        for process in consumer.children():
+            with suppress(psutil.NoSuchProcess):
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
 
     wait_for(lambda: len(jobs()) == 1)  # an idle service keeps one
-    running = [rig.upload(40, seed=seed, compare=False) for seed in range(3)]
+    running = [rig.upload(100, seed=seed, compare=False) for seed in range(3)]
     wait_for(lambda: all(rig.store.get(job).status == "processing" for job in running))
     assert len(jobs()) == 3
     busy = next(p for p in jobs() if p.pid == rig.owner(running[0]))

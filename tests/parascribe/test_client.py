@@ -54,6 +54,18 @@ def test_a_retry_is_never_sent_twice(client: Client, service: FakeService, uploa
     assert len(service.jobs) == 2, "the service did make the job; a second one would be a double"
 
 
+def test_what_was_done_before_its_answer_was_lost_is_no_error(client: Client, service: FakeService, upload: Upload) -> None:
+    job = client.submit(upload(b"slow"))
+    service.drop_answers = 1
+    assert client.cancel(job["id"])["status"] == "cancelled"
+    with pytest.raises(Conflict):
+        client.cancel(job["id"])
+    service.drop_answers = 1
+    client.delete(job["id"])
+    with pytest.raises(NotFound):
+        client.delete(job["id"])
+
+
 def test_errors_carry_code_and_problem(client: Client, upload: Upload) -> None:
     with pytest.raises(NotFound) as missing:
         client.get("nothing")
