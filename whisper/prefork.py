@@ -22,10 +22,9 @@ from whisper.process import engine_environment, python_command
 from whisper.types import Cancel, ChunkTranscript, LanguageGuess, Pcm, TranscribeOptions
 
 POLL_SECONDS = 0.1
-
-STATUS_SECONDS = 5.0
-"""How long the manager may take to say how it is; it waits 2 s for a host that does not."""
 """How often a waiting call looks at its `cancel`."""
+STATUS_SECONDS = 5.0
+"""How long the manager may take to say how it is; it waits 2 s for a host that does not answer."""
 _LOST_HOSTS = 3
 """How many hosts may be lost under one chunk before it is given back: as many as open the manager's circuit."""
 

@@ -61,7 +61,7 @@ def _run(parts: Parts, claim: Claim, lifeline: Lifeline, flow: JobFlow) -> str:
                 return "completed"
             except Exception as error:
                 # what a stopped run raises on its way out is not the reason it stopped, whatever it is
-                log.debug("Left by %r", error)
+                log.debug("Left by %r", error, exc_info=True)
                 lifeline.check()
                 raise
         except Cancelled:

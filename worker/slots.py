@@ -18,6 +18,7 @@ SHORT_BYTES = 19_200_000
 """While the length is unknown: ten minutes at 256 kbit/s."""
 
 CHOICE_SECONDS = 2.0
+"""A choice takes milliseconds, or as long as the database is busy: then it is no use to hurry."""
 
 _FREE, _SHORT, _LONG = 0, 1, 2
 
