@@ -1,6 +1,9 @@
-"""uvicorn's quick parser of HTTP/1.1, with a bound on the head of a request, which it has none of itself."""
+"""uvicorn's quick parser of HTTP/1.1, with bounds on the head of a request, which it has none of itself."""
 
 from __future__ import annotations
+
+import asyncio
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -9,18 +12,40 @@ HEAD_BYTES = 64 << 10
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """For `uvicorn.Config(http=...)`. A head that goes on and on gets a 400 and ends the connection."""
+    """For `uvicorn.Config(http=...)`. A head that goes on and on gets a 400 and ends the connection.
 
+    head_seconds: for how long a client may be connected, or have begun a request, without having sent a whole head;
+        then the connection is closed (uvicorn's own timer runs between two requests only)
+    """
+
+    head_seconds = 60.0
     _in_head = True
     _head = 0
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._late = self.loop.call_later(self.head_seconds, transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._in_time()
+        super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         self._in_head, self._head = True, 0
+        if self._late is None:
+            self._late = self.loop.call_later(self.head_seconds, self.transport.close)
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._in_time()
         super().on_headers_complete()
+
+    def _in_time(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)

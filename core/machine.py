@@ -9,6 +9,8 @@ from typing import Any
 
 import psutil
 
+from core import pressure
+
 _CGROUP = Path("/sys/fs/cgroup")
 
 MODEL_MB = {"tiny": 77, "base": 147, "small": 487, "medium": 1533, "large": 3094, "turbo": 1624, "demo": 19}
@@ -70,13 +72,11 @@ def inspect(cgroup: Path = _CGROUP) -> Machine:
         cores = min(cores, int(quota1) / int(_read(cgroup / "cpu/cpu.cfs_period_us") or 100_000))
     memory = psutil.virtual_memory()
     total, available = memory.total, memory.available
-    for limit_file, used_file in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
-        cap = _read(cgroup / limit_file)
-        if cap and cap.isdigit() and int(cap) < total:
-            total = int(cap)
-            used = int(_read(cgroup / used_file) or 0)
-            available = min(available, max(0, total - used))
-            break
+    for limit in (_read(cgroup / "memory.max"), _read(cgroup / "memory/memory.limit_in_bytes")):
+        if limit and limit.isdigit():
+            total = min(total, int(limit))
+    if (left := pressure.room(cgroup)) is not None:
+        available = min(available, left * pressure.MB)
     return Machine(cores=cores, cpus=cpus, memory_mb=total // 10**6, available_mb=available // 10**6)
 
 

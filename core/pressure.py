@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-_MB = 10**6
+MB = 10**6
+"""Bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ def read(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> 
     own = _own_cgroup(proc, cgroups)
     memory = [x for x in (_some(proc / "pressure/memory"), _some(own / "memory.pressure")) if x is not None]
     cpu = _some(own / "cpu.pressure")
-    available = [x for x in (_available(proc / "meminfo"), _room(own), _room_v1(own)) if x is not None]
+    available = [x for x in (_available(proc / "meminfo"), room(own)) if x is not None]
     return Pressure(
         memory=max(memory, default=None),
         cpu=_some(proc / "pressure/cpu") if cpu is None else cpu,
@@ -62,8 +63,13 @@ def _some(path: Path) -> float | None:
 def _available(meminfo: Path) -> int | None:
     for line in _lines(meminfo):
         if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024 // _MB
+            return int(line.split()[1]) * 1024 // MB
     return None
+
+
+def room(cgroup: Path) -> int | None:
+    """MB left below a cgroup's own memory limit (v2 or v1); None where there is no limit."""
+    return min((x for x in (_room(cgroup), _room_v1(cgroup)) if x is not None), default=None)
 
 
 def _room(cgroup: Path) -> int | None:
@@ -81,7 +87,7 @@ def _below(folder: Path, limit: str, used: str, cache: tuple[str, ...]) -> int |
     if not cap or not cap[0].isdigit() or not now:
         return None
     freed = sum(int(line.split()[1]) for line in _lines(folder / "memory.stat") if line.split()[0] in cache)
-    return max(0, int(cap[0]) - int(now[0]) + freed) // _MB
+    return max(0, int(cap[0]) - int(now[0]) + freed) // MB
 
 
 def _lines(path: Path) -> list[str]:

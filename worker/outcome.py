@@ -62,7 +62,7 @@ def assemble(
         gaps=coverage.gaps, warnings=tuple(notes), performance=performance,
         provenance={
             "library": engine.get("library", engine.get("kind", "")), "library_version": engine.get("version", ""),
-            "model_sha256": model.sha256, "ffmpeg": ffmpeg, "chunks": len(rows),
+            "model_sha256": model.sha256, "ffmpeg": ffmpeg, "chunks": len(rows), "temperature": job.params.temperature,
             "coverage": {
                 "audio_seconds": round(coverage.audio_seconds, 3), "speech_seconds": coverage.speech_seconds,
                 "transcribed_seconds": coverage.transcribed_seconds,

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from api.filepart import clean_filename
+from api.protocol import BoundedHttp
 from api.uploads import UploadLimits
 from core.errors import StorageUnavailable
 from core.jobs import JobStatus
@@ -309,6 +310,18 @@ def test_a_client_that_hangs_up_leaves_nothing(running: Service) -> None:
     until(free)
     assert not running.keys
     assert running.submit().status_code == 202
+
+
+def test_who_sends_no_request_is_not_listened_to_for_ever(running: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BoundedHttp, "head_seconds", 1.0)
+    with Wire(running) as silent, Wire(running) as slow, Wire(running) as patient:
+        slow.socket.sendall(b"GET /healthz HTTP/1.1\r\nHost: te")
+        body = PART + wav(5000) + b"\r\n--xyz--\r\n"
+        patient.post(f"Content-Length: {len(body)}")
+        for wire in (silent, slow):
+            assert wire.socket.recv(100) == b""
+        patient.socket.sendall(body)  # the body may take its time
+        assert patient.answer()[0] == 202
 
 
 def test_a_trickle_is_cut_off(serve: Callable[..., Service]) -> None:

@@ -46,6 +46,15 @@ def test_container_limits_count(tmp_path, cpu, cores):
     assert found.cores == min(cores, found.cpus) and found.memory_mb == 2000 and found.available_mb <= 1500
 
 
+def test_cached_files_are_no_used_memory(tmp_path):
+    """The kernel drops them when a worker wants the room; a container that has read much is not full."""
+    (tmp_path / "memory.max").write_text(str(2 * 10**9))
+    (tmp_path / "memory.current").write_text(str(19 * 10**8))
+    full = inspect(tmp_path).available_mb
+    (tmp_path / "memory.stat").write_text("anon 5\ninactive_file 400000000\n")
+    assert full == 100 and inspect(tmp_path).available_mb == 500
+
+
 def test_without_limits_the_machine_counts(tmp_path):
     (tmp_path / "cpu.max").write_text("max 100000\n")
     (tmp_path / "memory.max").write_text("max\n")
