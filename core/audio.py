@@ -87,7 +87,7 @@ class Decoder:
         on_block: told the number of samples that can now be read, after each block; what it raises ends the decode
 
         Raises NoAudioStream, AudioEmpty, AudioUndecodable, AudioTooLong, AudioEncrypted, SourceMissing, DiskFull,
-        and Cancelled soon after `cancel` is set (TICK). A damaged file that still gives audio is not an
+        DecoderKilled, and Cancelled soon after `cancel` is set (TICK). A damaged file that still gives audio is not an
         error: it gets the warning `audio_damaged`. ffmpeg has ended when this returns or raises; the
         calling thread must live as long (see `core.processes.spawn`).
         """

@@ -12,7 +12,7 @@
     |   |-- ModelUnavailable, ModelInvalid
     |   |-- ChunkFailed, ChunkTimeout, WorkerCrashed
     |-- TransientError          infrastructure; back off, no attempt is used up
-    |   |-- StorageUnavailable, DatabaseUnavailable, EngineUnavailable, DiskFull
+    |   |-- StorageUnavailable, DatabaseUnavailable, EngineUnavailable, DiskFull, DecoderKilled
     `-- Interrupted             not a failure: the run stops on purpose
         |-- Cancelled           the user asked for it
         |-- LeaseLost           another owner holds the job now
@@ -253,6 +253,12 @@ class DiskFull(TransientError):
     """There is no space left on the disk."""
 
     code = "disk_full"
+
+
+class DecoderKilled(TransientError):
+    """The decoder was killed before it was done."""
+
+    code = AudioUndecodable.code  # what a job ends with if it happens again
 
 
 class Interrupted(ServiceError):

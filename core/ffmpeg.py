@@ -11,6 +11,7 @@ import io
 import logging
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import wave
@@ -23,7 +24,7 @@ import imageio_ffmpeg
 
 from core import processes
 from core.chunks import SAMPLE_RATE
-from core.errors import AudioUndecodable, NoAudioStream, ServiceError
+from core.errors import AudioUndecodable, DecoderKilled, NoAudioStream, ServiceError
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,10 @@ DEMUXERS = (
 ALIGN = "aresample=async=1:first_pts=0"
 """Keeps the original timeline: an audio track that starts after the picture and holes in its
 timestamps become silence. Files without such holes come out sample for sample as without it."""
+
+
+TERMINATED = 255
+"""ffmpeg's exit status after a signal that it heeds (SIGTERM), without a word; some errors have it too, with one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,13 +138,20 @@ def _tenth_of_a_second() -> bytes:
 
 
 def failure(complaints: bytes, status: int) -> ServiceError:
-    """The error for a decode that ended badly. `complaints`: the beginning of ffmpeg's stderr."""
+    """The error for a decode that ended badly.
+
+    complaints: the beginning of ffmpeg's stderr
+    status: its exit status, below 0 for a signal. SIGTERM and SIGKILL may have come from outside (the end of the
+        service, a lack of memory), which says nothing about the file: DecoderKilled
+    """
     if complaints.startswith(processes.CANNOT_RUN):
         return ServiceError("ffmpeg can no longer be started; was it removed?")
     if b"matches no streams" in complaints:
         return NoAudioStream()
     if b"Format not on whitelist" in complaints:
         return AudioUndecodable("The file's format is not among those that are read.")
+    if status in (-signal.SIGTERM, -signal.SIGKILL) or (status == TERMINATED and not complaints):
+        return DecoderKilled("The decoder was killed: from outside, or because too much CPU or memory was asked for.")
     if status < 0:
         return AudioUndecodable(f"The decoder was stopped by signal {-status}: too much CPU or memory was asked for.")
     return AudioUndecodable(f"The file's audio cannot be decoded: {first_line(complaints)}")

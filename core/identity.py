@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import sys
 from pathlib import Path
 
 import psutil
@@ -28,13 +29,17 @@ def pid_space() -> str:
 
 
 def started(pid: int) -> str | None:
-    """When a process started, in the kernel's own ticks (a changed wall clock changes nothing); None when it is gone."""
+    """When a process started, in the kernel's own ticks (a changed wall clock changes nothing); None when it is gone.
+
+    Raises OSError when it cannot be told: too many open files, say.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
         fields = stat.rpartition(")")[2].split()
         return None if fields[0] == "Z" else fields[19]
-    except OSError:
-        pass
+    except (FileNotFoundError, ProcessLookupError):
+        if sys.platform == "linux":
+            return None
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
@@ -54,6 +59,6 @@ def owner(consumer: str, pid: int | None = None) -> str:
 
 
 def alive(owner_name: str) -> bool:
-    """Is the process that bears this name still running (on this machine)?"""
+    """Is the process that bears this name still running (on this machine)? Raises OSError when it cannot be told."""
     pid, _, start = owner_name.rpartition("/")[2].partition(":")
     return pid.isdigit() and started(int(pid)) == start

@@ -7,6 +7,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+ID_PATTERN = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+"""Job ids are UUIDs (version 7), as a regular expression."""
+
 
 class JobStatus(StrEnum):
     """Where a job stands."""

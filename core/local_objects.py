@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from core.errors import DiskFull, StorageUnavailable, TransientError
-from core.objects import check_key
+from core.objects import check_key, is_key
 
 BLOCK = 1 << 20
 _TEMPORARY = ".tmp"  # below the root, so that a rename stays inside one file system; no key begins with a dot
@@ -59,8 +60,9 @@ class LocalObjects:
 
     def local_path(self, key: str) -> Path:
         path = self._path(key)
-        if not path.is_file():
-            raise KeyError(key)
+        with _storage_errors(missing=key):
+            if not stat.S_ISREG(os.stat(path).st_mode):
+                raise KeyError(key)
         return path
 
     def delete(self, key: str) -> None:
@@ -88,7 +90,8 @@ class LocalObjects:
                 path = Path(place, name)
                 key = path.relative_to(self._root).as_posix()
                 with contextlib.suppress(FileNotFoundError):  # deleted while we look
-                    if key.startswith(prefix) and path.stat().st_mtime <= latest:
+                    # others leave files too: .DS_Store, .nfs0123, an editor's copies
+                    if key.startswith(prefix) and is_key(key) and path.stat().st_mtime <= latest:
                         yield key
 
     def abort_stale(self, older_than: float) -> int:
@@ -157,6 +160,6 @@ def _storage_errors(missing: str | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if missing is not None and isinstance(error, FileNotFoundError):
+        if missing is not None and isinstance(error, FileNotFoundError | NotADirectoryError):
             raise KeyError(missing) from None
         raise storage_error(error) from error

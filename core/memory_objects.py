@@ -31,8 +31,7 @@ class MemoryObjects:
             return io.BytesIO(self._objects[check_key(key)][0])
 
     def local_path(self, key: str) -> Path | None:
-        with self._lock:
-            self._objects[check_key(key)]
+        check_key(key)
         return None
 
     def delete(self, key: str) -> None:

@@ -29,7 +29,10 @@ class ObjectStore(Protocol):
         ...
 
     def local_path(self, key: str) -> Path | None:
-        """Where the bytes lie as a plain local file, or None (S3). Raises KeyError when missing."""
+        """Where the bytes lie as a plain local file, or None where they never do (S3, whether the key is there or not).
+
+        Raises KeyError when the file is missing.
+        """
         ...
 
     def delete(self, key: str) -> None:
@@ -37,7 +40,7 @@ class ObjectStore(Protocol):
         ...
 
     def keys(self, prefix: str, *, older_than: float = 0.0) -> Iterator[str]:
-        """Keys under a prefix last written more than `older_than` seconds ago."""
+        """Keys under a prefix last written more than `older_than` seconds ago. What others put there and is no key is left out."""
         ...
 
     def abort_stale(self, older_than: float) -> int:
@@ -53,9 +56,14 @@ def check_key(key: str) -> str:
     """The key itself. Raises ValueError unless it is safe as a path below a folder and as an S3 key:
     letters, digits, `._-` between slashes, no part beginning with a dot, at most 512 characters.
     """
-    if len(key) > 512 or not _KEY.fullmatch(key):
+    if not is_key(key):
         raise ValueError(f"not an object key: {key!r}")
     return key
+
+
+def is_key(name: str) -> bool:
+    """See `check_key`."""
+    return len(name) <= 512 and _KEY.fullmatch(name) is not None
 
 
 def source_key(job_id: str) -> str:

@@ -5,6 +5,8 @@ Safe to run in every process at once: each step is one guarded statement or an i
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
 import logging
 import threading
@@ -13,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from core.crashpoints import reached
-from core.errors import ServiceError
+from core.errors import DatabaseUnavailable, ServiceError
 from core.hints import HintSender
 from core.jobs import Job
 from core.objects import ObjectStore
@@ -24,6 +26,9 @@ log = logging.getLogger(__name__)
 
 ORPHAN_SECONDS = 24 * 3600.0
 """Objects and uploads without a row are removed after a day: longer than any upload takes."""
+
+INSTALLATION_KEY = "installation"
+"""An object with the id of the database that the store belongs to."""
 
 HINTS_PER_SWEEP = 100
 
@@ -104,16 +109,31 @@ class Sweeper:
         if self._work and (dead := remove_dead(self._work)):
             log.info("Removed %d work folders of processes that had died", dead)
         for job in self._store.removable(limit=50):
-            self.remove(job)
+            with self._on_its_own(job):
+                self.remove(job)
         if self._audio_hours or self._result_hours:
             for job in self._store.expire(audio_hours=self._audio_hours, result_hours=self._result_hours, limit=50):
-                if job.expired_audio:
-                    self._drop([job.source.key], besides=job.id)
-                if job.expired_result and job.result_key:
-                    self._drop([job.result_key], besides=job.id)
+                with self._on_its_own(job):
+                    if job.expired_audio:
+                        self._drop([job.source.key], besides=job.id)
+                    if job.expired_result and job.result_key:
+                        self._drop([job.result_key], besides=job.id)
         if time.monotonic() >= self._next_orphans:
             self._next_orphans = time.monotonic() + 3600.0
             self.collect_orphans()
+
+    @contextlib.contextmanager
+    def _on_its_own(self, job: Job) -> Iterator[None]:
+        """One job that cannot be removed must not hold up those behind it. An outage ends the round for all of them."""
+        try:
+            yield
+        except DatabaseUnavailable:
+            raise
+        except ServiceError as error:
+            self._objects.ping()
+            log.error("Job %s cannot be removed: %s", job.id, error.message)
+        except Exception:
+            log.exception("Job %s cannot be removed", job.id)
 
     def remove(self, job: Job) -> None:
         """Delete a job for good. Rows go last: a crash in between leaves a row that says what is still to do."""
@@ -125,11 +145,27 @@ class Sweeper:
         log.info("Removed job %s", job.id)
 
     def collect_orphans(self, older_than: float = ORPHAN_SECONDS) -> int:
-        """Remove objects no row refers to and unfinished uploads; returns how many."""
+        """Remove objects no row refers to and unfinished uploads; returns how many. Nothing in the store of another database."""
+        if not self._is_ours():
+            log.error(
+                "The object store belongs to another database, by its object %r: nothing is cleared away. Check DATABASE_URL "
+                "and MINIO_BUCKET or DATA_DIR; if this database is to own it, remove that object.", INSTALLATION_KEY,
+            )  # fmt: skip
+            return 0
         count = self._objects.abort_stale(older_than)
         for batch in _batches(self._objects.keys("jobs/", older_than=older_than), 500):
             count += self._drop(batch)
         return count
+
+    def _is_ours(self) -> bool:
+        """The first database to ask owns the store. An empty or a foreign one would take all its objects for orphans."""
+        mine = self._store.installation().encode()
+        try:
+            with self._objects.open(INSTALLATION_KEY) as owner:
+                return owner.read() == mine
+        except KeyError:
+            self._objects.put(INSTALLATION_KEY, io.BytesIO(mine))
+            return True
 
     def _drop(self, keys: Sequence[str], *, besides: str | None = None) -> int:
         """Delete those objects no row refers to; a retry shares the upload of the job it came from."""

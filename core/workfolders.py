@@ -17,12 +17,19 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-_NAME = re.compile(r"[A-Za-z0-9_-]+\.\d+")
+from core.jobs import ID_PATTERN
+
+# nothing looser: WORK_DIR may be a folder that others use too, and what nobody holds a lock on is removed
+_NAME = re.compile(rf"(?:local-)?{ID_PATTERN}\.[0-9]+")
 
 
 @contextlib.contextmanager
 def work_folder(work: Path, job_id: str, fence: int) -> Iterator[Path]:
-    """A fresh folder for one run, removed at the end. Raises OSError."""
+    """A fresh folder for one run, removed at the end.
+
+    job_id: a UUID, perhaps behind `local-`; `remove_dead` would not know another folder for one of ours
+    Raises OSError.
+    """
     folder = work / f"{job_id}.{fence}"
     lock = _make(folder)
     try:
@@ -33,7 +40,7 @@ def work_folder(work: Path, job_id: str, fence: int) -> Iterator[Path]:
 
 
 def remove_dead(work: Path) -> int:
-    """Remove the folders whose process has died; returns how many."""
+    """Remove the folders of runs (`<job id>.<fence>`) whose process has died; returns how many. Others are left alone."""
     removed = 0
     with contextlib.suppress(FileNotFoundError):
         for folder in work.iterdir():

@@ -21,9 +21,6 @@ from core.config import Settings, load
 from core.errors import ModelUnavailable
 from parascribe import wiring
 
-SHUTDOWN_SECONDS = 5
-"""Requests in flight at SIGTERM get so long; an upload that takes longer is cut, and its client knows."""
-
 
 def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
     """Answer on an open, listening socket until SIGTERM. runtime: folder of the doorbell, None = consumers elsewhere."""
@@ -51,7 +48,8 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
             free_bytes=_free_bytes(settings), version=wiring.version(),
         )  # fmt: skip
         config = uvicorn.Config(
-            create_app(deps), http=BoundedHttp, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            create_app(deps), http=BoundedHttp, log_config=None, access_log=False, server_header=False,
+            timeout_graceful_shutdown=wiring.API_SHUTDOWN_SECONDS,
         )  # fmt: skip
         server = uvicorn.Server(config)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from parascribe.bodies import TERMINAL, Job, Params
-from parascribe.client import Client
-from parascribe.errors import ApiError, ClientError
+from parascribe.client import OUTAGE_SECONDS, POLL_FIRST, POLL_LAST, Client
+from parascribe.errors import ApiError, ClientError, Overloaded, ServiceUnreachable
 from parascribe.outputs import Fetch, FileFormat, Outputs
 from parascribe.progress import Reporter
-from parascribe.render import outcome
+from parascribe.render import outcome, printable
 
 
 @dataclass(kw_only=True)
@@ -31,8 +31,8 @@ class Item:
 
     @property
     def name(self) -> str:
-        """What the file is called on the screen: as it was given."""
-        return str(self.file)
+        """What the file is called on the screen: as it was given, if that can be printed."""
+        return printable(self.file)
 
     def to_dict(self) -> dict[str, Any]:
         """The shape of `transcribe --json`."""
@@ -71,20 +71,25 @@ def keep(item: Item, fetch: Fetch) -> None:
     item.result = fetch(FileFormat.JSON)
 
 
-def submit(client: Client, files: Sequence[Path], params: Params, report: Reporter) -> list[Item]:
+def submit(
+    client: Client, files: Sequence[Path], params: Params, report: Reporter, submitted: Callable[[Job], None] | None = None
+) -> list[Item]:
     """Upload all files in order; a refused one is noted and the rest go on.
 
-    A full queue is waited for. Raises ServiceUnreachable; KeyboardInterrupt with the jobs so far cancelled.
+    submitted: told of each job as soon as there is one. A full queue is waited for.
+    Raises ServiceUnreachable; KeyboardInterrupt with the jobs so far cancelled.
     """
     items = [Item(file=file) for file in files]
     with _cancelling(client, items, report):
         for item in items:
             _submit(client, item, params, report)
+            if submitted and item.job:
+                submitted(item.job)
     return items
 
 
 def finish(client: Client, items: Sequence[Item], deliver: Deliver, report: Reporter) -> None:
-    """Wait for all jobs; deliver each transcript as soon as it is there.
+    """Wait for all jobs; deliver each transcript as soon as it is there. One that the service refuses fails its item.
 
     Raises ServiceUnreachable after an outage of a minute; KeyboardInterrupt with the unfinished jobs cancelled.
     """
@@ -98,11 +103,32 @@ def finish(client: Client, items: Sequence[Item], deliver: Deliver, report: Repo
                 report.step(item.name, progress["stage"], progress["percent"], progress["eta_seconds"])
                 continue
             if job["status"] == "completed":
-                deliver(item, from_service(client, job["id"]))
+                try:
+                    deliver(item, _patient(from_service(client, job["id"])))
+                except ApiError as failure:
+                    item.status, item.error = "failed", {"code": failure.code, "message": failure.message}
             else:
                 error = job["error"] or {"code": job["status"], "message": f"the job was {job['status']}"}
                 item.error = {"code": error["code"], "message": error["message"]}
             report.end(item.name, words_for(item, cast("dict[str, Any]", job)))
+
+
+def _patient(fetch: Fetch) -> Fetch:
+    """Bears an outage as `Client.watch` does."""
+
+    def fetch_patiently(kind: FileFormat) -> Any:
+        lost, pause = 0.0, POLL_FIRST
+        while True:
+            try:
+                return fetch(kind)
+            except (ServiceUnreachable, Overloaded) as error:
+                lost = lost or time.monotonic()
+                if time.monotonic() - lost > OUTAGE_SECONDS:
+                    raise
+                time.sleep(max(pause, getattr(error, "retry_after", None) or 0.0))
+                pause = min(POLL_LAST, 2 * pause)
+
+    return fetch_patiently
 
 
 def words_for(item: Item, job: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ import httpx
 import parascribe
 import whisper
 from core.config import Settings
+from core.processes import spawn, stop
 from parascribe.batch import deliver_to, finish, submit
 from parascribe.client import Client
 from parascribe.errors import ClientError
@@ -92,11 +93,9 @@ def _service(folder: Path, log: Path) -> Iterator[str]:
     """`parascribe serve` as a process; its address once it is ready. Raises DemoFailed."""
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "parascribe", "serve"], env=demo_environment(folder, port), cwd=folder,
-            stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+    with log.open("wb") as out, contextlib.chdir(folder):
+        command = [sys.executable, "-m", "parascribe", "serve"]
+        process = spawn(command, env=demo_environment(folder, port), stdout=out, stderr=out)
     try:
         _wait_until_ready(process, url)
         yield url
@@ -135,8 +134,7 @@ def _stop(process: subprocess.Popen[bytes]) -> bool:
     try:
         return process.wait(STOP_SECONDS) == 0
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        stop(process)
         return False
 
 

@@ -37,7 +37,7 @@ class Engines:
 def find(settings: Settings, *, fresh: bool = False) -> Engines:
     """Look, and try: a second of noise is decoded in a process of its own, since the answer may be a SIGILL.
 
-    fresh: forget what earlier self-tests found. Raises EngineUnavailable when no library works.
+    fresh: test anew, whatever earlier self-tests found. Raises EngineUnavailable when no library works.
     """
     store = open_models(settings)
     try:
@@ -45,8 +45,7 @@ def find(settings: Settings, *, fresh: bool = False) -> Engines:
     except ServiceError:
         model = store.validate("demo")
     libraries = candidates(settings.whisper_library, settings.engine_path)
-    verdicts = None if fresh else settings.engine_path
-    chosen = choose_library(libraries, model.path, verdicts, model_sha256=model.sha256)
+    chosen = choose_library(libraries, model.path, settings.engine_path, model_sha256=model.sha256, fresh=fresh)
     return Engines(libraries=libraries, chosen=chosen, model=model)
 
 

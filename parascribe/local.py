@@ -5,21 +5,23 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import tempfile
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from uuid_utils import uuid7
 
+from api.form import JobForm, warnings_of
 from core import identity
 from core.config import Settings, runtime_dir
-from core.errors import EmptyUpload, ServiceError, TaskNotSupported
+from core.errors import EmptyUpload, ServiceError
 from core.jobs import Job, JobParams, JobStatus, NewJob, Source
 from core.objects import source_key
 from core.sniff import sniff
 from core.store.sql import SqlStore
+from core.workfolders import remove_dead, work_folder
+from parascribe import wiring
 from parascribe.parts import make_parts, running_manager
 from parascribe.supervisor import private_folder
 from worker.run import run_job
@@ -35,14 +37,17 @@ def transcribe_files(
 
     A file that failed gives `{"error": {"code", "message", ...}}` instead. on_progress: called now and then with
     the job as it stands. Ctrl-C stops everything and passes through.
-    Raises ServiceError for what concerns all files (unknown model, no engine library).
+    params: as a service takes them, and refused for the same reasons.
+    Raises ServiceError for what concerns all files (a parameter, an unknown model, no engine library).
     """
+    given = {name: str(value) for name, value in params.items() if value is not None}
+    chosen = JobForm.read(given).params(wiring.open_models(settings), default_model=settings.whisper_model)
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parascribe-local-")))
+        folder = stack.enter_context(_scratch(settings.work_path))
         runtime = stack.enter_context(private_folder(lambda: runtime_dir(settings)))
         settings.models_path.mkdir(parents=True, exist_ok=True)
         isolated = settings.model_copy(update={
-            "data_dir": folder, "work_dir": settings.work_dir or folder / "work", "database_url": None, "broker_url": None,
+            "data_dir": folder, "work_dir": folder / "work", "database_url": None, "broker_url": None,
             "minio_endpoint": None, "whisper_models_dir": settings.models_path,
         })  # fmt: skip
         store = SqlStore.in_memory()
@@ -51,15 +56,14 @@ def transcribe_files(
             stack.enter_context(running_manager(isolated, runtime))
         parts = make_parts(isolated, store, runtime, identity.new_consumer())
         stack.callback(parts.transcriber.engine.close)
-        chosen = JobParams(**{"model": settings.whisper_model} | dict(params))
-        info = parts.models.info(chosen.model)
-        if chosen.task == "translate" and not info.translates:
-            raise TaskNotSupported(f"The model {chosen.model} cannot translate.")
         for path in paths:
             try:
                 job = store.create(_new_job(parts.objects, path, chosen))
             except ServiceError as error:
                 yield {"error": {"code": error.code, "message": error.message}}
+                continue
+            except OSError as error:
+                yield {"error": {"code": "unreadable", "message": str(error)}}
                 continue
             stop = Stop()
             watcher = threading.Thread(target=_report, args=(store, job.id, path, on_progress, stop), daemon=True)
@@ -74,12 +78,27 @@ def transcribe_files(
             ended = store.get(job.id)
             if on_progress:
                 on_progress(path, ended)
+            store.remove(job.id)  # one that was put off would be claimed in place of the next
+            parts.objects.delete(job.source.key)  # a batch may be larger than what is free
             if ended.status is JobStatus.COMPLETED and ended.result_key:
                 with parts.objects.open(ended.result_key) as data:
                     result = json.load(data) | {"partial": ended.partial}
+                parts.objects.delete(ended.result_key)
                 yield result
             else:
                 yield {"error": ended.error.to_dict() if ended.error else {"code": ended.status.value, "message": ended.status.value}}
+
+
+@contextlib.contextmanager
+def _scratch(work: Path) -> Iterator[Path]:
+    """A folder among those of running jobs, so that what a killed process leaves there is found. Raises ServiceError."""
+    with contextlib.ExitStack() as stack:
+        try:
+            remove_dead(work)
+            folder = stack.enter_context(work_folder(work, f"local-{uuid7()}", 0))
+        except OSError as error:
+            raise ServiceError(f"No work folder in {work} (WORK_DIR): {error.strerror}") from error
+        yield folder
 
 
 def _new_job(objects: Any, path: Path, params: JobParams) -> NewJob:
@@ -93,8 +112,9 @@ def _new_job(objects: Any, path: Path, params: JobParams) -> NewJob:
         size = objects.put(source_key(job_id), data, media_type=media_type)
         data.seek(0)
         digest = hashlib.file_digest(data, "sha256").hexdigest()
-    source = Source(filename=path.name, bytes=size, media_type=media_type, sha256=digest, key=source_key(job_id))
-    return NewJob(id=job_id, source=source, params=params)
+    name = path.name.encode(errors="replace").decode()  # a name from disk need not be valid Unicode
+    source = Source(filename=name, bytes=size, media_type=media_type, sha256=digest, key=source_key(job_id))
+    return NewJob(id=job_id, source=source, params=params, warnings=warnings_of(params))
 
 
 def _report(store: SqlStore, job_id: str, path: Path, on_progress: Progress | None, stop: Stop) -> None:

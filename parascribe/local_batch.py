@@ -17,6 +17,7 @@ from parascribe.bodies import Params
 from parascribe.local import transcribe_files
 from parascribe.outputs import Fetch, FileFormat
 from parascribe.progress import Reporter
+from parascribe.render import printable
 
 
 def transcribe_locally(settings: Settings, files: Sequence[Path], params: Params, deliver: Deliver, report: Reporter) -> list[Item]:
@@ -29,7 +30,7 @@ def transcribe_locally(settings: Settings, files: Sequence[Path], params: Params
     logs.setup(settings.log_level, settings.log_format, role="local")
 
     def show(path: Path, job: Job) -> None:
-        report.step(str(path), job.stage.value, job.percent, job.eta_seconds)
+        report.step(printable(path), job.stage.value, job.percent, job.eta_seconds)
 
     items = []
     with contextlib.closing(transcribe_files(settings, files, dict(params), show)) as results:

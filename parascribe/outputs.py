@@ -3,7 +3,9 @@
 Rules, in this order:
 
 * `-o -`: everything to stdout, one after the other (a heading `==> name <==` when there are several files).
-* `-o DIR`: `DIR/talk.srt` for `talk.mp4`; the folder is made. `-o talk.srt` with one file and `-f srt`: that file.
+* `-o talk.srt` (or another format's name at the end) with one media file: that file, and `-f srt` need not be said.
+  If `talk.srt` is a folder, or with a slash at the end, it counts as `DIR`.
+* `-o DIR`: `DIR/talk.srt` for `talk.mp4`; the folder is made.
 * no `-o`, one file and at most one `-f`: stdout.
 * no `-o` else: beside each media file.
 
@@ -13,7 +15,7 @@ all; a media file never is. Two media files with one stem (`talk.mp3`, `talk.mp4
 
 from __future__ import annotations
 
-import os
+import secrets
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,7 +24,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, cast
 
-from parascribe.render import timed_lines, to_json
+from parascribe.render import printable, timed_lines, to_json
 
 
 class FileFormat(StrEnum):
@@ -63,8 +65,12 @@ class Outputs:
                 raise OutputError("-o - takes one format")
             return Outputs(formats=chosen, targets=None, several=several)
         wanted: tuple[FileFormat, ...] = chosen or (FileFormat.TXT,)
-        if output and not several and len(chosen) == 1 and output.endswith(f".{chosen[0]}") and not Path(output).is_dir():
-            return Outputs(formats=chosen, targets={files[0]: ((chosen[0], Path(output)),)}, several=False)
+        if output and (named := _format_of(output)):
+            if several or chosen not in ((), (named,)):
+                raise OutputError(f"-o {output} is one {named} file: it takes one media file, and -f {named} or none")
+            if Path(output).absolute() == files[0].absolute():
+                raise OutputError(f"-o {output} is the media file itself")
+            return Outputs(formats=(named,), targets={files[0]: ((named, Path(output)),)}, several=False)
         folder = Path(output) if output else None
         if folder and folder.exists() and not folder.is_dir():
             raise OutputError(f"-o takes a folder, and {folder} is none")
@@ -87,14 +93,14 @@ class Outputs:
         """Write one file's transcript; returns the paths written. Raises OSError, and what `fetch` raises."""
         if self.targets is None:
             text = _text(self.formats[0], fetch) if self.formats else timed_lines(cast("dict[str, Any]", fetch(FileFormat.JSON)))
-            sys.stdout.write((f"==> {file} <==\n" if self.several else "") + text)
+            sys.stdout.write((f"==> {printable(file)} <==\n" if self.several else "") + text)
             sys.stdout.flush()
             return []
         written = []
         for kind, path in self.targets[file]:
             text = _text(kind, fetch)
             path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{path.name}.{os.getpid()}.part")
+            part = path.with_name(f".{secrets.token_hex(8)}.part")  # not from its name, which may be as long as names can be
             try:
                 part.write_text(text, encoding="utf-8", newline="")
                 part.replace(path)
@@ -102,6 +108,13 @@ class Outputs:
                 part.unlink(missing_ok=True)
             written.append(path)
         return written
+
+
+def _format_of(output: str) -> FileFormat | None:
+    """The format that `-o` asks for by its last part, unless that is a folder."""
+    path = Path(output)
+    kind = path.suffix.removeprefix(".")
+    return FileFormat(kind) if kind in tuple(FileFormat) and not output.endswith("/") and not path.is_dir() else None
 
 
 def _text(kind: FileFormat, fetch: Fetch) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import PurePath
 from typing import Any, TextIO
 
 
@@ -43,8 +44,13 @@ def size(count: float) -> str:
 
 
 def to_json(value: object) -> str:
-    """JSON as every `--json` prints it."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    """JSON as every `--json` prints it. What is no Unicode in a file's name comes as an escape, which Python reads back."""
+    return json.dumps(value, indent=2, ensure_ascii=False).encode(errors="backslashreplace").decode()
+
+
+def printable(path: PurePath) -> str:
+    """A path as text that every stream takes: a name from disk need not be valid Unicode."""
+    return str(path).encode(errors="replace").decode()
 
 
 def outcome(job: dict[str, Any]) -> str:

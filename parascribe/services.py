@@ -85,6 +85,7 @@ def _supervised(settings: Settings, *, with_api: bool, programs: str) -> int:
                 url = _address(settings, sock.getsockname()[1])
                 children.append(Child(
                     name="api", env=env, pass_fds=(sock.fileno(),),
+                    grace=wiring.API_SHUTDOWN_SECONDS + 5,  # to clean up after what it then cuts
                     command=[sys.executable, "-m", f"{programs}.api_main", str(sock.fileno()), str(runtime)],
                 ))  # fmt: skip
             supervisor = Supervisor(children)

@@ -50,10 +50,12 @@ class Child:
     asked_to_stop: bool = False
 
     def start(self) -> None:
+        """Raises OSError."""
         self.process = spawn(
             self.command, env=self.env, stdout=sys.stdout.fileno(), stderr=sys.stderr.fileno(), pass_fds=self.pass_fds
         )
         self.started = time.monotonic()
+        self.asked_to_stop = False  # of the process before, if that was wanted again before it had ended
 
 
 class Supervisor:
@@ -113,12 +115,17 @@ class Supervisor:
                 stop(process)
                 child.process = None
                 child.failures = 0 if now - child.started > STEADY else child.failures + 1
-                wait = BACKOFF[min(child.failures, len(BACKOFF)) - 1] if child.failures else BACKOFF[0]
-                child.restart_at = now + wait
+                wait = _put_off(child, now)
                 log.error("%s ended (%s); starting it again in %.1f s", child.name, _describe(process.returncode), wait)
             elif process is None and wanted and now >= child.restart_at:
-                child.start()
-                log.info("Started %s%s", child.name, " again" if child.failures else "")
+                try:
+                    child.start()
+                except OSError as error:  # no memory or no process number left, or an upgrade is replacing the files
+                    child.failures += 1
+                    wait = _put_off(child, now)
+                    log.error("%s could not be started (%s); trying again in %.1f s", child.name, error.strerror or error, wait)
+                else:
+                    log.info("Started %s%s", child.name, " again" if child.failures else "")
 
     def _let_go(self, child: Child, process: subprocess.Popen[bytes]) -> None:
         if process.poll() is not None:
@@ -148,6 +155,13 @@ class Supervisor:
             if process.poll() is None:
                 log.warning("%s did not stop within %.0f s and is killed", child.name, child.grace)
         log.info("Stopped")
+
+
+def _put_off(child: Child, now: float) -> float:
+    """Set when the child is started again; returns the seconds until then."""
+    wait = BACKOFF[min(child.failures, len(BACKOFF)) - 1] if child.failures else BACKOFF[0]
+    child.restart_at = now + wait
+    return wait
 
 
 def _describe(code: int) -> str:

@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 DATA = Path(__file__).resolve().parent.parent / "whisper" / "data"
 """Bundled models and samples."""
 
+API_SHUTDOWN_SECONDS = 5
+"""Requests in flight at SIGTERM get so long; an upload that takes longer is cut, and its client knows."""
+
 VAD_MODEL = DATA / "ggml-silero-v6.2.0.bin"
 
 

@@ -8,6 +8,7 @@ exit codes are 0 for most failures.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import subprocess
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable, ModelInvalid
+from core.errors import Cancelled, ChunkFailed, ChunkTimeout, DiskFull, EngineUnavailable, ModelInvalid
 from core.processes import LAUNCHER, Limits, stop
 from whisper.cli_program import CliOutput, CliProgram, output_of, read_detection, read_output, write_wav
 from whisper.models import read_header
@@ -78,7 +79,7 @@ class CliEngine:
     work_dir: a folder of its own for lock files and audio in flight; shared by the job processes
     workers, threads: processes at once, and threads of each
 
-    Raises EngineUnavailable when the executable cannot be used.
+    Raises EngineUnavailable when the executable cannot be used. Calls also raise DiskFull when there is no space for audio.
     """
 
     def __init__(self, executable: Path, work_dir: Path, *, workers: int = 1, threads: int = 1, nice: int = 0) -> None:
@@ -127,12 +128,15 @@ class CliEngine:
         return len(self._waiting)
 
     def close(self) -> None:
-        """Stop this process's batches; their calls raise EngineUnavailable."""
+        """Stop this process's batches; calls under way raise EngineUnavailable. The engine may be used again."""
         with self._lock:
             self._closed = True
+            self._put_back([])
             runners = list(self._runners)
         for runner in runners:
             runner.join()
+        with self._lock:
+            self._closed = False
 
     def _reset(self) -> None:
         """For a new process: the parent's calls and threads are not here, and its places are not ours to hold."""
@@ -170,12 +174,10 @@ class CliEngine:
         return request.answer
 
     def _start_batch(self, request: _Request) -> None:
-        """If there is a free place, start a process for the request and others like it. Raises EngineUnavailable."""
+        """If there is a free place, start a process for the request and others like it."""
         with self._lock:
             if request not in self._waiting:
                 return
-            if self._closed:
-                raise EngineUnavailable("The engine has been closed.")
             slot = self._free_slot()
             if slot is None:
                 return
@@ -187,7 +189,7 @@ class CliEngine:
             # a thread of its own: the child is tied to the life of the thread that starts it
             runner = threading.Thread(target=self._run, args=(batch, slot), name="whisper-cli", daemon=True)
             self._runners.add(runner)
-        runner.start()
+            runner.start()  # under the lock: `close` joins what it finds
 
     def _free_slot(self) -> int | None:
         for number in range(self._workers):
@@ -207,15 +209,24 @@ class CliEngine:
         try:
             self._run_program(left)
         except Exception as error:
+            full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
             for request in left:
-                request.settle(error)
+                request.settle(DiskFull(f"There is no space left in {self._folder}.") if full else error)
             left = []
         finally:
             with self._lock:
                 self._slots.discard(slot)
                 os.close(slot)
-                self._waiting = left + self._waiting  # not reached: they are first in the next process
+                self._put_back(left)
                 self._runners.discard(threading.current_thread())
+
+    def _put_back(self, left: list[_Request]) -> None:
+        """What was not reached is first in the next process; there is none once the engine is closed. Under the lock."""
+        self._waiting = [request for request in left if not request.abandoned] + self._waiting
+        if self._closed:
+            for request in self._waiting:
+                request.settle(EngineUnavailable("The engine has been closed."))
+            self._waiting = []
 
     def _run_program(self, left: list[_Request]) -> None:
         """Settles at least one of the requests and removes what it settles from the list."""

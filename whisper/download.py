@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import filelock
 
-from core.errors import Cancelled, DiskFull, ModelInvalid, ModelUnavailable, ServiceError
+from core.errors import Cancelled, DiskFull, ModelInvalid, ModelUnavailable, ServiceError, UnknownModel
 from core.objects import ObjectStore
 from whisper.catalogue import HUB, ModelInfo
-from whisper.fetch import PartFile, Progress, fetch_url, shown
-from whisper.models import ModelStore, ValidModel, file_key, read_header
+from whisper.fetch import PAUSES, PartFile, Progress, fetch_url, shown
+from whisper.models import LOCAL, ModelStore, ValidModel, file_key, read_header
 from whisper.types import Cancel
 
 if TYPE_CHECKING:  # see whisper.fetch
@@ -80,6 +80,7 @@ class ModelDownloader:
     base_urls: tried in order, each asked for `<base>/ggml-<name>.bin`; empty = the models' public home
     total_timeout: seconds one download may take in all
     mirror: asked first, and given what had to come from outside
+    pauses: seconds between tries of an address that brings nothing
     """
 
     def __init__(
@@ -90,12 +91,14 @@ class ModelDownloader:
         client: Callable[[], httpx.Client] = http_client,
         total_timeout: float = 6 * 3600.0,
         mirror: ModelMirror | None = None,
+        pauses: Sequence[float] = PAUSES,
     ) -> None:
         self.store = store
         self.base_urls = tuple(url.rstrip("/") for url in base_urls) or (HUB,)
         self._client = client
         self._total_timeout = total_timeout
         self._mirror = mirror
+        self._pauses = pauses
         self._announced: set[str] = set()
 
     def ensure_model_exists(
@@ -105,9 +108,18 @@ class ModelDownloader:
 
         announce: say so at INFO even where nothing has to be done (once per object, forks included)
 
-        Raises UnknownModel; ModelUnavailable, saying what to do; ModelInvalid (wrong checksum, not a model);
-        DiskFull; Cancelled.
+        Raises UnknownModel; ModelUnavailable, saying what to do (also for a `local:` file that is not here);
+        ModelInvalid (wrong checksum, not a model); DiskFull; Cancelled.
         """
+        try:
+            return self._ensured(name, progress, cancel, announce)
+        except UnknownModel as error:
+            if not name.startswith(LOCAL):
+                raise
+            # who asked for it may have seen it on another machine, or before it was removed
+            raise ModelUnavailable(f"{error.message} Put the file there by hand; it is fetched from nowhere.", model=name) from error
+
+    def _ensured(self, name: str, progress: Progress | None, cancel: Cancel | None, announce: bool) -> Path:
         if announce and name not in self._announced:
             self._announced.add(name)
             log.info("Ensuring model exists: %s", name)
@@ -179,7 +191,7 @@ class ModelDownloader:
             for base in self.base_urls:
                 url = f"{base}/{info.filename}"
                 log.info("Downloading model %s from %s", info.name, shown(base))
-                if attempt(shown(url), partial(_from_url, client, url, info)):
+                if attempt(shown(url), partial(self._from_url, client, url, info)):
                     self._publish(info)
                     return
         reasons = [f"{where} ({error.message})" for where, error in failures]
@@ -191,13 +203,24 @@ class ModelDownloader:
 
     def _from_mirror(self, info: ModelInfo, part: PartFile) -> bool:
         assert self._mirror is not None
-        part.restart()  # the object store has no ranges, and its copy is near
+        copy = _WholeCopy(part)
         try:
-            return self._mirror.fetch(info, part)
+            found = self._mirror.fetch(info, copy)
+            if found:
+                copy.begin()  # an empty object is no reason to believe in what lay here
+            return found
         except (ModelInvalid, ModelUnavailable, DiskFull, Cancelled):
             raise
         except ServiceError as error:
             raise ModelUnavailable(error.message) from error
+
+    def _from_url(self, client: httpx.Client, url: str, info: ModelInfo, part: PartFile) -> bool:
+        fetch_url(client, url, part, pauses=self._pauses)
+        if part.resumed and info.sha256 not in (None, part.sha256()):
+            # the beginning may stem from another server or another day: one clean try before the source is blamed
+            part.restart()
+            fetch_url(client, url, part, pauses=self._pauses)
+        return True
 
     def _accept(self, info: ModelInfo, part: PartFile) -> bool:
         """Check the complete file and give it its name. Raises ModelInvalid."""
@@ -230,10 +253,18 @@ class ModelDownloader:
         )
 
 
-def _from_url(client: httpx.Client, url: str, info: ModelInfo, part: PartFile) -> bool:
-    fetch_url(client, url, part)
-    if part.resumed and info.sha256 not in (None, part.sha256()):
-        # the beginning may stem from another server or another day: one clean try before the source is blamed
-        part.restart()
-        fetch_url(client, url, part)
-    return True
+class _WholeCopy:
+    """Writes a file from its beginning, as the object store has no ranges. What lay in the part goes only when bytes come."""
+
+    def __init__(self, part: PartFile) -> None:
+        self._part = part
+        self._begun = False
+
+    def begin(self) -> None:
+        if not self._begun:
+            self._part.restart()
+            self._begun = True
+
+    def write(self, data: bytes) -> int:
+        self.begin()
+        return self._part.write(data)

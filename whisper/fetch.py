@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit, urlunsplit
@@ -28,9 +28,18 @@ LARGEST_MODEL = 8 << 30
 """Bytes. More than twice the largest published model: beyond this an unpinned answer is not a model."""
 
 MAGIC = b"lmgg"
+PAUSES = (1.0, 2.0, 4.0, 8.0)
+"""Seconds before each further try of a source that brought no new byte; after the last it is given up."""
+PATIENCE = 15.0
+"""Seconds without a new byte after which a source is given up sooner: its tries take long themselves."""
 _BLOCK = 1 << 18
 _FRUITLESS = 3
-"""Connections in a row without one new byte before a source is given up."""
+"""Tries in a row that a download which has begun gets even then."""
+_POLL = 0.1
+
+
+class _NotNow(Exception):
+    """The server is there, but has too much to do."""
 
 
 class PartFile:
@@ -80,10 +89,7 @@ class PartFile:
 
     def write(self, data: bytes) -> int:
         """Append. Raises ModelInvalid (not a model, too long), DiskFull, Cancelled, ModelUnavailable (deadline)."""
-        if self._cancel is not None and self._cancel.is_set():
-            raise Cancelled("The download was cancelled.")
-        if time.monotonic() > self.deadline:
-            raise ModelUnavailable("the download took too long")
+        self._check()
         if self.size == 0 and not data.startswith(MAGIC[: len(data)]):
             page = data.lstrip()[:1] == b"<"
             raise ModelInvalid("the answer is a web page, not a model" if page else "the answer is not a ggml model")
@@ -100,6 +106,20 @@ class PartFile:
         if self._progress is not None:
             self._progress(self.size, self.total)
         return len(data)
+
+    def pause(self, seconds: float) -> None:
+        """Wait before another try. Raises Cancelled, ModelUnavailable (deadline)."""
+        end = time.monotonic() + seconds
+        self._check()
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, _POLL))
+            self._check()
+
+    def _check(self) -> None:
+        if self._cancel is not None and self._cancel.is_set():
+            raise Cancelled("The download was cancelled.")
+        if time.monotonic() > self.deadline:
+            raise ModelUnavailable("the download took too long")
 
     def sha256(self) -> str:
         return self._hash.hexdigest()
@@ -118,14 +138,18 @@ class PartFile:
             raise _disk_error(error, target) from error
 
 
-def fetch_url(client: httpx.Client, url: str, part: PartFile) -> None:
+def fetch_url(
+    client: httpx.Client, url: str, part: PartFile, *, pauses: Sequence[float] = PAUSES, patience: float = PATIENCE
+) -> None:
     """Bring `part` up to the end of what `url` serves, resuming after broken connections.
+
+    pauses, patience: seconds, see PAUSES and PATIENCE
 
     Raises ModelUnavailable (unreachable, an error status, broken off, too slow), ModelInvalid, DiskFull, Cancelled.
     """
     import httpx
 
-    fruitless = 0
+    fruitless, anew, progress = 0, False, time.monotonic()
     while True:
         before = part.size
         try:
@@ -134,17 +158,27 @@ def fetch_url(client: httpx.Client, url: str, part: PartFile) -> None:
             reason = f"it ended after {part.size} bytes"
         except httpx.TimeoutException:
             reason = "nothing came in time"
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise ModelUnavailable(str(error)) from error
+        except (httpx.HTTPError, _NotNow) as error:
             reason = str(error) or type(error).__name__
-        fruitless = 0 if part.size > before else fruitless + 1
-        # nothing at all so far: unreachable. Otherwise a connection that broke may be worth another
-        if fruitless >= _FRUITLESS or (part.size == 0 and fruitless):
+        if part.size < before and not anew:  # what lay here did not fit: the source has not had its try yet
+            anew = True
+            continue
+        if part.size > before:
+            fruitless, progress = 0, time.monotonic()
+        else:
+            fruitless += 1
+        waited = time.monotonic() - progress >= patience and (part.size == 0 or fruitless >= _FRUITLESS)
+        if fruitless > len(pauses) or waited:
             raise ModelUnavailable(reason)
-        log.info("Download of %s broke off at %d bytes (%s), resuming", part.path.name, part.size, reason)
+        pause = pauses[fruitless - 1] if fruitless else 0.0
+        log.info("Download of %s stopped at %d bytes (%s), trying again in %.0f s", part.path.name, part.size, reason, pause)
+        part.pause(pause)
 
 
 def _fetch_once(client: httpx.Client, url: str, part: PartFile) -> bool:
-    """One request; True when the file is complete."""
+    """One request; True when the file is complete. Raises _NotNow too."""
     if part.total is not None and part.size == part.total:
         return True
     headers = {"Accept-Encoding": "identity"}
@@ -155,7 +189,8 @@ def _fetch_once(client: httpx.Client, url: str, part: PartFile) -> bool:
             part.restart()
             return False
         if response.status_code not in (200, 206):
-            raise ModelUnavailable(f"the server answered {response.status_code} {response.reason_phrase}")
+            answer = f"the server answered {response.status_code} {response.reason_phrase}"
+            raise _NotNow(answer) if response.status_code == 429 or response.status_code >= 500 else ModelUnavailable(answer)
         if "text/html" in response.headers.get("content-type", ""):
             raise ModelInvalid("the answer is a web page, not a model")
         if response.status_code == 206:

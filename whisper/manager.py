@@ -86,7 +86,6 @@ class Manager:
             raise ValueError(f"{self._folder} is too long a path for sockets")
         os.umask(0o077)
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._cwd.mkdir(mode=0o500, exist_ok=True)  # an engine's working directory: whatever it loads from there is code
         for stale in self._folder.glob("h*.sock"):
             stale.unlink()
         loop = asyncio.get_running_loop()

@@ -73,7 +73,10 @@ class ModelHost:
         await asyncio.sleep(max(0.0, wait))
 
     async def launch(self, library: Library, path: Path, arguments: Sequence[str], cwd: Path) -> asyncio.subprocess.Process:
-        """Start a process that serves at `path`, and wait until it does. Raises EngineUnavailable, ModelInvalid."""
+        """Start a process that serves at `path`, and wait until it does. Raises EngineUnavailable, ModelInvalid.
+
+        cwd: a folder that stays empty, made if missing: whatever an engine loads from its working directory is code
+        """
         ready, tell = os.pipe()
         command = python_command(
             "whisper.host", "--library", str(library.directory), "--model", str(self.model), "--socket", str(path),
@@ -81,6 +84,7 @@ class ModelHost:
         )  # fmt: skip
         self.started = time.monotonic()
         try:
+            os.makedirs(cwd, mode=0o500, exist_ok=True)  # each time: what clears old temporary files away may have taken it
             process = await asyncio.create_subprocess_exec(
                 *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
                 pass_fds=[tell], env=engine_environment(), cwd=cwd, start_new_session=True,

@@ -30,17 +30,18 @@ log = logging.getLogger(__name__)
 TIMEOUT = 600.0
 _BAD_LIBRARY, _BAD_MODEL = 3, 4
 _FINGERPRINT_BYTES = 1 << 20
-_LASTING_SIGNALS = frozenset({signal.SIGILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE})
-"""Deaths worth remembering: they come from the code, not from somebody's kill or a lack of memory."""
+_LASTING_SIGNALS = frozenset({signal.SIGILL, signal.SIGFPE})
+"""Deaths worth remembering: they come from the code. SIGSEGV and SIGABRT may be a lack of memory, SIGKILL anybody's."""
 
 
 def choose_library(
     candidates: Sequence[Library], model_path: Path, engine_dir: Path | None, *,
-    model_sha256: str = "", command: Sequence[str] | None = None, timeout: float = TIMEOUT,
+    model_sha256: str = "", fresh: bool = False, command: Sequence[str] | None = None, timeout: float = TIMEOUT,
 ) -> Library:  # fmt: skip
     """The first candidate that decodes a second of noise with the model.
 
     engine_dir: verdicts are kept in its `selftest` folder, by library files, model and CPU; None = not kept
+    fresh: test anew whatever is kept; the new verdicts take the old ones' place
     command: run instead of our own self-test, with `--library DIR --model FILE --parent PID` appended
 
     Raises EngineUnavailable when none works, with each one's reason; ModelInvalid when libraries load but refuse the model.
@@ -49,7 +50,7 @@ def choose_library(
     reasons, bad_model = [], False
     for library in candidates:
         verdict = _verdict_path(library, model_path, engine_dir, model_sha256)
-        reason = _recall(verdict)
+        reason = None if fresh else _recall(verdict)
         if reason is None:
             status, reason = _run(library, model_path, command or python_command(__name__), timeout)
             bad_model |= status == _BAD_MODEL

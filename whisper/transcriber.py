@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from core.chunks import SAMPLE_RATE
-from core.errors import Cancelled, ChunkFailed, ChunkTimeout, ServiceError
+from core.errors import (
+    Cancelled,
+    ChunkFailed,
+    ChunkTimeout,
+    ModelInvalid,
+    ModelUnavailable,
+    ServiceError,
+    UnknownModel,
+)
+from whisper.catalogue import ModelInfo
 from whisper.download import ModelDownloader
 from whisper.speed import SpeedBook
 from whisper.types import Cancel, ChunkTranscript, Engine, LanguageGuess, Pcm, TranscribeOptions
@@ -37,6 +48,7 @@ class WhisperTranscriber:
         self.downloader = downloader
         self.speed = speed or SpeedBook()
         self.chunk_timeout = chunk_timeout
+        self._known: dict[str, tuple[str, ModelInfo]] = {}
         log.info("Initializing shared WhisperTranscriber")
 
     def transcribe(
@@ -51,20 +63,19 @@ class WhisperTranscriber:
     ) -> ChunkTranscript:
         """Transcribe one chunk of 0.1 to 30 s.
 
-        model: a name (`base`), fetched if it is not here; job: fairness key; label: for messages and `ps`
+        model: a name (`base`), fetched if it has not been here yet; job: fairness key; label: for messages and `ps`
 
         A chunk that times out or kills its worker is tried once more. Raises ChunkTimeout, ChunkFailed (also
         for audio that cannot be a chunk), Cancelled, and what `ensure_model_exists` and the engine raise.
         """
         seconds = _check(pcm, label)
-        path = str(self.downloader.ensure_model_exists(model, cancel=cancel))
-        info = self.downloader.store.info(model)
+        with self._model(model, cancel) as (path, info):
 
-        def attempt() -> ChunkTranscript:
-            timeout = self.chunk_timeout or self.speed.deadline(info, options, audio=seconds)
-            return self.engine.transcribe(path, pcm, options, job=job, label=label, timeout=timeout, cancel=cancel)
+            def attempt() -> ChunkTranscript:
+                timeout = self.chunk_timeout or self.speed.deadline(info, options, audio=seconds)
+                return self.engine.transcribe(path, pcm, options, job=job, label=label, timeout=timeout, cancel=cancel)
 
-        transcript = _twice(attempt, label, cancel)
+            transcript = _twice(attempt, label, cancel)
         self.speed.observe(info, options, audio=seconds, wall=transcript.wall_seconds)
         return transcript
 
@@ -73,12 +84,30 @@ class WhisperTranscriber:
     ) -> LanguageGuess:
         """Guess the language of 0.1 to 30 s of speech. Retries and raises as `transcribe` does."""
         seconds = _check(pcm, "language")
-        path = str(self.downloader.ensure_model_exists(model, cancel=cancel))
-        info = self.downloader.store.info(model)
-        timeout = self.chunk_timeout or self.speed.deadline(info, TranscribeOptions(), audio=seconds)
-        return _twice(
-            lambda: self.engine.detect_language(path, pcm, job=job, timeout=timeout, cancel=cancel), "language", cancel
-        )
+        with self._model(model, cancel) as (path, info):
+            timeout = self.chunk_timeout or self.speed.deadline(info, TranscribeOptions(), audio=seconds)
+            return _twice(
+                lambda: self.engine.detect_language(path, pcm, job=job, timeout=timeout, cancel=cancel), "language", cancel
+            )
+
+    @contextmanager
+    def _model(self, name: str, cancel: Cancel | None) -> Iterator[tuple[str, ModelInfo]]:
+        """Path and facts of a model. One that was removed under its jobs is not fetched again by a chunk: an engine may
+        well have it in memory. Raises ModelUnavailable where it turns out to need the file."""
+        store = self.downloader.store
+        try:
+            gone = store.path(name) is None
+        except UnknownModel:  # a `local:` file
+            gone = True
+        if not gone or name not in self._known:
+            self._known[name] = str(self.downloader.ensure_model_exists(name, cancel=cancel)), store.info(name)
+        path, info = self._known[name]
+        try:
+            yield path, info
+        except ModelInvalid as error:
+            if Path(path).exists():
+                raise
+            raise ModelUnavailable(f"The model {name} was removed while it was in use: there is no file {path}.", model=name) from error
 
     def close(self) -> None:
         """Let go of the engine."""

@@ -139,5 +139,5 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Stop what this object started."""
+        """Stop what this object started. It may be used again after close, and then starts anew."""
         ...

@@ -48,7 +48,7 @@ class ChunkWork:
 
     def __init__(
         self, parts: Parts, claim: Claim, model: ValidModel, *, spool: PcmSpool, listener: Listener, report: Report,
-        cancel: Cancel, patiently: Callable[[Callable[[], Any]], None],
+        cancel: Cancel, patiently: Callable[[Callable[[], Any]], Any],
     ) -> None:  # fmt: skip
         self._parts, self._claim, self._model, self._job = parts, claim, model, claim.job
         self._spool, self._listener, self._report = spool, listener, report

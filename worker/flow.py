@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import itertools
 import json
@@ -18,7 +17,7 @@ from core.chunks import SAMPLE_RATE, Chunk, plan_hash
 from core.crashpoints import reached
 from core.errors import HandedBack, JobNotFound, TransientError
 from core.formats import to_result
-from core.jobs import ChunkRow, ChunkState, Claim, Stage
+from core.jobs import ChunkRow, ChunkState, Claim, Job, Stage
 from core.planner import PLANNER_VERSION, ChunkPlanner
 from core.silence import region_source
 from core.transcript import Language
@@ -101,18 +100,30 @@ class JobFlow:
         )  # fmt: skip
         if job.plan_hash is None:
             self._progress(plan_hash=identity)
-            if job.retry_of and not job.retry_all:
-                adopted = store.adopt(self.claim, job.retry_of)
-                if adopted:
-                    log.info("Took over %d finished chunks of job %s", adopted, job.retry_of)
-                    with contextlib.suppress(JobNotFound):
-                        # the chunks that are still to do must be heard in the same language
-                        before = store.get(job.retry_of)
-                        self._progress(language=before.language, language_confidence=before.language_confidence)
-                    self.job = store.get(job.id)
         elif job.plan_hash != identity:
             self._warn("mixed_versions", "The job went on under another version or model file; finished chunks were kept.")
-        return store.rows(job.id)
+        rows: list[ChunkRow] = self._patiently(lambda: store.rows(job.id))
+        if job.retry_of and not job.retry_all and not rows and self._adopted(job.retry_of, identity):
+            rows = self._patiently(lambda: store.rows(job.id))
+        return rows
+
+    def _adopted(self, old: str, identity: str) -> int:
+        """Take over what the retried job has finished; returns how many chunks. An owner that dies here leaves it to the next."""
+        store = self.parts.store
+        try:
+            before: Job = self._patiently(lambda: store.get(old))
+        except JobNotFound:
+            return 0
+        if before.plan_hash != identity:
+            return 0
+        if before.language:
+            # first, for nobody comes here again once there are chunks: those still to do must be heard in the same language
+            self._progress(language=before.language, language_confidence=before.language_confidence)
+        adopted: int = self._patiently(lambda: store.adopt(self.claim, old))
+        if adopted:
+            log.info("Took over %d finished chunks of job %s", adopted, old)
+            self.job = self._patiently(lambda: store.get(self.job.id))
+        return adopted
 
     def _known_language(self) -> Language | None:
         job = self.job
@@ -206,13 +217,12 @@ class JobFlow:
         if self._on_duration:
             self._on_duration(decoded.duration)
 
-    def _patiently(self, write: Callable[[], Any]) -> None:
+    def _patiently(self, ask: Callable[[], Any]) -> Any:
         """A database that is away holds the run up, and undoes nothing of it, until the lease has run out."""
         delay = 0.2
         while True:
             try:
-                write()
-                return
+                return ask()
             except TransientError as error:
                 log.warning("Not stored yet: %s", error.message)
                 if self.lifeline.wait(delay):

@@ -10,12 +10,15 @@ from typing import Any
 from core import logs
 from core.errors import (
     Cancelled,
+    DecoderKilled,
     DiskFull,
     EngineUnavailable,
     HandedBack,
     Interrupted,
     JobError,
+    JobNotFound,
     LeaseLost,
+    RequestError,
     ServiceError,
     TransientError,
 )
@@ -30,6 +33,9 @@ log = logging.getLogger(__name__)
 
 YIELD_SECONDS = 30.0
 """After that the job goes back to the queue for so long, and another may use the slot."""
+
+HEARD_SECONDS = 0.5
+"""Whoever stops the whole service may end its decoders first; the wish to stop is heard of within so long."""
 
 
 def run_job(parts: Parts, claim: Claim, stopping: Stopping, *, on_duration: Callable[[float], None] | None = None) -> str:
@@ -47,13 +53,14 @@ def run_job(parts: Parts, claim: Claim, stopping: Stopping, *, on_duration: Call
         )  # fmt: skip
         try:
             with work_folder(settings.work, claim.job.id, claim.fence) as folder, lifeline:
-                return _run(parts, claim, lifeline, JobFlow(parts, claim, folder, lifeline, on_duration))
+                return _run(parts, claim, lifeline, JobFlow(parts, claim, folder, lifeline, on_duration), stopping)
         except OSError as error:
             log.error("No work folder in %s (WORK_DIR): %s", settings.work, error.strerror)
             return _close(lambda: parts.store.release(claim, delay=YIELD_SECONDS), "put off", settings.backoff)
 
 
-def _run(parts: Parts, claim: Claim, lifeline: Lifeline, flow: JobFlow) -> str:
+def _run(parts: Parts, claim: Claim, lifeline: Lifeline, flow: JobFlow, stopping: Stopping) -> str:
+    kills = 0
     for wait in (*parts.settings.backoff, None):
         try:
             try:
@@ -62,9 +69,14 @@ def _run(parts: Parts, claim: Claim, lifeline: Lifeline, flow: JobFlow) -> str:
             except Exception as error:
                 # what a stopped run raises on its way out is not the reason it stopped, whatever it is
                 log.debug("Left by %r", error, exc_info=True)
+                killed = isinstance(error, DecoderKilled)
+                if killed:
+                    lifeline.wait(HEARD_SECONDS)
                 lifeline.check()
+                if killed and stopping.is_set():
+                    raise HandedBack from error
                 raise
-        except Cancelled:
+        except (Cancelled, JobNotFound):  # a job that was deleted has no row to read
             return _close(lambda: parts.store.cancelled(claim), "cancelled", parts.settings.backoff)
         except HandedBack:
             return _close(lambda: parts.store.release(claim), "handed back", parts.settings.backoff)
@@ -73,11 +85,13 @@ def _run(parts: Parts, claim: Claim, lifeline: Lifeline, flow: JobFlow) -> str:
             return "lease lost"
         except Interrupted as stop:
             return _close(lambda: parts.store.release(claim), stop.code, parts.settings.backoff)
-        except JobError as error:
+        except (JobError, RequestError) as error:  # the latter: a model that this machine's version does not know
             return _fail(parts, claim, flow.stage, error)
         except TransientError as error:
-            if wait is None:
-                if isinstance(error, EngineUnavailable | DiskFull):
+            if isinstance(error, DecoderKilled):
+                kills += 1
+            if wait is None or kills > 1:
+                if isinstance(error, EngineUnavailable | DiskFull | DecoderKilled):
                     return _fail(parts, claim, flow.stage, error)
                 log.warning("Handed back for %d s: %s", YIELD_SECONDS, error.message)
                 return _close(lambda: parts.store.release(claim, delay=YIELD_SECONDS), "put off", parts.settings.backoff)

@@ -124,7 +124,12 @@ class SoloPool:
 
     def _fork(self, index: int) -> None:
         parent = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            log.error("No process for slot %d: %s", index, error.strerror)
+            self._restart_at[index] = time.monotonic() + 1.0
+            return
         if pid:
             self._children[pid] = index
             return
@@ -133,7 +138,9 @@ class SoloPool:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
+            # the parent counts the wishes to stop: one that reaches the whole group is not two. Not SIG_IGN: programs
+            # that are started here would inherit that
+            signal.signal(signal.SIGTERM, lambda *_: None)
             die_with(parent)
             self._after_fork()
             self._take_turns(index)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from core.errors import DiskFull, SourceCorrupt, SourceMissing
 from core.jobs import Source
+from core.local_objects import storage_error
 from core.objects import ObjectStore
 from whisper.types import Cancel
 
@@ -31,18 +34,30 @@ def fetch(objects: ObjectStore, source: Source, folder: Path, cancel: Cancel) ->
             path = folder / "source"
             try:
                 with path.open("wb") as copy:
-                    while not cancel.is_set() and (block := data.read(_BLOCK)):
+                    for block in _blocks(data, cancel):
                         digest.update(block)
                         size += len(block)
                         copy.write(block)
             except OSError as error:
-                if shutil.disk_usage(folder).free < _BLOCK:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise DiskFull(f"No space left in {folder} (WORK_DIR).") from error
                 raise
         else:
-            while not cancel.is_set() and (block := data.read(_BLOCK)):
+            for block in _blocks(data, cancel):
                 digest.update(block)
                 size += len(block)
     if not cancel.is_set() and (size != source.bytes or digest.hexdigest() != source.sha256):
         raise SourceCorrupt(f"The object store returned {size} bytes that are not the {source.bytes} that were uploaded.")
     return path
+
+
+def _blocks(data: BinaryIO, cancel: Cancel) -> Iterator[bytes]:
+    """The object piece by piece until it ends or `cancel` is set."""
+    while not cancel.is_set():
+        try:
+            block = data.read(_BLOCK)
+        except OSError as error:  # of a file on a network mount, say
+            raise storage_error(error) from error
+        if not block:
+            return
+        yield block

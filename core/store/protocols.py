@@ -163,7 +163,13 @@ class Hints(Protocol):
 
     def sweep(self, *, max_attempts: int) -> dict[str, int]:
         """End what nobody else will: cancelling with an expired lease -> cancelled; expired for the max_attempts-th
-        time in a row without a finished chunk -> failed/worker_crashed. Returns {"cancelled": n, "failed": n}."""
+        time in a row without a finished chunk -> failed/worker_crashed. Returns {"cancelled": n, "failed": n}.
+
+        Also forgets reservations of Idempotency-Keys that ran out long ago without a job."""
+        ...
+
+    def installation(self) -> str:
+        """Id of this database, made when first asked for: an object store that knows another one is not ours to clear."""
         ...
 
     def removable(self, *, limit: int) -> list[Job]:

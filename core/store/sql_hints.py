@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -10,10 +11,13 @@ from sqlalchemy import and_, case, delete, exists, insert, or_, select, union, u
 from core.jobs import Job, JobStatus
 from core.store.ending import Ending
 from core.store.rows import expired, to_job
-from core.store.tables import chunk, idempotency, job, outbox
+from core.store.tables import chunk, idempotency, job, meta, outbox
 
 MAX_HINT_WAIT = 60.0
 """The back-off between hints for one job doubles up to this many seconds."""
+
+FORGET_SECONDS = 24 * 3600.0
+"""A reserved Idempotency-Key whose request has left neither a job nor a word is forgotten so long after its lease."""
 
 
 class SqlHints(Ending):
@@ -53,7 +57,15 @@ class SqlHints(Ending):
 
     def sweep(self, *, max_attempts: int) -> dict[str, int]:
         with self.database.write() as connection:
+            abandoned = and_(idempotency.c.job_id.is_(None), idempotency.c.lease_until < self.database.now() - FORGET_SECONDS)
+            connection.execute(delete(idempotency).where(abandoned))
             return self.end_lost(connection, max_attempts, waiting=True)
+
+    def installation(self) -> str:
+        with self.database.write() as connection:
+            row = self.database.insert(meta).values(key="installation", value=str(uuid.uuid4()))
+            connection.execute(row.on_conflict_do_nothing(index_elements=["key"]))
+            return str(connection.scalar(select(meta.c.value).where(meta.c.key == "installation")))
 
     def removable(self, *, limit: int) -> list[Job]:
         gone = select(job).where(job.c.deleted_at.is_not(None), job.c.finished_at.is_not(None))

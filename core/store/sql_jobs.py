@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Executable, Row, bindparam, delete, func, literal, select, tuple_, update
 
 from core.crashpoints import reached
 from core.errors import AlreadyTerminal, IdempotencyInFlight, JobNotFound, ValidationFailed
-from core.jobs import Job, JobStatus, NewJob, Stage
+from core.jobs import ID_PATTERN, Job, JobStatus, NewJob, Stage
 from core.store.protocols import Reservation
 from core.store.rows import Role, drop_hints, ended, to_job
 from core.store.sql_idempotency import bind
@@ -142,8 +143,8 @@ def _read_cursor(cursor: str) -> tuple[datetime, str]:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
         created_at, _, job_id = text.partition(" ")
         moment = datetime.fromisoformat(created_at)
-        if moment.tzinfo is None or not job_id:
+        if moment.tzinfo is None or not re.fullmatch(ID_PATTERN, job_id):
             raise ValueError
-    except ValueError:
+        return moment.astimezone(UTC), job_id
+    except (ValueError, OverflowError):  # the latter for the first and the last hours that a datetime has
         raise ValidationFailed("`after` is not a cursor of this list.") from None
-    return moment, job_id

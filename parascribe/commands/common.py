@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,6 +54,24 @@ def settings() -> Settings:
     from core.config import load
 
     return load()
+
+
+def each(names: Sequence[str], run: Callable[[str], object]) -> bool:
+    """Run for each name. What one is refused for is said, and the rest go on; True when all went well.
+
+    Raises what concerns them all, such as ServiceUnreachable.
+    """
+    from core.errors import ServiceError
+    from parascribe.errors import ApiError
+
+    well = True
+    for name in names:
+        try:
+            run(name)
+        except (ApiError, ServiceError) as error:
+            well = False
+            note(f"parascribe: {name}: {error.explain() if isinstance(error, ApiError) else f'{error.message} ({error.code})'}")
+    return well
 
 
 def print_json(value: object) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from parascribe.commands.common import Exit, JsonOption, QuietOption, UrlOption, connect, note, print_json
+from parascribe.commands.common import Exit, JsonOption, QuietOption, UrlOption, connect, each, note, print_json
 from parascribe.outputs import FileFormat
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the job.")]
@@ -45,7 +45,7 @@ def list_(
 def result(
     job_id: Id,
     formats: Annotated[list[FileFormat] | None, typer.Option("--format", "-f", help="Format; may be given several times [default: lines with times].", show_default=False)] = None,
-    output: Annotated[str | None, typer.Option("--output", "-o", metavar="DIR|-", help="Folder for the files, or - for stdout [default: stdout].", show_default=False)] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", metavar="DIR|FILE|-", help="Folder for the files, a file such as talk.srt for a single one, or - for stdout [default: stdout].", show_default=False)] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the job to end.")] = False,
     url: UrlOption = None, quiet: QuietOption = False,
 ) -> None:  # fmt: skip
@@ -79,9 +79,13 @@ def result(
 
 def cancel(job_ids: Ids, url: UrlOption = None, json: JsonOption = False) -> None:
     """Cancel jobs that have not ended."""
+    jobs: list[Any] = []
     with connect(url) as client:
-        jobs = [client.cancel(job_id) for job_id in job_ids]
-    _show(jobs, json)
+        well = each(job_ids, lambda job_id: jobs.append(client.cancel(job_id)))
+    if jobs:
+        _show(jobs if len(job_ids) > 1 else jobs[0], json)
+    if not well:
+        raise typer.Exit(Exit.FAILED)
 
 
 def retry(
@@ -91,19 +95,20 @@ def retry(
 ) -> None:  # fmt: skip
     """Try a failed, cancelled or partial job again, as a new job with the same parameters."""
     with connect(url) as client:
-        _show([client.retry(job_id, all=all_)], json)
+        _show(client.retry(job_id, all=all_), json)
 
 
 def delete(job_ids: Ids, url: UrlOption = None) -> None:
     """Remove jobs with their audio and transcripts; running ones are cancelled first."""
     with connect(url) as client:
-        for job_id in job_ids:
-            client.delete(job_id)
+        if not each(job_ids, client.delete):
+            raise typer.Exit(Exit.FAILED)
 
 
-def _show(jobs: list[Any], json: bool) -> None:
+def _show(found: Any, json: bool) -> None:
+    """found: one job, or a list of them; JSON has the same shape."""
     if json:
-        print_json(jobs[0] if len(jobs) == 1 else jobs)
+        print_json(found)
         return
-    for job in jobs:
+    for job in found if isinstance(found, list) else [found]:
         print(f"{job['id']}\t{job['status']}")

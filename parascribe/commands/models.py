@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from parascribe.commands.common import Exit, JsonOption, QuietOption, note, print_json, settings
+from parascribe.commands.common import Exit, JsonOption, QuietOption, each, note, print_json, settings
 
 if TYPE_CHECKING:
     from whisper.models import ModelStatus
@@ -51,9 +51,14 @@ def pull(names: Annotated[list[str], typer.Argument(metavar="NAME", help="Models
     conf = settings()
     downloader = open_downloader(conf, open_models(conf), open_objects(conf) if conf.minio_endpoint else None)
     with reporter(quiet=quiet) as report:
-        for name in names:
+
+        def fetch(name: str) -> None:
             path = downloader.ensure_model_exists(name, progress=partial(report.bytes, name, "downloading"))
             report.end(name, f"verified, {path}")
+
+        well = each(names, fetch)
+    if not well:
+        raise typer.Exit(Exit.FAILED)
 
 
 @app.command()
@@ -118,8 +123,8 @@ def remove(names: Annotated[list[str], typer.Argument(metavar="NAME", help="Mode
     from parascribe.wiring import open_models
 
     store = open_models(settings())
-    for name in names:
-        note(f"{name}: removed" if store.remove(name) else f"{name}: was not here")
+    if not each(names, lambda name: note(f"{name}: removed" if store.remove(name) else f"{name}: was not here")):
+        raise typer.Exit(Exit.FAILED)
 
 
 def _state(model: ModelStatus) -> str:

@@ -13,14 +13,14 @@ from parascribe.outputs import FileFormat
 
 if TYPE_CHECKING:
     from parascribe.batch import Deliver, Item
-    from parascribe.bodies import Params
+    from parascribe.bodies import Job, Params
     from parascribe.progress import Reporter
 
 
 def transcribe(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="Audio or video files.")],
     formats: Annotated[list[FileFormat] | None, typer.Option("--format", "-f", help="Format; may be given several times.", show_default=False)] = None,
-    output: Annotated[str | None, typer.Option("--output", "-o", metavar="DIR|-", help="Folder for the transcripts, or - for stdout. Without it: one file in one format goes to stdout, else beside each media file. Existing transcripts are overwritten.", show_default=False)] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", metavar="DIR|FILE|-", help="Folder for the transcripts, a file such as talk.srt for a single one, or - for stdout. Without it: one file in one format goes to stdout, else beside each media file. Existing transcripts are overwritten.", show_default=False)] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Model [default: the service's].", show_default=False)] = None,
     language: Annotated[str | None, typer.Option("--language", "-l", help="ISO 639-1 code [default: detected].", show_default=False)] = None,
     task: Annotated[str | None, typer.Option("--task", help="transcribe, or translate (to English) [default: transcribe].", show_default=False)] = None,
@@ -42,6 +42,8 @@ def transcribe(
 
     if local and not wait:
         raise typer.BadParameter("--local and --no-wait do not go together")
+    if not wait and (formats or output is not None):
+        raise typer.BadParameter("--no-wait writes no transcript, so that -f and -o have no meaning: give them to parascribe result")
     if json and output == "-":
         raise typer.BadParameter("--json and -o - would both print to stdout")
     files = list(dict.fromkeys(files))
@@ -58,14 +60,10 @@ def transcribe(
     }  # fmt: skip
     params = cast("Params", {name: value for name, value in given.items() if value is not None})
     with reporter(quiet=quiet) as report:
-        run = _local if local else _remote(url, wait)
+        run = _local if local else _remote(url, wait, None if wait or json else _print_id)
         items = run(files, params, deliver, report)
     if json:
         print_json([item.to_dict() for item in items])
-    elif not wait:
-        for item in items:
-            if item.job:
-                print(item.job["id"])
     if len(items) > 1 and not quiet:
         _summary(items)
     raise typer.Exit(_code(items))
@@ -74,12 +72,16 @@ def transcribe(
 Run = Callable[[Sequence[Path], "Params", "Deliver", "Reporter"], "list[Item]"]
 
 
-def _remote(url: str | None, wait: bool) -> Run:
+def _print_id(job: Job) -> None:
+    print(job["id"], flush=True)  # at once: what comes after it may fail
+
+
+def _remote(url: str | None, wait: bool, submitted: Callable[[Job], None] | None) -> Run:
     def run(files: Sequence[Path], params: Params, deliver: Deliver, report: Reporter) -> list[Item]:
         from parascribe.batch import finish, submit
 
         with connect(url) as client:
-            items = submit(client, files, params, report)
+            items = submit(client, files, params, report, submitted)
             if wait:
                 finish(client, items, deliver, report)
         return items

@@ -80,7 +80,8 @@ def test_pages_newest_first(running: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["status=running", "limit=0", "limit=201", "limit=x", "after=%00", "after=nonsense", "colour=red", "limit=1&limit=2"]
+    "query", ["status=running", "limit=0", "limit=201", "limit=x", "after=%00", "after=nonsense", "colour=red", "limit=1&limit=2",
+     "after=MDAwMS0wMS0wMVQwMDowMDowMCsyMzowMCB4"],  # 0001-01-01T00:00:00+23:00 x
 )
 def test_bad_queries(running: Service, query: str) -> None:
     refused(running.client.get(f"/api/v1/jobs?{query}"), 422, "validation")

@@ -8,8 +8,8 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from core.errors import ServiceError
-from core.ffmpeg import DEMUXERS, Ffmpeg, find, first_line
+from core.errors import AudioUndecodable, DecoderKilled, ServiceError
+from core.ffmpeg import DEMUXERS, Ffmpeg, failure, find, first_line
 
 WHEEL = imageio_ffmpeg.get_ffmpeg_exe()
 
@@ -67,3 +67,14 @@ def test_the_command_opens_nothing_but_standard_input() -> None:
 def test_what_ffmpeg_says_is_shown_without_addresses() -> None:
     assert first_line(b"\n[mov @ 0x55d0] [error] moov atom not found\nmore\n") == "moov atom not found"
     assert first_line(b"") == "it gave no reason"
+
+
+@pytest.mark.parametrize(("status", "complaints", "kind"), [
+    (-15, b"", DecoderKilled), (-9, b"[mp3] Header missing", DecoderKilled), (255, b"", DecoderKilled),
+    (255, b"Operation not permitted", AudioUndecodable), (-11, b"", AudioUndecodable), (-24, b"", AudioUndecodable),
+    (1, b"", AudioUndecodable),
+])  # fmt: skip
+def test_a_decoder_killed_from_outside_is_told_from_one_that_failed(status: int, complaints: bytes, kind: type[ServiceError]) -> None:
+    error = failure(complaints, status)
+    assert type(error) is kind and error.code == "audio_undecodable"
+    assert error.retryable == (kind is DecoderKilled)

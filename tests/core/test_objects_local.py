@@ -74,6 +74,22 @@ def test_a_key_below_another_key_is_missing_not_an_error(tmp_path: Path) -> None
     assert sorted(store.keys("")) == ["a", "b/c"]
 
 
+def test_files_that_are_no_objects_are_no_keys(tmp_path: Path) -> None:
+    store = LocalObjects(tmp_path)
+    store.put("jobs/j/source", io.BytesIO(b"x"))
+    for name in (".DS_Store", "._source", ".nfs00000000012345670000", "source~", "my notes"):
+        (tmp_path / "jobs/j" / name).touch()
+    assert list(store.keys("")) == list(store.keys("jobs/j/")) == ["jobs/j/source"]
+
+
+def test_a_file_that_cannot_be_looked_at_is_not_missing(tmp_path: Path) -> None:
+    store = LocalObjects(tmp_path)
+    (tmp_path / "a").symlink_to("a")  # ELOOP: an error that root gets too
+    for use in (store.local_path, store.open):
+        with pytest.raises(StorageUnavailable):
+            use("a")
+
+
 def test_no_space_is_told_from_other_trouble() -> None:
     assert isinstance(storage_error(OSError(errno.ENOSPC, "x")), DiskFull)
     assert isinstance(storage_error(OSError(errno.EDQUOT, "x")), DiskFull)

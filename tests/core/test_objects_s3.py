@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import psutil
 import pytest
@@ -20,10 +21,12 @@ from minio import time as s3_time
 from minio.credentials.providers import StaticProvider
 
 from core.errors import DiskFull, StorageUnavailable
+from core.jobs import Source
 from core.s3_objects import S3Objects
 from scripts.servers import Minio
 from tests.core.test_objects import MIB, Stream, read, s3_objects, stream
 from tests.skipping import skip_on_a_laptop
+from worker.source import fetch
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,7 @@ def test_a_dead_server_is_reported_soon_and_used_again_when_it_is_back(own: Mini
     started = time.monotonic()
     uses = (
         store.ping, store.ensure_bucket, lambda: store.open("a"), lambda: store.put("a", io.BytesIO(b"x")),
-        lambda: store.delete("a"), lambda: list(store.keys("")), lambda: store.abort_stale(0), lambda: store.local_path("a"),
+        lambda: store.delete("a"), lambda: list(store.keys("")), lambda: store.abort_stale(0),
     )  # fmt: skip
     for use in uses:
         with pytest.raises(StorageUnavailable):
@@ -133,6 +136,39 @@ def test_a_server_that_asks_for_a_minute_of_patience_gets_an_error_at_once() -> 
             store.ping()
         server.shutdown()
     assert time.monotonic() - started < 5
+
+
+def test_a_404_without_a_body_is_not_a_missing_object() -> None:
+    """What a proxy answers while it does not know its store."""
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            said = b"<LocationConstraint/>" if "location" in self.path else b""
+            self.send_response(404 if "/test/" in self.path else 200)
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    source = Source(filename="a.wav", bytes=1, media_type="audio/wav", sha256="0" * 64, key="jobs/j/source")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        store = S3Objects(endpoint=f"127.0.0.1:{server.server_port}", access_key="k", secret_key="secret-key", bucket="test")
+        with pytest.raises(StorageUnavailable):
+            fetch(store, source, Path("/nowhere"), threading.Event())
+        server.shutdown()
+
+
+def test_folders_that_a_console_made_are_no_keys(minio: Minio) -> None:
+    store = s3_objects(minio)
+    store.put("jobs/j/source", io.BytesIO(b"x"))
+    for name in ("jobs/j/more/", "jobs/j/my notes"):
+        store._client.put_object(store._bucket, name, io.BytesIO(), 0)
+    assert list(store.keys("")) == ["jobs/j/source"]
 
 
 def test_unfinished_uploads_are_aborted_by_age(minio: Minio) -> None:

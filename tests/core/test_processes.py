@@ -135,6 +135,28 @@ def test_limits_never_exceed_those_of_the_parent(quick: bool) -> None:
     assert said.strip() == b"50"
 
 
+@linux
+def test_an_owner_that_cannot_be_looked_at_is_not_declared_dead() -> None:
+    """The look fails once, as when the whole machine is short of files."""
+    script = """if True:
+        import errno, sys
+        from core.identity import alive, owner
+        mine, failed = owner("here"), []
+        def fail(event, args):
+            if event == "open" and str(args[0]).endswith("/stat") and not failed:
+                failed.append(event)
+                raise OSError(errno.ENFILE, "too many open files in system")
+        sys.addaudithook(fail)
+        try:
+            print(alive(mine))
+        except OSError:
+            print("unknown")
+        print(alive(mine), alive("here/4194305:1"))
+    """
+    said = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True).stdout
+    assert said.split() == [b"unknown", b"True", b"False"]
+
+
 @both_ways
 def test_a_program_that_is_not_there_is_named(quick: bool) -> None:
     assert output("/nowhere/program", quick=quick).encode().startswith(CANNOT_RUN + b"program: No such file")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from core.clock import ManualClock
@@ -31,7 +32,7 @@ from core.store.protocols import (
     SpeedStore,
 )
 from core.store.sql import SqlStore
-from core.store.tables import ROW_VERSION, job
+from core.store.tables import ROW_VERSION, idempotency, job
 from tests.core.store_kit import clock, done, new_job, outbox_size, planned, store, take
 
 __all__ = ["clock", "store"]
@@ -103,10 +104,26 @@ def test_list_by_status(store: SqlStore) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "!!!", "aGVsbG8", "bm90LWEtZGF0ZSBqb2I", "\u00e9"])
+ID = "0198f3c2-1111-7abc-8def-0123456789ab"
+CRAFTED = (
+    f"0001-01-01T00:00:00+23:00 {ID}", f"9999-12-31T23:59:59-23:00 {ID}", f"2026-01-01T00:00:00 {ID}",
+    "2026-01-01T00:00:00+00:00 a\0b", "2026-01-01T00:00:00+00:00 ", f"2026-01-01T00:00:00+00:00 {ID}\n",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("cursor", [
+    "", "x", "!!!", "aGVsbG8", "bm90LWEtZGF0ZSBqb2I", "\u00e9", *(base64.urlsafe_b64encode(text.encode()).decode() for text in CRAFTED),
+])  # fmt: skip
 def test_a_made_up_cursor_is_refused(cursor: str) -> None:
     with pytest.raises(ValidationFailed):
         SqlStore.in_memory().list(after=cursor)
+
+
+@pytest.mark.parametrize("day", ["0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59+00:00", "2026-01-01T00:00:00+05:30"])
+def test_a_cursor_of_any_day_is_a_place_in_the_list(store: SqlStore, day: str) -> None:
+    made = store.create(new_job())
+    found, _ = store.list(after=base64.urlsafe_b64encode(f"{day} {ID}".encode()).decode())
+    assert [j.id for j in found] == ([made.id] if day.startswith("9999") else [])
 
 
 # --- claim, lease, fence
@@ -616,6 +633,24 @@ def test_a_key_bound_to_a_job_that_never_came_runs_out(store: SqlStore, clock: M
     assert store.reserve("k", lease_seconds=60) == "never-stored"
     clock.advance(61)
     assert store.reserve("k", lease_seconds=60) is None and store.fingerprint("k") is None
+
+
+def test_a_reservation_whose_request_died_is_forgotten_after_a_day(store: SqlStore, clock: ManualClock) -> None:
+    mine = store.create(new_job())
+    for key in ("lost", "bound"):
+        store.reserve(key, lease_seconds=60)
+    store.bind("bound", fingerprint="f", job_id=mine.id)
+
+    def kept() -> set[str]:
+        store.sweep(max_attempts=3)
+        with store.database.read() as connection:
+            return set(connection.scalars(select(idempotency.c.key)))
+
+    clock.advance(61)
+    assert kept() == {"lost", "bound"}, "its upload may still come"
+    clock.advance(24 * 3600)
+    store.reserve("new", lease_seconds=60)
+    assert kept() == {"new", "bound"}
 
 
 def test_consumers_are_seen_and_forgotten(store: SqlStore, clock: ManualClock) -> None:

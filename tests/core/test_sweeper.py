@@ -10,6 +10,7 @@ from uuid_utils import uuid7
 from core.clock import ManualClock
 from core.hints import MemoryHints
 from core.jobs import JobParams, JobStatus, NewJob, Source
+from core.local_objects import LocalObjects
 from core.memory_objects import MemoryObjects
 from core.objects import source_key
 from core.store.sql import SqlStore
@@ -17,10 +18,10 @@ from core.sweeper import Sweeper
 
 
 class Kit:
-    def __init__(self, **settings):
+    def __init__(self, objects=None, **settings):
         self.clock = ManualClock()
         self.store = SqlStore.in_memory(clock=self.clock)
-        self.objects, self.hints = MemoryObjects(), MemoryHints()
+        self.objects, self.hints = objects or MemoryObjects(), MemoryHints()
         self.sweeper = Sweeper(self.store, self.objects, self.hints, interval=5, max_attempts=2, **settings)
 
     def submit(self, retry_of=None, key=None):
@@ -40,7 +41,7 @@ class Kit:
 
     @property
     def keys(self):
-        return set(self.objects.keys(""))
+        return set(self.objects.keys("jobs/"))
 
 
 def test_hints_are_sent_once_and_again_after_an_outage():
@@ -80,6 +81,23 @@ def test_deleting_keeps_an_upload_that_a_retry_still_needs():
     assert kit.keys == set()
 
 
+@pytest.mark.parametrize("how", ["deleted", "expired"])
+def test_a_job_that_cannot_be_removed_holds_up_no_other(tmp_path, how):
+    kit = Kit(LocalObjects(tmp_path), audio_hours=1e-9 if how == "expired" else 0)
+    stuck, other = kit.submit(), kit.submit()
+    for job in (stuck, other):
+        if how == "deleted":
+            kit.store.request_delete(job.id)
+        else:
+            kit.complete(job)
+    path = tmp_path / stuck.source.key
+    path.unlink()
+    (path / "in the way").mkdir(parents=True)
+    kit.sweeper.sweep_once()
+    assert not (tmp_path / other.source.key).exists()
+    assert path.exists()
+
+
 @pytest.mark.parametrize(("audio", "result", "left"), [(0, 0, {"source", "result.1.json"}), (1, 0, {"result.1.json"}), (1, 1, set())])
 def test_retention(audio, result, left):
     kit = Kit(audio_hours=audio and 1e-9, result_hours=result and 1e-9)
@@ -98,3 +116,16 @@ def test_orphans_go_and_what_is_known_stays():
         kit.objects.put(f"jobs/orphan-{n}/source", io.BytesIO(b"x"))
     assert kit.sweeper.collect_orphans(older_than=-1.0) == 600
     assert kit.keys == {job.source.key}
+
+
+def test_the_store_of_another_database_is_left_alone(caplog):
+    """A service started with the wrong DATABASE_URL, or before its database was restored, knows none of the objects."""
+    kit = Kit()
+    job = kit.submit()
+    kit.sweeper.collect_orphans(older_than=-1.0)
+    other = Kit(kit.objects)
+    assert other.sweeper.collect_orphans(older_than=-1.0) == 0
+    assert kit.keys == {job.source.key} and "belongs to another database" in caplog.text
+    kit.objects.delete("installation")
+    assert other.sweeper.collect_orphans(older_than=-1.0) == 1, "the operator said so"
+    assert kit.sweeper.collect_orphans(older_than=-1.0) == 0

@@ -21,6 +21,8 @@ from tests.faults.invariants import Accepted, check_jobs, leftovers
 from tests.faults.proxy import FaultProxy
 from tests.faults.seeds import Place
 
+JOB = "0198f3c2-1111-7abc-8def-0123456789ab"
+
 
 @contextmanager
 def echo() -> Iterator[int]:
@@ -85,12 +87,12 @@ def test_the_proxys_modes() -> None:
 
 
 def test_a_work_folder_outlives_neither_its_run_nor_its_process(tmp_path: Path) -> None:
-    with work_folder(tmp_path, "job", 1) as mine, work_folder(tmp_path, "job", 2) as other:
+    with work_folder(tmp_path, JOB, 1) as mine, work_folder(tmp_path, JOB, 2) as other:
         assert mine != other and remove_dead(tmp_path) == 0, "both are alive"
     assert not list(tmp_path.iterdir())
     ready, tell = os.pipe()
     if (pid := os.fork()) == 0:
-        with work_folder(tmp_path, "job", 3) as folder:
+        with work_folder(tmp_path, JOB, 3) as folder:
             (folder / "pcm").write_bytes(b"x")
             os.write(tell, b"!")
             signal.pause()
@@ -103,14 +105,23 @@ def test_a_work_folder_outlives_neither_its_run_nor_its_process(tmp_path: Path) 
     os.close(tell)
 
 
+def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:
+    foreign = ["python3.11", "project.1", "cancel", f"{JOB}.1.bak", f"{JOB}.", f"{JOB.upper()}.1", "notes-2024-01.5"]
+    for name in foreign:
+        (tmp_path / name).mkdir()
+    (tmp_path / f"local-{JOB}.0").mkdir()
+    assert remove_dead(tmp_path) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(foreign)
+
+
 def test_a_work_folder_of_a_process_killed_at_any_moment_is_taken_for_dead(tmp_path: Path) -> None:
-    (tmp_path / "job.1").mkdir()  # killed before the lock
+    (tmp_path / f"{JOB}.1").mkdir()  # killed before the lock
     assert remove_dead(tmp_path) == 1
     rng = random.Random(1)
     for _ in range(30):
         if (pid := os.fork()) == 0:
             for fence in range(1_000_000):
-                with work_folder(tmp_path, "job", fence) as folder:
+                with work_folder(tmp_path, JOB, fence) as folder:
                     (folder / "pcm").touch()
         time.sleep(rng.random() * 0.02)
         os.kill(pid, signal.SIGKILL)
@@ -128,7 +139,7 @@ def test_a_sweep_never_takes_the_work_folder_of_the_living(tmp_path: Path) -> No
         sweepers.append(pid)
     try:
         for fence in range(2000):
-            with work_folder(tmp_path, "job", fence) as folder:
+            with work_folder(tmp_path, JOB, fence) as folder:
                 (folder / "pcm").touch()
                 assert (folder / "pcm").exists()
     finally:

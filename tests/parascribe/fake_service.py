@@ -1,7 +1,7 @@
 """A service that speaks the contract over a real socket but only pretends to transcribe.
 
 What a job does is chosen by the uploaded bytes: `fail`, `partial`, `slow` (runs until cancelled),
-`junk` (refused as no media), `full` (refused once with queue_full); anything else completes. Every GET of a
+`junk` (refused as no media), `full` (refused once with queue_full), `gone` (its result is); anything else completes. Every GET of a
 running job moves it one step on, so that a client which polls sees it pass through its stages.
 """
 
@@ -40,6 +40,7 @@ class FakeService:
     requests: list[tuple[str, str, int]] = field(default_factory=list)
     drop_answers: int = 0  #: break the connection in the middle of so many of the next answers
     full: int = 0
+    busy: int = 0  #: refuse so many requests for a result with a 503
     retry_after: str | None = None
 
     def start(self, port: int = 0, *, delay: float = 0.0) -> str:
@@ -179,6 +180,11 @@ class FakeService:
     def _result(self, job: dict[str, Any], fmt: str) -> Any:
         if job["status"] != "completed":
             return _problem(409, "not_ready", "The job has no result yet.")
+        if self.busy:
+            self.busy -= 1
+            return _problem(503, "database_unavailable", "The database cannot be reached.")
+        if self.kinds[job["id"]] == b"gone":
+            return _problem(410, "expired", "The transcript has been removed.")
         if fmt in TEXTS:
             media, text = TEXTS[fmt]
             return 200, {"content-type": f"{media}; charset=utf-8"}, text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -14,7 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from parascribe import Client
+from parascribe.batch import Item, finish, keep, submit
 from parascribe.cli import main
+from parascribe.outputs import Fetch
+from parascribe.progress import Silent
 from tests.parascribe.fake_service import SEGMENTS, TEXTS, FakeService
 
 Upload = Callable[..., Path]
@@ -61,7 +66,7 @@ def test_a_media_file_is_never_overwritten(service: FakeService, upload: Upload)
 
 
 def test_output_may_name_the_one_file(service: FakeService, upload: Upload, tmp_path: Path) -> None:
-    assert main(["transcribe", str(upload()), "-f", "vtt", "-o", str(tmp_path / "here.vtt")]) == 0
+    assert main(["transcribe", str(upload()), "-o", str(tmp_path / "here.vtt")]) == 0
     assert (tmp_path / "here.vtt").read_text() == TEXTS["vtt"][1]
 
 
@@ -100,6 +105,58 @@ def test_a_full_queue_is_waited_for(service: FakeService, upload: Upload, capsys
     assert "queue is full" in capsys.readouterr().err
 
 
+def test_an_outage_between_the_end_of_a_job_and_its_transcript_is_borne(service: FakeService, upload: Upload, capsys: Capture) -> None:
+    service.busy = 2
+    assert main(["transcribe", str(upload()), "-f", "srt", "-q"]) == 0
+    assert capsys.readouterr() == (TEXTS["srt"][1], "")
+
+
+def test_a_restart_between_the_end_of_a_job_and_its_transcript_is_borne(service: FakeService, client: Client, upload: Upload) -> None:
+    port = int(client.base_url.rpartition(":")[2])
+
+    def deliver(item: Item, fetch: Fetch) -> None:
+        service.stop()
+        service.start(port, delay=0.6)
+        keep(item, fetch)
+
+    items = submit(client, [upload()], {}, Silent())
+    finish(client, items, deliver, Silent())
+    assert items[0].result is not None
+    assert items[0].result["segments"] == SEGMENTS
+
+
+def test_a_transcript_that_is_gone_fails_its_file_alone(service: FakeService, upload: Upload, capsys: Capture) -> None:
+    files = [upload(kind, name=f"{kind.decode()}.mp3") for kind in (b"gone", b"ok")]
+    assert main(["transcribe", *map(str, files)]) == 1
+    assert files[1].with_suffix(".txt").exists()
+    assert "gone.mp3: failed: The transcript has been removed. (expired)" in capsys.readouterr().err
+
+
+def test_ids_come_as_soon_as_there_are_jobs(service: FakeService, upload: Upload, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp3")  # opening it waits for a writer
+    command = [*COMMAND, "transcribe", str(upload()), str(tmp_path / "pipe.mp3"), "--no-wait"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        told = bool(select.select([process.stdout], [], [], 60)[0])
+        first = process.stdout.readline() if told else ""
+        (tmp_path / "pipe.mp3").open("wb").close()
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, first, out) == (1, "job-1\n", "")
+    assert "cannot be read" in err
+
+
+def test_a_name_that_is_no_unicode(service: FakeService, upload: Upload, capsys: Capture) -> None:
+    files = [str(upload(name=name)) for name in ("caf\udce9.mp3", "b.mp3")]
+    capsys.readouterr()
+    command = [*COMMAND, "transcribe", *files, "-q"]
+    done = subprocess.run([*command, "-f", "srt", "-o", "-"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "caf?.mp3 <==" in done.stdout.decode()
+    done = subprocess.run([*command, "--json"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [item["file"] for item in json.loads(done.stdout.decode())] == files
+
+
 def test_submit_now_and_fetch_later(service: FakeService, upload: Upload, capsys: Capture) -> None:
     assert main(["transcribe", str(upload()), "--no-wait", "-q"]) == 0
     job_id = capsys.readouterr().out.strip()
@@ -128,6 +185,19 @@ def test_jobs_are_listed_retried_cancelled_and_deleted(service: FakeService, upl
     assert main(["cancel", "job-2"]) == 1
 
 
+def test_one_refused_id_does_not_stop_the_others(service: FakeService, upload: Upload, capsys: Capture) -> None:
+    main(["transcribe", str(upload(b"slow", name="a.mp3")), str(upload(b"slow", name="b.mp3")), "--no-wait", "-q"])
+    capsys.readouterr()
+    assert main(["cancel", "job-1", "nosuch", "job-2", "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert [job["status"] for job in json.loads(out)] == ["cancelled", "cancelled"]
+    assert err == "parascribe: nosuch: There is no job with that id. (job_not_found)\n"
+    assert main(["cancel", "job-1", "nosuch", "--json"]) == 1
+    assert capsys.readouterr().out == ""
+    assert main(["delete", "nosuch", "job-1", "job-2"]) == 1
+    assert service.jobs == {}
+
+
 def test_refused_parameters_are_named(service: FakeService, upload: Upload, capsys: Capture) -> None:
     assert main(["transcribe", str(upload()), "--beam-size", "9"]) == 1
     assert "beam_size: must be at most 8" in capsys.readouterr().err
@@ -142,6 +212,9 @@ def test_refused_parameters_are_named(service: FakeService, upload: Upload, caps
         ["transcribe", "FILE", "-f", "srt", "-f", "vtt", "-o", "-"],
         ["transcribe", "FILE", "--json", "-o", "-"],
         ["transcribe", "FILE", "--local", "--no-wait"],
+        ["transcribe", "FILE", "--no-wait", "-f", "srt"],
+        ["transcribe", "FILE", "--no-wait", "-o", "here"],
+        ["transcribe", "FILE", "-f", "vtt", "-o", "talk.srt"],
         ["trnscribe"],
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -9,10 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from core.config import Settings
+from core.errors import ValidationFailed
 from parascribe.demo import find_samples
+from parascribe.local import transcribe_files
 from parascribe.wiring import DATA
 
 SAMPLES = DATA / "samples"
@@ -52,6 +56,45 @@ def test_files_are_transcribed_without_a_service(tmp_path: Path, environment: di
     assert parascribe("transcribe", "--local", "film.mp4", "-m", "nosuch", folder=tmp_path, environment=environment).returncode == 1
 
 
+def test_one_file_that_cannot_be_read_fails_alone(tmp_path: Path, environment: dict[str, str]) -> None:
+    (tmp_path / "caf\udce9.mp4").symlink_to(SAMPLES / "film.mp4")
+    (tmp_path / "bad.mp3").symlink_to("/proc/self/mem")  # opens, and has an I/O error where it begins
+    asked = ("bad.mp3", "caf\udce9.mp4", "--language", "English", "--prompt", "word " * 150, "-o", "-")
+    done = parascribe("transcribe", "--local", *asked, folder=tmp_path, environment=environment)
+    assert done.returncode == 1, done.stderr
+    assert "bad.mp3: failed: " in done.stderr
+    assert "(unreadable)" in done.stderr
+    assert "==> caf?.mp4 <==\n[00:" in done.stdout
+    assert "the last 224 tokens of a prompt" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("params", "field"),
+    [
+        ({"language": "Klingon"}, "language"),
+        ({"model": "base.en", "language": "de"}, "language"),
+        ({"beam_size": 0}, "beam_size"),
+        ({"temperature": 2.0}, "temperature"),
+        ({"task": "x"}, "task"),
+    ],
+)
+def test_parameters_are_refused_before_any_work(tmp_path: Path, params: dict[str, Any], field: str) -> None:
+    settings = Settings(_env_file=None, data_dir=tmp_path / "data", whisper_model="demo")
+    with pytest.raises(ValidationFailed, match=f"^{field}: "):
+        next(transcribe_files(settings, [tmp_path / "is-not-even-looked-for.mp3"], params))
+
+
+def test_nothing_of_a_file_stays_when_it_is_done(tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, data_dir=tmp_path / "data", engine_dir=tmp_path / "engine", whisper_model="demo")
+    (tmp_path / "broken.wav").write_bytes(b"RIFF\0\0\0\0WAVEfmt " + b"\xff" * 1000)
+    results = transcribe_files(settings, [tmp_path / "broken.wav", SAMPLES / "film.mp4"], {"language": "auto"})
+    with contextlib.closing(results):
+        for broken in (True, False):
+            assert ("error" in next(results)) is broken
+            assert not [path for path in settings.work_path.rglob("*") if path.is_file()]
+    assert not list(settings.work_path.iterdir())
+
+
 def test_demo_shows_all_samples_and_stops_what_it_started(tmp_path: Path, environment: dict[str, str]) -> None:
     # an unusable setting of the caller's must not reach the demo's service
     done = parascribe("demo", folder=tmp_path, environment=environment | {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/x", "TMPDIR": str(tmp_path)})
@@ -63,6 +106,20 @@ def test_demo_shows_all_samples_and_stops_what_it_started(tmp_path: Path, enviro
     assert len(truth & words(done.stdout)) > 0.9 * len(truth)
     assert "The service has stopped." in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["engine"], "only the self-test's verdict stays"
+
+
+def test_kill_9_of_a_demo_ends_its_service(tmp_path: Path, environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "parascribe", "demo"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment | {"TMPDIR": str(tmp_path)}) as demo:
+        assert demo.stderr is not None
+        assert b"The service is up" in demo.stderr.readline()
+        started = psutil.Process(demo.pid).children(recursive=True)
+        demo.kill()
+    assert started
+    _, left = psutil.wait_procs(started, timeout=60)
+    for process in left:
+        process.kill()
+    assert not left
 
 
 def test_a_demo_that_cannot_start_shows_why(tmp_path: Path, environment: dict[str, str]) -> None:

@@ -157,8 +157,12 @@ def test_models_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert main(["models", "remove", "tiny"]) == 0
     assert not (folder / "ggml-tiny.bin").exists()
     assert main(["models", "verify"]) == 0
-    assert main(["models", "pull", "demo"]) == 0
-    capsys.readouterr()
-    assert main(["models", "remove", "nosuch"]) == 1
+    assert main(["models", "pull", "nosuch", "demo"]) == 1
+    err = capsys.readouterr().err
+    assert "parascribe: nosuch: " in err
+    assert "demo: verified" in err
+    (folder / "ggml-tiny.bin").write_bytes(b"half a download")
+    assert main(["models", "remove", "nosuch", "tiny"]) == 1
+    assert not (folder / "ggml-tiny.bin").exists()
     assert main(["models", "remove", "demo"]) == 1
     assert "comes with the program" in capsys.readouterr().err

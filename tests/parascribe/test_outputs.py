@@ -30,6 +30,28 @@ def test_names_that_cannot_be_told_apart_are_refused_before_any_work(tmp_path: P
     assert [path for pairs in beside.values() for _, path in pairs] == [file.with_suffix(".txt") for file in files]
 
 
+def test_a_name_as_long_as_names_can_be_is_written(tmp_path: Path) -> None:
+    media = tmp_path / ("\u00e9" * 125 + "a.mp3")
+    assert len(media.with_suffix(".srt").name.encode()) == 255
+    assert Outputs.plan([media], [FileFormat.SRT], str(tmp_path)).deliver(media, lambda _: "new") == [media.with_suffix(".srt")]
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_a_name_with_a_format_is_a_file_or_refused(tmp_path: Path) -> None:
+    media = tmp_path / "talk.mp3"
+    named = str(tmp_path / "here.srt")
+    assert Outputs.plan([media], [], named).targets == {media: ((FileFormat.SRT, Path(named)),)}
+    for files, formats in (([media], [FileFormat.VTT]), ([media], [FileFormat.SRT, FileFormat.VTT]), ([media, tmp_path / "b.mp3"], [])):
+        with pytest.raises(OutputError, match="one srt file"):
+            Outputs.plan(files, formats, named)
+    with pytest.raises(OutputError, match="media file itself"):
+        Outputs.plan([tmp_path / "talk.txt"], [], str(tmp_path / "talk.txt"))
+    folder = {media: ((FileFormat.TXT, tmp_path / "here.srt" / "talk.txt"),)}
+    assert Outputs.plan([media], [], named + "/").targets == folder
+    Path(named).mkdir()
+    assert Outputs.plan([media], [], named).targets == folder
+
+
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
     with pytest.raises(OutputError, match="takes a folder"):

@@ -37,6 +37,20 @@ while True:
     signal.pause()
 """
 
+DRAINING = """
+import os, signal, sys, time
+folder = sys.argv[1]
+def stop(*_):
+    open(folder + "/asked", "w").close()
+    while not os.path.exists(folder + "/drained"):
+        time.sleep(0.01)
+    sys.exit()
+signal.signal(signal.SIGTERM, stop)
+open(folder + "/up", "w").close()
+while True:
+    signal.pause()
+"""
+
 
 def wait_for(true: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
@@ -64,3 +78,53 @@ def test_a_second_signal_hurries_also_those_that_are_not_yet_asked_to_stop(tmp_p
     thread.join()
     assert (tmp_path / "hurried").exists()
     assert time.monotonic() - began < 15.0
+
+
+def test_what_was_wanted_again_while_it_drained_can_be_stopped_once_more(tmp_path: Path) -> None:
+    """The broker is back, away again before the poller has ended, and back for good: the next poller must end too."""
+    wanted = [True]
+    command = [sys.executable, "-c", DRAINING, str(tmp_path)]
+    poller = Child(name="poller", command=command, env=dict(os.environ), grace=20.0, wanted=lambda: wanted[-1])
+
+    def broker() -> None:
+        wait_for((tmp_path / "up").exists)
+        wanted.append(False)
+        wait_for((tmp_path / "asked").exists)
+        wanted.append(True)
+        for name in ("up", "asked"):
+            (tmp_path / name).unlink()
+        (tmp_path / "drained").touch()
+        wait_for((tmp_path / "up").exists)
+        wanted.append(False)
+        wait_for((tmp_path / "asked").exists)
+        asked.append((tmp_path / "asked").exists())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    asked: list[bool] = []
+    thread = threading.Thread(target=broker)
+    thread.start()
+    assert Supervisor([poller]).run() == 0
+    thread.join()
+    assert asked == [True]
+
+
+def test_a_child_that_cannot_be_started_is_tried_again_and_stops_nothing(tmp_path: Path) -> None:
+    answers = iter([False])  # not wanted at first: what cannot be started when the service starts refuses that
+    good = [sys.executable, "-c", DRAINING, str(tmp_path)]
+    late = Child(name="late", command=[*good, "x" * 200_000], env=dict(os.environ), wanted=lambda: next(answers, True))
+    seen: list[int] = []
+    (tmp_path / "drained").touch()
+
+    def mend() -> None:
+        wait_for(lambda: late.failures > 1)  # the system refuses so long an argument (E2BIG)
+        seen.append(late.failures)
+        late.command = good
+        wait_for((tmp_path / "up").exists)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=mend)
+    thread.start()
+    assert Supervisor([late]).run() == 0
+    thread.join()
+    assert seen[0] > 1
+    assert (tmp_path / "up").exists()

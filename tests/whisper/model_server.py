@@ -28,13 +28,18 @@ CATALOGUE = {INFO.name: INFO}
 class ModelServer(ThreadingHTTPServer):
     """modes: how each request in turn is answered; the last one stays.
 
-    ok, no-range, break (ends after half of what is asked), html, wrong (bytes), longer, missing, stall, trickle
+    ok, no-range, break (ends after half of what is asked), html, wrong (bytes), longer, missing, busy, stall, trickle,
+    silent (a connection without an answer), no-such-range, other-range (both where a range is asked for)
+    listening: else connections are refused until `server_activate` is called
     """
 
     daemon_threads = True
 
-    def __init__(self, *modes: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, *modes: str, listening: bool = True) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler, bind_and_activate=False)
+        self.server_bind()
+        if listening:
+            self.server_activate()
         self.modes = list(modes)
         self.data = QUANTISED.read_bytes()
         self.ranges: list[str | None] = []  # one entry per request
@@ -58,6 +63,14 @@ class _Handler(BaseHTTPRequestHandler):
         if mode == "missing" or self.path != "/models/ggml-demo-q8_0.bin":
             self.send_error(404)
             return
+        if mode == "busy":
+            self.send_error(503)
+            return
+        if mode == "silent":
+            return
+        if mode == "no-such-range" and wanted:
+            self.send_error(416)
+            return
         body, kind = server.data, "application/octet-stream"
         if mode == "html":
             body, kind = b"<!doctype html><title>Sign in</title>", "text/html; charset=utf-8"
@@ -67,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
             body += b"more"
         start = 0
         if wanted and mode != "no-range":
-            start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])  # type: ignore[index]
+            start = 0 if mode == "other-range" else int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])  # type: ignore[index]
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         else:
@@ -102,8 +115,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def model_server(*modes: str) -> Iterator[ModelServer]:
-    server = ModelServer(*(modes or ("ok",)))
+def model_server(*modes: str, listening: bool = True) -> Iterator[ModelServer]:
+    server = ModelServer(*(modes or ("ok",)), listening=listening)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:

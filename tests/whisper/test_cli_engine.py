@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ import pytest
 
 import whisper
 from core.errors import ChunkFailed, EngineUnavailable
+from tests.whisper.engine_parts import wait_for
 from whisper.cli_engine import CliEngine
 from whisper.cli_program import read_output
 from whisper.types import ChunkTranscript, TranscribeOptions
@@ -201,14 +203,64 @@ def test_two_that_clear_away_the_same_folder_do_not_trip_over_each_other(fake: P
     assert not list((tmp_path / "work").glob("batch-*"))
 
 
-def test_closing_stops_what_runs(fake: Path, tmp_path: Path) -> None:
+def test_closing_stops_what_runs_and_what_waits(fake: Path, tmp_path: Path) -> None:
     engine = CliEngine(fake, tmp_path / "work")
-    with ThreadPoolExecutor(1) as pool:
-        call = pool.submit(engine.transcribe, MODEL, clip(HANG), EN)
-        time.sleep(0.3)
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(engine.transcribe, MODEL, clip(HANG), EN)]
+        wait_for(lambda: (fake.parent / "log").exists(), 20)
+        calls.append(pool.submit(engine.transcribe, MODEL, clip(HANG), EN))
+        wait_for(lambda: engine.waiting, 20)
         engine.close()
-        assert isinstance(call.exception(2), EngineUnavailable)
+        assert [outcome(call) for call in calls] == ["EngineUnavailable"] * 2
     assert not running(fake)
+    assert engine.transcribe(MODEL, clip(GOOD), EN).text == "word 1", "the next job's"
+    engine.close()
+
+
+def test_a_chunk_whose_caller_has_left_is_not_handed_over_again(fake: Path, tmp_path: Path) -> None:
+    """Two share a process; the second's caller leaves before its turn, then the process is stopped for the first's."""
+    engine = CliEngine(fake, tmp_path / "work")
+    cancels = [threading.Event() for _ in range(2)]
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(engine.transcribe, MODEL, clip(HELD), EN)
+        wait_for(lambda: (fake.parent / "log").exists(), 20)
+        calls = []
+        for cancel in cancels:
+            calls.append(pool.submit(engine.transcribe, MODEL, clip(HANG), EN, cancel=cancel))
+            wait_for(lambda: engine.waiting == len(calls), 20)
+        (fake.parent / "go").touch()
+        assert outcome(first) == "word 6"
+        wait_for(lambda: len(log_of(fake)) == 2, 20)
+        for cancel, call in zip(reversed(cancels), reversed(calls), strict=True):
+            cancel.set()
+            assert outcome(call) == "Cancelled"
+    wait_for(lambda: not any(thread.name == "whisper-cli" for thread in threading.enumerate()), 20)
+    assert engine.waiting == 0
+
+
+def test_a_full_disk_is_said(fake: Path, tmp_path: Path) -> None:
+    """On a file system of 64 kB, where this user may mount one in a namespace: half a minute of audio does not fit."""
+    code = (
+        "import sys\nfrom pathlib import Path\nsys.path.insert(0, sys.argv[3])\n"
+        "import numpy as np\nfrom core.errors import DiskFull\nfrom whisper.cli_engine import CliEngine\n"
+        "from whisper.types import TranscribeOptions\n"
+        "engine = CliEngine(Path(sys.argv[2]), Path(sys.argv[1]))\n"
+        "try: engine.transcribe(sys.argv[4], np.ones(480_000, np.int16), TranscribeOptions(language='en'))\n"
+        "except DiskFull as full: assert sys.argv[1] in full.message\n"
+        "else: sys.exit('960 kB fit into 64')\n"
+        "engine.close()\n"
+        "assert not list(Path(sys.argv[1]).glob('batch-*'))\n"
+    )
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
+    if subprocess.run([*mount, "mount", "-t", "tmpfs", "-o", "size=64k", "none", str(small)], check=False).returncode:
+        return  # a container without that right
+    script = 'mount -t tmpfs -o size=64k none "$2" && shift && exec "$0" -c "$CODE" "$@"'
+    subprocess.run(
+        [*mount, "sh", "-c", script, sys.executable, "-", str(small), str(fake), str(Path(whisper.__file__).parents[1]), MODEL],
+        env=os.environ | {"CODE": code}, check=True,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("program", ["/nowhere/whisper-cli", "/bin/true", "/etc/hostname"])

@@ -3,9 +3,11 @@ from __future__ import annotations
 import io
 import logging
 import multiprocessing
+import re
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,13 @@ from core.errors import Cancelled, DiskFull, ModelInvalid, ModelUnavailable
 from core.memory_objects import MemoryObjects
 from tests.whisper.model_server import CATALOGUE, INFO, QUANTISED, model_server
 from whisper.download import ModelDownloader, ObjectStoreMirror, http_client
+from whisper.fetch import PartFile, fetch_url
 from whisper.models import ModelStore
 
 
 def downloader(folder: Path, *urls: str, idle: float = 5.0, **more: Any) -> ModelDownloader:
     store = ModelStore(folder, folder / "none", catalogue=CATALOGUE)
+    more.setdefault("pauses", (0.0, 0.0))
     return ModelDownloader(store, urls, client=lambda: http_client(connect=1.0, idle=idle), **more)
 
 
@@ -73,6 +77,65 @@ def test_broken_connections_are_resumed(tmp_path: Path) -> None:
     assert fetched(tmp_path)
     half, quarter = 10_803_593 // 2, (10_803_593 - 10_803_593 // 2) // 2
     assert server.ranges == [None, f"bytes={half}-", f"bytes={half + quarter}-"]
+
+
+class AfterLooks:
+    """A cancel that does something, once, when it has been looked at so often; then it is set or not."""
+
+    def __init__(self, looks: int, then: Callable[[], object], *, cancels: bool = False) -> None:
+        self._left, self._then, self._cancels = looks, then, cancels
+
+    def is_set(self) -> bool:
+        self._left -= 1
+        if self._left == 0:
+            self._then()
+        return self._cancels and self._left <= 0
+
+
+def test_a_refused_connection_is_tried_again_after_a_pause(tmp_path: Path) -> None:
+    with model_server("ok", listening=False) as server:
+        # cancel is looked at in the pause, so not before the first connection was refused
+        downloader(tmp_path, server.url).ensure_model_exists(INFO.name, cancel=AfterLooks(1, server.server_activate))
+    assert fetched(tmp_path) and server.ranges == [None]
+
+
+def test_cancel_ends_the_pause_between_two_tries(tmp_path: Path) -> None:
+    with model_server("busy") as server, pytest.raises(Cancelled):
+        cancel = AfterLooks(3, lambda: None, cancels=True)
+        downloader(tmp_path, server.url, pauses=[3600.0]).ensure_model_exists(INFO.name, cancel=cancel)
+    assert len(server.ranges) == 1
+
+
+def test_a_busy_server_is_asked_again_and_in_the_end_given_up(tmp_path: Path) -> None:
+    with model_server("busy", "break", "busy", "busy", "ok") as server:
+        downloader(tmp_path, server.url).ensure_model_exists(INFO.name)
+    assert fetched(tmp_path) and len(server.ranges) == 5, "what brought bytes starts the count anew"
+    (tmp_path / INFO.filename).unlink()
+    with model_server("busy") as server, pytest.raises(ModelUnavailable, match="answered 503"):
+        downloader(tmp_path, server.url).ensure_model_exists(INFO.name)
+    assert len(server.ranges) == 3
+
+
+@pytest.mark.parametrize(("size", "tries"), [(0, 1), (4_000_000, 3)])
+def test_a_source_that_takes_its_time_to_fail_gets_fewer_tries(tmp_path: Path, size: int, tries: int) -> None:
+    part = tmp_path / "part"
+    part.write_bytes(QUANTISED.read_bytes()[:size])
+    limit = time.monotonic() + 3600
+    with (
+        model_server("silent") as server, http_client() as client,
+        PartFile(part, total=INFO.bytes, deadline=limit, progress=None, cancel=None) as here,
+        pytest.raises(ModelUnavailable),
+    ):  # fmt: skip
+        fetch_url(client, f"{server.url}/{INFO.filename}", here, pauses=[0.0] * 9, patience=0.0)
+    assert len(server.ranges) == tries
+
+
+@pytest.mark.parametrize("mode", ["no-such-range", "other-range"])
+def test_a_part_that_does_not_fit_costs_no_try(tmp_path: Path, mode: str) -> None:
+    downloader(tmp_path).store.part(INFO).write_bytes(QUANTISED.read_bytes()[:4_000_000])
+    with model_server(mode) as server:
+        downloader(tmp_path, server.url, pauses=()).ensure_model_exists(INFO.name)
+    assert fetched(tmp_path) and server.ranges == ["bytes=4000000-", None]
 
 
 @pytest.mark.parametrize("mode", ["ok", "no-range"])
@@ -182,6 +245,25 @@ def test_the_object_store_serves_what_one_consumer_fetched(tmp_path: Path) -> No
     with model_server("ok") as server:
         downloader(tmp_path / "c", server.url, mirror=ObjectStoreMirror(objects)).ensure_model_exists(INFO.name)
     assert len(server.ranges) == 1 and fetched(tmp_path / "c")
+
+
+def test_an_object_store_without_the_model_leaves_the_part_to_be_resumed(tmp_path: Path) -> None:
+    mirror = ObjectStoreMirror(MemoryObjects())
+    downloader(tmp_path).store.part(INFO).write_bytes(QUANTISED.read_bytes()[:4_000_000])
+    with model_server("ok") as server:
+        downloader(tmp_path, server.url, mirror=mirror).ensure_model_exists(INFO.name)
+    assert server.ranges == ["bytes=4000000-"] and fetched(tmp_path)
+    (tmp_path / INFO.filename).unlink()
+    downloader(tmp_path).store.part(INFO).write_bytes(QUANTISED.read_bytes()[:4_000_000])
+    with model_server("missing") as server:  # its copy comes whole
+        downloader(tmp_path, server.url, mirror=mirror).ensure_model_exists(INFO.name)
+    assert server.ranges == [] and fetched(tmp_path)
+
+
+def test_a_local_file_that_is_not_here_is_unavailable(tmp_path: Path) -> None:
+    """Validated where the job was accepted, but not on this consumer; or removed meanwhile."""
+    with pytest.raises(ModelUnavailable, match=re.escape(f"ggml-mine.bin in {tmp_path}")):
+        downloader(tmp_path).ensure_model_exists("local:mine")
 
 
 def _ensure(folder: Path, url: str, start: Any) -> None:

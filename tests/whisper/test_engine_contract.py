@@ -178,6 +178,13 @@ def test_a_truncated_model_is_invalid_where_weights_are_read(engine: Engine, cli
         engine.transcribe(str(half), clips[0], EN)
 
 
+def test_it_may_be_used_again_after_close(engine: Engine, clips: list[Pcm]) -> None:
+    """As a job process does, which closes it after every job."""
+    for _ in range(2):
+        engine.close()
+        assert engine.transcribe(MODEL, clips[0], EN).text
+
+
 def test_it_says_what_it_is(engine: Engine) -> None:
     assert engine.describe().keys() == {"kind", "library", "version", "path"}
 

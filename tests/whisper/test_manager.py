@@ -101,6 +101,16 @@ def test_the_least_recently_used_model_makes_room() -> None:
             assert list(client.serving()) == ["ggml-demo-q8_0.bin"] and gone(old)
 
 
+def test_a_host_starts_though_the_empty_folder_was_cleaned_away() -> None:
+    with manager() as client:
+        with client.holding(MODEL) as answer:
+            assert "socket" in answer
+        (client.path.parent / "empty").rmdir()
+        with client.holding(OTHER) as answer:
+            assert "socket" in answer
+            assert list((client.path.parent / "empty").iterdir()) == []
+
+
 def test_starting_a_host_does_not_keep_others_waiting() -> None:
     with manager() as client:
         sock = socket.socket(socket.AF_UNIX)

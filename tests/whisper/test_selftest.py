@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -51,11 +52,21 @@ def test_an_illegal_instruction_makes_way_and_is_remembered(tmp_path: Path) -> N
     assert choose_library([alien, fine], MODEL, tmp_path / "engine", command=ENDS_WELL) == alien
 
 
-def test_somebody_elses_kill_is_not_held_against_a_library(tmp_path: Path) -> None:
-    killed = library(tmp_path, "killed", signal=9)
-    with pytest.raises(EngineUnavailable, match="SIGKILL"):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT], ids=lambda number: number.name)
+def test_a_death_that_may_have_other_reasons_is_not_held_against_a_library(tmp_path: Path, number: signal.Signals) -> None:
+    """Somebody's kill, or a lack of memory."""
+    killed = library(tmp_path, "killed", signal=number)
+    with pytest.raises(EngineUnavailable, match=number.name):
         choose_library([killed], MODEL, tmp_path / "engine", command=DIES)
     assert choose_library([killed], MODEL, tmp_path / "engine", command=ENDS_WELL) == killed
+
+
+def test_a_fresh_success_takes_the_place_of_an_old_verdict(tmp_path: Path) -> None:
+    alien = library(tmp_path, "alien", signal=4)
+    with pytest.raises(EngineUnavailable, match="SIGILL"):
+        choose_library([alien], MODEL, tmp_path / "engine", command=DIES)
+    assert choose_library([alien], MODEL, tmp_path / "engine", command=ENDS_WELL, fresh=True) == alien
+    assert choose_library([alien], MODEL, tmp_path / "engine", command=ENDS_BADLY) == alien
 
 
 def test_a_broken_model_is_not_blamed_on_the_library(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,10 +12,14 @@ import numpy as np
 import pytest
 
 import whisper
-from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable, UnknownModel
+from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable, ModelUnavailable, UnknownModel
+from tests.audio_bank import speech
+from tests.whisper.model_server import CATALOGUE as CATALOGUE_OF_ONE
+from tests.whisper.model_server import INFO, model_server
 from whisper.catalogue import CATALOGUE
 from whisper.download import ModelDownloader
 from whisper.models import ModelStore
+from whisper.prefork import PreforkEngine, start_manager
 from whisper.scripted import Rule, ScriptedEngine
 from whisper.speed import SpeedBook
 from whisper.transcriber import WhisperTranscriber
@@ -105,6 +111,38 @@ def test_an_unknown_model_and_language_detection(tmp_path: Path) -> None:
     with pytest.raises(UnknownModel):
         shared.transcribe(tone(1), EN, model="bas")
     assert shared.detect_language(tone(1), model="demo").language == "de"
+
+
+def test_a_model_removed_under_a_job_is_not_fetched_again_by_a_chunk(tmp_path: Path) -> None:
+    with model_server("ok") as server:
+        downloader = ModelDownloader(ModelStore(tmp_path, tmp_path / "none", catalogue=CATALOGUE_OF_ONE), [server.url])
+        shared = WhisperTranscriber(ScriptedEngine(), downloader)
+        assert shared.transcribe(tone(1), EN, model=INFO.name).text
+        downloader.store.remove(INFO.name)
+        with pytest.raises(ModelUnavailable, match=f"removed while it was in use: .*{INFO.filename}"):  # the script reads the file
+            shared.transcribe(tone(1), EN, model=INFO.name)
+        assert len(server.ranges) == 1
+        downloader.ensure_model_exists(INFO.name)  # as the next job does
+        assert shared.transcribe(tone(1), EN, model=INFO.name).text
+        assert len(server.ranges) == 2
+
+
+def test_an_engine_that_has_a_removed_model_in_memory_goes_on_with_it() -> None:
+    with tempfile.TemporaryDirectory(prefix="ps") as folder:
+        store = ModelStore(Path(folder, "models"), BUNDLED)
+        store.folder.mkdir()
+        shutil.copyfile(BUNDLED / "ggml-demo.bin", store.folder / "ggml-mine.bin")
+        manager = start_manager(Path(folder, "run", "m.sock"), engine_dir=Path(folder, "engine"))
+        try:
+            shared = WhisperTranscriber(PreforkEngine(Path(folder, "run", "m.sock")), ModelDownloader(store))
+            pcm = speech(minutes=0.1, seed=11)[0][: 5 * 16_000]
+            text = shared.transcribe(pcm, EN, model="local:mine").text
+            store.remove("local:mine")
+            assert text and shared.transcribe(pcm, EN, model="local:mine").text == text
+            shared.close()
+        finally:
+            manager.terminate()
+            manager.wait(10)
 
 
 def test_deadlines_follow_what_was_measured() -> None:

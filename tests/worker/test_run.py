@@ -9,12 +9,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from core.errors import DatabaseUnavailable, DiskFull, LeaseLost
 from core.jobs import ChunkState, JobStatus, Stage
+from core.local_objects import LocalObjects
 from core.store.sql import SqlStore
 from tests import audio_bank
 from tests.worker.kit import Kit, talk
 from whisper.scripted import Rule
 from worker.slots import Slots
+from worker.source import fetch
 from worker.stop import Stop
 from worker.turn import take_turn
 
@@ -139,6 +142,79 @@ def test_retry_takes_over_finished_chunks(tmp_path, minute, calm):
     assert kit.result(second)["segments"] == calm["segments"] and not kit.job(second).partial
 
 
+@pytest.mark.parametrize(("when", "error"), [("before", LeaseLost), ("after", LeaseLost), ("before", DatabaseUnavailable)])
+def test_what_a_retry_takes_over_is_not_lost_with_its_owner_or_an_outage(tmp_path, minute, when, error):
+    kit = Kit(tmp_path, Rule(kind="crash", label="chunk 3/*"), language="de")
+    first = kit.submit(minute)
+    kit.run()
+    before = len(kit.calls)
+    kit.script()  # an engine that hears English
+
+    class Flaky(SqlStore):
+        failures = 1
+
+        def adopt(self, claim, from_job):
+            if when == "after":
+                super().adopt(claim, from_job)
+            if self.failures:
+                self.failures -= 1
+                raise error
+            return super().adopt(claim, from_job)
+
+    kit.store = Flaky(kit.store.database)
+    kit.parts = replace(kit.parts, store=kit.store)
+    second = kit.submit(minute, retry_of=first.id)
+    outcome = kit.run()
+    if error is LeaseLost:
+        assert outcome == "lease lost"
+        kit.store.free_owner(kit.job(second).lease_owner)
+        outcome = kit.run()
+    assert outcome == "completed"
+    assert kit.calls[before:] == ["chunk 3"]
+    assert kit.job(second).language == kit.result(second)["language"]["code"] == "de"
+
+
+def killed(kit, times):
+    """From now on a decoder that is killed from outside so many times."""
+    program = kit.folder / "killed"
+    for n in range(times):  # it may write to no file, but remove some
+        (kit.folder / f"kill-{n}").touch()
+    program.write_text(
+        f'#!/bin/sh\nfor mark in {kit.folder}/kill-*; do if rm "$mark" 2>&-; then kill -KILL $$; fi; done\n'
+        f'exec {kit.parts.ffmpeg.path} "$@"\n'
+    )
+    program.chmod(0o755)
+    kit.parts = replace(kit.parts, ffmpeg=replace(kit.parts.ffmpeg, path=str(program)))
+
+
+def flac(folder):
+    """A plain WAV file needs no ffmpeg."""
+    pcm, _ = audio_bank.speech(minutes=0.2, seed=41)
+    return audio_bank.write(folder / "talk.flac", pcm).read_bytes()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_decoder_that_was_killed_is_tried_once_more(tmp_path, times):
+    kit = Kit(tmp_path)
+    killed(kit, times)
+    job = kit.submit(flac(tmp_path))
+    if times == 1:
+        assert kit.run() == "completed"
+        return
+    assert kit.run() == "failed audio_undecodable"
+    error = kit.job(job).error
+    assert (error.code, error.retryable, error.stage) == ("audio_undecodable", True, "decoding")
+
+
+def test_a_decoder_that_is_killed_at_shutdown_fails_nothing(tmp_path):
+    kit = Kit(tmp_path)
+    killed(kit, 9)
+    job = kit.submit(flac(tmp_path))
+    kit.stop.set()
+    assert kit.run() == "handed back"
+    assert (kit.job(job).status, kit.job(job).attempts) == (JobStatus.QUEUED, 0)
+
+
 def test_speech_without_text_is_tried_again_and_then_told(tmp_path):
     kit = Kit(tmp_path)
     pcm, _ = audio_bank.speech(minutes=0.2, seed=3)
@@ -178,6 +254,41 @@ def test_a_spoilt_source_has_its_code(tmp_path, minute, spoil, code):
     spoil(kit, job)
     assert kit.run() == f"failed {code}"
     assert kit.job(job).error.code == code and kit.job(job).error.stage == "decoding"
+
+
+def test_a_store_that_cannot_be_read_for_a_moment_is_waited_for(tmp_path, minute):
+    kit = Kit(tmp_path)
+    objects = LocalObjects(tmp_path / "objects")
+    kit.parts = replace(kit.parts, objects=objects)
+    job = kit.submit(minute)
+    path = tmp_path / "objects" / job.source.key
+    path.parent.mkdir(parents=True)
+    path.symlink_to("/proc/self/mem")  # reading it is EIO
+    assert kit.run() == "put off"
+    assert kit.job(job).status is JobStatus.QUEUED
+
+
+def test_a_full_work_folder_is_told_by_its_error(tmp_path, minute):
+    kit = Kit(tmp_path)
+    job = kit.submit(minute)
+    (tmp_path / "source").symlink_to("/dev/full")
+    with pytest.raises(DiskFull, match="WORK_DIR"):
+        fetch(kit.objects, job.source, tmp_path, kit.stop)
+
+
+def test_a_job_whose_row_went_is_cancelled_and_no_defect(tmp_path, minute, caplog):
+    kit = Kit(tmp_path)
+    job = kit.submit(minute)
+
+    class Deleted(SqlStore):
+        def get(self, job_id):
+            self.request_delete(job_id)
+            return super().get(job_id)
+
+    kit.parts = replace(kit.parts, store=Deleted(kit.store.database))
+    assert kit.run() == "cancelled"
+    assert [gone.id for gone in kit.store.removable(limit=9)] == [job.id]
+    assert "Unexpected error" not in caplog.text
 
 
 def test_an_unknown_error_is_internal_and_not_a_traceback(tmp_path, minute):
@@ -229,8 +340,6 @@ def test_a_lost_lease_stops_the_run_and_writes_nothing(tmp_path, minute):
 
 def test_the_database_away_for_a_while_loses_no_finished_chunk(tmp_path, minute, calm):
     """The commit of a finished chunk waits with it in hand."""
-    from core.errors import DatabaseUnavailable
-
     kit = Kit(tmp_path)
 
     class Flaky(SqlStore):
