@@ -15,7 +15,7 @@ from typing import Any
 from core.audio import DecodedAudio, Decoder, PcmSpool
 from core.chunks import SAMPLE_RATE, Chunk, plan_hash
 from core.crashpoints import reached
-from core.errors import HandedBack, JobNotFound, TransientError
+from core.errors import Cancelled, HandedBack, JobNotFound, TransientError
 from core.formats import to_result
 from core.jobs import ChunkRow, ChunkState, Claim, Job, Stage
 from core.planner import PLANNER_VERSION, ChunkPlanner
@@ -30,6 +30,16 @@ from worker.report import Report
 from worker.source import fetch
 
 log = logging.getLogger(__name__)
+
+
+class _Early:
+    """Cancel flag of what comes before the first chunk: at a shutdown there is nothing in flight to wait for."""
+
+    def __init__(self, lifeline: Lifeline) -> None:
+        self._lifeline = lifeline
+
+    def is_set(self) -> bool:
+        return self._lifeline.is_set() or self._lifeline.draining.is_set()
 
 
 class JobFlow:
@@ -54,7 +64,11 @@ class JobFlow:
         parts, job, settings = self.parts, self.job, self.parts.settings
         if self.job.stage is not Stage.DECODING:  # a claim has said so already
             self._progress(stage=Stage.DECODING)
-        parts.transcriber.downloader.ensure_model_exists(job.params.model, cancel=self.lifeline)
+        try:
+            parts.transcriber.downloader.ensure_model_exists(job.params.model, cancel=_Early(self.lifeline))
+        except Cancelled:
+            self.lifeline.check()
+            raise HandedBack from None
         self._model = parts.models.validate(job.params.model)
         self.lifeline.check()
         source = fetch(parts.objects, job.source, self.folder, self.lifeline)

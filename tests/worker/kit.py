@@ -69,7 +69,7 @@ class Kit:
         key = source_key(job_id)
         self.objects.put(key, io.BytesIO(data))
         source = Source(filename="talk.wav", bytes=len(data), media_type="audio/wav", sha256=hashlib.sha256(data).hexdigest(), key=key)
-        return self.store.create(NewJob(id=job_id, source=source, params=JobParams(model="demo", **params), retry_of=retry_of))
+        return self.store.create(NewJob(id=job_id, source=source, params=JobParams(**{"model": "demo"} | params), retry_of=retry_of))
 
     def run(self) -> str:
         """Claim whichever job waits and run it; returns how it went."""

@@ -15,7 +15,9 @@ from core.local_objects import LocalObjects
 from core.store.sql import SqlStore
 from tests import audio_bank
 from tests.worker.kit import Kit, talk
+from whisper.download import ModelDownloader, http_client
 from whisper.scripted import Rule
+from whisper.transcriber import WhisperTranscriber
 from worker.slots import Slots
 from worker.source import fetch
 from worker.stop import Stop
@@ -105,6 +107,25 @@ def test_a_resumed_job_is_handed_back_while_its_open_chunks_wait_for_their_sampl
     kit.stop, kit.parts = Stop(), whole
     assert kit.run() == "completed"
     assert kit.result(job)["segments"] == calm["segments"] and kit.job(job).attempts == 1
+
+
+def test_a_stop_does_not_wait_for_a_model_that_does_not_come(tmp_path, minute):
+    kit = Kit(tmp_path, shutdown_seconds=60)
+    job = kit.submit(minute, model="tiny")
+    asked = threading.Event()
+
+    def client():
+        asked.set()
+        return http_client()
+
+    downloader = ModelDownloader(kit.parts.models, ["http://127.0.0.1:9"], client=client, pauses=(60.0,))
+    kit.parts = replace(kit.parts, transcriber=WhisperTranscriber(kit.parts.transcriber.engine, downloader))
+    thread = threading.Thread(target=lambda: asked.wait(30) and kit.stop.set(), daemon=True)
+    thread.start()
+    began = time.monotonic()
+    assert kit.run() == "handed back"
+    assert time.monotonic() - began < 30
+    assert (kit.job(job).status, kit.job(job).attempts) == (JobStatus.QUEUED, 0)
 
 
 def test_a_failed_chunk_becomes_a_gap(tmp_path, minute, calm):
