@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -16,6 +15,7 @@ import psutil
 import pytest
 
 from scripts.cluster import Cluster
+from tests.whisper.engine_parts import wait_for
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,13 +33,6 @@ def _processes_of(folder: Path) -> list[str]:
     return found
 
 
-def until(true: Callable[[], object], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "did not become true"
-        time.sleep(0.1)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
 def test_the_cluster_runs_and_leaves_nothing(number: signal.Signals, tmp_path: Path, minio: object) -> None:
     command = [sys.executable, "-m", "scripts.cluster", "--data", str(tmp_path), "--port", "0", "--consumers", "2"]
@@ -54,14 +47,14 @@ def test_the_cluster_runs_and_leaves_nothing(number: signal.Signals, tmp_path: P
         address = re.search(r"API +(http\S+)", shown)
         assert address is not None
         # a check that takes longer than its 2 s, while all of this starts, is asked again
-        until(lambda: httpx.get(f"{address[1]}/readyz").json()["checks"] == dict.fromkeys(["database", "storage", "broker", "model"], "ok"))
+        wait_for(lambda: httpx.get(f"{address[1]}/readyz").json()["checks"] == dict.fromkeys(["database", "storage", "broker", "model"], "ok"), 30)
         assert all(name in shown for name in ("PostgreSQL", "Valkey", "MinIO", "consumer-1", "consumer-2"))
         script.send_signal(number)
         assert script.wait(timeout=60) == (0 if number is signal.SIGINT else -signal.SIGKILL), (tmp_path / "out").read_text()
     finally:
         script.kill()
         script.wait()
-    until(lambda: not _processes_of(tmp_path))
+    wait_for(lambda: not _processes_of(tmp_path), 30)
 
 
 def test_a_cluster_that_cannot_start_says_why_and_stops_its_servers(tmp_path: Path, minio: object) -> None:
@@ -69,4 +62,4 @@ def test_a_cluster_that_cannot_start_says_why_and_stops_its_servers(tmp_path: Pa
     with pytest.raises(RuntimeError, match="CHUNK_DURATION"):
         cluster.start()
     assert not any(server.running for server in cluster.servers)
-    until(lambda: not _processes_of(tmp_path))
+    wait_for(lambda: not _processes_of(tmp_path), 30)

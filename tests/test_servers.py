@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import psycopg
 import pytest
 import redis
@@ -19,18 +18,7 @@ import redis
 from scripts.guarded import GuardedProcess
 from scripts.servers import Minio, Postgres, Valkey
 from tests.skipping import skip_on_a_laptop
-
-
-def _gone(pid: int, within: float = 10.0) -> bool:
-    deadline = time.monotonic() + within
-    while time.monotonic() < deadline:
-        try:
-            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        time.sleep(0.05)
-    return False
+from tests.whisper.engine_parts import gone, wait_for
 
 
 def _connect(url: str) -> psycopg.Connection[tuple[int]]:
@@ -53,7 +41,7 @@ def test_valkey_keeps_acknowledged_writes_over_sigkill_and_needs_its_password() 
         with pytest.raises(redis.AuthenticationError), redis.Redis(port=server.port) as stranger:
             stranger.ping()
         folder, pid = server.folder, server.pid
-    assert _gone(pid)
+    wait_for(lambda: gone(pid), 10)
     assert not folder.exists()
 
 
@@ -117,7 +105,7 @@ def test_a_server_dies_with_its_parent_even_by_sigkill() -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert _gone(int(pid))
+    wait_for(lambda: gone(int(pid)), 10)
     subprocess.run(["rm", "-r", folder], check=True)
 
 

@@ -30,11 +30,7 @@ LARGEST_MODEL = 8 << 30
 MAGIC = b"lmgg"
 PAUSES = (1.0, 2.0, 4.0, 8.0)
 """Seconds before each further try of a source that brought no new byte; after the last it is given up."""
-PATIENCE = 15.0
-"""Seconds without a new byte after which a source is given up sooner: its tries take long themselves."""
 _BLOCK = 1 << 18
-_FRUITLESS = 3
-"""Tries in a row that a download which has begun gets even then."""
 _POLL = 0.1
 
 
@@ -138,18 +134,16 @@ class PartFile:
             raise _disk_error(error, target) from error
 
 
-def fetch_url(
-    client: httpx.Client, url: str, part: PartFile, *, pauses: Sequence[float] = PAUSES, patience: float = PATIENCE
-) -> None:
+def fetch_url(client: httpx.Client, url: str, part: PartFile, *, pauses: Sequence[float] = PAUSES) -> None:
     """Bring `part` up to the end of what `url` serves, resuming after broken connections.
 
-    pauses, patience: seconds, see PAUSES and PATIENCE
+    pauses: see PAUSES
 
     Raises ModelUnavailable (unreachable, an error status, broken off, too slow), ModelInvalid, DiskFull, Cancelled.
     """
     import httpx
 
-    fruitless, anew, progress = 0, False, time.monotonic()
+    fruitless, anew = 0, False
     while True:
         before = part.size
         try:
@@ -165,12 +159,8 @@ def fetch_url(
         if part.size < before and not anew:  # what lay here did not fit: the source has not had its try yet
             anew = True
             continue
-        if part.size > before:
-            fruitless, progress = 0, time.monotonic()
-        else:
-            fruitless += 1
-        waited = time.monotonic() - progress >= patience and (part.size == 0 or fruitless >= _FRUITLESS)
-        if fruitless > len(pauses) or waited:
+        fruitless = 0 if part.size > before else fruitless + 1
+        if fruitless > len(pauses):
             raise ModelUnavailable(reason)
         pause = pauses[fruitless - 1] if fruitless else 0.0
         log.info("Download of %s stopped at %d bytes (%s), trying again in %.0f s", part.path.name, part.size, reason, pause)

@@ -22,7 +22,7 @@ from core.chunks import Region
 from core.errors import AudioTooLong, AudioUndecodable, Cancelled, DiskFull, ServiceError, SourceMissing
 from core.ffmpeg import Ffmpeg, find
 from tests.audio_bank import RATE, ffmpeg, speech, write
-from tests.core.test_processes import gone_within
+from tests.whisper.engine_parts import gone, wait_for
 
 ROOT = Path(__file__).parents[2]
 FFMPEG = find()
@@ -192,4 +192,4 @@ Decoder(find(), max_seconds=60).decode(Path({str(source)!r}), Path({str(tmp_path
     assert "ffmpeg" in child.name()
     os.kill(parent.pid, 9)
     parent.communicate()
-    assert gone_within(child.pid, 5)
+    wait_for(lambda: gone(child.pid))

@@ -15,23 +15,10 @@ import psutil
 import pytest
 
 from core.processes import CANNOT_RUN, Limits, spawn, stop
+from tests.whisper.engine_parts import gone, wait_for
 
 ROOT = Path(__file__).parents[2]
 linux = pytest.mark.skipif(sys.platform != "linux", reason="parent-death signals and /proc are Linux's")
-
-
-def gone_within(pid: int, seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while True:
-        late = time.monotonic() >= end  # before the last look, or that would be none when everything stood still
-        try:
-            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        if late:
-            return False
-        time.sleep(0.02)
 
 
 both_ways = pytest.mark.parametrize("quick", [False, True], ids=["launcher", "quick"])
@@ -53,7 +40,7 @@ def test_dies_when_its_parent_is_killed(quick: bool) -> None:
         time.sleep(0.01)
     parent.kill()
     parent.communicate()
-    assert gone_within(pid, 5)
+    wait_for(lambda: gone(pid))
 
 
 @linux
@@ -77,7 +64,7 @@ def test_stop_ends_the_whole_group() -> None:
     assert process.stdout is not None
     grandchild = int(process.stdout.readline())
     assert stop(process) == -signal.SIGKILL
-    assert gone_within(grandchild, 5)
+    wait_for(lambda: gone(grandchild))
     assert stop(process) == -signal.SIGKILL, "a second time does no harm"
 
 

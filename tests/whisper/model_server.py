@@ -29,7 +29,7 @@ class ModelServer(ThreadingHTTPServer):
     """modes: how each request in turn is answered; the last one stays.
 
     ok, no-range, break (ends after half of what is asked), html, wrong (bytes), longer, missing, busy, stall, trickle,
-    silent (a connection without an answer), no-such-range, other-range (both where a range is asked for)
+    no-such-range, other-range (both where a range is asked for)
     listening: else connections are refused until `server_activate` is called
     """
 
@@ -65,8 +65,6 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if mode == "busy":
             self.send_error(503)
-            return
-        if mode == "silent":
             return
         if mode == "no-such-range" and wanted:
             self.send_error(416)

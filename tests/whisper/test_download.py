@@ -18,7 +18,6 @@ from core.errors import Cancelled, DiskFull, ModelInvalid, ModelUnavailable
 from core.memory_objects import MemoryObjects
 from tests.whisper.model_server import CATALOGUE, INFO, QUANTISED, model_server
 from whisper.download import ModelDownloader, ObjectStoreMirror, http_client
-from whisper.fetch import PartFile, fetch_url
 from whisper.models import ModelStore
 
 
@@ -114,20 +113,6 @@ def test_a_busy_server_is_asked_again_and_in_the_end_given_up(tmp_path: Path) ->
     with model_server("busy") as server, pytest.raises(ModelUnavailable, match="answered 503"):
         downloader(tmp_path, server.url).ensure_model_exists(INFO.name)
     assert len(server.ranges) == 3
-
-
-@pytest.mark.parametrize(("size", "tries"), [(0, 1), (4_000_000, 3)])
-def test_a_source_that_takes_its_time_to_fail_gets_fewer_tries(tmp_path: Path, size: int, tries: int) -> None:
-    part = tmp_path / "part"
-    part.write_bytes(QUANTISED.read_bytes()[:size])
-    limit = time.monotonic() + 3600
-    with (
-        model_server("silent") as server, http_client() as client,
-        PartFile(part, total=INFO.bytes, deadline=limit, progress=None, cancel=None) as here,
-        pytest.raises(ModelUnavailable),
-    ):  # fmt: skip
-        fetch_url(client, f"{server.url}/{INFO.filename}", here, pauses=[0.0] * 9, patience=0.0)
-    assert len(server.ranges) == tries
 
 
 @pytest.mark.parametrize("mode", ["no-such-range", "other-range"])
