@@ -24,9 +24,11 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from core.languages import LANGUAGES
 from core.units import Hours, Megabytes, Seconds
 
 Url = Annotated[list[str], NoDecode]
+Codes = Annotated[list[str], NoDecode]
 
 
 class ConfigError(ValueError):
@@ -59,6 +61,10 @@ class Settings(BaseSettings):
 
     # --- models and engine
     whisper_model: str = Field("base", description="Model used when a job names none; see `parascribe models list`.")
+    languages: Codes = Field(
+        default_factory=list,
+        description="Usual languages of this installation (codes such as en,de): the first is tried first, and where a guess is weak one of them is taken.",
+    )
     whisper_models_dir: Path | None = Field(None, description="Folder of model files. Empty: DATA_DIR/models.")
     model_base_url: Url = Field(default_factory=list, description="Comma-separated addresses to fetch models from, mirrors first. Empty: the models' public home.")
     model_mirror: bool = Field(True, description="Keep a copy of fetched models in the object store bucket, so that new consumers fetch inside the network (only with MINIO_ENDPOINT).")
@@ -116,6 +122,14 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("languages", mode="before")
+    @classmethod
+    def _known_languages(cls, value: object) -> object:
+        codes = [code.strip().lower() for code in value.split(",") if code.strip()] if isinstance(value, str) else value
+        if isinstance(codes, list) and (unknown := [code for code in codes if code not in LANGUAGES]):
+            raise ValueError(f"no code of a language that Whisper knows: {', '.join(map(str, unknown))}")
+        return codes
 
     @field_validator("log_level")
     @classmethod

@@ -30,6 +30,9 @@ _OPTIONS = frozenset({"language", "task", "prompt", "temperature", "beam_size", 
 _FULL_CONTEXT, _LEAST_CONTEXT, _CONTEXT_STEP = 1500, 512, 64
 _FRAMES = 50
 """Encoder positions per second. Below about 500 of them stock models loop or invent (whisper.cpp #1951, #1117, #1702)."""
+_VOCAB_WITHOUT_LANGUAGES = 51_766
+_LIKELY = 0.01
+"""Languages below this probability are not worth telling."""
 _DOUBTFUL_RATIO, _DOUBTFUL_LOGPROB = 2.4, -1.0
 """openai-whisper's own thresholds for a decode that failed."""
 
@@ -104,6 +107,9 @@ class Inference:
         self._context = context
         self._threads = threads
         self._multilingual = bool(lib.f.is_multilingual(context))
+        # 99 languages, 100 since large-v3; an English-only model has none of their tokens (whisper.cpp, num_languages)
+        count = lib.f.n_vocab(context) - _VOCAB_WITHOUT_LANGUAGES if self._multilingual else 0
+        self._languages = [lib.f.lang_str(n).decode() for n in range(count)]
 
     def transcribe(self, samples: Samples, options: dict[str, Any]) -> dict[str, Any]:
         """Decode one chunk, whose samples are then gone; returns the JSON form of `whisper.types.ChunkTranscript`, but for `engine`.
@@ -133,7 +139,7 @@ class Inference:
                 raise DecodeFailed(f"libwhisper could not decode the chunk (code {code})")
             language = self._f.lang_str(self._f.full_lang_id_from_state(state)).decode()
             tokens = self._tokens(state)
-            no_speech = self._no_speech(state)
+            no_speech, languages = self._evidence(state)
         finally:
             if code != _STATE_ALREADY_FREED:
                 self._f.free_state(state)
@@ -148,8 +154,7 @@ class Inference:
                 }
                 for p in phrases
             ],
-            "language": language,
-            "no_speech_prob": no_speech,
+            "language": language, "languages": languages, "no_speech_prob": no_speech,
         }  # fmt: skip
 
     def detect_language(self, samples: Samples) -> dict[str, Any]:
@@ -170,7 +175,7 @@ class Inference:
             self._f.free_state(state)
         if best < 0:
             raise DecodeFailed(f"libwhisper could not detect the language (code {code or best})")
-        likely = {self._f.lang_str(i).decode(): p for i, p in enumerate(probabilities) if p > 0.01}
+        likely = {self._f.lang_str(i).decode(): p for i, p in enumerate(probabilities) if p > _LIKELY}
         return {
             "language": self._f.lang_str(best).decode(), "probability": probabilities[best],
             "probabilities": likely, "engine_seconds": time.process_time() - cpu,
@@ -240,21 +245,27 @@ class Inference:
                     found.append(Token(data.id, text or b"", data.p, data.plog))
         return found
 
-    def _no_speech(self, state: int) -> float | None:
-        """Probability of <|nospeech|> right after <|startoftranscript|>, as openai-whisper defines it.
+    def _evidence(self, state: int) -> tuple[float | None, dict[str, float]]:
+        """What the model hears before any text: the probability of <|nospeech|> and those of the languages.
 
-        The library's own figure reads a row of logits that was never computed; so decode that one token
-        again on the encoder's output, which is still in the state (14 ms with base).
+        Both stand in the logits right after <|startoftranscript|>, as openai-whisper reads them (decoding.py,
+        `detect_language` and `no_speech_probs`). The library's own no-speech figure reads a row of logits that was never
+        computed; so decode that one token again on the encoder's output, which is still in the state (14 ms with base).
+        The languages come with it, and do not depend on the one that the chunk was decoded in.
         """
-        sot = (ctypes.c_int32 * 1)(self._f.token_sot(self._context))
-        if self._f.decode_with_state(self._context, state, sot, 1, 0, self._threads):
-            return None
+        first = self._f.token_sot(self._context)
+        if self._f.decode_with_state(self._context, state, (ctypes.c_int32 * 1)(first), 1, 0, self._threads):
+            return None, {}
         logits = self._f.get_logits_from_state(state)[: self._f.n_vocab(self._context)]
         try:
             # plain sums: they are good to ten digits, and the logits of any real model are far from exp's limits
-            return math.exp(logits[self._f.token_nosp(self._context)]) / sum(map(math.exp, logits))
+            no_speech = math.exp(logits[self._f.token_nosp(self._context)]) / sum(map(math.exp, logits))
+            weights = {code: math.exp(logits[first + 1 + n]) for n, code in enumerate(self._languages)}
+            total = sum(weights.values())
+            likely = {code: round(weight / total, 4) for code, weight in weights.items() if weight / total > _LIKELY}
         except (OverflowError, ZeroDivisionError):
-            return None
+            return None, {}
+        return no_speech, likely
 
 
 _UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
