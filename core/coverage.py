@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from core.chunks import SAMPLE_RATE, Chunk, Region, common
@@ -73,7 +73,8 @@ def audit(chunks: Sequence[Chunk], segments: Iterable[Segment], *, failed: Colle
             lost: Sequence[Region] = [Region(start=owned[0].start, end=owned[-1].end)]
             reason = "chunk_failed"
         else:
-            lost, reason = common(untold(chunk, inside), own), "no_text"
+            speech = None if chunk.speech is None else common(chunk.speech, own)
+            lost, reason = untold(replace(chunk, regions=owned, speech=speech), inside), "no_text"
         for span_ in lost:
             missing += sum(r.samples for r in common(owned, [span_]))
             gaps.append(Gap(start=round(span_.start / SAMPLE_RATE, 3), end=round(span_.end / SAMPLE_RATE, 3), reason=reason))

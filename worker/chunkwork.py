@@ -59,8 +59,11 @@ class ChunkWork:
         engine's CPU seconds that no chunk will account for.
 
         An engine that tells languages beside its text is given the likeliest one to begin with: where that was right,
-        the text is already there when `run` wants it, and finding the language has cost nothing.
+        the text is already there when `run` wants it, and finding the language has cost nothing. Another engine is asked
+        about one window after the other, since each costs a pass of its own.
         """
+        if not self._parts.transcriber.engine.hears_languages:
+            width = 1
         vote = LanguageVote(self._parts.settings.usual_languages)
         held: list[tuple[Chunk, int]] = []
         ahead: deque[Future[ChunkTranscript | LanguageGuess | None]] = deque()
@@ -98,10 +101,11 @@ class ChunkWork:
         """What one window tells about its language; None where the engine failed on it (runs in the pool)."""
         with logs.bound(job_id=self._job.id):
             try:
-                pcm = self._samples(chunk)
                 if self._parts.transcriber.engine.hears_languages:
-                    return self._transcribe(pcm, self._options(chunk, guess), chunk)
-                return self._parts.transcriber.detect_language(pcm, model=self._job.params.model, job=self._job.id, cancel=self._cancel)
+                    return self._transcribe(self._begun(chunk), self._options(chunk, guess), chunk)
+                return self._parts.transcriber.detect_language(
+                    self._samples(chunk), model=self._job.params.model, job=self._job.id, cancel=self._cancel
+                )
             except ChunkFailed as error:
                 log.warning("Language not detected in chunk %d: %s", chunk.index + 1, error.message)
                 return None
@@ -119,7 +123,7 @@ class ChunkWork:
             elif chunk.seconds >= SHORTEST:
                 first = self._first.pop(chunk.index, None)
                 early = first.result() if first else None
-                pcm = self._samples(chunk)
+                pcm = self._begun(chunk)
                 try:
                     said, seconds = self._ask(chunk, pcm, early if isinstance(early, ChunkTranscript) else None)
                     characters = len(said.text)
@@ -132,11 +136,16 @@ class ChunkWork:
             reached("after_commit")
             self._report.chunk(row, characters=characters, seconds=time.monotonic() - started)
 
-    def _samples(self, chunk: Chunk) -> Pcm:
-        """What the engine is to hear. From here on the chunk is in flight: it may be what kills this process."""
-        self._listener.wait_samples(chunk.regions[-1].end)
+    def _begun(self, chunk: Chunk) -> Pcm:
+        """The samples of a chunk that is in flight from here on: it may be what kills this process."""
+        pcm = self._samples(chunk)
         self._patiently(lambda: self._parts.store.start(self._claim, chunk.index))
         reached("after_start")
+        return pcm
+
+    def _samples(self, chunk: Chunk) -> Pcm:
+        """What the engine is to hear, once it is decoded."""
+        self._listener.wait_samples(chunk.regions[-1].end)
         return self._spool.read_regions(chunk.regions)
 
     def _ask(self, chunk: Chunk, pcm: Pcm, early: ChunkTranscript | None) -> tuple[ChunkTranscript, float]:

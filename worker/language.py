@@ -41,7 +41,7 @@ class LanguageVote:
     def __init__(self, usual: Sequence[str] = ()) -> None:
         self._usual = tuple(usual)
         self._sums, self._best = Counter[str](), Counter[str]()
-        self._sure = False
+        self._strongest = 0.0
         self._windows = 0
 
     @property
@@ -51,7 +51,7 @@ class LanguageVote:
 
     @property
     def decided(self) -> bool:
-        return self._sure or self._windows >= WINDOWS or any(n >= 2 for n in self._best.values())
+        return self._strongest >= SURE or self._windows >= WINDOWS or any(n >= 2 for n in self._best.values())
 
     def add(self, probabilities: Mapping[str, float]) -> None:
         """The next window's evidence; without any (an engine that failed) it has no vote."""
@@ -61,7 +61,7 @@ class LanguageVote:
         self._sums.update(probabilities)
         best = max(probabilities, key=lambda code: probabilities[code])
         self._best[best] += 1
-        self._sure = probabilities[best] >= SURE
+        self._strongest = max(self._strongest, probabilities[best])
 
     def result(self) -> Language | None:
         """The language with the largest sum, or None without any evidence."""
@@ -69,7 +69,7 @@ class LanguageVote:
         if not voters:
             return None
         code, total = self._sums.most_common(1)[0]
-        if total / voters < FLOOR:
+        if self._strongest < FLOOR:
             likelier = max(self._usual or [self.guess], key=lambda usual: self._sums[usual])  # the first of equals
             if self._usual or self._sums[likelier] * NEARLY >= total:
                 code, total = likelier, self._sums[likelier]
@@ -94,9 +94,9 @@ def notices(segments: Sequence[Segment], language: Language | None, *, asked: st
         found.append(Notice(
             code="language_unsure", message=f"The language was guessed as {language.code} with {language.confidence:.0%}; name it if that is wrong.",
         ))  # fmt: skip
-    others = sorted({s.language for s in segments if s.language and language and s.language != language.code})
+    others = {s.language for s in segments if s.language and language and s.language != language.code}
     if others:
-        names = ", ".join(LANGUAGES.get(code, code).capitalize() for code in others)
+        names = ", ".join(sorted(LANGUAGES.get(code, code).capitalize() for code in others))
         found.append(Notice(code="mixed_languages", message=f"Parts are in another language ({names}) and were transcribed in it."))
     most = max(heard, key=lambda code: heard[code], default=None)
     if asked and most not in (None, asked) and heard[most] > sum(heard.values()) / 2:
