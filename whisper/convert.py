@@ -53,8 +53,8 @@ def convert(source: BinaryIO, tokenizer: bytes, filters: Path, out: Writer) -> N
 
 def _tensor(model: Ct2File, width: int, name: str, theirs: str, part: int | None, out: Writer) -> None:
     variable = model[theirs]
-    if variable.type != FLOAT16 or not variable.shape:
-        raise ModelInvalid(f"{theirs} is not float16")
+    if variable.type != FLOAT16 or not variable.bytes:
+        raise ModelInvalid(f"{theirs} is no array of float16")
     shape, first, size = variable.shape, 0, variable.bytes
     if part is not None:
         size = variable.bytes // shape[0] * width

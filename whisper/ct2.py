@@ -75,7 +75,9 @@ class Ct2File:
             yield block
 
     def scalar(self, name: str) -> int:
-        """A variable that is one whole number."""
+        """A variable that is one small whole number."""
+        if self[name].bytes > 2:
+            raise ModelInvalid(f"{name} of the CTranslate2 model is no small number")
         return int.from_bytes(b"".join(self.blocks(name)), "little")
 
     def _skip(self) -> Variable:

@@ -100,12 +100,15 @@ class _Fetch:
         try:
             if (here := self._here()) is not None:
                 return here
+            wrong = 0
             for pause in (*pauses, None):
                 began = self._pip()
                 if began is None:
                     break
                 failure = self._failure()
-                if not began or pause is None or not isinstance(failure, ModelUnavailable):
+                wrong += isinstance(failure, ModelInvalid)  # older pips say that also of a file that broke off
+                goes_on = wrong == 1 if isinstance(failure, ModelInvalid) else began and isinstance(failure, ModelUnavailable)
+                if pause is None or not goes_on:
                     raise failure
                 self._patience.pause(pause)
             if (here := self._here()) is None:  # a folder of wheels (PIP_FIND_LINKS) is believed without a look
