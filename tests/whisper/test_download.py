@@ -18,6 +18,7 @@ import pytest
 from core.errors import Cancelled, DiskFull, ModelInvalid, ModelUnavailable
 from core.memory_objects import MemoryObjects
 from core.objects import ObjectStore
+from tests.whisper.index_server import black_hole
 from tests.whisper.model_server import CATALOGUE, INFO, QUANTISED, model_server
 from whisper.download import ModelDownloader
 from whisper.models import ModelStore
@@ -100,6 +101,21 @@ def test_a_refused_connection_is_tried_again_after_a_pause(tmp_path: Path) -> No
         # cancel is looked at in the pause, so not before the first connection was refused
         downloader(tmp_path, server.url).ensure_model_exists(INFO.name, cancel=AfterLooks(1, server.server_activate))
     assert fetched(tmp_path) and server.ranges == [None]
+
+
+def test_a_server_that_does_not_answer_is_given_up_soon(tmp_path: Path) -> None:
+    with black_hole() as port, model_server("ok") as server:
+        models = downloader(tmp_path, f"http://127.0.0.1:{port}", server.url, pauses=(3600.0,), idle=3600.0)
+        models.ensure_model_exists(INFO.name)
+    assert fetched(tmp_path)
+
+
+def test_a_proxy_that_lets_nobody_through_is_given_up_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with model_server("missing") as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", "")
+        with pytest.raises(ModelUnavailable, match=r"https://models.invalid/ggml-demo-q8_0.bin \(501 "):  # the name was not looked up here
+            downloader(tmp_path, "https://models.invalid", pauses=(3600.0,)).ensure_model_exists(INFO.name)
 
 
 def test_cancel_ends_the_pause_between_two_tries(tmp_path: Path) -> None:
