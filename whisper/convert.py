@@ -16,8 +16,8 @@ from typing import BinaryIO
 
 from core.errors import ModelInvalid
 from whisper.ct2 import FLOAT16, Ct2File
-from whisper.fetch import Writer
 from whisper.models import GGML_MAGIC, HEADER
+from whisper.part import Writer
 
 _F32, _F16 = 0, 1
 _TOKENS = 50_257

@@ -14,8 +14,8 @@ import filelock
 from core.errors import Cancelled, DiskFull, ModelInvalid, ModelUnavailable, ServiceError, UnknownModel
 from whisper.carriers import PackageSource
 from whisper.catalogue import ModelInfo
-from whisper.fetch import PartFile, Patience, Progress
 from whisper.models import LOCAL, ModelStore, ValidModel, file_key, read_header
+from whisper.part import PartFile, Patience, Progress
 from whisper.sources import BucketSource, ModelSource
 from whisper.types import Cancel
 

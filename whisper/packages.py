@@ -24,8 +24,9 @@ import psutil
 
 from core.errors import DiskFull, ModelInvalid, ModelUnavailable, ServiceError
 from core.processes import spawn, stop
-from whisper.fetch import CONNECT_SECONDS, PAUSES, Patience, disk_error
+from whisper.fetch import CONNECT_SECONDS, PAUSES
 from whisper.models import file_sha256
+from whisper.part import Patience, disk_error
 
 _POLL = 0.1
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 from core.errors import Cancelled, DiskFull, ModelInvalid, ModelUnavailable, ServiceError
 from core.objects import ObjectStore
 from whisper.catalogue import DEMO, ModelInfo
-from whisper.fetch import CONNECT_SECONDS, PAUSES, PartFile, WholeCopy, fetch_url, shown
+from whisper.fetch import CONNECT_SECONDS, PAUSES, fetch_url, shown
+from whisper.part import PartFile, WholeCopy
 
 if TYPE_CHECKING:  # see whisper.fetch
     import httpx
