@@ -137,21 +137,26 @@ class _Fetch:
             "--no-input", "--disable-pip-version-check", "--progress-bar", "off", "--retries", "1",
             "--dest", str(self._folder), "--requirement", str(requirements),
         ]  # fmt: skip
-        began = False
+        came = 0
         with self._log.open("wb") as log:
             process = spawn(command, stdout=log, stderr=log, env=os.environ | {"TMPDIR": str(self._unfinished), "LC_ALL": "C.UTF-8"})
             try:
                 connection = _Connection(process)
                 while not _ended(process):
                     self._patience.check()
-                    came = sum(path.stat().st_size for path in self._unfinished.rglob("*.whl") if path.is_file())
-                    began = began or came > 0
+                    came = max(came, self._came())
                     self._progress(min(came, self._wheel.bytes))
-                    if not began and connection.hopeless():
+                    if not came and connection.hopeless():
                         raise IndexUnreachable(f"no index of pip's configuration could be connected within {CONNECT_SECONDS:.0f} s")
             finally:
                 stop(process)
-        return began if process.returncode else None
+        return came > 0 if process.returncode else None
+
+    def _came(self) -> int:
+        """Bytes of the wheel that pip has at the moment; it moves the file away when it is whole."""
+        with contextlib.suppress(FileNotFoundError):
+            return sum(path.stat().st_size for path in self._unfinished.rglob("*.whl"))
+        return 0
 
     def _failure(self) -> ServiceError:
         """What pip's words mean to us."""
