@@ -16,7 +16,7 @@ dev:
 run: setup       ## the service on http://127.0.0.1:8000 (settings: .env, see .env.example)
 	@exec $(BIN)/parascribe serve
 
-demo: setup      ## transcribe three bundled samples with the bundled model, then stop
+demo: setup      ## transcribe recordings of people with the model `base`, then stop
 	@exec $(BIN)/parascribe demo
 
 test: dev        ## all tests, against real servers that are started here (ARGS= for pytest)

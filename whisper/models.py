@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ class ModelStatus:
 
     verified: its digest is known to be right; None = not looked at since the file last changed
     pinned: there is a published digest to hold it against
+    bundled: it comes with the program
     bytes: of the file here, else of the published one
     """
 
@@ -68,6 +70,7 @@ class ModelStatus:
     verified: bool | None
     pinned: bool
     bytes: int | None
+    bundled: bool = False
 
     @property
     def installed(self) -> bool:
@@ -201,11 +204,16 @@ class ModelStore:
         removed = target.is_file()
         for path in (target, self.part(info), self._sidecar(target)):
             path.unlink(missing_ok=True)
+        shutil.rmtree(self.scratch(info), ignore_errors=True)
         return removed
 
     def part(self, info: ModelInfo) -> Path:
         """Where an unfinished download of the model lies."""
         return self.folder / f".{info.filename}.part"
+
+    def scratch(self, info: ModelInfo) -> Path:
+        """Folder for what a source needs on the way to the part."""
+        return self.folder / f".{info.filename}.scratch"
 
     def remember(self, path: Path, sha256: str, key: FileKey) -> None:
         """Keep the digest of a file for this process and others; `key` as of before it was read."""
@@ -235,7 +243,10 @@ class ModelStore:
         except ModelInvalid:
             verified = False
         size = info.bytes if path is None else path.stat().st_size
-        return ModelStatus(info=info, path=path, verified=verified, pinned=info.sha256 is not None, bytes=size)
+        return ModelStatus(
+            info=info, path=path, verified=verified, pinned=info.sha256 is not None, bytes=size,
+            bundled=path is not None and path.parent == self.bundled,
+        )  # fmt: skip
 
     def _local_stems(self) -> tuple[str, ...]:
         stems = (path.name[len("ggml-") : -len(".bin")] for path in self.folder.glob("ggml-*.bin"))

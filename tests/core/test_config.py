@@ -36,6 +36,7 @@ def test_empty_means_default_and_environment_wins(tmp_path, monkeypatch):
     ("CHUNK_TIMEOUT", "5min", 300.0), ("RETENTION_HOURS", "90min", 1.5), ("RETENTION_HOURS", "2d", 48.0), ("MAX_UPLOAD_MB", "1GB", 1024.0),
     ("LEASE_SECONDS", "1500ms", None), ("LEASE_SECONDS", "30", 30.0), ("MAX_UPLOAD_MB", "0.5 gib", 512.0),
     ("MODEL_BASE_URL", "http://a/x, http://b", ["http://a/x", "http://b"]),
+    ("MODEL_SOURCES", "packages, hub", ["packages", "hub"]), ("MODEL_SOURCES", "", ["mirror", "bucket", "hub", "packages"]),
 ])
 def test_units_and_lists(monkeypatch, name, value, expected):
     monkeypatch.setenv(name, value)
@@ -50,6 +51,7 @@ def test_units_and_lists(monkeypatch, name, value, expected):
     ("MAX_PARALLEL_WORKERS", "many"), ("MAX_PARALLEL_WORKERS", "-1"), ("CHUNK_DURATION", "31"), ("CHUNK_DURATION", "5 parsecs"),
     ("CHUNK_STRATEGY", "magic"), ("LOG_LEVEL", "LOUD"), ("LOG_LEVEL", "INFO,worker=LOUD"), ("DATABASE_URL", "mysql://x"),
     ("BROKER_URL", "amqp://x"), ("USE_PARALLEL_TRANSCRIPTION", "perhaps"),
+    ("MODEL_SOURCES", "hub,huub"), ("MODEL_SOURCES", "hub,packages,hub"),
 ])
 def test_nonsense_is_refused_by_name(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
