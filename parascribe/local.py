@@ -14,7 +14,7 @@ from uuid_utils import uuid7
 
 from api.form import JobForm, warnings_of
 from core import identity
-from core.config import Settings, runtime_dir
+from core.config import Settings
 from core.errors import EmptyUpload, ServiceError
 from core.jobs import Job, JobParams, JobStatus, NewJob, Source
 from core.objects import source_key
@@ -23,7 +23,7 @@ from core.store.sql import SqlStore
 from core.workfolders import remove_dead, work_folder
 from parascribe import wiring
 from parascribe.parts import make_parts, running_manager
-from parascribe.supervisor import private_folder
+from parascribe.runtime import private_folder
 from worker.run import run_job
 from worker.stop import Stop
 
@@ -44,7 +44,7 @@ def transcribe_files(
     chosen = JobForm.read(given).params(wiring.open_models(settings), default_model=settings.whisper_model)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(_scratch(settings.work_path))
-        runtime = stack.enter_context(private_folder(lambda: runtime_dir(settings)))
+        runtime = stack.enter_context(private_folder())
         settings.models_path.mkdir(parents=True, exist_ok=True)
         isolated = settings.model_copy(update={
             "data_dir": folder, "work_dir": folder / "work", "database_url": None, "broker_url": None,
