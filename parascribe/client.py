@@ -22,6 +22,7 @@ import httpx
 
 from parascribe.bodies import TERMINAL, Format, Job, JobPage, Params, TextFormat
 from parascribe.errors import ApiError, Overloaded, ServiceUnreachable, WaitTimeout, kind_of
+from parascribe.inputs import OnBytes, Steady, called, opened
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 ATTEMPTS = 5
@@ -30,9 +31,6 @@ OUTAGE_SECONDS = 60.0
 """How long `wait` bears a service that does not answer: a restart takes less."""
 POLL_FIRST, POLL_LAST = 0.25, 5.0
 """Seconds between two looks at a job: after a change, and when nothing has changed for long."""
-
-OnBytes = Callable[[int, int], None]
-"""Called with (bytes sent, bytes in all) while a file goes up."""
 
 
 class Client:
@@ -61,27 +59,33 @@ class Client:
         self._http.close()
 
     def submit(
-        self, path: str | Path, *, on_bytes: OnBytes | None = None, idempotency_key: str | None = None,
-        **params: Unpack[Params],
+        self, path: str | Path | BinaryIO, *, filename: str | None = None, on_bytes: OnBytes | None = None,
+        idempotency_key: str | None = None, **params: Unpack[Params],
     ) -> Job:  # fmt: skip
         """Upload a file and queue it; returns the new job.
 
+        path: also a pipe, or `-` for stdin, which are copied to a temporary file first; or an open file on disk
+        filename: what the service shall call it, if not by its own name
+
         The file is streamed from disk. A broken connection is tried again under the same Idempotency-Key (made here
         unless given), so that no job is ever doubled.
-        Raises OSError when the file cannot be read; Overloaded (`queue_full`, `insufficient_storage`).
+        Raises OSError when the file cannot be read, FileChanged when it is written to meanwhile; Overloaded (`queue_full`, `insufficient_storage`).
         """
-        path = Path(path)
+        if isinstance(path, str | Path):
+            with opened(Path(path)) as file:
+                return self.submit(
+                    file, filename=filename or called(Path(path)).name, on_bytes=on_bytes, idempotency_key=idempotency_key, **params
+                )
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         form = {name: _form(value) for name, value in params.items() if value is not None}
-        name = path.name.encode(errors="replace").decode()  # a name from disk need not be valid Unicode
-        with path.open("rb") as file:
+        name = (filename or "upload").encode(errors="replace").decode()  # a name from disk need not be valid Unicode
+        upload = Steady(path, on_bytes)
 
-            def send() -> httpx.Response:
-                file.seek(0)
-                upload = cast(BinaryIO, _Upload(file, on_bytes))
-                return self._http.post("/api/v1/jobs", data=form, files={"file": (name, upload)}, headers=headers)
+        def send() -> httpx.Response:
+            path.seek(0)
+            return self._http.post("/api/v1/jobs", data=form, files={"file": (name, cast(BinaryIO, upload))}, headers=headers)
 
-            return cast(Job, _json(self._attempt(send)))
+        return cast(Job, _json(self._attempt(send)))
 
     def get(self, job_id: str) -> Job:
         """The job as it stands. Raises NotFound."""
@@ -216,25 +220,8 @@ class Client:
         return f"The connection to {self.base_url} broke: {error or type(error).__name__}"
 
 
-class _Upload:
-    """A file that tells how far it has been read. httpx asks for its size by `fileno`."""
-
-    def __init__(self, file: BinaryIO, on_bytes: OnBytes | None) -> None:
-        self._file, self._on_bytes = file, on_bytes
-        self._size = os.fstat(file.fileno()).st_size
-
-    def fileno(self) -> int:
-        return self._file.fileno()
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
-        if self._on_bytes:
-            self._on_bytes(self._file.tell(), self._size)
-        return data
-
-
 def _job(job_id: str) -> str:
-    return f"/api/v1/jobs/{quote(job_id, safe='')}"
+    return f"/api/v1/jobs/{quote(job_id, safe='', errors='replace')}"
 
 
 def _form(value: object) -> str:

@@ -104,7 +104,7 @@ def check_model(settings: Settings) -> Check:
     try:
         path = store.path(name)
         if path is None:
-            here = ", ".join(model.info.name for model in store.list() if model.installed) or "none"
+            here = ", ".join(model.info.name for model in store.list() if model.installed and model.verified is not False) or "none"
             return Check(
                 name="model", state="warn", found=f"{name} is not here (here: {here})",
                 advice=f"it is fetched when first needed; or now: parascribe models pull {name}",

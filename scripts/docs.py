@@ -70,6 +70,7 @@ def configuration() -> str:
 def error_codes() -> str:
     """Each code with its classes' default message, status and whether trying again helps."""
     from api.problems import status_of
+    from parascribe.errors import CODES
 
     rules = (
         "Codes never change their meaning: match on them, not on messages. A *request* error answers the request that "
@@ -97,6 +98,8 @@ def error_codes() -> str:
         status = str(status_of(kind())) if request else ""
         meaning = (kind.__doc__ or "").splitlines()[0]
         lines.append(f"| `{kind.code}` | {where} | {status} | {meaning} | {'yes' if kind.retryable else 'no'} |")
+    lines += ["", "`parascribe transcribe --json` (in `error.code`) and the Python client also say, without the service:", ""]
+    lines += ["| code | meaning |", "|---|---|", *(f"| `{code}` | {meaning} |" for code, meaning in CODES.items())]
     return "\n".join([*lines, ""])
 
 
