@@ -67,8 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = _call(arguments)
     finally:
-        sys.stdout, sys.stderr = stdout, stderr  # typer has put others there if a pipe broke, to say nothing of it
-    if reason := streams.flush():
+        broken = sys.stdout is not stdout  # typer puts others there when a pipe breaks, to say nothing of it
+        sys.stdout, sys.stderr = stdout, stderr
+    if reason := streams.flush() or (streams.CLOSED if broken else None):
         note(f"parascribe: stdout {reason}")
         return code or Exit.FAILED
     return code

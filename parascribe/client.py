@@ -37,16 +37,19 @@ class Client:
     """One service, by its address: the argument, else `PARASCRIBE_URL`, else http://127.0.0.1:8000.
 
     Safe to use from several threads. timeout: seconds of silence in one request (connect: at most 10).
-    Every method may raise ServiceUnreachable or ApiError (`parascribe.errors`).
+    Every method may raise ServiceUnreachable (making one too, for what is no address) or ApiError (`parascribe.errors`).
     """
 
     def __init__(self, base_url: str | None = None, *, timeout: float = 60.0) -> None:
         self.base_url = (base_url or os.environ.get("PARASCRIBE_URL") or DEFAULT_URL).rstrip("/")
         # a proxy from the environment is for the outside world, never for this machine
-        local = urlsplit(self.base_url).hostname in ("127.0.0.1", "::1", "localhost")
-        self._http = httpx.Client(
-            base_url=self.base_url, timeout=httpx.Timeout(timeout, connect=min(10.0, timeout)), trust_env=not local
-        )
+        try:
+            local = urlsplit(self.base_url).hostname in ("127.0.0.1", "::1", "localhost")
+            self._http = httpx.Client(
+                base_url=self.base_url, timeout=httpx.Timeout(timeout, connect=min(10.0, timeout)), trust_env=not local
+            )
+        except (ValueError, httpx.InvalidURL) as error:
+            raise ServiceUnreachable(f"{self.base_url!r} is no address of a service: {error}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -78,7 +81,7 @@ class Client:
                 )
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         form = {name: _form(value) for name, value in params.items() if value is not None}
-        name = (filename or "upload").encode(errors="replace").decode()  # a name from disk need not be valid Unicode
+        name = _form(filename or "upload")
         upload = Steady(path, on_bytes)
 
         def send() -> httpx.Response:
@@ -154,7 +157,7 @@ class Client:
     def list(self, *, status: str | None = None, limit: int | None = None, after: str | None = None) -> JobPage:
         """One page of jobs, newest first; `after` is the `next` of the page before."""
         given = {"status": status, "limit": limit, "after": after}
-        query = {key: value for key, value in given.items() if value is not None}
+        query = {key: _form(value) for key, value in given.items() if value is not None}
         return cast(JobPage, _json(self._send("GET", "/api/v1/jobs", params=query)))
 
     def cancel(self, job_id: str) -> Job:
@@ -215,6 +218,8 @@ class Client:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _unreachable(self, error: httpx.TransportError) -> str:
+        if isinstance(error, httpx.UnsupportedProtocol):
+            return f"{self.base_url!r} is no address of a service: it begins with http:// or https://"
         if isinstance(error, httpx.ConnectError):
             return f"Cannot reach {self.base_url} ({error}). Is the service running? Start it with: parascribe serve"
         return f"The connection to {self.base_url} broke: {error or type(error).__name__}"
@@ -225,7 +230,8 @@ def _job(job_id: str) -> str:
 
 
 def _form(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text.encode(errors="replace").decode()  # a name from disk, or an argument, need not be valid Unicode
 
 
 def _known(etag: str | None) -> dict[str, str]:

@@ -6,6 +6,8 @@ import io
 import os
 import sys
 
+CLOSED = "was closed by the program it leads to"
+
 
 def prepare() -> None:
     """Put something in the place of streams that this process was started without; have stdout show `?` for what it cannot.
@@ -33,7 +35,7 @@ def flush() -> str | None:
             stream.flush()
         except OSError as error:
             if stream is sys.stdout:
-                reason = "was closed by the program it leads to" if isinstance(error, BrokenPipeError) else f"cannot be written: {error.strerror}"
+                reason = CLOSED if isinstance(error, BrokenPipeError) else f"cannot be written: {error.strerror}"
             void = os.open(os.devnull, os.O_WRONLY)  # the interpreter flushes once more when it ends
             os.dup2(void, stream.fileno())
             os.close(void)
