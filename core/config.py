@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     max_loaded_models: int = Field(2, ge=1, le=32, description="Models kept in memory at once per consumer; the least recently used idle one is unloaded.")
     model_idle_seconds: Seconds = Field(600.0, ge=0, description="Unload a model nobody has used for so long. 0: never.")
     use_gpu: bool = Field(False, description="Use a GPU if the engine library has a back end for one; else a warning, and the CPU.")
-    gpu_devices: str = Field("", description="Comma-separated GPU numbers for USE_GPU.")
+    gpu_devices: str = Field("", description="Comma-separated GPU numbers for USE_GPU; without a GPU back end a warning.")
     worker_idle_seconds: Seconds = Field(60.0, ge=0, description="End an engine worker that has had nothing to do for so long; one always stays. 0: never.")
     memory_pressure_limit: float = Field(10.0, ge=0, le=100, description="Fork no further engine worker while tasks wait for memory for this share of the time, in percent (PSI, some avg10). 0: do not look.")
     cpu_pressure_limit: float = Field(95.0, ge=0, le=100, description="Likewise while tasks wait for a core; lower it to leave more to other programs. 0: do not look.")

@@ -53,7 +53,8 @@ def env_example() -> str:
 
 def configuration() -> str:
     sources = (
-        "Sources, strongest first: environment, `.env`, `parascribe.toml` (keys in lower case), the defaults below. "
+        "Sources, strongest first: environment, `.env`, `parascribe.toml`, the defaults below. Both files are UTF-8; "
+        "names may be in any case. `~`, `$NAME` and `${NAME}` in a path are filled in. "
         "An empty variable means its default. Durations and sizes may have units (`30s`, `5min`, `24h`, `1GB`); a bare "
         "number has the unit the name tells. `parascribe config` shows what is in force."
     )
