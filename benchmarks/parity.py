@@ -12,7 +12,8 @@ from benchmarks.harness import RATE, Bench, Pcm
 from benchmarks.local import runner
 from benchmarks.report import Figure
 from core.chunks import Chunk
-from tests.score import _words, align, score
+from benchmarks.words import align
+from tests.score import _words, score
 from whisper.libraries import Library
 
 NEAR = 2.0

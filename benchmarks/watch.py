@@ -66,6 +66,20 @@ def transcribe_all(service: Service, sources: Sequence[Path], *, language: str, 
         return late(*[_good(_wait(client, job, None, 0.25, seconds)) for job in jobs])
 
 
+def results(service: Service, sources: Sequence[Path], *, every: float = 0.25, seconds: float = 3600.0, **params: str) -> list[Body]:
+    """Submit all, wait for all; their results in order, each with the id of its job as `job`."""
+    with _client(service) as client:
+        jobs = []
+        for source in sources:
+            with source.open("rb") as data:
+                answer = client.post("/api/v1/jobs", files={"file": (source.name, data)}, data=params)
+            jobs.append(answer.raise_for_status().json()["id"])
+        for job in jobs:
+            _good(_wait(client, job, None, every, seconds))
+        bodies = [client.get(f"/api/v1/jobs/{job}/result", params={"format": "json"}).raise_for_status().json() for job in jobs]
+        return [body | {"job": job} for body, job in zip(bodies, jobs, strict=True)]
+
+
 def cancel(service: Service, job: str) -> None:
     """Have a job ended that has shown what it was wanted for, and wait until it has."""
     httpx.post(f"{service.url}/api/v1/jobs/{job}/cancel", timeout=30)  # 409 when it has ended by itself
