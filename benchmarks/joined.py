@@ -87,4 +87,4 @@ def without_pauses(pcm: Pcm) -> Pcm:
     for n in range(int(np.argmax(loud)), len(loud) - int(np.argmax(loud[::-1]))):
         quiet = UNBROKEN * RATE if loud[n] else quiet - _FRAME
         kept[n] = loud[n] or quiet >= 0
-    return pcm[: len(loud) * _FRAME][np.repeat(kept, _FRAME)]
+    return np.asarray(pcm[: len(loud) * _FRAME][np.repeat(kept, _FRAME)])
