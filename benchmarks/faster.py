@@ -53,7 +53,7 @@ class FasterWhisper:
         env = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
         with self.bench.span() as taken:
             done = subprocess.run(
-                [self.python, "-I", SCRIPT, json.dumps(job)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=env | {"HF_HUB_OFFLINE": "1"}, check=False,
+                [self.python, "-I", SCRIPT, json.dumps(job)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=env | {"HF_HUB_OFFLINE": "1", "CT2_VERBOSE": "-1"}, check=False,
             )  # fmt: skip
         audio.unlink()
         if done.returncode:
