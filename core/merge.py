@@ -14,7 +14,7 @@ from core.transcript import Notice, Segment
 
 LOW_LOGPROB = -0.5
 """Below, a segment gets the flag `low_confidence`. Of real speech heard by base it marks 11 % of the segments, of whose words
-36 % are wrong (12 % of all words are); of tiny.en 18 % and 41 % (`docs/explanation/accuracy.md` has the curve)."""
+36 % are wrong (12 % of all words are); of tiny.en 18 % and 41 % (the curve is in docs/explanation/parallel.md)."""
 
 FAILED_LOGPROB, COMPRESSION, NO_SPEECH = -1.0, 2.4, 0.6
 """Whisper's own thresholds for a decode that failed (openai-whisper, `transcribe.py`)."""

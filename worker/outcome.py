@@ -50,7 +50,10 @@ def assemble(
         notes.append(Notice(code="no_speech", message="No speech was found in this file."))
     elif not merged.segments and not coverage.gaps:
         notes.append(Notice(code="no_text", message=f"Sound like speech was found ({coverage.speech_seconds:.1f} s), but no words in it."))
-    notes += notices(merged.segments, language if spoken else None, asked=job.params.language, heard=_heard(transcripts.values()))
+    notes += notices(
+        merged.segments, language if spoken else None, asked=job.params.language, heard=_heard(transcripts.values()),
+        multilingual=model.info.multilingual,
+    )  # fmt: skip
     if any("local:" in name for name in (job.params.model,)):
         notes.append(Notice(code="model_unpinned", message=f"{job.params.model} is a file of your own: it was held against no checksum."))
     return Transcript(

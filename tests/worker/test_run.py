@@ -15,7 +15,7 @@ from core.local_objects import LocalObjects
 from core.store.sql import SqlStore
 from tests import audio_bank
 from tests.whisper.model_server import model_server
-from tests.worker.kit import Kit, talk
+from tests.worker.kit import Kit
 from whisper.download import ModelDownloader
 from whisper.scripted import Rule
 from whisper.sources import AddressSource, http_client
@@ -24,11 +24,6 @@ from worker.slots import Slots
 from worker.source import fetch
 from worker.stop import Stop
 from worker.turn import take_turn
-
-
-@pytest.fixture(scope="module")
-def minute(tmp_path_factory):
-    return talk(tmp_path_factory.mktemp("talk"))
 
 
 @pytest.fixture(scope="module")
