@@ -22,16 +22,17 @@ import numpy as np
 
 from core.errors import ChunkFailed, EngineUnavailable
 from core.languages import LANGUAGES
-from whisper.inference import LONGEST, SHORTEST, Phrase, Token, compression_ratio, words_of
+from whisper.inference import LONGEST, SHORTEST, compression_ratio
+from whisper.phrases import UNSPACED, Phrase, Token
 from whisper.process import engine_environment
 from whisper.types import EngineSegment, EngineWord, Pcm, TranscribeOptions
+from whisper.word_times import words_of
 
 log = logging.getLogger(__name__)
 
 RATE = 16_000
 _PADDED = RATE + RATE // 10
 """Samples: below 1 s whisper.cpp up to 1.8.5 reads past its buffer (#3956), and it rounds down to 10 ms."""
-_UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 _SPECIAL = re.compile(r"\[_[A-Z]+(_\d+)?_?\]")
 _DETECTED = re.compile(r"auto-detected language: (\w+) \(p = ([\d.]+)\)")
 
@@ -137,7 +138,7 @@ def read_output(path: Path, *, seconds: float, words: bool) -> CliOutput | None:
             if not text:
                 continue
             phrase = Phrase(start, end, tokens)
-            timed = words_of(phrase, spaced=language not in _UNSPACED) if words and tokens else []
+            timed = words_of(phrase, spaced=language not in UNSPACED) if words and tokens else []
             segments.append(EngineSegment(
                 start=start, end=end, text=text,
                 avg_logprob=sum(token.plog for token in tokens) / len(tokens) if tokens else None,

@@ -10,17 +10,19 @@ import ctypes
 import math
 import time
 import zlib
-from dataclasses import dataclass
+from contextlib import nullcontext
 from typing import Any
 
+from whisper import word_times
+from whisper.alignment import Alignment
 from whisper.libwhisper import BEAM_SEARCH, GREEDY, LibWhisper
+from whisper.phrases import UNSPACED, Token, split_phrases, text_of
 
 SAMPLE_RATE = 16_000
 SHORTEST = SAMPLE_RATE // 10
 """libwhisper returns nothing below 0.1 s, and the previous caller's text for no samples at all."""
 LONGEST = 30 * SAMPLE_RATE
 _PADDED = SAMPLE_RATE  # below 1 s libwhisper up to 1.8.5 reads past its buffer (#3956)
-_TIMESTAMP_STEP = 0.02
 _MAX_DECODERS = 8
 _BEST_OF = 2
 _TEMPERATURE_STEP = 0.4
@@ -43,25 +45,6 @@ class BadChunk(ValueError):
 
 class DecodeFailed(RuntimeError):
     """libwhisper gave up on the chunk."""
-
-
-@dataclass(frozen=True)
-class Token:
-    """One text or timestamp token: its bytes need not be valid UTF-8 alone."""
-
-    id: int
-    data: bytes
-    p: float
-    plog: float
-
-
-@dataclass(frozen=True)
-class Phrase:
-    """The text tokens between two timestamps; seconds, already clamped."""
-
-    start: float
-    end: float
-    tokens: tuple[Token, ...]
 
 
 class Samples:
@@ -98,12 +81,14 @@ class Samples:
 class Inference:
     """Decodes chunks with one model.
 
-    context: a model loaded without a state, shared by all forked workers and never written to
+    context: a model loaded without a state, shared by all forked workers; only `alignment` writes to a worker's own copy
     threads: per decode; OMP_NUM_THREADS does not limit it
+    alignment: of this context; without one the times of words are shared out by length
     """
 
-    def __init__(self, lib: LibWhisper, context: int, *, threads: int) -> None:
+    def __init__(self, lib: LibWhisper, context: int, *, threads: int, alignment: Alignment | None = None) -> None:
         self._f = lib.f
+        self._alignment = alignment
         self._context = context
         self._threads = threads
         self._multilingual = bool(lib.f.is_multilingual(context))
@@ -129,30 +114,43 @@ class Inference:
 
     def _decode(self, samples: Samples, options: dict[str, Any], params: Any) -> dict[str, Any]:
         timed_words = bool(options.get("word_timestamps"))
-        state, code = self._new_state(), 0
+        # the words of a translation are not said one after the other
+        alignment = self._alignment if timed_words and not params.translate else None
+        quiet = word_times.pauses(samples.bytes().cast("f")) if alignment else []
+        state, code = self._new_state(alignment), 0
+        heard: list[tuple[float | None, dict[str, float]]] = []
+
+        def listen(state: int) -> None:
+            heard[:] = [self._evidence(state)]
+
         try:
             code = self._f.pcm_to_mel_with_state(self._context, state, samples.floats, samples.padded, self._threads)
             if not params.audio_ctx:
                 samples.release()
-            code = code or self._f.full_with_state(self._context, state, params, None, 0)
+            with alignment.timing(params, state, before=listen) if alignment else nullcontext():
+                code = code or self._f.full_with_state(self._context, state, params, None, 0)
             if code:
                 raise DecodeFailed(f"libwhisper could not decode the chunk (code {code})")
+            if not heard:
+                listen(state)
             language = self._f.lang_str(self._f.full_lang_id_from_state(state)).decode()
-            tokens = self._tokens(state)
-            no_speech, languages = self._evidence(state)
+            tokens = self._tokens(state, lag=alignment.lag if alignment else 0.0)
         finally:
             if code != _STATE_ALREADY_FREED:
                 self._f.free_state(state)
+        (no_speech, languages), = heard
         phrases = split_phrases(tokens, self._f.token_beg(self._context), samples.seconds)
         ratio = compression_ratio(b"".join(t.data for p in phrases for t in p.tokens))
+        spaced, seconds = language not in UNSPACED, samples.seconds
+        timed = word_times.timed(phrases, spaced=spaced, quiet=quiet, seconds=seconds) if timed_words else [(p, []) for p in phrases]
         return {
             "segments": [
                 {
-                    "start": p.start, "end": p.end, "text": _text(p.tokens),
+                    "start": p.start, "end": p.end, "text": text_of(p.tokens),
                     "avg_logprob": sum(t.plog for t in p.tokens) / len(p.tokens), "compression_ratio": ratio,
-                    "words": words_of(p, spaced=language not in _UNSPACED) if timed_words else [],
+                    "words": words,
                 }
-                for p in phrases
+                for p, words in timed
             ],
             "language": language, "languages": languages, "no_speech_prob": no_speech,
         }  # fmt: skip
@@ -181,8 +179,8 @@ class Inference:
             "probabilities": likely, "engine_seconds": time.process_time() - cpu,
         }  # fmt: skip
 
-    def _new_state(self) -> int:
-        state: int | None = self._f.init_state(self._context)
+    def _new_state(self, alignment: Alignment | None = None) -> int:
+        state: int | None = alignment.new_state() if alignment else self._f.init_state(self._context)
         if not state:
             raise DecodeFailed("libwhisper could not make a state: probably too little memory")
         return state
@@ -233,8 +231,8 @@ class Inference:
             raise BadChunk("an English-only model knows no other language")
         return language.encode()
 
-    def _tokens(self, state: int) -> list[Token]:
-        """Text and timestamp tokens in order; other specials are dropped."""
+    def _tokens(self, state: int, *, lag: float) -> list[Token]:
+        """Text and timestamp tokens in order; other specials are dropped. lag: of the alignment, in seconds."""
         f, eot, beg = self._f, self._f.token_eot(self._context), self._f.token_beg(self._context)
         found = []
         for segment in range(f.full_n_segments_from_state(state)):
@@ -242,7 +240,8 @@ class Inference:
                 data = f.full_get_token_data_from_state(state, segment, position)
                 if data.id < eot or data.id >= beg:
                     text = f.token_to_str(self._context, data.id) if data.id < eot else b""
-                    found.append(Token(data.id, text or b"", data.p, data.plog))
+                    end = None if data.t_dtw < 0 else data.t_dtw / 100 - lag
+                    found.append(Token(data.id, text or b"", data.p, data.plog, end))
         return found
 
     def _evidence(self, state: int) -> tuple[float | None, dict[str, float]]:
@@ -268,10 +267,6 @@ class Inference:
         return no_speech, likely
 
 
-_UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
-"""Languages written without spaces (the list of openai-whisper's tokenizer)."""
-
-
 def fitted_context(seconds: float) -> int:
     """Encoder positions for a chunk that long, with more than a second to spare; 0 = all of the model's 1500."""
     wanted = -(-(math.ceil(seconds * _FRAMES) + _CONTEXT_STEP) // _CONTEXT_STEP) * _CONTEXT_STEP
@@ -287,85 +282,7 @@ def _doubtful(segments: list[dict[str, Any]]) -> bool:
     return (ratio is not None and ratio > _DOUBTFUL_RATIO) or any(s["avg_logprob"] < _DOUBTFUL_LOGPROB for s in segments)
 
 
-def split_phrases(tokens: list[Token], beg: int, seconds: float) -> list[Phrase]:
-    """Cut at timestamp tokens (id - beg, in steps of 20 ms); times are monotonic and within [0, seconds].
-
-    A phrase without an end (the decoder stopped) lasts until the end of the audio.
-    """
-    phrases: list[Phrase] = []
-    text: list[Token] = []
-    start = 0.0
-
-    def close(end: float) -> None:
-        nonlocal text
-        if any(t.data.strip() for t in text):
-            floor = phrases[-1].end if phrases else 0.0
-            begin = min(max(start, floor), seconds)
-            phrases.append(Phrase(begin, min(max(end, begin), seconds), tuple(text)))
-        text = []
-
-    for token in tokens:
-        if token.id < beg:
-            text.append(token)
-            continue
-        moment = round((token.id - beg) * _TIMESTAMP_STEP, 2)
-        close(moment)
-        start = moment
-    close(seconds)
-    return phrases
-
-
 def compression_ratio(text: bytes) -> float | None:
     """Bytes before zlib over bytes after, of the whole chunk's text: above 2.4 it repeats itself (openai-whisper)."""
     text = text.strip()
     return len(text) / len(zlib.compress(text)) if text else None
-
-
-_SLOWEST = 0.25
-"""Seconds per character (with the space before it) beyond which a phrase must contain a pause."""
-
-
-def words_of(phrase: Phrase, *, spaced: bool) -> list[dict[str, Any]]:
-    """Words with times shared out by length.
-
-    A word starts with a token that starts with a space; where a language is written without spaces, with every
-    token that completes a character. The phrase's time is divided in proportion to characters, one added per
-    word for the gap before it; a phrase slower than 0.25 s per character is taken to end in a pause, so its
-    words keep that pace from the start. Probability: mean over the word's tokens. A phrase without duration
-    gives words without times.
-    """
-    groups: list[list[Token]] = []
-    for token in phrase.tokens:
-        fresh = token.data.startswith(b" ") if spaced else bool(groups) and _complete(groups[-1])
-        if fresh or not groups:
-            groups.append([])
-        groups[-1].append(token)
-    groups = [g for g in groups if _text(g)]
-    texts = [_text(g) for g in groups]
-    total = sum(len(text) + 1 for text in texts)
-    duration = phrase.end - phrase.start
-    pace = min(duration / total, _SLOWEST) if total else 0.0
-    words, position = [], 0
-    for group, text in zip(groups, texts, strict=True):
-        first, position = position, position + len(text) + 1
-        timed = duration > 0
-        words.append({
-            "word": text,
-            "start": round(phrase.start + first * pace, 3) if timed else None,
-            "end": round(min(phrase.end, phrase.start + position * pace), 3) if timed else None,
-            "probability": sum(t.p for t in group) / len(group),
-        })  # fmt: skip
-    return words
-
-
-def _complete(tokens: list[Token]) -> bool:
-    try:
-        b"".join(t.data for t in tokens).decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _text(tokens: tuple[Token, ...] | list[Token]) -> str:
-    """Tokens end in the middle of characters, so only their joined bytes may be decoded."""
-    return b"".join(t.data for t in tokens).decode("utf-8", "replace").strip()
