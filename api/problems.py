@@ -123,6 +123,14 @@ def field_errors(errors: Sequence[Any]) -> list[dict[str, str]]:
     return out
 
 
+def _allowed(request: Request, said: Mapping[str, str] | None) -> dict[str, str]:
+    """All methods of a path, which may be spread over several routes: `said`, the framework's, has those of one."""
+    template = getattr(request.scope.get("route"), "path", "")
+    known = {method.upper() for method in request.app.openapi()["paths"].get(template, {})}
+    known = known or set((said or {}).get("Allow", "GET").split(", "))
+    return {"Allow": ", ".join(sorted(known | ({"HEAD"} if "GET" in known else set())))}
+
+
 def install(app: FastAPI) -> None:
     """Make every error of the app a problem."""
 
@@ -144,7 +152,8 @@ def install(app: FastAPI) -> None:
             code = "internal" if failure.status_code >= 500 else "validation"
         detail = {"not_found": "There is nothing at this address.",
                   "method_not_allowed": f"{request.method} is not possible at this address."}.get(code, str(failure.detail))  # fmt: skip
-        return problem(request.url.path, failure.status_code, code, detail, headers=failure.headers)
+        headers = _allowed(request, failure.headers) if code == "method_not_allowed" else failure.headers
+        return problem(request.url.path, failure.status_code, code, detail, headers=headers)
 
     async def gone(request: Request, error: Exception) -> Response:
         # nobody reads this; the status is for the log and the metrics (as nginx counts it)
