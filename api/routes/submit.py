@@ -111,7 +111,7 @@ def _create(deps: ApiDeps, job_id: str, upload: Upload, reserved: Held) -> Job:
     params = _params(deps, upload.fields)
     source = Source(filename=upload.filename, bytes=upload.bytes, media_type=upload.media_type, sha256=upload.sha256,
                     key=source_key(job_id))  # fmt: skip
-    new = NewJob(id=job_id, source=source, params=params, warnings=warnings_of(params))
+    new = NewJob(id=job_id, source=source, params=params, warnings=warnings_of(params, language=upload.fields.get("language")))
     reservation = None
     if reserved.key is not None:
         reservation = Reservation(key=reserved.key, fingerprint=fingerprint(upload.sha256, params))

@@ -408,3 +408,19 @@ def test_long_file_names_keep_their_extension() -> None:
     name = clean_filename("ä" * 400 + ".mp3")
     assert name.endswith("ä.mp3")
     assert len(name.encode()) in (254, 255)
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "mapped"),
+    [("en-US", "en", True), ("nb", "no", True), ("fil", "tl", True), ("eng", "en", True), ("German", "de", False), ("DE", "de", False)],
+)
+def test_a_language_that_is_taken_as_another_is_said(running: Service, said: str, code: str, mapped: bool) -> None:
+    job = running.submit(language=said).json()
+    assert job["params"]["language"] == code
+    assert [warning["code"] for warning in job["warnings"]] == ["language_mapped"] * mapped
+    assert all(said in warning["message"] and f" {code} (" in warning["message"] for warning in job["warnings"])
+
+
+def test_a_tag_of_cantonese_needs_a_model_that_knows_it(running: Service) -> None:
+    refused(running.submit(language="zh-yue-HK", model="small"), 422, "validation")
+    assert running.submit(language="zh-yue-HK", model="large-v3").json()["params"]["language"] == "yue"
