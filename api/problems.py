@@ -41,7 +41,7 @@ STATUS: Mapping[str, int] = MappingProxyType({
     "cancelled": 409, "lease_lost": 500, "handed_back": 503,
 })  # fmt: skip
 
-RETRY_AFTER: Mapping[int | str, int] = MappingProxyType({429: 15, 503: 5, 507: 60, "idempotency_in_flight": 1})
+RETRY_AFTER: Mapping[int | str, int] = MappingProxyType({429: 15, 503: 5, 507: 60, "idempotency_in_flight": 3})
 """Seconds after which trying again may help, by code or status."""
 
 PUBLIC = ("errors", "max_bytes", "models", "job_id")

@@ -76,14 +76,13 @@ async def create_job(request: Request, response: Response, parts: PartsDep, base
     Fields may come before or after the file; before it they are checked before it is sent. Unknown and
     repeated fields are refused.
     """
-    with parts.receiver.place(request):
-        async with held(request, parts.deps.idempotency) as reserved:
-            if reserved.job_id is None:
-                job = await _accept(request, parts, reserved)
-                parts.notifier.notify(job.id)
-            else:
-                job = await _replay(request, parts, reserved, reserved.job_id)
-                response.headers["Idempotent-Replayed"] = "true"
+    async with parts.receiver.place(request), held(request, parts.deps.idempotency) as reserved:
+        if reserved.job_id is None:
+            job = await _accept(request, parts, reserved)
+            parts.notifier.notify(job.id)
+        else:
+            job = await _replay(request, parts, reserved, reserved.job_id)
+            response.headers["Idempotent-Replayed"] = "true"
     response.headers["Location"] = f"{base}/jobs/{job.id}"
     response.headers["Retry-After"] = "1"
     return JobBody.of(job, base=base)
