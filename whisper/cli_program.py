@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import ChunkFailed, EngineUnavailable
-from core.languages import LANGUAGES
+from core.languages import LANGUAGES, UNSPACED
 from whisper.inference import LONGEST, SHORTEST, Phrase, Token, compression_ratio, words_of
 from whisper.process import engine_environment
 from whisper.types import EngineSegment, EngineWord, Pcm, TranscribeOptions
@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 RATE = 16_000
 _PADDED = RATE + RATE // 10
 """Samples: below 1 s whisper.cpp up to 1.8.5 reads past its buffer (#3956), and it rounds down to 10 ms."""
-_UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 _SPECIAL = re.compile(r"\[_[A-Z]+(_\d+)?_?\]")
 _DETECTED = re.compile(r"auto-detected language: (\w+) \(p = ([\d.]+)\)")
 
@@ -126,6 +125,7 @@ def read_output(path: Path, *, seconds: float, words: bool) -> CliOutput | None:
     try:
         data = json.loads(path.read_bytes().decode("utf-8", "surrogateescape"), strict=False)
         language, entries = str(data["result"]["language"]), data["transcription"]
+        spaced = language not in UNSPACED or bool(data.get("params", {}).get("translate"))
         ratio = compression_ratio(b"".join(_bytes(entry["text"]) for entry in entries))
         segments: list[EngineSegment] = []
         for entry in entries:
@@ -137,7 +137,7 @@ def read_output(path: Path, *, seconds: float, words: bool) -> CliOutput | None:
             if not text:
                 continue
             phrase = Phrase(start, end, tokens)
-            timed = words_of(phrase, spaced=language not in _UNSPACED) if words and tokens else []
+            timed = words_of(phrase, spaced=spaced) if words and tokens else []
             segments.append(EngineSegment(
                 start=start, end=end, text=text,
                 avg_logprob=sum(token.plog for token in tokens) / len(tokens) if tokens else None,

@@ -1,7 +1,8 @@
 """One chunk through libwhisper: input guards, decoding, and our own reading of the tokens.
 
-Runs in a forked worker and imports the standard library only. Every chunk gets a fresh `whisper_state`: a used
-one carries random numbers, the last chunk's audio and its logits over into the next (15-60 ms well spent).
+Runs in a forked worker and imports the standard library only, as do the modules of ours that it needs. Every chunk gets
+a fresh `whisper_state`: a used one carries random numbers, the last chunk's audio and its logits over into the next
+(15-60 ms well spent).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
+from core.languages import UNSPACED
 from whisper.libwhisper import BEAM_SEARCH, GREEDY, LibWhisper
 
 SAMPLE_RATE = 16_000
@@ -122,7 +124,7 @@ class Inference:
         return said | {"engine_seconds": time.process_time() - cpu, "wall_seconds": time.monotonic() - wall}
 
     def _decode(self, samples: Samples, options: dict[str, Any], params: Any) -> dict[str, Any]:
-        timed_words = bool(options.get("word_timestamps"))
+        timed_words, translated = bool(options.get("word_timestamps")), options.get("task") == "translate"
         state, code = self._new_state(), 0
         try:
             code = self._f.pcm_to_mel_with_state(self._context, state, samples.floats, samples.padded, self._threads)
@@ -144,7 +146,7 @@ class Inference:
                 {
                     "start": p.start, "end": p.end, "text": _text(p.tokens),
                     "avg_logprob": sum(t.plog for t in p.tokens) / len(p.tokens), "compression_ratio": ratio,
-                    "words": words_of(p, spaced=language not in _UNSPACED) if timed_words else [],
+                    "words": words_of(p, spaced=translated or language not in UNSPACED) if timed_words else [],
                 }
                 for p in phrases
             ],
@@ -255,10 +257,6 @@ class Inference:
             return math.exp(logits[self._f.token_nosp(self._context)]) / sum(map(math.exp, logits))
         except (OverflowError, ZeroDivisionError):
             return None
-
-
-_UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
-"""Languages written without spaces (the list of openai-whisper's tokenizer)."""
 
 
 def fitted_context(seconds: float) -> int:
