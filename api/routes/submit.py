@@ -18,7 +18,6 @@ from api.uploads import Early, Upload, declared_length
 from core.errors import (
     DatabaseUnavailable,
     IdempotencyConflict,
-    InsufficientStorage,
     JobNotFound,
     ModelInvalid,
     QueueFull,
@@ -161,10 +160,7 @@ def _check_room(deps: ApiDeps, incoming: int) -> None:
     limit = deps.settings.max_queued_jobs
     if limit and deps.jobs.counts().get(JobStatus.QUEUED, 0) >= limit:
         raise QueueFull(f"{limit} jobs are waiting already (MAX_QUEUED_JOBS); try again later.")
-    floor = deps.settings.min_free_disk_mb * 1024 * 1024
-    free = deps.free_bytes()
-    if free is not None and free - incoming < floor:
-        raise InsufficientStorage
+    deps.check_disk(incoming)
 
 
 def _remove(deps: ApiDeps, key: str) -> None:

@@ -356,9 +356,10 @@ def test_a_slow_store_is_not_the_clients_fault(serve: Callable[..., Service]) ->
 def test_who_gets_no_place_is_told_when_to_come_again(serve: Callable[..., Service], limits: UploadLimits) -> None:
     looking, go_on = threading.Event(), threading.Event()
 
-    def free_bytes() -> None:  # before the first byte of the upload is taken
+    def free_bytes() -> int:  # before the first byte of the upload is taken
         looking.set()
         go_on.wait(30)
+        return 1 << 40
 
     running = serve(limits=limits, free_bytes=free_bytes)
     with Wire(running) as wire:
