@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 
 from api import problems
 from api.deps import PREFIX, ApiDeps, Parts
-from api.middleware import ReadUnread, Surround
+from api.middleware import HeadAsGet, ReadUnread, Surround
 from api.routes import about, docs, health, jobs, results, submit
 from api.status import StatusRoute
 
@@ -47,6 +47,7 @@ def create_app(deps: ApiDeps) -> FastAPI:
     app.mount(docs.FILES, docs.static_files())
     # the last one added is the outermost
     app.add_middleware(StatusRoute, reads=parts.status, prefix=PREFIX, route=jobs.STATUS)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(Surround, observe=parts.metrics.request)
     app.add_middleware(ReadUnread)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

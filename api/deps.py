@@ -16,7 +16,7 @@ from api.readiness import Check, Readiness
 from api.status import StatusReads
 from api.uploads import Receiver, UploadLimits
 from core.config import Settings
-from core.errors import JobNotFound
+from core.errors import InsufficientStorage, JobNotFound
 from core.objects import ObjectStore
 from core.store.protocols import Idempotency, JobStore
 
@@ -32,7 +32,7 @@ class ApiDeps:
     system: the body of `GET /system`: resolved plan, cores, memory, engine and ffmpeg versions
     checks: for `/readyz`; each raises when its part does not work, and then no job can be accepted
     advisory: told by `/readyz`, but no reason to be unready: broker, model (ModelUnavailable shows as `missing`)
-    free_bytes: space left where uploads land, None where it cannot be known (S3)
+    free_bytes: space left where uploads land; None where it cannot be known (S3)
     version: of the program
     """
 
@@ -45,9 +45,15 @@ class ApiDeps:
     system: Callable[[], dict[str, Any]]
     checks: Mapping[str, Check]
     advisory: Mapping[str, Check] = field(default_factory=dict)
-    free_bytes: Callable[[], int | None] = lambda: None
+    free_bytes: Callable[[], int] | None = None
     limits: UploadLimits = field(default_factory=UploadLimits)
     version: str
+
+    def check_disk(self, incoming: int = 0) -> None:
+        """Raises InsufficientStorage when less than MIN_FREE_DISK_MB is left, or would be after so many more bytes."""
+        floor = self.settings.min_free_disk_mb * 1024 * 1024
+        if self.free_bytes is not None and self.free_bytes() - incoming < floor:
+            raise InsufficientStorage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +71,10 @@ class Parts:
     def of(deps: ApiDeps) -> Parts:
         metrics = Metrics(deps.jobs.counts)
         max_bytes = int(deps.settings.max_upload_mb * 1024 * 1024)
+        disk = {"disk": deps.check_disk} if deps.free_bytes is not None else {}
         return Parts(
-            deps=deps, metrics=metrics, notifier=Notifier(deps.notify), readiness=Readiness(deps.checks, deps.advisory),
+            deps=deps, metrics=metrics, notifier=Notifier(deps.notify),
+            readiness=Readiness({**deps.checks, **disk}, deps.advisory),
             receiver=Receiver(max_bytes=max_bytes, limits=deps.limits, count=metrics.received),
             status=StatusReads(deps.jobs),
         )  # fmt: skip

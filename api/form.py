@@ -14,7 +14,7 @@ from core.errors import TaskNotSupported, UnknownModel, ValidationFailed
 from core.jobs import JobParams
 from core.languages import LANGUAGES
 from whisper.catalogue import ModelInfo
-from whisper.languages import language_code
+from whisper.languages import is_mapped, language_code
 from whisper.models import ModelStatus
 
 PROMPT_CHARACTERS = 2000
@@ -43,7 +43,7 @@ class JobForm(BaseModel):
         Annotated[str, Field(max_length=110, description="See `GET /api/v1/models`; default: WHISPER_MODEL.")] | None
     ) = None
     language: str | None = Field(
-        None, description="Code or English name (`de`, `German`); `auto` or nothing: detect it."
+        None, description="Code, tag or English name (`de`, `deu`, `de-CH`, `German`); `auto` or nothing: detect it."
     )
     task: Literal["transcribe", "translate"] = Field("transcribe", description="`translate` gives English.")
     prompt: Annotated[str, Field(max_length=PROMPT_CHARACTERS)] | None = Field(
@@ -60,7 +60,7 @@ class JobForm(BaseModel):
         code = language_code(value)
         if code is None:
             raise ValueError(
-                f"not a language Whisper knows; a code such as {', '.join(list(LANGUAGES)[:6])} or an English name"
+                f"not a language Whisper knows; a code such as {', '.join(list(LANGUAGES)[:6])}, a tag such as en-US or an English name"
             )
         return code
 
@@ -108,12 +108,16 @@ def refusal(*errors: dict[str, str]) -> ValidationFailed:
     return ValidationFailed(detail, errors=list(errors))
 
 
-def warnings_of(params: JobParams) -> tuple[dict[str, str], ...]:
-    """What the user should know about parameters that are taken as they are."""
+def warnings_of(params: JobParams, *, language: str | None) -> tuple[dict[str, str], ...]:
+    """What the user should know about parameters that are taken as they are. language: as it was sent"""
+    found = []
     if params.prompt and len(params.prompt) > PROMPT_SURELY_HEARD:
         message = "The model keeps only the last 224 tokens of a prompt; the beginning of this one may not be heard."
-        return ({"code": "prompt_long", "message": message},)
-    return ()
+        found.append({"code": "prompt_long", "message": message})
+    if language and params.language and is_mapped(language):
+        message = f"The language {language.strip()} was taken as {params.language} ({LANGUAGES[params.language]})."
+        found.append({"code": "language_mapped", "message": message})
+    return tuple(found)
 
 
 def fingerprint(sha256: str, params: JobParams) -> str:

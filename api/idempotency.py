@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator
@@ -12,7 +13,6 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from api.form import refusal
-from api.uploads import declared_length
 from core.errors import ServiceError
 from core.store.protocols import Idempotency
 
@@ -21,14 +21,12 @@ log = logging.getLogger(__name__)
 HEADER = "Idempotency-Key"
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 
-LEASE_SECONDS = 60.0
-"""A key whose request died with its process is free again after this, plus the time the upload may take."""
+LEASE_SECONDS = 9.0
+"""A key whose request died with its process is free again after this, however large the upload."""
 
-SLOW_UPLOAD = 128 * 1024.0
-"""Bytes a second: with a slower upload than this the key may be lost while it is still coming in."""
-
-UNDECLARED_SECONDS = 3600.0
-"""Allowed for an upload that does not say how long it is."""
+RENEW_SECONDS = 3.0
+"""How often a request that is coming in renews its key. If it cannot for so long that another request takes the key,
+the first of them to be complete makes the job, and the other is told to try again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +38,8 @@ class Held:
 
 
 @asynccontextmanager
-async def held(request: Request, table: Idempotency) -> AsyncIterator[Held]:
-    """Hold the request's key, if it has one. If the block raises, the key is free again.
+async def held(request: Request, table: Idempotency, *, lease_seconds: float = LEASE_SECONDS) -> AsyncIterator[Held]:
+    """Hold the request's key, if it has one, for as long as the block runs. If it raises, the key is free again.
 
     Raises ValidationFailed for a malformed key, IdempotencyInFlight.
     """
@@ -51,15 +49,32 @@ async def held(request: Request, table: Idempotency) -> AsyncIterator[Held]:
         return
     if not _KEY.fullmatch(key):
         raise refusal({"field": HEADER, "message": "must be 1 to 200 visible ASCII characters"})
-    declared = declared_length(request)
-    upload = UNDECLARED_SECONDS if declared is None else declared / SLOW_UPLOAD
-    job_id = await run_in_threadpool(table.reserve, key, lease_seconds=LEASE_SECONDS + upload)
-    try:
+    job_id = await run_in_threadpool(table.reserve, key, lease_seconds=lease_seconds)
+    if job_id is not None:
         yield Held(key=key, job_id=job_id)
+        return
+    renewal = asyncio.create_task(_renew(table, key, lease_seconds))
+    try:
+        yield Held(key=key)
     except BaseException:
-        if job_id is None:
-            try:
-                await run_in_threadpool(table.free, key)
-            except ServiceError as error:
-                log.warning("An Idempotency-Key stays reserved until its lease ends: %s", error.message)
+        await _end(renewal)
+        try:
+            await run_in_threadpool(table.free, key)
+        except ServiceError as error:
+            log.warning("An Idempotency-Key stays reserved until its lease ends: %s", error.message)
         raise
+    await _end(renewal)
+
+
+async def _renew(table: Idempotency, key: str, lease_seconds: float) -> None:
+    while True:
+        await asyncio.sleep(lease_seconds * RENEW_SECONDS / LEASE_SECONDS)
+        try:
+            await run_in_threadpool(table.renew, key, lease_seconds=lease_seconds)
+        except ServiceError as error:
+            log.warning("An Idempotency-Key could not be renewed: %s", error.message)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])

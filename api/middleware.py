@@ -1,4 +1,4 @@
-"""What surrounds every request: an id, safe headers, a log line, figures; and a body nobody read."""
+"""What surrounds every request: an id, safe headers, a log line, figures; HEAD; and a body nobody read."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Surround:
                 seconds = time.perf_counter() - start
                 route = getattr(scope.get("route"), "path", "unmatched")
                 # a client that follows its job asks many times a minute
-                level = logging.DEBUG if scope["method"] == "GET" and status < 400 else logging.INFO
+                level = logging.DEBUG if scope["method"] in ("GET", "HEAD") and status < 400 else logging.INFO
                 log.log(
                     level,
                     "%s %s -> %d in %.3f s (request %s)",
@@ -81,6 +81,27 @@ def _add_headers(headers: MutableHeaders, request_id: str, path: str) -> None:
     headers.setdefault("Cache-Control", "no-store")
     if not path.startswith("/docs"):  # the documentation page loads scripts
         headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+
+
+class HeadAsGet:
+    """HEAD wherever GET is (RFC 9110 §9.3.2): the same answer with the same headers; the server leaves out the content.
+
+    The framework knows HEAD only of routes that name it, so what is behind this sees a GET.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        asked = {**scope, "method": "GET"}  # a copy: by the method in its own the server knows that no content goes out
+        try:
+            await self._app(asked, receive, send)
+        finally:
+            if "route" in asked:  # for log and figures
+                scope["route"] = asked["route"]
 
 
 class ReadUnread:

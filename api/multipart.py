@@ -1,7 +1,8 @@
 """A multipart/form-data body taken apart while it arrives: what comes in is handed out at once, nothing is kept.
 
 python-multipart's parser does the work; this turns its callbacks into values and its failures into
-ValidationFailed, and bounds what a hostile body can make of it (parts, headers, part names).
+ValidationFailed, and bounds what a hostile body can make of it (parts, headers, part names). File names
+are read in every spelling that clients have for them (`api.filenames`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from api.filenames import filename_of
 from core.errors import ValidationFailed
 
 MAX_PARTS = 64
@@ -109,10 +111,11 @@ class MultipartReader:
 
     def _headers_finished(self) -> None:
         kind, options = parse_options_header(self._disposition)
-        name, filename = options.get(b"name"), options.get(b"filename")
+        name = options.get(b"name")
         if kind != b"form-data" or not name or len(name) > MAX_NAME:
             raise _malformed("a part has no (or too long a) name in its Content-Disposition")
-        self._events.append(PartStart(name=_text(name), filename=None if filename is None else _text(filename)))
+        filename = filename_of(self._disposition, options.get(b"filename"))
+        self._events.append(PartStart(name=name.decode("utf-8", errors="replace"), filename=filename))
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         self._events.append(PartData(data=data[start:end]))
@@ -122,10 +125,6 @@ class MultipartReader:
 
     def _end(self) -> None:
         self._ended = True
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", errors="replace")
 
 
 def _malformed(reason: object) -> ValidationFailed:

@@ -41,7 +41,7 @@ STATUS: Mapping[str, int] = MappingProxyType({
     "cancelled": 409, "lease_lost": 500, "handed_back": 503,
 })  # fmt: skip
 
-RETRY_AFTER: Mapping[int | str, int] = MappingProxyType({429: 15, 503: 5, 507: 60, "idempotency_in_flight": 1})
+RETRY_AFTER: Mapping[int | str, int] = MappingProxyType({429: 15, 503: 5, 507: 60, "idempotency_in_flight": 3})
 """Seconds after which trying again may help, by code or status."""
 
 PUBLIC = ("errors", "max_bytes", "models", "job_id")
@@ -123,6 +123,14 @@ def field_errors(errors: Sequence[Any]) -> list[dict[str, str]]:
     return out
 
 
+def _allowed(request: Request, said: Mapping[str, str] | None) -> dict[str, str]:
+    """All methods of a path, which may be spread over several routes: `said`, the framework's, has those of one."""
+    template = getattr(request.scope.get("route"), "path", "")
+    known = {method.upper() for method in request.app.openapi()["paths"].get(template, {})}
+    known = known or set((said or {}).get("Allow", "GET").split(", "))
+    return {"Allow": ", ".join(sorted(known | ({"HEAD"} if "GET" in known else set())))}
+
+
 def install(app: FastAPI) -> None:
     """Make every error of the app a problem."""
 
@@ -144,7 +152,8 @@ def install(app: FastAPI) -> None:
             code = "internal" if failure.status_code >= 500 else "validation"
         detail = {"not_found": "There is nothing at this address.",
                   "method_not_allowed": f"{request.method} is not possible at this address."}.get(code, str(failure.detail))  # fmt: skip
-        return problem(request.url.path, failure.status_code, code, detail, headers=failure.headers)
+        headers = _allowed(request, failure.headers) if code == "method_not_allowed" else failure.headers
+        return problem(request.url.path, failure.status_code, code, detail, headers=headers)
 
     async def gone(request: Request, error: Exception) -> Response:
         # nobody reads this; the status is for the log and the metrics (as nginx counts it)

@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 
-from core.errors import ModelInvalid, ModelUnavailable, ServiceError, UnknownModel
+from core.errors import DiskFull, InsufficientStorage, ModelInvalid, ModelUnavailable, ServiceError, UnknownModel
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Readiness:
         self._running: dict[str, asyncio.Future[str]] = {}
 
     async def look(self) -> tuple[bool, dict[str, str]]:
-        """(can a job be accepted, what each check says: ok, missing, timeout or unavailable)."""
+        """(can a job be accepted, what each check says: ok, missing, full, timeout or unavailable)."""
         checks = self._required | self._advisory
         said = dict(zip(checks, await asyncio.gather(*(self._one(n, c) for n, c in checks.items())), strict=True))
         return all(said[name] == "ok" for name in self._required), said
@@ -67,5 +67,5 @@ def _verdict(name: str, check: Check) -> str:
     except Exception as error:  # whatever it is, the part does not work
         why = error.message if isinstance(error, ServiceError) else type(error).__name__
         log.warning("Not ready: %s: %s", name, why)
-        return "unavailable"
+        return "full" if isinstance(error, DiskFull | InsufficientStorage) else "unavailable"
     return "ok"

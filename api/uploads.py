@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
@@ -31,11 +31,17 @@ Early = Callable[[Fields], Awaitable[None]]
 
 @dataclass(frozen=True, kw_only=True)
 class UploadLimits:
-    """rate: bytes a second a client must reach in each `window` seconds spent waiting for it; concurrent: uploads at once."""
+    """rate: bytes a second a client must reach in each `window` seconds spent waiting for it
+    concurrent: uploads at once
+    patience: seconds that one more waits for a place: below what clients and proxies wait for an answer
+    waiting: so many at most; the server holds the first 64 KB or so of each
+    """
 
     rate: float = 1024.0
     window: float = 60.0
     concurrent: int = 32
+    patience: float = 20.0
+    waiting: int = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,30 +63,36 @@ class Receiver:
 
     def __init__(self, *, max_bytes: int, limits: UploadLimits, count: Callable[[int], None]) -> None:
         self._max_bytes, self._limits, self._count = max_bytes, limits, count
-        self._running = 0
+        self._places, self._waiting = asyncio.Semaphore(limits.concurrent), 0
         self._threads = ThreadPoolExecutor(limits.concurrent, thread_name_prefix="upload")
 
     def close(self) -> None:
         """Let the threads go; uploads have ended with their requests."""
         self._threads.shutdown(wait=False)
 
-    @contextmanager
-    def place(self, request: Request) -> Iterator[None]:
-        """One of the places there are, taken at once; `receive` needs it.
+    @asynccontextmanager
+    async def place(self, request: Request) -> AsyncIterator[None]:
+        """One of the places there are, first come, first served; `receive` needs it.
 
-        Raises QueueFull, and ValidationFailed and TooLarge for what the headers alone rule out.
+        Raises QueueFull when none became free in time, and ValidationFailed and TooLarge for what the headers alone rule out.
         """
         boundary_of(request.headers.get("content-type", ""))
         if (declared_length(request) or 0) > self._max_bytes + FORM_BYTES:
             raise too_large(self._max_bytes)
-        if self._running >= self._limits.concurrent:
-            message = "As many uploads as this service takes at once are coming in; try again later."
-            raise QueueFull(message, retry_after=5)
-        self._running += 1
+        if self._places.locked() and self._waiting >= self._limits.waiting:
+            raise _no_place()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._limits.patience):
+                await self._places.acquire()
+        except TimeoutError:
+            raise _no_place() from None
+        finally:
+            self._waiting -= 1
         try:
             yield
         finally:
-            self._running -= 1
+            self._places.release()
 
     async def receive(self, request: Request, *, store: Store, early: Early) -> Upload:
         """Receive one form with its file, which goes to `store`.
@@ -196,6 +208,10 @@ class _Form:
             except UnicodeDecodeError:
                 raise refusal({"field": name, "message": "not UTF-8"}) from None
         self._current = None
+
+
+def _no_place() -> QueueFull:
+    return QueueFull("As many uploads as this service takes at once are coming in; try again later.", retry_after=5)
 
 
 def declared_length(request: Request) -> int | None:

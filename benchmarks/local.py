@@ -54,7 +54,7 @@ def runner(folder: Path, library: Library, model: Path, *, engine: Engine | None
 
 
 def _run(parts: Parts, store: SqlStore, source: Path, model: str) -> tuple[dict[str, Any], list[Chunk]]:
-    job = store.create(_new_job(parts.objects, source, JobParams(model=model, language="en")))
+    job = store.create(_new_job(parts.objects, source, JobParams(model=model, language="en"), ()))
     claim = store.claim(owner=identity.owner(parts.consumer), consumer=parts.consumer, lease_seconds=3600.0)
     assert claim is not None
     run_job(parts, claim, Stop())

@@ -21,6 +21,9 @@ from core.transcript import Gap, Language, Notice, Segment, Transcript
 _ARROW = re.compile("--+>")
 """What separates times in subtitles and must not stand in their text."""
 
+READABLE = 833
+"""Milliseconds that a subtitle stays at least: 5/6 s, as Netflix's Timed Text Style Guide has it (1.3, "Duration")."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
@@ -128,13 +131,36 @@ def _timed_words(segment: Segment) -> Iterator[dict[str, Any]]:
         yield {"word": word.word, "start": start, "end": reached}
 
 
-def _cues(transcript: Transcript) -> Iterator[tuple[int, int, str]]:
-    """(start, end, text) in milliseconds; one line of text each, and no cue without text or without length."""
-    for segment in transcript.segments:
-        text = " ".join(segment.text.split())
-        if text:
-            start = _ms(segment.start)
-            yield start, max(_ms(segment.end), start + 1), text
+def _cues(transcript: Transcript, least: int = 1) -> list[tuple[int, int, str]]:
+    """(start, end, text) in milliseconds; one line of text each, and no cue without text or without length.
+
+    least: length that a cue gets where there is room for it: until the next one or the end of the media, else before
+        it; one between two that touch takes it from them
+    """
+    spoken = [(s, text) for s in transcript.segments if (text := " ".join(s.text.split()))]
+    starts = [_ms(s.start) for s, _ in spoken]
+    ends = [max(_ms(s.start), _ms(s.end)) for s, _ in spoken]
+    n = 0
+    while n < len(spoken):
+        start, end = starts[n], ends[n]
+        behind = n + 1  # several without length at one moment share what there is
+        while start == end and behind < len(spoken) and starts[behind] == ends[behind] == start:
+            behind += 1
+        count = behind - n
+        limit = starts[behind] if behind < len(spoken) else _ms(transcript.duration)
+        end = max(end, min(start + count * least, limit))
+        start = min(start, max(end - count * least, ends[n - 1] if n else 0))
+        if end - start < count:
+            if n and (given := min(count * least, (ends[n - 1] - starts[n - 1]) // 2)) >= count:
+                ends[n - 1] = start = start - given
+            elif behind < len(spoken) and (given := min(count * least, (ends[behind] - starts[behind]) // 2)) >= count:
+                starts[behind] = end = end + given
+            else:
+                end = start + count
+        for i in range(count):
+            starts[n + i], ends[n + i] = (start + (end - start) * j // count for j in (i, i + 1))
+        n = behind
+    return [(start, end, text) for start, end, (_, text) in zip(starts, ends, spoken, strict=True)]
 
 
 def _ms(seconds: float) -> int:
@@ -153,7 +179,7 @@ def _srt(transcript: Transcript) -> str:
     """SubRip has no escapes: an arrow inside the text would end the cue for some players."""
     return "".join(
         f"{n}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{_ARROW.sub('->', text)}\n\n"
-        for n, (start, end, text) in enumerate(_cues(transcript), 1)
+        for n, (start, end, text) in enumerate(_cues(transcript, READABLE), 1)
     )
 
 
@@ -162,7 +188,7 @@ def _vtt(transcript: Transcript) -> str:
     cues = (
         f"\n{_clock(start, '.')} --> {_clock(end, '.')}\n"
         f"{_ARROW.sub('->', text).replace('&', '&amp;').replace('<', '&lt;')}\n"
-        for start, end, text in _cues(transcript)
+        for start, end, text in _cues(transcript, READABLE)
     )
     return "WEBVTT\n" + "".join(cues)
 

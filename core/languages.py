@@ -1,10 +1,13 @@
-"""The languages Whisper knows: ISO 639-1 codes (639-3 for haw and yue) and English names.
+"""The languages Whisper knows: ISO 639-1 codes (639-3 for haw and yue) and English names; and which go without blanks.
 
-As in openai-whisper's `tokenizer.py` (LANGUAGES), in the order of whisper.cpp's language ids.
+As in openai-whisper's `tokenizer.py` (LANGUAGES), in the order of whisper.cpp's language ids. Imports the standard
+library only: engine workers read it too.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from types import MappingProxyType
 
 LANGUAGES = MappingProxyType({
@@ -27,3 +30,26 @@ LANGUAGES = MappingProxyType({
     "ba": "bashkir", "jw": "javanese", "su": "sundanese", "yue": "cantonese",
 })  # fmt: skip
 """Code -> English name, lower case."""
+
+UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
+"""Written without blanks between words (openai-whisper's `tokenizer.py`, split_to_word_tokens)."""
+
+_UNSPACED_SCRIPT = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f"  # Thai, Lao, Myanmar
+    "\u2e80-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff]"
+)
+"""Their letters and punctuation, by Unicode's blocks: the second line is Chinese and Japanese."""
+
+
+def joined(texts: Iterable[str], language: str) -> str:
+    """Texts that follow each other as one. language: code; blanks are as it has them.
+
+    What is written in it may be in another: a translation, or Latin words in Chinese. So the letters where two texts
+    meet have a say too: between two that go without blanks there is none, between two that go with them there is one.
+    """
+    found = ""
+    for text in filter(None, (text.strip() for text in texts)):
+        sides = [bool(_UNSPACED_SCRIPT.match(letter)) for letter in (found[-1:], text[0])]
+        bare = any(sides) if language in UNSPACED else all(sides)
+        found += text if bare or not found else f" {text}"
+    return found

@@ -9,6 +9,7 @@ from itertools import accumulate, groupby, pairwise
 
 from core.chunks import SAMPLE_RATE, Chunk
 from core.planner import MARGIN
+from core.seams import mended
 from core.stitch import in_order, part, stitch, tokens
 from core.transcript import Notice, Segment
 
@@ -62,12 +63,15 @@ def merge(pieces: Iterable[Piece]) -> Merged:
     placed = [_placed(piece, warnings) for piece in ordered]
     for n in range(1, len(ordered)):
         left, right = ordered[n - 1].chunk, ordered[n].chunk
-        if left.index + 1 == right.index and (left.overlap_after or right.overlap_before):
+        if left.index + 1 != right.index:
+            continue
+        if left.overlap_after or right.overlap_before:
             placed[n - 1], placed[n] = stitch(
                 placed[n - 1], placed[n], cut=right.start / SAMPLE_RATE,
                 heard_from=(right.start - right.overlap_before) / SAMPLE_RATE,
                 heard_to=(left.end + left.overlap_after) / SAMPLE_RATE,
             )  # fmt: skip
+        placed[n - 1] = mended(placed[n - 1], placed[n])
     return Merged(segments=_in_order([s for segments in placed for s in segments]), warnings=tuple(warnings))
 
 

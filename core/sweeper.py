@@ -11,7 +11,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from core.crashpoints import reached
@@ -71,17 +71,21 @@ class Sweeper:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            try:
-                self.send_hints()
-                if time.monotonic() >= self._next_full:
-                    self._next_full = time.monotonic() + self._interval
-                    self.sweep_once()
-            except ServiceError as error:
-                log.warning("Sweep put off: %s", error.message)
-            except Exception:
-                log.exception("Sweep failed")
+            self._attempt(self.send_hints)
+            if time.monotonic() >= self._next_full:
+                self._next_full = time.monotonic() + self._interval
+                self._attempt(self.sweep_once)
             self._wake.wait(self._interval)
             self._wake.clear()
+
+    def _attempt(self, step: Callable[[], object]) -> None:
+        """Each on its own: hints that a full disk does not let go out must not keep the sweep from making room."""
+        try:
+            step()
+        except ServiceError as error:
+            log.warning("Sweep put off: %s", error.message)
+        except Exception:
+            log.exception("Sweep failed")
 
     def send_hints(self) -> int:
         """Hand unsent outbox rows to the broker; what cannot be sent stays for the next sweep."""
@@ -99,18 +103,18 @@ class Sweeper:
         return len(done)
 
     def sweep_once(self) -> None:
-        """One full round."""
+        """One full round. What makes room on a full disk goes first."""
+        for job in self._store.removable(limit=50):
+            with self._on_its_own(job):
+                self.remove(job)
+        if self._work and (dead := remove_dead(self._work)):
+            log.info("Removed %d work folders of processes that had died", dead)
         ended = self._store.sweep(max_attempts=self._max_attempts)
         if any(ended.values()):
             log.info("Sweeper ended jobs: %s", ended)
         # more hints would only lie beside those that cannot be sent
         if not self.hints_fail and self._store.rehint(older_than=self._interval, limit=HINTS_PER_SWEEP):
             self.send_hints()
-        if self._work and (dead := remove_dead(self._work)):
-            log.info("Removed %d work folders of processes that had died", dead)
-        for job in self._store.removable(limit=50):
-            with self._on_its_own(job):
-                self.remove(job)
         if self._audio_hours or self._result_hours:
             for job in self._store.expire(audio_hours=self._audio_hours, result_hours=self._result_hours, limit=50):
                 with self._on_its_own(job):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from core.languages import joined
+
 
 @dataclass(frozen=True, kw_only=True)
 class Word:
@@ -91,5 +93,5 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """All segment texts as one string, single spaces between."""
-        return " ".join(s.text.strip() for s in self.segments if s.text.strip())
+        """All segment texts as one string, with blanks between where the language has them."""
+        return joined((s.text for s in self.segments), self.language.code)

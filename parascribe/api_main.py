@@ -63,9 +63,9 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
     return 0
 
 
-def _free_bytes(settings: Settings) -> Callable[[], int | None]:
+def _free_bytes(settings: Settings) -> Callable[[], int] | None:
     if settings.minio_endpoint is not None:
-        return lambda: None
+        return None
     return lambda: shutil.disk_usage(settings.data_dir).free
 
 

@@ -59,7 +59,7 @@ def transcribe_files(
         stack.callback(parts.transcriber.engine.close)
         for path in paths:
             try:
-                job = store.create(_new_job(parts.objects, path, chosen))
+                job = store.create(_new_job(parts.objects, path, chosen, warnings_of(chosen, language=given.get("language"))))
             except ServiceError as error:
                 yield {"error": {"code": error.code, "message": error.message}}
                 continue
@@ -102,7 +102,7 @@ def _scratch(work: Path) -> Iterator[Path]:
         yield folder
 
 
-def _new_job(objects: Any, path: Path, params: JobParams) -> NewJob:
+def _new_job(objects: Any, path: Path, params: JobParams, warnings: tuple[dict[str, str], ...]) -> NewJob:
     job_id = str(uuid7())
     with opened(path) as data:
         steady = Steady(data)
@@ -116,7 +116,7 @@ def _new_job(objects: Any, path: Path, params: JobParams) -> NewJob:
             digest = hashlib.file_digest(stored, "sha256").hexdigest()
     name = called(path).name.encode(errors="replace").decode()  # a name from disk need not be valid Unicode
     source = Source(filename=name, bytes=size, media_type=media_type, sha256=digest, key=source_key(job_id))
-    return NewJob(id=job_id, source=source, params=params, warnings=warnings_of(params))
+    return NewJob(id=job_id, source=source, params=params, warnings=warnings)
 
 
 def _report(store: SqlStore, job_id: str, path: Path, on_progress: Progress | None, stop: Stop) -> None:

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from core.errors import ChunkFailed, EngineUnavailable
-from core.languages import LANGUAGES
+from core.languages import LANGUAGES, UNSPACED
 from whisper.inference import LONGEST, SHORTEST, compression_ratio
-from whisper.phrases import UNSPACED, Phrase, Token
+from whisper.phrases import Phrase, Token
 from whisper.process import engine_environment
 from whisper.types import EngineSegment, EngineWord, Pcm, TranscribeOptions
 from whisper.word_times import words_of
@@ -127,6 +127,7 @@ def read_output(path: Path, *, seconds: float, words: bool) -> CliOutput | None:
     try:
         data = json.loads(path.read_bytes().decode("utf-8", "surrogateescape"), strict=False)
         language, entries = str(data["result"]["language"]), data["transcription"]
+        spaced = language not in UNSPACED or bool(data.get("params", {}).get("translate"))
         ratio = compression_ratio(b"".join(_bytes(entry["text"]) for entry in entries))
         segments: list[EngineSegment] = []
         for entry in entries:
@@ -138,7 +139,7 @@ def read_output(path: Path, *, seconds: float, words: bool) -> CliOutput | None:
             if not text:
                 continue
             phrase = Phrase(start, end, tokens)
-            timed = words_of(phrase, spaced=language not in UNSPACED) if words and tokens else []
+            timed = words_of(phrase, spaced=spaced) if words and tokens else []
             segments.append(EngineSegment(
                 start=start, end=end, text=text,
                 avg_logprob=sum(token.plog for token in tokens) / len(tokens) if tokens else None,

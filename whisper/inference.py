@@ -1,7 +1,8 @@
 """One chunk through libwhisper: input guards, decoding, and our own reading of the tokens.
 
-Runs in a forked worker and imports the standard library only. Every chunk gets a fresh `whisper_state`: a used
-one carries random numbers, the last chunk's audio and its logits over into the next (15-60 ms well spent).
+Runs in a forked worker and imports the standard library only, as do the modules of ours that it needs. Every chunk gets
+a fresh `whisper_state`: a used one carries random numbers, the last chunk's audio and its logits over into the next
+(15-60 ms well spent).
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import zlib
 from contextlib import nullcontext
 from typing import Any
 
+from core.languages import UNSPACED
 from whisper import word_times
 from whisper.alignment import Alignment
 from whisper.libwhisper import BEAM_SEARCH, GREEDY, LibWhisper
-from whisper.phrases import UNSPACED, Token, split_phrases, text_of
+from whisper.phrases import Token, split_phrases, text_of
 
 SAMPLE_RATE = 16_000
 SHORTEST = SAMPLE_RATE // 10
@@ -141,7 +143,7 @@ class Inference:
         (no_speech, languages), = heard
         phrases = split_phrases(tokens, self._f.token_beg(self._context), samples.seconds)
         ratio = compression_ratio(b"".join(t.data for p in phrases for t in p.tokens))
-        spaced, seconds = language not in UNSPACED, samples.seconds
+        spaced, seconds = params.translate or language not in UNSPACED, samples.seconds
         timed = word_times.timed(phrases, spaced=spaced, quiet=quiet, seconds=seconds) if timed_words else [(p, []) for p in phrases]
         return {
             "segments": [

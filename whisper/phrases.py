@@ -7,9 +7,6 @@ from dataclasses import dataclass
 
 _TIMESTAMP_STEP = 0.02
 
-UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
-"""Languages written without spaces (the list of openai-whisper's tokenizer)."""
-
 
 @dataclass(frozen=True)
 class Token:

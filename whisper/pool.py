@@ -18,6 +18,8 @@ RELEASE = 0.75
 """What was held back is released below this share of the limit, so that it does not go to and fro."""
 MOST_THREADS = 8
 """More per chunk never pay (whisper.cpp #200, #106, #1184)."""
+SAY_SECONDS = 60.0
+"""At most one line about workers held back in so long: with short chunks a busy machine comes and goes with each of them."""
 QUIET_CPU = 10.0
 """`some avg10` above which a chunk is not spread over idle cores: they are not idle. Without OpenMP ggml's threads
 spin while they wait for each other, and on shared cores a chunk took ten times as long with 2 threads as with 1."""
@@ -87,7 +89,7 @@ class Pool:
     """Applies the rule. `held` says why no worker is added just now, "" when nothing stands against it.
 
     read: asked at most once a second of `clock`, and only when there is something to decide
-    say: told when workers are held back and when they no longer are
+    say: told when workers are held back and when they no longer are, at most once in SAY_SECONDS
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Pool:
         self.held = ""
         self._read, self._say, self._clock = read, say, clock
         self._pressure, self._looked = Pressure(), float("-inf")
+        self._said_held, self._said_at = False, float("-inf")
 
     def missing(self, *, waiting: int, free: int, workers: int, unproven: int) -> int:
         """How many workers to add now.
@@ -108,7 +111,7 @@ class Pool:
         wanted = min(self.rule.most - workers, waiting - free) - first
         if wanted <= 0:
             if not waiting:
-                self._hold("")
+                self.held = ""  # nothing is wanted, which says nothing of the machine
             return int(first)
         return first + min(wanted, self._room(unproven + first))
 
@@ -153,11 +156,10 @@ class Pool:
         return bool(limit) and seen.memory is not None and seen.memory >= limit
 
     def _hold(self, why: str) -> None:
-        if why and not self.held:
-            self._say(f"no more workers for now: {why}")
-        elif self.held and not why:
-            self._say("workers are no longer held back")
         self.held = why
+        if bool(why) != self._said_held and self._clock() - self._said_at >= SAY_SECONDS:
+            self._said_held, self._said_at = bool(why), self._clock()
+            self._say(f"no more workers for now: {why}" if why else "workers are no longer held back")
 
     def _look(self) -> Pressure:
         now = self._clock()

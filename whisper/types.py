@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from core.languages import joined
+
 if TYPE_CHECKING:  # the API and the supervisor, which never see a sample, do without its 6 MB
     import numpy as np
     from numpy.typing import NDArray
@@ -86,7 +88,7 @@ class ChunkTranscript:
 
     @property
     def text(self) -> str:
-        return " ".join(s.text.strip() for s in self.segments if s.text.strip())
+        return joined((s.text for s in self.segments), self.language)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

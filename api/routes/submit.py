@@ -18,7 +18,6 @@ from api.uploads import Early, Upload, declared_length
 from core.errors import (
     DatabaseUnavailable,
     IdempotencyConflict,
-    InsufficientStorage,
     JobNotFound,
     ModelInvalid,
     QueueFull,
@@ -76,14 +75,13 @@ async def create_job(request: Request, response: Response, parts: PartsDep, base
     Fields may come before or after the file; before it they are checked before it is sent. Unknown and
     repeated fields are refused.
     """
-    with parts.receiver.place(request):
-        async with held(request, parts.deps.idempotency) as reserved:
-            if reserved.job_id is None:
-                job = await _accept(request, parts, reserved)
-                parts.notifier.notify(job.id)
-            else:
-                job = await _replay(request, parts, reserved, reserved.job_id)
-                response.headers["Idempotent-Replayed"] = "true"
+    async with parts.receiver.place(request), held(request, parts.deps.idempotency) as reserved:
+        if reserved.job_id is None:
+            job = await _accept(request, parts, reserved)
+            parts.notifier.notify(job.id)
+        else:
+            job = await _replay(request, parts, reserved, reserved.job_id)
+            response.headers["Idempotent-Replayed"] = "true"
     response.headers["Location"] = f"{base}/jobs/{job.id}"
     response.headers["Retry-After"] = "1"
     return JobBody.of(job, base=base)
@@ -111,7 +109,7 @@ def _create(deps: ApiDeps, job_id: str, upload: Upload, reserved: Held) -> Job:
     params = _params(deps, upload.fields)
     source = Source(filename=upload.filename, bytes=upload.bytes, media_type=upload.media_type, sha256=upload.sha256,
                     key=source_key(job_id))  # fmt: skip
-    new = NewJob(id=job_id, source=source, params=params, warnings=warnings_of(params))
+    new = NewJob(id=job_id, source=source, params=params, warnings=warnings_of(params, language=upload.fields.get("language")))
     reservation = None
     if reserved.key is not None:
         reservation = Reservation(key=reserved.key, fingerprint=fingerprint(upload.sha256, params))
@@ -162,10 +160,7 @@ def _check_room(deps: ApiDeps, incoming: int) -> None:
     limit = deps.settings.max_queued_jobs
     if limit and deps.jobs.counts().get(JobStatus.QUEUED, 0) >= limit:
         raise QueueFull(f"{limit} jobs are waiting already (MAX_QUEUED_JOBS); try again later.")
-    floor = deps.settings.min_free_disk_mb * 1024 * 1024
-    free = deps.free_bytes()
-    if free is not None and free - incoming < floor:
-        raise InsufficientStorage
+    deps.check_disk(incoming)
 
 
 def _remove(deps: ApiDeps, key: str) -> None:

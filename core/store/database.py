@@ -6,10 +6,11 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -32,7 +33,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from core.clock import BootClock, LeaseClock
 from core.errors import DatabaseUnavailable, DiskFull
 from core.store.engines import make_engine
+from core.store.reserve import Reserve
 from core.store.tables import SCHEMA, UtcDateTime, consumer, idempotency, job, meta, outbox
+
+T = TypeVar("T")
 
 POSTGRES_DISK_FULL = "53100"
 """SQLSTATE disk_full (PostgreSQL's appendix A)."""
@@ -52,6 +56,8 @@ class Database:
         self._clock = clock
         self._writer = engine.execution_options(immediate=True)
         self._in_memory = engine.dialect.name == "sqlite" and engine.url.database in (None, "", ":memory:")
+        in_file = engine.dialect.name == "sqlite" and not self._in_memory
+        self._reserve = Reserve(Path(str(engine.url.database))) if in_file else None
         self._start()
         # A connection that two processes use corrupts both; nobody shall have to remember this.
         method = weakref.WeakMethod(self.dispose_after_fork)
@@ -91,6 +97,20 @@ class Database:
         self._settle()
         with _translated(), self._turn, self._writer.begin() as connection:
             yield connection
+
+    def keep_reserve(self) -> None:
+        """See to it that `making_room` has room. Cheap when it has."""
+        if self._reserve is not None:
+            self._reserve.keep()
+
+    def making_room(self, write: Callable[[], T]) -> T:
+        """Do what will free space, on a full disk too: it may use what was kept for it (SQLite; PostgreSQL's disk is its own)."""
+        try:
+            return write()
+        except DiskFull:
+            if self._reserve is None or not self._reserve.release():
+                raise
+            return write()
 
     def now(self) -> ColumnElement[float]:
         """The lease clock, as SQL."""

@@ -56,6 +56,7 @@ class SqlHints(Ending):
         return len(ids)
 
     def sweep(self, *, max_attempts: int) -> dict[str, int]:
+        self.database.keep_reserve()
         with self.database.write() as connection:
             abandoned = and_(idempotency.c.job_id.is_(None), idempotency.c.lease_until < self.database.now() - FORGET_SECONDS)
             connection.execute(delete(idempotency).where(abandoned))
@@ -73,6 +74,9 @@ class SqlHints(Ending):
             return [to_job(row) for row in connection.execute(gone.order_by(job.c.deleted_at).limit(limit))]
 
     def remove(self, job_id: str) -> None:
+        self.database.making_room(lambda: self._remove(job_id))
+
+    def _remove(self, job_id: str) -> None:
         with self.database.write() as connection:
             connection.execute(delete(idempotency).where(idempotency.c.job_id == job_id))
             connection.execute(delete(job).where(job.c.id == job_id))

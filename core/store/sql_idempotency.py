@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, or_, select, update
 
 from core.errors import IdempotencyInFlight
 from core.store.database import Database
@@ -29,6 +29,11 @@ class SqlIdempotency(Role):
         if job_id is None:
             raise IdempotencyInFlight
         return str(job_id)
+
+    def renew(self, key: str, *, owner: str = "", lease_seconds: float) -> None:
+        ours = update(idempotency).where(_named(owner, key), idempotency.c.job_id.is_(None))
+        with self.database.write() as connection:
+            connection.execute(ours.values(lease_until=self.database.now() + lease_seconds))
 
     def fingerprint(self, key: str, *, owner: str = "") -> str | None:
         with self.database.read() as connection:

@@ -48,6 +48,12 @@ class SqlJobs(Role):
             return {row[0]: row[1] for row in connection.execute(_VERSIONS, {"ids": list(job_ids)})}
 
     def request_cancel(self, job_id: str) -> Job:
+        return self.database.making_room(lambda: self._request_cancel(job_id))
+
+    def request_delete(self, job_id: str) -> None:
+        self.database.making_room(lambda: self._request_delete(job_id))
+
+    def _request_cancel(self, job_id: str) -> Job:
         with self.database.write() as connection:
             row = self._cancel(connection, job_id)
             if row is None:
@@ -56,7 +62,7 @@ class SqlJobs(Role):
                     raise AlreadyTerminal
             return to_job(row)
 
-    def request_delete(self, job_id: str) -> None:
+    def _request_delete(self, job_id: str) -> None:
         with self.database.write() as connection:
             self._cancel(connection, job_id)
             hide = update(job).where(job.c.id == job_id, job.c.deleted_at.is_(None))

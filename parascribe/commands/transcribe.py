@@ -23,7 +23,7 @@ def transcribe(
     formats: Annotated[list[FileFormat] | None, typer.Option("--format", "-f", help="Format; may be given several times.", show_default=False)] = None,
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="DIR|FILE|-", help="Folder for the transcripts, a file such as talk.srt for a single one, or - for stdout. Without it: one file in one format goes to stdout, else beside each media file. Existing transcripts are overwritten.", show_default=False)] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Model [default: the service's].", show_default=False)] = None,
-    language: Annotated[str | None, typer.Option("--language", "-l", help="ISO 639-1 code [default: detected].", show_default=False)] = None,
+    language: Annotated[str | None, typer.Option("--language", "-l", help="Code, tag or English name: de, deu, de-CH, german [default: detected].", show_default=False)] = None,
     task: Annotated[str | None, typer.Option("--task", help="transcribe, or translate (to English) [default: transcribe].", show_default=False)] = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="Names and terms the model should expect.", show_default=False)] = None,
     temperature: Annotated[float | None, typer.Option("--temperature", help="First temperature of decoding, 0 to 1.", show_default=False)] = None,

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import queue
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import pytest
+from starlette.requests import Request
 
-from core.errors import DatabaseUnavailable, IdempotencyInFlight
+from api.idempotency import held
+from core.errors import DatabaseUnavailable, IdempotencyInFlight, NotMedia
 from core.jobs import Job, NewJob
 from core.store.protocols import Reservation
 from core.store.sql import SqlStore
 from tests.api.serving import Service, wav
 from tests.api.test_submit import refused
+from tests.core.store_kit import ManualClock
 
 
 def test_the_same_request_again_is_the_same_job(running: Service) -> None:
@@ -47,6 +54,58 @@ def test_in_flight_then_free_again_after_a_refusal(running: Service) -> None:
 def test_a_key_whose_process_died_is_free_after_its_lease(running: Service) -> None:
     assert running.store.reserve("k", lease_seconds=0.0) is None
     assert running.submit(key="k").status_code == 202
+
+
+class Renewals(SqlStore):
+    """Tells of each renewal."""
+
+    def __init__(self, inner: SqlStore) -> None:
+        super().__init__(inner.database)
+        self.fails = False
+        self._done: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def renew(self, key: str, *, owner: str = "", lease_seconds: float) -> None:
+        try:
+            if self.fails:
+                raise DatabaseUnavailable
+            super().renew(key, owner=owner, lease_seconds=lease_seconds)
+        finally:
+            self._done.put(None)
+
+    async def next(self) -> None:
+        """Wait until a renewal that has not begun yet is over."""
+        while not self._done.empty():
+            self._done.get()
+        for _ in range(2):  # the first may be under way
+            await asyncio.to_thread(self._done.get, timeout=10)
+
+
+@pytest.mark.parametrize("ends", ["with a job", "with a refusal"])
+def test_a_key_is_held_as_long_as_its_request_comes_in_and_no_longer(ends: str) -> None:
+    clock = ManualClock()
+    table = Renewals(SqlStore.in_memory(clock=clock))
+    request = Request({"type": "http", "headers": [(b"idempotency-key", b"k")]})
+
+    async def upload() -> None:
+        async with held(request, table, lease_seconds=0.03) as reserved:
+            assert reserved.key == "k" and reserved.job_id is None
+            for _ in range(10):  # hours for a large file
+                clock.advance(0.02)
+                await table.next()
+                with pytest.raises(IdempotencyInFlight):
+                    table.reserve("k", lease_seconds=1)
+            table.fails = True  # the database is away for a while
+            await table.next()
+            table.fails = False
+            await table.next()
+            if ends == "with a refusal":
+                raise NotMedia
+
+    with contextlib.suppress(NotMedia):
+        asyncio.run(upload())
+    if ends == "with a job":
+        clock.advance(0.04)  # as after a kill: nobody renews it
+    assert table.reserve("k", lease_seconds=1) is None
 
 
 def test_malformed_keys(running: Service) -> None:

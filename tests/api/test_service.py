@@ -89,6 +89,16 @@ def test_health_needs_nothing_and_readiness_tells_what_is_missing(serve: Callabl
     assert running.client.get("/version").json() == {"name": "parascribe", "version": "0.0.1"}
 
 
+def test_readiness_and_uploads_agree_about_a_full_disk(serve: Callable[..., Service]) -> None:
+    free = [199 << 20]
+    running = serve(free_bytes=lambda: free[0])
+    answer = running.client.get("/readyz")
+    assert (answer.status_code, answer.json()["status"], answer.json()["checks"]["disk"]) == (503, "not_ready", "full")
+    refused(running.submit(), 507, "insufficient_storage")
+    free[0] += 2 << 20
+    assert (running.client.get("/readyz").status_code, running.submit().status_code) == (200, 202)
+
+
 def test_a_check_that_hangs_is_bounded_and_does_not_pile_up(serve: Callable[..., Service]) -> None:
     let_go = threading.Event()
     started = []

@@ -348,23 +348,59 @@ def test_a_slow_store_is_not_the_clients_fault(serve: Callable[..., Service]) ->
     assert running.submit(wav(12 * MIB)).status_code == 202
 
 
-def test_more_uploads_at_once_than_threads_are_refused(serve: Callable[..., Service]) -> None:
+@pytest.mark.parametrize(
+    "limits",
+    [UploadLimits(concurrent=1, patience=0.2), UploadLimits(concurrent=1, patience=60.0, waiting=0)],
+    ids=["none is free in time", "too many wait"],
+)
+def test_who_gets_no_place_is_told_when_to_come_again(serve: Callable[..., Service], limits: UploadLimits) -> None:
     looking, go_on = threading.Event(), threading.Event()
 
-    def free_bytes() -> None:  # before the first byte of the upload is taken
+    def free_bytes() -> int:  # before the first byte of the upload is taken
         looking.set()
         go_on.wait(30)
+        return 1 << 40
 
-    running = serve(limits=UploadLimits(concurrent=1), free_bytes=free_bytes)
+    running = serve(limits=limits, free_bytes=free_bytes)
     with Wire(running) as wire:
         wire.post(f"Content-Length: {MIB}")
         wire.socket.sendall(PART + wav(100_000))
         assert looking.wait(10)
-        refused(running.submit(), 429, "queue_full")
+        answer = running.submit()
+        refused(answer, 429, "queue_full")
+        assert int(answer.headers["Retry-After"]) >= 1
         go_on.set()
-        refused(running.submit(), 429, "queue_full")
+        refused(running.submit(), 429, "queue_full")  # the client is still sending
         wire.socket.close()
+    if limits.waiting:
         until(lambda: running.submit().status_code == 202)
+
+
+def test_a_hundred_small_uploads_at_once_are_all_taken(serve: Callable[..., Service]) -> None:
+    running = serve(limits=UploadLimits(concurrent=4))
+    body = PART + wav(20_000) + b"\r\n" + CLOSE
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(Wire(running)) for _ in range(100)]
+        for wire in wires:
+            wire.post(f"Content-Length: {len(body)}")
+        for wire in wires:
+            wire.socket.sendall(body)
+        assert {wire.answer()[0] for wire in wires} == {202}
+    assert running.store.counts()[JobStatus.QUEUED] == len(running.keys) == 100
+
+
+def test_who_leaves_while_waiting_takes_no_place(serve: Callable[..., Service]) -> None:
+    running = serve(limits=UploadLimits(concurrent=1))
+    with Wire(running) as first:
+        first.post(f"Content-Length: {MIB}")
+        first.socket.sendall(PART + wav(100_000))
+        until(lambda: running.client.get("/metrics").text.count("parascribe_upload_bytes_total 0.0") == 0)
+        for _ in range(10):
+            with Wire(running) as gone:
+                gone.post(f"Content-Length: {MIB}")
+                gone.socket.sendall(PART)
+    assert running.submit().status_code == 202
+    assert running.store.counts()[JobStatus.QUEUED] == len(running.keys) == 1
 
 
 def test_the_broker_cannot_hold_up_an_upload(serve: Callable[..., Service]) -> None:
@@ -408,3 +444,19 @@ def test_long_file_names_keep_their_extension() -> None:
     name = clean_filename("ä" * 400 + ".mp3")
     assert name.endswith("ä.mp3")
     assert len(name.encode()) in (254, 255)
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "mapped"),
+    [("en-US", "en", True), ("nb", "no", True), ("fil", "tl", True), ("eng", "en", True), ("German", "de", False), ("DE", "de", False)],
+)
+def test_a_language_that_is_taken_as_another_is_said(running: Service, said: str, code: str, mapped: bool) -> None:
+    job = running.submit(language=said).json()
+    assert job["params"]["language"] == code
+    assert [warning["code"] for warning in job["warnings"]] == ["language_mapped"] * mapped
+    assert all(said in warning["message"] and f" {code} (" in warning["message"] for warning in job["warnings"])
+
+
+def test_a_tag_of_cantonese_needs_a_model_that_knows_it(running: Service) -> None:
+    refused(running.submit(language="zh-yue-HK", model="small"), 422, "validation")
+    assert running.submit(language="zh-yue-HK", model="large-v3").json()["params"]["language"] == "yue"

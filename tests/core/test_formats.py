@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -39,7 +40,7 @@ EXPECTED = {
 Anna 37 says
 
 2
-00:01:01,250 --> 00:01:01,251
+00:01:01,250 --> 00:01:02,083
 a -> b <i> & "c", d new line
 
 3
@@ -52,7 +53,7 @@ Grüße
 00:00:00.500 --> 00:00:01.500
 Anna 37 says
 
-00:01:01.250 --> 00:01:01.251
+00:01:01.250 --> 00:01:02.083
 a -> b &lt;i> &amp; "c", d new line
 
 100:33:20.000 --> 100:33:21.500
@@ -131,6 +132,57 @@ def test_stored_results_come_back_and_render_in_every_format(some: tuple[Segment
     assert FORMATS["srt"].render(back).count(" --> ") == FORMATS["vtt"].render(back).count(" --> ") == spoken
     rows = list(csv.reader(io.StringIO(FORMATS["csv"].render(back), newline="")))
     assert [r[2] for r in rows[1:]] == [" ".join(s.text.split()) for s in some if s.text.split()]
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        # without length: readable where there is room, over nothing else
+        ([(1, 1), (5, 8)], [(1000, 1833), (5000, 8000)]),
+        ([(1, 1), (1.5, 8)], [(667, 1500), (1500, 8000)]),  # the rest of its time from before it
+        ([(0, 1), (2, 2), (2, 8)], [(0, 1000), (1167, 2000), (2000, 8000)]),
+        ([(0, 5), (5, 5), (5, 8)], [(0, 4167), (4167, 5000), (5000, 8000)]),  # no room: taken from the one before
+        ([(0, 0), (0, 8)], [(0, 833), (833, 8000)]),  # or from the one behind
+        ([(0, 5), (5, 5), (5, 5), (5, 8)], [(0, 3334), (3334, 4167), (4167, 5000), (5000, 8000)]),
+        ([(0, 0), (0, 0), (1, 8)], [(0, 500), (500, 1000), (1000, 8000)]),
+        # never past the media's end
+        ([(0, 5), (9.9, 9.9)], [(0, 5000), (9167, 10000)]),
+        ([(0, 5), (10, 10)], [(0, 5000), (9167, 10000)]),
+        ([(0, 10), (10, 10)], [(0, 9167), (9167, 10000)]),
+        # short ones too
+        ([(1, 1.3), (5, 8)], [(1000, 1833), (5000, 8000)]),
+        ([(1, 1.3), (1.4, 8)], [(567, 1400), (1400, 8000)]),
+        ([(0, 1), (1, 1.3), (1.3, 8)], [(0, 1000), (1000, 1300), (1300, 8000)]),
+        # what is long enough stays as it is
+        ([(0, 0.833), (0.9, 8)], [(0, 833), (900, 8000)]),
+    ],
+)
+def test_subtitles_stay_for_as_long_as_one_reads(given: list[tuple[float, float]], shown: list[tuple[int, int]]) -> None:
+    spoken = tuple(Segment(start=start, end=end, text="x") for start, end in given)
+    transcript = replace(TRANSCRIPT, segments=spoken, duration=10.0)
+    for name, point in (("srt", ","), ("vtt", ".")):
+        lines = re.findall(r"00:00:(\d\d.\d\d\d) --> 00:00:(\d\d.\d\d\d)", FORMATS[name].render(transcript))
+        assert [tuple(int(time.replace(point, "")) for time in line) for line in lines] == shown
+    rows = [tuple(map(int, row.split("\t")[:2])) for row in FORMATS["tsv"].render(transcript).splitlines()[1:]]
+    assert all(abs(a - b * 1000) <= 2 for row, times in zip(rows, given, strict=True) for a, b in zip(row, times, strict=True)), "data as it is"
+
+
+@given(st.lists(st.integers(0, 30).map(lambda n: n * 100), max_size=24), st.integers(0, 2_000))
+def test_no_cue_is_without_length_or_over_another(moments: list[int], rest: int) -> None:
+    moments.sort()
+    spoken = tuple(Segment(start=a / 1000, end=b / 1000, text="x") for a, b in zip(moments[::2], moments[1::2], strict=False))
+    duration = (moments[-1] if moments else 0) + rest + len(moments)  # room for a millisecond each
+    transcript = replace(TRANSCRIPT, segments=spoken, duration=duration / 1000)
+    for name in ("srt", "tsv"):
+        times = [
+            int(clock[-3:]) + 1000 * int(clock[-6:-4]) if name == "srt" else int(clock)
+            for line in FORMATS[name].render(transcript).splitlines() if "-->" in line or "\t" in line and "text" not in line
+            for clock in (line.split(" --> ") if name == "srt" else line.split("\t")[:2])
+        ]  # fmt: skip
+        assert len(times) == 2 * len(spoken)
+        assert all(a < b for a, b in zip(times[::2], times[1::2], strict=True)), times
+        assert all(a <= b for a, b in zip(times[1::2], times[2::2], strict=False)), times
+        assert not times or times[-1] <= duration
 
 
 def test_words_that_only_the_seams_needed_are_not_stored() -> None:

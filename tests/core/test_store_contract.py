@@ -608,6 +608,23 @@ def test_a_reservation_is_exclusive_until_it_runs_out(store: SqlStore, clock: Ma
     assert store.reserve("k", lease_seconds=60) is None
 
 
+def test_a_reservation_that_is_renewed_does_not_run_out(store: SqlStore, clock: ManualClock) -> None:
+    mine = store.create(new_job())
+    store.reserve("k", lease_seconds=9)
+    for _ in range(10):
+        clock.advance(8)
+        store.renew("k", lease_seconds=9)
+        store.renew("k", owner="somebody else", lease_seconds=9)
+    with pytest.raises(IdempotencyInFlight):
+        store.reserve("k", lease_seconds=9)
+    clock.advance(10)
+    assert store.reserve("k", lease_seconds=9) is None
+    store.bind("k", fingerprint="f", job_id=mine.id)
+    store.renew("k", lease_seconds=9)
+    assert store.reserve("k", lease_seconds=9) == mine.id, "what has become a job needs no lease"
+    assert store.reserve("other", lease_seconds=9) is None, "renewing reserves nothing"
+
+
 def test_create_binds_the_key_in_the_same_transaction(store: SqlStore, clock: ManualClock) -> None:
     mine, late = new_job(), new_job()
     store.reserve("k", lease_seconds=60)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from uuid_utils import uuid7
 
 from core.clock import ManualClock
+from core.errors import DiskFull
 from core.hints import MemoryHints
 from core.jobs import JobParams, JobStatus, NewJob, Source
 from core.local_objects import LocalObjects
@@ -66,6 +68,34 @@ def test_a_job_whose_owners_keep_dying_is_ended():
     kit.sweeper.sweep_once()
     ended = kit.store.get(job.id)
     assert (ended.status, ended.error.code) == (JobStatus.FAILED, "worker_crashed")
+
+
+class FullForHints(SqlStore):
+    """A database that can hide and remove jobs, and store nothing."""
+
+    tried = 0
+
+    def sent(self, outbox_ids):
+        self.tried += 1
+        raise DiskFull
+
+    def rehint(self, *, older_than, limit):
+        raise DiskFull
+
+
+def test_a_full_disk_does_not_keep_the_sweep_from_making_room():
+    kit = Kit()
+    kit.store = FullForHints(kit.store.database)
+    kit.sweeper = Sweeper(kit.store, kit.objects, kit.hints, interval=0.01, max_attempts=2)
+    kept, gone = kit.submit(), kit.submit()
+    kit.store.request_delete(gone.id)
+    kit.sweeper.start()
+    deadline = time.monotonic() + 20
+    while kit.keys != {kept.source.key} or not kit.store.tried:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    kit.sweeper.stop()
+    assert not kit.store.removable(limit=1)
 
 
 def test_deleting_keeps_an_upload_that_a_retry_still_needs():

@@ -18,7 +18,7 @@ import pytest
 
 from core.pressure import Pressure, read
 from tests.whisper.engine_parts import MODEL, ROOT, WHEEL, HostClient, chunk, gone, running_host, text_of, wait_for
-from whisper.pool import LOOK_SECONDS, Pool, PoolRule, add_arguments
+from whisper.pool import LOOK_SECONDS, SAY_SECONDS, Pool, PoolRule, add_arguments
 from whisper.process import engine_environment
 
 _HOST = """
@@ -112,7 +112,7 @@ def test_pressure_holds_growth_back_and_thins_out_the_idle_but_one_always_works(
         machine.press(memory=50.0)
         wait_for(lambda: len(host.worker_pids()) == 1)
         assert text_of(host.transcribe(chunk()[0])) == chunk()[1]
-    assert "no more workers for now: memory pressure is 50 %" in machine.words and "no longer held back" in machine.words
+    assert machine.words.count("no more workers for now: memory pressure is 50 %") == 1
 
 
 def test_a_lone_chunk_uses_the_idle_cores_where_that_is_wished_for(folder: Path) -> None:
@@ -163,14 +163,51 @@ def test_never_more_than_the_most_and_none_without_need() -> None:
     assert pool.missing(waiting=0, free=0, workers=4, unproven=0) == 0
 
 
+class Watched:
+    """A pool with one worker, a clock and a pressure of the test's own, and the lines that it says."""
+
+    def __init__(self) -> None:
+        self.pressure, self.now = 0.0, 0.0
+        self.said: list[str] = []
+        self.pool = Pool(PoolRule(most=4, memory_limit=10), lambda: Pressure(memory=self.pressure), self.said.append, lambda: self.now)
+
+    def step(self, pressure: float, *, waiting: int = 2, seconds: float = LOOK_SECONDS) -> int:
+        """Workers added, so many seconds later."""
+        self.pressure, self.now = pressure, self.now + seconds
+        return self.pool.missing(waiting=waiting, free=0, workers=1, unproven=0)
+
+
+HELD, RELEASED = "no more workers for now: memory pressure is 12 %", "workers are no longer held back"
+
+
 def test_release_comes_below_the_limit_and_is_said_once() -> None:
-    seen, now = [12.0], [0.0]
-    said: list[str] = []
-    pool = Pool(PoolRule(most=4, memory_limit=10), lambda: Pressure(memory=seen[0]), said.append, lambda: now[0])
-    for pressure, added in ((12.0, 0), (9.0, 0), (7.0, 2), (9.0, 2)):
-        seen[0], now[0] = pressure, now[0] + LOOK_SECONDS
-        assert pool.missing(waiting=2, free=0, workers=1, unproven=0) == added
-    assert said == ["no more workers for now: memory pressure is 12 %", "workers are no longer held back"]
+    seen = Watched()
+    assert [seen.step(pressure, seconds=SAY_SECONDS) for pressure in (12.0, 9.0, 7.0, 9.0)] == [0, 0, 2, 2]
+    assert seen.said == [HELD, RELEASED]
+
+
+def test_what_comes_and_goes_is_said_at_most_once_a_minute() -> None:
+    seen = Watched()
+    lines = []
+    for second in range(600):
+        seen.step(12.0 if second % 2 else 1.0)
+        assert bool(seen.pool.held) == bool(second % 2), "what is done changes at once"
+        lines.append(len(seen.said))
+    assert 2 <= lines[-1] <= 10
+    assert max(late - early for early, late in zip(lines, lines[int(SAY_SECONDS) - 1 :], strict=False)) == 1
+    seen.step(1.0, seconds=SAY_SECONDS)
+    assert seen.said[-1] == RELEASED, "the last word is true"
+
+
+def test_that_nothing_waits_is_no_change_of_the_machine() -> None:
+    """Between two chunks nothing waits; the log used to tell of each."""
+    seen = Watched()
+    for _ in range(100):
+        seen.step(12.0, seconds=SAY_SECONDS)
+        assert seen.pool.held
+        seen.step(12.0, waiting=0, seconds=SAY_SECONDS)
+        assert not seen.pool.held
+    assert seen.said == [HELD]
 
 
 def test_idle_workers_go_at_once_while_memory_is_short() -> None:
