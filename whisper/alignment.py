@@ -31,6 +31,9 @@ _FULL_CONTEXT, _CONTEXT_PADDING = 1500, 256
 _FEWEST_FRAMES = 16
 """Of 10 ms: the alignment's median filter is 7 positions of 20 ms wide, and libwhisper aborts on less."""
 
+TOP_LAYER = 1
+"""WHISPER_AHEADS_N_TOP_MOST with one layer: all heads of the last one."""
+
 _HEADS = {
     (4, 384, 51_864): 3, (4, 384, 51_865): 4, (6, 512, 51_864): 5, (6, 512, 51_865): 6, (12, 768, 51_864): 7,
     (12, 768, 51_865): 8, (24, 1024, 51_864): 9, (24, 1024, 51_865): 10, (32, 1280, 51_866): 13, (4, 1280, 51_866): 14,
@@ -39,10 +42,13 @@ _HEADS = {
 medium.en, medium, large-v3, large-v3-turbo. The values are those of whisper.h."""
 _LARGE, _LARGE_HEADS = (32, 1280, 51_865), {"large-v1": 11, "large-v2": 12}
 """Two models of one architecture with different heads: only the name tells them apart."""
+_WIDTHS = range(384, 1281)
+"""Of models of which the top layer is worth asking: base's gave half the error of times by length (0.07 s against 0.16, 79 words),
+the demo model's, which has 128, more. Above, libwhisper's 128 MB for the alignment may not do, and it aborts."""
 
-LAG = {3: 0.10, 6: -0.03}
-"""Seconds by which a model's alignment lags behind the speech, by preset; others: not known, taken as 0. Median over the
-words of `test-other` against a forced alignment by PocketSphinx (see docs/explanation/word-times.md)."""
+_LAG = {3: 0.11, 6: -0.02}
+"""Seconds by which a model's alignment lags behind the speech, by preset; others: not measured, taken as 0. Median over 650
+words of real recordings against a forced alignment by PocketSphinx."""
 
 _OnSegment = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
 _OnEncode = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
@@ -56,19 +62,16 @@ class Alignment:
     """The alignment of one loaded model. Raises CannotAlign.
 
     context: as `LibWhisper.load_model` returns it
-    name: of the model's file without `ggml-` and `.bin`
+    heads: which follow the speech, a whisper_alignment_heads_preset
     """
 
-    def __init__(self, lib: LibWhisper, context: int, *, name: str) -> None:
-        self._f, self._context = lib.f, context
+    def __init__(self, lib: LibWhisper, context: int, *, heads: int) -> None:
+        self._f, self._context, self._heads = lib.f, context, heads
         try:
             self._ggml = lib.tensor_functions()
         except LibraryUnusable as error:
             raise CannotAlign(str(error)) from error
         self._layers, self._width = lib.f.model_n_text_layer(context), lib.f.model_n_text_state(context)
-        self.heads = heads_of((self._layers, self._width, lib.f.n_vocab(context)), name)
-        if not self.heads:
-            raise CannotAlign("it is not known which of the model's attention heads follow the speech")
         self._params = ContextParams.from_address(context + _CONTEXT_PARAMS)
         if _fields(self._params) != _fields(lib.context_params()):
             raise CannotAlign(f"libwhisper {lib.version} keeps its context's parameters somewhere else")
@@ -76,15 +79,13 @@ class Alignment:
     @property
     def lag(self) -> float:
         """Seconds by which the times come after what is heard."""
-        return LAG.get(self.heads, 0.0)
+        return _LAG.get(self._heads, 0.0)
 
     def new_state(self) -> int | None:
         """`init_state`, with the masks of the heads that are to be looked at."""
-        self._params.dtw_aheads_preset, self._params.dtw_token_timestamps = self.heads, True
-        try:
-            state: int | None = self._f.init_state(self._context)
-        finally:
-            self._params.dtw_token_timestamps = False
+        self._align(True)
+        state: int | None = self._f.init_state(self._context)
+        self._align(False)
         return state
 
     @contextmanager
@@ -96,7 +97,7 @@ class Alignment:
         Tokens keep their `t_dtw` of -1 where something is not as it should be; the text is the same in any case.
         """
         positions = params.audio_ctx or _FULL_CONTEXT
-        caches = self._caches(state)
+        caches = self.caches(state)
 
         def on_segment(_context: int, state: int, _new: int, _data: int | None) -> None:
             if not self._params.flash_attn:  # called once more when the times are there
@@ -105,11 +106,13 @@ class Alignment:
             frames = self._f.full_get_segment_t1_from_state(state, self._f.full_n_segments_from_state(state) - 1)
             if caches is not None and frames >= _FEWEST_FRAMES:
                 self._rearrange(*caches, positions)
-                self._params.flash_attn, self._params.dtw_token_timestamps = False, True
+                self._params.flash_attn = False
+                self._align(True)
 
         def on_encode(_context: int, _state: int, _data: int | None) -> bool:
             if not self._params.flash_attn:  # a second window: back to what the first one found
-                self._params.flash_attn, self._params.dtw_token_timestamps = True, False
+                self._params.flash_attn = True
+                self._align(False)
                 for tensor in caches or ():
                     ctypes.memset(self._ggml.ggml_get_data(tensor), 0, self._ggml.ggml_nbytes(tensor))
             return True
@@ -119,10 +122,15 @@ class Alignment:
         try:
             yield
         finally:
-            self._params.flash_attn, self._params.dtw_token_timestamps = True, False
+            self._params.flash_attn = True
+            self._align(False)
             del callbacks  # not before: ctypes would free them
 
-    def _caches(self, state: int) -> tuple[int, int] | None:
+    def _align(self, wanted: bool) -> None:
+        self._params.dtw_token_timestamps = wanted
+        self._params.dtw_aheads_preset, self._params.dtw_n_top = (self._heads, 1) if wanted else (0, -1)
+
+    def caches(self, state: int) -> tuple[int, int] | None:
         """The tensors of cross-attention keys and values; None where they are not certainly these."""
         padded = _padded(_FULL_CONTEXT)
         sizes = {ctypes.c_uint32.from_address(state + cache + _CACHE_SIZE).value for cache in (_CROSS, _PAD)}
@@ -156,19 +164,31 @@ class Alignment:
 
 
 def alignment_of(lib: LibWhisper, context: int, *, name: str) -> Alignment | None:
-    """The model's alignment; None, and a line on stderr, where there is none: word times are then shared out by length."""
+    """A model's alignment by the name of its file; None where its words get times by their length.
+
+    That is so for a model without heads that are known to be good, and, with a line on stderr, for a library that is not
+    as expected.
+    """
+    f = lib.f
+    heads = heads_of((f.model_n_text_layer(context), f.model_n_text_state(context), f.n_vocab(context)), name)
+    if not heads:
+        return None
     try:
-        return Alignment(lib, context, name=name)
+        return Alignment(lib, context, heads=heads)
     except CannotAlign as error:
-        print(f"words of {name} get times by their length: {error}", file=sys.stderr, flush=True)
+        print(f"word times are shared out by length: {error}", file=sys.stderr, flush=True)
         return None
 
 
 def heads_of(architecture: tuple[int, int, int], name: str) -> int:
-    """whisper.cpp's preset for a model by (text layers, width, vocabulary); 0 where it cannot be told."""
+    """whisper.cpp's preset for a model by (text layers, width, vocabulary) and name without `ggml-`; 0 = align nothing.
+
+    A quantised or retrained model has the heads of its original. Of one that is nothing known the top layer is taken.
+    """
     if architecture == _LARGE:
-        return next((heads for known, heads in _LARGE_HEADS.items() if name == known or name.startswith(f"{known}-")), 0)
-    return _HEADS.get(architecture, 0)
+        known = [heads for model, heads in _LARGE_HEADS.items() if name == model or name.startswith(f"{model}-")]
+        return known[0] if known else TOP_LAYER
+    return _HEADS.get(architecture, TOP_LAYER if architecture[1] in _WIDTHS else 0)
 
 
 def _padded(positions: int) -> int:
@@ -177,6 +197,6 @@ def _padded(positions: int) -> int:
 
 def _fields(params: ContextParams) -> tuple[Any, ...]:
     return (
-        params.use_gpu, params.flash_attn, params.gpu_device, params.dtw_token_timestamps, params.dtw_n_top,
+        params.use_gpu, params.flash_attn, params.gpu_device, params.dtw_token_timestamps, params.dtw_aheads_preset, params.dtw_n_top,
         params.dtw_aheads.n_heads, params.dtw_aheads.heads, params.dtw_mem_size,
     )  # fmt: skip
