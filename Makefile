@@ -16,7 +16,7 @@ dev:
 run: setup       ## the service on http://127.0.0.1:8000 (settings: .env, see .env.example)
 	@exec $(BIN)/parascribe serve
 
-demo: setup      ## transcribe three bundled samples with the bundled model, then stop
+demo: setup      ## transcribe recordings of people with the model `base`, then stop
 	@exec $(BIN)/parascribe demo
 
 test: dev        ## all tests, against real servers that are started here (ARGS= for pytest)
@@ -33,7 +33,7 @@ lint: dev        ## ruff, mypy, import rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
-bench: dev       ## all benchmarks, within 20 minutes on 2 cores (ARGS= names, --rounds N)
+bench: dev       ## all benchmarks, within 45 minutes on 2 cores (ARGS= names, --rounds N)
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
 bench-full: dev  ## the same at the lengths and sizes the goals name (hours)

@@ -16,7 +16,7 @@ from benchmarks.harness import Bench, CannotRun, Scale
 from benchmarks.report import Result, table
 
 NAMES = (
-    "build", "engine", "parity", "job", "peers", "ct2", "memory", "latency", "first_chunk", "vad", "longfile",
+    "build", "engine", "accuracy", "parity", "job", "peers", "ct2", "memory", "latency", "first_chunk", "vad", "longfile",
     "growth", "upload", "reads", "queue",
 )  # fmt: skip
 

@@ -25,11 +25,12 @@ from benchmarks.meter import PssSampler, Span, tree
 from benchmarks.peers import service_memory
 from benchmarks.plot import Plot
 from benchmarks.report import Figure
+from benchmarks.words import align
 from core.chunks import Chunk
 from core.store.database import open_database
 from core.store.sql import SqlStore
 from tests.e2e.service import Service
-from tests.score import _words, align
+from tests.score import _words
 
 BATCHES = (1, 4, 8, 16)
 KINDS = ("q8_0", "q4_K")

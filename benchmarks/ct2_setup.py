@@ -43,22 +43,22 @@ class Twin:
         return b"".join(self.words[token] for token in tokens if token < END_OF_TEXT).decode("utf-8", "replace").strip()
 
 
-def interpreter(folder: Path) -> Path:
-    """The Python of a virtual environment below `folder` that has PACKAGES; made on first use (50 MB to fetch).
+def interpreter(folder: Path, packages: tuple[str, ...] = PACKAGES) -> Path:
+    """The Python of a virtual environment below `folder` that has the packages; made on first use (PACKAGES: 50 MB to fetch).
 
     Raises CannotRun when it cannot be made.
     """
-    place = folder / "-".join(package.replace("==", "-") for package in PACKAGES)
+    place = folder / "-".join(package.replace("==", "-") for package in packages)
     python = place / "bin" / "python"
     folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder / "venv.lock"):
         if not (place / "complete").exists():
             try:
                 _run(sys.executable, "-m", "venv", "--clear", str(place))
-                _run(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES)
+                _run(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages)
             except RuntimeError as error:
                 shutil.rmtree(place, ignore_errors=True)
-                raise CannotRun(f"{' and '.join(PACKAGES)} could not be installed to compare with:\n{error}") from error
+                raise CannotRun(f"{' and '.join(packages)} could not be installed to compare with:\n{error}") from error
             (place / "complete").touch()
     return python
 

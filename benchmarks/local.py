@@ -32,13 +32,13 @@ Run = Callable[[Path], tuple[dict[str, Any], list[Chunk]]]
 @contextmanager
 def runner(folder: Path, library: Library, model: Path, *, engine: Engine | None = None, **settings: Any) -> Iterator[Run]:
     """engine: instead of the real one, for what has nothing to do with it."""
-    name = "demo" if model == made.DEMO else f"local:{model.stem.removeprefix('ggml-')}"
+    models, name = made.setting(model)
     conf = Settings(
-        data_dir=folder / "data", whisper_models_dir=made.folder(), whisper_model=name, engine_dir=folder / "engine",
+        data_dir=folder / "data", whisper_models_dir=models, whisper_model=name, engine_dir=folder / "engine",
         whisper_library=library.directory, database_url=None, broker_url=None, minio_endpoint=None, whisper_executable=None,
         **{"engine_nice": 0, **settings},
     )  # fmt: skip
-    made.folder().mkdir(parents=True, exist_ok=True)
+    models.mkdir(parents=True, exist_ok=True)
     runtime = folder / "runtime"
     runtime.mkdir(mode=0o700, exist_ok=True)
     with ExitStack() as stack:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import platformdirs
 
+from whisper.catalogue import CATALOGUE
 from whisper.inflate import inflate
 from whisper.libraries import candidates
 from whisper.quantize import quantize
@@ -22,6 +23,14 @@ def folder() -> Path:
     """Where made models are kept; a name of its own for each demo model."""
     digest = hashlib.sha256(DEMO.read_bytes()).hexdigest()[:8]
     return platformdirs.user_cache_path("parascribe") / "benchmarks" / digest
+
+
+def setting(path: Path) -> tuple[Path, str]:
+    """WHISPER_MODELS_DIR and WHISPER_MODEL for a model of any kind: the demo model, an official one, one made here."""
+    if path == DEMO:
+        return folder(), "demo"
+    stem = path.stem.removeprefix("ggml-")
+    return path.parent, stem if stem in CATALOGUE else f"local:{stem}"
 
 
 def model(size: str, kind: str) -> Path:

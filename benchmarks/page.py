@@ -1,6 +1,7 @@
 """`python -m benchmarks.page FOLDER`: the reference page of all figures, made of the JSON and SVG files in a folder.
 
-Writes docs/reference/benchmarks.md and puts the plots into docs/explanation/plots, in place of those that were there.
+Writes docs/reference/benchmarks.md (and accuracy.md, if its result is among them) and puts the plots into
+docs/explanation/plots, in place of those that were there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import accuracy_page
 from benchmarks.__main__ import NAMES
 from benchmarks.report import NOTICED, number
 
@@ -82,7 +84,8 @@ def _circumstances(result: Found, *, several: bool) -> str:
 def _machine(result: Found) -> str:
     machine = result["machine"]
     units = ", ".join(machine["vector_units"]) or "no vector units known"
-    return f"{machine['cores']} cores, {machine['architecture']} ({units}), {machine['memory_gib']} GiB"
+    model = f" {machine['model']}" if machine.get("model") else ""  # older results do not name it
+    return f"{machine['cores']} cores,{model} {machine['architecture']} ({units}), {machine['memory_gib']} GiB"
 
 
 def _value(figure: Found) -> str:
@@ -106,6 +109,8 @@ def write(folder: Path, docs: Path) -> None:
     for plot in plots:
         (target / plot.name).write_bytes(plot.read_bytes())
     (docs / "reference" / "benchmarks.md").write_text(page(results, [plot.name for plot in plots]), "utf-8")
+    for result in (result for result in results if result["benchmark"] == "accuracy"):
+        (docs / "reference" / "accuracy.md").write_text(accuracy_page.page(result, _machine(result)), "utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

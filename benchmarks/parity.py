@@ -7,12 +7,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks import made
-from benchmarks.harness import RATE, Bench, Pcm
+from benchmarks import joined, made, official
+from benchmarks.harness import RATE, Bench, CannotRun, Pcm
 from benchmarks.local import runner
+from benchmarks.official import MissingModel
+from benchmarks.recordings import MissingRecordings, packaged, shared
 from benchmarks.report import Figure
+from benchmarks.words import align
 from core.chunks import Chunk
-from tests.score import _words, align, score
+from tests.score import _words, score
 from whisper.libraries import Library
 
 NEAR = 2.0
@@ -39,11 +42,28 @@ class Parity:
 
 
 def run(bench: Bench) -> None:
-    library, model = bench.libraries()[0], made.DEMO  # a larger made model says the very same, more slowly
-    for group, files in cases(bench).items():
-        found = measure(bench, library, model, files)
-        bench.result.figures += _figures(group, found)
-        bench.result.details[group] = [vars(one) for one in found]
+    library = bench.libraries()[0]
+    judged = [(made.DEMO, cases(bench))]  # a larger made model says the very same, more slowly
+    if not bench.smoke:
+        try:
+            judged.append((official.model("base"), real_cases(bench)))
+        except (MissingModel, MissingRecordings) as error:
+            raise CannotRun(str(error)) from error
+    for model, groups in judged:
+        for group, files in groups.items():
+            found = measure(bench, library, model, files)
+            bench.result.figures += _figures(group, found)
+            bench.result.details[group] = [vars(one) for one in found]
+
+
+def real_cases(bench: Bench) -> dict[str, dict[str, tuple[Pcm, dict[str, Any]]]]:
+    """Real speech: clips with pauses between them, and speech without any pause that a cut could use. Raises MissingRecordings."""
+    clips = [clip for clip in (*packaged(), *shared()) if clip.spoken and clip.language == "en" and len(clip.samples()) > 3 * RATE]
+    minutes = bench.pick(smoke=0.5, bench=20.0, full=60.0)
+    return {
+        f"real speech, {PAUSES}": {"long": joined.with_pauses(clips, minutes)},
+        f"real speech, {THROUGH}": {f"seed {seed}": joined.unbroken(clips, minutes / 4, seed=seed) for seed in (1, 2)},
+    }
 
 
 def _figures(group: str, found: list[Parity]) -> list[Figure]:

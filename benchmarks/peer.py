@@ -30,7 +30,7 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Run a job in processes and return its answer: {"wall", "texts", "load", "decode"}.
 
     job: mode, library (directory), model, pcm (numpy int16), spans [[start, end]] in samples, processes, threads,
-    beam (0 = greedy)
+    beam (0 = greedy), language
     """
     with start(job, folder) as process:
         out, _ = process.communicate()
@@ -155,7 +155,7 @@ def _params(lib: LibWhisper, job: dict[str, Any]) -> Any:
     else:
         params.best_of, params.temperature_inc = 2, 0.4
     params.n_threads = job["threads"]
-    params.language = b"en"
+    params.language = job.get("language", "en").encode()
     params.no_context, params.n_max_text_ctx = True, 0
     params.suppress_nst = True
     params.print_progress = params.print_realtime = params.print_timestamps = params.print_special = False

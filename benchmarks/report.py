@@ -78,14 +78,16 @@ class Result:
 def machine() -> dict[str, Any]:
     """The kind of machine, without its name."""
     flags: set[str] = set()
+    model = ""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
         flags = next(set(line.split(":")[1].split()) for line in lines if line.startswith(("flags", "Features")))
     except (OSError, StopIteration):
         pass
     known = ("avx2", "avx512f", "avx512_vnni", "amx_int8", "asimd", "sve")
     return {
-        "architecture": platform.machine(), "cores": len(os.sched_getaffinity(0)),
+        "model": model, "architecture": platform.machine(), "cores": len(os.sched_getaffinity(0)),
         "vector_units": [name for name in known if name in flags],
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
     }  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,19 @@ def transcribe_all(service: Service, sources: Sequence[Path], *, language: str, 
             files = {"file": (source.name, source.read_bytes())}
             jobs.append(client.post("/api/v1/jobs", files=files, data={"language": language}).raise_for_status().json()["id"])
         return late(*[_good(_wait(client, job, None, 0.25, seconds)) for job in jobs])
+
+
+def results(service: Service, sources: Sequence[Path], params: Mapping[str, str], *, every: float = 0.25, seconds: float = 3600.0) -> list[Body]:
+    """Submit all, wait for all; their results (`format=json`) in order. params: the form's other fields"""
+    with _client(service) as client:
+        jobs = []
+        for source in sources:
+            with source.open("rb") as data:
+                answer = client.post("/api/v1/jobs", files={"file": (source.name, data)}, data=dict(params))
+            jobs.append(answer.raise_for_status().json()["id"])
+        for job in jobs:
+            _good(_wait(client, job, None, every, seconds))
+        return [client.get(f"/api/v1/jobs/{job}/result", params={"format": "json"}).raise_for_status().json() for job in jobs]
 
 
 def cancel(service: Service, job: str) -> None:

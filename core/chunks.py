@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,8 @@ class Chunk:
     regions: what the engine hears, in order, disjoint; may reach past the owned span by the
         overlap where the cut went through speech; empty for a chunk of silence
     overlap_before, overlap_after: samples of audio shared with the neighbour (0 = cut in silence)
+    speech: where in `regions` the detector heard speech, without the margins and pauses kept around it, in order;
+        None = nobody looked (CHUNK_STRATEGY=fixed, and plans stored by versions up to 0.1.0)
     """
 
     index: int
@@ -45,6 +48,7 @@ class Chunk:
     regions: tuple[Region, ...]
     overlap_before: int = 0
     overlap_after: int = 0
+    speech: tuple[Region, ...] | None = None
 
     @property
     def samples(self) -> int:
@@ -69,17 +73,37 @@ class Chunk:
             left -= region.samples
         return (self.regions[-1].end if self.regions else self.end) / SAMPLE_RATE
 
+    def to_heard(self, sample: int) -> int:
+        """Where a sample of the timeline lies in the spliced audio; one that was spliced out lies at its join."""
+        before = 0
+        for region in self.regions:
+            if sample < region.end:
+                return before + max(0, sample - region.start)
+            before += region.samples
+        return before
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "index": self.index, "start": self.start, "end": self.end,
             "regions": [[r.start, r.end] for r in self.regions],
             "overlap_before": self.overlap_before, "overlap_after": self.overlap_after,
+            "speech": None if self.speech is None else [[r.start, r.end] for r in self.speech],
         }  # fmt: skip
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> Chunk:
-        regions = tuple(Region(start=a, end=b) for a, b in data["regions"])
-        return Chunk(**{**data, "regions": regions})
+        speech = data.get("speech")
+        return Chunk(**{**data, "regions": _regions(data["regions"]), "speech": None if speech is None else _regions(speech)})
+
+
+def _regions(pairs: Iterable[Sequence[int]]) -> tuple[Region, ...]:
+    return tuple(Region(start=a, end=b) for a, b in pairs)
+
+
+def common(a: Sequence[Region], b: Sequence[Region]) -> tuple[Region, ...]:
+    """What two lists of disjoint regions, each in order, share."""
+    shared = (Region(start=max(x.start, y.start), end=min(x.end, y.end)) for x in a for y in b)
+    return tuple(r for r in shared if r.end > r.start)
 
 
 def plan_hash(*, audio_sha256: str, decoder: str, planner: str, model_sha256: str, options: dict[str, Any]) -> str:

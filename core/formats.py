@@ -82,6 +82,7 @@ def _segment(n: int, segment: Segment, *, words: bool) -> dict[str, Any]:
         "no_speech_prob": segment.no_speech_prob,
         "compression_ratio": segment.compression_ratio,
         "flags": list(segment.flags),
+        "language": segment.language,
     }
     return body | ({"words": [asdict(w) for w in segment.words]} if words else {})
 

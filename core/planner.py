@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from core.chunks import SAMPLE_RATE, Chunk, Region
+from core.chunks import SAMPLE_RATE, Chunk, Region, common
 
-PLANNER_VERSION = "3"
+PLANNER_VERSION = "4"
 """Goes into the plan hash. Raise it with every change of this module, of core.regions, core.silence or whisper.vad that moves a cut."""
 
 MARGIN = round(0.3 * SAMPLE_RATE)
@@ -61,6 +61,7 @@ class ChunkPlanner:
     """Packs regions into chunks of at most `max_samples` heard samples.
 
     quietest: `RegionSource.quietest`, asked only where speech is longer than a window
+    finds_speech: `RegionSource.finds_speech`: whether `Chunk.speech` can be told
     start, first_index: end and index + 1 of the last stored chunk, when a plan is continued. The regions are fed
         from the beginning of the audio all the same.
 
@@ -69,13 +70,14 @@ class ChunkPlanner:
     """
 
     def __init__(
-        self, max_samples: int, *, quietest: Callable[[int, int], int], start: int = 0, first_index: int = 0
+        self, max_samples: int, *, quietest: Callable[[int, int], int], finds_speech: bool = True, start: int = 0, first_index: int = 0
     ) -> None:
         if not SHORTEST <= max_samples <= LONGEST:
             raise ValueError(f"a chunk has {SHORTEST // SAMPLE_RATE} to {LONGEST // SAMPLE_RATE} s of audio")
         self._max = max_samples
         self._reach = max(OVERLAP, min(OVERLAP_MOST, max_samples // 10))
         self._quietest = quietest
+        self._finds_speech = finds_speech
         self._start = start
         self._index = first_index
         self._speech: list[Region] = []
@@ -185,8 +187,9 @@ class ChunkPlanner:
                     opening = right.start - MARGIN
             spans.append(Region(start=opening, end=end))
         chunk = Chunk(
-            index=self._index, start=self._start, end=cut.at, regions=tuple(spans), overlap_before=before, overlap_after=after
-        )
+            index=self._index, start=self._start, end=cut.at, regions=tuple(spans), overlap_before=before, overlap_after=after,
+            speech=common(taken, spans) if self._finds_speech else None,
+        )  # fmt: skip
         self._index += 1
         self._start = cut.at
         return chunk

@@ -30,6 +30,9 @@ Score = Callable[[Pcm], NDArray[np.float32]]
 class RegionSource(Protocol):
     """Finds speech in PCM that arrives block by block. What CHUNK_STRATEGY chooses."""
 
+    finds_speech: bool
+    """Whether regions are speech that was found, or just all there is."""
+
     def feed(self, pcm: Pcm) -> list[Region]:
         """Take the next block, of any length; returns the regions that are final now, in order.
 
@@ -130,6 +133,8 @@ class SpeechRegions:
 
 class ScoredRegions:
     """A RegionSource over any frame score: Silero VAD (`vad`) or loudness (`silence`)."""
+
+    finds_speech = True
 
     def __init__(self, score: Score, regions: SpeechRegions) -> None:
         self._score, self._regions = score, regions

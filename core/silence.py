@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.chunks import SAMPLE_RATE, Region
+from core.quiet_speech import QuietSpeech
 from core.regions import FRAME, Pcm, RegionSource, Score, ScoredRegions, SpeechRegions
 
 STRATEGIES = ("vad", "silence", "fixed")
@@ -55,6 +56,8 @@ class Loudness:
 class FixedRegions:
     """Everything is speech; every place is as good a cut as another, so the latest is taken."""
 
+    finds_speech = False
+
     def __init__(self) -> None:
         self._total = 0
 
@@ -75,7 +78,7 @@ def region_source(strategy: str, vad: Score) -> RegionSource:
     Raises ValueError for an unknown strategy.
     """
     if strategy == "vad":
-        return ScoredRegions(vad, SpeechRegions())
+        return ScoredRegions(QuietSpeech(vad), SpeechRegions())
     if strategy == "silence":
         # loudness also falls inside words and at their soft ends: longer silences, wider padding
         return ScoredRegions(Loudness(), SpeechRegions(min_silence=0.5, pad=0.128))

@@ -22,7 +22,8 @@ class Word:
 class Segment:
     """One phrase with its times in seconds and the raw figures behind it.
 
-    `flags` are among `low_confidence, repetition, no_speech_likely, dropped_words_possible`.
+    `flags` are among `low_confidence, repetition, no_speech_likely, dropped_words_possible`. `language` is the code of
+    what it was decoded in; None in results of versions up to 0.1.0.
     """
 
     start: float
@@ -33,6 +34,7 @@ class Segment:
     compression_ratio: float | None = None
     flags: tuple[str, ...] = ()
     words: tuple[Word, ...] = ()
+    language: str | None = None
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> Segment:

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 from parascribe.bodies import TERMINAL, Job, Params
 from parascribe.client import OUTAGE_SECONDS, POLL_FIRST, POLL_LAST, Client
 from parascribe.errors import ApiError, ClientError, Overloaded, ServiceUnreachable
+from parascribe.inputs import called, fault, opened
 from parascribe.outputs import Fetch, FileFormat, Outputs
 from parascribe.progress import Reporter
 from parascribe.render import outcome, printable
@@ -33,6 +34,11 @@ class Item:
     def name(self) -> str:
         """What the file is called on the screen: as it was given, if that can be printed."""
         return printable(self.file)
+
+    @property
+    def missed(self) -> bool:
+        """There is no transcript, or one with gaps: the exit code tells of it."""
+        return self.error is not None or self.partial
 
     def to_dict(self) -> dict[str, Any]:
         """The shape of `transcribe --json`."""
@@ -80,7 +86,7 @@ def submit(
     Raises ServiceUnreachable; KeyboardInterrupt with the jobs so far cancelled.
     """
     items = [Item(file=file) for file in files]
-    with _cancelling(client, items, report):
+    with _cancelling(client, items, report, KeyboardInterrupt):
         for item in items:
             _submit(client, item, params, report)
             if submitted and item.job:
@@ -94,7 +100,8 @@ def finish(client: Client, items: Sequence[Item], deliver: Deliver, report: Repo
     Raises ServiceUnreachable after an outage of a minute; KeyboardInterrupt with the unfinished jobs cancelled.
     """
     by_id = {item.job["id"]: item for item in items if item.job}
-    with _cancelling(client, items, report):
+    # when the pipe for the transcripts breaks nobody will see them
+    with _cancelling(client, items, report, KeyboardInterrupt, BrokenPipeError):
         for job in client.watch(list(by_id)):
             item = by_id[job["id"]]
             item.job, item.status, item.partial = job, job["status"], job["partial"]
@@ -110,7 +117,7 @@ def finish(client: Client, items: Sequence[Item], deliver: Deliver, report: Repo
             else:
                 error = job["error"] or {"code": job["status"], "message": f"the job was {job['status']}"}
                 item.error = {"code": error["code"], "message": error["message"]}
-            report.end(item.name, words_for(item, cast("dict[str, Any]", job)))
+            report.end(item.name, words_for(item, cast("dict[str, Any]", job)), failed=item.missed)
 
 
 def _patient(fetch: Fetch) -> Fetch:
@@ -140,32 +147,42 @@ def words_for(item: Item, job: dict[str, Any]) -> str:
 
 def _submit(client: Client, item: Item, params: Params, report: Reporter) -> None:
     name = item.name
+    try:
+        with opened(item.file) as media:
+            item.job = _patiently_sent(client, item, media, params, report)
+    except ApiError as error:
+        item.status, item.error = "refused", {"code": error.code, "message": error.explain()}
+        report.end(name, f"refused: {error.explain()}", failed=True)
+    except OSError as error:
+        item.status, item.error = "refused", fault(error)
+        report.end(name, f"refused: {item.error['message']} ({item.error['code']})", failed=True)
+    else:
+        item.status = item.job["status"]
+        report.step(name, item.job["progress"]["stage"], 0.0)
+
+
+def _patiently_sent(client: Client, item: Item, media: BinaryIO, params: Params, report: Reporter) -> Job:
+    """Bears a full queue. Raises what `Client.submit` does."""
+    name = item.name
     while True:
         try:
-            item.job = client.submit(item.file, on_bytes=lambda done, all_: report.bytes(name, "uploading", done, all_), **params)
-        except ApiError as error:
-            if error.code == "queue_full":
-                pause = error.retry_after or 5.0
-                report.step(name, f"the service's queue is full, trying again every {pause:.0f} s", 0.0)
-                time.sleep(pause)
-                continue
-            item.status, item.error = "refused", {"code": error.code, "message": error.explain()}
-            report.end(name, f"refused: {error.explain()}")
-        except OSError as error:
-            item.status, item.error = "refused", {"code": "unreadable", "message": str(error)}
-            report.end(name, f"cannot be read: {error}")
-        else:
-            item.status = item.job["status"]
-            report.step(name, item.job["progress"]["stage"], 0.0)
-        return
+            return client.submit(
+                media, filename=called(item.file).name, on_bytes=lambda done, all_: report.bytes(name, "uploading", done, all_), **params
+            )
+        except Overloaded as error:
+            if error.code != "queue_full":
+                raise
+            pause = error.retry_after or 5.0
+            report.step(name, f"the service's queue is full, trying again every {pause:.0f} s", 0.0)
+            time.sleep(pause)
 
 
 @contextlib.contextmanager
-def _cancelling(client: Client, items: Sequence[Item], report: Reporter) -> Iterator[None]:
-    """On Ctrl-C cancel what was submitted and has not ended; a second Ctrl-C gives that up too."""
+def _cancelling(client: Client, items: Sequence[Item], report: Reporter, *reasons: type[BaseException]) -> Iterator[None]:
+    """For these reasons cancel what was submitted and has not ended; a second Ctrl-C gives that up too."""
     try:
         yield
-    except KeyboardInterrupt:
+    except reasons:
         running = [item for item in items if item.job and item.status not in TERMINAL]
         for item in running:
             assert item.job is not None

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from core.processes import one_blas_thread
+from parascribe import streams
 from parascribe.commands import engine, jobs, machine, models, services, transcribe, tune
 from parascribe.commands.common import MEANING, Exit, note
 
@@ -61,6 +62,20 @@ app.add_typer(engine.app, name="engine", rich_help_panel=MACHINE)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (default: this process's) and return its exit code."""
     one_blas_thread()
+    streams.prepare()
+    stdout, stderr = sys.stdout, sys.stderr
+    try:
+        code = _call(arguments)
+    finally:
+        broken = sys.stdout is not stdout  # typer puts others there when a pipe breaks, to say nothing of it
+        sys.stdout, sys.stderr = stdout, stderr
+    if reason := streams.flush() or (streams.CLOSED if broken else None):
+        note(f"parascribe: stdout {reason}")
+        return code or Exit.FAILED
+    return code
+
+
+def _call(arguments: Sequence[str] | None) -> int:
     try:
         app(args=arguments, prog_name="parascribe")
     except SystemExit as leaving:
@@ -88,7 +103,7 @@ def _explain(error: Exception) -> int | None:
         case ServiceError():
             note(f"parascribe: {error.message} ({error.code})")
             return Exit.FAILED
-        case ClientError():
+        case ClientError() | OSError():
             note(f"parascribe: {error}")
             return Exit.FAILED
     # core.config is slow to import: when nobody did, the error is none of its

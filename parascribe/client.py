@@ -22,6 +22,7 @@ import httpx
 
 from parascribe.bodies import TERMINAL, Format, Job, JobPage, Params, TextFormat
 from parascribe.errors import ApiError, Overloaded, ServiceUnreachable, WaitTimeout, kind_of
+from parascribe.inputs import OnBytes, Steady, called, opened
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 ATTEMPTS = 5
@@ -31,24 +32,24 @@ OUTAGE_SECONDS = 60.0
 POLL_FIRST, POLL_LAST = 0.25, 5.0
 """Seconds between two looks at a job: after a change, and when nothing has changed for long."""
 
-OnBytes = Callable[[int, int], None]
-"""Called with (bytes sent, bytes in all) while a file goes up."""
-
 
 class Client:
     """One service, by its address: the argument, else `PARASCRIBE_URL`, else http://127.0.0.1:8000.
 
     Safe to use from several threads. timeout: seconds of silence in one request (connect: at most 10).
-    Every method may raise ServiceUnreachable or ApiError (`parascribe.errors`).
+    Every method may raise ServiceUnreachable (making one too, for what is no address) or ApiError (`parascribe.errors`).
     """
 
     def __init__(self, base_url: str | None = None, *, timeout: float = 60.0) -> None:
         self.base_url = (base_url or os.environ.get("PARASCRIBE_URL") or DEFAULT_URL).rstrip("/")
         # a proxy from the environment is for the outside world, never for this machine
-        local = urlsplit(self.base_url).hostname in ("127.0.0.1", "::1", "localhost")
-        self._http = httpx.Client(
-            base_url=self.base_url, timeout=httpx.Timeout(timeout, connect=min(10.0, timeout)), trust_env=not local
-        )
+        try:
+            local = urlsplit(self.base_url).hostname in ("127.0.0.1", "::1", "localhost")
+            self._http = httpx.Client(
+                base_url=self.base_url, timeout=httpx.Timeout(timeout, connect=min(10.0, timeout)), trust_env=not local
+            )
+        except (ValueError, httpx.InvalidURL) as error:
+            raise ServiceUnreachable(f"{self.base_url!r} is no address of a service: {error}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -61,27 +62,33 @@ class Client:
         self._http.close()
 
     def submit(
-        self, path: str | Path, *, on_bytes: OnBytes | None = None, idempotency_key: str | None = None,
-        **params: Unpack[Params],
+        self, path: str | Path | BinaryIO, *, filename: str | None = None, on_bytes: OnBytes | None = None,
+        idempotency_key: str | None = None, **params: Unpack[Params],
     ) -> Job:  # fmt: skip
         """Upload a file and queue it; returns the new job.
 
+        path: also a pipe, or `-` for stdin, which are copied to a temporary file first; or an open file on disk
+        filename: what the service shall call it, if not by its own name
+
         The file is streamed from disk. A broken connection is tried again under the same Idempotency-Key (made here
         unless given), so that no job is ever doubled.
-        Raises OSError when the file cannot be read; Overloaded (`queue_full`, `insufficient_storage`).
+        Raises OSError when the file cannot be read, FileChanged when it is written to meanwhile; Overloaded (`queue_full`, `insufficient_storage`).
         """
-        path = Path(path)
+        if isinstance(path, str | Path):
+            with opened(Path(path)) as file:
+                return self.submit(
+                    file, filename=filename or called(Path(path)).name, on_bytes=on_bytes, idempotency_key=idempotency_key, **params
+                )
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         form = {name: _form(value) for name, value in params.items() if value is not None}
-        name = path.name.encode(errors="replace").decode()  # a name from disk need not be valid Unicode
-        with path.open("rb") as file:
+        name = _form(filename or "upload")
+        upload = Steady(path, on_bytes)
 
-            def send() -> httpx.Response:
-                file.seek(0)
-                upload = cast(BinaryIO, _Upload(file, on_bytes))
-                return self._http.post("/api/v1/jobs", data=form, files={"file": (name, upload)}, headers=headers)
+        def send() -> httpx.Response:
+            path.seek(0)
+            return self._http.post("/api/v1/jobs", data=form, files={"file": (name, cast(BinaryIO, upload))}, headers=headers)
 
-            return cast(Job, _json(self._attempt(send)))
+        return cast(Job, _json(self._attempt(send)))
 
     def get(self, job_id: str) -> Job:
         """The job as it stands. Raises NotFound."""
@@ -150,7 +157,7 @@ class Client:
     def list(self, *, status: str | None = None, limit: int | None = None, after: str | None = None) -> JobPage:
         """One page of jobs, newest first; `after` is the `next` of the page before."""
         given = {"status": status, "limit": limit, "after": after}
-        query = {key: value for key, value in given.items() if value is not None}
+        query = {key: _form(value) for key, value in given.items() if value is not None}
         return cast(JobPage, _json(self._send("GET", "/api/v1/jobs", params=query)))
 
     def cancel(self, job_id: str) -> Job:
@@ -211,34 +218,20 @@ class Client:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _unreachable(self, error: httpx.TransportError) -> str:
+        if isinstance(error, httpx.UnsupportedProtocol):
+            return f"{self.base_url!r} is no address of a service: it begins with http:// or https://"
         if isinstance(error, httpx.ConnectError):
             return f"Cannot reach {self.base_url} ({error}). Is the service running? Start it with: parascribe serve"
         return f"The connection to {self.base_url} broke: {error or type(error).__name__}"
 
 
-class _Upload:
-    """A file that tells how far it has been read. httpx asks for its size by `fileno`."""
-
-    def __init__(self, file: BinaryIO, on_bytes: OnBytes | None) -> None:
-        self._file, self._on_bytes = file, on_bytes
-        self._size = os.fstat(file.fileno()).st_size
-
-    def fileno(self) -> int:
-        return self._file.fileno()
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
-        if self._on_bytes:
-            self._on_bytes(self._file.tell(), self._size)
-        return data
-
-
 def _job(job_id: str) -> str:
-    return f"/api/v1/jobs/{quote(job_id, safe='')}"
+    return f"/api/v1/jobs/{quote(job_id, safe='', errors='replace')}"
 
 
 def _form(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text.encode(errors="replace").decode()  # a name from disk, or an argument, need not be valid Unicode
 
 
 def _known(etag: str | None) -> dict[str, str]:

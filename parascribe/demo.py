@@ -1,4 +1,7 @@
-"""`parascribe demo`: the whole service, started, used and stopped, with nothing but what is in the package."""
+"""`parascribe demo`: the whole service, started, used and stopped.
+
+On recordings of people with a published model where those come soon, else with nothing but what is in the package.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,26 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
 
 import parascribe
 import whisper
-from core.config import Settings
+from core.config import ConfigError, Settings, load
+from core.errors import ServiceError
 from core.processes import spawn, stop
 from parascribe.batch import deliver_to, finish, submit
 from parascribe.client import Client
 from parascribe.errors import ClientError
 from parascribe.outputs import Outputs
-from parascribe.progress import reporter
+from parascribe.progress import download_progress, reporter
+from parascribe.recordings import RECORDINGS, fetch_recordings
 from parascribe.render import duration
+from parascribe.wiring import open_downloader, open_models
+from whisper.part import Patience
 
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0
@@ -34,12 +43,27 @@ KEPT = frozenset({"ENGINE_DIR", "WHISPER_LIBRARY", "MAX_PARALLEL_WORKERS", "WHIS
 """Settings that the demo's service takes over: how this machine computes. All others would be somebody's data."""
 
 
+MODEL = "base"
+FETCH_SECONDS = 60.0
+"""Model and recordings come within this time, or the demo does with what is bundled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """What is transcribed with which model. models: the folder it lies in, None = bundled; about: said of the files"""
+
+    model: str
+    models: Path | None
+    files: list[Path]
+    about: list[str]
+
+
 class DemoFailed(Exception):
     """The message says what did not work."""
 
 
 def run(*, keep: bool = False) -> int:
-    """Transcribe the bundled samples with the demo model; returns an exit code.
+    """Transcribe recordings, or else the bundled samples; returns an exit code.
 
     Transcripts go to stdout, everything else to stderr. On failure the end of the service's log is shown.
     """
@@ -47,12 +71,15 @@ def run(*, keep: bool = False) -> int:
     folder = Path(tempfile.mkdtemp(prefix="parascribe-demo-"))
     log = folder / "service.log"
     try:
-        samples = find_samples()
-        with _service(folder, log) as url:
+        material = _real() or Material(model="demo", models=None, files=find_samples(), about=[])
+        fetched = time.monotonic()
+        with _service(folder, log, material) as url:
             ready = time.monotonic()
-            _say(f"The service is up at {url} after {duration(ready - began)}.")
-            _transcribe(url, samples)
-            _say(f"{len(samples)} files transcribed in {duration(time.monotonic() - ready)}.")
+            _say(f"The service is up at {url} after {duration(ready - fetched)}.")
+            for line in material.about:
+                _say(line)
+            jobs = _transcribe(url, material)
+            _say(_summary(jobs, time.monotonic() - ready))
         _say(f"The service has stopped. Demo done in {duration(time.monotonic() - began)}.")
     except (DemoFailed, ClientError) as error:
         _say(f"The demo failed: {error}\nThe end of the service's log:")
@@ -67,6 +94,24 @@ def run(*, keep: bool = False) -> int:
     return 0
 
 
+def _real() -> Material | None:
+    """Model and recordings where the service of this folder has them too; None, with the reason said, when they do not come."""
+    end = time.monotonic() + FETCH_SECONDS
+    try:
+        settings = load()
+        models = open_models(settings)
+        if models.path(MODEL) is None:
+            _say(f"The model {MODEL} is fetched; it stays in {settings.models_path}, where the service uses it.")
+        with download_progress(MODEL) as progress:
+            open_downloader(settings, models, None, total_timeout=FETCH_SECONDS).ensure_model_exists(MODEL, progress=progress)
+        files = fetch_recordings(settings.data_dir.absolute() / "demo", Patience(deadline=end))
+    except (ServiceError, ConfigError) as error:
+        _say(f"{error}\nSo the bundled demo model transcribes the bundled samples: it knows a small grammar, and no real speech.")
+        return None
+    about = [f"{recording.file}: {recording.title}; {recording.licence}; from {recording.source}" for recording in RECORDINGS]
+    return Material(model=MODEL, models=models.folder, files=files, about=about)
+
+
 def find_samples() -> list[Path]:
     """The bundled media files. Raises DemoFailed when there are none."""
     folder = Path(whisper.__path__[0]) / "data" / "samples"
@@ -76,26 +121,26 @@ def find_samples() -> list[Path]:
     return samples
 
 
-def demo_environment(folder: Path, port: int) -> dict[str, str]:
+def demo_environment(folder: Path, port: int, material: Material) -> dict[str, str]:
     """The service's environment: this one's, without settings that lead to somebody's data."""
     settings = {name.upper() for name in Settings.model_fields} - KEPT
     inherited = {name: value for name, value in os.environ.items() if name.upper() not in settings}
     # the service runs in a folder of its own, so that no .env and no parascribe.toml reaches it
     packages = os.pathsep.join(filter(None, [str(Path(parascribe.__path__[0]).parent), os.environ.get("PYTHONPATH")]))
     return inherited | {
-        "PYTHONPATH": packages, "DATA_DIR": str(folder / "data"), "WHISPER_MODEL": "demo",
-        "API_HOST": "127.0.0.1", "API_PORT": str(port),
+        "PYTHONPATH": packages, "DATA_DIR": str(folder / "data"), "WHISPER_MODEL": material.model,
+        "WHISPER_MODELS_DIR": str(material.models or ""), "API_HOST": "127.0.0.1", "API_PORT": str(port),
     }  # fmt: skip
 
 
 @contextlib.contextmanager
-def _service(folder: Path, log: Path) -> Iterator[str]:
+def _service(folder: Path, log: Path, material: Material) -> Iterator[str]:
     """`parascribe serve` as a process; its address once it is ready. Raises DemoFailed."""
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
     with log.open("wb") as out, contextlib.chdir(folder):
         command = [sys.executable, "-m", "parascribe", "serve"]
-        process = spawn(command, env=demo_environment(folder, port), stdout=out, stderr=out)
+        process = spawn(command, env=demo_environment(folder, port, material), stdout=out, stderr=out)
     try:
         _wait_until_ready(process, url)
         yield url
@@ -117,14 +162,20 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
     raise DemoFailed(f"the service was not ready within {START_SECONDS:.0f} s")
 
 
-def _transcribe(url: str, samples: list[Path]) -> None:
-    names = [Path(sample.name) for sample in samples]  # the whole path would only distract
-    with contextlib.chdir(samples[0].parent), Client(url) as client, reporter() as report:
-        items = submit(client, names, {"model": "demo"}, report)
+def _transcribe(url: str, material: Material) -> list[dict[str, Any]]:
+    names = [Path(file.name) for file in material.files]  # the whole path would only distract
+    with contextlib.chdir(material.files[0].parent), Client(url) as client, reporter() as report:
+        items = submit(client, names, {"model": material.model}, report)
         finish(client, items, deliver_to(Outputs.plan(names, (), "-")), report)
     failed = [item.file.name for item in items if item.status != "completed"]
     if failed:
         raise DemoFailed(f"not transcribed: {', '.join(failed)}")
+    return [cast("dict[str, Any]", item.job) for item in items]
+
+
+def _summary(jobs: list[dict[str, Any]], seconds: float) -> str:
+    heard = sum(job["audio"]["duration"] for job in jobs)
+    return f"{len(jobs)} files, {duration(heard)}, transcribed in {duration(seconds)} (real-time factor {seconds / heard:.2f})."
 
 
 def _stop(process: subprocess.Popen[bytes]) -> bool:

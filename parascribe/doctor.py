@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import psutil
 
-from core.config import Settings, misspelt
+from core.config import Settings, remarks
 from core.errors import ModelInvalid, ServiceError, UnknownModel
 from parascribe.render import size
 
@@ -52,11 +52,10 @@ def run_checks(settings: Settings) -> list[Check]:
     return checks
 
 
-def check_settings(_: Settings) -> Check:
-    wrong = misspelt()
-    if wrong:
-        found = ", ".join(f"{name} (did you mean {right}?)" for name, right in wrong.items())
-        return Check(name="settings", state="warn", found=f"unknown: {found}", advice="correct the name, or remove it")
+def check_settings(settings: Settings) -> Check:
+    without_effect = remarks(settings)
+    if without_effect:
+        return Check(name="settings", state="warn", found="; ".join(without_effect), advice="correct what has no effect, or remove it")
     return Check(name="settings", state="ok", found="all known and in range")
 
 
@@ -99,17 +98,18 @@ def check_engine(settings: Settings) -> Check:
 
 
 def check_model(settings: Settings) -> Check:
-    from parascribe.wiring import open_models
+    from parascribe.wiring import open_downloader, open_models, open_objects
 
     store, name = open_models(settings), settings.whisper_model
     try:
         path = store.path(name)
         if path is None:
-            here = ", ".join(model.info.name for model in store.list() if model.installed) or "none"
-            return Check(
-                name="model", state="warn", found=f"{name} is not here (here: {here})",
-                advice=f"it is fetched when first needed; or now: parascribe models pull {name}",
-            )  # fmt: skip
+            here = ", ".join(model.info.name for model in store.list() if model.installed and model.verified is not False) or "none"
+            sources = open_downloader(settings, store, open_objects(settings)).sources_of(store.info(name))
+            advice = f"it is fetched when first needed ({', '.join(sources)}); or now: parascribe models pull {name}"
+            if not sources:
+                advice = f"no source of MODEL_SOURCES has it: put ggml-{name}.bin into {store.folder}"
+            return Check(name="model", state="warn", found=f"{name} is not here (here: {here})", advice=advice)
         valid = store.validate(name)
     except (UnknownModel, ModelInvalid) as error:
         return Check(name="model", state="fail", found=error.message, advice="set WHISPER_MODEL, or fetch the model anew")

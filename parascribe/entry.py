@@ -8,6 +8,7 @@ from pathlib import Path
 import whisper
 from core.config import ConfigError, load
 from core.processes import one_blas_thread
+from parascribe import streams
 
 
 def start(part: str) -> None:
@@ -16,6 +17,7 @@ def start(part: str) -> None:
     if not (Path(whisper.__file__).parent / "data" / "ggml-silero-v6.2.0.bin").is_file():
         sys.exit(f"The package `whisper` in {Path(whisper.__file__).parent} is not Parascribe's: uninstall openai-whisper here.")
     one_blas_thread()
+    streams.prepare()
     from parascribe import services
 
     try:

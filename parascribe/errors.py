@@ -13,6 +13,16 @@ from __future__ import annotations
 
 from typing import Any
 
+CODES = {
+    "unreadable": "The file cannot be read, or a pipe cannot be copied to TMPDIR.",
+    "file_changed": "The file was written to while it was read.",
+    "output": "The transcript is there and cannot be written where it was wanted.",
+    "cancelled": "The job was cancelled.",
+    "not_parascribe": "What answers at that address is no Parascribe service.",
+    "http_<status>": "Something between here and the service answered, a proxy for example.",
+}
+"""What the command line and `Client` say by themselves, beside the service's codes."""
+
 
 class ClientError(Exception):
     """Base of everything that `Client` raises."""

@@ -8,13 +8,13 @@ import json
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from uuid_utils import uuid7
 
 from api.form import JobForm, warnings_of
 from core import identity
-from core.config import Settings, runtime_dir
+from core.config import Settings
 from core.errors import EmptyUpload, ServiceError
 from core.jobs import Job, JobParams, JobStatus, NewJob, Source
 from core.objects import source_key
@@ -22,8 +22,9 @@ from core.sniff import sniff
 from core.store.sql import SqlStore
 from core.workfolders import remove_dead, work_folder
 from parascribe import wiring
+from parascribe.inputs import Steady, called, fault, opened
 from parascribe.parts import make_parts, running_manager
-from parascribe.supervisor import private_folder
+from parascribe.runtime import private_folder
 from worker.run import run_job
 from worker.stop import Stop
 
@@ -44,7 +45,7 @@ def transcribe_files(
     chosen = JobForm.read(given).params(wiring.open_models(settings), default_model=settings.whisper_model)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(_scratch(settings.work_path))
-        runtime = stack.enter_context(private_folder(lambda: runtime_dir(settings)))
+        runtime = stack.enter_context(private_folder())
         settings.models_path.mkdir(parents=True, exist_ok=True)
         isolated = settings.model_copy(update={
             "data_dir": folder, "work_dir": folder / "work", "database_url": None, "broker_url": None,
@@ -63,7 +64,7 @@ def transcribe_files(
                 yield {"error": {"code": error.code, "message": error.message}}
                 continue
             except OSError as error:
-                yield {"error": {"code": "unreadable", "message": str(error)}}
+                yield {"error": fault(error)}
                 continue
             stop = Stop()
             watcher = threading.Thread(target=_report, args=(store, job.id, path, on_progress, stop), daemon=True)
@@ -103,16 +104,17 @@ def _scratch(work: Path) -> Iterator[Path]:
 
 def _new_job(objects: Any, path: Path, params: JobParams, warnings: tuple[dict[str, str], ...]) -> NewJob:
     job_id = str(uuid7())
-    with path.open("rb") as data:
+    with opened(path) as data:
+        steady = Steady(data)
         head = data.read(1 << 16)
         if not head:
             raise EmptyUpload
         media_type = sniff(head, path.name)
         data.seek(0)
-        size = objects.put(source_key(job_id), data, media_type=media_type)
-        data.seek(0)
-        digest = hashlib.file_digest(data, "sha256").hexdigest()
-    name = path.name.encode(errors="replace").decode()  # a name from disk need not be valid Unicode
+        size = objects.put(source_key(job_id), cast(BinaryIO, steady), media_type=media_type)
+        with objects.open(source_key(job_id)) as stored:
+            digest = hashlib.file_digest(stored, "sha256").hexdigest()
+    name = called(path).name.encode(errors="replace").decode()  # a name from disk need not be valid Unicode
     source = Source(filename=name, bytes=size, media_type=media_type, sha256=digest, key=source_key(job_id))
     return NewJob(id=job_id, source=source, params=params, warnings=warnings)
 

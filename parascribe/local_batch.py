@@ -42,7 +42,7 @@ def transcribe_locally(settings: Settings, files: Sequence[Path], params: Params
             else:
                 item.status, item.partial = "completed", result["partial"]
                 deliver(item, _from_result(result))
-            report.end(item.name, words_for(item, {"status": item.status, "audio": {"duration": result.get("duration")}} | result))
+            report.end(item.name, words_for(item, {"status": item.status, "audio": {"duration": result.get("duration")}} | result), failed=item.missed)
     return items
 
 

@@ -64,6 +64,7 @@ def make_parts(settings: Settings, store: SqlStore, runtime: Path, consumer: str
     run = RunSettings(
         work=settings.work_path, lease_seconds=settings.lease_seconds, max_attempts=settings.max_attempts,
         chunk_seconds=settings.chunk_duration, chunk_strategy=settings.chunk_strategy, fit_context=settings.encoder_context == "fit",
+        usual_languages=tuple(settings.languages),
         chunk_fail_share=settings.chunk_fail_share, max_audio_seconds=settings.max_audio_hours * 3600,
         shutdown_seconds=settings.shutdown_seconds, parallel=settings.use_parallel_transcription, nice=settings.engine_nice,
     )  # fmt: skip

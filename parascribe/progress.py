@@ -33,8 +33,8 @@ class Reporter(Protocol):
         """A job has got this far; eta in seconds."""
         ...
 
-    def end(self, name: str, words: str) -> None:
-        """Nothing more will come about this file."""
+    def end(self, name: str, words: str, *, failed: bool = False) -> None:
+        """Nothing more will come about this file. failed: it counts in the exit code."""
         ...
 
     def note(self, text: str) -> None:
@@ -43,7 +43,7 @@ class Reporter(Protocol):
 
 
 class Silent:
-    """For --quiet."""
+    """Says nothing."""
 
     def __enter__(self) -> Self:
         return self
@@ -57,18 +57,34 @@ class Silent:
     def step(self, name: str, stage: str, percent: float, eta: float | None = None) -> None:
         pass
 
-    def end(self, name: str, words: str) -> None:
+    def end(self, name: str, words: str, *, failed: bool = False) -> None:
         pass
 
     def note(self, text: str) -> None:
         pass
 
 
-class Lines(Silent):
-    """For logs and pipes: a line at each change of stage and every few seconds."""
+class Quiet(Silent):
+    """For --quiet: only what failed, a line each."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
+
+    def end(self, name: str, words: str, *, failed: bool = False) -> None:
+        if failed:
+            self._write(f"{name}: {words}")
+
+    def _write(self, text: str) -> None:
+        with contextlib.suppress(OSError):  # nobody listens: no reason to give up the work
+            self._out.write(text + "\n")
+            self._out.flush()
+
+
+class Lines(Quiet):
+    """For logs and pipes: a line at each change of stage and every few seconds."""
+
+    def __init__(self, out: TextIO) -> None:
+        super().__init__(out)
         self._last: dict[str, tuple[str, float]] = {}
 
     def bytes(self, name: str, stage: str, done: int, total: int | None) -> None:
@@ -78,12 +94,11 @@ class Lines(Silent):
         left = f", about {duration(eta)} left" if eta else ""
         self._line(name, stage, f"{stage} {percent:.0f} %{left}")
 
-    def end(self, name: str, words: str) -> None:
+    def end(self, name: str, words: str, *, failed: bool = False) -> None:
         self.note(f"{name}: {words}")
 
     def note(self, text: str) -> None:
-        self._out.write(text + "\n")
-        self._out.flush()
+        self._write(text)
 
     def _line(self, name: str, stage: str, words: str) -> None:
         last, when = self._last.get(name, ("", 0.0))
@@ -125,7 +140,7 @@ class Bars(Silent):
     def step(self, name: str, stage: str, percent: float, eta: float | None = None) -> None:
         self._update(name, percent, f"{stage}, about {duration(eta)} left" if eta else stage)
 
-    def end(self, name: str, words: str) -> None:
+    def end(self, name: str, words: str, *, failed: bool = False) -> None:
         task = self._task(name)
         self._progress.remove_task(task)
         del self._tasks[name]
@@ -154,5 +169,5 @@ def reporter(*, quiet: bool = False, out: TextIO | None = None) -> Reporter:
     """The one that fits where stderr leads."""
     out = out or sys.stderr
     if quiet:
-        return Silent()
+        return Quiet(out)
     return Bars(out) if out.isatty() else Lines(out)

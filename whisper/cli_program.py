@@ -22,9 +22,11 @@ import numpy as np
 
 from core.errors import ChunkFailed, EngineUnavailable
 from core.languages import LANGUAGES, UNSPACED
-from whisper.inference import LONGEST, SHORTEST, Phrase, Token, compression_ratio, words_of
+from whisper.inference import LONGEST, SHORTEST, compression_ratio
+from whisper.phrases import Phrase, Token
 from whisper.process import engine_environment
 from whisper.types import EngineSegment, EngineWord, Pcm, TranscribeOptions
+from whisper.word_times import words_of
 
 log = logging.getLogger(__name__)
 

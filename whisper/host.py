@@ -31,6 +31,7 @@ from typing import NoReturn
 from setproctitle import setproctitle
 
 from core import pressure
+from whisper.alignment import alignment_of
 from whisper.host_loop import Host, log
 from whisper.host_worker import serve
 from whisper.inference import Inference
@@ -64,6 +65,7 @@ def main() -> NoReturn:
         try:
             lib = LibWhisper(options.library, debug=options.debug)
             context = lib.load_model(options.model)
+            alignment = alignment_of(lib, context, name=name)
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(str(options.socket))
             listener.listen(128)
@@ -76,7 +78,7 @@ def main() -> NoReturn:
 
         @cache
         def inference(threads: int) -> Inference:
-            return Inference(lib, context, threads=threads)
+            return Inference(lib, context, threads=threads, alignment=alignment)
 
         inference(options.threads)  # here, so that the workers share it
         rule = replace(PoolRule.of(options), worker_mb=options.worker_mb)

@@ -1,8 +1,7 @@
 """One chunk through libwhisper: input guards, decoding, and our own reading of the tokens.
 
-Runs in a forked worker and imports the standard library only, as do the modules of ours that it needs. Every chunk gets
-a fresh `whisper_state`: a used one carries random numbers, the last chunk's audio and its logits over into the next
-(15-60 ms well spent).
+Runs in a forked worker and imports the standard library only. Every chunk gets a fresh `whisper_state`: a used
+one carries random numbers, the last chunk's audio and its logits over into the next (15-60 ms well spent).
 """
 
 from __future__ import annotations
@@ -11,18 +10,20 @@ import ctypes
 import math
 import time
 import zlib
-from dataclasses import dataclass
+from contextlib import nullcontext
 from typing import Any
 
 from core.languages import UNSPACED
+from whisper import word_times
+from whisper.alignment import Alignment
 from whisper.libwhisper import BEAM_SEARCH, GREEDY, LibWhisper
+from whisper.phrases import Token, split_phrases, text_of
 
 SAMPLE_RATE = 16_000
 SHORTEST = SAMPLE_RATE // 10
 """libwhisper returns nothing below 0.1 s, and the previous caller's text for no samples at all."""
 LONGEST = 30 * SAMPLE_RATE
 _PADDED = SAMPLE_RATE  # below 1 s libwhisper up to 1.8.5 reads past its buffer (#3956)
-_TIMESTAMP_STEP = 0.02
 _MAX_DECODERS = 8
 _BEST_OF = 2
 _TEMPERATURE_STEP = 0.4
@@ -32,6 +33,9 @@ _OPTIONS = frozenset({"language", "task", "prompt", "temperature", "beam_size", 
 _FULL_CONTEXT, _LEAST_CONTEXT, _CONTEXT_STEP = 1500, 512, 64
 _FRAMES = 50
 """Encoder positions per second. Below about 500 of them stock models loop or invent (whisper.cpp #1951, #1117, #1702)."""
+_VOCAB_WITHOUT_LANGUAGES = 51_766
+_LIKELY = 0.01
+"""Languages below this probability are not worth telling."""
 _DOUBTFUL_RATIO, _DOUBTFUL_LOGPROB = 2.4, -1.0
 """openai-whisper's own thresholds for a decode that failed."""
 
@@ -42,25 +46,6 @@ class BadChunk(ValueError):
 
 class DecodeFailed(RuntimeError):
     """libwhisper gave up on the chunk."""
-
-
-@dataclass(frozen=True)
-class Token:
-    """One text or timestamp token: its bytes need not be valid UTF-8 alone."""
-
-    id: int
-    data: bytes
-    p: float
-    plog: float
-
-
-@dataclass(frozen=True)
-class Phrase:
-    """The text tokens between two timestamps; seconds, already clamped."""
-
-    start: float
-    end: float
-    tokens: tuple[Token, ...]
 
 
 class Samples:
@@ -97,15 +82,20 @@ class Samples:
 class Inference:
     """Decodes chunks with one model.
 
-    context: a model loaded without a state, shared by all forked workers and never written to
+    context: a model loaded without a state, shared by all forked workers; only `alignment` writes to a worker's own copy
     threads: per decode; OMP_NUM_THREADS does not limit it
+    alignment: of this context; without one the times of words are shared out by length
     """
 
-    def __init__(self, lib: LibWhisper, context: int, *, threads: int) -> None:
+    def __init__(self, lib: LibWhisper, context: int, *, threads: int, alignment: Alignment | None = None) -> None:
         self._f = lib.f
+        self._alignment = alignment
         self._context = context
         self._threads = threads
         self._multilingual = bool(lib.f.is_multilingual(context))
+        # 99 languages, 100 since large-v3; an English-only model has none of their tokens (whisper.cpp, num_languages)
+        count = lib.f.n_vocab(context) - _VOCAB_WITHOUT_LANGUAGES if self._multilingual else 0
+        self._languages = [lib.f.lang_str(n).decode() for n in range(count)]
 
     def transcribe(self, samples: Samples, options: dict[str, Any]) -> dict[str, Any]:
         """Decode one chunk, whose samples are then gone; returns the JSON form of `whisper.types.ChunkTranscript`, but for `engine`.
@@ -124,34 +114,46 @@ class Inference:
         return said | {"engine_seconds": time.process_time() - cpu, "wall_seconds": time.monotonic() - wall}
 
     def _decode(self, samples: Samples, options: dict[str, Any], params: Any) -> dict[str, Any]:
-        timed_words, translated = bool(options.get("word_timestamps")), options.get("task") == "translate"
-        state, code = self._new_state(), 0
+        timed_words = bool(options.get("word_timestamps"))
+        # the words of a translation are not said one after the other
+        alignment = self._alignment if timed_words and not params.translate else None
+        quiet = word_times.pauses(samples.bytes().cast("f")) if alignment else []
+        state, code = self._new_state(alignment), 0
+        heard: list[tuple[float | None, dict[str, float]]] = []
+
+        def listen(state: int) -> None:
+            heard[:] = [self._evidence(state)]
+
         try:
             code = self._f.pcm_to_mel_with_state(self._context, state, samples.floats, samples.padded, self._threads)
             if not params.audio_ctx:
                 samples.release()
-            code = code or self._f.full_with_state(self._context, state, params, None, 0)
+            with alignment.timing(params, state, before=listen) if alignment else nullcontext():
+                code = code or self._f.full_with_state(self._context, state, params, None, 0)
             if code:
                 raise DecodeFailed(f"libwhisper could not decode the chunk (code {code})")
+            if not heard:
+                listen(state)
             language = self._f.lang_str(self._f.full_lang_id_from_state(state)).decode()
-            tokens = self._tokens(state)
-            no_speech = self._no_speech(state)
+            tokens = self._tokens(state, lag=alignment.lag if alignment else 0.0)
         finally:
             if code != _STATE_ALREADY_FREED:
                 self._f.free_state(state)
+        (no_speech, languages), = heard
         phrases = split_phrases(tokens, self._f.token_beg(self._context), samples.seconds)
         ratio = compression_ratio(b"".join(t.data for p in phrases for t in p.tokens))
+        spaced, seconds = params.translate or language not in UNSPACED, samples.seconds
+        timed = word_times.timed(phrases, spaced=spaced, quiet=quiet, seconds=seconds) if timed_words else [(p, []) for p in phrases]
         return {
             "segments": [
                 {
-                    "start": p.start, "end": p.end, "text": _text(p.tokens),
+                    "start": p.start, "end": p.end, "text": text_of(p.tokens),
                     "avg_logprob": sum(t.plog for t in p.tokens) / len(p.tokens), "compression_ratio": ratio,
-                    "words": words_of(p, spaced=translated or language not in UNSPACED) if timed_words else [],
+                    "words": words,
                 }
-                for p in phrases
+                for p, words in timed
             ],
-            "language": language,
-            "no_speech_prob": no_speech,
+            "language": language, "languages": languages, "no_speech_prob": no_speech,
         }  # fmt: skip
 
     def detect_language(self, samples: Samples) -> dict[str, Any]:
@@ -172,14 +174,14 @@ class Inference:
             self._f.free_state(state)
         if best < 0:
             raise DecodeFailed(f"libwhisper could not detect the language (code {code or best})")
-        likely = {self._f.lang_str(i).decode(): p for i, p in enumerate(probabilities) if p > 0.01}
+        likely = {self._f.lang_str(i).decode(): p for i, p in enumerate(probabilities) if p > _LIKELY}
         return {
             "language": self._f.lang_str(best).decode(), "probability": probabilities[best],
             "probabilities": likely, "engine_seconds": time.process_time() - cpu,
         }  # fmt: skip
 
-    def _new_state(self) -> int:
-        state: int | None = self._f.init_state(self._context)
+    def _new_state(self, alignment: Alignment | None = None) -> int:
+        state: int | None = alignment.new_state() if alignment else self._f.init_state(self._context)
         if not state:
             raise DecodeFailed("libwhisper could not make a state: probably too little memory")
         return state
@@ -230,8 +232,8 @@ class Inference:
             raise BadChunk("an English-only model knows no other language")
         return language.encode()
 
-    def _tokens(self, state: int) -> list[Token]:
-        """Text and timestamp tokens in order; other specials are dropped."""
+    def _tokens(self, state: int, *, lag: float) -> list[Token]:
+        """Text and timestamp tokens in order; other specials are dropped. lag: of the alignment, in seconds."""
         f, eot, beg = self._f, self._f.token_eot(self._context), self._f.token_beg(self._context)
         found = []
         for segment in range(f.full_n_segments_from_state(state)):
@@ -239,24 +241,31 @@ class Inference:
                 data = f.full_get_token_data_from_state(state, segment, position)
                 if data.id < eot or data.id >= beg:
                     text = f.token_to_str(self._context, data.id) if data.id < eot else b""
-                    found.append(Token(data.id, text or b"", data.p, data.plog))
+                    end = None if data.t_dtw < 0 else data.t_dtw / 100 - lag
+                    found.append(Token(data.id, text or b"", data.p, data.plog, end))
         return found
 
-    def _no_speech(self, state: int) -> float | None:
-        """Probability of <|nospeech|> right after <|startoftranscript|>, as openai-whisper defines it.
+    def _evidence(self, state: int) -> tuple[float | None, dict[str, float]]:
+        """What the model hears before any text: the probability of <|nospeech|> and those of the languages.
 
-        The library's own figure reads a row of logits that was never computed; so decode that one token
-        again on the encoder's output, which is still in the state (14 ms with base).
+        Both stand in the logits right after <|startoftranscript|>, as openai-whisper reads them (decoding.py,
+        `detect_language` and `no_speech_probs`). The library's own no-speech figure reads a row of logits that was never
+        computed; so decode that one token again on the encoder's output, which is still in the state (14 ms with base).
+        The languages come with it, and do not depend on the one that the chunk was decoded in.
         """
-        sot = (ctypes.c_int32 * 1)(self._f.token_sot(self._context))
-        if self._f.decode_with_state(self._context, state, sot, 1, 0, self._threads):
-            return None
+        first = self._f.token_sot(self._context)
+        if self._f.decode_with_state(self._context, state, (ctypes.c_int32 * 1)(first), 1, 0, self._threads):
+            return None, {}
         logits = self._f.get_logits_from_state(state)[: self._f.n_vocab(self._context)]
         try:
             # plain sums: they are good to ten digits, and the logits of any real model are far from exp's limits
-            return math.exp(logits[self._f.token_nosp(self._context)]) / sum(map(math.exp, logits))
+            no_speech = math.exp(logits[self._f.token_nosp(self._context)]) / sum(map(math.exp, logits))
+            weights = {code: math.exp(logits[first + 1 + n]) for n, code in enumerate(self._languages)}
+            total = sum(weights.values())
+            likely = {code: round(weight / total, 4) for code, weight in weights.items() if weight / total > _LIKELY}
         except (OverflowError, ZeroDivisionError):
-            return None
+            return None, {}
+        return no_speech, likely
 
 
 def fitted_context(seconds: float) -> int:
@@ -274,85 +283,7 @@ def _doubtful(segments: list[dict[str, Any]]) -> bool:
     return (ratio is not None and ratio > _DOUBTFUL_RATIO) or any(s["avg_logprob"] < _DOUBTFUL_LOGPROB for s in segments)
 
 
-def split_phrases(tokens: list[Token], beg: int, seconds: float) -> list[Phrase]:
-    """Cut at timestamp tokens (id - beg, in steps of 20 ms); times are monotonic and within [0, seconds].
-
-    A phrase without an end (the decoder stopped) lasts until the end of the audio.
-    """
-    phrases: list[Phrase] = []
-    text: list[Token] = []
-    start = 0.0
-
-    def close(end: float) -> None:
-        nonlocal text
-        if any(t.data.strip() for t in text):
-            floor = phrases[-1].end if phrases else 0.0
-            begin = min(max(start, floor), seconds)
-            phrases.append(Phrase(begin, min(max(end, begin), seconds), tuple(text)))
-        text = []
-
-    for token in tokens:
-        if token.id < beg:
-            text.append(token)
-            continue
-        moment = round((token.id - beg) * _TIMESTAMP_STEP, 2)
-        close(moment)
-        start = moment
-    close(seconds)
-    return phrases
-
-
 def compression_ratio(text: bytes) -> float | None:
     """Bytes before zlib over bytes after, of the whole chunk's text: above 2.4 it repeats itself (openai-whisper)."""
     text = text.strip()
     return len(text) / len(zlib.compress(text)) if text else None
-
-
-_SLOWEST = 0.25
-"""Seconds per character (with the space before it) beyond which a phrase must contain a pause."""
-
-
-def words_of(phrase: Phrase, *, spaced: bool) -> list[dict[str, Any]]:
-    """Words with times shared out by length.
-
-    A word starts with a token that starts with a space; where a language is written without spaces, with every
-    token that completes a character. The phrase's time is divided in proportion to characters, one added per
-    word for the gap before it; a phrase slower than 0.25 s per character is taken to end in a pause, so its
-    words keep that pace from the start. Probability: mean over the word's tokens. A phrase without duration
-    gives words without times.
-    """
-    groups: list[list[Token]] = []
-    for token in phrase.tokens:
-        fresh = token.data.startswith(b" ") if spaced else bool(groups) and _complete(groups[-1])
-        if fresh or not groups:
-            groups.append([])
-        groups[-1].append(token)
-    groups = [g for g in groups if _text(g)]
-    texts = [_text(g) for g in groups]
-    total = sum(len(text) + 1 for text in texts)
-    duration = phrase.end - phrase.start
-    pace = min(duration / total, _SLOWEST) if total else 0.0
-    words, position = [], 0
-    for group, text in zip(groups, texts, strict=True):
-        first, position = position, position + len(text) + 1
-        timed = duration > 0
-        words.append({
-            "word": text,
-            "start": round(phrase.start + first * pace, 3) if timed else None,
-            "end": round(min(phrase.end, phrase.start + position * pace), 3) if timed else None,
-            "probability": sum(t.p for t in group) / len(group),
-        })  # fmt: skip
-    return words
-
-
-def _complete(tokens: list[Token]) -> bool:
-    try:
-        b"".join(t.data for t in tokens).decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _text(tokens: tuple[Token, ...] | list[Token]) -> str:
-    """Tokens end in the middle of characters, so only their joined bytes may be decoded."""
-    return b"".join(t.data for t in tokens).decode("utf-8", "replace").strip()

@@ -96,6 +96,7 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "whisper_free": (None, (c_void_p,)),
     "whisper_full_with_state": (c_int, (c_void_p, c_void_p, FullParams, FloatPointer, c_int)),
     "whisper_full_n_segments_from_state": (c_int, (c_void_p,)),
+    "whisper_full_get_segment_t1_from_state": (c_int64, (c_void_p, c_int)),
     "whisper_full_n_tokens_from_state": (c_int, (c_void_p, c_int)),
     "whisper_full_get_token_data_from_state": (TokenData, (c_void_p, c_int, c_int)),
     "whisper_full_lang_id_from_state": (c_int, (c_void_p,)),
@@ -105,6 +106,8 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "whisper_token_beg": (c_int32, (c_void_p,)),
     "whisper_token_nosp": (c_int32, (c_void_p,)),
     "whisper_n_vocab": (c_int, (c_void_p,)),
+    "whisper_model_n_text_layer": (c_int, (c_void_p,)),
+    "whisper_model_n_text_state": (c_int, (c_void_p,)),
     "whisper_is_multilingual": (c_int, (c_void_p,)),
     "whisper_lang_id": (c_int, (c_char_p,)),
     "whisper_lang_str": (c_char_p, (c_int,)),
@@ -114,6 +117,11 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "whisper_decode_with_state": (c_int, (c_void_p, c_void_p, POINTER(c_int32), c_int, c_int, c_int)),
     "whisper_get_logits_from_state": (FloatPointer, (c_void_p,)),
     "whisper_vad_default_params": (VadParams, ()),
+}
+_TENSOR_PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "ggml_get_data": (c_void_p, (c_void_p,)),
+    "ggml_nbytes": (c_size_t, (c_void_p,)),
+    "ggml_element_size": (c_size_t, (c_void_p,)),
 }
 _LogCallback = ctypes.CFUNCTYPE(None, c_int, c_char_p, c_void_p)
 _SILENT = _LogCallback(lambda *_: None)  # kept: ctypes would free it
@@ -132,7 +140,8 @@ class LibWhisper:
     def __init__(self, directory: Path, *, debug: bool = False) -> None:
         self.directory = directory
         dll = _load(directory)
-        self.f = _Functions(dll)
+        self._dll = dll
+        self.f = _Functions(dll, _PROTOTYPES)
         self.version: str = (self.f.version() or b"").decode("ascii", "replace")
         self._check_abi()
         self._debug = debug
@@ -143,16 +152,24 @@ class LibWhisper:
 
     def load_model(self, path: Path) -> int:
         """Read a ggml file into a context without a state. Raises ValueError when the library refuses it."""
-        params = self.f.context_default_params()
-        params.use_gpu = False  # a GPU context does not survive fork
-        params.flash_attn = True
         self._complaints.clear()
-        context: int | None = self.f.init_from_file_with_params_no_state(str(path).encode(), params)
+        context: int | None = self.f.init_from_file_with_params_no_state(str(path).encode(), self.context_params())
         # a file that ends before its weights is taken for a test model, which aborts when used
         if not context or any(_NO_WEIGHTS in line for line in self._complaints):
             why = f": {self._complaints[-1]}" if self._complaints else ""
             raise ValueError(f"libwhisper {self.version} cannot read the model {path}{why}")
         return context
+
+    def context_params(self) -> ContextParams:
+        """What every model is loaded with."""
+        params: ContextParams = self.f.context_default_params()
+        params.use_gpu = False  # a GPU context does not survive fork
+        params.flash_attn = True
+        return params
+
+    def tensor_functions(self) -> _Functions:
+        """ggml_get_data and the like, with the prefix `ggml_`. Raises LibraryUnusable when the library keeps its ggml to itself."""
+        return _Functions(self._dll, _TENSOR_PROTOTYPES)
 
     def _on_log(self, level: int, text: bytes | None, _data: int | None) -> None:
         line = (text or b"").decode("utf-8", "replace")
@@ -181,8 +198,8 @@ class LibWhisper:
 class _Functions:
     """The functions with their prototypes, without the `whisper_` prefix."""
 
-    def __init__(self, dll: ctypes.CDLL) -> None:
-        for name, (result, arguments) in _PROTOTYPES.items():
+    def __init__(self, dll: ctypes.CDLL, prototypes: dict[str, tuple[Any, tuple[Any, ...]]]) -> None:
+        for name, (result, arguments) in prototypes.items():
             try:
                 function = getattr(dll, name)
             except AttributeError:

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ class ModelStatus:
 
     verified: its digest is known to be right; None = not looked at since the file last changed
     pinned: there is a published digest to hold it against
+    bundled: it comes with the program
     bytes: of the file here, else of the published one
     """
 
@@ -68,10 +70,15 @@ class ModelStatus:
     verified: bool | None
     pinned: bool
     bytes: int | None
+    bundled: bool = False
 
     @property
     def installed(self) -> bool:
         return self.path is not None
+
+
+class ModelUnreadable(ModelInvalid):
+    """What has a model's name cannot be read: a link to nothing, a folder, somebody else's file."""
 
 
 def read_header(path: Path) -> ModelHeader:
@@ -79,17 +86,19 @@ def read_header(path: Path) -> ModelHeader:
 
     Bounds: engine constants of all published models (1500 audio frames, 448 text tokens, 80 or 128 mels).
     """
+    if not os.path.isfile(path):  # a pipe would keep whoever opens it
+        raise ModelUnreadable(f"{path.name} is no file, or a link to nothing.", path=str(path))
     try:
         with path.open("rb") as file:
             raw = file.read(HEADER.size)
     except OSError as error:
-        raise ModelInvalid(f"The model file {path} cannot be read: {error.strerror}.", path=str(path)) from error
+        raise ModelUnreadable(f"The model file {path.name} cannot be read: {error.strerror}.", path=str(path)) from error
     if len(raw) < HEADER.size:
-        raise ModelInvalid(f"{path} is no model: it has only {len(raw)} bytes.", path=str(path))
+        raise ModelInvalid(f"{path.name} is no model: it has only {len(raw)} bytes.", path=str(path))
     magic, n_vocab, n_audio_ctx, *_, n_mels, ftype = HEADER.unpack(raw)
     n_text_ctx = HEADER.unpack(raw)[6]
     if magic != GGML_MAGIC:
-        raise ModelInvalid(f"{path} is no ggml model: it does not begin with the ggml magic.", path=str(path))
+        raise ModelInvalid(f"{path.name} is no ggml model: it does not begin with the ggml magic.", path=str(path))
     plausible = (
         51_864 <= n_vocab <= 52_000
         and n_audio_ctx == 1500
@@ -98,7 +107,7 @@ def read_header(path: Path) -> ModelHeader:
         and 0 <= ftype % 1000 <= 64
     )
     if not plausible:
-        raise ModelInvalid(f"{path} is a ggml file, but not a whisper model.", path=str(path))
+        raise ModelInvalid(f"{path.name} is a ggml file, but not a whisper model.", path=str(path))
     return ModelHeader(n_vocab=n_vocab, n_mels=n_mels, ftype=ftype % 1000)
 
 
@@ -123,7 +132,7 @@ class ModelStore:
         stem = name.removeprefix(LOCAL)
         if name.startswith(LOCAL) and _NAME.fullmatch(stem) and stem not in self.catalogue:
             path = self.folder / f"ggml-{stem}.bin"
-            if path.is_file():
+            if os.path.lexists(path):
                 multilingual = read_header(path).multilingual
                 return ModelInfo(
                     name=name, bytes=None, sha256=None, multilingual=multilingual,
@@ -131,7 +140,7 @@ class ModelStore:
                 )
             known = [LOCAL + local for local in self._local_stems()]
             hint = f" There {'is' if len(known) == 1 else 'are'}: {', '.join(known)}." if known else ""
-            raise UnknownModel(f"There is no file ggml-{stem}.bin in {self.folder}.{hint}", model=name)
+            raise UnknownModel(f"There is no file ggml-{stem}.bin in the models' folder.{hint}", model=name)
         nearest = difflib.get_close_matches(stem, [*self.catalogue, *self._local_stems()], n=3, cutoff=0.5)
         nearest = [n if n in self.catalogue else LOCAL + n for n in nearest]
         hint = f" Did you mean {' or '.join(nearest)}?" if nearest else " See `parascribe models list`."
@@ -141,7 +150,7 @@ class ModelStore:
         """Where the model's file lies, checked or not; None when it is not here. Raises UnknownModel."""
         info = self.info(name)
         candidates = (self.bundled / info.filename, self.folder / info.filename)
-        return next((path for path in candidates if path.is_file()), None)
+        return next((path for path in candidates if os.path.isfile(path)), None)
 
     def list(self) -> tuple[ModelStatus, ...]:
         """All published models and the operator's own, without hashing anything."""
@@ -149,7 +158,9 @@ class ModelStore:
         for stem in self._local_stems():
             try:
                 own.append(self.info(LOCAL + stem))
-            except ModelInvalid:  # another ggml file (a VAD model, say): not ours to offer
+            except ModelUnreadable:
+                own.append(_broken(LOCAL + stem))
+            except (ModelInvalid, UnknownModel):  # another ggml file (a VAD model, say): not ours to offer; or removed meanwhile
                 continue
         return tuple(self._status(info) for info in (*self.catalogue.values(), *own))
 
@@ -194,18 +205,26 @@ class ModelStore:
 
         Raises UnknownModel, ValidationFailed for a bundled model.
         """
-        info = self.info(name)
+        try:
+            info = self.info(name)
+        except ModelInvalid:
+            info = _broken(name)
         target = self.folder / info.filename
         if not target.exists() and (self.bundled / info.filename).exists():
             raise ValidationFailed(f"{name} comes with the program and cannot be removed.", model=name)
-        removed = target.is_file()
+        removed = os.path.lexists(target)
         for path in (target, self.part(info), self._sidecar(target)):
             path.unlink(missing_ok=True)
+        shutil.rmtree(self.scratch(info), ignore_errors=True)
         return removed
 
     def part(self, info: ModelInfo) -> Path:
         """Where an unfinished download of the model lies."""
         return self.folder / f".{info.filename}.part"
+
+    def scratch(self, info: ModelInfo) -> Path:
+        """Folder for what a source needs on the way to the part."""
+        return self.folder / f".{info.filename}.scratch"
 
     def remember(self, path: Path, sha256: str, key: FileKey) -> None:
         """Keep the digest of a file for this process and others; `key` as of before it was read."""
@@ -229,16 +248,28 @@ class ModelStore:
         )
 
     def _status(self, info: ModelInfo) -> ModelStatus:
-        path = self.path(info.name)
+        path: Path | None = None
+        size, verified = info.bytes, None
         try:
-            verified = None if path is None or self.validated(info.name) is None else True
-        except ModelInvalid:
+            path = self.path(info.name)
+            if path is not None:
+                size = path.stat().st_size
+                verified = True if self.validated(info.name) else None
+        except (ModelInvalid, UnknownModel, OSError):  # one that cannot be used shall not hide the others
             verified = False
-        size = info.bytes if path is None else path.stat().st_size
-        return ModelStatus(info=info, path=path, verified=verified, pinned=info.sha256 is not None, bytes=size)
+        if path is None and os.path.lexists(self.folder / info.filename):
+            path, size, verified = self.folder / info.filename, None, False
+        return ModelStatus(
+            info=info, path=path, verified=verified, pinned=info.sha256 is not None, bytes=size,
+            bundled=path is not None and path.parent == self.bundled,
+        )  # fmt: skip
 
     def _local_stems(self) -> tuple[str, ...]:
-        stems = (path.name[len("ggml-") : -len(".bin")] for path in self.folder.glob("ggml-*.bin"))
+        try:
+            names = os.listdir(self.folder)
+        except OSError:
+            names = []
+        stems = (name[len("ggml-") : -len(".bin")] for name in names if name.startswith("ggml-") and name.endswith(".bin"))
         return tuple(sorted(stem for stem in stems if _NAME.fullmatch(stem) and stem not in self.catalogue))
 
     def _sidecar(self, path: Path) -> Path:
@@ -258,6 +289,11 @@ class ModelStore:
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return self._digests[path][1]
+
+
+def _broken(name: str) -> ModelInfo:
+    """What is known of a local file that cannot be read."""
+    return ModelInfo(name=name, bytes=None, sha256=None, multilingual=False, translates=False)
 
 
 def file_sha256(path: Path) -> str:

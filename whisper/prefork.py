@@ -44,6 +44,8 @@ class PreforkEngine:
     forked child drops its copies of them and opens its own.
     """
 
+    hears_languages = True
+
     def __init__(self, manager_socket: Path) -> None:
         self._manager = manager_socket
         self._reset()

@@ -66,6 +66,8 @@ class ScriptedEngine:
         process counts for itself.
     """
 
+    hears_languages = False
+
     def __init__(
         self, *, delay: float = 0.0, language: str = "en", rules: Sequence[Rule] = (), call_log: Path | None = None
     ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from core.languages import joined
@@ -52,7 +52,10 @@ class EngineWord:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSegment:
-    """One phrase; seconds from the start of the chunk's audio, clamped to it and monotonic."""
+    """One phrase; seconds from the start of the chunk's audio, clamped to it and monotonic.
+
+    language, no_speech_prob: where they are not the chunk's, since this was decoded apart from the rest of it
+    """
 
     start: float
     end: float
@@ -60,15 +63,18 @@ class EngineSegment:
     avg_logprob: float | None
     compression_ratio: float | None
     words: tuple[EngineWord, ...] = ()
+    language: str | None = None
+    no_speech_prob: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkTranscript:
     """What the engine made of one chunk.
 
+    language: that it was decoded in
+    languages: what the model heard, probabilities above 0.01; empty if the engine does not tell (`Engine.hears_languages`)
     no_speech_prob: the model's own, computed correctly after decoding (None if the engine has none)
     engine_seconds: CPU seconds the worker spent on this chunk; wall_seconds: from its start on it
-    temperature: the rung of the ladder whose text this is
     engine: identity, e.g. {"library": "wheel", "version": "1.8.5"}
     """
 
@@ -78,6 +84,7 @@ class ChunkTranscript:
     engine_seconds: float
     wall_seconds: float
     engine: dict[str, str]
+    languages: dict[str, float] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -115,7 +122,12 @@ class Engine(Protocol):
 
     Raises: ChunkFailed, ChunkTimeout, ModelInvalid, EngineUnavailable, Cancelled (when `cancel`
     is set while waiting or running: the worker is stopped within a second).
+
+    hears_languages: each transcript says which languages it may be (`ChunkTranscript.languages`); else
+        `detect_language` must be asked, which costs another pass
     """
+
+    hears_languages: bool
 
     def transcribe(
         self, model: str, pcm: Pcm, options: TranscribeOptions, *, job: str = "", label: str = "",

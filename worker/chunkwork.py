@@ -6,15 +6,15 @@ import hashlib
 import json
 import logging
 import time
-from collections import Counter
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from dataclasses import replace
 from typing import Any
 
 from core import logs
 from core.audio import PcmSpool
 from core.chunks import SAMPLE_RATE, Chunk
-from core.coverage import speech_without_text
 from core.crashpoints import reached
 from core.errors import ChunkFailed
 from core.jobs import ChunkRow, ChunkState, Claim
@@ -22,18 +22,14 @@ from core.merge import needs_words
 from core.transcript import Language
 from whisper.models import ValidModel
 from whisper.transcriber import SHORTEST
-from whisper.types import Cancel, ChunkTranscript, Pcm, TranscribeOptions
+from whisper.types import Cancel, ChunkTranscript, LanguageGuess, Pcm, TranscribeOptions
+from worker.language import LanguageVote, own_language
+from worker.leftovers import complete
 from worker.listen import Listener
 from worker.parts import Parts
 from worker.report import Report
 
 log = logging.getLogger(__name__)
-
-DETECT_WINDOWS = 3
-"""Language is voted on by up to so many speech windows..."""
-
-DETECT_SURE = 0.9
-"""...but one window that is so sure is enough (its encoder pass costs as much as half a chunk)."""
 
 SECOND_TEMPERATURE = 0.4
 """Speech without text is decoded once more on the second rung of the ladder: greedy found nothing, sampling may."""
@@ -53,50 +49,66 @@ class ChunkWork:
         self._parts, self._claim, self._model, self._job = parts, claim, model, claim.job
         self._spool, self._listener, self._report = spool, listener, report
         self._cancel, self._patiently = cancel, patiently
+        self._first: dict[int, Future[ChunkTranscript | LanguageGuess | None]] = {}
         self.language: Language | None = None
 
-    def vote(self, chunks: Iterator[tuple[Chunk, int]]) -> tuple[list[tuple[Chunk, int]], Language | None, float]:
-        """Detect the language on the first speech windows.
+    def vote(self, chunks: Iterator[tuple[Chunk, int]], pool: Executor, width: int) -> tuple[list[tuple[Chunk, int]], Language | None, float]:
+        """Find the language by the first windows with speech, so many of which are decoded side by side.
 
-        Returns the chunks taken for that, the language (None: no speech, or the engine failed on all windows) and
-        the engine's CPU seconds.
+        Returns the chunks taken for that, the language (None: no speech, or the engine failed on all windows) and the
+        engine's CPU seconds that no chunk will account for.
 
-        Independent chunks must agree on the language, or a name or a quotation flips one of them. One window
-        that is sure decides; else two that agree; else the largest summed probability of three.
+        An engine that tells languages beside its text is given the likeliest one to begin with: where that was right,
+        the text is already there when `run` wants it, and finding the language has cost nothing. Another engine is asked
+        about one window after the other, since each costs a pass of its own.
         """
-        held, votes, best = [], Counter[str](), Counter[str]()
-        heard = tried = 0
+        if not self._parts.transcriber.engine.hears_languages:
+            width = 1
+        vote = LanguageVote(self._parts.settings.usual_languages)
+        held: list[tuple[Chunk, int]] = []
+        ahead: deque[Future[ChunkTranscript | LanguageGuess | None]] = deque()
         seconds = 0.0
-        language = None
-        for item in chunks:
-            held.append(item)
-            chunk = item[0]
-            if not chunk.regions:
+
+        def count() -> None:
+            nonlocal seconds
+            said = ahead.popleft().result()
+            vote.add(said.languages if isinstance(said, ChunkTranscript) else said.probabilities if said else {})
+            seconds += said.engine_seconds if isinstance(said, LanguageGuess) else 0.0
+
+        for chunk, crashes in chunks:
+            held.append((chunk, crashes))
+            if chunk.seconds < SHORTEST or self._is_poison(crashes):
                 continue
-            self._listener.wait_samples(chunk.regions[-1].end)
+            while ahead and (crashes or len(ahead) >= width):
+                count()
+            if vote.decided:
+                break
+            future = pool.submit(self._evidence, chunk, vote.guess)
+            ahead.append(future)
+            self._first[chunk.index] = future
+            if crashes or len(ahead) >= width:
+                count()
+            if vote.decided:
+                break
+        while ahead and not vote.decided:
+            count()
+        language = vote.result()
+        if language is not None:
+            log.info("Language %s (%.2f)", language.code, language.confidence)
+        return held, language, seconds
+
+    def _evidence(self, chunk: Chunk, guess: str) -> ChunkTranscript | LanguageGuess | None:
+        """What one window tells about its language; None where the engine failed on it (runs in the pool)."""
+        with logs.bound(job_id=self._job.id):
             try:
-                guess = self._parts.transcriber.detect_language(
-                    self._spool.read_regions(chunk.regions), model=self._job.params.model, job=self._job.id, cancel=self._cancel
+                if self._parts.transcriber.engine.hears_languages:
+                    return self._transcribe(self._begun(chunk), self._options(chunk, guess), chunk)
+                return self._parts.transcriber.detect_language(
+                    self._samples(chunk), model=self._job.params.model, job=self._job.id, cancel=self._cancel
                 )
             except ChunkFailed as error:
-                # this window has no vote; without any, each chunk detects its own
                 log.warning("Language not detected in chunk %d: %s", chunk.index + 1, error.message)
-                tried += 1
-                if tried >= DETECT_WINDOWS:
-                    break
-                continue
-            heard += 1
-            seconds += guess.engine_seconds
-            votes.update(guess.probabilities)
-            best[guess.language] += 1
-            sure = guess.probability >= DETECT_SURE or best[guess.language] >= 2
-            if sure or heard >= DETECT_WINDOWS:
-                break
-        if heard:
-            code, total = votes.most_common(1)[0]
-            language = Language(code=code, confidence=round(total / heard, 4))
-            log.info("Language %s (%.2f, %d windows)", code, language.confidence, heard)
-        return held, language, seconds
+                return None
 
     def run(self, chunk: Chunk, crashes: int) -> None:
         """Transcribe one chunk and commit its row (runs in the pool)."""
@@ -109,12 +121,11 @@ class ChunkWork:
                     "code": "worker_crashed", "message": f"The job's process died {crashes} times while it worked on this chunk.",
                 })  # fmt: skip
             elif chunk.seconds >= SHORTEST:
-                self._listener.wait_samples(chunk.regions[-1].end)
-                self._patiently(lambda: self._parts.store.start(self._claim, chunk.index))
-                reached("after_start")
-                pcm = self._spool.read_regions(chunk.regions)
+                first = self._first.pop(chunk.index, None)
+                early = first.result() if first else None
+                pcm = self._begun(chunk)
                 try:
-                    said, seconds = self._ask(chunk, pcm)
+                    said, seconds = self._ask(chunk, pcm, early if isinstance(early, ChunkTranscript) else None)
                     characters = len(said.text)
                     row = replace(row, transcript=said.to_dict(), engine_seconds=seconds, cache_key=self._cache_key(pcm))
                 except ChunkFailed as error:
@@ -125,29 +136,61 @@ class ChunkWork:
             reached("after_commit")
             self._report.chunk(row, characters=characters, seconds=time.monotonic() - started)
 
-    def _ask(self, chunk: Chunk, pcm: Pcm) -> tuple[ChunkTranscript, float]:
-        """The engine's answer and the CPU seconds it cost; speech without text is asked about once more."""
+    def _begun(self, chunk: Chunk) -> Pcm:
+        """The samples of a chunk that is in flight from here on: it may be what kills this process."""
+        pcm = self._samples(chunk)
+        self._patiently(lambda: self._parts.store.start(self._claim, chunk.index))
+        reached("after_start")
+        return pcm
+
+    def _samples(self, chunk: Chunk) -> Pcm:
+        """What the engine is to hear, once it is decoded."""
+        self._listener.wait_samples(chunk.regions[-1].end)
+        return self._spool.read_regions(chunk.regions)
+
+    def _ask(self, chunk: Chunk, pcm: Pcm, early: ChunkTranscript | None) -> tuple[ChunkTranscript, float]:
+        """The chunk's text and the CPU seconds it cost.
+
+        early: what the language vote has already made of it
+        """
+        options = self._options(chunk, self.language.code if self.language else None)
+        said, seconds = self._heard(pcm, options, chunk, early)
+
+        def again(samples: Pcm, nothing: bool) -> ChunkTranscript:
+            changed = {"temperature": max(options.temperature, SECOND_TEMPERATURE)} if nothing else {"fit_context": True}
+            found, cost = self._heard(samples, replace(options, **changed), chunk)
+            return replace(found, engine_seconds=cost)
+
+        found, more = complete(chunk, pcm, said, again)
+        if more:
+            log.info("Chunk %d: decoded again where speech had no text, %d characters more", chunk.index + 1, len(found.text) - len(said.text))
+        return found, seconds + more
+
+    def _heard(self, pcm: Pcm, options: TranscribeOptions, chunk: Chunk, early: ChunkTranscript | None = None) -> tuple[ChunkTranscript, float]:
+        """Decoded in the job's language, or in the audio's own where nobody named one and it clearly is another."""
+        said, seconds = early, early.engine_seconds if early else 0.0
+        if said is None or said.language != options.language:
+            said = self._transcribe(pcm, options, chunk)
+            seconds += said.engine_seconds
+        if options.language and self._job.params.language is None:
+            own = own_language(options.language, said.languages, len(pcm))
+            if own != said.language:
+                said = self._transcribe(pcm, replace(options, language=own), chunk)
+                seconds += said.engine_seconds
+        return said, seconds
+
+    def _options(self, chunk: Chunk, language: str | None) -> TranscribeOptions:
         params = self._job.params
-        options = TranscribeOptions(
-            language=self.language.code if self.language else None, task=params.task, prompt=params.prompt,
-            temperature=params.temperature, beam_size=params.beam_size,
+        return TranscribeOptions(
+            language=language, task=params.task, prompt=params.prompt, temperature=params.temperature, beam_size=params.beam_size,
             word_timestamps=params.word_timestamps or needs_words(chunk), fit_context=self._parts.settings.fit_context,
         )  # fmt: skip
 
-        def ask(options: TranscribeOptions) -> ChunkTranscript:
-            return self._parts.transcriber.transcribe(
-                pcm, options, model=params.model, job=self._job.id, label=f"chunk {chunk.index + 1}/{self._report.total or '?'}",
-                cancel=self._cancel,
-            )  # fmt: skip
-
-        said = ask(options)
-        seconds = said.engine_seconds
-        if speech_without_text(chunk, said.text):
-            log.info("Chunk %d: speech without text, trying once more", chunk.index + 1)
-            again = ask(replace(options, temperature=max(options.temperature, SECOND_TEMPERATURE)))
-            seconds += again.engine_seconds
-            said = again if again.text else said
-        return said, seconds
+    def _transcribe(self, pcm: Pcm, options: TranscribeOptions, chunk: Chunk) -> ChunkTranscript:
+        return self._parts.transcriber.transcribe(
+            pcm, options, model=self._job.params.model, job=self._job.id,
+            label=f"chunk {chunk.index + 1}/{self._report.total or '?'}", cancel=self._cancel,
+        )  # fmt: skip
 
     def _cache_key(self, pcm: Pcm) -> str:
         digest = hashlib.sha256(pcm.tobytes())

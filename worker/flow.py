@@ -8,7 +8,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ class JobFlow:
         spool = self.folder / "pcm.s16le"
         regions = region_source(settings.chunk_strategy, parts.vad().feed)
         planner = ChunkPlanner(
-            int(settings.chunk_seconds * SAMPLE_RATE), quietest=regions.quietest,
+            int(settings.chunk_seconds * SAMPLE_RATE), quietest=regions.quietest, finds_speech=regions.finds_speech,
             start=Chunk.from_dict(rows[-1].plan).end if rows else 0, first_index=len(rows),
         )  # fmt: skip
         width = parts.width if settings.parallel else 1
@@ -167,7 +167,7 @@ class JobFlow:
                     patiently=self._patiently,
                 )  # fmt: skip
                 if self._language is None:
-                    chunks = itertools.chain(self._vote(work, chunks), chunks)
+                    chunks = itertools.chain(self._vote(work, chunks, pool, width), chunks)
                 work.language = self._language
                 for chunk, crashes in chunks:
                     while len(running) >= (1 if crashes else width):
@@ -185,9 +185,9 @@ class JobFlow:
                 self._abort.set()
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def _vote(self, work: ChunkWork, chunks: Iterator[tuple[Chunk, int]]) -> list[tuple[Chunk, int]]:
+    def _vote(self, work: ChunkWork, chunks: Iterator[tuple[Chunk, int]], pool: Executor, width: int) -> list[tuple[Chunk, int]]:
         """Freeze the language on the first windows; returns the chunks that were taken for that."""
-        taken, language, self._detect_seconds = work.vote(chunks)
+        taken, language, self._detect_seconds = work.vote(chunks, pool, min(width, self.parts.plan.workers))
         if language is not None:
             self._language = language
             self._progress(language=language.code, language_confidence=language.confidence)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from core.chunks import Chunk
@@ -14,12 +14,10 @@ from core.merge import Piece, merge
 from core.transcript import Language, Notice, Segment, Transcript, Word
 from whisper.models import ValidModel
 from whisper.types import ChunkTranscript
+from worker.language import CLEAR, notices
 
 UNKNOWN = Language(code="und", confidence=0.0)
 """ISO 639 for `undetermined`: a file without speech has no language."""
-
-UNSURE = 0.5
-"""Below this confidence the user is told that the language is a guess."""
 
 
 def assemble(
@@ -50,10 +48,12 @@ def assemble(
     notes = [Notice(code=w["code"], message=w["message"]) for w in warnings] + list(merged.warnings)
     if not spoken:
         notes.append(Notice(code="no_speech", message="No speech was found in this file."))
-    elif language and language.confidence < UNSURE and job.params.language is None:
-        notes.append(Notice(
-            code="language_unsure", message=f"The language was guessed as {language.code} with {language.confidence:.0%}; name it if that is wrong.",
-        ))  # fmt: skip
+    elif not merged.segments and not coverage.gaps:
+        notes.append(Notice(code="no_text", message=f"Sound like speech was found ({coverage.speech_seconds:.1f} s), but no words in it."))
+    notes += notices(
+        merged.segments, language if spoken else None, asked=job.params.language, heard=_heard(transcripts.values()),
+        multilingual=model.info.multilingual,
+    )  # fmt: skip
     if any("local:" in name for name in (job.params.model,)):
         notes.append(Notice(code="model_unpinned", message=f"{job.params.model} is a file of your own: it was held against no checksum."))
     return Transcript(
@@ -71,6 +71,12 @@ def assemble(
     )  # fmt: skip
 
 
+def _heard(transcripts: Iterable[ChunkTranscript]) -> Counter[str]:
+    """Chunks by the language that each clearly was."""
+    best = (max(t.languages.items(), key=lambda one: one[1]) for t in transcripts if t.languages)
+    return Counter(code for code, probability in best if probability >= CLEAR)
+
+
 def check_plan(chunks: Sequence[Chunk], samples: int, states: Sequence[ChunkState]) -> None:
     """Invariant I3: indexes 0..n-1, owned spans that follow one another from 0 to the end, nothing left undone."""
     position = 0
@@ -86,7 +92,8 @@ def _segments(said: ChunkTranscript) -> tuple[Segment, ...]:
     return tuple(
         Segment(
             start=s.start, end=s.end, text=s.text, avg_logprob=_rounded(s.avg_logprob), compression_ratio=_rounded(s.compression_ratio),
-            no_speech_prob=_rounded(said.no_speech_prob),
+            no_speech_prob=_rounded(said.no_speech_prob if s.no_speech_prob is None else s.no_speech_prob),
+            language=s.language or said.language,
             words=tuple(Word(word=w.word, start=w.start, end=w.end, probability=_rounded(w.probability)) for w in s.words),
         )
         for s in said.segments

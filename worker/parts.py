@@ -29,7 +29,10 @@ class Vad(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """The part of the settings a run looks at; seconds throughout."""
+    """The part of the settings a run looks at; seconds throughout.
+
+    usual_languages: codes, preferred where a guess is weak
+    """
 
     work: Path
     lease_seconds: float
@@ -37,6 +40,7 @@ class RunSettings:
     chunk_seconds: float
     chunk_strategy: str
     fit_context: bool = False
+    usual_languages: tuple[str, ...] = ()
     chunk_fail_share: float
     max_audio_seconds: float
     shutdown_seconds: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from enum import IntEnum
@@ -39,7 +40,7 @@ UrlOption = Annotated[
     typer.Option("--url", envvar="PARASCRIBE_URL", help="Address of the service [default: http://127.0.0.1:8000].", show_default=False),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr; what failed is said all the same.")]
 
 
 def connect(url: str | None) -> Client:
@@ -68,9 +69,13 @@ def each(names: Sequence[str], run: Callable[[str], object]) -> bool:
     for name in names:
         try:
             run(name)
-        except (ApiError, ServiceError) as error:
+        except (ApiError, ServiceError, OSError) as error:
             well = False
-            note(f"parascribe: {name}: {error.explain() if isinstance(error, ApiError) else f'{error.message} ({error.code})'}")
+            if isinstance(error, ServiceError):
+                reason = f"{error.message} ({error.code})"
+            else:
+                reason = error.explain() if isinstance(error, ApiError) else str(error)
+            note(f"parascribe: {name}: {reason}")
     return well
 
 
@@ -78,9 +83,10 @@ def print_json(value: object) -> None:
     """Print a value as JSON."""
     from parascribe.render import to_json
 
-    print(to_json(value))
+    print(to_json(value, sys.stdout))
 
 
 def note(text: str) -> None:
     """Say something to the person, not to the pipe."""
-    print(text, file=sys.stderr)
+    with contextlib.suppress(OSError):  # nobody listens
+        print(text, file=sys.stderr, flush=True)

@@ -71,7 +71,7 @@ def result(
             written = Outputs.plan([file], formats or (), output).deliver(file, from_service(client, job_id))
         except OutputError as error:
             raise typer.BadParameter(str(error)) from error
-    for path in written:
+    for path in written if not quiet else ():
         note(f"wrote {path}")
     if job["partial"]:
         raise typer.Exit(Exit.PARTIAL)

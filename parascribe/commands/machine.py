@@ -52,7 +52,7 @@ def config(
     json: JsonOption = False,
 ) -> None:
     """Show the settings in force; secrets and passwords are masked."""
-    from core.config import misspelt
+    from core.config import remarks
     from whisper.fetch import shown as without_password
 
     conf = settings()
@@ -68,5 +68,5 @@ def config(
     else:
         for name, value in shown.items():
             print(f"{name}={value}")
-    for wrong, right in misspelt().items():
-        note(f"warning: {wrong} is no setting; did you mean {right}?")
+    for line in remarks(conf):
+        note(f"warning: {line}")

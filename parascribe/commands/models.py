@@ -22,20 +22,25 @@ Kind = Literal["q8_0", "q5_1", "q5_0", "q4_0", "q4_K"]  # whisper.quantize.KINDS
 def list_(
     here: Annotated[bool, typer.Option("--here", help="Only those that are here.")] = False, json: JsonOption = False
 ) -> None:
-    """List all models that can be asked for: size, whether the file is here, what it can do."""
+    """List all models that can be asked for: size, whether the file is here, what it can do, where it may be fetched (MODEL_SOURCES)."""
     from parascribe.render import size, table
-    from parascribe.wiring import open_models
+    from parascribe.wiring import open_downloader, open_models, open_objects
 
-    rows = [model for model in open_models(settings()).list() if model.installed or not here]
+    conf = settings()
+    store = open_models(conf)
+    downloader = open_downloader(conf, store, open_objects(conf) if conf.minio_endpoint else None)
+    rows = [model for model in store.list() if model.installed or not here]
+    sources = {model.info.name: ("bundled",) if model.bundled else downloader.sources_of(model.info) for model in rows}
     if json:
-        print_json([_body(model) for model in rows])
+        print_json([_body(model) | {"sources": sources[model.info.name]} for model in rows])
         return
     table(
-        ("NAME", "SIZE", "STATE", "LANGUAGES", "TRANSLATES"),
+        ("NAME", "SIZE", "STATE", "LANGUAGES", "TRANSLATES", "SOURCES"),
         [
             (
                 model.info.name, size(model.bytes) if model.bytes else "?", _state(model),
                 "many" if model.info.multilingual else "English", "yes" if model.info.translates else "no",
+                ", ".join(sources[model.info.name]) or "-",
             )
             for model in rows
         ],

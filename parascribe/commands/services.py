@@ -36,7 +36,7 @@ def consumer() -> None:
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Keep the demo's data folder and say where it is.")] = False,
 ) -> None:
-    """See it work: start a service with the bundled model, transcribe three samples, stop it."""
+    """See it work: start a service, transcribe recordings of people (the model comes first), stop it."""
     from parascribe.demo import run
 
     raise typer.Exit(run(keep=keep))

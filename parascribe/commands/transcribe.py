@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from parascribe.commands.common import Exit, JsonOption, QuietOption, UrlOption, connect, note, print_json, settings
+from parascribe.inputs import media_file
 from parascribe.outputs import FileFormat
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def transcribe(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="Audio or video files.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", parser=media_file, help="Audio or video files, pipes, or - for stdin.")],
     formats: Annotated[list[FileFormat] | None, typer.Option("--format", "-f", help="Format; may be given several times.", show_default=False)] = None,
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="DIR|FILE|-", help="Folder for the transcripts, a file such as talk.srt for a single one, or - for stdout. Without it: one file in one format goes to stdout, else beside each media file. Existing transcripts are overwritten.", show_default=False)] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Model [default: the service's].", show_default=False)] = None,

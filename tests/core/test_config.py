@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
-from core.config import ConfigError, Settings, load, misspelt
+from core.config import ConfigError, Settings, load, misspelt, remarks
+from core.store.database import open_database
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +38,7 @@ def test_empty_means_default_and_environment_wins(tmp_path, monkeypatch):
     ("CHUNK_TIMEOUT", "5min", 300.0), ("RETENTION_HOURS", "90min", 1.5), ("RETENTION_HOURS", "2d", 48.0), ("MAX_UPLOAD_MB", "1GB", 1024.0),
     ("LEASE_SECONDS", "1500ms", None), ("LEASE_SECONDS", "30", 30.0), ("MAX_UPLOAD_MB", "0.5 gib", 512.0),
     ("MODEL_BASE_URL", "http://a/x, http://b", ["http://a/x", "http://b"]),
+    ("MODEL_SOURCES", "packages, hub", ["packages", "hub"]), ("MODEL_SOURCES", "", ["mirror", "bucket", "hub", "packages"]),
 ])
 def test_units_and_lists(monkeypatch, name, value, expected):
     monkeypatch.setenv(name, value)
@@ -50,6 +53,7 @@ def test_units_and_lists(monkeypatch, name, value, expected):
     ("MAX_PARALLEL_WORKERS", "many"), ("MAX_PARALLEL_WORKERS", "-1"), ("CHUNK_DURATION", "31"), ("CHUNK_DURATION", "5 parsecs"),
     ("CHUNK_STRATEGY", "magic"), ("LOG_LEVEL", "LOUD"), ("LOG_LEVEL", "INFO,worker=LOUD"), ("DATABASE_URL", "mysql://x"),
     ("BROKER_URL", "amqp://x"), ("USE_PARALLEL_TRANSCRIPTION", "perhaps"),
+    ("MODEL_SOURCES", "hub,huub"), ("MODEL_SOURCES", "hub,packages,hub"),
 ])
 def test_nonsense_is_refused_by_name(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
@@ -81,6 +85,82 @@ def test_nearly_ours_is_warned_of(tmp_path):
     (tmp_path / ".env").write_text("WHISPR_MODEL=base\n#MAX_ATEMPTS=3\n")
     assert misspelt({"MAX_PARALEL_WORKERS": "3", "PATH": "/bin", "HOME": "/"}) == {"MAX_PARALEL_WORKERS": "MAX_PARALLEL_WORKERS"}
     assert misspelt() == {"WHISPR_MODEL": "WHISPER_MODEL"}
+
+
+@pytest.mark.parametrize(("name", "content", "said"), [
+    (".env", "WHISPER_MODEL=small\n".encode("utf-16"), r"\.env is UTF-16"),
+    (".env", "WHISPER_MODEL=small\n".encode("utf-16-le"), r"\.env is UTF-16"),
+    (".env", b"WHISPER_MODEL=small\0\n", r"\.env is UTF-16 or no text"),
+    (".env", "API_PORT=1\n# größer\n".encode("latin-1"), r"\.env, line 2: byte 0xf6 is not UTF-8"),
+    (".env", b"API_PORT=x\n", r"API_PORT: .*it is 'x', in \.env"),
+    ("parascribe.toml", b'whisper_model = "small\n', r"parascribe\.toml: .*line 1"),
+    ("parascribe.toml", b'whisper_model = "gr\xf6\xdfe"\n', r"parascribe\.toml, line 1: byte 0xf6"),
+    ("parascribe.toml", b'API_PORT = "x"\n', r"API_PORT: .*it is 'x', in parascribe\.toml"),
+    ("parascribe.toml", b'data_dir = "a\\u0000b"\n', r"DATA_DIR: holds a NUL"),
+])
+def test_what_is_wrong_with_a_file_is_one_line_that_names_it(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=said) as refused:
+        load()
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", [".env", "parascribe.toml"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
+    (tmp_path / name).symlink_to("/proc/self/mem")  # opens, and has an I/O error where it begins
+    with pytest.raises(ConfigError, match=f"{name} cannot be read"):
+        load()
+
+
+@pytest.mark.parametrize("content", [
+    b"\xef\xbb\xbfWHISPER_MODEL=small\nMAX_ATTEMPTS=7\n", b"whisper_model=small\r\nMax_Attempts=7\r\n",
+    b"export WHISPER_MODEL='small'\nMAX_ATTEMPTS = 7\n",
+])
+def test_what_is_taken_is_not_warned_of(tmp_path, content):
+    (tmp_path / ".env").write_bytes(content)
+    assert (load().whisper_model, load().max_attempts, misspelt(), remarks(load())) == ("small", 7, {}, [])
+
+
+def test_toml_names_are_taken_in_any_case_and_unknown_ones_are_named(tmp_path):
+    (tmp_path / "parascribe.toml").write_bytes(b'\xef\xbb\xbfWHISPER_MODEL = "small"\ndata_dir = ""\nwhispr_model = "x"\n[server]\nport = 1\n')
+    assert (load().whisper_model, load().data_dir) == ("small", Settings.model_fields["data_dir"].default)
+    assert remarks(load()) == ["whispr_model is no setting; did you mean WHISPER_MODEL?", "server in parascribe.toml is no setting"]
+
+
+def test_what_has_no_effect_is_remarked(tmp_path):
+    (tmp_path / ".env").mkdir()
+    (tmp_path / "parascribe.toml").symlink_to("nowhere")
+    folder, link, gpu = remarks(load(gpu_devices="0,1"))
+    assert folder.startswith(".env is a folder") and link.startswith("parascribe.toml is a link to nothing")
+    assert gpu.startswith("GPU_DEVICES: ")
+
+
+def test_paths_are_filled_in_as_a_shell_does(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.delenv("NOSUCH", raising=False)
+    for given, path in {
+        "~": "/home/me", "~/data": "/home/me/data", "$HOME/x": "/home/me/x", "/a/${HOME}": "/a//home/me", "./~/x": "~/x", "/a$NOSUCH/b": "/a$NOSUCH/b",
+    }.items():
+        (tmp_path / ".env").write_text(f"DATA_DIR='{given}'\n")
+        assert load().data_dir == Path(path)
+    for given in ("$NOSUCH/x", "~nosuch/x"):
+        with pytest.raises(ConfigError, match="DATA_DIR: .* stands for nothing"):
+            load(data_dir=given)
+
+
+@pytest.mark.parametrize("name", ["50%", "a%3Fb", "what?", "a?b=c#d", "with space", "it's \"so\"", "größe", "caf\udce9", "up/../down"])
+def test_the_database_lies_in_the_data_folder_whatever_that_is_called(tmp_path, name):
+    settings = load(data_dir=tmp_path / name)
+    database = open_database(settings.database)
+    database.migrate()
+    database.close()
+    assert (tmp_path / name / "parascribe.db").stat().st_size > 0
+
+
+def test_without_a_home_engine_builds_lie_with_the_data(monkeypatch):
+    monkeypatch.setenv("HOME", "~")  # to `expanduser` the same as no HOME and no entry among the users
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    assert load().engine_path == load().data_dir / "engine"
 
 
 def test_a_child_process_gets_the_same_settings(monkeypatch, tmp_path):

@@ -20,7 +20,7 @@ WORDS = (
 )
 TRANSCRIPT = Transcript(
     segments=(
-        Segment(start=0.5, end=1.5, text="Anna 37 says", avg_logprob=-0.25, no_speech_prob=0.01, compression_ratio=0.8, words=WORDS),
+        Segment(start=0.5, end=1.5, text="Anna 37 says", avg_logprob=-0.25, no_speech_prob=0.01, compression_ratio=0.8, words=WORDS, language="de"),
         Segment(start=61.25, end=61.25, text='a ----> b <i> & "c", d\nnew\tline', flags=("low_confidence",)),
         Segment(start=362_000, end=362_001.5, text="Grüße"),
     ),
@@ -77,7 +77,7 @@ def test_json_has_the_fields_of_the_contract_and_words_only_when_asked_for() -> 
     assert body["language"] == {"code": "de", "confidence": 0.97}
     assert body["segments"][0] == {
         "id": 0, "start": 0.5, "end": 1.5, "text": "Anna 37 says", "avg_logprob": -0.25, "no_speech_prob": 0.01,
-        "compression_ratio": 0.8, "flags": [],
+        "compression_ratio": 0.8, "flags": [], "language": "de",
     }  # fmt: skip
     assert body["gaps"] == [{"start": 70, "end": 80.5, "reason": "no_text"}]
     assert body["warnings"] == [{"code": "no_speech", "message": "…"}]

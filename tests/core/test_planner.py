@@ -97,13 +97,14 @@ def seconds(*spans: tuple[float, float]) -> list[Region]:
 
 
 def test_silence_is_one_chunk_that_needs_no_engine() -> None:
-    assert plan([], 3600 * S, 28 * S) == [Chunk(index=0, start=0, end=3600 * S, regions=())]
+    assert plan([], 3600 * S, 28 * S) == [Chunk(index=0, start=0, end=3600 * S, regions=(), speech=())]
     assert plan([], 0, 28 * S) == []
 
 
 def test_long_holes_are_spliced_and_short_pauses_kept() -> None:
     (chunk,) = plan(seconds((5, 8), (8.9, 12), (40, 43)), 100 * S, 28 * S)
-    assert chunk == Chunk(index=0, start=0, end=100 * S, regions=tuple(seconds((4.7, 12.3), (39.7, 43.3))))
+    speech = tuple(seconds((5, 8), (8.9, 12), (40, 43)))
+    assert chunk == Chunk(index=0, start=0, end=100 * S, regions=tuple(seconds((4.7, 12.3), (39.7, 43.3))), speech=speech)
 
 
 def test_the_cut_is_in_the_middle_of_the_longest_silence_near_the_limit() -> None:

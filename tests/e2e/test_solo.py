@@ -131,7 +131,7 @@ def test_refusals_have_codes(service, tmp_path):
 
 
 def test_a_missing_model_fails_the_job_and_not_the_service(tmp_path):
-    with running(tmp_path, WHISPER_MODEL="tiny", MODEL_BASE_URL="http://127.0.0.1:9/none") as service:
+    with running(tmp_path, WHISPER_MODEL="tiny", MODEL_BASE_URL="http://127.0.0.1:9/none", MODEL_SOURCES="mirror,hub,packages") as service:
         path, _ = audio(tmp_path, minutes=0.1, seed=1)
         done = service.wait(service.submit(path)["id"])
         assert (done["status"], done["error"]["code"]) == ("failed", "model_unavailable")

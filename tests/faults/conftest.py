@@ -21,6 +21,7 @@ SHARED: dict[str, Any] = {
     "script": {"delay": 0.1, "rules": [{"kind": "kill", "label": "language"}]},
     "MAX_AUDIO_HOURS": "0.05", "MAX_UPLOAD_MB": "40",
     "MODEL_BASE_URL": "http://127.0.0.1:9/",  # nobody listens on the discard port
+    "MODEL_SOURCES": "mirror",
 }  # fmt: skip
 
 

@@ -94,6 +94,8 @@ def engine(runtime: Path) -> Any:
 class Mixed:
     """Two engines in one, for jobs that name their language."""
 
+    hears_languages = False
+
     def __init__(self, scripted: Any, real: Any) -> None:
         self._scripted, self._real = scripted, real
 

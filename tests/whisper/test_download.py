@@ -7,8 +7,9 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,19 @@ import pytest
 
 from core.errors import Cancelled, DiskFull, ModelInvalid, ModelUnavailable
 from core.memory_objects import MemoryObjects
+from core.objects import ObjectStore
+from tests.whisper.index_server import black_hole
 from tests.whisper.model_server import CATALOGUE, INFO, QUANTISED, model_server
-from whisper.download import ModelDownloader, ObjectStoreMirror, http_client
+from whisper.download import ModelDownloader
 from whisper.models import ModelStore
+from whisper.sources import AddressSource, BucketSource, ModelSource, http_client
 
 
-def downloader(folder: Path, *urls: str, idle: float = 5.0, **more: Any) -> ModelDownloader:
+def downloader(folder: Path, *urls: str, idle: float = 5.0, pauses: Sequence[float] = (0.0, 0.0), bucket: ObjectStore | None = None, **more: Any) -> ModelDownloader:
     store = ModelStore(folder, folder / "none", catalogue=CATALOGUE)
-    more.setdefault("pauses", (0.0, 0.0))
-    return ModelDownloader(store, urls, client=lambda: http_client(connect=1.0, idle=idle), **more)
+    client = partial(http_client, connect=1.0, idle=idle)
+    sources: list[ModelSource] = [AddressSource("mirror", url, client=client, pauses=pauses) for url in urls]
+    return ModelDownloader(store, ([BucketSource(bucket)] if bucket else []) + sources, **more)
 
 
 def fetched(folder: Path) -> bool:
@@ -96,6 +101,21 @@ def test_a_refused_connection_is_tried_again_after_a_pause(tmp_path: Path) -> No
         # cancel is looked at in the pause, so not before the first connection was refused
         downloader(tmp_path, server.url).ensure_model_exists(INFO.name, cancel=AfterLooks(1, server.server_activate))
     assert fetched(tmp_path) and server.ranges == [None]
+
+
+def test_a_server_that_does_not_answer_is_given_up_soon(tmp_path: Path) -> None:
+    with black_hole() as port, model_server("ok") as server:
+        models = downloader(tmp_path, f"http://127.0.0.1:{port}", server.url, pauses=(3600.0,), idle=3600.0)
+        models.ensure_model_exists(INFO.name)
+    assert fetched(tmp_path)
+
+
+def test_a_proxy_that_lets_nobody_through_is_given_up_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with model_server("missing") as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", "")
+        with pytest.raises(ModelUnavailable, match=r"https://models.invalid/ggml-demo-q8_0.bin \(501 "):  # the name was not looked up here
+            downloader(tmp_path, "https://models.invalid", pauses=(3600.0,)).ensure_model_exists(INFO.name)
 
 
 def test_cancel_ends_the_pause_between_two_tries(tmp_path: Path) -> None:
@@ -223,25 +243,25 @@ def test_the_object_store_serves_what_one_consumer_fetched(tmp_path: Path) -> No
     objects = MemoryObjects()
     with model_server("ok") as server:
         for consumer in "ab":
-            downloader(tmp_path / consumer, server.url, mirror=ObjectStoreMirror(objects)).ensure_model_exists(INFO.name)
+            downloader(tmp_path / consumer, server.url, bucket=objects).ensure_model_exists(INFO.name)
             assert fetched(tmp_path / consumer)
     assert len(server.ranges) == 1
     objects.put(f"models/{INFO.filename}", io.BytesIO(b"lmgg, but not that model"))
     with model_server("ok") as server:
-        downloader(tmp_path / "c", server.url, mirror=ObjectStoreMirror(objects)).ensure_model_exists(INFO.name)
+        downloader(tmp_path / "c", server.url, bucket=objects).ensure_model_exists(INFO.name)
     assert len(server.ranges) == 1 and fetched(tmp_path / "c")
 
 
 def test_an_object_store_without_the_model_leaves_the_part_to_be_resumed(tmp_path: Path) -> None:
-    mirror = ObjectStoreMirror(MemoryObjects())
+    bucket = MemoryObjects()
     downloader(tmp_path).store.part(INFO).write_bytes(QUANTISED.read_bytes()[:4_000_000])
     with model_server("ok") as server:
-        downloader(tmp_path, server.url, mirror=mirror).ensure_model_exists(INFO.name)
+        downloader(tmp_path, server.url, bucket=bucket).ensure_model_exists(INFO.name)
     assert server.ranges == ["bytes=4000000-"] and fetched(tmp_path)
     (tmp_path / INFO.filename).unlink()
     downloader(tmp_path).store.part(INFO).write_bytes(QUANTISED.read_bytes()[:4_000_000])
     with model_server("missing") as server:  # its copy comes whole
-        downloader(tmp_path, server.url, mirror=mirror).ensure_model_exists(INFO.name)
+        downloader(tmp_path, server.url, bucket=bucket).ensure_model_exists(INFO.name)
     assert server.ranges == [] and fetched(tmp_path)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from whisper.inference import Phrase, Token, compression_ratio, split_phrases, words_of
+from whisper.inference import compression_ratio
+from whisper.phrases import Phrase, Token, split_phrases
+from whisper.word_times import words_of
 
 BEG = 1000
 

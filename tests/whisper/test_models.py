@@ -132,3 +132,32 @@ def test_remove_takes_everything_that_belongs_to_the_model(store: ModelStore) ->
     assert store.remove(INFO.name) is True
     assert [p for p in store.folder.rglob("*") if p.is_file()] == []
     assert store.remove(INFO.name) is False
+
+
+def test_what_cannot_be_read_is_shown_as_broken_and_hides_nothing(store: ModelStore) -> None:
+    put(store, "ggml-mine.bin")
+    (store.folder / "ggml-nas.bin").symlink_to("/nowhere/ggml-nas.bin")
+    (store.folder / "ggml-loop.bin").symlink_to("ggml-loop.bin")
+    (store.folder / "ggml-mem.bin").symlink_to("/proc/self/mem")  # opens, and has an I/O error where it begins
+    (store.folder / "ggml-folder.bin").mkdir()
+    os.mkfifo(store.folder / "ggml-pipe.bin")  # whoever opened it would wait for ever
+    (store.folder / INFO.filename).symlink_to("/nowhere")
+    broken = {INFO.name, "local:folder", "local:loop", "local:mem", "local:nas", "local:pipe"}
+    listed = {status.info.name: status for status in store.list() if status.installed}
+    assert set(listed) == broken | {"local:mine"}
+    assert {name for name, status in listed.items() if status.verified is False} == broken
+    assert store.validate("local:mine")
+    with pytest.raises(UnknownModel, match="local:mine") as unknown:
+        store.info("local:none")
+    assert str(store.folder) not in unknown.value.message
+    for name in broken - {INFO.name}:
+        with pytest.raises(ModelInvalid) as invalid:
+            store.validate(name)
+        assert str(store.folder) not in invalid.value.message
+    assert store.remove("local:nas")
+    assert not os.path.lexists(store.folder / "ggml-nas.bin")
+
+
+def test_a_models_folder_that_is_none_holds_no_models(tmp_path: Path) -> None:
+    (tmp_path / "models").write_bytes(b"")
+    assert [status.info.name for status in ModelStore(tmp_path / "models", BUNDLED, catalogue=CATALOGUE).list()] == list(CATALOGUE)

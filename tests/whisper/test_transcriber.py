@@ -21,6 +21,7 @@ from whisper.download import ModelDownloader
 from whisper.models import ModelStore
 from whisper.prefork import PreforkEngine, start_manager
 from whisper.scripted import Rule, ScriptedEngine
+from whisper.sources import AddressSource
 from whisper.speed import SpeedBook
 from whisper.transcriber import WhisperTranscriber
 from whisper.types import Pcm, TranscribeOptions
@@ -115,7 +116,7 @@ def test_an_unknown_model_and_language_detection(tmp_path: Path) -> None:
 
 def test_a_model_removed_under_a_job_is_not_fetched_again_by_a_chunk(tmp_path: Path) -> None:
     with model_server("ok") as server:
-        downloader = ModelDownloader(ModelStore(tmp_path, tmp_path / "none", catalogue=CATALOGUE_OF_ONE), [server.url])
+        downloader = ModelDownloader(ModelStore(tmp_path, tmp_path / "none", catalogue=CATALOGUE_OF_ONE), [AddressSource("mirror", server.url)])
         shared = WhisperTranscriber(ScriptedEngine(), downloader)
         assert shared.transcribe(tone(1), EN, model=INFO.name).text
         downloader.store.remove(INFO.name)

@@ -14,19 +14,16 @@ from core.jobs import ChunkState, JobStatus, Stage
 from core.local_objects import LocalObjects
 from core.store.sql import SqlStore
 from tests import audio_bank
-from tests.worker.kit import Kit, talk
-from whisper.download import ModelDownloader, http_client
+from tests.whisper.model_server import model_server
+from tests.worker.kit import Kit
+from whisper.download import ModelDownloader
 from whisper.scripted import Rule
+from whisper.sources import AddressSource, http_client
 from whisper.transcriber import WhisperTranscriber
 from worker.slots import Slots
 from worker.source import fetch
 from worker.stop import Stop
 from worker.turn import take_turn
-
-
-@pytest.fixture(scope="module")
-def minute(tmp_path_factory):
-    return talk(tmp_path_factory.mktemp("talk"))
 
 
 @pytest.fixture(scope="module")
@@ -118,13 +115,14 @@ def test_a_stop_does_not_wait_for_a_model_that_does_not_come(tmp_path, minute):
         asked.set()
         return http_client()
 
-    downloader = ModelDownloader(kit.parts.models, ["http://127.0.0.1:9"], client=client, pauses=(60.0,))
-    kit.parts = replace(kit.parts, transcriber=WhisperTranscriber(kit.parts.transcriber.engine, downloader))
-    thread = threading.Thread(target=lambda: asked.wait(30) and kit.stop.set(), daemon=True)
-    thread.start()
-    began = time.monotonic()
-    assert kit.run() == "handed back"
-    assert time.monotonic() - began < 30
+    with model_server("busy") as server:
+        downloader = ModelDownloader(kit.parts.models, [AddressSource("mirror", server.url, client=client, pauses=(60.0,))])
+        kit.parts = replace(kit.parts, transcriber=WhisperTranscriber(kit.parts.transcriber.engine, downloader))
+        thread = threading.Thread(target=lambda: asked.wait(30) and kit.stop.set(), daemon=True)
+        thread.start()
+        began = time.monotonic()
+        assert kit.run() == "handed back"
+        assert time.monotonic() - began < 30
     assert (kit.job(job).status, kit.job(job).attempts) == (JobStatus.QUEUED, 0)
 
 

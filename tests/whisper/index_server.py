@@ -1,0 +1,130 @@
+"""A package index as pip asks it (PEP 503), with wheels made here, that serves well or badly."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import socket
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from whisper.packages import Wheel
+
+
+class IndexServer(ThreadingHTTPServer):
+    """modes: how each request for a wheel in turn is answered; the last one stays.
+
+    ok, break (ends after half of it), wrong (other bytes), trickle
+    """
+
+    daemon_threads = True
+
+    def __init__(self, *modes: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.modes = list(modes or ["ok"])
+        self.files: dict[str, bytes] = {}
+        self.asked: list[str] = []  # wheels, by project
+        self.released = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/simple"
+
+    def add(self, project: str, **members: bytes) -> Wheel:
+        """A wheel with these files in it, deflated; `__` in a name stands for a dot."""
+        folder = project.replace("-", "_")
+        info = f"{folder}-1.0.dist-info"
+        held = io.BytesIO()
+        with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as wheel:
+            for name, data in members.items():
+                wheel.writestr(f"{folder}/data/{name.replace('__', '.')}", data)
+            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {project}\nVersion: 1.0\n")
+            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/RECORD", "")
+        data = held.getvalue()
+        self.files[f"{folder}-1.0-py3-none-any.whl"] = data
+        return Wheel(project=project, version="1.0", sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: IndexServer
+
+    def do_GET(self) -> None:
+        server = self.server
+        name = self.path.rstrip("/").rpartition("/")[2]
+        if name not in server.files:
+            links = [f'<a href="/files/{file}">{file}</a>' for file in server.files if file.startswith(name.replace("-", "_") + "-")]
+            self._answer(200 if links else 404, "text/html", f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>".encode())
+            return
+        mode = server.modes.pop(0) if len(server.modes) > 1 else server.modes[0]
+        server.asked.append(re.split(r"-\d", name)[0].replace("_", "-"))
+        body = server.files[name]
+        if mode == "wrong":
+            body = body[:-1] + bytes([body[-1] ^ 1])
+        self._answer(200, "application/octet-stream", body, mode)
+
+    def _answer(self, status: int, kind: str, body: bytes, mode: str = "ok") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if mode == "break":
+            body = body[: len(body) // 2]
+        if mode == "trickle":
+            for position in range(0, len(body), 100_000):
+                if self.server.released.is_set():
+                    return
+                self.wfile.write(body[position : position + 100_000])
+                time.sleep(0.05)
+            return
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+
+
+def pip_environment(url: str) -> dict[str, str]:
+    """pip asks this index alone, and remembers nothing of the others."""
+    return {"PIP_CONFIG_FILE": "/dev/null", "PIP_INDEX_URL": url, "PIP_NO_CACHE_DIR": "1", "PIP_FIND_LINKS": "",
+            "PIP_EXTRA_INDEX_URL": "", "PIP_DEFAULT_TIMEOUT": "600", "NO_PROXY": "127.0.0.1"}  # fmt: skip
+
+
+@contextmanager
+def index_server(monkeypatch: Any, *modes: str) -> Iterator[IndexServer]:
+    """An index that pip is told to use for the time of the test."""
+    server = IndexServer(*modes)
+    for name, value in pip_environment(server.url).items():
+        monkeypatch.setenv(name, value)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.released.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def black_hole() -> Iterator[int]:
+    """A port whose connections are neither made nor refused: its queue is full."""
+    with socket.socket() as server, socket.socket() as first, socket.socket() as second:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for client in (first, second):
+            client.setblocking(False)
+            client.connect_ex(server.getsockname())
+        yield server.getsockname()[1]

@@ -1,0 +1,110 @@
+"""Speech left without text is decoded again; the engine here is a table of what it says to which stretch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from core.chunks import SAMPLE_RATE, Chunk, Region
+from whisper.types import ChunkTranscript, EngineSegment
+from worker.leftovers import MOST, complete
+
+S = SAMPLE_RATE
+
+
+def speech(*spans: tuple[float, float], regions: tuple[tuple[float, float], ...] = ((0, 28),)) -> Chunk:
+    def region(pairs):
+        return tuple(Region(start=round(a * S), end=round(b * S)) for a, b in pairs)
+
+    return Chunk(index=3, start=0, end=round(60 * S), regions=region(regions), speech=region(spans))
+
+
+def transcript(*segments: tuple[float, float, str], logprob: float = -0.2, language: str = "en") -> ChunkTranscript:
+    return ChunkTranscript(
+        segments=tuple(EngineSegment(start=a, end=b, text=text, avg_logprob=logprob, compression_ratio=1.0) for a, b, text in segments),
+        language=language, no_speech_prob=0.1, engine_seconds=1.0, wall_seconds=1.0, engine={},
+    )  # fmt: skip
+
+
+class Engine:
+    """Answers what comes next in its list; remembers what it was asked (seconds of audio, whether greedy had failed)."""
+
+    def __init__(self, *answers: ChunkTranscript) -> None:
+        self.answers, self.asked = list(answers), []
+
+    def __call__(self, pcm, nothing: bool) -> ChunkTranscript:
+        self.asked.append((round(len(pcm) / S, 1), nothing))
+        return self.answers.pop(0) if self.answers else transcript()
+
+
+def samples(chunk: Chunk) -> np.ndarray:
+    return np.random.default_rng(1).normal(0, 500, chunk.samples).astype(np.int16)
+
+
+def run(chunk: Chunk, said: ChunkTranscript, *answers: ChunkTranscript):
+    engine = Engine(*answers)
+    found, seconds = complete(chunk, samples(chunk), said, engine)
+    return found, seconds, engine.asked
+
+
+def test_where_all_speech_has_text_nothing_is_decoded_again() -> None:
+    said = transcript((0, 14, "All of it,"), (14, 27.5, "to the end."))
+    found, seconds, asked = run(speech((0.3, 13), (14, 27.7)), said)
+    assert (found, seconds, asked) == (said, 0.0, [])
+
+
+def test_the_rest_of_a_window_that_ended_early_is_decoded_by_itself() -> None:
+    found, seconds, asked = run(speech((0.3, 12), (13, 27)), transcript((0, 12, "The beginning.")), transcript((0.2, 14.2, "And the rest.")))
+    assert [s.text for s in found.segments] == ["The beginning.", "And the rest."]
+    assert found.segments[1].start == pytest.approx(12.9, abs=0.2) and found.segments[1].end == pytest.approx(26.9, abs=0.3)
+    assert seconds == 1.0 and len(asked) == 1 and asked[0] == (14.6, False)
+
+
+def test_a_hole_between_two_segments_is_filled_in_its_place() -> None:
+    said = transcript((0, 5, "One."), (12, 27, "Three."))
+    found, _, asked = run(speech((0.3, 4.8), (6, 11), (12, 27)), said, transcript((0.3, 5, "Two.")))
+    assert [s.text for s in found.segments] == ["One.", "Two.", "Three."]
+    assert all(a.end <= b.start for a, b in zip(found.segments, found.segments[1:], strict=False))
+    assert len(asked) == 1
+
+
+def test_words_that_both_heard_are_said_once() -> None:
+    said = transcript((0, 10, "He was going to the"), (20, 27, "door and left."))
+    found, _, _ = run(speech((0.3, 27)), said, transcript((0, 10.2, "To the window, then to the door")))
+    assert [s.text for s in found.segments] == ["He was going to the", "window, then to the", "door and left."]
+
+
+def test_an_empty_answer_is_asked_for_once_more_in_another_way() -> None:
+    chunk = speech((0.2, 27.8))
+    found, seconds, asked = run(chunk, transcript(), transcript((0, 27, "Heard after all.")))
+    assert (found.text, seconds, asked) == ("Heard after all.", 1.0, [(28.0, True)])
+
+
+def test_what_the_model_does_not_believe_in_stays_a_hole() -> None:
+    said = transcript((0, 12, "The beginning."))
+    found, seconds, _ = run(speech((0.3, 12), (13, 27)), said, transcript((0, 14, "Thank you."), logprob=-1.4))
+    assert (found.text, seconds) == ("The beginning.", 1.0)
+
+
+def test_each_stretch_is_tried_once_and_there_is_an_end() -> None:
+    spans = [(n, n + 1.5) for n in range(0, 27, 3)]
+    found, seconds, asked = run(speech(*spans), transcript((0, 1.5, "One.")))
+    assert found.text == "One." and len(asked) == seconds == MOST
+
+
+def test_a_decode_that_ends_early_again_is_followed_by_another() -> None:
+    answers = [transcript((0.1, 5, "Two.")), transcript((0.1, 7.6, "Three."))]
+    found, _, asked = run(speech((0.3, 12), (13, 18), (19, 25)), transcript((0, 12, "One.")), *answers)
+    assert [s.text for s in found.segments] == ["One.", "Two.", "Three."] and len(asked) == 2
+
+
+def test_times_hold_across_what_was_spliced_out() -> None:
+    chunk = speech((0.3, 9.7), (40.3, 49.7), regions=((0, 10), (40, 50)))
+    found, _, asked = run(chunk, transcript((0, 9.8, "Before.")), transcript((0.3, 9.5, "Behind.")))
+    assert found.segments[1].start == pytest.approx(10.3, abs=0.15)  # heard seconds: merge maps them to 40.3
+    assert asked == [(10.0, False)]
+
+
+def test_it_knows_the_language_and_the_doubts_of_each_part() -> None:
+    found, _, _ = run(speech((0.3, 12), (13, 27)), transcript((0, 12, "One.")), transcript((0, 14, "Zwei."), language="de"))
+    assert [(s.language, s.no_speech_prob) for s in found.segments] == [(None, None), ("de", 0.1)]
