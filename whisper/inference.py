@@ -1,8 +1,7 @@
 """One chunk through libwhisper: input guards, decoding, and our own reading of the tokens.
 
-Runs in a forked worker and imports the standard library only, as do the modules of ours that it needs. Every chunk gets
-a fresh `whisper_state`: a used one carries random numbers, the last chunk's audio and its logits over into the next
-(15-60 ms well spent).
+Runs in a forked worker and imports the standard library only. Every chunk gets a fresh `whisper_state`: a used
+one carries random numbers, the last chunk's audio and its logits over into the next (15-60 ms well spent).
 """
 
 from __future__ import annotations
