@@ -16,6 +16,9 @@ from tests.real.cases import WORDLESS, Case, spoken
 from whisper.libraries import candidates
 
 MODELS = ("base", "tiny.en")
+LONG_ENOUGH = 3.0
+"""Seconds from which on a clip's language should be recognised."""
+
 FIGURES = Path(__file__).with_name("figures.json")
 
 
@@ -31,6 +34,13 @@ class Heard:
     def errors(self) -> Errors:
         language = self.case.language(self.clips)
         return errors(self.case.text(self.clips), self.result["text"], language)
+
+    @property
+    def mistaken(self) -> str | None:
+        """The language it was taken for, if that is none of those spoken; None for clips below LONG_ENOUGH too."""
+        code = self.result["language"]["code"]
+        right = code in self.case.language(self.clips).split("+") or self.result["duration"] < LONG_ENOUGH
+        return None if right else str(code)
 
     @property
     def timing(self) -> Timing:
@@ -76,5 +86,5 @@ def _heard(service: Service, cases: list[Case], sources: dict[str, Path], params
 
 
 def recorded() -> dict[str, Any]:
-    """By model: {"errors": per cent by case, "start_median", "start_p95": milliseconds}."""
+    """By model: {"errors": per cent by case, "mistaken": wrong language by case, "start_median", "start_p95": milliseconds}."""
     return dict(json.loads(FIGURES.read_text("utf-8")))

@@ -19,13 +19,17 @@ def main() -> None:
     for model in MODELS:
         with tempfile.TemporaryDirectory(prefix="parascribe-real-") as folder:
             heard = listen(model, Path(folder))
-        before = kept.setdefault(model, {"errors": {}})
+        before = kept.setdefault(model, {"errors": {}, "mistaken": {}})
         spoken = {name: one for name, one in heard.items() if one.case.text(one.clips)}
         for name, one in spoken.items():
             rate = round(one.errors.rate, 2)
             if before["errors"].get(name) != rate:
                 print(f"{model}: {name}: {before['errors'].get(name)} -> {rate} %: {one.result['text']}")
             before["errors"][name] = rate
+            before["mistaken"].pop(name, None)
+            if one.mistaken:
+                print(f"{model}: {name}: taken for {one.mistaken}")
+                before["mistaken"][name] = one.mistaken
         timed = [one.timing for one in spoken.values() if one.clips[0].words]
         if timed:
             together = sum(timed[1:], timed[0])
