@@ -28,6 +28,10 @@ def heard(context: int, alignment: Alignment | None, *, threads: int = 1, seed: 
     return Inference(LIB, context, threads=threads, alignment=alignment).transcribe(samples, {"language": "en", **options})
 
 
+def times(reply: dict[str, Any]) -> list[tuple[str, float, float]]:
+    return [(w["word"], w["start"], w["end"]) for s in reply["segments"] for w in s["words"]]
+
+
 def said(reply: dict[str, Any]) -> Any:
     """All that does not depend on word times."""
     return reply["no_speech_prob"], [(s["text"], s["avg_logprob"]) for s in reply["segments"]]
@@ -40,19 +44,19 @@ def test_text_and_figures_are_the_same_with_words_aligned(context: int, options:
     aligned = heard(context, alignment, word_timestamps=True, **options)
     shared_out = heard(context, None, word_timestamps=True, **options)
     assert said(plain) == said(aligned) == said(shared_out) == said(heard(context, alignment, **options))
-    words = [[(w["start"], w["end"]) for s in reply["segments"] for w in s["words"]] for reply in (aligned, shared_out)]
-    assert words[0] != words[1] and len(words[0]) == len(words[1])
-    times = [t for span in words[0] for t in span]
-    assert times == sorted(times)
+    exact, by_length = times(aligned), times(shared_out)
+    assert exact != by_length and [word for word, *_ in exact] == [word for word, *_ in by_length]
+    moments = [moment for _, *span in exact for moment in span]
+    assert moments == sorted(moments)
 
 
 def test_times_do_not_depend_on_threads_or_on_chunks_before(context: int) -> None:
     alignment = Alignment(LIB, context, heads=TOP_LAYER)
-    first = heard(context, alignment, word_timestamps=True)["segments"]
+    first = times(heard(context, alignment, word_timestamps=True))
     heard(context, alignment, word_timestamps=True, seed=4)
     heard(context, alignment, seed=5)
-    assert heard(context, alignment, word_timestamps=True, threads=2)["segments"] == first
-    assert heard(context, Alignment(LIB, context, heads=TOP_LAYER), word_timestamps=True)["segments"] == first
+    assert times(heard(context, alignment, word_timestamps=True, threads=2)) == first
+    assert times(heard(context, Alignment(LIB, context, heads=TOP_LAYER), word_timestamps=True)) == first
 
 
 def test_a_translation_gets_times_by_length(context: int) -> None:
@@ -61,7 +65,7 @@ def test_a_translation_gets_times_by_length(context: int) -> None:
     assert heard(context, alignment, **options)["segments"] == heard(context, None, **options)["segments"]
 
 
-def test_a_context_that_is_built_otherwise_is_left_alone(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_context_that_is_built_otherwise_is_left_alone() -> None:
     context = LIB.load_model(MODEL)
     ContextParams.from_address(context + 24).dtw_mem_size += 1
     with pytest.raises(CannotAlign, match="somewhere else"):
