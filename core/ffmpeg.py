@@ -32,8 +32,10 @@ logger = logging.getLogger(__name__)
 DEMUXERS = (
     "wav", "w64", "aiff", "caf", "au", "mp3", "aac", "flac", "ogg", "mov", "matroska", "asf",
     "amr", "amrnb", "amrwb", "ac3", "eac3", "avi", "mpegts", "mpeg", "flv",
+    "wv", "tta", "dts", "truehd", "mlp", "mxf", "loas", "voc", "adx",
 )  # fmt: skip
-"""Containers that are read. Never hls, dash, concat, sdp, image2, lavfi, subtitles: they open other files."""
+"""Containers that are read. Never hls, dash, concat, sdp, image2, lavfi, subtitles: they open other files.
+Nor those that only a name's ending tells (gsm, g722, raw samples): ffmpeg sees no name."""
 
 ALIGN = (
     "asetpts='if(eq(N,0),"
