@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from core.chunks import SAMPLE_RATE, Region
 from core.errors import AudioEmpty, AudioEncrypted, AudioTooLong, AudioUndecodable, Cancelled, DiskFull, SourceMissing
 from core.ffmpeg import Ffmpeg, damage, failure, first_line, real, start_of
+from core.offset import BLOCK, OffsetRemover
 from core.processes import Cancel, Limits, spawn, stop
 from core.sniff import encrypted
 from core.transcript import Notice
@@ -96,7 +97,8 @@ class Decoder:
             samples = _Samples(out, self._max_seconds, on_block)
             plain = plain_samples(file)
             complaints = self._convert(file, samples, cancel) if plain is None else _copy(file, *plain, samples, cancel)
-        audio = DecodedAudio(samples=samples.written // SAMPLE_BYTES, warnings=self._damage(complaints))
+            samples.finish()
+        audio = DecodedAudio(samples=samples.received // SAMPLE_BYTES, warnings=self._damage(complaints))
         logger.info("Decoded %.1f s of audio in %.1f s", audio.duration, time.monotonic() - started)
         return audio
 
@@ -119,7 +121,7 @@ class Decoder:
             raise AudioEncrypted
         if status:
             raise failure(complaints, status)
-        if not samples.written:
+        if not samples.received:
             raise failure(complaints, status) if complaints else AudioEmpty()
         return complaints
 
@@ -144,7 +146,7 @@ class Decoder:
                     elif key.fileobj is process.stderr:
                         complaints += data[: COMPLAINT_BYTES - len(complaints)]
                     else:
-                        if not samples.written:
+                        if not samples.received:
                             samples.add_silence(start_of(bytes(complaints)))
                         samples.add(data)
                         give_up = time.monotonic() + self._stall_seconds
@@ -159,18 +161,36 @@ class Decoder:
 
 
 class _Samples:
-    """The spool's writing end: so much and no more, and whoever listens is told."""
+    """The spool's writing end: so much and no more, without a constant offset, and whoever listens is told."""
 
     def __init__(self, out: BinaryIO, max_seconds: float, on_block: Callable[[int], None]) -> None:
         self._out, self._max_seconds, self._on_block = out, max_seconds, on_block
-        self.written = 0
+        self._offset = OffsetRemover()
+        self._waiting = bytearray()  # less than a block
+        self._written = 0
+
+    @property
+    def received(self) -> int:
+        """Bytes so far."""
+        return self._written + len(self._waiting)
 
     def add(self, data: bytes) -> None:
-        _write_all(self._out, data)
-        self.written += len(data)
-        if self.written > int(self._max_seconds * SAMPLE_RATE) * SAMPLE_BYTES:
+        self._waiting += data
+        if self.received > int(self._max_seconds * SAMPLE_RATE) * SAMPLE_BYTES:
             raise AudioTooLong(f"The audio is longer than {self._max_seconds / 3600:g} hours.")
-        self._on_block(self.written // SAMPLE_BYTES)
+        while len(self._waiting) >= BLOCK * SAMPLE_BYTES:
+            self._put(BLOCK * SAMPLE_BYTES)
+
+    def finish(self) -> None:
+        """There are no more."""
+        if whole := len(self._waiting) // SAMPLE_BYTES * SAMPLE_BYTES:
+            self._put(whole)
+
+    def _put(self, size: int) -> None:
+        _write_all(self._out, self._offset.without(bytes(self._waiting[:size])))
+        del self._waiting[:size]
+        self._written += size
+        self._on_block(self._written // SAMPLE_BYTES)
 
     def add_silence(self, seconds: float) -> None:
         left = SAMPLE_BYTES * round(min(seconds, self._max_seconds + 1) * SAMPLE_RATE)
