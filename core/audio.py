@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from core.chunks import SAMPLE_RATE, Region
 from core.errors import AudioEmpty, AudioEncrypted, AudioTooLong, AudioUndecodable, Cancelled, DiskFull, SourceMissing
-from core.ffmpeg import Ffmpeg, failure, first_line
+from core.ffmpeg import Ffmpeg, damage, failure, first_line, real, start_of
+from core.offset import BLOCK, OffsetRemover
 from core.processes import Cancel, Limits, spawn, stop
 from core.sniff import encrypted
 from core.transcript import Notice
@@ -37,7 +38,7 @@ SAMPLE_BYTES = 2
 #: how much is read at once, 2 s of audio (Linux's pipes hold no more unless asked)
 BLOCK_BYTES = 64 * 1024
 #: how much of ffmpeg's stderr is kept; a damaged file can make it write without end
-COMPLAINT_BYTES = 16 * 1024
+COMPLAINT_BYTES = 64 * 1024
 #: cancel is looked at this often, seconds
 TICK = 0.1
 
@@ -96,7 +97,8 @@ class Decoder:
             samples = _Samples(out, self._max_seconds, on_block)
             plain = plain_samples(file)
             complaints = self._convert(file, samples, cancel) if plain is None else _copy(file, *plain, samples, cancel)
-        audio = DecodedAudio(samples=samples.written // SAMPLE_BYTES, warnings=_damage(complaints))
+            samples.finish()
+        audio = DecodedAudio(samples=samples.received // SAMPLE_BYTES, warnings=self._damage(complaints))
         logger.info("Decoded %.1f s of audio in %.1f s", audio.duration, time.monotonic() - started)
         return audio
 
@@ -119,7 +121,7 @@ class Decoder:
             raise AudioEncrypted
         if status:
             raise failure(complaints, status)
-        if not samples.written:
+        if not samples.received:
             raise failure(complaints, status) if complaints else AudioEmpty()
         return complaints
 
@@ -136,31 +138,65 @@ class Decoder:
                 _check(cancel)
                 if time.monotonic() > give_up:
                     raise AudioUndecodable(f"The decoder gave no audio for {self._stall_seconds:g} s.")
-                for key, _ in selector.select(TICK):
+                # what is said before the first sample must be read before it: stderr first
+                for key, _ in sorted(selector.select(TICK), key=lambda ready: ready[0].fileobj is process.stdout):
                     data = os.read(key.fd, BLOCK_BYTES)
                     if not data:
                         selector.unregister(key.fileobj)
                     elif key.fileobj is process.stderr:
                         complaints += data[: COMPLAINT_BYTES - len(complaints)]
                     else:
+                        if not samples.received:
+                            samples.add_silence(start_of(bytes(complaints)))
                         samples.add(data)
                         give_up = time.monotonic() + self._stall_seconds
-        return bytes(complaints)
+        return real(bytes(complaints))
+
+    def _damage(self, complaints: bytes) -> tuple[Notice, ...]:
+        about_sound = damage(complaints, self.ffmpeg.path)
+        if not about_sound:
+            return ()
+        text = f"The file is damaged; what could be decoded was used ({first_line(about_sound)})."
+        return (Notice(code="audio_damaged", message=text),)
 
 
 class _Samples:
-    """The spool's writing end: so much and no more, and whoever listens is told."""
+    """The spool's writing end: so much and no more, without a constant offset, and whoever listens is told."""
 
     def __init__(self, out: BinaryIO, max_seconds: float, on_block: Callable[[int], None]) -> None:
         self._out, self._max_seconds, self._on_block = out, max_seconds, on_block
-        self.written = 0
+        self._offset = OffsetRemover()
+        self._waiting = bytearray()  # less than a block
+        self._written = 0
+
+    @property
+    def received(self) -> int:
+        """Bytes so far."""
+        return self._written + len(self._waiting)
 
     def add(self, data: bytes) -> None:
-        _write_all(self._out, data)
-        self.written += len(data)
-        if self.written > int(self._max_seconds * SAMPLE_RATE) * SAMPLE_BYTES:
+        self._waiting += data
+        if self.received > int(self._max_seconds * SAMPLE_RATE) * SAMPLE_BYTES:
             raise AudioTooLong(f"The audio is longer than {self._max_seconds / 3600:g} hours.")
-        self._on_block(self.written // SAMPLE_BYTES)
+        while len(self._waiting) >= BLOCK * SAMPLE_BYTES:
+            self._put(BLOCK * SAMPLE_BYTES)
+
+    def finish(self) -> None:
+        """There are no more."""
+        if whole := len(self._waiting) // SAMPLE_BYTES * SAMPLE_BYTES:
+            self._put(whole)
+
+    def _put(self, size: int) -> None:
+        _write_all(self._out, self._offset.without(bytes(self._waiting[:size])))
+        del self._waiting[:size]
+        self._written += size
+        self._on_block(self._written // SAMPLE_BYTES)
+
+    def add_silence(self, seconds: float) -> None:
+        left = SAMPLE_BYTES * round(min(seconds, self._max_seconds + 1) * SAMPLE_RATE)
+        while left > 0:
+            left -= len(block := bytes(min(left, BLOCK_BYTES)))
+            self.add(block)
 
 
 class PcmSpool:
@@ -197,13 +233,6 @@ def _copy(file: BinaryIO, start: int, length: int, samples: _Samples, cancel: Ca
         _check(cancel)
         samples.add(os.pread(file.fileno(), min(BLOCK_BYTES, start + length - place), place))
     return b""
-
-
-def _damage(complaints: bytes) -> tuple[Notice, ...]:
-    if not complaints:
-        return ()
-    text = f"The file is damaged; what could be decoded was used ({first_line(complaints)})."
-    return (Notice(code="audio_damaged", message=text),)
 
 
 def _check(cancel: Cancel | None) -> None:

@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import wave
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, cast
 
@@ -31,12 +32,34 @@ logger = logging.getLogger(__name__)
 DEMUXERS = (
     "wav", "w64", "aiff", "caf", "au", "mp3", "aac", "flac", "ogg", "mov", "matroska", "asf",
     "amr", "amrnb", "amrwb", "ac3", "eac3", "avi", "mpegts", "mpeg", "flv",
+    "wv", "tta", "dts", "truehd", "mlp", "mxf", "loas", "voc", "adx",
 )  # fmt: skip
-"""Containers that are read. Never hls, dash, concat, sdp, image2, lavfi, subtitles: they open other files."""
+"""Containers that are read. Never hls, dash, concat, sdp, image2, lavfi, subtitles: they open other files.
+Nor those that only a name's ending tells (gsm, g722, raw samples): ffmpeg sees no name."""
 
-ALIGN = "aresample=async=1:first_pts=0"
-"""Keeps the original timeline: an audio track that starts after the picture and holes in its
-timestamps become silence. Files without such holes come out sample for sample as without it."""
+ALIGN = (
+    "asetpts='if(eq(N,0),"
+    "st(0,max(PTS,0));st(1,max(-PTS,0));print(T,16),"
+    "st(3,PTS+ld(1)-ld(0));"
+    "st(4,lt(abs(PTS-PREV_INPTS-ld(2)),ld(2)/2));"
+    "if(gt(ld(3),0.35*SR)*(lt(ld(3),10*SR)+ld(4)),st(0,ld(0)+ld(3)));"
+    "if(lt(ld(3),-SR)*ld(4),st(1,ld(1)-ld(3))));"
+    "st(2,NB_SAMPLES);st(0,ld(0)+NB_SAMPLES)-NB_SAMPLES',aresample=async=1"
+)
+"""Keeps the original timeline: holes in the timestamps become silence (by aresample). Every sample is heard, in order:
+timestamps that go back or jitter never make it trim or stretch. Without holes, files come out sample for sample.
+
+asetpts gives each frame its place, in samples. Its variables: 0 the place after the frame before, 1 what is added to
+timestamps, 2 the length of the frame before, 3 how much later than there the frame wants to play, 4 whether it follows the
+frame before by its length, as frames under a running clock do.
+
+* A hole is longer than 0.35 s: browsers send packets in bursts of 0.25 s, and Opus is silent for 0.38 s at a time (RFC 6716
+  2.1.9). What is shorter adds up until it is, so no time is ever more than that too early.
+* Over 10 s (ffmpeg's own dts_delta_threshold) the second frame must agree: single packets can be an hour ahead.
+* A running clock that is more than 1 s behind, more than any jitter seen, is a new one: recordings were joined there.
+
+The first frame's time is said as an error (`start_of`), not filled: where the sound's rate or layout changes, ffmpeg
+starts this anew, and would fill that time again."""
 
 
 TERMINATED = 255
@@ -61,7 +84,7 @@ class Ffmpeg:
             threads=1,
             protocol_whitelist="fd",
             format_whitelist=",".join(DEMUXERS),
-            max_streams=16,
+            max_streams=200,
             probesize="5M",
             analyzeduration="10M",
         )
@@ -155,6 +178,44 @@ def failure(complaints: bytes, status: int) -> ServiceError:
     if status < 0:
         return AudioUndecodable(f"The decoder was stopped by signal {-status}: too much CPU or memory was asked for.")
     return AudioUndecodable(f"The file's audio cannot be decoded: {first_line(complaints)}")
+
+
+_START = re.compile(rb"^\[Eval @ [^]]*\] (-?[\d.]+|-?nan)\n", re.MULTILINE)
+_PARTS = re.compile(rb"\[([^]@]+?)(?: @ [^]]*)?\] ")
+
+
+def start_of(complaints: bytes) -> float:
+    """When the sound starts, seconds; 0 if ffmpeg has not said so. All it said before its first sample must be there."""
+    said = _START.search(complaints)
+    return max(0.0, float(said[1])) if said and said[1].strip(b"-") != b"nan" else 0.0
+
+
+def real(complaints: bytes) -> bytes:
+    """What ffmpeg complained of, without what ALIGN has it say."""
+    return _START.sub(b"", complaints)
+
+
+def damage(complaints: bytes, program: str) -> bytes:
+    """Those complaints that concern the sound. ffmpeg looks into pictures and subtitles too, to know what they are."""
+    lines = [line for line in real(complaints).splitlines(keepends=True) if not line.startswith(b"    Last message repeated")]
+    return b"".join(line for line in lines if not any(_of_others(part, program) for part in _PARTS.findall(line)))
+
+
+def _of_others(part: bytes, program: str) -> bool:
+    name = part.decode(errors="replace").removeprefix("dec:")
+    if name.startswith(("vist#", "sist#", "dist#", "out#", "aost#", "s16le")):
+        return True
+    return name not in DEMUXERS and name in _other_decoders(program)
+
+
+@cache
+def _other_decoders(program: str) -> frozenset[str]:
+    """The decoders of pictures and subtitles, by name."""
+    try:
+        said = _run([program, "-hide_banner", "-decoders"]).stdout.decode(errors="replace")
+    except (OSError, subprocess.TimeoutExpired):
+        return frozenset()
+    return frozenset(re.findall(r"^ [VSD][\w.]{5} (\w\S*)", said, re.MULTILINE))
 
 
 def first_line(complaints: bytes) -> str:

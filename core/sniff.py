@@ -7,6 +7,8 @@ is sound inside is for the decoder to find out.
 from __future__ import annotations
 
 import os
+import re
+from itertools import islice
 from typing import BinaryIO
 
 from core.errors import NotMedia
@@ -16,6 +18,17 @@ HEAD_BYTES = 64 * 1024
 
 W64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+SIGNATURES = (
+    (b"wvpk", "audio/x-wavpack"),
+    (b"TTA1", "audio/x-tta"),
+    (b"Creative Voice File\x1a", "audio/x-voc"),
+    (bytes.fromhex("060e2b34020501010d0102010102"), "application/mxf"),  # SMPTE 377-1: header partition
+    # DTS (ETSI TS 102 114 6.3): words of 16 or 14 bits, in either order of bytes
+    (b"\x7f\xfe\x80\x01", "audio/vnd.dts"),
+    (b"\xfe\x7f\x01\x80", "audio/vnd.dts"),
+    (b"\x1f\xff\xe8\x00", "audio/vnd.dts"),
+    (b"\xff\x1f\x00\xe8", "audio/vnd.dts"),
+)
 MP4_BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 #: where an MP4 file says how a track is coded, and how many boxes of a file made to waste time are looked at
 STSD_PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
@@ -93,6 +106,13 @@ def _container(head: bytes) -> str | None:
         return "video/x-ms-asf"
     if head.startswith((b"#!AMR\n", b"#!AMR-WB\n")):
         return "audio/amr"
+    for signature, found in SIGNATURES:
+        if head.startswith(signature):
+            return found
+    if head[4:8] in (b"\xf8\x72\x6f\xba", b"\xf8\x72\x6f\xbb"):  # TrueHD and MLP: major sync after the access unit's size
+        return "audio/vnd.dolby.mlp"
+    if head[:2] == b"\x80\0" and head[2:4] and head[int.from_bytes(head[2:4]) - 2 :].startswith(b"(c)CRI"):
+        return "audio/x-adx"
     size, box = int.from_bytes(head[:4]), head[4:8]
     if box == b"ftyp":
         return BRANDS.get(head[8:12]) or BRANDS.get(head[8:11]) or "video/mp4"
@@ -103,22 +123,47 @@ def _container(head: bytes) -> str | None:
 
 def _stream(head: bytes) -> str | None:
     """Formats that are a row of frames: the second frame must lie where the first one says."""
-    for packet, sync in ((188, 0), (192, 4), (204, 0)):
-        if len(head) > sync + 2 * packet and all(head[sync + n * packet] == 0x47 for n in range(3)):
-            return "video/mp2t"
-    if head.startswith(b"ID3") and len(head) >= 10:
-        # Syncsafe size. A picture may make the tag longer than what is seen: then the sound after it is taken for mp3.
-        size = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
-        rest = head[size:].lstrip(b"\0")
-        return (_container(rest) or _frames(rest)) if rest else "audio/mpeg"
-    return _frames(head.lstrip(b"\0"))
+    for packet in (188, 192, 204):
+        for sync in range(packet):  # recordings may start within a packet
+            places = range(sync, len(head), packet)[:5]
+            if len(places) >= 3 and all(head[place] == 0x47 for place in places):
+                return "video/mp2t"
+    rest = head.lstrip(b"\0")
+    while size := _tag(rest):
+        if len(rest) <= size:  # a picture may make the tag longer than what is seen: the sound after it is taken for mp3
+            return "audio/mpeg"
+        rest = rest[size:].lstrip(b"\0")
+    return (None if rest is head else _container(rest)) or _frames(rest) or _frames_within(rest)
+
+
+def _tag(data: bytes) -> int:
+    """Length of an ID3v2 (id3v2.4.0-structure 3.1) or APEv2 tag (header and items; ends included), 0 if this is none."""
+    if data.startswith(b"ID3") and len(data) >= 10:
+        return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True))
+    if data.startswith(b"APETAGEX") and len(data) >= 32:
+        return 32 + int.from_bytes(data[12:16], "little")
+    return 0
 
 
 def _frames(data: bytes) -> str | None:
-    for kind, length_of in (("audio/mpeg", _mpeg_frame), ("audio/aac", _adts_frame), ("audio/ac3", _ac3_frame)):
+    for kind, length_of in FRAMES:
         length = length_of(data)
         if length and (len(data) <= length + 6 or length_of(data[length:])):
             return kind
+    return None
+
+
+def _frames_within(data: bytes) -> str | None:
+    """Streams that were cut out of longer ones, or have something in front: three frames in a row are no accident."""
+    if _known(data):
+        return None  # an archive or a document may have sound in it
+    for found in islice(FRAME_START.finditer(data), MAX_STARTS):
+        for kind, length_of in FRAMES:
+            place, frames = found.start(), 0
+            while frames < 3 and (length := length_of(data[place : place + 8])):
+                place, frames = place + length, frames + 1
+            if frames == 3:
+                return kind
     return None
 
 
@@ -166,15 +211,37 @@ def _ac3_frame(data: bytes) -> int:
     return 2 * (rate * 96 // (48000 if frequency_index == 0 else 32000))
 
 
+def _loas_frame(data: bytes) -> int:
+    """Length of a LOAS frame of AAC (ISO 14496-3 1.7.2), 0 if this is none."""
+    if len(data) < 3 or data[0] != 0x56 or data[1] & 0xE0 != 0xE0:
+        return 0
+    length = (data[1] & 0x1F) << 8 | data[2]
+    return length + 3 if length else 0
+
+
+#: formats that are a row of frames: media type, how long the frame is that begins here
+FRAMES = (("audio/mpeg", _mpeg_frame), ("audio/aac", _adts_frame), ("audio/ac3", _ac3_frame), ("audio/mp4a-latm", _loas_frame))
+FRAME_START = re.compile(rb"\xff(?=[\xe0-\xfd])|\x0b(?=\x77)|\x56(?=[\xe0-\xff])")
+#: places that are tried; chance makes some 30 in HEAD_BYTES, a file made to waste time thousands
+MAX_STARTS = 1000
+
+
 def _guess(head: bytes) -> str:
     if not head:
         return "an empty file"
+    if known := _known(head):
+        return known
+    start = head[:512]
+    readable = all(byte >= 32 or byte in b"\t\n\r\f" for byte in start)
+    return "a text file" if readable else "no audio or video format"
+
+
+def _known(head: bytes) -> str | None:
     start = head[:512].removeprefix(b"\xef\xbb\xbf").lstrip()
     for signature, what in NOT_MEDIA:
         if start.startswith(signature) or start.lower().startswith(signature):
             return what
-    readable = all(byte >= 32 or byte in b"\t\n\r\f" for byte in start)
-    return "a text file" if readable else "no audio or video format"
+    return None
 
 
 def encrypted(file: BinaryIO) -> bool:

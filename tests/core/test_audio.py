@@ -101,6 +101,21 @@ def test_the_cap_is_exact(suffix: str, tmp_path: Path) -> None:
         Decoder(FFMPEG, max_seconds=5.999).decode(source, tmp_path / "spool")
 
 
+@pytest.mark.parametrize("name", ["plain.wav", "whole.flac"])
+def test_a_constant_offset_is_taken_out(name: str, tmp_path: Path) -> None:
+    said = speech(0.1, noise_db=None)[0] // 2
+    pcm, spool = (said + 300).astype(np.int16), tmp_path / "spool"
+    assert DECODER.decode(write(tmp_path / name, pcm), spool).samples == len(pcm)
+    # what of the voice is lopsided may stay
+    assert np.abs(np.fromfile(spool, "<i2").astype(int) - said).max() <= 50
+
+
+def test_eight_bits_are_centred_and_as_many_as_before(tmp_path: Path) -> None:
+    pcm = speech(0.1, noise_db=None)[0]
+    assert DECODER.decode(write(tmp_path / "a.wav", pcm - 128, "-c:a", "pcm_u8"), tmp_path / "spool").samples == len(pcm)
+    assert abs(np.fromfile(tmp_path / "spool", "<i2").mean()) < 50
+
+
 @pytest.mark.parametrize("working", [True, False])
 def test_cancel_is_quick_and_leaves_no_process(working: bool, tmp_path: Path) -> None:
     source, cancel = write(tmp_path / "a.flac", speech(0.5)[0]), threading.Event()

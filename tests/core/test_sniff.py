@@ -44,3 +44,12 @@ def test_the_name_tells_sound_from_picture_only(name: str | None, media_type: st
 def test_the_name_makes_nothing_media() -> None:
     with pytest.raises(NotMedia, match="text file"):
         sniff(b"hello", "talk.m4a")
+
+
+def test_sound_within_an_archive_or_a_page_is_not_a_sound_file() -> None:
+    for front in (b"PK\x03\x04", b"%PDF-1.7\n", b"\x89PNG", b"<html>"):
+        with pytest.raises(NotMedia):
+            sniff(front + bytes(50) + FRAME * 5)
+    assert sniff(b"\x01\x02" + bytes(50) + FRAME * 5) == "audio/mpeg"
+    with pytest.raises(NotMedia):
+        sniff(b"\x01\x02" + bytes(50) + FRAME * 2)
