@@ -113,7 +113,7 @@ def test_demo_transcribes_recordings_with_the_published_model(tmp_path: Path, en
     text = re.sub(r"\[.*?\]", "", done.stdout.partition("==> sonnet.mp3 <==")[2]).lower()
     said = set(re.findall(r"[a-z']+", SONNET.lower()))
     assert len(said & set(re.findall(r"[a-z']+", text))) > 0.75 * len(said), text
-    assert re.search(r"was der mensch \w+,? das wird er vielfach ernten", done.stdout.lower()), done.stdout
+    assert re.search(r"was der mensch \w+,? das wird \w+ vielfach ernten", done.stdout.lower()), done.stdout
     for recording in RECORDINGS:
         assert f"{recording.file}: {recording.title}; {recording.licence}; from {recording.source}\n" in done.stderr
     assert re.search(r"2 files, 1 min 10 s, transcribed in .* \(real-time factor \d+\.\d\d\)", done.stderr)
