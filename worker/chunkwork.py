@@ -156,9 +156,13 @@ class ChunkWork:
         options = self._options(chunk, self.language.code if self.language else None)
         said, seconds = self._heard(pcm, options, chunk, early)
 
-        def again(samples: Pcm, nothing: bool) -> ChunkTranscript:
+        def again(samples: Pcm, nothing: bool) -> ChunkTranscript | None:
             changed = {"temperature": max(options.temperature, SECOND_TEMPERATURE)} if nothing else {"fit_context": True}
-            found, cost = self._heard(samples, replace(options, **changed), chunk)
+            try:
+                found, cost = self._heard(samples, replace(options, **changed), chunk)
+            except ChunkFailed as error:
+                log.warning("Chunk %d: not decoded again where speech had no text: %s", chunk.index + 1, error.message)
+                return None
             return replace(found, engine_seconds=cost)
 
         found, more = complete(chunk, pcm, said, again)

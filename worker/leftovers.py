@@ -27,11 +27,14 @@ BACK = round(0.3 * SAMPLE_RATE)
 QUIET = SAMPLE_RATE // 50
 """Samples over which loudness is taken for that."""
 
+ALL_BUT = round(0.2 * SAMPLE_RATE)
+"""A window that leaves no more than this out of its chunk is the chunk."""
+
 AGAIN = 6
 """Words at the seams that both decodes may have heard."""
 
-Ask = Callable[[Pcm, bool], ChunkTranscript]
-"""Decodes some samples as the chunk was; the flag says that greedy decoding brought nothing."""
+Ask = Callable[[Pcm, bool], ChunkTranscript | None]
+"""Decodes some samples as the chunk was, None if that failed; the flag says that greedy decoding brought nothing."""
 
 
 def complete(chunk: Chunk, pcm: Pcm, said: ChunkTranscript, ask: Ask) -> tuple[ChunkTranscript, float]:
@@ -46,11 +49,13 @@ def complete(chunk: Chunk, pcm: Pcm, said: ChunkTranscript, ask: Ask) -> tuple[C
         if window is None:
             break
         reached = window.start + 1
-        if chunk.seconds * SAMPLE_RATE - window.samples < LEAST_NEW:
-            again = ask(pcm, True)  # all of it: the same samples at the same temperature would say the same nothing
+        if len(pcm) - window.samples < ALL_BUT:
+            again = ask(pcm, True)  # the same samples at the same temperature would say the same nothing
             window = Region(start=0, end=len(pcm))
         else:
             again = ask(pcm[window.start : window.end], False)
+        if again is None:
+            break  # what there is stays, and the rest is a gap
         seconds += again.engine_seconds
         found = [
             replace(_moved(s, window.start / SAMPLE_RATE), language=again.language, no_speech_prob=again.no_speech_prob)
@@ -59,9 +64,6 @@ def complete(chunk: Chunk, pcm: Pcm, said: ChunkTranscript, ask: Ask) -> tuple[C
         if found:
             said = replace(said, segments=_joined(said.segments, found))
     return said, seconds
-
-
-LEAST_NEW = round(0.2 * SAMPLE_RATE)
 
 
 def _windows(chunk: Chunk, pcm: Pcm, said: ChunkTranscript) -> list[Region]:

@@ -27,12 +27,12 @@ def transcript(*segments: tuple[float, float, str], logprob: float = -0.2, langu
 
 
 class Engine:
-    """Answers what comes next in its list; remembers what it was asked (seconds of audio, whether greedy had failed)."""
+    """Answers what comes next in its list, None for a decode that failed; remembers what it was asked (seconds of audio, whether greedy had failed)."""
 
-    def __init__(self, *answers: ChunkTranscript) -> None:
+    def __init__(self, *answers: ChunkTranscript | None) -> None:
         self.answers, self.asked = list(answers), []
 
-    def __call__(self, pcm, nothing: bool) -> ChunkTranscript:
+    def __call__(self, pcm, nothing: bool) -> ChunkTranscript | None:
         self.asked.append((round(len(pcm) / S, 1), nothing))
         return self.answers.pop(0) if self.answers else transcript()
 
@@ -108,3 +108,9 @@ def test_times_hold_across_what_was_spliced_out() -> None:
 def test_it_knows_the_language_and_the_doubts_of_each_part() -> None:
     found, _, _ = run(speech((0.3, 12), (13, 27)), transcript((0, 12, "One.")), transcript((0, 14, "Zwei."), language="de"))
     assert [(s.language, s.no_speech_prob) for s in found.segments] == [(None, None), ("de", 0.1)]
+
+
+def test_a_decode_that_fails_costs_nothing_of_what_was_heard() -> None:
+    said = transcript((0, 12, "One."))
+    found, seconds, asked = run(speech((0.3, 12), (13, 18), (20, 27)), said, None, transcript((0, 6, "Never asked for.")))
+    assert (found, seconds, len(asked)) == (said, 0.0, 1)
