@@ -97,7 +97,7 @@ def test_what_cannot_be_quantised_is_refused(tmp_path: Path) -> None:
     for source, kind, expected, words in (
         (QUANTISED, "q4_0", ValidationFailed, "quantised already"),
         (MODEL, "q9_9", ValidationFailed, "q8_0, q5_1, q5_0, q4_0, q4_K"),
-        (tmp_path / "none.bin", "q8_0", ModelInvalid, "cannot be read"),
+        (tmp_path / "none.bin", "q8_0", ModelInvalid, "is no file, or a link to nothing"),
         (Path(__file__), "q8_0", ModelInvalid, "no ggml model"),
     ):
         with pytest.raises(expected, match=words):
