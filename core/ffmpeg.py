@@ -25,19 +25,39 @@ import imageio_ffmpeg
 from core import processes
 from core.chunks import SAMPLE_RATE
 from core.errors import AudioUndecodable, DecoderKilled, NoAudioStream, ServiceError
+from core.ffmpeg_log import FfmpegLog
 
 logger = logging.getLogger(__name__)
 
 DEMUXERS = (
     "wav", "w64", "aiff", "caf", "au", "mp3", "aac", "flac", "ogg", "mov", "matroska", "asf",
     "amr", "amrnb", "amrwb", "ac3", "eac3", "avi", "mpegts", "mpeg", "flv",
+    "wv", "tta", "dts", "truehd", "mlp", "mxf", "loas", "voc", "gsm", "g722", "adx",
 )  # fmt: skip
 """Containers that are read. Never hls, dash, concat, sdp, image2, lavfi, subtitles: they open other files."""
 
-ALIGN = "aresample=async=1:first_pts=0"
-"""Keeps the original timeline: an audio track that starts after the picture and holes in its
-timestamps become silence. Files without such holes come out sample for sample as without it."""
+CLOCKED = frozenset({"flac", "ogg", "mov", "matroska", "asf", "avi", "mpegts", "mpeg", "flv", "mxf"})
+"""Containers that say when sound plays. In the others sound follows sound, and ffmpeg makes timestamps up: of the length
+of frames by the rate of the first, or by broken headers."""
 
+RESTARTING = frozenset({"ogg", "mpegts", "mpeg"})
+"""Containers whose clock may start anew anywhere (ffmpeg's AVFMT_TS_DISCONT), so that a long jump is no gap."""
+
+RAW = {"audio/g722": "g722"}
+"""Media types without a signature -> demuxer: the file's name alone tells what they are."""
+
+TRACKS = 200
+"""Tracks of all kinds that a file may have. Films have dozens of subtitles and fonts."""
+
+SAMPLE_BYTES = 4
+"""Two channels of s16le."""
+
+PAIR = "aformat=channel_layouts=mono|stereo,pan=stereo|FL=FL+FC|FR=FR+FC"
+"""More than two channels are mixed down to two; one becomes two alike (ffmpeg's own way makes it quieter by 3 dB)."""
+
+TELL = "asetpts='print(PTS)+print(S)+0/0'"
+"""Says for each frame when it plays and how many samples it has (`core.ffmpeg_log`), then forgets the former: this command's
+output has no timestamps, and ffmpeg would complain of those that go back."""
 
 TERMINATED = 255
 """ffmpeg's exit status after a signal that it heeds (SIGTERM), without a word; some errors have it too, with one."""
@@ -50,10 +70,14 @@ class Ffmpeg:
     path: str
     version: str
 
-    def decode_command(self, max_seconds: float) -> list[str]:
-        """Decode the file on standard input to 16 kHz mono s16le on standard output.
+    def decode_command(self, max_seconds: float, *, track: int = 0, container: str | None = None) -> list[str]:
+        """Decode the file on standard input to 16 kHz s16le, two channels, on standard output.
+
+        What is decoded comes without the silence between; when it plays is told on standard error.
 
         max_seconds: ffmpeg stops by itself one second later, so that the reader can tell "too long" from "just fits"
+        track: index of the sound track
+        container: demuxer for files that have no signature; None: found by the file's content
         """
         source = arguments.input(
             "fd:",
@@ -61,23 +85,25 @@ class Ffmpeg:
             threads=1,
             protocol_whitelist="fd",
             format_whitelist=",".join(DEMUXERS),
-            max_streams=16,
+            max_streams=TRACKS,
             probesize="5M",
             analyzeduration="10M",
+            # times count from the first thing that is shown, not from the first of what is decoded
+            copyts=None,
+            start_at_zero=None,
+            **({"f": container} if container else {}),
         )
         output = source.output(
             "pipe:1",
-            map="0:a:0",
+            map=f"0:a:{track}",
             vn=None,
             sn=None,
             dn=None,
             t=max_seconds + 1,
-            af=ALIGN,
-            ac=1,
-            ar=SAMPLE_RATE,
+            af=f"{PAIR},aresample={SAMPLE_RATE},aformat=sample_fmts=s16,{TELL}",
             f="s16le",
         )
-        prefix = [self.path, "-nostdin", "-hide_banner", "-v", "error"]
+        prefix = [self.path, "-nostdin", "-nostats", "-hide_banner", "-v", "repeat+level+info"]
         return cast("list[str]", output.compile(cmd=prefix))
 
 
@@ -117,8 +143,11 @@ def _tried(program: str) -> Ffmpeg:
             done = _run(found.decode_command(1.0), stdin=sample)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ServiceError(f"ffmpeg: {path} cannot be run ({type(error).__name__})") from error
-    if done.returncode or len(done.stdout) != SAMPLE_RATE // 10 * 2:
-        raise ServiceError(f"ffmpeg: {path} (version {found.version}) is too old: {first_line(done.stderr)}")
+    if done.returncode or len(done.stdout) != SAMPLE_RATE // 10 * SAMPLE_BYTES:
+        log = FfmpegLog(0)
+        log.feed(done.stderr)
+        log.feed(b"")
+        raise ServiceError(f"ffmpeg: {path} (version {found.version}) is too old: {first_line(log.complaints or done.stderr)}")
     return found
 
 
@@ -157,7 +186,7 @@ def failure(complaints: bytes, status: int) -> ServiceError:
     return AudioUndecodable(f"The file's audio cannot be decoded: {first_line(complaints)}")
 
 
-def first_line(complaints: bytes) -> str:
+def first_line(complaints: bytes | bytearray) -> str:
     """The first thing ffmpeg said, without the name and address of the part that said it; never a path."""
     for line in complaints.decode(errors="replace").splitlines():
         text = re.sub(r"^(\[[^\]]*\] *)+", "", line).strip()

@@ -1,0 +1,102 @@
+"""What ffmpeg says on its standard error while it decodes: the file's tracks, when each frame plays, and complaints."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from core.timeline import Frame
+from core.tracks import AudioTrack
+
+LINE_BYTES = 16 * 1024
+"""Longer lines are cut: a file's own texts are among them."""
+
+COMPLAINT_BYTES = 16 * 1024
+"""How much of the complaints is kept; a damaged file can make ffmpeg write without end."""
+
+_INPUT = re.compile(rb"\[info\] Input #0, (\S+), from ")
+_STREAM = re.compile(rb"\[info\]\s+Stream #0:(\d+)(?:\[0x[0-9a-f]+\])?(?:\((\w[\w-]*)\))?: (\w+): (.*)")
+_FIGURE = re.compile(rb"\[Eval @ [^]]*\] \[info\] (-?[\d.]+|-?nan|-?inf)$")
+_ERROR = re.compile(rb"((?:\[[^]]*\] )*?)\[(?:error|fatal|panic)\] ")
+_OF_STREAM = re.compile(rb"\bstream (?:#0:)?(\d+)")
+OUTPUT = (b"out#", b"aost#", b"s16le")
+"""Whose complaints are not about the file."""
+
+
+class FfmpegLog:
+    """Reads the messages of a decode made by `Ffmpeg.decode_command`, in pieces of any size.
+
+    track: index of the sound track that is decoded
+    """
+
+    def __init__(self, track: int) -> None:
+        #: the demuxer's name, such as "mov,mp4,m4a,3gp,3g2,mj2"; "" until it is known
+        self.container = ""
+        #: the sound tracks; complete once `opened`
+        self.tracks: list[AudioTrack] = []
+        self.opened = False
+        #: all errors, one a line
+        self.complaints = bytearray()
+        self._track = track
+        self._suspects: list[tuple[bytes, bytes]] = []  # who complained, and the line
+        self._rest = b""
+        self._pts: float | None = None  # of a frame whose length comes with the next line
+        self._half = False
+        self._frames: list[Frame] = []
+
+    def feed(self, data: bytes) -> None:
+        """The next bytes; b"" = there are no more."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if not data:
+            lines.append(self._rest)
+        self._rest = self._rest[:LINE_BYTES]
+        for line in lines:
+            self._read(line)
+
+    def frames(self) -> list[Frame]:
+        """The frames told of since the last call."""
+        frames, self._frames = self._frames, []
+        return frames
+
+    def damage(self) -> bytes:
+        """The errors that concern the sound that was decoded."""
+        streams = {track.stream for track in self.tracks if track.index == self._track}
+        return b"\n".join(
+            line for who, line in self._suspects
+            if (not who or who.decode(errors="replace") == self.container)
+            and not ((named := _OF_STREAM.search(line)) and int(named[1]) not in streams)
+        )  # fmt: skip
+
+    def _read(self, line: bytes) -> None:
+        if figure := _FIGURE.match(line):
+            self._figure(float(figure[1]))
+        elif line.startswith(b"[info] Stream mapping:"):
+            self.opened = True
+        elif error := _ERROR.match(line):
+            self._error(error[1][1:].split(b" @ ")[0], line)
+        elif not self.container and line and not line.startswith(b"["):
+            self._error(b"", line)  # not ffmpeg's words: it could not be started
+        elif not self.opened:
+            if found := _INPUT.match(line):
+                self.container = found[1].decode(errors="replace").rstrip(",")
+            elif (found := _STREAM.match(line)) and found[3] == b"Audio":
+                language = found[2].decode() if found[2] and found[2] != b"und" else None
+                self.tracks.append(AudioTrack(
+                    index=len(self.tracks), stream=int(found[1]), language=language, default=b"(default)" in found[4],
+                ))  # fmt: skip
+
+    def _figure(self, value: float) -> None:
+        """Timestamp and length of a frame come one after the other (`core.ffmpeg.TELL`)."""
+        if not self._half:
+            self._pts = value if math.isfinite(value) else None
+        elif math.isfinite(value) and value > 0:
+            self._frames.append(Frame(self._pts, int(value)))
+        self._half = not self._half
+
+    def _error(self, who: bytes, line: bytes) -> None:
+        room = COMPLAINT_BYTES - len(self.complaints)
+        self.complaints += (line + b"\n")[:room]
+        # Before the tracks are mapped, decoders are only tried out, those of pictures too; then there is but the sound's.
+        mine = (self.opened and not who.startswith(OUTPUT)) or who.startswith(b"in#")
+        if room > 0:
+            self._suspects.append((b"" if mine else who, line))
