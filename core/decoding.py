@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import selectors
 import subprocess
@@ -16,12 +17,13 @@ from numpy.typing import NDArray
 from core.chunks import SAMPLE_RATE
 from core.errors import AudioEmpty, AudioEncrypted, AudioUndecodable
 from core.ffmpeg import CLOCKED, RESTARTING, SAMPLE_BYTES, Ffmpeg, failure
-from core.ffmpeg_log import FfmpegLog
+from core.ffmpeg_log import FfmpegLog, Frame
+from core.fragments import restarts
 from core.mixdown import Mixdown, OffsetRemover
 from core.processes import Cancel, Limits, spawn, stop
 from core.sniff import encrypted
 from core.source_file import check
-from core.timeline import JUMP, Frame, Timeline
+from core.timeline import JUMP, Timeline
 from core.tracks import AudioTrack
 
 BLOCK_BYTES = 64 * 1024
@@ -63,7 +65,7 @@ class Decoding:
         self, ffmpeg: Ffmpeg, *, limits: Limits, stall_seconds: float, max_seconds: float, track: int,
         container: str | None, opened: Callable[[Sequence[AudioTrack]], None],
     ) -> None:  # fmt: skip
-        self._command = ffmpeg.decode_command(max_seconds, track=track, container=container)
+        self._command = functools.partial(ffmpeg.decode_command, max_seconds, track=track, container=container)
         self._limits, self._stall_seconds, self._max_seconds = limits, stall_seconds, max_seconds
         self._opened = opened
         self._log = FfmpegLog(track)
@@ -75,7 +77,7 @@ class Decoding:
         """Decode a local file from its start. Raises what `core.audio.Decoder.decode` raises, of the file and ffmpeg."""
         os.lseek(file.fileno(), 0, os.SEEK_SET)
         process = spawn(
-            self._command,
+            self._command(all_sound=restarts(file)),
             limits=self._limits,
             stdin=file,
             stdout=subprocess.PIPE,
@@ -150,7 +152,8 @@ class Decoding:
         if not names & CLOCKED:
             frames = [Frame(None, frame.samples) for frame in frames]
         if self._timeline is None:
-            self._timeline = Timeline(longest=JUMP if names & RESTARTING else int(self._max_seconds * SAMPLE_RATE))
+            start = None if self._log.start is None else self._log.start * SAMPLE_RATE
+            self._timeline = Timeline(start=start, longest=JUMP if names & RESTARTING else int(self._max_seconds * SAMPLE_RATE))
         for sound in (*self._timeline.feed(frames, pcm), *(self._timeline.finish() if last else ())):
             if isinstance(sound, int):
                 sink.silence(sound)

@@ -26,6 +26,7 @@ from core import processes
 from core.chunks import SAMPLE_RATE
 from core.errors import AudioUndecodable, DecoderKilled, NoAudioStream, ServiceError
 from core.ffmpeg_log import FfmpegLog
+from core.tracks import TRACKS
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +47,12 @@ RESTARTING = frozenset({"ogg", "mpegts", "mpeg"})
 RAW = {"audio/g722": "g722"}
 """Media types without a signature -> demuxer: the file's name alone tells what they are."""
 
-TRACKS = 200
-"""Tracks of all kinds that a file may have. Films have dozens of subtitles and fonts."""
-
 SAMPLE_BYTES = 4
 """Two channels of s16le."""
 
-PAIR = "aformat=channel_layouts=mono|stereo,pan=stereo|FL=FL+FC|FR=FR+FC"
-"""More than two channels are mixed down to two; one becomes two alike (ffmpeg's own way makes it quieter by 3 dB)."""
+PAIR = "aselect='gt(samples_n,0)',aformat=channel_layouts=mono|stereo,pan=stereo|FL=FL+FC|FR=FR+FC"
+"""More than two channels are mixed down to two; one becomes two alike (ffmpeg's own way makes it quieter by 3 dB). Some
+decoders give empty frames, which `pan` cannot take."""
 
 TELL = "asetpts='print(PTS)+print(S)+0/0'"
 """Says for each frame when it plays and how many samples it has (`core.ffmpeg_log`), then forgets the former: this command's
@@ -70,7 +69,7 @@ class Ffmpeg:
     path: str
     version: str
 
-    def decode_command(self, max_seconds: float, *, track: int = 0, container: str | None = None) -> list[str]:
+    def decode_command(self, max_seconds: float, *, track: int = 0, container: str | None = None, all_sound: bool = False) -> list[str]:
         """Decode the file on standard input to 16 kHz s16le, two channels, on standard output.
 
         What is decoded comes without the silence between; when it plays is told on standard error.
@@ -78,6 +77,7 @@ class Ffmpeg:
         max_seconds: ffmpeg stops by itself one second later, so that the reader can tell "too long" from "just fits"
         track: index of the sound track
         container: demuxer for files that have no signature; None: found by the file's content
+        all_sound: also what the container marks as not to be played (encoders' lead-in, what its clock has passed)
         """
         source = arguments.input(
             "fd:",
@@ -88,10 +88,9 @@ class Ffmpeg:
             max_streams=TRACKS,
             probesize="5M",
             analyzeduration="10M",
-            # times count from the first thing that is shown, not from the first of what is decoded
-            copyts=None,
-            start_at_zero=None,
+            copyts=None,  # ffmpeg would count from the first of what is decoded, not of what is shown
             **({"f": container} if container else {}),
+            **({"flags2": "+skip_manual"} if all_sound else {}),
         )
         output = source.output(
             "pipe:1",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from typing import NamedTuple
 
-from core.timeline import Frame
+from core.processes import CANNOT_RUN
 from core.tracks import AudioTrack
 
 LINE_BYTES = 16 * 1024
@@ -15,12 +16,21 @@ COMPLAINT_BYTES = 16 * 1024
 """How much of the complaints is kept; a damaged file can make ffmpeg write without end."""
 
 _INPUT = re.compile(rb"\[info\] Input #0, (\S+), from ")
+_START = re.compile(rb"\[info\]   Duration: .*?, start: (-?\d+\.\d+)")
 _STREAM = re.compile(rb"\[info\]\s+Stream #0:(\d+)(?:\[0x[0-9a-f]+\])?(?:\((\w[\w-]*)\))?: (\w+): (.*)")
 _FIGURE = re.compile(rb"\[Eval @ [^]]*\] \[info\] (-?[\d.]+|-?nan|-?inf)$")
+_SCORE = re.compile(rb"\[.*\[warning\] Format \S+ detected only with low score of (\d+)")
 _ERROR = re.compile(rb"((?:\[[^]]*\] )*?)\[(?:error|fatal|panic)\] ")
 _OF_STREAM = re.compile(rb"\bstream (?:#0:)?(\d+)")
 OUTPUT = (b"out#", b"aost#", b"s16le")
 """Whose complaints are not about the file."""
+
+
+class Frame(NamedTuple):
+    """`samples` samples that want to play at `pts`, in samples of 16 kHz; None: right after what came before."""
+
+    pts: float | None
+    samples: int
 
 
 class FfmpegLog:
@@ -32,9 +42,13 @@ class FfmpegLog:
     def __init__(self, track: int) -> None:
         #: the demuxer's name, such as "mov,mp4,m4a,3gp,3g2,mj2"; "" until it is known
         self.container = ""
+        #: when the first thing that the file shows starts on its clock, seconds; None if it does not say
+        self.start: float | None = None
         #: the sound tracks; complete once `opened`
         self.tracks: list[AudioTrack] = []
         self.opened = False
+        #: ffmpeg's trust in the container it found, of 100; it says so up to 25
+        self.score = 100
         #: all errors, one a line
         self.complaints = bytearray()
         self._track = track
@@ -74,11 +88,15 @@ class FfmpegLog:
             self.opened = True
         elif error := _ERROR.match(line):
             self._error(error[1][1:].split(b" @ ")[0], line)
-        elif not self.container and line and not line.startswith(b"["):
-            self._error(b"", line)  # not ffmpeg's words: it could not be started
+        elif line.startswith(CANNOT_RUN):
+            self._error(b"", line)  # not ffmpeg's words
         elif not self.opened:
-            if found := _INPUT.match(line):
+            if found := _SCORE.match(line):
+                self.score = int(found[1])
+            elif found := _INPUT.match(line):
                 self.container = found[1].decode(errors="replace").rstrip(",")
+            elif found := _START.match(line):
+                self.start = float(found[1])
             elif (found := _STREAM.match(line)) and found[3] == b"Audio":
                 language = found[2].decode() if found[2] and found[2] != b"und" else None
                 self.tracks.append(AudioTrack(

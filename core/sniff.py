@@ -1,18 +1,22 @@
 """What kind of media a file is, by its first bytes: names and declared types are not to be trusted.
 
-Says yes to the containers that core.ffmpeg.DEMUXERS reads and no to everything else; whether there
-is sound inside is for the decoder to find out.
+Says yes to most of what core.ffmpeg.DEMUXERS reads and no to what is known to be something else; what is left is
+for ffmpeg to decide (`core.probe`). Whether there is sound inside is for the decoder to find out.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import BinaryIO
 
 from core.errors import NotMedia
 
 #: how many bytes of a file `sniff` wants to see (or all of a shorter one)
 HEAD_BYTES = 64 * 1024
+
+Probe = Callable[[bytes], str | None]
+"""The beginning of a file -> its media type, None if it is none."""
 
 W64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
@@ -31,6 +35,10 @@ BRANDS = {
 }
 #: containers of sound or picture, where only the name tells which without parsing the tracks
 AUDIO_SUFFIXES = {".m4a", ".m4b", ".mka", ".weba", ".oga", ".opus", ".wma"}
+#: formats without a signature
+SUFFIXES = {".g722": "audio/g722"}
+#: said of what is not known to be anything
+UNKNOWN = "no audio or video format"
 #: what people upload by mistake, to tell them so
 NOT_MEDIA = (
     (b"%PDF", "a PDF"),
@@ -49,18 +57,21 @@ NOT_MEDIA = (
 )
 
 
-def sniff(head: bytes, filename: str | None = None) -> str:
+def sniff(head: bytes, filename: str | None = None, probe: Probe = lambda _: None) -> str:
     """The media type, such as "audio/mpeg".
 
     head: the first HEAD_BYTES of the file
-    filename: only tells sound from picture where one container holds either
+    filename: tells sound from picture where one container holds either, and formats that nothing else tells
+    probe: asked what a file is that is neither known nor known to be none
 
     Raises NotMedia, naming what the file looks like if that is known.
     """
-    found = _container(head) or _stream(head)
-    if found is None:
-        raise NotMedia(f"This looks like {_guess(head)}; upload an audio or video file.")
     suffix = "." + (filename or "").lower().rpartition(".")[2]
+    found = _container(head) or _stream(head)
+    if found is None and (looks := _guess(head)) == UNKNOWN:
+        found = probe(head) or SUFFIXES.get(suffix)
+    if found is None:
+        raise NotMedia(f"This looks like {looks}; upload an audio or video file.")
     return found.replace("video/", "audio/", 1) if suffix in AUDIO_SUFFIXES else found
 
 
@@ -110,6 +121,8 @@ def _stream(head: bytes) -> str | None:
         # Syncsafe size. A picture may make the tag longer than what is seen: then the sound after it is taken for mp3.
         size = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
         rest = head[size:].lstrip(b"\0")
+        if rest.startswith(b"ID3"):  # taggers leave one before another
+            return _stream(rest)
         return (_container(rest) or _frames(rest)) if rest else "audio/mpeg"
     return _frames(head.lstrip(b"\0"))
 
@@ -173,8 +186,18 @@ def _guess(head: bytes) -> str:
     for signature, what in NOT_MEDIA:
         if start.startswith(signature) or start.lower().startswith(signature):
             return what
-    readable = all(byte >= 32 or byte in b"\t\n\r\f" for byte in start)
-    return "a text file" if readable else "no audio or video format"
+    return "a text file" if _readable(start) else UNKNOWN
+
+
+def _readable(start: bytes) -> bool:
+    """No control characters, and UTF-8 or for the most part ASCII."""
+    if any(byte < 32 and byte not in b"\t\n\r\f" for byte in start):
+        return False
+    try:
+        start[:-3].decode()  # its last character may be cut
+    except UnicodeDecodeError:
+        return sum(byte < 127 for byte in start) > 0.75 * len(start)
+    return True
 
 
 def encrypted(file: BinaryIO) -> bool:

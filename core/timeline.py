@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.chunks import SAMPLE_RATE
+from core.ffmpeg_log import Frame
 
 Pcm = NDArray[np.int16]
 
@@ -25,13 +25,6 @@ JUMP = 10 * SAMPLE_RATE
 """In containers whose clock may start anew, a longer jump is a new clock and no gap (ffmpeg's `dts_delta_threshold`, 10 s)."""
 
 
-class Frame(NamedTuple):
-    """`samples` samples that want to play at `pts`, in samples of 16 kHz; None: right after what came before."""
-
-    pts: float | None
-    samples: int
-
-
 class Timeline:
     """Puts sound where it plays. Every sample of what comes in comes out, in order; between them may be silence.
 
@@ -39,15 +32,17 @@ class Timeline:
     * A gap becomes silence if all the sound of the next LOOK agrees on it, and as much as all of it agrees on.
     * Under any other timestamps sound follows sound. Where it has fallen behind its clock, the next gap is shorter.
 
+    start: timestamp of the beginning, in samples; None: that of the first frame
     longest: gaps up to so many samples are filled; at a longer one the parts are joined and the place noted in `joined`
     """
 
-    def __init__(self, *, longest: int) -> None:
+    def __init__(self, *, start: float | None, longest: int) -> None:
         self._longest = longest
         self._frames: list[Frame] = []
         self._pcm = np.empty(0, np.int16)
         self._place = 0  # samples given out, silence included
-        self._shift = 0.0  # added to timestamps: where the clock in force starts
+        self._started = start is not None
+        self._shift = -(start or 0.0)  # added to timestamps: where the clock in force starts
         self._skew = 0.0  # how much later than it did the last frame wanted to play
         #: samples given out before each gap that was too long to be one
         self.joined: list[int] = []
@@ -55,6 +50,10 @@ class Timeline:
     def feed(self, frames: Sequence[Frame], pcm: Pcm) -> Iterator[Pcm | int]:
         """Take what was decoded; yields samples, and lengths of silence. Frames must not come later than their samples."""
         self._frames += frames
+        if not self._started:
+            for first in (frame.pts for frame in frames if frame.pts is not None):
+                self._started, self._shift = True, -first
+                break
         self._pcm = np.concatenate([self._pcm, pcm]) if len(self._pcm) else pcm
         yield from self._put(last=False)
         if not self._frames and len(self._pcm):

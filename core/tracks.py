@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from core.errors import AudioTrackMissing
-from core.regions import RegionSource
 from core.transcript import Notice
+
+if TYPE_CHECKING:
+    from core.regions import RegionSource  # numpy, which the API does not load
+
+TRACKS = 200
+"""Tracks of all kinds that a file may have: films have dozens of subtitles and fonts."""
 
 MOST_HEARD = 16
 """So many tracks at most are searched for speech, each from its start to its first word: no file can keep that up long."""

@@ -107,7 +107,7 @@ def _new_job(objects: Any, path: Path, params: JobParams) -> NewJob:
         head = data.read(1 << 16)
         if not head:
             raise EmptyUpload
-        media_type = sniff(head, path.name)
+        media_type = sniff(head, path.name, wiring.open_probe())
         data.seek(0)
         size = objects.put(source_key(job_id), data, media_type=media_type)
         data.seek(0)

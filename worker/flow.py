@@ -20,7 +20,9 @@ from core.formats import to_result
 from core.jobs import ChunkRow, ChunkState, Claim, Job, Stage
 from core.planner import PLANNER_VERSION, ChunkPlanner
 from core.silence import region_source
+from core.tracks import TrackChoice
 from core.transcript import Language
+from whisper.languages import language_code
 from worker.chunkwork import ChunkWork
 from worker.lifeline import Lifeline
 from worker.listen import Listener
@@ -99,8 +101,14 @@ class JobFlow:
 
     # --- before the first chunk
     def _decoder(self) -> Decoder:
-        settings = self.parts.settings
-        return Decoder(self.parts.ffmpeg, max_seconds=settings.max_audio_seconds, nice=settings.nice)
+        settings, params = self.parts.settings, self.job.params
+        choice = TrackChoice(
+            wanted=params.audio_track, speech=lambda: region_source("vad", self.parts.vad().feed), language_code=language_code
+        )
+        return Decoder(
+            self.parts.ffmpeg, max_seconds=settings.max_audio_seconds, nice=settings.nice, choice=choice,
+            media_type=self.job.source.media_type,
+        )  # fmt: skip
 
     def _stored_plan(self) -> list[ChunkRow]:
         """What former owners (or the job this one retries) planned and finished."""

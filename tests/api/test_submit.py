@@ -56,7 +56,7 @@ def test_a_file_becomes_a_job(running: Service) -> None:
     assert job["audio"]["sha256"] == hashlib.sha256(content).hexdigest()
     assert job["params"] == {
         "model": "base", "task": "transcribe", "language": "de", "prompt": "Müller", "temperature": 0.0, "beam_size": 5,
-        "word_timestamps": True,
+        "word_timestamps": True, "audio_track": None,
     }  # fmt: skip
     assert running.keys == [f"jobs/{job['id']}/source"]
     with running.objects.open(running.keys[0]) as stored:

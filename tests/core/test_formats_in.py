@@ -144,13 +144,6 @@ def test_sound_that_starts_after_the_picture_keeps_its_place(
     assert np.abs(heard[: int(2.9 * RATE)]).max() < 50
 
 
-def test_the_first_of_several_sound_tracks_is_taken(said: NDArray[np.int16], tmp_path: Path) -> None:
-    first, second = write(tmp_path / "a.wav", said), write(tmp_path / "b.wav", said[::-1].copy())
-    both = tmp_path / "both.mka"
-    ffmpeg("-i", str(first), "-i", str(second), "-map", "0", "-map", "1", "-c", "copy", str(both))
-    np.testing.assert_array_equal(decoded(both, "audio/x-matroska"), said)
-
-
 def test_old_quicktime_without_ftyp(said: NDArray[np.int16], tmp_path: Path) -> None:
     modern = write(tmp_path / "modern.mov", said, "-c:a", "pcm_s16le").read_bytes()
     old = tmp_path / "old.mov"
