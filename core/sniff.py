@@ -6,6 +6,7 @@ for ffmpeg to decide (`core.probe`). Whether there is sound inside is for the de
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Callable
 from typing import BinaryIO
@@ -194,7 +195,7 @@ def _readable(start: bytes) -> bool:
     if any(byte < 32 and byte not in b"\t\n\r\f" for byte in start):
         return False
     try:
-        start[:-3].decode()  # its last character may be cut
+        codecs.getincrementaldecoder("utf-8")().decode(start)  # its last character may be cut
     except UnicodeDecodeError:
         return sum(byte < 127 for byte in start) > 0.75 * len(start)
     return True

@@ -18,8 +18,8 @@ JITTER = SAMPLE_RATE // 10
 LOOK = 2 * SAMPLE_RATE
 """Sound that has to agree on a gap or a new start: bursts of packets and wild timestamps among good ones do not."""
 
-LONE = SAMPLE_RATE // 5
-"""Less sound than this, the last of a file, does not prove a gap longer than JUMP."""
+LONE = SAMPLE_RATE // 2
+"""Less sound than this, the last of a file, proves no gap."""
 
 JUMP = 10 * SAMPLE_RATE
 """In containers whose clock may start anew, a longer jump is a new clock and no gap (ffmpeg's `dts_delta_threshold`, 10 s)."""
@@ -115,7 +115,7 @@ class Timeline:
             return 0
         restarts = np.flatnonzero(skews < -LOOK)  # what starts anew soon after does not speak against this gap
         gap = int(skews[: restarts[0] if len(restarts) else None].min())
-        if gap <= JITTER or (gap > JUMP and last and len(self._pcm) < LONE):
+        if gap <= JITTER or (last and len(self._pcm) < LONE):
             return 0
         if gap <= self._longest:
             return gap

@@ -44,3 +44,22 @@ def test_the_name_tells_sound_from_picture_only(name: str | None, media_type: st
 def test_the_name_makes_nothing_media() -> None:
     with pytest.raises(NotMedia, match="text file"):
         sniff(b"hello", "talk.m4a")
+
+
+def test_one_tag_before_another() -> None:
+    assert sniff(tag(200) + bytes(200) + tag(100) + bytes(100) + FRAME * 3) == "audio/mpeg"
+    assert sniff(tag(200) + bytes(200) + tag(1_000_000) + bytes(60_000)) == "audio/mpeg"
+
+
+def test_text_is_told_from_bytes_without_control_characters() -> None:
+    for text in ("Привет, мир. ".encode() * 50, "Grüße aus Köln. ".encode("latin-1") * 50):
+        with pytest.raises(NotMedia, match="text file"):
+            sniff(text, "talk.g722")
+    assert sniff(bytes(range(128, 256)) * 10, "talk.g722") == "audio/g722"
+
+
+def test_who_is_asked_when_nothing_is_known() -> None:
+    odd = b"\x01\x02" * 1000
+    assert sniff(odd, "talk.odd", lambda head: "audio/x-odd" if head == odd else None) == "audio/x-odd"
+    with pytest.raises(NotMedia, match="no audio or video format"):
+        sniff(odd, "talk.odd", lambda _: None)

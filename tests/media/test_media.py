@@ -86,3 +86,9 @@ def words(texts: Iterable[str]) -> list[str]:
 
 def test_there_are_enough_of_them() -> None:
     assert len(CORPUS) >= 150
+
+
+def test_the_page_names_them_all() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "media.md").read_text("utf-8")
+    table = [line.rsplit(" | ", 1)[1] for line in page.splitlines() if line.startswith("| ")][1:]
+    assert re.findall(r"`([^`]+)`", " ".join(table)) == [name for kind in dict.fromkeys(m.kind for m in CORPUS.values()) for name, m in CORPUS.items() if m.kind == kind]
