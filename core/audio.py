@@ -31,6 +31,9 @@ from core.wav import plain_samples
 
 logger = logging.getLogger(__name__)
 
+DECODER = "ffmpeg s16le 16000 mono, timeline 1"
+"""What the samples of a file depend on, for the identity of a plan: to be changed with them."""
+
 SAMPLE_BYTES = 2
 #: how much of a plain file is read at once, 2 s of audio
 BLOCK_BYTES = 64 * 1024

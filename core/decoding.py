@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import selectors
 import subprocess
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from core.chunks import SAMPLE_RATE
 from core.errors import AudioEmpty, AudioEncrypted, AudioUndecodable
 from core.ffmpeg import CLOCKED, RESTARTING, SAMPLE_BYTES, Ffmpeg, failure
-from core.ffmpeg_log import FfmpegLog, Frame
+from core.ffmpeg_log import FfmpegLog, FrameReader
 from core.fragments import restarts
 from core.mixdown import Mixdown, OffsetRemover
 from core.processes import Cancel, Limits, spawn, stop
@@ -68,7 +69,7 @@ class Decoding:
         self._command = functools.partial(ffmpeg.decode_command, max_seconds, track=track, container=container)
         self._limits, self._stall_seconds, self._max_seconds = limits, stall_seconds, max_seconds
         self._opened = opened
-        self._log = FfmpegLog(track)
+        self._log, self._frames = FfmpegLog(track), FrameReader()
         self._mix, self._offset = Mixdown(), OffsetRemover()
         self._heard = 0
         self._timeline: Timeline | None = None
@@ -76,22 +77,31 @@ class Decoding:
     def run(self, file: BinaryIO, sink: Sink, cancel: Cancel | None) -> Sound:
         """Decode a local file from its start. Raises what `core.audio.Decoder.decode` raises, of the file and ffmpeg."""
         os.lseek(file.fileno(), 0, os.SEEK_SET)
-        process = spawn(
-            self._command(all_sound=restarts(file)),
-            limits=self._limits,
-            stdin=file,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            quick=True,
-        )
+        told, tell = os.pipe()
         try:
-            for pcm in self._pump(process, cancel):
+            process = spawn(
+                self._command(all_sound=restarts(file), told=tell),
+                limits=self._limits,
+                stdin=file,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=(tell,),
+                quick=True,
+            )
+        except BaseException:
+            os.close(told)
+            raise
+        finally:
+            os.close(tell)
+        try:
+            for pcm in self._pump(process, told, cancel):
                 self._put(self._offset.feed(self._mix.feed(pcm)), sink)
             self._put(self._offset.feed(self._mix.finish()), sink)
             self._put(self._offset.finish(), sink, last=True)
             status = process.wait(timeout=30)
         finally:
             stop(process)
+            os.close(told)
         complaints = bytes(self._log.complaints)
         if complaints and encrypted(file):
             raise AudioEncrypted
@@ -103,15 +113,17 @@ class Decoding:
         joined = tuple(self._timeline.joined) if self._timeline else ()
         return Sound(damage=self._log.damage(), joined=joined, cancelled=self._mix.lost_seconds)
 
-    def _pump(self, process: subprocess.Popen[bytes], cancel: Cancel | None) -> Iterator[Pcm]:
+    def _pump(self, process: subprocess.Popen[bytes], told: int, cancel: Cancel | None) -> Iterator[Pcm]:
         """ffmpeg's samples until it has no more. Whatever it said before it gave them is read by then."""
         assert process.stdout is not None
         assert process.stderr is not None
         stdout, stderr = process.stdout.fileno(), process.stderr.fileno()
         os.set_blocking(stderr, False)
+        os.set_blocking(told, False)
         give_up = time.monotonic() + self._stall_seconds
         rest, opened = b"", False
         with selectors.DefaultSelector() as selector:
+            # not for a line per frame, which would wake us for each: they are read with the samples, and at each tick
             selector.register(stdout, selectors.EVENT_READ)
             selector.register(stderr, selectors.EVENT_READ)
             while selector.get_map():
@@ -122,7 +134,8 @@ class Decoding:
                 data = os.read(stdout, BLOCK_BYTES) if stdout in ready else None
                 if data == b"":
                     selector.unregister(stdout)
-                if stderr in selector.get_map() and not self._read(stderr):
+                _drain(told, self._frames.feed)
+                if stderr in selector.get_map() and not _drain(stderr, self._log.feed):
                     selector.unregister(stderr)
                 if self._log.opened and not opened:
                     opened = True
@@ -134,23 +147,12 @@ class Decoding:
                     rest = data[whole:]
                     yield np.frombuffer(data[:whole], "<i2")
 
-    def _read(self, stderr: int) -> bool:
-        """Take what ffmpeg has said so far; False when it will say no more."""
-        while True:
-            try:
-                data = os.read(stderr, BLOCK_BYTES)
-            except BlockingIOError:
-                return True
-            self._log.feed(data)
-            if not data:
-                return False
-
     def _put(self, pcm: Pcm, sink: Sink, *, last: bool = False) -> None:
         self._heard += len(pcm)
-        frames = self._log.frames()
+        frames: list[tuple[float, int]] = [*self._frames.take()]
         names = set(self._log.container.split(","))
         if not names & CLOCKED:
-            frames = [Frame(None, frame.samples) for frame in frames]
+            frames = [(math.nan, samples) for _, samples in frames]
         if self._timeline is None:
             start = None if self._log.start is None else self._log.start * SAMPLE_RATE
             self._timeline = Timeline(start=start, longest=JUMP if names & RESTARTING else int(self._max_seconds * SAMPLE_RATE))
@@ -159,3 +161,15 @@ class Decoding:
                 sink.silence(sound)
             else:
                 sink.add(sound)
+
+
+def _drain(fd: int, feed: Callable[[bytes], None]) -> bool:
+    """Take what a pipe that does not block holds; False when there will be no more."""
+    while True:
+        try:
+            data = os.read(fd, BLOCK_BYTES)
+        except BlockingIOError:
+            return True
+        feed(data)
+        if not data:
+            return False

@@ -50,13 +50,10 @@ RAW = {"audio/g722": "g722"}
 SAMPLE_BYTES = 4
 """Two channels of s16le."""
 
-PAIR = "aselect='gt(samples_n,0)',aformat=channel_layouts=mono|stereo,pan=stereo|FL=FL+FC|FR=FR+FC"
+FEW = "aformat=channel_layouts=mono|stereo"
+PAIR = f"aselect='gt(samples_n,0)',{FEW},aresample={SAMPLE_RATE},{FEW},pan=stereo|FL=FL+FC|FR=FR+FC,aformat=sample_fmts=s16"
 """More than two channels are mixed down to two; one becomes two alike (ffmpeg's own way makes it quieter by 3 dB). Some
 decoders give empty frames, which `pan` cannot take."""
-
-TELL = "asetpts='print(PTS)+print(S)+0/0'"
-"""Says for each frame when it plays and how many samples it has (`core.ffmpeg_log`), then forgets the former: this command's
-output has no timestamps, and ffmpeg would complain of those that go back."""
 
 TERMINATED = 255
 """ffmpeg's exit status after a signal that it heeds (SIGTERM), without a word; some errors have it too, with one."""
@@ -69,14 +66,15 @@ class Ffmpeg:
     path: str
     version: str
 
-    def decode_command(self, max_seconds: float, *, track: int = 0, container: str | None = None, all_sound: bool = False) -> list[str]:
+    def decode_command(self, max_seconds: float, *, track: int = 0, container: str | None = None, all_sound: bool = False, told: int = 2) -> list[str]:
         """Decode the file on standard input to 16 kHz s16le, two channels, on standard output.
 
-        What is decoded comes without the silence between; when it plays is told on standard error.
+        What is decoded comes without the silence between; when it plays is told apart, before it (`core.ffmpeg_log.FrameReader`).
 
         max_seconds: ffmpeg stops by itself one second later, so that the reader can tell "too long" from "just fits"
         track: index of the sound track
         container: demuxer for files that have no signature; None: found by the file's content
+        told: descriptor for a line per frame
         all_sound: also what the container marks as not to be played (encoders' lead-in, what its clock has passed)
         """
         source = arguments.input(
@@ -98,9 +96,11 @@ class Ffmpeg:
             vn=None,
             sn=None,
             dn=None,
-            t=max_seconds + 1,
-            af=f"{PAIR},aresample={SAMPLE_RATE},aformat=sample_fmts=s16,{TELL}",
+            af=PAIR,
+            fs=int((max_seconds + 1) * SAMPLE_RATE) * SAMPLE_BYTES,
             f="s16le",
+            flush_packets=0,
+            **{"stats_enc_pre:a": f"pipe:{told}", "stats_enc_pre_fmt:a": "{pts} {samp}"},
         )
         prefix = [self.path, "-nostdin", "-nostats", "-hide_banner", "-v", "repeat+level+info"]
         return cast("list[str]", output.compile(cmd=prefix))

@@ -1,10 +1,8 @@
-"""What ffmpeg says on its standard error while it decodes: the file's tracks, when each frame plays, and complaints."""
+"""What ffmpeg says while it decodes: the file's tracks, complaints, and when each frame plays."""
 
 from __future__ import annotations
 
-import math
 import re
-from typing import NamedTuple
 
 from core.processes import CANNOT_RUN
 from core.tracks import AudioTrack
@@ -18,19 +16,30 @@ COMPLAINT_BYTES = 16 * 1024
 _INPUT = re.compile(rb"\[info\] Input #0, (\S+), from ")
 _START = re.compile(rb"\[info\]   Duration: .*?, start: (-?\d+\.\d+)")
 _STREAM = re.compile(rb"\[info\]\s+Stream #0:(\d+)(?:\[0x[0-9a-f]+\])?(?:\((\w[\w-]*)\))?: (\w+): (.*)")
-_FIGURE = re.compile(rb"\[Eval @ [^]]*\] \[info\] (-?[\d.]+|-?nan|-?inf)$")
+_FRAME = re.compile(rb"(-?\d{1,18}) (\d{1,9})\n")
 _SCORE = re.compile(rb"\[.*\[warning\] Format \S+ detected only with low score of (\d+)")
 _ERROR = re.compile(rb"((?:\[[^]]*\] )*?)\[(?:error|fatal|panic)\] ")
 _OF_STREAM = re.compile(rb"\bstream (?:#0:)?(\d+)")
-OUTPUT = (b"out#", b"aost#", b"s16le")
-"""Whose complaints are not about the file."""
+OUTPUT = b"s16le"
+"""Who complains, where timestamps go back, of what nobody needs."""
 
 
-class Frame(NamedTuple):
-    """`samples` samples that want to play at `pts`, in samples of 16 kHz; None: right after what came before."""
+class FrameReader:
+    """Reads the lines `timestamp samples`, one per frame, that `Ffmpeg.decode_command` has ffmpeg write (`-stats_enc_pre`)."""
 
-    pts: float | None
-    samples: int
+    def __init__(self) -> None:
+        self._lines = bytearray()
+
+    def feed(self, data: bytes) -> None:
+        """The next bytes, in pieces of any size."""
+        self._lines += data
+
+    def take(self) -> list[tuple[int, int]]:
+        """The frames told of since the last call: when they play and how long, in samples of 16 kHz."""
+        end = self._lines.rfind(b"\n") + 1
+        found = _FRAME.findall(self._lines, 0, end)
+        del self._lines[:end]
+        return [(int(pts), int(samples)) for pts, samples in found]
 
 
 class FfmpegLog:
@@ -54,9 +63,6 @@ class FfmpegLog:
         self._track = track
         self._suspects: list[tuple[bytes, bytes]] = []  # who complained, and the line
         self._rest = b""
-        self._pts: float | None = None  # of a frame whose length comes with the next line
-        self._half = False
-        self._frames: list[Frame] = []
 
     def feed(self, data: bytes) -> None:
         """The next bytes; b"" = there are no more."""
@@ -66,11 +72,6 @@ class FfmpegLog:
         self._rest = self._rest[:LINE_BYTES]
         for line in lines:
             self._read(line)
-
-    def frames(self) -> list[Frame]:
-        """The frames told of since the last call."""
-        frames, self._frames = self._frames, []
-        return frames
 
     def damage(self) -> bytes:
         """The errors that concern the sound that was decoded."""
@@ -82,9 +83,7 @@ class FfmpegLog:
         )  # fmt: skip
 
     def _read(self, line: bytes) -> None:
-        if figure := _FIGURE.match(line):
-            self._figure(float(figure[1]))
-        elif line.startswith(b"[info] Stream mapping:"):
+        if line.startswith(b"[info] Stream mapping:"):
             self.opened = True
         elif error := _ERROR.match(line):
             self._error(error[1][1:].split(b" @ ")[0], line)
@@ -103,18 +102,12 @@ class FfmpegLog:
                     index=len(self.tracks), stream=int(found[1]), language=language, default=b"(default)" in found[4],
                 ))  # fmt: skip
 
-    def _figure(self, value: float) -> None:
-        """Timestamp and length of a frame come one after the other (`core.ffmpeg.TELL`)."""
-        if not self._half:
-            self._pts = value if math.isfinite(value) else None
-        elif math.isfinite(value) and value > 0:
-            self._frames.append(Frame(self._pts, int(value)))
-        self._half = not self._half
-
     def _error(self, who: bytes, line: bytes) -> None:
+        if who.startswith(OUTPUT):
+            return
         room = COMPLAINT_BYTES - len(self.complaints)
         self.complaints += (line + b"\n")[:room]
         # Before the tracks are mapped, decoders are only tried out, those of pictures too; then there is but the sound's.
-        mine = (self.opened and not who.startswith(OUTPUT)) or who.startswith(b"in#")
+        mine = self.opened or who.startswith(b"in#")
         if room > 0:
             self._suspects.append((b"" if mine else who, line))

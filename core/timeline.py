@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.chunks import SAMPLE_RATE
-from core.ffmpeg_log import Frame
 
 Pcm = NDArray[np.int16]
 
@@ -38,25 +37,28 @@ class Timeline:
 
     def __init__(self, *, start: float | None, longest: int) -> None:
         self._longest = longest
-        self._frames: list[Frame] = []
+        self._started = start is not None
+        self._frames = np.empty((0, 2))
         self._pcm = np.empty(0, np.int16)
         self._place = 0  # samples given out, silence included
-        self._started = start is not None
         self._shift = -(start or 0.0)  # added to timestamps: where the clock in force starts
         self._skew = 0.0  # how much later than it did the last frame wanted to play
         #: samples given out before each gap that was too long to be one
         self.joined: list[int] = []
 
-    def feed(self, frames: Sequence[Frame], pcm: Pcm) -> Iterator[Pcm | int]:
-        """Take what was decoded; yields samples, and lengths of silence. Frames must not come later than their samples."""
-        self._frames += frames
-        if not self._started:
-            for first in (frame.pts for frame in frames if frame.pts is not None):
-                self._started, self._shift = True, -first
-                break
+    def feed(self, frames: Sequence[tuple[float, int]], pcm: Pcm) -> Iterator[Pcm | int]:
+        """Take what was decoded; yields samples, and lengths of silence.
+
+        frames: when they want to play (in samples; nan: right after what came before) and how many samples they have;
+            not later than their samples
+        """
+        if frames:
+            self._frames = np.concatenate([self._frames, np.array(frames, np.float64)])
+            if not self._started:
+                self._started, self._shift = True, -float(self._frames[0, 0])
         self._pcm = np.concatenate([self._pcm, pcm]) if len(self._pcm) else pcm
         yield from self._put(last=False)
-        if not self._frames and len(self._pcm):
+        if not len(self._frames) and len(self._pcm):
             yield self._take(len(self._pcm))
 
     def finish(self) -> Iterator[Pcm | int]:
@@ -66,46 +68,38 @@ class Timeline:
             yield self._take(len(self._pcm))
 
     def _put(self, *, last: bool) -> Iterator[Pcm | int]:
-        here = np.cumsum([frame.samples for frame in self._frames]) <= len(self._pcm)
-        ready, done = self._frames[: int(here.sum())], 0
-        while done < len(ready):
-            even = self._even(ready, done)
-            if even == done:
-                skews, enough = self._skews(ready, done)
-                if not (enough or last):
+        here = int((np.cumsum(self._frames[:, 1]) <= len(self._pcm)).sum())
+        while here:
+            skews, ends = self._skews(here)
+            even = self._even(skews)
+            if not even:
+                look = int(np.searchsorted(ends, LOOK)) + 1
+                if look > here and not last:
                     break
-                if gap := self._gap(skews, last=not enough):
+                gap = self._gap(skews[:look], last=look > here)
+                if gap:
                     yield gap
                     self._place += gap
-                self._skew = (ready[done].pts or 0.0) + self._shift - self._place
-                even = done + 1
-            yield self._take(sum(frame.samples for frame in ready[done:even]))
-            done = even
-        del self._frames[:done]
+                self._skew = float(self._frames[0, 0]) + self._shift - self._place
+                even = 1
+            else:
+                self._skew = float(skews[even - 1])
+            yield self._take(int(ends[even - 1]))
+            self._frames = self._frames[even:]
+            here -= even
 
-    def _even(self, frames: Sequence[Frame], start: int) -> int:
-        """The end of the run of frames from `start` whose timestamps ask for nothing but to follow one another."""
-        place = self._place
-        for n in range(start, len(frames)):
-            pts = frames[n].pts
-            if pts is not None:
-                skew = pts + self._shift - place
-                if abs(skew) > JITTER and not (skew < 0 and abs(skew - self._skew) <= JITTER):
-                    return n
-                self._skew = skew
-            place += frames[n].samples
-        return len(frames)
+    def _skews(self, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """How much later each of the next frames wants to play than right after one another, and where they end."""
+        pts, samples = self._frames[:count].T
+        ends = np.cumsum(samples)
+        skews = pts + self._shift - self._place - (ends - samples)
+        return np.where(np.isnan(skews), 0.0, skews), ends
 
-    def _skews(self, frames: Sequence[Frame], start: int) -> tuple[NDArray[np.float64], bool]:
-        """How much later each frame of the next LOOK wants to play than without a gap; and whether that much is there."""
-        skews, sound = [], 0
-        for frame in frames[start:]:
-            if sound >= LOOK:
-                break
-            if frame.pts is not None:
-                skews.append(frame.pts + self._shift - self._place - sound)
-            sound += frame.samples
-        return np.array(skews), sound >= LOOK
+    def _even(self, skews: NDArray[np.float64]) -> int:
+        """The number of frames that ask for nothing but to follow one another."""
+        steps = np.diff(skews, prepend=self._skew)
+        odd = (np.abs(skews) > JITTER) & ~((skews < 0) & (np.abs(steps) <= JITTER))
+        return int(odd.argmax()) if odd.any() else len(skews)
 
     def _gap(self, skews: NDArray[np.float64], *, last: bool) -> int:
         """Silence before the next frame, by its skew and those after it; sets a new clock where one starts."""

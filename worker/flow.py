@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from core.audio import DecodedAudio, Decoder, PcmSpool
+from core.audio import DECODER, DecodedAudio, Decoder, PcmSpool
 from core.chunks import SAMPLE_RATE, Chunk, plan_hash
 from core.crashpoints import reached
 from core.errors import Cancelled, HandedBack, JobNotFound, TransientError
@@ -117,7 +117,7 @@ class JobFlow:
         if settings.fit_context:
             params["context"] = "fit"
         identity = plan_hash(
-            audio_sha256=job.source.sha256, decoder="ffmpeg s16le 16000 mono", planner=PLANNER_VERSION,
+            audio_sha256=job.source.sha256, decoder=DECODER, planner=PLANNER_VERSION,
             model_sha256=self._model.sha256, options=params,
         )  # fmt: skip
         if job.plan_hash is None:

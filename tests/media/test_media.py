@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from core.audio import Decoder
+from core.config import Settings
 from core.ffmpeg import find
 from core.probe import probe
 from core.regions import ScoredRegions, SpeechRegions
 from core.sniff import HEAD_BYTES, sniff
 from core.tracks import TrackChoice
+from parascribe.local import transcribe_files
 from tests.audio_bank import RATE, sentence
 from tests.media.corpus import CORPUS
 from tests.media.made import LEAD, NUMBERS, Pcm, clip
@@ -68,6 +70,19 @@ def test_media(name: str, inference: Inference, silero: SileroModel, tmp_path: P
         covered[part] = True
     assert not (np.abs(pcm[~covered].astype(int)) > LOUD).any(), "something is heard where nothing was said"
     assert {warning.code for warning in audio.warnings} == medium.warnings, audio.warnings
+
+
+def test_some_of_them_through_the_whole_job(tmp_path: Path) -> None:
+    names = ["joined.webm", "first-silent.mka", "inverted.mp3", "conference.g722", "late1.5.ts"]
+    paths = [CORPUS[name].make(tmp_path, name) for name in names]
+    settings = Settings(_env_file=None, data_dir=tmp_path / "data", whisper_model="demo", encoder_context="fit")
+    results = transcribe_files(settings, paths, {"language": "en"})
+    for name, result in zip(names, results, strict=True):
+        medium = CORPUS[name]
+        assert words(segment["text"] for segment in result["segments"]) == words(text for _, text in medium.said), name
+        for segment, (start, _) in zip(result["segments"], medium.said, strict=True):
+            assert segment["start"] == pytest.approx(start, abs=0.4), name
+        assert {warning["code"] for warning in result["warnings"]} == medium.warnings, name
 
 
 def onset(pcm: Pcm) -> float:
