@@ -412,7 +412,7 @@ def two_tracks(folder: Path) -> bytes:
 
 
 def test_a_track_with_speech_is_found_again_after_an_interruption(tmp_path, calm):
-    kit = Kit(tmp_path)
+    kit = Kit(tmp_path, delay=0.2)
     job = kit.submit(two_tracks(tmp_path))
     assert kit.run_until(job, chunks=2) == "handed back"
     assert kit.run() == "completed"
