@@ -126,6 +126,9 @@ _TENSOR_PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
 _LogCallback = ctypes.CFUNCTYPE(None, c_int, c_char_p, c_void_p)
 _SILENT = _LogCallback(lambda *_: None)  # kept: ctypes would free it
 
+_KEPT: list[Any] = []
+"""Log callbacks: a library calls its last one for as long as the process lives, also when the object behind it is gone."""
+
 
 class LibWhisper:
     """A loaded and checked libwhisper. `lib.f.init_state(ctx)` is whisper_init_state.
@@ -146,7 +149,8 @@ class LibWhisper:
         self._check_abi()
         self._debug = debug
         self._complaints: list[str] = []
-        self._log = _LogCallback(self._on_log)  # kept: ctypes would free it
+        self._log = _LogCallback(self._on_log)
+        _KEPT.append(self._log)
         dll.whisper_log_set.argtypes, dll.whisper_log_set.restype = (_LogCallback, c_void_p), None
         dll.whisper_log_set(self._log, None)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,14 @@ def test_candidates_in_order(tmp_path: Path) -> None:
     found = candidates(operator, tmp_path / "engine")
     assert [(c.kind, c.directory, c.version) for c in found[:2]] == [("operator", operator, ""), ("own", build, "1.8.5")]
     assert found[2:] == [WHEEL]
+
+
+def test_an_object_that_is_gone_leaves_no_call_into_nothing() -> None:
+    """In a process of its own: it died of SIGSEGV, since a library keeps the log callback of the last object made of it."""
+    program = (
+        "import gc, sys; from pathlib import Path; from whisper.libwhisper import LibWhisper\n"
+        "library, model = map(Path, sys.argv[1:]); first = LibWhisper(library)\n"
+        "LibWhisper(library); gc.collect(); rubbish = [bytes(n) for n in range(20000)]\n"
+        "first.load_model(model)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(WHEEL.directory), str(MODEL)], check=True, capture_output=True)
