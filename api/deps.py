@@ -18,6 +18,7 @@ from api.uploads import Receiver, UploadLimits
 from core.config import Settings
 from core.errors import InsufficientStorage, JobNotFound
 from core.objects import ObjectStore
+from core.sniff import Probe
 from core.store.protocols import Idempotency, JobStore
 
 PREFIX = "/api/v1"
@@ -33,6 +34,7 @@ class ApiDeps:
     checks: for `/readyz`; each raises when its part does not work, and then no job can be accepted
     advisory: told by `/readyz`, but no reason to be unready: broker, model (ModelUnavailable shows as `missing`)
     free_bytes: space left where uploads land; None where it cannot be known (S3)
+    probe: says what a file is that `core.sniff` does not know, by its beginning; may take a while
     version: of the program
     """
 
@@ -47,6 +49,7 @@ class ApiDeps:
     advisory: Mapping[str, Check] = field(default_factory=dict)
     free_bytes: Callable[[], int] | None = None
     limits: UploadLimits = field(default_factory=UploadLimits)
+    probe: Probe = lambda _: None
     version: str
 
     def check_disk(self, incoming: int = 0) -> None:
@@ -75,7 +78,7 @@ class Parts:
         return Parts(
             deps=deps, metrics=metrics, notifier=Notifier(deps.notify),
             readiness=Readiness({**deps.checks, **disk}, deps.advisory),
-            receiver=Receiver(max_bytes=max_bytes, limits=deps.limits, count=metrics.received),
+            receiver=Receiver(max_bytes=max_bytes, limits=deps.limits, count=metrics.received, probe=deps.probe),
             status=StatusReads(deps.jobs),
         )  # fmt: skip
 

@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 
 from api.pipe import Pipe
 from core.errors import EmptyUpload, StorageUnavailable, TooLarge
-from core.sniff import HEAD_BYTES, sniff
+from core.sniff import HEAD_BYTES, Probe, sniff
 
 Store = Callable[[BinaryIO, str], int]
 """(stream, media type) -> bytes written; runs in a thread. A read that raises means that nothing may be left behind."""
@@ -24,12 +24,12 @@ class GivenUp(Exception):
 class FilePart:
     """One file as it arrives. `max_bytes` is the most it may have; size, media_type and sha256 are final after `finish`."""
 
-    def __init__(self, filename: str, *, store: Store, threads: Executor, max_bytes: int) -> None:
+    def __init__(self, filename: str, *, store: Store, threads: Executor, max_bytes: int, probe: Probe) -> None:
         self.filename = clean_filename(filename)
         self.size = 0
         self.media_type = ""
         self.sha256 = ""
-        self._store, self._threads, self._max_bytes = store, threads, max_bytes
+        self._store, self._threads, self._max_bytes, self._probe = store, threads, max_bytes, probe
         self._head = bytearray()
         self._storing: _Storing | None = None
 
@@ -61,7 +61,8 @@ class FilePart:
             await self._storing.abort()
 
     async def _begin(self) -> _Storing:
-        self.media_type = sniff(bytes(self._head), self.filename)
+        loop = asyncio.get_running_loop()
+        self.media_type = await loop.run_in_executor(self._threads, sniff, bytes(self._head), self.filename, self._probe)
         self._storing = _Storing(self._store, self.media_type, self._threads)
         head, self._head = bytes(self._head), bytearray()
         await self._storing.send(head)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, Protocol
 
@@ -13,6 +14,7 @@ from api.problems import field_errors
 from core.errors import TaskNotSupported, UnknownModel, ValidationFailed
 from core.jobs import JobParams
 from core.languages import LANGUAGES
+from core.tracks import TRACKS
 from whisper.catalogue import ModelInfo
 from whisper.languages import is_mapped, language_code
 from whisper.models import ModelStatus
@@ -51,6 +53,8 @@ class JobForm(BaseModel):
     temperature: float = Field(0.0, ge=0, le=1, allow_inf_nan=False, description="0 is most certain.")
     beam_size: Annotated[int, Field(ge=1, le=8)] | None = Field(None, description="Beam search; 1 or nothing: greedy.")
     word_timestamps: bool = Field(False, description="Also times of words.")
+    audio_track: int | str | None = Field(
+        None, description="Which sound track of a file that has several: its index from 0, or its language (`1`, `de`). Nothing: the default one, or the next that holds speech.")  # fmt: skip
 
     @field_validator("language")
     @classmethod
@@ -63,6 +67,18 @@ class JobForm(BaseModel):
                 f"not a language Whisper knows; a code such as {', '.join(list(LANGUAGES)[:6])}, a tag such as en-US or an English name"
             )
         return code
+
+    @field_validator("audio_track")
+    @classmethod
+    def _audio_track(cls, value: int | str | None) -> int | str | None:
+        text = str(value).strip() if value is not None else ""
+        if not text:
+            return None
+        if text.isascii() and text.isdigit() and int(text) < TRACKS:
+            return int(text)
+        if code := language_code(text) or (text.lower() if re.fullmatch("[A-Za-z]{2,3}", text) else None):
+            return code  # a file may have tracks in languages that Whisper does not know
+        raise ValueError(f"must be an index from 0 to {TRACKS - 1}, or a language")
 
     @field_validator("prompt")
     @classmethod
@@ -99,6 +115,7 @@ class JobForm(BaseModel):
         return JobParams(
             model=info.name, task=self.task, language=self.language, prompt=self.prompt, temperature=self.temperature,
             beam_size=None if self.beam_size == 1 else self.beam_size, word_timestamps=self.word_timestamps,
+            audio_track=self.audio_track,
         )  # fmt: skip
 
 

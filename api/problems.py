@@ -35,7 +35,7 @@ STATUS: Mapping[str, int] = MappingProxyType({
     # infrastructure
     "storage_unavailable": 503, "engine_unavailable": 503, "disk_full": 507,
     # what ends jobs: an answer of its own only where a request waits for the job
-    "no_audio_stream": 422, "audio_empty": 422, "audio_undecodable": 422, "audio_too_long": 422, "audio_encrypted": 422,
+    "no_audio_stream": 422, "audio_track_missing": 422, "audio_empty": 422, "audio_undecodable": 422, "audio_too_long": 422, "audio_encrypted": 422,
     "source_missing": 500, "source_corrupt": 500, "model_unavailable": 503, "model_invalid": 422,
     "chunk_failed": 500, "chunk_timeout": 500, "worker_crashed": 500,
     "cancelled": 409, "lease_lost": 500, "handed_back": 503,

@@ -34,6 +34,7 @@ class ParamsBody(Body):
     temperature: float = 0.0
     beam_size: int | None = Field(None, description="null: greedy.")
     word_timestamps: bool = False
+    audio_track: int | str | None = Field(None, description="Index among the file's sound tracks, or a language; null: chosen.")
 
 
 class AudioBody(Body):
@@ -102,7 +103,7 @@ EXAMPLE: dict[str, Any] = {
     "created_at": "2026-11-21T09:30:00Z", "started_at": "2026-11-21T09:30:01Z", "finished_at": None,
     "source": {"filename": "talk.mp4", "bytes": 18234211, "media_type": "video/mp4"}, "retry_of": None,
     "params": {"model": "base", "task": "transcribe", "language": None, "prompt": None, "temperature": 0.0,
-               "beam_size": None, "word_timestamps": False},
+               "beam_size": None, "word_timestamps": False, "audio_track": None},
     "audio": {"duration": 5412.3, "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
               "speech_seconds": 4710.9},
     "progress": {"percent": 41.7, "stage": "transcribing", "chunks_done": 68, "chunks_total": 163,

@@ -15,6 +15,7 @@ from api.filepart import FilePart, Store, too_large
 from api.form import JobForm, refusal
 from api.multipart import Event, MultipartReader, PartData, PartEnd, PartStart, boundary_of
 from core.errors import QueueFull, UploadTooSlow
+from core.sniff import Probe
 
 FIELD_BYTES = 16_384
 """Longest form field, in bytes."""
@@ -58,11 +59,11 @@ class Upload:
 class Receiver:
     """Takes uploads, each with one thread that writes to the object store.
 
-    max_bytes: largest file; count: told of every piece received (for metrics)
+    max_bytes: largest file; count: told of every piece received (for metrics); probe: of `core.sniff`
     """
 
-    def __init__(self, *, max_bytes: int, limits: UploadLimits, count: Callable[[int], None]) -> None:
-        self._max_bytes, self._limits, self._count = max_bytes, limits, count
+    def __init__(self, *, max_bytes: int, limits: UploadLimits, count: Callable[[int], None], probe: Probe) -> None:
+        self._max_bytes, self._limits, self._count, self._probe = max_bytes, limits, count, probe
         self._places, self._waiting = asyncio.Semaphore(limits.concurrent), 0
         self._threads = ThreadPoolExecutor(limits.concurrent, thread_name_prefix="upload")
 
@@ -101,7 +102,7 @@ class Receiver:
         Raises ValidationFailed, EmptyUpload, NotMedia, TooLarge, UploadTooSlow, ClientDisconnect, and what `store`
         and `early` raise.
         """
-        form = _Form(store, early, self._threads, self._max_bytes)
+        form = _Form(store, early, self._threads, self._max_bytes, self._probe)
         reader = MultipartReader(boundary_of(request.headers.get("content-type", "")))
         try:
             async for piece in self._pieces(request):
@@ -144,8 +145,8 @@ class Receiver:
 class _Form:
     """The parts of one form, in any order."""
 
-    def __init__(self, store: Store, early: Early, threads: Executor, max_bytes: int) -> None:
-        self._store, self._early, self._threads, self._max_bytes = store, early, threads, max_bytes
+    def __init__(self, store: Store, early: Early, threads: Executor, max_bytes: int, probe: Probe) -> None:
+        self._store, self._early, self._threads, self._max_bytes, self._probe = store, early, threads, max_bytes, probe
         self._fields: Fields = {}
         self._file: FilePart | None = None
         self._current: tuple[str, bytearray] | FilePart | None = None
@@ -180,7 +181,7 @@ class _Form:
                 raise refusal({"field": name, "message": "sent as a plain field; it has to be a part with a file name"})
             await self._early(self._fields)
             self._current = self._file = FilePart(
-                filename, store=self._store, threads=self._threads, max_bytes=self._max_bytes
+                filename, store=self._store, threads=self._threads, max_bytes=self._max_bytes, probe=self._probe
             )
         elif name not in JobForm.model_fields:
             raise refusal({"field": name, "message": f"no such field; there are: file, {', '.join(JobForm.model_fields)}"})

@@ -7,7 +7,7 @@
     |   |-- QueueFull, IdempotencyConflict, IdempotencyInFlight
     |   `-- InsufficientStorage
     |-- JobError                ends a job (or one chunk) as failed
-    |   |-- NoAudioStream, AudioEmpty, AudioUndecodable, AudioTooLong, AudioEncrypted
+    |   |-- NoAudioStream, AudioTrackMissing, AudioEmpty, AudioUndecodable, AudioTooLong, AudioEncrypted
     |   |-- SourceMissing, SourceCorrupt
     |   |-- ModelUnavailable, ModelInvalid
     |   |-- ChunkFailed, ChunkTimeout, WorkerCrashed
@@ -154,6 +154,12 @@ class NoAudioStream(JobError):
     """The file has no audio stream."""
 
     code = "no_audio_stream"
+
+
+class AudioTrackMissing(JobError):
+    """The file has no sound track like the one asked for (`audio_track`)."""
+
+    code = "audio_track_missing"
 
 
 class AudioEmpty(JobError):

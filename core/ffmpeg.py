@@ -16,7 +16,6 @@ import subprocess
 import tempfile
 import wave
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import IO, cast
 
@@ -26,41 +25,35 @@ import imageio_ffmpeg
 from core import processes
 from core.chunks import SAMPLE_RATE
 from core.errors import AudioUndecodable, DecoderKilled, NoAudioStream, ServiceError
+from core.ffmpeg_log import FfmpegLog
+from core.tracks import TRACKS
 
 logger = logging.getLogger(__name__)
 
 DEMUXERS = (
     "wav", "w64", "aiff", "caf", "au", "mp3", "aac", "flac", "ogg", "mov", "matroska", "asf",
     "amr", "amrnb", "amrwb", "ac3", "eac3", "avi", "mpegts", "mpeg", "flv",
-    "wv", "tta", "dts", "truehd", "mlp", "mxf", "loas", "voc", "adx",
+    "wv", "tta", "dts", "truehd", "mlp", "mxf", "loas", "voc", "gsm", "g722", "adx",
 )  # fmt: skip
-"""Containers that are read. Never hls, dash, concat, sdp, image2, lavfi, subtitles: they open other files.
-Nor those that only a name's ending tells (gsm, g722, raw samples): ffmpeg sees no name."""
+"""Containers that are read. Never hls, dash, concat, sdp, image2, lavfi, subtitles: they open other files."""
 
-ALIGN = (
-    "asetpts='if(eq(N,0),"
-    "st(0,max(PTS,0));st(1,max(-PTS,0));print(T,16),"
-    "st(3,PTS+ld(1)-ld(0));"
-    "st(4,lt(abs(PTS-PREV_INPTS-ld(2)),ld(2)/2));"
-    "if(gt(ld(3),0.35*SR)*(lt(ld(3),10*SR)+ld(4)),st(0,ld(0)+ld(3)));"
-    "if(lt(ld(3),-SR)*ld(4),st(1,ld(1)-ld(3))));"
-    "st(2,NB_SAMPLES);st(0,ld(0)+NB_SAMPLES)-NB_SAMPLES',aresample=async=1"
-)
-"""Keeps the original timeline: holes in the timestamps become silence (by aresample). Every sample is heard, in order:
-timestamps that go back or jitter never make it trim or stretch. Without holes, files come out sample for sample.
+CLOCKED = frozenset({"flac", "ogg", "mov", "matroska", "asf", "avi", "mpegts", "mpeg", "flv", "mxf"})
+"""Containers that say when sound plays. In the others sound follows sound, and ffmpeg makes timestamps up: of the length
+of frames by the rate of the first, or by broken headers."""
 
-asetpts gives each frame its place, in samples. Its variables: 0 the place after the frame before, 1 what is added to
-timestamps, 2 the length of the frame before, 3 how much later than there the frame wants to play, 4 whether it follows the
-frame before by its length, as frames under a running clock do.
+RESTARTING = frozenset({"ogg", "mpegts", "mpeg"})
+"""Containers whose clock may start anew anywhere (ffmpeg's AVFMT_TS_DISCONT), so that a long jump is no gap."""
 
-* A hole is longer than 0.35 s: browsers send packets in bursts of 0.25 s, and Opus is silent for 0.38 s at a time (RFC 6716
-  2.1.9). What is shorter adds up until it is, so no time is ever more than that too early.
-* Over 10 s (ffmpeg's own dts_delta_threshold) the second frame must agree: single packets can be an hour ahead.
-* A running clock that is more than 1 s behind, more than any jitter seen, is a new one: recordings were joined there.
+RAW = {"audio/g722": "g722"}
+"""Media types without a signature -> demuxer: the file's name alone tells what they are."""
 
-The first frame's time is said as an error (`start_of`), not filled: where the sound's rate or layout changes, ffmpeg
-starts this anew, and would fill that time again."""
+SAMPLE_BYTES = 4
+"""Two channels of s16le."""
 
+FEW = "aformat=channel_layouts=mono|stereo"
+PAIR = f"aselect='gt(samples_n,0)',{FEW},aresample={SAMPLE_RATE},{FEW},pan=stereo|FL=FL+FC|FR=FR+FC,aformat=sample_fmts=s16"
+"""More than two channels are mixed down to two; one becomes two alike (ffmpeg's own way makes it quieter by 3 dB). Some
+decoders give empty frames, which `pan` cannot take."""
 
 TERMINATED = 255
 """ffmpeg's exit status after a signal that it heeds (SIGTERM), without a word; some errors have it too, with one."""
@@ -73,10 +66,16 @@ class Ffmpeg:
     path: str
     version: str
 
-    def decode_command(self, max_seconds: float) -> list[str]:
-        """Decode the file on standard input to 16 kHz mono s16le on standard output.
+    def decode_command(self, max_seconds: float, *, track: int = 0, container: str | None = None, all_sound: bool = False, told: int = 2) -> list[str]:
+        """Decode the file on standard input to 16 kHz s16le, two channels, on standard output.
+
+        What is decoded comes without the silence between; when it plays is told apart, before it (`core.ffmpeg_log.FrameReader`).
 
         max_seconds: ffmpeg stops by itself one second later, so that the reader can tell "too long" from "just fits"
+        track: index of the sound track
+        container: demuxer for files that have no signature; None: found by the file's content
+        told: descriptor for a line per frame
+        all_sound: also what the container marks as not to be played (encoders' lead-in, what its clock has passed)
         """
         source = arguments.input(
             "fd:",
@@ -84,23 +83,26 @@ class Ffmpeg:
             threads=1,
             protocol_whitelist="fd",
             format_whitelist=",".join(DEMUXERS),
-            max_streams=200,
+            max_streams=TRACKS,
             probesize="5M",
             analyzeduration="10M",
+            copyts=None,  # ffmpeg would count from the first of what is decoded, not of what is shown
+            **({"f": container} if container else {}),
+            **({"flags2": "+skip_manual"} if all_sound else {}),
         )
         output = source.output(
             "pipe:1",
-            map="0:a:0",
+            map=f"0:a:{track}",
             vn=None,
             sn=None,
             dn=None,
-            t=max_seconds + 1,
-            af=ALIGN,
-            ac=1,
-            ar=SAMPLE_RATE,
+            af=PAIR,
+            fs=int((max_seconds + 1) * SAMPLE_RATE) * SAMPLE_BYTES,
             f="s16le",
+            flush_packets=0,
+            **{"stats_enc_pre:a": f"pipe:{told}", "stats_enc_pre_fmt:a": "{pts} {samp}"},
         )
-        prefix = [self.path, "-nostdin", "-hide_banner", "-v", "error"]
+        prefix = [self.path, "-nostdin", "-nostats", "-hide_banner", "-v", "repeat+level+info"]
         return cast("list[str]", output.compile(cmd=prefix))
 
 
@@ -140,8 +142,11 @@ def _tried(program: str) -> Ffmpeg:
             done = _run(found.decode_command(1.0), stdin=sample)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ServiceError(f"ffmpeg: {path} cannot be run ({type(error).__name__})") from error
-    if done.returncode or len(done.stdout) != SAMPLE_RATE // 10 * 2:
-        raise ServiceError(f"ffmpeg: {path} (version {found.version}) is too old: {first_line(done.stderr)}")
+    if done.returncode or len(done.stdout) != SAMPLE_RATE // 10 * SAMPLE_BYTES:
+        log = FfmpegLog(0)
+        log.feed(done.stderr)
+        log.feed(b"")
+        raise ServiceError(f"ffmpeg: {path} (version {found.version}) is too old: {first_line(log.complaints or done.stderr)}")
     return found
 
 
@@ -180,45 +185,7 @@ def failure(complaints: bytes, status: int) -> ServiceError:
     return AudioUndecodable(f"The file's audio cannot be decoded: {first_line(complaints)}")
 
 
-_START = re.compile(rb"^\[Eval @ [^]]*\] (-?[\d.]+|-?nan)\n", re.MULTILINE)
-_PARTS = re.compile(rb"\[([^]@]+?)(?: @ [^]]*)?\] ")
-
-
-def start_of(complaints: bytes) -> float:
-    """When the sound starts, seconds; 0 if ffmpeg has not said so. All it said before its first sample must be there."""
-    said = _START.search(complaints)
-    return max(0.0, float(said[1])) if said and said[1].strip(b"-") != b"nan" else 0.0
-
-
-def real(complaints: bytes) -> bytes:
-    """What ffmpeg complained of, without what ALIGN has it say."""
-    return _START.sub(b"", complaints)
-
-
-def damage(complaints: bytes, program: str) -> bytes:
-    """Those complaints that concern the sound. ffmpeg looks into pictures and subtitles too, to know what they are."""
-    lines = [line for line in real(complaints).splitlines(keepends=True) if not line.startswith(b"    Last message repeated")]
-    return b"".join(line for line in lines if not any(_of_others(part, program) for part in _PARTS.findall(line)))
-
-
-def _of_others(part: bytes, program: str) -> bool:
-    name = part.decode(errors="replace").removeprefix("dec:")
-    if name.startswith(("vist#", "sist#", "dist#", "out#", "aost#", "s16le")):
-        return True
-    return name not in DEMUXERS and name in _other_decoders(program)
-
-
-@cache
-def _other_decoders(program: str) -> frozenset[str]:
-    """The decoders of pictures and subtitles, by name."""
-    try:
-        said = _run([program, "-hide_banner", "-decoders"]).stdout.decode(errors="replace")
-    except (OSError, subprocess.TimeoutExpired):
-        return frozenset()
-    return frozenset(re.findall(r"^ [VSD][\w.]{5} (\w\S*)", said, re.MULTILINE))
-
-
-def first_line(complaints: bytes) -> str:
+def first_line(complaints: bytes | bytearray) -> str:
     """The first thing ffmpeg said, without the name and address of the part that said it; never a path."""
     for line in complaints.decode(errors="replace").splitlines():
         text = re.sub(r"^(\[[^\]]*\] *)+", "", line).strip()

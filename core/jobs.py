@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -47,9 +47,26 @@ class JobParams:
     temperature: float = 0.0
     beam_size: int | None = None
     word_timestamps: bool = False
+    #: index among the file's sound tracks, or a language; None: the default one, or the next that holds speech
+    audio_track: int | str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """As stored and hashed: a parameter that came after FIRST_PARAMS only where it is not at its default.
+
+        So the identity of a job that does not use it stays what it was before, and older versions can read its row.
+        """
+        return {name: value for name, value in asdict(self).items() if name in FIRST_PARAMS or value != _DEFAULTS[name]}
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> JobParams:
+        """What is stored, read as far as this version knows it: a newer one may have written more."""
+        return JobParams(**{name: value for name, value in data.items() if name in _DEFAULTS})
+
+
+FIRST_PARAMS = frozenset({"model", "task", "language", "prompt", "temperature", "beam_size", "word_timestamps"})
+"""Parameters of version 0.1.0: always stored."""
+
+_DEFAULTS = {field.name: field.default for field in fields(JobParams)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +88,11 @@ class JobFailure:
     message: str
     stage: str
     retryable: bool = False
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> JobFailure:
+        """What is stored, read as far as this version knows it."""
+        return JobFailure(**{name: data[name] for name in ("code", "message", "stage", "retryable") if name in data})
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,20 +1,23 @@
 """What kind of media a file is, by its first bytes: names and declared types are not to be trusted.
 
-Says yes to the containers that core.ffmpeg.DEMUXERS reads and no to everything else; whether there
-is sound inside is for the decoder to find out.
+Says yes to most of what core.ffmpeg.DEMUXERS reads and no to what is known to be something else; what is left is
+for ffmpeg to decide (`core.probe`). Whether there is sound inside is for the decoder to find out.
 """
 
 from __future__ import annotations
 
+import codecs
 import os
-import re
-from itertools import islice
+from collections.abc import Callable
 from typing import BinaryIO
 
 from core.errors import NotMedia
 
 #: how many bytes of a file `sniff` wants to see (or all of a shorter one)
 HEAD_BYTES = 64 * 1024
+
+Probe = Callable[[bytes], str | None]
+"""The beginning of a file -> its media type, None if it is none."""
 
 W64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
@@ -44,6 +47,11 @@ BRANDS = {
 }
 #: containers of sound or picture, where only the name tells which without parsing the tracks
 AUDIO_SUFFIXES = {".m4a", ".m4b", ".mka", ".weba", ".oga", ".opus", ".wma"}
+#: formats without a signature
+SUFFIXES = {".g722": "audio/g722"}
+#: said of what is not known to be anything
+UNKNOWN = "no audio or video format"
+CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\n\r\f")
 #: what people upload by mistake, to tell them so
 NOT_MEDIA = (
     (b"%PDF", "a PDF"),
@@ -62,18 +70,21 @@ NOT_MEDIA = (
 )
 
 
-def sniff(head: bytes, filename: str | None = None) -> str:
+def sniff(head: bytes, filename: str | None = None, probe: Probe = lambda _: None) -> str:
     """The media type, such as "audio/mpeg".
 
     head: the first HEAD_BYTES of the file
-    filename: only tells sound from picture where one container holds either
+    filename: tells sound from picture where one container holds either, and formats that nothing else tells
+    probe: asked what a file is that is neither known nor known to be none
 
     Raises NotMedia, naming what the file looks like if that is known.
     """
-    found = _container(head) or _stream(head)
-    if found is None:
-        raise NotMedia(f"This looks like {_guess(head)}; upload an audio or video file.")
     suffix = "." + (filename or "").lower().rpartition(".")[2]
+    found = _container(head) or _stream(head)
+    if found is None and (looks := _guess(head)) == UNKNOWN:
+        found = probe(head) or SUFFIXES.get(suffix)
+    if found is None:
+        raise NotMedia(f"This looks like {looks}; upload an audio or video file.")
     return found.replace("video/", "audio/", 1) if suffix in AUDIO_SUFFIXES else found
 
 
@@ -126,14 +137,14 @@ def _stream(head: bytes) -> str | None:
     for packet in (188, 192, 204):
         for sync in range(packet):  # recordings may start within a packet
             places = range(sync, len(head), packet)[:5]
-            if len(places) >= 3 and all(head[place] == 0x47 for place in places):
+            if len(places) >= 3 and all(head[place] == 0x47 for place in places) and not _readable(head):
                 return "video/mp2t"
     rest = head.lstrip(b"\0")
     while size := _tag(rest):
         if len(rest) <= size:  # a picture may make the tag longer than what is seen: the sound after it is taken for mp3
             return "audio/mpeg"
         rest = rest[size:].lstrip(b"\0")
-    return (None if rest is head else _container(rest)) or _frames(rest) or _frames_within(rest)
+    return (None if rest is head else _container(rest)) or _frames(rest)
 
 
 def _tag(data: bytes) -> int:
@@ -150,20 +161,6 @@ def _frames(data: bytes) -> str | None:
         length = length_of(data)
         if length and (len(data) <= length + 6 or length_of(data[length:])):
             return kind
-    return None
-
-
-def _frames_within(data: bytes) -> str | None:
-    """Streams that were cut out of longer ones, or have something in front: three frames in a row are no accident."""
-    if _known(data):
-        return None  # an archive or a document may have sound in it
-    for found in islice(FRAME_START.finditer(data), MAX_STARTS):
-        for kind, length_of in FRAMES:
-            place, frames = found.start(), 0
-            while frames < 3 and (length := length_of(data[place : place + 8])):
-                place, frames = place + length, frames + 1
-            if frames == 3:
-                return kind
     return None
 
 
@@ -221,27 +218,27 @@ def _loas_frame(data: bytes) -> int:
 
 #: formats that are a row of frames: media type, how long the frame is that begins here
 FRAMES = (("audio/mpeg", _mpeg_frame), ("audio/aac", _adts_frame), ("audio/ac3", _ac3_frame), ("audio/mp4a-latm", _loas_frame))
-FRAME_START = re.compile(rb"\xff(?=[\xe0-\xfd])|\x0b(?=\x77)|\x56(?=[\xe0-\xff])")
-#: places that are tried; chance makes some 30 in HEAD_BYTES, a file made to waste time thousands
-MAX_STARTS = 1000
 
 
 def _guess(head: bytes) -> str:
     if not head:
         return "an empty file"
-    if known := _known(head):
-        return known
-    start = head[:512]
-    readable = all(byte >= 32 or byte in b"\t\n\r\f" for byte in start)
-    return "a text file" if readable else "no audio or video format"
-
-
-def _known(head: bytes) -> str | None:
     start = head[:512].removeprefix(b"\xef\xbb\xbf").lstrip()
     for signature, what in NOT_MEDIA:
         if start.startswith(signature) or start.lower().startswith(signature):
             return what
-    return None
+    return "a text file" if _readable(head) else UNKNOWN  # all of it: headers of radio streams are text, followed by sound
+
+
+def _readable(data: bytes) -> bool:
+    """No control characters, and UTF-8 or for the most part ASCII."""
+    if len(data.translate(None, CONTROL)) < len(data):
+        return False
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(data)  # its last character may be cut
+    except UnicodeDecodeError:
+        return sum(byte < 127 for byte in data[:512]) > 0.75 * len(data[:512])
+    return True
 
 
 def encrypted(file: BinaryIO) -> bool:

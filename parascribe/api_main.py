@@ -45,7 +45,7 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
             system=functools.partial(wiring.system_info, settings, store),
             checks={"database": store.ping, "storage": objects.ping},
             advisory={"broker": wiring.open_hints(settings, runtime).ping, "model": model},
-            free_bytes=_free_bytes(settings), version=wiring.version(),
+            free_bytes=_free_bytes(settings), probe=wiring.open_probe(), version=wiring.version(),
         )  # fmt: skip
         config = uvicorn.Config(
             create_app(deps), http=BoundedHttp, log_config=None, access_log=False, server_header=False,

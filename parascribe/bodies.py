@@ -23,6 +23,7 @@ class Params(TypedDict, total=False):
     temperature: float
     beam_size: int
     word_timestamps: bool
+    audio_track: int | str
 
 
 class Progress(TypedDict):

@@ -109,7 +109,7 @@ def _new_job(objects: Any, path: Path, params: JobParams, warnings: tuple[dict[s
         head = data.read(1 << 16)
         if not head:
             raise EmptyUpload
-        media_type = sniff(head, path.name)
+        media_type = sniff(head, path.name, wiring.open_probe())
         data.seek(0)
         size = objects.put(source_key(job_id), cast(BinaryIO, steady), media_type=media_type)
         with objects.open(source_key(job_id)) as stored:

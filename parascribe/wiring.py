@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import socket
 import sys
@@ -22,6 +23,8 @@ from core.hints import CeleryHints, Doorbell, HintSender, PollOnly
 from core.local_objects import LocalObjects
 from core.machine import Plan
 from core.objects import ObjectStore
+from core.probe import probe
+from core.sniff import Probe
 from core.store.database import open_database
 from core.store.sql import SqlStore
 from core.sweeper import Sweeper
@@ -72,6 +75,20 @@ def open_objects(settings: Settings) -> ObjectStore:
         endpoint=settings.minio_endpoint, access_key=settings.minio_access_key.get_secret_value(),
         secret_key=settings.minio_secret_key.get_secret_value(), bucket=settings.minio_bucket, secure=settings.minio_secure,
     )  # fmt: skip
+
+
+def open_probe() -> Probe:
+    """ffmpeg's word on files that nothing else is known of; without a usable ffmpeg, none."""
+    find = functools.cache(ffmpeg.find)
+
+    def ask(head: bytes) -> str | None:
+        try:
+            return probe(find(), head)
+        except (OSError, ServiceError) as error:
+            log.warning("No look by ffmpeg at an unknown file: %s", error)
+            return None
+
+    return ask
 
 
 def open_hints(settings: Settings, runtime: Path | None) -> HintSender:

@@ -64,6 +64,13 @@ def speech(
     return np.clip(mix, -32768, 32767).astype(np.int16), truth
 
 
+def sentence(number: int) -> tuple[NDArray[np.int16], str]:
+    """One sentence of the bank by its number: samples and words."""
+    bank, index = _bank()
+    item = index[number]
+    return bank[item["start"] : item["end"]], item["text"]
+
+
 def write(path: Path, pcm: NDArray[np.int16], *options: str) -> Path:
     """Encode 16 kHz samples as whatever the suffix says; `options` are ffmpeg output options (-c:a, -ar ...)."""
     source = ("-f", "s16le", "-ar", str(RATE), "-ac", "1", "-i", "pipe:0")

@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from pathlib import Path
 from typing import Any
 
-from core.audio import DecodedAudio, Decoder, PcmSpool
+from core.audio import DECODER, DecodedAudio, Decoder, PcmSpool
 from core.chunks import SAMPLE_RATE, Chunk, plan_hash
 from core.crashpoints import reached
 from core.errors import Cancelled, HandedBack, JobNotFound, TransientError
@@ -20,7 +20,9 @@ from core.formats import to_result
 from core.jobs import ChunkRow, ChunkState, Claim, Job, Stage
 from core.planner import PLANNER_VERSION, ChunkPlanner
 from core.silence import region_source
+from core.tracks import TrackChoice
 from core.transcript import Language
+from whisper.languages import language_code
 from worker.chunkwork import ChunkWork
 from worker.lifeline import Lifeline
 from worker.listen import Listener
@@ -99,8 +101,14 @@ class JobFlow:
 
     # --- before the first chunk
     def _decoder(self) -> Decoder:
-        settings = self.parts.settings
-        return Decoder(self.parts.ffmpeg, max_seconds=settings.max_audio_seconds, nice=settings.nice)
+        settings, params = self.parts.settings, self.job.params
+        choice = TrackChoice(
+            wanted=params.audio_track, speech=lambda: region_source("vad", self.parts.vad().feed), language_code=language_code
+        )
+        return Decoder(
+            self.parts.ffmpeg, max_seconds=settings.max_audio_seconds, nice=settings.nice, choice=choice,
+            media_type=self.job.source.media_type,
+        )  # fmt: skip
 
     def _stored_plan(self) -> list[ChunkRow]:
         """What former owners (or the job this one retries) planned and finished."""
@@ -109,7 +117,7 @@ class JobFlow:
         if settings.fit_context:
             params["context"] = "fit"
         identity = plan_hash(
-            audio_sha256=job.source.sha256, decoder="ffmpeg s16le 16000 mono", planner=PLANNER_VERSION,
+            audio_sha256=job.source.sha256, decoder=DECODER, planner=PLANNER_VERSION,
             model_sha256=self._model.sha256, options=params,
         )  # fmt: skip
         if job.plan_hash is None:

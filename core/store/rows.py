@@ -13,6 +13,7 @@ from core.store.database import Database
 from core.store.tables import ROW_VERSION, job, outbox
 
 T = TypeVar("T")
+E = TypeVar("E", JobStatus, Stage)
 
 _DROP_HINTS = delete(outbox).where(outbox.c.job_id == bindparam("of_job"))
 
@@ -47,15 +48,20 @@ class Role:
         connection.execute(self.made("hint", make), {"of_job": job_id, "delay": delay})
 
 
+def _known(kind: type[E], value: str, otherwise: E) -> E:
+    """What a newer version may call something new is, to this one, a job that is being worked on."""
+    return kind(value) if value in list(kind) else otherwise
+
+
 def to_job(row: Row[Any]) -> Job:
     return Job(
         id=row.id,
-        status=JobStatus(row.status),
-        stage=Stage(row.stage),
+        status=_known(JobStatus, row.status, JobStatus.PROCESSING),
+        stage=_known(Stage, row.stage, Stage.TRANSCRIBING),
         source=Source(
             filename=row.filename, bytes=row.bytes, media_type=row.media_type, sha256=row.sha256, key=row.source_key
         ),
-        params=JobParams(**row.params),
+        params=JobParams.from_dict(row.params),
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
@@ -79,7 +85,7 @@ def to_job(row: Row[Any]) -> Job:
         partial=row.partial,
         gaps=tuple(row.gaps),
         warnings=tuple(row.warnings),
-        error=JobFailure(**row.error) if row.error else None,
+        error=JobFailure.from_dict(row.error) if row.error else None,
         performance=row.performance,
         result_key=row.result_key,
         expired_audio=row.expired_audio,

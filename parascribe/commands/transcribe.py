@@ -29,6 +29,7 @@ def transcribe(
     temperature: Annotated[float | None, typer.Option("--temperature", help="First temperature of decoding, 0 to 1.", show_default=False)] = None,
     beam_size: Annotated[int | None, typer.Option("--beam-size", help="Beam search with so many beams [default: greedy].", show_default=False)] = None,
     word_timestamps: Annotated[bool, typer.Option("--word-timestamps", help="Times for each word (in json).")] = False,
+    audio_track: Annotated[str | None, typer.Option("--audio-track", metavar="INDEX|LANGUAGE", help="Which of several sound tracks, from 0 [default: the default one, or the next that holds speech].", show_default=False)] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="--no-wait prints the ids of the jobs, one a line, and leaves.")] = True,
     local: Annotated[bool, typer.Option("--local", help="Transcribe in this process, without a service.")] = False,
     url: UrlOption = None, json: JsonOption = False, quiet: QuietOption = False,
@@ -57,7 +58,7 @@ def transcribe(
     deliver = keep if json and not to_files else deliver_to(outputs)
     given = {
         "model": model, "language": language, "task": task, "prompt": prompt, "temperature": temperature,
-        "beam_size": beam_size, "word_timestamps": word_timestamps or None,
+        "beam_size": beam_size, "word_timestamps": word_timestamps or None, "audio_track": audio_track,
     }  # fmt: skip
     params = cast("Params", {name: value for name, value in given.items() if value is not None})
     with reporter(quiet=quiet) as report:

@@ -56,7 +56,7 @@ def test_a_file_becomes_a_job(running: Service) -> None:
     assert job["audio"]["sha256"] == hashlib.sha256(content).hexdigest()
     assert job["params"] == {
         "model": "base", "task": "transcribe", "language": "de", "prompt": "Müller", "temperature": 0.0, "beam_size": 5,
-        "word_timestamps": True,
+        "word_timestamps": True, "audio_track": None,
     }  # fmt: skip
     assert running.keys == [f"jobs/{job['id']}/source"]
     with running.objects.open(running.keys[0]) as stored:
@@ -97,6 +97,7 @@ def test_fields_may_come_after_the_file_and_empty_ones_count_as_absent(running: 
         ([FILE, ("beam_size", None, b"9")], "validation", "beam_size"),
         ([FILE, ("word_timestamps", None, b"perhaps")], "validation", "word_timestamps"),
         ([FILE, ("language", None, b"klingon")], "validation", "language"),
+        *[([FILE, ("audio_track", None, nonsense)], "validation", "audio_track") for nonsense in (b"-1", b"200", b"1.5", b"the second", b"klingon")],
         ([FILE, ("task", None, b"summarise")], "validation", "task"),
         ([FILE, ("prompt", None, b"x" * 2001)], "validation", "prompt"),
         ([FILE, ("prompt", None, b"a\x00b")], "validation", "prompt"),
@@ -151,6 +152,28 @@ def test_hostile_bodies_are_refused(running: Service, body: bytes, content_type:
     problem = refused(running.client.post("/api/v1/jobs", content=body, headers={"Content-Type": content_type}), 422, "validation")
     assert problem["errors"][0]["message"]
     assert not running.keys
+
+
+@pytest.mark.parametrize(("given", "kept"), [("1", 1), ("0", 0), ("de", "de"), ("German", "de"), ("gle", "gle"), ("", None)])
+def test_a_sound_track_is_chosen_by_index_or_language(running: Service, given: str, kept: int | str | None) -> None:
+    assert running.submit(audio_track=given).json()["params"]["audio_track"] == kept
+
+
+def test_ffmpeg_is_asked_about_what_nobody_knows(serve: Callable[..., Service]) -> None:
+    asked: list[bytes] = []
+
+    def probe(head: bytes) -> str | None:
+        asked.append(head)
+        return "audio/x-odd" if head.startswith(b"\x01odd") else None
+
+    running = serve(probe=probe)
+    odd = b"\x01odd" + bytes(100_000)
+    assert running.submit(odd).json()["source"]["media_type"] == "audio/x-odd"
+    refused(running.submit(b"\x01even" + bytes(100_000)), 415, "not_media")
+    assert [head[:4] for head in asked] == [b"\x01odd", b"\x01eve"]
+    for known in (b"%PDF-1.7" + bytes(5000), b"A letter. " * 1000, b"<html>" + bytes(100), "Ein Brief.\n".encode("latin-1") * 100):
+        refused(running.submit(known), 415, "not_media")
+    assert len(asked) == 2, "what is known to be no media needs no ffmpeg"
 
 
 def test_an_empty_file_and_a_file_that_is_no_recording(running: Service) -> None:

@@ -59,7 +59,7 @@ def test_the_command_opens_nothing_but_standard_input() -> None:
     options = dict(pairwise(before + after))
     assert options["-protocol_whitelist"] == "fd" and options["-fd"] == "0"
     assert options["-format_whitelist"] == ",".join(DEMUXERS)
-    assert options["-t"] == "3601" and options["-map"] == "0:a:0" and options["-max_streams"] == "200"
+    assert options["-fs"] == str(3601 * 16_000 * 4) and options["-map"] == "0:a:0" and options["-max_streams"] == "200"
     assert {"-nostdin", "-vn", "-sn", "-dn"} <= set(command)
     assert not {"hls", "dash", "concat", "sdp", "image2", "lavfi", "srt"} & set(DEMUXERS)
 

@@ -6,6 +6,7 @@ import io
 import struct
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ import pytest
 from core.audio import Decoder, PcmSpool
 from core.errors import NotMedia
 from core.ffmpeg import find
+from core.fragments import restarts
+from core.probe import probe
 from core.sniff import HEAD_BYTES, encrypted, sniff
 from tests.audio_bank import ffmpeg, speech, write
 
@@ -121,7 +124,7 @@ def test_refused_at_the_door_and_by_the_decoder(name: str, tmp_path: Path) -> No
     path = tmp_path / name
     path.write_bytes(make(tmp_path))
     with pytest.raises(NotMedia, match=looks_like):
-        sniff(path.read_bytes()[:HEAD_BYTES], name)
+        sniff(path.read_bytes()[:HEAD_BYTES], name, partial(probe, FFMPEG))
     assert code_of(path) == "audio_undecodable"
     assert path.with_suffix(".pcm").stat().st_size == 0, "something was read after all"
 
@@ -147,6 +150,16 @@ def test_a_damaged_file_gives_what_it_has_and_a_warning(suffix: str, tmp_path: P
     assert 15 < audio.duration < 31
     assert [warning.code for warning in audio.warnings] == ["audio_damaged"]
     assert str(tmp_path) not in audio.warnings[0].message
+
+
+def test_fragments_without_end_or_of_nonsense(tmp_path: Path) -> None:
+    path, started = tmp_path / "a.mp4", time.monotonic()
+    ftyp, moof = b"\0\0\0\x0cftypisom", b"\0\0\0\x18moof\0\0\0\x10traf\0\0\0\x04tfhd"
+    for data in (ftyp + b"\0\0\0\x08free" * 500_000, ftyp + moof * 200_000, ftyp + b"\0\0\0\0moof", ftyp + b"\xff" * 100, b""):
+        path.write_bytes(data)
+        with path.open("rb") as file:
+            assert not restarts(file)
+    assert time.monotonic() - started < 5
 
 
 def test_boxes_without_end_do_not_hold_up_the_search_for_encryption() -> None:

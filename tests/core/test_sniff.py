@@ -49,7 +49,23 @@ def test_the_name_makes_nothing_media() -> None:
 def test_sound_within_an_archive_or_a_page_is_not_a_sound_file() -> None:
     for front in (b"PK\x03\x04", b"%PDF-1.7\n", b"\x89PNG", b"<html>"):
         with pytest.raises(NotMedia):
-            sniff(front + bytes(50) + FRAME * 5)
-    assert sniff(b"\x01\x02" + bytes(50) + FRAME * 5) == "audio/mpeg"
-    with pytest.raises(NotMedia):
-        sniff(b"\x01\x02" + bytes(50) + FRAME * 2)
+            sniff(front + bytes(50) + FRAME * 5, "talk.mp3", lambda _: "audio/mpeg")
+
+
+def test_one_tag_before_another() -> None:
+    assert sniff(tag(200) + bytes(200) + tag(100) + bytes(100) + FRAME * 3) == "audio/mpeg"
+    assert sniff(tag(200) + bytes(200) + tag(1_000_000) + bytes(60_000)) == "audio/mpeg"
+
+
+def test_text_is_told_from_bytes_without_control_characters() -> None:
+    for text in ("Привет, мир. ".encode() * 50, "Grüße aus Köln. ".encode("latin-1") * 50):
+        with pytest.raises(NotMedia, match="text file"):
+            sniff(text, "talk.g722")
+    assert sniff(bytes(range(128, 256)) * 10, "talk.g722") == "audio/g722"
+
+
+def test_who_is_asked_when_nothing_is_known() -> None:
+    odd = b"\x01\x02" * 1000
+    assert sniff(odd, "talk.odd", lambda head: "audio/x-odd" if head == odd else None) == "audio/x-odd"
+    with pytest.raises(NotMedia, match="no audio or video format"):
+        sniff(odd, "talk.odd", lambda _: None)

@@ -26,7 +26,7 @@ from core.workfolders import remove_dead
 from worker.watch import STALE_SECONDS
 
 CODES = frozenset({
-    "no_audio_stream", "audio_empty", "audio_undecodable", "audio_too_long", "audio_encrypted", "model_unavailable",
+    "no_audio_stream", "audio_track_missing", "audio_empty", "audio_undecodable", "audio_too_long", "audio_encrypted", "model_unavailable",
     "model_invalid", "engine_unavailable", "chunk_failed", "chunk_timeout", "worker_crashed", "source_missing",
     "source_corrupt", "storage_unavailable", "disk_full",
 })  # fmt: skip

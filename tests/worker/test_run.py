@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -396,3 +397,36 @@ def test_the_log_tells_what_happened(tmp_path, minute, caplog):
     assert "Transcribing (parallel, 2 workers)" in text and "[2/" in text and "Failed in" in text
     assert "Success rate: 8" in text and "Progress: " in text
     assert "alder" not in text and "willow" not in text, "transcript text in the log"
+
+
+def two_tracks(folder: Path) -> bytes:
+    """A silent track, which the file calls default, before one with a minute of speech."""
+    said = audio_bank.write(folder / "said.wav", audio_bank.speech(minutes=1.0, seed=41)[0])
+    silent = audio_bank.write(folder / "silent.wav", np.zeros(60 * 16_000, np.int16))
+    audio_bank.ffmpeg(
+        "-i", str(silent), "-i", str(said), "-map", "0", "-map", "1", "-c:a", "flac", "-metadata:s:a:1", "language=ger", str(folder / "two.mka")
+    )
+    return (folder / "two.mka").read_bytes()
+
+
+def test_a_track_with_speech_is_found_again_after_an_interruption(tmp_path, calm):
+    kit = Kit(tmp_path, delay=0.2)
+    job = kit.submit(two_tracks(tmp_path))
+    assert kit.run_until(job, chunks=2) == "handed back"
+    assert kit.run() == "completed"
+    result = kit.result(job)
+    assert [segment["start"] for segment in result["segments"]] == [segment["start"] for segment in calm["segments"]]
+    (warning,) = [w for w in result["warnings"] if w["code"] == "other_audio_tracks"]
+    assert "Sound track 1 (ger) was transcribed" in warning["message"] and "others: 0" in warning["message"]
+
+
+def test_a_wanted_track_is_taken_and_one_that_is_not_there_fails_the_job(tmp_path):
+    kit, data = Kit(tmp_path), two_tracks(tmp_path)
+    silent, missing, other = kit.submit(data, audio_track=0), kit.submit(data, audio_track=7), kit.submit(data, audio_track="fr")
+    assert [kit.run(), kit.run(), kit.run()] == ["completed", "failed audio_track_missing", "failed audio_track_missing"]
+    assert "no_speech" in {w["code"] for w in kit.job(silent).warnings}
+    error = kit.job(missing).error
+    assert error.code == "audio_track_missing" and not error.retryable
+    assert "There is no sound track 7" in error.message and "0, 1 (ger)" in error.message
+    assert "'fr'" in kit.job(other).error.message
+    assert kit.job(silent).plan_hash not in (None, kit.job(kit.submit(data)).plan_hash)
