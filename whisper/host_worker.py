@@ -43,14 +43,16 @@ def serve(control: socket.socket, inference: Callable[[int], Inference], *, recy
         _title("idle")
         if keeps and not called.poll(KEPT_SECONDS * 1000):
             give_back_memory()
+            keeps = False
         data, descriptors, _, _ = socket.recv_fds(control, 1, 1)
         if not data:
             return
         request = receive(control).body
         _title(f"{request.get('job', '')} {request.get('label', '')}")
-        if not keeps and (request.get("options") or {}).get("fit_context"):
-            keep_memory()  # new pages for each state would be a seventh of the time
-            keeps = True
+        short = bool((request.get("options") or {}).get("fit_context"))
+        if short != keeps:  # new pages for each state would be a seventh of a short chunk's time, and a full one's are large
+            (keep_memory if short else give_back_memory)()
+            keeps = short
         with socket.socket(fileno=descriptors[0]) as client:
             sound = _serve_client(control, client, inference(request["threads"]), request)
         chunks += 1

@@ -10,6 +10,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+_MMAP_THRESHOLD, _LARGEST_THRESHOLD = 256 << 10, 32 << 20
+"""Of M_MMAP_THRESHOLD, in bytes: ours, and the most on 64-bit machines (mallopt(3))."""
+_TRIM_THRESHOLD = 128 << 10
+"""glibc's own."""
+
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "DATA_DIR")
 _ENGINE = {
     # an OpenMP region in the host would hang every forked child; workers still obey n_threads
@@ -23,14 +29,11 @@ _ENGINE = {
     # (measured: 8 instead of 30 MB private while idle, 16 to 18 MB less while at work, for 2 to 5 % of CPU time in new
     # pages, of 13 to 15 % with ENCODER_CONTEXT=fit, whose workers `keep_memory` therefore. Huge pages do not win that
     # back: 1 % less time once warm, 6 to 11 % more for a worker's first chunks)
-    "MALLOC_MMAP_THRESHOLD_": "262144",
+    "MALLOC_MMAP_THRESHOLD_": str(_MMAP_THRESHOLD),
     # setproctitle would overwrite the environment, by which stray processes are found
     "SPT_NOENV": "1",
 }
 _PR_SET_PDEATHSIG = 1
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
-_LARGEST_THRESHOLD = 32 << 20
-"""Of M_MMAP_THRESHOLD on 64-bit machines (mallopt(3))."""
 _BOOT = "import sys;sys.path.insert(0,sys.argv.pop(1));import importlib;importlib.import_module(sys.argv.pop(1)).main()"
 
 
@@ -56,9 +59,11 @@ def keep_memory() -> None:
 
 
 def give_back_memory() -> None:
-    """What was freed and kept goes back to the system (glibc)."""
-    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
-        trim(0)
+    """What was freed and kept goes back to the system, and so does what is freed from now on (glibc)."""
+    if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
+        mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def die_with(parent: int) -> None:
