@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -61,7 +60,7 @@ def test_a_failed_job_is_a_200_with_an_error(running: Service) -> None:
     assert body.json()["error"] == {"code": "audio_undecodable", "message": "no", "stage": "decoding", "retryable": False}
 
 
-@pytest.mark.parametrize("job_id", [str(uuid4()), "nonsense", "a%00b", "..%2f..", "x" * 5000])
+@pytest.mark.parametrize("job_id", ["b2a05b59-2d52-4a4f-9c1b-3f0a4c8f6f11", "nonsense", "a%00b", "..%2f..", "x" * 5000])
 @pytest.mark.parametrize(("method", "path"), [("GET", ""), ("POST", "/cancel"), ("POST", "/retry"), ("DELETE", ""), ("GET", "/result")])
 def test_unknown_jobs(running: Service, method: str, path: str, job_id: str) -> None:
     answer = running.client.request(method, f"/api/v1/jobs/{job_id}{path}")
