@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from api.problems import field_errors
 from core.errors import TaskNotSupported, UnknownModel, ValidationFailed
 from core.jobs import JobParams
+from core.language_tags import is_mapped, language_code
 from core.languages import LANGUAGES
 from core.tracks import TRACKS
 from whisper.catalogue import ModelInfo
-from whisper.languages import is_mapped, language_code
 from whisper.models import ModelStatus
 
 PROMPT_CHARACTERS = 2000

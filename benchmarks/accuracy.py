@@ -77,7 +77,7 @@ def material(bench: Bench) -> dict[str, list[File]]:
     spoken = [clip for clip in clips if clip.spoken]
     english = [clip for clip in spoken if clip.language == "en" and len(clip.samples()) > LONG_ENOUGH * RATE]
     if bench.smoke:
-        spoken = [clip for clip in spoken if clip.name in ("jfk.wav", "sowing.wav") or clip.words][:4]
+        spoken = [clip for clip in spoken if clip.name in ("jfk.wav", "sprichwort.wav") or clip.words][:4]
     minutes = bench.pick(smoke=(0.7, 0.0), bench=(25.0, 5.0), full=(25.0, 20.0))
     groups = {CLIPS: [_of(bench, clip) for clip in spoken], "wordless": _wordless(bench, clips)}
     for name, make, length in ((LONG, joined.with_pauses, minutes[0]), (UNBROKEN, joined.unbroken, minutes[1])):

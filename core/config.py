@@ -22,7 +22,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from core.languages import LANGUAGES
+from core.language_tags import language_code
 from core.settings_files import DOTENV, TOML, ConfigError, TomlSource, dotenv_names, expand, read_text, read_toml
 from core.units import Hours, Megabytes, Seconds
 
@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     whisper_model: str = Field("base", description="Model used when a job names none; see `parascribe models list`.")
     languages: Codes = Field(
         default_factory=list,
-        description="Usual languages of this installation (codes such as en,de): the first is tried first, and where a guess is weak one of them is taken.",
+        description="Usual languages of this installation (codes, tags or English names, as in the field `language`: en,de-CH): the first is tried first, and where a guess is weak one of them is taken.",
     )
     whisper_models_dir: Path | None = Field(None, description="Folder of model files. Empty: DATA_DIR/models.")
     model_base_url: Url = Field(default_factory=list, description="Comma-separated addresses of your own that serve models, as <address>/ggml-<name>.bin.")
@@ -140,10 +140,13 @@ class Settings(BaseSettings):
     @field_validator("languages", mode="before")
     @classmethod
     def _known_languages(cls, value: object) -> object:
-        codes = [code.strip().lower() for code in value.split(",") if code.strip()] if isinstance(value, str) else value
-        if isinstance(codes, list) and (unknown := [code for code in codes if code not in LANGUAGES]):
-            raise ValueError(f"no code of a language that Whisper knows: {', '.join(map(str, unknown))}")
-        return codes
+        said = value.split(",") if isinstance(value, str) else value
+        if not isinstance(said, list):
+            return value
+        codes = {name: language_code(name) for one in said if (name := str(one).strip())}
+        if unknown := [name for name, code in codes.items() if code is None]:
+            raise ValueError(f"no language that Whisper knows: {', '.join(unknown)}")
+        return list(dict.fromkeys(codes.values()))  # de-AT and de-CH are one
 
     @field_validator("model_sources")
     @classmethod

@@ -34,11 +34,14 @@ LANGUAGES = MappingProxyType({
 UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 """Written without blanks between words (openai-whisper's `tokenizer.py`, split_to_word_tokens)."""
 
-_UNSPACED_SCRIPT = re.compile(
+_UNSPACED_BLOCKS = (
     "[\u0e00-\u0eff\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f"  # Thai, Lao, Myanmar
     "\u2e80-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff]"
 )
 """Their letters and punctuation, by Unicode's blocks: the second line is Chinese and Japanese."""
+
+_UNSPACED_SCRIPT = re.compile(_UNSPACED_BLOCKS)
+_UNIT = re.compile(rf"(?={_UNSPACED_BLOCKS})\w|(?:(?!{_UNSPACED_BLOCKS})\w)+")
 
 
 def joined(texts: Iterable[str], language: str) -> str:
@@ -53,3 +56,11 @@ def joined(texts: Iterable[str], language: str) -> str:
         bare = any(sides) if language in UNSPACED else all(sides)
         found += text if bare or not found else f" {text}"
     return found
+
+
+def letters(text: str) -> list[str]:
+    """What a text without blanks is made of: its letters one by one, Latin words and numbers within it whole, no punctuation.
+
+    Nothing of a text that has no letter that goes without blanks.
+    """
+    return _UNIT.findall(text) if _UNSPACED_SCRIPT.search(text) else []

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, groupby, pairwise
 
 from core.chunks import SAMPLE_RATE, Chunk
+from core.languages import letters
 from core.planner import MARGIN
 from core.seams import mended
 from core.stitch import in_order, part, stitch, tokens
@@ -164,12 +165,21 @@ def _flags(segment: Segment) -> tuple[str, ...]:
 
 
 def is_loop(text: str) -> bool:
-    """A phrase of up to 8 words said 4 times running (a single word: 6 times, people do say `no no no no`)."""
-    words = text.casefold().split()
-    for n in range(1, 9):
-        needed = n * (6 if n == 1 else 4) - n
+    """A phrase of up to 8 words said 4 times running (a single word: 6 times, people do say `no no no no`).
+
+    Without blanks between words: of up to 32 letters 4 times, of up to 4 (most words) 6 times; of one 10 times, since
+    laughter and assent are written so (`哈哈哈哈`, `对对对对`).
+    """
+    folded = text.casefold()
+    return _repeats(folded.split(), 8, {1: 6}) or _repeats(letters(folded), 32, {1: 10, 2: 6, 3: 6, 4: 6})
+
+
+def _repeats(units: Sequence[str], longest: int, times: Mapping[int, int]) -> bool:
+    """Whether up to `longest` units come again: as often as `times` says for so many, else 4 times."""
+    for n in range(1, longest + 1):
+        needed = n * (times.get(n, 4) - 1)
         run = 0
-        for a, b in zip(words, words[n:], strict=False):
+        for a, b in zip(units, units[n:], strict=False):
             run = run + 1 if a == b else 0
             if run >= needed:
                 return True

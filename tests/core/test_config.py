@@ -34,10 +34,19 @@ def test_empty_means_default_and_environment_wins(tmp_path, monkeypatch):
     assert (s.whisper_model, s.max_attempts, s.api_port, s.max_parallel_workers) == ("medium", 5, 9003, 0)
 
 
+def test_languages_in_the_toml_file_are_a_list(tmp_path):
+    (tmp_path / "parascribe.toml").write_text('languages = ["de-CH", "fra"]\n')
+    assert load().languages == ["de", "fr"]
+    (tmp_path / "parascribe.toml").write_text('languages = ["de", 5, ["fr"]]\n')
+    with pytest.raises(ConfigError, match=r"LANGUAGES: no language that Whisper knows: 5, \['fr'\]"):
+        load()
+
+
 @pytest.mark.parametrize(("name", "value", "expected"), [
     ("CHUNK_TIMEOUT", "5min", 300.0), ("RETENTION_HOURS", "90min", 1.5), ("RETENTION_HOURS", "2d", 48.0), ("MAX_UPLOAD_MB", "1GB", 1024.0),
     ("LEASE_SECONDS", "1500ms", None), ("LEASE_SECONDS", "30", 30.0), ("MAX_UPLOAD_MB", "0.5 gib", 512.0),
     ("MODEL_BASE_URL", "http://a/x, http://b", ["http://a/x", "http://b"]),
+    ("LANGUAGES", "de,EN", ["de", "en"]), ("LANGUAGES", "de-DE, deu,German, zh_yue-HK,,nb", ["de", "yue", "no"]), ("LANGUAGES", " ", []),
     ("MODEL_SOURCES", "packages, hub", ["packages", "hub"]), ("MODEL_SOURCES", "", ["mirror", "bucket", "hub", "packages"]),
 ])
 def test_units_and_lists(monkeypatch, name, value, expected):
@@ -53,6 +62,7 @@ def test_units_and_lists(monkeypatch, name, value, expected):
     ("MAX_PARALLEL_WORKERS", "many"), ("MAX_PARALLEL_WORKERS", "-1"), ("CHUNK_DURATION", "31"), ("CHUNK_DURATION", "5 parsecs"),
     ("CHUNK_STRATEGY", "magic"), ("LOG_LEVEL", "LOUD"), ("LOG_LEVEL", "INFO,worker=LOUD"), ("DATABASE_URL", "mysql://x"),
     ("BROKER_URL", "amqp://x"), ("USE_PARALLEL_TRANSCRIPTION", "perhaps"),
+    ("LANGUAGES", "de,klingon"), ("LANGUAGES", "auto"), ("LANGUAGES", "de;en"),
     ("MODEL_SOURCES", "hub,huub"), ("MODEL_SOURCES", "hub,packages,hub"),
 ])
 def test_nonsense_is_refused_by_name(monkeypatch, name, value):

@@ -196,6 +196,36 @@ def test_loops() -> None:
     assert not is_loop("No, no, no, no! Five five seven two two five.")
 
 
+@pytest.mark.parametrize("text", [
+    "ご視聴ありがとうございました" * 4,
+    "はい、" * 6,
+    "あ" * 10,
+    "字幕由志愿者提供。" * 4,
+    "谢谢大家!" + "谢谢" * 6,
+    "OK我们走吧" * 4,
+    "ขอบคุณที่รับชม" * 4,
+    "ສະບາຍດີ" * 6,
+    "ကျေးဇူးတင်ပါတယ်။" * 4,
+])  # fmt: skip
+def test_loops_where_words_have_no_blanks_between_them(text: str) -> None:
+    assert is_loop(text)
+    assert is_loop(f"今日は{text}終わり")
+
+
+@pytest.mark.parametrize("text", [
+    "はい、はい、はい、はい。そうそうそうそう、いろいろあって、だんだん良くなってきました。",
+    "ドキドキドキドキしながら待っていたら、ハハハハハハと笑われた。",
+    "对对对对对对,哈哈哈哈哈哈哈,好的好的好的,我们慢慢来,高高兴兴地去。",
+    "电话号码是八八八八六六六六,价格是10000000000元。",
+    "四是四,十是十,十四是十四,四十是四十,十四不是四十,四十不是十四。",
+    "すもももももももものうち。にわにはにわにわとりがいる。",
+    "吃葡萄不吐葡萄皮,不吃葡萄倒吐葡萄皮。",
+    "ครับครับครับ ต่างๆ นานา เรื่อยๆ 55555555555",
+])  # fmt: skip
+def test_ordinary_text_without_blanks_is_no_loop(text: str) -> None:
+    assert not is_loop(text)
+
+
 @pytest.mark.parametrize(
     ("speech", "no_speech", "logprob", "dropped"),
     [(0.3, 0.9, -1.5, True), (2.0, 0.9, -1.5, False), (0.3, 0.2, -1.5, False), (0.3, 0.9, -0.4, False), (0.3, None, -1.5, False)],

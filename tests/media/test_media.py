@@ -13,6 +13,7 @@ import pytest
 from core.audio import Decoder
 from core.config import Settings
 from core.ffmpeg import find
+from core.language_tags import language_code
 from core.probe import probe
 from core.regions import ScoredRegions, SpeechRegions
 from core.sniff import HEAD_BYTES, sniff
@@ -24,7 +25,6 @@ from tests.media.made import LEAD, NUMBERS, Pcm, clip
 from tests.whisper.engine_parts import MODEL, VAD_MODEL, WHEEL
 from tests.whisper.test_context import samples_of
 from whisper.inference import Inference
-from whisper.languages import language_code
 from whisper.libwhisper import LibWhisper
 from whisper.vad import SileroVad
 from whisper.vad_model import SileroModel

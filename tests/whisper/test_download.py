@@ -17,7 +17,7 @@ import pytest
 from core.errors import Cancelled, DiskFull, ModelInvalid, ModelUnavailable
 from core.memory_objects import MemoryObjects
 from core.objects import ObjectStore
-from tests.whisper.index_server import black_hole
+from tests.whisper.bad_server import black_hole
 from tests.whisper.model_server import CATALOGUE, INFO, QUANTISED, model_server
 from whisper.download import ModelDownloader
 from whisper.models import ModelStore

@@ -20,7 +20,8 @@ import pytest
 from core.errors import Cancelled, DiskFull, ModelInvalid, ModelUnavailable, UnknownModel
 from tests.skipping import skip_on_a_laptop
 from tests.whisper import ct2_made
-from tests.whisper.index_server import IndexServer, black_hole, index_server, pip_environment
+from tests.whisper.bad_server import black_hole
+from tests.whisper.index_server import IndexServer, index_server, pip_environment
 from tests.whisper.model_server import INFO as QUANTISED
 from whisper.carriers import CARRIERS, Carrier, PackageSource
 from whisper.catalogue import CATALOGUE, DEMO, HUB, ModelInfo
