@@ -42,6 +42,7 @@ _UNSPACED_BLOCKS = (
 
 _UNSPACED_SCRIPT = re.compile(_UNSPACED_BLOCKS)
 _UNIT = re.compile(rf"(?={_UNSPACED_BLOCKS})\w|(?:(?!{_UNSPACED_BLOCKS})\w)+")
+_PIECE = re.compile(rf"{_UNSPACED_BLOCKS}\W*|(?:(?!{_UNSPACED_BLOCKS})\S)+\s*")
 
 
 def joined(texts: Iterable[str], language: str) -> str:
@@ -64,3 +65,8 @@ def letters(text: str) -> list[str]:
     Nothing of a text that has no letter that goes without blanks.
     """
     return _UNIT.findall(text) if _UNSPACED_SCRIPT.search(text) else []
+
+
+def pieces(text: str) -> list[str]:
+    """A text cut where words may begin: behind blanks, and before each letter that goes without; joined they are the text again."""
+    return _PIECE.findall(text.lstrip())

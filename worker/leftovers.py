@@ -14,6 +14,7 @@ import numpy as np
 
 from core.chunks import SAMPLE_RATE, Chunk, Region
 from core.coverage import untold
+from core.languages import letters, pieces
 from core.merge import COMPRESSION, FAILED_LOGPROB
 from core.planner import MARGIN
 from whisper.types import ChunkTranscript, EngineSegment, EngineWord, Pcm
@@ -30,8 +31,8 @@ QUIET = SAMPLE_RATE // 50
 ALL_BUT = round(0.2 * SAMPLE_RATE)
 """A window that leaves no more than this out of its chunk is the chunk."""
 
-AGAIN = 6
-"""Words at the seams that both decodes may have heard."""
+AGAIN = 12
+"""Words (or letters, where words have no blanks between them) at the seams that both decodes may have heard."""
 
 Ask = Callable[[Pcm, bool], ChunkTranscript | None]
 """Decodes some samples as the chunk was, None if that failed; the flag says that greedy decoding brought nothing."""
@@ -111,29 +112,41 @@ def _joined(old: tuple[EngineSegment, ...], new: list[EngineSegment]) -> tuple[E
     before = [s for s in old if (s.start + s.end) / 2 <= (first + last) / 2]
     behind = list(old[len(before) :])
     if before:
-        new[0] = _cut(new[0], _shared(before[-1].text.split(), new[0].text.split()), 0)
+        new[0] = _cut(new[0], _shared(before[-1].text, new[0].text), 0)
     if behind:
-        new[-1] = _cut(new[-1], 0, _shared(new[-1].text.split(), behind[0].text.split()))
+        new[-1] = _cut(new[-1], 0, _shared(new[-1].text, behind[0].text))
     low = before[-1].end if before else 0.0
     high = behind[0].start if behind else float("inf")
     kept = [replace(s, start=min(max(s.start, low), high), end=min(max(s.end, low), high)) for s in new if s.text.strip()]
     return (*before, *kept, *behind)
 
 
-def _shared(left: list[str], right: list[str]) -> int:
-    """How many words end the left text and begin the right one."""
-    a, b = ([_letters(w) for w in words] for words in (left, right))
-    return max((n for n in range(1, min(AGAIN, len(a), len(b)) + 1) if a[-n:] == b[:n] and any(a[-n:])), default=0)
+def _shared(left: str, right: str) -> int:
+    """How many `pieces` end the left text and begin the right one. One letter without blanks around it may be chance."""
+    a, b = ([_letters(piece) for piece in pieces(text)] for text in (left, right))
+    same = [n for n in range(1, min(AGAIN, len(a), len(b)) + 1) if a[-n:] == b[:n] and any(a[-n:])]
+    return max((n for n in same if n > 1 or not letters(right)), default=0)
 
 
-def _letters(word: str) -> str:
-    return "".join(c for c in word.casefold() if c.isalnum())
+def _letters(text: str) -> str:
+    return "".join(c for c in text.casefold() if c.isalnum())
 
 
 def _cut(segment: EngineSegment, first: int, last: int) -> EngineSegment:
-    """Without so many words at its beginning and end."""
+    """Without so many pieces at its beginning and end."""
     if not first and not last:
         return segment
-    words = segment.text.split()
-    timed = segment.words[first : len(segment.words) - last] if len(segment.words) == len(words) else segment.words
-    return replace(segment, text=" ".join(words[first : len(words) - last]), words=timed)
+    cut = pieces(segment.text)
+    kept = cut[first : len(cut) - last]
+    words = _without(segment.words, "".join(cut[:first]))
+    words = _without(words[::-1], "".join(cut[len(cut) - last :]))[::-1]
+    return replace(segment, text="".join(kept).strip(), words=words)
+
+
+def _without(words: tuple[EngineWord, ...], text: str) -> tuple[EngineWord, ...]:
+    """Those that come after as many letters as the text has."""
+    left = len(_letters(text))
+    while words and left > 0:
+        left -= len(_letters(words[0].word))
+        words = words[1:]
+    return words

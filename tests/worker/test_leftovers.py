@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from core.chunks import SAMPLE_RATE, Chunk, Region
-from whisper.types import ChunkTranscript, EngineSegment
+from whisper.types import ChunkTranscript, EngineSegment, EngineWord
 from worker.leftovers import MOST, complete
 
 S = SAMPLE_RATE
@@ -72,6 +74,15 @@ def test_words_that_both_heard_are_said_once() -> None:
     said = transcript((0, 10, "He was going to the"), (20, 27, "door and left."))
     found, _, _ = run(speech((0.3, 27)), said, transcript((0, 10.2, "To the window, then to the door")))
     assert [s.text for s in found.segments] == ["He was going to the", "window, then to the", "door and left."]
+
+
+def test_letters_that_both_heard_are_said_once_where_words_have_no_blanks() -> None:
+    words = tuple(EngineWord(word=w, start=n, end=n + 1, probability=0.9) for n, w in enumerate(["很好,", "我们", "去", "公园。"]))
+    answer = transcript((0, 10, "很好,我们去公园。"))
+    answer = replace(answer, segments=(replace(answer.segments[0], words=words),))
+    found, *_ = run(speech((0.3, 27)), transcript((0, 10, "今天天气很好"), (20, 27, "公园很大")), answer)
+    assert [s.text for s in found.segments] == ["今天天气很好", "我们去", "公园很大"]
+    assert [w.word for w in found.segments[1].words] == ["我们", "去"]
 
 
 def test_an_empty_answer_is_asked_for_once_more_in_another_way() -> None:
