@@ -55,14 +55,14 @@ class HalfHeard:
 
     def left_out(self, heard: Sequence[Region]) -> list[Region]:
         """Stretches outside of what is heard that may be speech; once the audio has ended. Does not depend on block sizes."""
-        loud = np.frombuffer(bytes(self._quiet), np.uint8) / -2
-        seconds = len(loud) // SECOND
+        quiet = np.frombuffer(bytes(self._quiet), np.uint8).astype(np.int16)
+        seconds = len(quiet) // SECOND
         if not seconds:
             return []
-        still = np.sort(loud[: seconds * SECOND].reshape(seconds, SECOND))[:, SECOND // 5]
-        noise = np.repeat([still[max(0, n - MEMORY) : n + MEMORY + 1].min() for n in range(seconds)], SECOND)
+        still = np.sort(quiet[: seconds * SECOND].reshape(seconds, SECOND))[:, -1 - SECOND // 5]
+        noise = np.repeat([still[max(0, n - MEMORY) : n + MEMORY + 1].max() for n in range(seconds)], SECOND)
         found = np.frombuffer(bytes(self._scores), np.uint8) >= HALF_HEARD * 255
-        found &= loud >= np.pad(noise, (0, len(loud) - len(noise)), mode="edge") + ABOVE_NOISE
+        found &= quiet <= np.pad(noise, (0, len(quiet) - len(noise)), mode="edge") - round(2 * ABOVE_NOISE)
         for region in heard:
             found[region.start // FRAME : -(-region.end // FRAME)] = False
         frames = np.flatnonzero(found)
