@@ -54,7 +54,7 @@ class QuietSpeech:
     def __call__(self, pcm: Pcm) -> NDArray[np.float32]:
         scores = self._score(pcm)
         lifted = scores.copy()
-        for n, (score, level) in enumerate(zip(scores.tolist(), _levels(pcm).tolist(), strict=True)):
+        for n, (score, level) in enumerate(zip(scores.tolist(), levels(pcm).tolist(), strict=True)):
             self._still = 0 if score >= AS_SPEECH else self._still + 1
             self._recent.append(score)
             half_heard = self._still > PAUSE and sum(self._recent) >= HALF_HEARD * LATELY
@@ -67,7 +67,7 @@ class QuietSpeech:
         return lifted
 
 
-def _levels(pcm: Pcm) -> NDArray[np.float64]:
+def levels(pcm: Pcm) -> NDArray[np.float64]:
     """dBFS of each frame, shape (n / 512,)."""
     power = (pcm.reshape(-1, FRAME).astype(np.float64) ** 2).mean(axis=1) / 32768**2
     levels: NDArray[np.float64] = np.maximum(10 * np.log10(np.maximum(power, 1e-12)), SILENCE)

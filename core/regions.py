@@ -48,6 +48,10 @@ class RegionSource(Protocol):
         """Where between two samples already fed speech is least likely: a place to cut, in [start, end]."""
         ...
 
+    def left_out(self, heard: Sequence[Region]) -> list[Region]:
+        """Once the audio has ended: stretches outside of what is heard that may be speech too."""
+        ...
+
 
 class SpeechRegions:
     """Regions out of speech probabilities. The result does not depend on how they are split into blocks.
@@ -132,12 +136,18 @@ class SpeechRegions:
 
 
 class ScoredRegions:
-    """A RegionSource over any frame score: Silero VAD (`vad`) or loudness (`silence`)."""
+    """A RegionSource over any frame score: Silero VAD (`vad`) or loudness (`silence`).
+
+    left_out: what there is to say about the rest
+    """
 
     finds_speech = True
 
-    def __init__(self, score: Score, regions: SpeechRegions) -> None:
+    def __init__(
+        self, score: Score, regions: SpeechRegions, left_out: Callable[[Sequence[Region]], list[Region]] = lambda _: []
+    ) -> None:
         self._score, self._regions = score, regions
+        self.left_out = left_out
         self._rest: Pcm = np.zeros(0, np.int16)
         self._total = 0
 

@@ -8,6 +8,7 @@ fixed    everything counts as speech: plain cuts with an overlap
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.chunks import SAMPLE_RATE, Region
+from core.half_heard import HalfHeard
 from core.quiet_speech import QuietSpeech
 from core.regions import FRAME, Pcm, RegionSource, Score, ScoredRegions, SpeechRegions
 
@@ -71,6 +73,9 @@ class FixedRegions:
     def quietest(self, start: int, end: int) -> int:
         return end
 
+    def left_out(self, heard: Sequence[Region]) -> list[Region]:
+        return []
+
 
 def region_source(strategy: str, vad: Score) -> RegionSource:
     """The source for one file. `vad` scores frames for the strategy of that name (state is kept between calls).
@@ -78,7 +83,8 @@ def region_source(strategy: str, vad: Score) -> RegionSource:
     Raises ValueError for an unknown strategy.
     """
     if strategy == "vad":
-        return ScoredRegions(QuietSpeech(vad), SpeechRegions())
+        half_heard = HalfHeard(vad)
+        return ScoredRegions(QuietSpeech(half_heard), SpeechRegions(), half_heard.left_out)
     if strategy == "silence":
         # loudness also falls inside words and at their soft ends: longer silences, wider padding
         return ScoredRegions(Loudness(), SpeechRegions(min_silence=0.5, pad=0.128))

@@ -17,6 +17,7 @@ from core.chunks import SAMPLE_RATE, Chunk, plan_hash
 from core.crashpoints import reached
 from core.errors import Cancelled, HandedBack, JobNotFound, TransientError
 from core.formats import to_result
+from core.half_heard import notice
 from core.jobs import ChunkRow, ChunkState, Claim, Job, Stage
 from core.language_tags import language_code
 from core.planner import PLANNER_VERSION, ChunkPlanner
@@ -80,13 +81,15 @@ class JobFlow:
         rows = self._stored_plan()
         self._language = self._known_language()
         complete = bool(rows) and self.job.chunks_total == len(rows)
+        chunks = [Chunk.from_dict(row.plan) for row in rows]
         self._total = len(rows)
-        self._speech = sum(Chunk.from_dict(row.plan).speech_samples for row in rows)
+        self._speech = sum(chunk.speech_samples for chunk in chunks)
+        self._heard = [region for chunk in chunks for region in chunk.regions]
         spool = self.folder / "pcm.s16le"
-        regions = region_source(settings.chunk_strategy, parts.vad().feed)
+        regions = self._regions = region_source(settings.chunk_strategy, parts.vad().feed)
         planner = ChunkPlanner(
             int(settings.chunk_seconds * SAMPLE_RATE), quietest=regions.quietest, finds_speech=regions.finds_speech,
-            start=Chunk.from_dict(rows[-1].plan).end if rows else 0, first_index=len(rows),
+            start=chunks[-1].end if chunks else 0, first_index=len(rows),
         )  # fmt: skip
         width = parts.width if settings.parallel else 1
         listener = Listener(
@@ -225,11 +228,14 @@ class JobFlow:
         reached("after_plan")
         self._total = chunks[-1].index + 1
         self._speech += sum(chunk.speech_samples for chunk in chunks)
+        self._heard += [region for chunk in chunks for region in chunk.regions]
 
     def _planned(self, decoded: DecodedAudio) -> None:
         """The whole file is decoded and planned: its size is known."""
         self._report.total = self._total
         log.info("Planned %d chunks: %.1f s of audio, %.1f s of it speech", self._total, decoded.duration, self._speech / SAMPLE_RATE)
+        if left_out := self._regions.left_out(self._heard):  # said before the plan is complete: nobody listens to it all again then
+            self._warn(**notice(left_out).to_dict())
         self._known(decoded, chunks_total=self._total, speech_seconds=round(self._speech / SAMPLE_RATE, 3))
 
     def _known(self, decoded: DecodedAudio, **more: Any) -> None:

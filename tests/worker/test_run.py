@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from dataclasses import replace
@@ -430,3 +431,29 @@ def test_a_wanted_track_is_taken_and_one_that_is_not_there_fails_the_job(tmp_pat
     assert "There is no sound track 7" in error.message and "0, 1 (ger)" in error.message
     assert "'fr'" in kit.job(other).error.message
     assert kit.job(silent).plan_hash not in (None, kit.job(kit.submit(data)).plan_hash)
+
+
+def test_quiet_speech_that_is_left_out_is_told_however_often_the_run_is_interrupted(tmp_path):
+    loud, quiet = (audio_bank.speech(minutes=0.25, seed=seed, noise_db=None)[0] for seed in (41, 42))
+    pause = np.zeros(3 * audio_bank.RATE, np.int16)
+    pcm = np.concatenate([loud, pause, np.round(quiet / 100).astype(np.int16), pause, loud])
+    source = audio_bank.write(tmp_path / "talk.wav", pcm).read_bytes()
+
+    def told(kit, job):
+        return [one["message"] for one in kit.result(job)["warnings"] if one["code"] == "quiet_speech_left_out"]
+
+    calm = Kit(tmp_path / "calm")
+    whole = calm.submit(source)
+    assert calm.run() == "completed"
+    (message,) = told(calm, whole)
+    assert re.search(r" in all: (1[89]|2\d|3[0-3])\.\d to .* s\.$", message), "the quiet part lies from 18 to 33 s"
+    kit = Kit(tmp_path / "stopped", Rule(kind="crash", label="chunk 4/*"), delay=0.01)
+    job = kit.submit(source)
+    for chunks in (1, 2, 3):  # at the latest the third time the plan is complete, and nobody listens again
+        kit.run_until(job, chunks)
+    if kit.job(job).status is not JobStatus.COMPLETED:
+        assert kit.run() == "completed"
+    assert told(kit, job) == [message]
+    kit.script()
+    again = kit.submit(source, retry_of=job.id)
+    assert kit.run() == "completed" and told(kit, again) == [message]
