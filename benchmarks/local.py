@@ -42,11 +42,12 @@ def runner(folder: Path, library: Library, model: Path, *, engine: Engine | None
     runtime = folder / "runtime"
     runtime.mkdir(mode=0o700, exist_ok=True)
     with ExitStack() as stack:
+        plan = wiring.plan_of(conf)
         if engine is None:
-            stack.enter_context(running_manager(conf, runtime))
+            stack.enter_context(running_manager(conf, runtime, plan))
         store = wiring.open_store(conf)
         stack.callback(store.close)
-        parts = make_parts(conf, store, runtime, identity.new_consumer())
+        parts = make_parts(conf, store, runtime, identity.new_consumer(), plan=plan)
         if engine is not None:
             parts = replace(parts, transcriber=WhisperTranscriber(engine, parts.transcriber.downloader))
         stack.callback(parts.transcriber.engine.close)

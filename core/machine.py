@@ -51,7 +51,14 @@ class Plan:
     pool: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {name: list(getattr(self, name)) for name in ("reasons", "warnings", "pool")}
+        return asdict(self) | {name: list(getattr(self, name)) for name in _TEXTS}
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> Plan:
+        return Plan(**data | {name: tuple(data[name]) for name in _TEXTS})
+
+
+_TEXTS = ("reasons", "warnings", "pool")
 
 
 def _read(path: Path) -> str | None:

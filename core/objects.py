@@ -66,9 +66,21 @@ def is_key(name: str) -> bool:
     return len(name) <= 512 and _KEY.fullmatch(name) is not None
 
 
+def job_folder(job_id: str) -> str:
+    """What all keys of a job's objects begin with."""
+    return f"jobs/{job_id}/"
+
+
 def source_key(job_id: str) -> str:
-    return f"jobs/{job_id}/source"
+    return f"{job_folder(job_id)}source"
 
 
-def result_key(job_id: str) -> str:
-    return f"jobs/{job_id}/result.json"
+def result_key(job_id: str, fence: int) -> str:
+    """One for each owner (fencing token): a late one overwrites nothing."""
+    return f"{job_folder(job_id)}result.{fence}.json"
+
+
+def job_of(key: str) -> str | None:
+    """The job in whose folder an object lies; None for what belongs to no job."""
+    folder, _, rest = key.partition("/")
+    return rest.partition("/")[0] if folder == "jobs" and "/" in rest else None

@@ -18,7 +18,7 @@ from core.crashpoints import reached
 from core.errors import DatabaseUnavailable, ServiceError
 from core.hints import HintSender
 from core.jobs import Job
-from core.objects import ObjectStore
+from core.objects import ObjectStore, job_folder
 from core.store.protocols import Hints
 from core.workfolders import remove_dead
 
@@ -88,19 +88,24 @@ class Sweeper:
             log.exception("Sweep failed")
 
     def send_hints(self) -> int:
-        """Hand unsent outbox rows to the broker; what cannot be sent stays for the next sweep."""
-        done = []
-        failed = False
-        for outbox_id, job_id in self._store.unsent(HINTS_PER_SWEEP):
-            if not self._hints.send(job_id):
-                failed = True
+        """Hand unsent outbox rows to the broker, one for each free slot; what cannot be sent stays for the next sweep.
+
+        The others are dropped: a slot that is busy looks at the table by itself when it is done, so that hints would only
+        pile up at the broker. Returns how many were sent.
+        """
+        due = self._store.unsent(HINTS_PER_SWEEP)
+        room = self._store.free_slots() if due else 0
+        sent = 0
+        for _, job_id in due[:room]:
+            self.hints_fail = not self._hints.send(job_id)
+            if self.hints_fail:
                 break
-            done.append(outbox_id)
-        self.hints_fail = failed
+            sent += 1
+        done = due[:sent] if self.hints_fail else due
         if done:
             reached("after_send")
-            self._store.sent(done)
-        return len(done)
+            self._store.sent([outbox_id for outbox_id, _ in done])
+        return sent
 
     def sweep_once(self) -> None:
         """One full round. What makes room on a full disk goes first."""
@@ -113,7 +118,8 @@ class Sweeper:
         if any(ended.values()):
             log.info("Sweeper ended jobs: %s", ended)
         # more hints would only lie beside those that cannot be sent
-        if not self.hints_fail and self._store.rehint(older_than=self._interval, limit=HINTS_PER_SWEEP):
+        room = 0 if self.hints_fail else min(HINTS_PER_SWEEP, self._store.free_slots())
+        if room and self._store.rehint(older_than=self._interval, limit=room):
             self.send_hints()
         if self._audio_hours or self._result_hours:
             for job in self._store.expire(audio_hours=self._audio_hours, result_hours=self._result_hours, limit=50):
@@ -142,7 +148,7 @@ class Sweeper:
     def remove(self, job: Job) -> None:
         """Delete a job for good. Rows go last: a crash in between leaves a row that says what is still to do."""
         # all there is, not only what the row names: an owner that died before its last word left a result too
-        own = {job.source.key, job.result_key, *self._objects.keys(f"jobs/{job.id}/")} - {None}
+        own = {job.source.key, job.result_key, *self._objects.keys(job_folder(job.id))} - {None}
         self._drop(sorted(key for key in own if key), besides=job.id)
         reached("after_drop")
         self._store.remove(job.id)

@@ -30,6 +30,7 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
         stack.callback(store.close)
         objects = wiring.open_objects(settings)
         models = wiring.open_models(settings)
+        plan = wiring.plan_of(settings) if runtime is None else wiring.plan_in_force(runtime)
         sweeper = wiring.make_sweeper(settings, store, objects, runtime)
         sweeper.start()
         stack.callback(sweeper.stop)
@@ -42,7 +43,7 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
             settings=settings, jobs=store, idempotency=store, objects=objects, models=models,
             # the outbox row is there already: waking the sweeper sends it
             notify=lambda _: sweeper.wake(),
-            system=functools.partial(wiring.system_info, settings, store),
+            system=functools.partial(wiring.system_info, settings, store, plan),
             checks={"database": store.ping, "storage": objects.ping},
             advisory={"broker": wiring.open_hints(settings, runtime).ping, "model": model},
             free_bytes=_free_bytes(settings), probe=wiring.open_probe(), version=wiring.version(),

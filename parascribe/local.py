@@ -53,9 +53,10 @@ def transcribe_files(
         })  # fmt: skip
         store = SqlStore.in_memory()
         stack.callback(store.close)
+        plan = wiring.plan_of(isolated)
         if isolated.whisper_executable is None:
-            stack.enter_context(running_manager(isolated, runtime))
-        parts = make_parts(isolated, store, runtime, identity.new_consumer())
+            stack.enter_context(running_manager(isolated, runtime, plan))
+        parts = make_parts(isolated, store, runtime, identity.new_consumer(), plan=plan)
         stack.callback(parts.transcriber.engine.close)
         for path in paths:
             try:

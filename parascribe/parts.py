@@ -13,6 +13,7 @@ from pathlib import Path
 from core import ffmpeg
 from core.config import Settings
 from core.errors import ServiceError
+from core.machine import Plan
 from core.store.sql import SqlStore
 from parascribe import wiring
 from whisper.prefork import PreforkEngine, start_manager
@@ -26,9 +27,9 @@ log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def running_manager(settings: Settings, runtime: Path) -> Iterator[None]:
+def running_manager(settings: Settings, runtime: Path, plan: Plan) -> Iterator[None]:
     """An engine manager for the time of the block (`transcribe --local`)."""
-    process = start_manager(wiring.manager_socket(runtime), **wiring.manager_options(settings))
+    process = start_manager(wiring.manager_socket(runtime), **wiring.manager_options(settings, plan))
     try:
         yield
     finally:
@@ -36,8 +37,7 @@ def running_manager(settings: Settings, runtime: Path) -> Iterator[None]:
         process.wait()
 
 
-def open_engine(settings: Settings, runtime: Path) -> Engine:
-    plan = wiring.plan_of(settings)
+def open_engine(settings: Settings, runtime: Path, plan: Plan) -> Engine:
     if settings.whisper_executable is not None:
         from whisper.cli_engine import CliEngine
 
@@ -48,13 +48,15 @@ def open_engine(settings: Settings, runtime: Path) -> Engine:
     return PreforkEngine(wiring.manager_socket(runtime))
 
 
-def make_parts(settings: Settings, store: SqlStore, runtime: Path, consumer: str, *, engine: Engine | None = None) -> Parts:
+def make_parts(
+    settings: Settings, store: SqlStore, runtime: Path, consumer: str, *, plan: Plan, engine: Engine | None = None
+) -> Parts:  # fmt: skip
     """What a consumer's jobs share. Announces transcriber and model once, at INFO. engine: None = the one the settings name."""
     objects = wiring.open_objects(settings)
     models = wiring.open_models(settings)
     downloader = wiring.open_downloader(settings, models, objects)
     transcriber = WhisperTranscriber(
-        engine or open_engine(settings, runtime), downloader, chunk_timeout=settings.chunk_timeout
+        engine or open_engine(settings, runtime, plan), downloader, chunk_timeout=settings.chunk_timeout
     )  # fmt: skip
     if models.path(settings.whisper_model) is not None:
         try:
@@ -70,14 +72,13 @@ def make_parts(settings: Settings, store: SqlStore, runtime: Path, consumer: str
     )  # fmt: skip
     return Parts(
         settings=run, store=store, objects=objects, models=models, transcriber=transcriber, ffmpeg=ffmpeg.find(),
-        vad=partial(SileroVad, SileroModel.read(wiring.VAD_MODEL)), plan=wiring.plan_of(settings), width=_width(settings),
+        vad=partial(SileroVad, SileroModel.read(wiring.VAD_MODEL)), plan=plan, width=_width(settings, plan.workers),
         consumer=consumer, speed_key=speed_key(),
     )  # fmt: skip
 
 
-def _width(settings: Settings) -> int:
+def _width(settings: Settings, workers: int) -> int:
     """Calls of one job that may wait at the engine at once."""
-    workers = wiring.plan_of(settings).workers
     if not settings.use_parallel_transcription:
         return 1
     if settings.whisper_executable is not None:

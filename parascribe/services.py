@@ -68,7 +68,10 @@ def _supervised(settings: Settings, *, with_api: bool, programs: str) -> int:
             consumer = identity.new_consumer()
             # Celery sets process titles, which must not overwrite the environment: stray processes are found by DATA_DIR in it
             env = dict(os.environ) | settings.environment() | {"SPT_NOENV": "1"}
-            children = [wiring.engine_child(settings, runtime)] if settings.whisper_executable is None else []
+            plan = wiring.start_plan(settings, runtime)
+            for line in plan.warnings:
+                log.warning("%s", line)
+            children = [wiring.engine_child(settings, runtime, plan)] if settings.whisper_executable is None else []
             children.append(Child(
                 name="consumer", env=env | _CONSUMER, grace=settings.shutdown_seconds + 10,
                 command=[sys.executable, "-m", f"{programs}.consumer_main", consumer, str(runtime)],
@@ -92,13 +95,11 @@ def _supervised(settings: Settings, *, with_api: bool, programs: str) -> int:
                 ))  # fmt: skip
             supervisor = Supervisor(children)
             free_dead_neighbours(store)
-            watch = ConsumerWatch(store, consumer, settings.work_path, wiring.consumer_info(settings, runtime, consumer))
+            watch = ConsumerWatch(store, consumer, settings.work_path, wiring.consumer_info(settings, runtime, consumer, plan))
             watch.start()
             stack.callback(watch.stop)
             sweeper.start()
             stack.callback(sweeper.stop)
-            for line in wiring.plan_of(settings).warnings:
-                log.warning("%s", line)
             _thread(functools.partial(wiring.fetch_model, settings), "model")
             if url:
                 _thread(functools.partial(_announce, url, settings), "announce")

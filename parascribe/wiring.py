@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import socket
 import sys
@@ -45,6 +46,9 @@ DATA = Path(__file__).resolve().parent.parent / "whisper" / "data"
 
 API_SHUTDOWN_SECONDS = 5
 """Requests in flight at SIGTERM get so long; an upload that takes longer is cut, and its client knows."""
+
+_PLAN = "plan"
+"""File of the runtime folder that holds the plan in force."""
 
 VAD_MODEL = DATA / "ggml-silero-v6.2.0.bin"
 
@@ -151,12 +155,25 @@ def open_downloader(
 
 
 def plan_of(settings: Settings) -> Plan:
+    """What a start at this moment would resolve to: it depends on the memory that is free."""
     plan = machine.resolve_plan(
         model=settings.whisper_model, max_parallel_workers=settings.max_parallel_workers,
         whisper_threads=settings.whisper_threads, max_concurrent_jobs=settings.max_concurrent_jobs,
         use_parallel_transcription=settings.use_parallel_transcription, machine=machine.inspect(),
     )  # fmt: skip
     return plan if settings.whisper_executable is not None else replace(plan, pool=_pool_rule(settings, plan).words())
+
+
+def start_plan(settings: Settings, runtime: Path) -> Plan:
+    """Resolve the plan for all programs that share a runtime folder, those that are started later or again too."""
+    plan = plan_of(settings)
+    (runtime / _PLAN).write_text(json.dumps(plan.to_dict()), "utf-8")
+    return plan
+
+
+def plan_in_force(runtime: Path) -> Plan:
+    """What `start_plan` has resolved."""
+    return Plan.from_dict(json.loads((runtime / _PLAN).read_text("utf-8")))
 
 
 def _pool_rule(settings: Settings, plan: Plan) -> PoolRule:
@@ -172,8 +189,8 @@ def manager_socket(runtime: Path) -> Path:
     return runtime / "engine"
 
 
-def manager_options(settings: Settings) -> ManagerOptions:
-    rule = _pool_rule(settings, plan_of(settings))
+def manager_options(settings: Settings, plan: Plan) -> ManagerOptions:
+    rule = _pool_rule(settings, plan)
     return {
         "workers": rule.most, "threads": rule.threads, "worker_idle_seconds": rule.idle_seconds,
         "memory_pressure": rule.memory_limit, "cpu_pressure": rule.cpu_limit, "lone_threads": rule.lone_threads,
@@ -183,9 +200,9 @@ def manager_options(settings: Settings) -> ManagerOptions:
     }  # fmt: skip
 
 
-def engine_child(settings: Settings, runtime: Path) -> Child:
+def engine_child(settings: Settings, runtime: Path, plan: Plan) -> Child:
     """The engine manager of one consumer; it sees none of our secrets."""
-    command = manager_command(manager_socket(runtime), **manager_options(settings))
+    command = manager_command(manager_socket(runtime), **manager_options(settings, plan))
     return Child(name="engine", command=command, env=engine_environment())
 
 
@@ -196,11 +213,11 @@ def make_sweeper(settings: Settings, store: SqlStore, objects: ObjectStore, runt
     )  # fmt: skip
 
 
-def consumer_info(settings: Settings, runtime: Path, consumer: str) -> Callable[[], dict[str, Any]]:
+def consumer_info(settings: Settings, runtime: Path, consumer: str, plan: Plan) -> Callable[[], dict[str, Any]]:
     """What /system shows of a consumer, and by what a neighbour sees whether it still lives."""
     fixed = {
         "host": socket.gethostname(), "pid_space": identity.pid_space(), "supervisor": identity.owner(consumer),
-        "plan": plan_of(settings).to_dict(), "model": settings.whisper_model, "version": version(),
+        "plan": plan.to_dict(), "model": settings.whisper_model, "version": version(),
     }  # fmt: skip
     prefork = PreforkEngine(manager_socket(runtime))
 
@@ -234,8 +251,8 @@ def fetch_model(settings: Settings) -> None:
         log.error("The service runs on; jobs that need this model fail with %s until it is there. WHISPER_MODEL=demo tries things out without it.", error.code)
 
 
-def system_info(settings: Settings, store: SqlStore) -> dict[str, Any]:
-    """GET /system: this machine, the resolved plan, the programs in use, the consumers seen lately."""
+def system_info(settings: Settings, store: SqlStore, plan: Plan) -> dict[str, Any]:
+    """GET /system: this machine, the plan in force, the programs in use, the consumers seen lately."""
     found = machine.inspect()
     memory = psutil.virtual_memory()
     try:
@@ -247,7 +264,7 @@ def system_info(settings: Settings, store: SqlStore) -> dict[str, Any]:
         "version": version(),
         "python": sys.version.split()[0],
         "machine": {"cores": found.cores, "cpus": found.cpus, "memory_mb": found.memory_mb, "available_mb": memory.available // 10**6},
-        "plan": plan_of(settings).to_dict(),
+        "plan": plan.to_dict(),
         "ffmpeg": ffmpeg_info,
         "model": settings.whisper_model,
         "consumers": [{"id": c.name, "seen_seconds_ago": round(c.silent_seconds, 1), **_public(c.info)} for c in store.consumers()],

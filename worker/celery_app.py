@@ -6,6 +6,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable
+from typing import Any
 
 from billiard import current_process
 from celery import Celery, signals
@@ -37,6 +38,12 @@ def make_celery(broker_url: str, parts: Parts, slots: Slots, stop: Stop, *, afte
             misses = 0 if take_turn(parts, slots, index, stop) else misses + 1
             if misses == 1:
                 time.sleep(0.05)
+
+    @signals.worker_ready.connect(weak=False)
+    def _look(sender: Any, **_: object) -> None:
+        """Hints are sent for slots that are known to be free: what waited while nobody was here is found by looking."""
+        for _slot in range(slots.count):
+            app.send_task(TASK, args=("",), queue=QUEUE, ignore_result=True)
 
     # weak=False: the handlers are closures, nobody else keeps them
     @signals.worker_process_init.connect(weak=False)

@@ -20,6 +20,7 @@ from core.formats import to_result
 from core.half_heard import notice
 from core.jobs import ChunkRow, ChunkState, Claim, Job, Stage
 from core.language_tags import language_code
+from core.objects import result_key
 from core.planner import PLANNER_VERSION, ChunkPlanner
 from core.silence import region_source
 from core.tracks import TrackChoice
@@ -284,7 +285,7 @@ class JobFlow:
             warnings=self._warnings, performance=self._report.performance(job, rows, self._detect_seconds),
         )  # fmt: skip
         # the fence is in the key: an owner whose lease was lost cannot overwrite the result of its successor
-        key = f"jobs/{job.id}/result.{self.claim.fence}.json"
+        key = result_key(job.id, self.claim.fence)
         data = json.dumps(to_result(outcome), ensure_ascii=False).encode()
         parts.objects.put(key, io.BytesIO(data), media_type="application/json")
         reached("after_result")

@@ -39,6 +39,10 @@ class Slots:
         self._kinds = multiprocessing.RawArray("b", count)
         self._lock_file = lock_file
 
+    @property
+    def count(self) -> int:
+        return len(self._kinds)
+
     def claim(self, index: int, take: Callable[[bool], Claim | None]) -> Claim | None:
         """Call `take(short_only)` while no other slot is choosing. The lock is the kernel's: it dies with its holder.
 

@@ -157,6 +157,10 @@ class Hints(Protocol):
 
     def sent(self, outbox_ids: Sequence[int]) -> None: ...
 
+    def free_slots(self) -> int:
+        """Job slots of all consumers that are heard of, less the jobs in work: so many hints can be of use."""
+        ...
+
     def rehint(self, *, older_than: float, limit: int) -> int:
         """Add outbox rows, with growing back-off per job, for waiting jobs whose last hint is old. Returns how many."""
         ...
@@ -185,7 +189,8 @@ class Hints(Protocol):
         ...
 
     def known_keys(self, keys: Sequence[str], *, besides: str | None = None) -> set[str]:
-        """Which of these object keys some row refers to and has not expired, not counting the job `besides`."""
+        """Which of these object keys are not to be cleared away: a row refers to them and has not expired, or they lie in
+        the folder of a job that has not ended (`core.objects.job_of`). The job `besides` does not count."""
         ...
 
 

@@ -6,15 +6,19 @@ import uuid
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import and_, case, delete, exists, insert, or_, select, union, update
+from sqlalchemy import and_, case, delete, exists, func, insert, or_, select, union, update
 
 from core.jobs import Job, JobStatus
+from core.objects import job_of
 from core.store.ending import Ending
 from core.store.rows import expired, to_job
-from core.store.tables import chunk, idempotency, job, meta, outbox
+from core.store.tables import chunk, consumer, idempotency, job, meta, outbox
 
 MAX_HINT_WAIT = 60.0
 """The back-off between hints for one job doubles up to this many seconds."""
+
+SILENT_SECONDS = 20.0
+"""Who has not been heard of for four of its beats (`worker.watch`) is not counted on to hear a hint."""
 
 FORGET_SECONDS = 24 * 3600.0
 """A reserved Idempotency-Key whose request has left neither a job nor a word is forgotten so long after its lease."""
@@ -29,6 +33,15 @@ class SqlHints(Ending):
     def sent(self, outbox_ids: Sequence[int]) -> None:
         with self.database.write() as connection:
             connection.execute(delete(outbox).where(outbox.c.id.in_(outbox_ids)))
+
+    def free_slots(self) -> int:
+        with self.database.read() as connection:
+            now = self.database.now()
+            here = select(consumer.c.info).where(consumer.c.last_seen >= now - SILENT_SECONDS)
+            slots = sum(info.get("plan", {}).get("jobs", 0) for info in connection.scalars(here))
+            working = job.c.status.in_([JobStatus.PROCESSING, JobStatus.CANCELLING])
+            busy = select(func.count()).select_from(job).where(working, job.c.lease_until > now)
+            return max(0, int(slots) - (connection.scalar(busy) or 0))
 
     def rehint(self, *, older_than: float, limit: int) -> int:
         with self.database.write() as connection:
@@ -107,5 +120,9 @@ class SqlHints(Ending):
         others = job.c.id != besides if besides is not None else job.c.id.is_not(None)
         sources = select(job.c.source_key).where(job.c.source_key.in_(keys), job.c.expired_audio.is_(False), others)
         results = select(job.c.result_key).where(job.c.result_key.in_(keys), job.c.expired_result.is_(False), others)
+        owners = {key: owner for key in keys if (owner := job_of(key))}
+        unfinished = select(job.c.id).where(job.c.id.in_(set(owners.values())), job.c.finished_at.is_(None), others)
         with self.database.read() as connection:
-            return set(connection.scalars(union(sources, results)))
+            known = set(connection.scalars(union(sources, results)))
+            at_work = set(connection.scalars(unfinished)) if owners else set()
+        return known | {key for key, owner in owners.items() if owner in at_work}

@@ -111,11 +111,11 @@ def test_a_download_can_be_read_in_pieces_and_left_half_read(store: ObjectStore)
 
 
 def test_keys_by_prefix_and_age(store: ObjectStore) -> None:
-    for key in (source_key("j1"), result_key("j1"), source_key("j10"), "models/m.bin"):
+    for key in (source_key("j1"), result_key("j1", 1), source_key("j10"), "models/m.bin"):
         store.put(key, io.BytesIO(b"x"))
-    assert sorted(store.keys("")) == ["jobs/j1/result.json", "jobs/j1/source", "jobs/j10/source", "models/m.bin"]
-    assert sorted(store.keys("jobs/j1/")) == ["jobs/j1/result.json", "jobs/j1/source"]
-    assert sorted(store.keys("jobs/j1")) == ["jobs/j1/result.json", "jobs/j1/source", "jobs/j10/source"]
+    assert sorted(store.keys("")) == ["jobs/j1/result.1.json", "jobs/j1/source", "jobs/j10/source", "models/m.bin"]
+    assert sorted(store.keys("jobs/j1/")) == ["jobs/j1/result.1.json", "jobs/j1/source"]
+    assert sorted(store.keys("jobs/j1")) == ["jobs/j1/result.1.json", "jobs/j1/source", "jobs/j10/source"]
     assert list(store.keys("none/")) == []
     assert list(store.keys("", older_than=60)) == []
     time.sleep(1.1)
@@ -181,7 +181,7 @@ def test_unsafe_keys_are_refused(store: ObjectStore, key: str) -> None:
 
 def test_keys_made_by_the_service_are_keys() -> None:
     assert check_key(source_key("0198f3c2-1111-7abc-8def-0123456789ab"))
-    assert check_key(result_key("0198f3c2-1111-7abc-8def-0123456789ab"))
+    assert check_key(result_key("0198f3c2-1111-7abc-8def-0123456789ab", 12))
 
 
 @pytest.mark.parametrize(("kind", "bound"), [("local", 20 * MIB), ("s3", 100 * MIB)])

@@ -14,7 +14,7 @@ from core.hints import MemoryHints
 from core.jobs import JobParams, JobStatus, NewJob, Source
 from core.local_objects import LocalObjects
 from core.memory_objects import MemoryObjects
-from core.objects import source_key
+from core.objects import job_folder, source_key
 from core.store.sql import SqlStore
 from core.sweeper import Sweeper
 
@@ -25,6 +25,12 @@ class Kit:
         self.store = SqlStore.in_memory(clock=self.clock)
         self.objects, self.hints = objects or MemoryObjects(), MemoryHints()
         self.sweeper = Sweeper(self.store, self.objects, self.hints, interval=5, max_attempts=2, **settings)
+        self.beat()
+
+    def beat(self, *names, jobs=2):
+        """Signs of life of consumers with so many job slots each."""
+        for name in names or ("c",):
+            self.store.beat(name, {"plan": {"jobs": jobs}})
 
     def submit(self, retry_of=None, key=None):
         job_id = str(uuid7())
@@ -55,8 +61,58 @@ def test_hints_are_sent_once_and_again_after_an_outage():
     assert kit.sweeper.send_hints() == 1 and kit.hints.ids == [job.id]
     assert kit.sweeper.send_hints() == 0
     kit.clock.advance(30)  # the message was lost: nobody claimed the job
+    kit.beat()
     kit.sweeper.sweep_once()
     assert kit.hints.ids == [job.id, job.id]
+
+
+def test_hints_are_sent_for_slots_that_can_hear_them():
+    kit = Kit()
+    kit.beat("c", "other", jobs=2)
+    for _ in range(3):
+        kit.submit()
+        assert kit.store.claim(owner="c/1:1", consumer="c", lease_seconds=60) is not None
+    for _ in range(4):
+        kit.submit()
+    assert kit.sweeper.send_hints() == 1
+    assert kit.store.unsent(10) == [], "who is busy looks by itself when it is done"
+    kit.clock.advance(21)
+    kit.submit()
+    assert kit.sweeper.send_hints() == 0, "nobody has been heard of lately"
+    kit.beat(jobs=4)
+    kit.clock.advance(15)
+    kit.sweeper.sweep_once()
+    assert len(kit.hints.ids) == 2, "one slot of four is free: three are at work"
+
+
+def test_ten_thousand_waiting_jobs_and_four_sweepers():
+    kit = Kit()
+    kit.beat("c", "other", jobs=2)
+    for _ in range(10_000):
+        kit.submit(key="shared")
+    while kit.sweeper.send_hints():
+        pass
+    sweepers = [Sweeper(kit.store, kit.objects, MemoryHints(), interval=5, max_attempts=2) for _ in range(4)]
+
+    def looked(times):
+        """Hints by look."""
+        counts = []
+        for _ in range(times):
+            kit.clock.advance(5)
+            kit.beat("c", "other", jobs=2)
+            for sweeper in sweepers:
+                before = len(sweeper._hints.ids)
+                sweeper.send_hints()
+                sweeper.sweep_once()
+                counts.append(len(sweeper._hints.ids) - before)
+        return counts
+
+    for n in range(3):
+        assert kit.store.claim(owner=f"c/{n}:1", consumer="c", lease_seconds=3600) is not None
+    assert looked(12) == [1] * 48
+    assert kit.store.claim(owner="c/3:1", consumer="other", lease_seconds=3600) is not None
+    assert looked(12) == [0] * 48
+    assert kit.store.unsent(10) == []
 
 
 def test_a_job_whose_owners_keep_dying_is_ended():
@@ -146,6 +202,19 @@ def test_orphans_go_and_what_is_known_stays():
         kit.objects.put(f"jobs/orphan-{n}/source", io.BytesIO(b"x"))
     assert kit.sweeper.collect_orphans(older_than=-1.0) == 600
     assert kit.keys == {job.source.key}
+
+
+def test_all_that_lies_in_the_folder_of_an_unfinished_job_stays():
+    kit = Kit()
+    job, ended = kit.submit(), kit.submit()
+    kit.store.request_cancel(ended.id)
+    for one in (job, ended):
+        kit.objects.put(f"{job_folder(one.id)}turns.json", io.BytesIO(b"{}"))
+    assert kit.sweeper.collect_orphans(older_than=-1.0) == 1
+    assert kit.keys == {job.source.key, ended.source.key, f"{job_folder(job.id)}turns.json"}
+    kit.store.request_delete(job.id)
+    kit.sweeper.sweep_once()
+    assert kit.keys == {ended.source.key}
 
 
 def test_the_store_of_another_database_is_left_alone(caplog):
