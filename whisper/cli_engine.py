@@ -120,10 +120,6 @@ class CliEngine:
             engine_seconds=answer.engine_seconds,
         )  # fmt: skip
 
-    def describe(self) -> dict[str, str]:
-        path = self._program.path
-        return {"kind": "cli", "library": path.name, "version": self._program.version, "path": str(path)}
-
     @property
     def waiting(self) -> int:
         """Chunks of this process that no program has been given yet."""

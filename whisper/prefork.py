@@ -68,16 +68,6 @@ class PreforkEngine:
         request = {"op": "detect", "job": job, "label": "language", "timeout": timeout}
         return LanguageGuess(**self._call(model, request, pcm, cancel)[0])
 
-    def describe(self) -> dict[str, str]:
-        """Of a host in use; before the first, the library that would be tried first. Raises EngineUnavailable."""
-        with self._lock:
-            info = next((lease.info for lease in self._leases.values()), None)
-        if info is None:
-            found = self.status()["libraries"]
-            first = found[0] if found else {"kind": "none", "version": "", "directory": ""}
-            info = {"library": first["kind"], "version": first["version"], "directory": first["directory"]}
-        return {"kind": "prefork", "library": info["library"], "version": info["version"], "path": info["directory"]}
-
     def status(self, *, seconds: float = STATUS_SECONDS) -> dict[str, Any]:
         """The manager's report: libraries, hosts, workers, queues. Raises EngineUnavailable, at the latest after `seconds`."""
         sock, report = self._ask({"op": "status"}, None, seconds)

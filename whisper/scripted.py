@@ -100,9 +100,6 @@ class ScriptedEngine:
             language=self._language, probability=0.99, probabilities={self._language: 0.99}, engine_seconds=0.0
         )
 
-    def describe(self) -> dict[str, str]:
-        return {"kind": "scripted", "library": "scripted", "version": "1", "path": ""}
-
     def close(self) -> None:
         """There is nothing to stop."""
 

@@ -148,10 +148,6 @@ class Engine(Protocol):
         """Guess the language of up to 30 s of speech."""
         ...
 
-    def describe(self) -> dict[str, str]:
-        """Identity for provenance: kind, library, version, path."""
-        ...
-
     def close(self) -> None:
         """Stop what this object started. It may be used again after close, and then starts anew."""
         ...

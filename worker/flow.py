@@ -75,13 +75,17 @@ class JobFlow:
             raise HandedBack from None
         self._model = parts.models.validate(job.params.model)
         self.lifeline.check()
-        source = fetch(parts.objects, job.source, self.folder, self.lifeline)
-        self.lifeline.check()
-        reached("after_source")
         self._abort.clear()
         rows = self._stored_plan()
         self._language = self._known_language()
         complete = bool(rows) and self.job.chunks_total == len(rows)
+        if complete and self.job.duration is not None and all(row.state is not ChunkState.PLANNED for row in rows):
+            self._report.begin(done=len(rows), total=len(rows))
+            self._finish()  # only the end was missing
+            return
+        source = fetch(parts.objects, job.source, self.folder, self.lifeline)
+        self.lifeline.check()
+        reached("after_source")
         chunks = [Chunk.from_dict(row.plan) for row in rows]
         self._total = len(rows)
         self._speech = sum(chunk.speech_samples for chunk in chunks)
@@ -281,7 +285,7 @@ class JobFlow:
         rows = parts.store.rows(self.job.id)
         outcome = assemble(
             job, rows, language=self._language, model=self._model, ffmpeg=parts.ffmpeg.version,
-            engine=parts.transcriber.engine.describe(), fail_share=parts.settings.chunk_fail_share,
+            fail_share=parts.settings.chunk_fail_share,
             warnings=self._warnings, performance=self._report.performance(job, rows, self._detect_seconds),
         )  # fmt: skip
         # the fence is in the key: an owner whose lease was lost cannot overwrite the result of its successor

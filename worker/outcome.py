@@ -12,7 +12,7 @@ from core.errors import ChunkFailed, ChunkTimeout, ServiceError
 from core.jobs import ChunkRow, ChunkState, Job
 from core.merge import Piece, merge
 from core.transcript import Language, Notice, Segment, Transcript, Word
-from whisper.models import ValidModel
+from whisper.models import LOCAL, ValidModel
 from whisper.types import ChunkTranscript
 from worker.language import CLEAR, notices
 
@@ -22,7 +22,7 @@ UNKNOWN = Language(code="und", confidence=0.0)
 
 def assemble(
     job: Job, rows: Sequence[ChunkRow], *, language: Language | None, model: ValidModel, ffmpeg: str,
-    engine: dict[str, str], fail_share: float, warnings: Sequence[dict[str, str]], performance: dict[str, Any],
+    fail_share: float, warnings: Sequence[dict[str, str]], performance: dict[str, Any],
 ) -> Transcript:  # fmt: skip
     """Merge, audit, and say where it all came from.
 
@@ -54,14 +54,14 @@ def assemble(
         merged.segments, language if spoken else None, asked=job.params.language, heard=_heard(transcripts.values()),
         multilingual=model.info.multilingual,
     )  # fmt: skip
-    if any("local:" in name for name in (job.params.model,)):
+    if job.params.model.startswith(LOCAL):
         notes.append(Notice(code="model_unpinned", message=f"{job.params.model} is a file of your own: it was held against no checksum."))
     return Transcript(
         segments=merged.segments, language=language if spoken and language else UNKNOWN, duration=round(job.duration, 3),
         model=job.params.model, task=job.params.task, word_timestamps=job.params.word_timestamps,
         gaps=coverage.gaps, warnings=tuple(notes), performance=performance,
         provenance={
-            "library": engine.get("library", engine.get("kind", "")), "library_version": engine.get("version", ""),
+            **_library(transcripts.values()),
             "model_sha256": model.sha256, "ffmpeg": ffmpeg, "chunks": len(rows), "temperature": job.params.temperature,
             "coverage": {
                 "audio_seconds": round(coverage.audio_seconds, 3), "speech_seconds": coverage.speech_seconds,
@@ -69,6 +69,13 @@ def assemble(
             },
         },
     )  # fmt: skip
+
+
+def _library(transcripts: Iterable[ChunkTranscript]) -> dict[str, str]:
+    """What most of the text was made by: a job may have gone on under another version. "" without any speech."""
+    made_by = Counter((said.engine.get("library", ""), said.engine.get("version", "")) for said in transcripts)
+    (library, version), _ = made_by.most_common(1)[0] if made_by else (("", ""), 0)
+    return {"library": library, "library_version": version}
 
 
 def _heard(transcripts: Iterable[ChunkTranscript]) -> Counter[str]:

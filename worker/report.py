@@ -25,21 +25,23 @@ class Report:
         self._plan, self._parallel = plan, parallel and plan.workers > 1
         self._lock = threading.Lock()
         self.total: int | None = None
-        self._done = self._here = 0
+        self._restart(0)
+
+    def _restart(self, done: int) -> None:
+        self._done = done
         self._engine_seconds = self._audio_seconds = 0.0
         self._started = self._eta_at = time.monotonic()
 
     def begin(self, *, done: int, total: int | None) -> None:
-        """done: chunks a former run finished."""
-        self.total, self._done = total, done
-        self._started = self._eta_at = time.monotonic()
+        """The run begins, or begins again after an outage. done: chunks that are finished already."""
+        self.total = total
+        self._restart(done)
         mode = f"parallel, {self._plan.workers} workers" if self._parallel else "sequential"
         log.info("Transcribing (%s): %s chunks, %d done before", mode, total if total is not None else "yet uncounted", done)
 
     def chunk(self, row: ChunkRow, *, characters: int, seconds: float) -> None:
         with self._lock:
             self._done += 1
-            self._here += 1
             self._engine_seconds += row.engine_seconds
             self._audio_seconds += (row.plan["end"] - row.plan["start"]) / 16_000
             done, total = self._done, self.total

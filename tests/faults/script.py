@@ -105,10 +105,6 @@ class Mixed:
     def detect_language(self, model: str, pcm: Any, **how: Any) -> Any:
         return self._scripted.detect_language(model, pcm, **how)
 
-    def describe(self) -> dict[str, str]:
-        found: dict[str, str] = self._scripted.describe()
-        return found
-
     def close(self) -> None:
         self._real.close()
 

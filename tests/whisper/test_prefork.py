@@ -79,7 +79,6 @@ def test_values_are_complete(engine: PreforkEngine) -> None:
     assert type(transcript).from_dict(transcript.to_dict()) == transcript
     guess = engine.detect_language(str(MODEL), chunk(5, "de")[0])
     assert guess.language == "de" and guess.probability > 0.9 and guess.engine_seconds > 0
-    assert engine.describe() | {"path": ""} == {"kind": "prefork", "library": "wheel", "version": "1.8.5", "path": ""}
 
 
 def test_many_threads_and_forked_children_at_once(engine: PreforkEngine) -> None:
