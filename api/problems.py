@@ -131,14 +131,18 @@ def _allowed(request: Request, said: Mapping[str, str] | None) -> dict[str, str]
     return {"Allow": ", ".join(sorted(known | ({"HEAD"} if "GET" in known else set())))}
 
 
+def told(method: str, path: str, error: ServiceError) -> Response:
+    """The answer to a request that failed; what is the service's own fault is logged."""
+    if status_of(error) >= 500:
+        log.warning("%s %s: %s: %s", method, path, error.code, error.message)
+    return from_error(path, error)
+
+
 def install(app: FastAPI) -> None:
     """Make every error of the app a problem."""
 
     async def ours(request: Request, error: Exception) -> Response:
-        failure = cast(ServiceError, error)
-        if status_of(failure) >= 500:
-            log.warning("%s %s: %s: %s", request.method, request.url.path, failure.code, failure.message)
-        return from_error(request.url.path, failure)
+        return told(request.method, request.url.path, cast(ServiceError, error))
 
     async def invalid(request: Request, error: Exception) -> Response:
         errors = field_errors(cast(RequestValidationError, error).errors())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.problems import from_error
+from api.problems import told
 from api.schemas import JobBody
 from core.errors import JobNotFound, ServiceError
 from core.store.protocols import JobStore
@@ -76,27 +76,32 @@ class StatusReads:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _look(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._waiting:
-            asked, self._waiting = self._waiting, {}
-            try:
-                found = await loop.run_in_executor(self._thread, self._find, asked.keys())
-            except BaseException as error:
-                for answer in asked.values():
-                    answer.set_exception(error)
-                    answer.exception()  # whoever asked may be gone
-                if not isinstance(error, Exception):
-                    raise
-                continue
-            for key, answer in asked.items():
-                if (status := found.get(key)) is not None:
-                    answer.set_result(status)
-                else:
-                    answer.set_exception(JobNotFound())
-                    answer.exception()
-            if self._waiting:
-                await asyncio.sleep(self._gather)
-        self._looking = None
+        try:
+            while self._waiting:
+                asked, self._waiting = self._waiting, {}
+                await self._answer(asked)
+                if self._waiting:
+                    await asyncio.sleep(self._gather)
+        finally:
+            self._looking = None
+
+    async def _answer(self, asked: Mapping[tuple[str, str], asyncio.Future[Status]]) -> None:
+        """Raises what ends the look itself (it was cancelled)."""
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._thread, self._find, asked.keys())
+        except BaseException as error:
+            for answer in asked.values():
+                answer.set_exception(error)
+                answer.exception()  # whoever asked may be gone
+            if not isinstance(error, Exception):
+                raise
+            return
+        for key, answer in asked.items():
+            if (status := found.get(key)) is not None:
+                answer.set_result(status)
+            else:
+                answer.set_exception(JobNotFound())
+                answer.exception()
 
     def _find(self, asked: Collection[tuple[str, str]]) -> dict[tuple[str, str], Status]:
         versions = self._jobs.versions({job_id for job_id, _ in asked})
@@ -144,7 +149,7 @@ class StatusRoute:
         try:
             status = await self._reads.read(job_id, base)
         except ServiceError as error:
-            response = from_error(path, error)
+            response = told(scope["method"], path, error)
         else:
             response = status.response(Headers(scope=scope).get("if-none-match"))
         return await response(scope, receive, send)

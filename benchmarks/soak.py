@@ -1,4 +1,4 @@
-"""`parascribe-soak`: a stream of short jobs while processes are killed and servers fail at random; then the invariants.
+"""A stream of short jobs while processes are killed and servers fail at random; then the invariants.
 
     python -m benchmarks.soak --seconds 120 --seed 1                # solo
     python -m benchmarks.soak --kills 1000 --cluster --consumers 3  # PostgreSQL, Valkey, MinIO, started here
@@ -69,7 +69,7 @@ class Soak:
         self.changed: list[str] = []
         self.refused = 0
         self._speech, self._spoken = self._german()
-        self._stop = threading.Event()
+        self._stop, self._done = threading.Event(), threading.Event()
 
     def _german(self) -> tuple[Path, str]:
         """Speech, and what the undisturbed service hears in it."""
@@ -124,7 +124,6 @@ class Soak:
 
     def _watch(self) -> None:
         """I2 and I6: a terminal status never changes. Also the clock of recoveries."""
-        self._done = threading.Event()
         while not self._done.wait(0.05):
             with suppress(ServiceError):
                 self.recovery.look(self.rig)
@@ -261,7 +260,7 @@ def report(soak: Soak, found: Figures, seconds: float) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="parascribe-soak", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60.0, help="for how long (default 60)")
     parser.add_argument("--kills", type=int, default=10**9, help="or until so many kills")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "big"))

@@ -69,6 +69,13 @@ FIRST_PARAMS = frozenset({"model", "task", "language", "prompt", "temperature", 
 _DEFAULTS = {field.name: field.default for field in fields(JobParams)}
 
 
+SHORT_SECONDS = 600.0
+"""Jobs under ten minutes of audio are short: one slot may be kept for them (`worker.slots`)."""
+
+SHORT_BYTES = 19_200_000
+"""While the length is unknown: ten minutes at 256 kbit/s, which is also 16 kHz PCM."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """The uploaded file. `key` is its place in the object store; sha256 is of its bytes."""
@@ -147,6 +154,11 @@ class Job:
         return replace(self, **changes)
 
     @property
+    def short(self) -> bool:
+        """Known by its length, else guessed by its size."""
+        return self.duration < SHORT_SECONDS if self.duration is not None else self.source.bytes <= SHORT_BYTES
+
+    @property
     def terminal(self) -> bool:
         return self.status in TERMINAL
 
@@ -186,7 +198,6 @@ class ChunkRow:
 
     transcript: `whisper.types.ChunkTranscript.to_dict()`, None until done
     crashes: how often a job process died while this chunk was in flight (poison is counted per chunk)
-    cache_key: identity of (chunk audio, model, options) for a later cache
     """
 
     index: int
@@ -196,7 +207,6 @@ class ChunkRow:
     error: dict[str, Any] | None = None
     engine_seconds: float = 0.0
     crashes: int = 0
-    cache_key: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,7 @@ def find(settings: Settings, *, fresh: bool = False) -> Engines:
     except ServiceError:
         model = store.validate("demo")
     libraries = candidates(settings.whisper_library, settings.engine_path)
-    chosen = choose_library(libraries, model.path, settings.engine_path, model_sha256=model.sha256, fresh=fresh)
+    chosen = choose_library(libraries, model.path, settings.engine_path, fresh=fresh)
     return Engines(libraries=libraries, chosen=chosen, model=model)
 
 

@@ -69,7 +69,7 @@ def make(
     store = open_models(settings)
     source = store.validate(name)
     libraries = candidates(settings.whisper_library, settings.engine_path)
-    library = choose_library(libraries, source.path, settings.engine_path, model_sha256=source.sha256)
+    library = choose_library(libraries, source.path, settings.engine_path)
     stem = own_stem(name, kind)
     target = store.folder / f"ggml-{stem}.bin"
     quantize(source.path, target, kind, library=library.directory, progress=progress)

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from core import identity
 from core.errors import ServiceError
 
 MAX_PATH = 86
@@ -19,10 +20,12 @@ MAX_PATH = 86
 def private_folder() -> Iterator[Path]:
     """A folder of this process alone, removed at the end; leftovers of killed services are removed too. Raises ServiceError."""
     folder = _make()
-    (folder / "pid").write_text(str(os.getpid()))
+    (folder / "owner").write_text(f"{identity.pid_space()}\n{identity.owner('')}")
     for other in folder.parent.glob("parascribe-*"):
         with contextlib.suppress(OSError, ValueError):
-            if other.stat().st_uid == os.getuid() and not _running(int((other / "pid").read_text())):
+            space, owner = (other / "owner").read_text().split("\n")
+            # containers may share a folder for temporary files, and cannot see whether the other's processes run
+            if other.stat().st_uid == os.getuid() and space == identity.pid_space() and not identity.alive(owner):
                 shutil.rmtree(other, ignore_errors=True)
     try:
         yield folder
@@ -44,13 +47,3 @@ def _make() -> Path:
         folder.rmdir()
         reasons.append(f"{folder.parent} makes a path of {length} bytes, and {MAX_PATH} is the most")
     raise ServiceError(f"There is no folder for sockets: {'; '.join(reasons)}. Set TMPDIR to a folder with a short path.")
-
-
-def _running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

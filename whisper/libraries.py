@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -44,7 +45,9 @@ def candidates(operator_dir: Path | None, engine_dir: Path | None) -> list[Libra
     return found
 
 
+@cache
 def _wheel_directory() -> Path | None:
+    """Looked for once: it reads the list of the package's files, and what is installed does not move under a process."""
     try:
         files = metadata.files(WHEEL) or []
     except metadata.PackageNotFoundError:

@@ -19,6 +19,7 @@ KNOWN_VERSIONS = frozenset({"1.8.5", "1.9.0", "1.9.1", "1.9.2", "1.9.3"})
 """Versions whose struct layouts are known: compared at both ends, 1.8.5 and 1.9.3."""
 
 GREEDY, BEAM_SEARCH = 0, 1
+_LOADER_NAMES = ("libggml.so", "libggml.dylib")
 _LIBRARY_NAMES = ("libwhisper.so.1", "libwhisper.so", "libwhisper.1.dylib", "libwhisper.dylib")
 _LOG_WARNING, _LOG_ERROR = 3, 4
 _NO_WEIGHTS = "no tensors loaded"
@@ -223,7 +224,8 @@ def find_library(directory: Path) -> Path | None:
 @functools.cache
 def _load_backends(directory: Path) -> None:
     """Load the kernels for this CPU, once per process: ggml would register them again at each call."""
-    ggml = ctypes.CDLL(str(directory / "libggml.so"), ctypes.RTLD_GLOBAL)
+    loader = next((path for name in _LOADER_NAMES if (path := directory / name).is_file()), directory / _LOADER_NAMES[0])
+    ggml = ctypes.CDLL(str(loader), ctypes.RTLD_GLOBAL)
     ggml.ggml_log_set.argtypes, ggml.ggml_log_set.restype = (_LogCallback, c_void_p), None
     ggml.ggml_log_set(_SILENT, None)
     ggml.ggml_backend_load_all_from_path.argtypes, ggml.ggml_backend_load_all_from_path.restype = (c_char_p,), None

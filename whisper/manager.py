@@ -4,7 +4,7 @@
 
 Clients send JSON lines to its socket:
 
-    {"op": "acquire", "model": "/abs/ggml-x.bin", "sha256": "..."}
+    {"op": "acquire", "model": "/abs/ggml-x.bin"}
         -> {"socket", "library", "version", "directory"}: where the model is served. The open connection is a
            reference: it keeps the host from being evicted while it is in use.
         -> {"error": {"code": "engine_unavailable" | "model_invalid", "message", "retry_after"?}}
@@ -109,7 +109,7 @@ class Manager:
             request = json.loads(await reader.readline() or b"null")
             match request:
                 case {"op": "acquire", "model": str(model)}:
-                    await self._on_acquire(reader, writer, Path(model), str(request.get("sha256") or ""))
+                    await self._on_acquire(reader, writer, Path(model))
                 case {"op": "status"}:
                     await self._reply(writer, await self.status())
                 case _:
@@ -119,9 +119,9 @@ class Manager:
         finally:
             writer.close()
 
-    async def _on_acquire(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, model: Path, sha256: str) -> None:
+    async def _on_acquire(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, model: Path) -> None:
         try:
-            host = self._host_of(model, sha256)
+            host = self._host_of(model)
         except ModelInvalid as error:
             return await self._reply(writer, _problem(error.code, error.message))
         host.references += 1
@@ -141,13 +141,13 @@ class Manager:
         writer.write(json.dumps(body).encode() + b"\n")
         await writer.drain()
 
-    def _host_of(self, model: Path, sha256: str) -> ModelHost:
+    def _host_of(self, model: Path) -> ModelHost:
         try:
             stat = model.stat()
         except OSError as error:
             raise ModelInvalid(f"The model's file cannot be read: {error}") from error
         key = (str(model), stat.st_size, stat.st_mtime_ns, stat.st_ino)
-        return self._hosts.setdefault(key, ModelHost(model, sha256))
+        return self._hosts.setdefault(key, ModelHost(model))
 
     # -- hosts
 
@@ -165,9 +165,7 @@ class Manager:
         await self._make_room(host)
         try:
             found = candidates(self._config.library, self._config.engine_dir)
-            library = await asyncio.to_thread(
-                choose_library, found, host.model, self._config.engine_dir, model_sha256=host.sha256
-            )
+            library = await asyncio.to_thread(choose_library, found, host.model, self._config.engine_dir)
             await self._launch(host, library)
         finally:
             host.in_memory = host.process is not None

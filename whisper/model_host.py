@@ -41,7 +41,6 @@ class ModelHost:
     """
 
     model: Path
-    sha256: str
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     process: asyncio.subprocess.Process | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)

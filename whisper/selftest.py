@@ -36,7 +36,7 @@ _LASTING_SIGNALS = frozenset({signal.SIGILL, signal.SIGFPE})
 
 def choose_library(
     candidates: Sequence[Library], model_path: Path, engine_dir: Path | None, *,
-    model_sha256: str = "", fresh: bool = False, command: Sequence[str] | None = None, timeout: float = TIMEOUT,
+    fresh: bool = False, command: Sequence[str] | None = None, timeout: float = TIMEOUT,
 ) -> Library:  # fmt: skip
     """The first candidate that decodes a second of noise with the model.
 
@@ -49,7 +49,7 @@ def choose_library(
     read_header(model_path)  # libwhisper aborts on other ggml files
     reasons, bad_model = [], False
     for library in candidates:
-        verdict = _verdict_path(library, model_path, engine_dir, model_sha256)
+        verdict = _verdict_path(library, model_path, engine_dir)
         reason = None if fresh else _recall(verdict)
         if reason is None:
             status, reason = _run(library, model_path, command or python_command(__name__), timeout)
@@ -86,10 +86,10 @@ def _run(library: Library, model: Path, command: Sequence[str], timeout: float) 
     return done.returncode, said[-1] if said else f"the self-test ended with status {done.returncode}"
 
 
-def _verdict_path(library: Library, model: Path, engine_dir: Path | None, sha256: str) -> Path | None:
+def _verdict_path(library: Library, model: Path, engine_dir: Path | None) -> Path | None:
     if engine_dir is None:
         return None
-    parts = [f"{library.directory}", _cpu(), _model_identity(model, sha256)]
+    parts = [f"{library.directory}", _cpu(), _model_identity(model)]
     for path in sorted(library.directory.glob("lib*")):
         if path.name.startswith(("libwhisper", "libggml")) and path.is_file():
             stat = path.stat()
@@ -98,10 +98,10 @@ def _verdict_path(library: Library, model: Path, engine_dir: Path | None, sha256
     return engine_dir / "selftest" / f"{name}.json"
 
 
-def _model_identity(model: Path, sha256: str) -> str:
-    """Its digest, or size and first MiB: the header names architecture and quantisation, which is what matters here."""
+def _model_identity(model: Path) -> str:
+    """Size and first MiB: the header names architecture and quantisation, which is what matters here."""
     with model.open("rb") as file:
-        return f"{sha256 or hashlib.sha256(file.read(_FINGERPRINT_BYTES)).hexdigest()} {model.stat().st_size}"
+        return f"{hashlib.sha256(file.read(_FINGERPRINT_BYTES)).hexdigest()} {model.stat().st_size}"
 
 
 def _cpu() -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import time
 from collections import deque
@@ -127,7 +125,7 @@ class ChunkWork:
                 try:
                     said, seconds = self._ask(chunk, pcm, early if isinstance(early, ChunkTranscript) else None)
                     characters = len(said.text)
-                    row = replace(row, transcript=said.to_dict(), engine_seconds=seconds, cache_key=self._cache_key(pcm))
+                    row = replace(row, transcript=said.to_dict(), engine_seconds=seconds)
                 except ChunkFailed as error:
                     row = replace(row, state=ChunkState.FAILED, error={"code": error.code, "message": error.message})
             reached("before_commit")
@@ -195,11 +193,6 @@ class ChunkWork:
             pcm, options, model=self._job.params.model, job=self._job.id,
             label=f"chunk {chunk.index + 1}/{self._report.total or '?'}", cancel=self._cancel,
         )  # fmt: skip
-
-    def _cache_key(self, pcm: Pcm) -> str:
-        digest = hashlib.sha256(pcm.tobytes())
-        digest.update(f"{self._model.sha256} {json.dumps(self._job.params.to_dict(), sort_keys=True)} {self.language}".encode())
-        return digest.hexdigest()
 
     def _is_poison(self, crashes: int) -> bool:
         """Give the chunk up before the job's own attempts run out?

@@ -9,23 +9,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from core.jobs import Claim, Job
-
-SHORT_SECONDS = 600.0
-"""Jobs under ten minutes of audio are short."""
-
-SHORT_BYTES = 19_200_000
-"""While the length is unknown: ten minutes at 256 kbit/s."""
+from core.jobs import SHORT_SECONDS, Claim
 
 CHOICE_SECONDS = 2.0
 """A choice takes milliseconds, or as long as the database is busy: then it is no use to hurry."""
 
 _FREE, _SHORT, _LONG = 0, 1, 2
-
-
-def is_short(job: Job) -> bool:
-    """Known by its length, else guessed by its size."""
-    return job.duration < SHORT_SECONDS if job.duration is not None else job.source.bytes <= SHORT_BYTES
 
 
 class Slots:
@@ -56,7 +45,7 @@ class Slots:
                 time.sleep(0.002)
             others = [kind for i, kind in enumerate(self._kinds) if i != index]
             claim = take(bool(others) and all(kind == _LONG for kind in others))
-            self._kinds[index] = _FREE if claim is None else _SHORT if is_short(claim.job) else _LONG
+            self._kinds[index] = _FREE if claim is None else _SHORT if claim.job.short else _LONG
             return claim
         finally:
             os.close(fd)

@@ -53,7 +53,9 @@ class ConsumerWatch:
             self._store.leave(self._consumer)
 
     def _beat(self) -> None:
-        self._store.beat(self._consumer, self._info())
+        info = self._info()
+        if not self._stop.is_set():  # an engine may have taken long to answer, and this consumer has left meanwhile
+            self._store.beat(self._consumer, info)
 
     def _repeat(self, look: Callable[[], None], every: float) -> None:
         pause, away = HELD_SECONDS, False

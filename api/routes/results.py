@@ -52,7 +52,7 @@ def get_result(
     headers = {
         "ETag": f'"{job.id}.{job.version}.{query.format}"',
         "Content-Disposition": content_disposition(job.source.filename, chosen.extension),
-        "Cache-Control": "no-store",
+        "Cache-Control": "private, no-cache",  # to be revalidated each time, by the ETag
     }
     if matches(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)

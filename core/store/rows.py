@@ -103,7 +103,6 @@ def to_chunk(row: Row[Any]) -> ChunkRow:
         error=row.error,
         engine_seconds=row.engine_seconds,
         crashes=row.crashes,
-        cache_key=row.cache_key,
     )
 
 

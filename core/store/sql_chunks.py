@@ -24,7 +24,7 @@ _START = update(chunk).where(_OF_CHUNK).values(started_fence=bindparam("by_fence
 _THERE = select(chunk.c.number).where(_OF_CHUNK)
 _STORE = update(chunk).where(_OF_CHUNK, chunk.c.state == ChunkState.PLANNED).values(
     state=bindparam("now_state"), transcript=bindparam("said"), error=bindparam("problem"), engine_seconds=bindparam("took"),
-    audio_seconds=bindparam("covered"), cache_key=func.coalesce(bindparam("by_key"), chunk.c.cache_key),
+    audio_seconds=bindparam("covered"),
 )  # fmt: skip
 _COUNT = _THIS_JOB.values(
     chunks_done=job.c.chunks_done + 1, audio_seconds_done=job.c.audio_seconds_done + bindparam("covered"), version=job.c.version + 1
@@ -40,7 +40,7 @@ class SqlChunks(Role):
         rows = [
             {
                 "job_id": claim.job.id, "number": row.index, "plan": row.plan, "state": ChunkState.PLANNED,
-                "engine_seconds": 0.0, "audio_seconds": 0.0, "crashes": 0, "cache_key": row.cache_key,
+                "engine_seconds": 0.0, "audio_seconds": 0.0, "crashes": 0,
             }
             for row in chunks
         ]  # fmt: skip
@@ -73,7 +73,7 @@ class SqlChunks(Role):
             place = {"of_job": claim.job.id, "at": row.index}
             stored = connection.execute(_STORE, place | {
                 "now_state": row.state, "said": row.transcript, "problem": row.error, "took": row.engine_seconds,
-                "covered": audio_seconds, "by_key": row.cache_key,
+                "covered": audio_seconds,
             })  # fmt: skip
             if not stored.rowcount:
                 if connection.scalar(_THERE, place) is None:
@@ -101,7 +101,6 @@ class SqlChunks(Role):
                 "engine_seconds": case((done, chunk.c.engine_seconds), else_=0.0),
                 "audio_seconds": case((done, chunk.c.audio_seconds), else_=0.0),
                 "crashes": literal(0),
-                "cache_key": chunk.c.cache_key,
             }
             rows = select(*taken.values()).where(chunk.c.job_id == from_job)
             insert = self.database.insert(chunk).from_select(list(taken), rows)

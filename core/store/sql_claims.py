@@ -23,14 +23,10 @@ from sqlalchemy import (
 )
 
 from core.errors import Cancelled, LeaseLost
-from core.jobs import ChunkState, Claim, JobFailure, JobStatus, Stage
+from core.jobs import SHORT_BYTES, SHORT_SECONDS, ChunkState, Claim, JobFailure, JobStatus, Stage
 from core.store.ending import Ending, tried_out, worn_out
 from core.store.rows import expired, to_job, unleased
 from core.store.tables import chunk, job
-
-SHORT_SECONDS = 600.0
-SHORT_BYTES = 19_200_000
-"""A short job is under 10 minutes of audio; where the duration is not known yet, under 10 minutes of 16 kHz PCM."""
 
 LEARNT = frozenset({
     "stage", "duration", "speech_seconds", "language", "language_confidence", "plan_hash", "chunks_total",

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Executable, Row, bindparam, delete, func, literal, select, tuple_, update
 
 from core.crashpoints import reached
-from core.errors import AlreadyTerminal, IdempotencyInFlight, JobNotFound, ValidationFailed
+from core.errors import AlreadyTerminal, Expired, IdempotencyInFlight, JobNotFound, ValidationFailed
 from core.jobs import ID_PATTERN, Job, JobStatus, NewJob, Stage
 from core.store.protocols import Reservation
 from core.store.rows import Role, drop_hints, ended, to_job
@@ -28,11 +28,14 @@ class SqlJobs(Role):
         """Insert job and outbox row in one transaction, and give the reserved Idempotency-Key to the job.
 
         Calling it again after a lost answer (DatabaseUnavailable) is safe: the job of that id is returned.
-        Raises IdempotencyInFlight, and stores nothing, when the key has gone to another job meanwhile.
+        Raises, and stores nothing: IdempotencyInFlight when the key has gone to another job meanwhile; JobNotFound or Expired
+        when the job that it retries is deleted, or its upload past retention, at this very moment.
         """
         with self.database.write() as connection:
             if connection.execute(self.made("create", self._insert), self._values(new)).rowcount:
                 self.add_hint(connection, new.id)
+                if new.retry_of is not None:
+                    _keep_upload(connection, new.retry_of)
             if reservation and not bind(self.database, connection, reservation, new.id):
                 raise IdempotencyInFlight
             created = to_job(_visible(connection, new.id))
@@ -131,6 +134,16 @@ class SqlJobs(Role):
         with self.database.read() as connection:
             jobs = [to_job(row) for row in connection.execute(query)]
         return jobs[:limit], _cursor(jobs[limit - 1]) if len(jobs) > limit else None
+
+
+def _keep_upload(connection: Connection, job_id: str) -> None:
+    """Hold the job whose upload another one is to share, so that whoever removes it sees both or neither."""
+    of = select(job.c.deleted_at, job.c.expired_audio).where(job.c.id == job_id).with_for_update(read=True)
+    row = connection.execute(of).one_or_none()
+    if row is None or row.deleted_at is not None:
+        raise JobNotFound
+    if row.expired_audio:
+        raise Expired
 
 
 def _visible(connection: Connection, job_id: str) -> Row[Any]:

@@ -35,7 +35,7 @@ def test_formats(running: Service, finished: dict[str, Any], name: str) -> None:
     assert answer.content.decode() == FORMATS[name].render(TRANSCRIPT)
     assert answer.headers["content-type"] == FORMATS[name].media_type
     assert answer.headers["content-disposition"].startswith(f'attachment; filename="talk.{FORMATS[name].extension}"')
-    assert (answer.headers["cache-control"], answer.headers["x-content-type-options"]) == ("no-store", "nosniff")
+    assert (answer.headers["cache-control"], answer.headers["x-content-type-options"]) == ("private, no-cache", "nosniff")
     known = {"If-None-Match": answer.headers["ETag"]}
     assert running.client.get(finished["links"]["result"], params={"format": name}, headers=known).status_code == 304
     other = "txt" if name != "txt" else "srt"

@@ -15,6 +15,7 @@ from core.clock import ManualClock
 from core.errors import (
     AlreadyTerminal,
     Cancelled,
+    Expired,
     IdempotencyInFlight,
     JobNotFound,
     LeaseLost,
@@ -56,15 +57,16 @@ def roles(store: SqlStore) -> tuple[JobStore, Claims, ChunkStore, Hints, Idempot
 def test_a_created_job_reads_back_whole_and_is_hinted_once(store: SqlStore) -> None:
     params = JobParams(model="base", language="de", prompt="Grüße \u2028 \U0001f600", temperature=0.2, beam_size=5)
     warning = {"code": "unpinned", "message": "local model"}
-    new = new_job(params=params, owner="someone", priority=3, retry_of="other", retry_all=True, warnings=(warning,))
+    other = store.create(new_job()).id
+    new = new_job(params=params, owner="someone", priority=3, retry_of=other, retry_all=True, warnings=(warning,))
     created = store.create(new)
     assert created == store.get(new.id)
-    assert (created.source, created.params, created.retry_of, created.retry_all) == (new.source, params, "other", True)
+    assert (created.source, created.params, created.retry_of, created.retry_all) == (new.source, params, other, True)
     assert (created.owner, created.priority, created.warnings) == ("someone", 3, (warning,))
     assert (created.status, created.attempts, created.version) == (JobStatus.QUEUED, 0, 1)
     assert created.created_at.tzinfo is UTC and abs(created.created_at - datetime.now(UTC)) < timedelta(minutes=1)
     assert store.create(new) == created, "the answer was lost and the caller asks again"
-    assert [job_id for _, job_id in store.unsent(10)] == [new.id]
+    assert [job_id for _, job_id in store.unsent(10)] == [other, new.id]
 
 
 def test_an_unknown_job_is_not_found(store: SqlStore) -> None:
@@ -581,6 +583,22 @@ def test_retention_counts_audio_and_results_apart(store: SqlStore) -> None:
     assert gone.expired_result and store.rows(new.id) == [] and store.known_keys(["r"]) == set()
     assert store.expire(audio_hours=1, result_hours=1, limit=10) == []
     assert store.get(new.id).version == gone.version
+
+
+def test_no_retry_of_what_is_just_being_removed(store: SqlStore) -> None:
+    """The upload is shared: who removes it has looked for others that need it."""
+    gone, old = new_job(), new_job()
+    store.create(gone)
+    store.request_delete(gone.id)
+    with pytest.raises(JobNotFound):
+        store.create(new_job(key=gone.source.key, retry_of=gone.id))
+    store.create(old)
+    store.request_cancel(old.id)
+    with store.database.write() as connection:
+        connection.execute(update(job).where(job.c.id == old.id).values(expired_audio=True))
+    with pytest.raises(Expired):
+        store.create(new_job(key=old.source.key, retry_of=old.id))
+    assert sum(store.counts().values()) == 1
 
 
 def test_an_upload_shared_with_a_retry_stays_known(store: SqlStore) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from core import identity
 from parascribe.runtime import private_folder
 
 
@@ -21,3 +22,18 @@ def test_a_socket_fits_into_it_whatever_tmpdir_is(tmp_path: Path, monkeypatch: p
         assert folder.stat().st_mode & 0o077 == 0
     assert not folder.exists()
     assert list((tmp_path / place).iterdir()) == []
+
+
+def test_what_killed_services_left_is_removed_unless_their_processes_cannot_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two containers may share a folder for temporary files, and not their process numbers."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = f"/{2**22 + 1}:1"
+    for name, owner in {
+        "dead": f"{identity.pid_space()}\n{dead}", "elsewhere": f"another boot, another container\n{dead}",
+        "alive": f"{identity.pid_space()}\n{identity.owner('')}", "strange": "17",
+    }.items():  # fmt: skip
+        (tmp_path / f"parascribe-{name}").mkdir()
+        (tmp_path / f"parascribe-{name}" / "owner").write_text(owner)
+    with private_folder() as folder:
+        left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"parascribe-elsewhere", "parascribe-alive", "parascribe-strange", folder.name}

@@ -32,8 +32,10 @@ def library(folder: Path, name: str, *, signal: int | None = None) -> Library:
 def test_the_wheel_works_and_that_is_remembered(tmp_path: Path) -> None:
     assert choose_library([WHEEL], MODEL, tmp_path) == WHEEL
     assert choose_library([WHEEL], MODEL, tmp_path, command=ENDS_BADLY) == WHEEL
+    other = tmp_path / "ggml-other.bin"
+    other.write_bytes(MODEL.read_bytes() + b" ")
     with pytest.raises(EngineUnavailable, match="not to be run"):  # another model is another question
-        choose_library([WHEEL], MODEL, tmp_path, command=ENDS_BADLY, model_sha256="ab" * 32)
+        choose_library([WHEEL], other, tmp_path, command=ENDS_BADLY)
 
 
 def test_a_library_that_cannot_be_loaded_makes_way_for_the_next(tmp_path: Path) -> None:
