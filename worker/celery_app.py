@@ -50,7 +50,6 @@ def make_celery(broker_url: str, parts: Parts, slots: Slots, stop: Stop, *, afte
     def _child(**_: object) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         after_fork()
-        slots.free(getattr(current_process(), "index", 0))  # what a killed predecessor held
 
     @signals.worker_shutting_down.connect(weak=False)
     def _shutdown(**_: object) -> None:

@@ -82,7 +82,6 @@ class SoloPool:
             if wake_read in ready:
                 os.read(wake_read, 4096)
             for index, status in self._reap():
-                self._slots.free(index)
                 if status and not self._stop.is_set():
                     log.error("Job process of slot %d died (%s); starting another", index, _describe(status))
                     self._restart_at[index] = time.monotonic() + 0.5

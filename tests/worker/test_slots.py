@@ -1,27 +1,79 @@
-"""The choice of a job: one slot at a time, but not for ever."""
+"""The slots of a consumer: so many jobs and no more, a choice at a time, and one for short jobs."""
 
 from __future__ import annotations
 
 import fcntl
+import multiprocessing
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from core.jobs import Claim
-from worker.slots import CHOICE_SECONDS, Slots
+from tests.worker.kit import Kit
+from worker.slots import CHOICE_SECONDS, SHORT_SECONDS, Slots
 
 
 def test_who_was_stopped_while_choosing_is_not_waited_for_without_end(tmp_path: Path) -> None:
     """A job process under SIGSTOP keeps its lock."""
-    slots, asked = Slots(2, tmp_path / "lock"), list[bool]()
+    slots, asked = Slots(2, tmp_path / "slots"), list[bool]()
 
     def take(short_only: bool) -> Claim | None:
         asked.append(short_only)
         return None
 
-    with (tmp_path / "lock").open("w") as other:
+    with (tmp_path / "slots" / "choice").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         began = time.monotonic()
         assert slots.claim(0, take) is None
         assert time.monotonic() - began >= CHOICE_SECONDS
     assert slots.claim(1, take) is None
     assert asked == [False, False]
+
+
+@pytest.fixture
+def claim(tmp_path: Path) -> Claim:
+    return Claim(job=Kit(tmp_path / "kit").submit(b"audio"), fence=1, owner="c/1:1")
+
+
+def of(claim: Claim, seconds: float) -> Claim:
+    return replace(claim, job=replace(claim.job, duration=seconds))
+
+
+def test_the_last_slot_is_kept_for_short_jobs_while_all_others_hold_long_ones(tmp_path: Path, claim: Claim) -> None:
+    slots, asked = Slots(3, tmp_path / "slots"), list[bool]()
+
+    def take(seconds: float) -> Any:
+        return lambda short_only: asked.append(short_only) or of(claim, seconds)
+
+    slots.claim(0, take(SHORT_SECONDS))
+    slots.claim(1, take(10))
+    slots.claim(2, take(10))
+    slots.free(2)
+    slots.known(1, 2 * SHORT_SECONDS)  # its length was not known before
+    slots.claim(2, take(10))
+    slots.free(0)
+    slots.free(2)
+    slots.claim(2, take(10))
+    assert asked == [False, False, False, True, False]
+
+
+def test_two_pools_share_the_slots_and_death_frees_them(tmp_path: Path, claim: Claim) -> None:
+    """While the broker is away a poller works beside the pool that Celery feeds: together they have no more jobs than one."""
+    mine, theirs = Slots(1, tmp_path / "slots"), Slots(1, tmp_path / "slots")
+    ready = multiprocessing.Event()
+
+    def hold() -> None:
+        theirs.claim(0, lambda _: claim)
+        ready.set()
+        time.sleep(600)
+
+    process = multiprocessing.get_context("fork").Process(target=hold)
+    process.start()
+    assert ready.wait(60)
+    assert not mine.is_free(0) and mine.claim(0, lambda _: claim) is None
+    process.kill()
+    process.join()
+    assert mine.is_free(0) and mine.claim(0, lambda _: claim) == claim
