@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 from typing import Any
 
 from core import logs
 from core.audio import PcmSpool
-from core.chunks import SAMPLE_RATE, Chunk
+from core.chunks import SAMPLE_RATE, Chunk, Region, common
 from core.crashpoints import reached
 from core.errors import ChunkFailed
 from core.jobs import ChunkRow, ChunkState, Claim
@@ -142,9 +142,12 @@ class ChunkWork:
         return pcm
 
     def _samples(self, chunk: Chunk) -> Pcm:
-        """What the engine is to hear, once it is decoded."""
+        """What the engine is to hear, once it is decoded. A job that goes on under another decoder may have a little less."""
         self._listener.wait_samples(chunk.regions[-1].end)
-        return self._spool.read_regions(chunk.regions)
+        regions: Sequence[Region] = chunk.regions
+        if (decoded := self._listener.decoded) is not None:
+            regions = common(regions, [Region(start=0, end=decoded.samples)])
+        return self._spool.read_regions(regions)
 
     def _ask(self, chunk: Chunk, pcm: Pcm, early: ChunkTranscript | None) -> tuple[ChunkTranscript, float]:
         """The chunk's text and the CPU seconds it cost.

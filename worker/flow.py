@@ -221,7 +221,7 @@ class JobFlow:
                 yield Chunk.from_dict(row.plan), 0
         for chunk in listener.chunks():
             yield chunk, 0
-        if complete:
+        if complete and self.job.duration is None:  # the plan's own length holds: another decoder may find another
             self._known(listener.wait_decoded())
         for row in sorted(todo, key=lambda row: (row.crashes, row.index)):
             if row.crashes:

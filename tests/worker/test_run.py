@@ -290,6 +290,26 @@ def test_a_store_that_cannot_be_read_for_a_moment_is_waited_for(tmp_path, minute
     assert kit.job(job).status is JobStatus.QUEUED
 
 
+def test_a_job_that_goes_on_under_another_decoder_keeps_its_plan(tmp_path):
+    """Which gives half a second less here."""
+    pcm, _ = audio_bank.speech(minutes=0.5, seed=41)
+    source = audio_bank.write(tmp_path / "talk.flac", pcm).read_bytes()
+    calm = Kit(tmp_path / "calm")
+    whole = calm.submit(source)
+    assert calm.run() == "completed"
+    kit = Kit(tmp_path / "other", delay=0.5)
+    job = kit.submit(source)
+    assert kit.run_until(job, 1) == "handed back"
+    assert kit.job(job).chunks_total, "the plan is complete"
+    program = kit.folder / "other-ffmpeg"
+    program.write_text(f'#!/bin/sh\n{kit.parts.ffmpeg.path} "$@" | head -c -32000\n')
+    program.chmod(0o755)
+    kit.parts = replace(kit.parts, ffmpeg=replace(kit.parts.ffmpeg, path=str(program)))
+    assert kit.run() == "completed"
+    assert kit.job(job).duration == calm.job(whole).duration
+    assert len(kit.store.rows(job.id)) == len(calm.store.rows(whole.id))
+
+
 class NoRoomForResults(MemoryObjects):
     """The service is asked to stop just when a result comes."""
 
