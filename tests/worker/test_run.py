@@ -292,7 +292,7 @@ def test_a_store_that_cannot_be_read_for_a_moment_is_waited_for(tmp_path, minute
 
 def test_a_job_that_goes_on_under_another_decoder_keeps_its_plan(tmp_path):
     """Which gives half a second less here."""
-    pcm, _ = audio_bank.speech(minutes=0.5, seed=41)
+    pcm, _ = audio_bank.speech(minutes=1.2, seed=41)
     source = audio_bank.write(tmp_path / "talk.flac", pcm).read_bytes()
     calm = Kit(tmp_path / "calm")
     whole = calm.submit(source)
@@ -300,7 +300,7 @@ def test_a_job_that_goes_on_under_another_decoder_keeps_its_plan(tmp_path):
     kit = Kit(tmp_path / "other", delay=0.5)
     job = kit.submit(source)
     assert kit.run_until(job, 1) == "handed back"
-    assert kit.job(job).chunks_total, "the plan is complete"
+    assert kit.job(job).chunks_done < kit.job(job).chunks_total, "the plan is complete, the work is not"
     program = kit.folder / "other-ffmpeg"
     program.write_text(f'#!/bin/sh\n{kit.parts.ffmpeg.path} "$@" | head -c -32000\n')
     program.chmod(0o755)
