@@ -95,13 +95,14 @@ class Sweeper:
         """
         due = self._store.unsent(HINTS_PER_SWEEP)
         room = self._store.free_slots() if due else 0
-        sent = 0
+        sent, failed = 0, False
         for _, job_id in due[:room]:
-            self.hints_fail = not self._hints.send(job_id)
-            if self.hints_fail:
+            failed = not self._hints.send(job_id)
+            if failed:
                 break
             sent += 1
-        done = due[:sent] if self.hints_fail else due
+        self.hints_fail = failed
+        done = due[:sent] if failed else due
         if done:
             reached("after_send")
             self._store.sent([outbox_id for outbox_id, _ in done])

@@ -56,7 +56,7 @@ def test_hints_are_sent_once_and_again_after_an_outage():
     kit = Kit()
     job = kit.submit()
     kit.hints.down = True
-    assert kit.sweeper.send_hints() == 0
+    assert kit.sweeper.send_hints() == 0 and kit.sweeper.hints_fail
     kit.hints.down = False
     assert kit.sweeper.send_hints() == 1 and kit.hints.ids == [job.id]
     assert kit.sweeper.send_hints() == 0
@@ -64,6 +64,15 @@ def test_hints_are_sent_once_and_again_after_an_outage():
     kit.beat()
     kit.sweeper.sweep_once()
     assert kit.hints.ids == [job.id, job.id]
+
+
+def test_a_job_that_was_found_without_its_hint_is_no_reason_to_think_the_broker_away():
+    kit = Kit()
+    job = kit.submit()
+    kit.hints.down = True
+    assert kit.sweeper.send_hints() == 0 and kit.sweeper.hints_fail
+    kit.complete(job)
+    assert kit.sweeper.send_hints() == 0 and not kit.sweeper.hints_fail
 
 
 def test_hints_are_sent_for_slots_that_can_hear_them():
