@@ -15,10 +15,10 @@ from api.notifier import Notifier
 from api.readiness import Check, Readiness
 from api.status import StatusReads
 from api.uploads import Receiver, UploadLimits
+from core.audio.sniff import Probe
 from core.config import Settings
 from core.errors import InsufficientStorage, JobNotFound
-from core.objects import ObjectStore
-from core.sniff import Probe
+from core.objects.store import ObjectStore
 from core.store.protocols import Idempotency, JobStore
 
 PREFIX = "/api/v1"
@@ -34,7 +34,7 @@ class ApiDeps:
     checks: for `/readyz`; each raises when its part does not work, and then no job can be accepted
     advisory: told by `/readyz`, but no reason to be unready: broker, model (ModelUnavailable shows as `missing`)
     free_bytes: space left where uploads land; None where it cannot be known (S3)
-    probe: says what a file is that `core.sniff` does not know, by its beginning; may take a while
+    probe: says what a file is that `core.audio.sniff` does not know, by its beginning; may take a while
     version: of the program
     """
 

@@ -10,8 +10,8 @@ from concurrent.futures import Executor
 from typing import BinaryIO, cast
 
 from api.pipe import Pipe
+from core.audio.sniff import HEAD_BYTES, Probe, sniff
 from core.errors import EmptyUpload, StorageUnavailable, TooLarge
-from core.sniff import HEAD_BYTES, Probe, sniff
 
 Store = Callable[[BinaryIO, str], int]
 """(stream, media type) -> bytes written; runs in a thread. A read that raises means that nothing may be left behind."""

@@ -11,11 +11,11 @@ from typing import Annotated, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from api.problems import field_errors
+from core.audio.tracks import TRACKS
 from core.errors import TaskNotSupported, UnknownModel, ValidationFailed
-from core.jobs import JobParams
-from core.language_tags import is_mapped, language_code
-from core.languages import LANGUAGES
-from core.tracks import TRACKS
+from core.jobs.job import JobParams
+from core.transcript.language_tags import is_mapped, language_code
+from core.transcript.languages import LANGUAGES
 from whisper.catalogue import ModelInfo
 from whisper.models import ModelStatus
 

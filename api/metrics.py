@@ -10,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from core.errors import ServiceError
-from core.jobs import JobStatus
+from core.jobs.job import JobStatus
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import internal
-from core import logs
+from core.system import logs
 
 log = logging.getLogger(__name__)
 

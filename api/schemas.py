@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.jobs import Job, JobStatus, Stage
+from core.jobs.job import Job, JobStatus, Stage
 
 Seconds = Annotated[float, Field(ge=0, description="Seconds on the file's own timeline.")]
 

@@ -14,8 +14,8 @@ from starlette.requests import ClientDisconnect, Request
 from api.filepart import FilePart, Store, too_large
 from api.form import JobForm, refusal
 from api.multipart import Event, MultipartReader, PartData, PartEnd, PartStart, boundary_of
+from core.audio.sniff import Probe
 from core.errors import QueueFull, UploadTooSlow
-from core.sniff import Probe
 
 FIELD_BYTES = 16_384
 """Longest form field, in bytes."""
@@ -59,7 +59,7 @@ class Upload:
 class Receiver:
     """Takes uploads, each with one thread that writes to the object store.
 
-    max_bytes: largest file; count: told of every piece received (for metrics); probe: of `core.sniff`
+    max_bytes: largest file; count: told of every piece received (for metrics); probe: of `core.audio.sniff`
     """
 
     def __init__(self, *, max_bytes: int, limits: UploadLimits, count: Callable[[int], None], probe: Probe) -> None:

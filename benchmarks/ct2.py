@@ -26,7 +26,7 @@ from benchmarks.peers import service_memory
 from benchmarks.plot import Plot
 from benchmarks.report import Figure
 from benchmarks.words import align
-from core.chunks import Chunk
+from core.speech.chunks import Chunk
 from core.store.database import open_database
 from core.store.sql import SqlStore
 from tests.e2e.service import Service

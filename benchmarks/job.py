@@ -10,8 +10,8 @@ from benchmarks import watch
 from benchmarks.harness import RATE, Bench, Pcm
 from benchmarks.meter import CORES, Span, process_cpu, span, tree, tree_cpu
 from benchmarks.report import Figure
-from core import ffmpeg
-from core.audio import Decoder, PcmSpool
+from core.audio import ffmpeg
+from core.audio.decoder import Decoder, PcmSpool
 from parascribe.wiring import VAD_MODEL
 from tests import audio_bank
 from tests.e2e.service import Service

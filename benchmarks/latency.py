@@ -14,7 +14,7 @@ from benchmarks.harness import Bench
 from benchmarks.job import warm_up
 from benchmarks.meter import Span
 from benchmarks.report import Figure
-from core.processes import Limits, spawn
+from core.system.processes import Limits, spawn
 from tests import audio_bank
 from tests.e2e.service import Service
 

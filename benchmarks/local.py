@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import made
-from core import identity
-from core.chunks import Chunk
 from core.config import Settings
-from core.jobs import JobParams, JobStatus
+from core.jobs.job import JobParams, JobStatus
+from core.speech.chunks import Chunk
 from core.store.sql import SqlStore
+from core.system import identity
 from parascribe import wiring
 from parascribe.local import _new_job
 from parascribe.parts import make_parts, running_manager

@@ -14,7 +14,7 @@ from benchmarks.official import MissingModel
 from benchmarks.recordings import MissingRecordings, packaged, shared
 from benchmarks.report import Figure
 from benchmarks.words import align
-from core.chunks import Chunk
+from core.speech.chunks import Chunk
 from tests.score import _words, score
 from whisper.libraries import Library
 

@@ -12,12 +12,12 @@ from uuid_utils import uuid7
 from benchmarks.harness import Bench
 from benchmarks.plot import Plot
 from benchmarks.report import Figure
-from core.hints import PollOnly
-from core.jobs import Claim, JobParams, JobStatus, NewJob, Source
-from core.local_objects import LocalObjects
+from core.jobs.job import Claim, JobParams, JobStatus, NewJob, Source
+from core.objects.local import LocalObjects
+from core.queue.hints import PollOnly
+from core.queue.sweeper import Sweeper
 from core.store.database import open_database
 from core.store.sql import SqlStore
-from core.sweeper import Sweeper
 
 TIMES = 15
 

@@ -22,8 +22,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from core.language_tags import language_code
 from core.settings_files import DOTENV, TOML, ConfigError, TomlSource, dotenv_names, expand, read_text, read_toml
+from core.transcript.language_tags import language_code
 from core.units import Hours, Megabytes, Seconds
 
 __all__ = ["ConfigError", "Settings", "load", "misspelt", "remarks"]

@@ -16,9 +16,9 @@ import uvicorn
 from api.app import create_app
 from api.deps import ApiDeps
 from api.protocol import BoundedHttp
-from core import logs
 from core.config import Settings, load
 from core.errors import ModelUnavailable
+from core.system import logs
 from parascribe import wiring
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from core.processes import one_blas_thread
+from core.system.processes import one_blas_thread
 from parascribe import streams
 from parascribe.commands import engine, jobs, machine, models, services, transcribe, tune
 from parascribe.commands.common import MEANING, Exit, note

@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from core import logs
 from core.config import Settings, load
+from core.system import logs
 from parascribe import wiring
 from parascribe.parts import make_parts
 from whisper.types import Engine

@@ -24,7 +24,7 @@ import parascribe
 import whisper
 from core.config import ConfigError, Settings, load
 from core.errors import ServiceError
-from core.processes import spawn, stop
+from core.system.processes import spawn, stop
 from parascribe.batch import deliver_to, finish, submit
 from parascribe.client import Client
 from parascribe.errors import ClientError

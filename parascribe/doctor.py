@@ -69,7 +69,7 @@ def check_plan(settings: Settings) -> Check:
 
 
 def check_ffmpeg(_: Settings) -> Check:
-    from core import ffmpeg
+    from core.audio import ffmpeg
 
     program = ffmpeg.find()
     return Check(name="ffmpeg", state="ok", found=f"{program.version} ({program.path}), decodes")
@@ -145,7 +145,7 @@ def check_database(settings: Settings) -> Check:
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
-    from core import migrations
+    from core.store import migrations
     from core.store.database import open_database
 
     database = open_database(settings.database)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core import ffmpeg
-from core.audio import Decoder, PcmSpool
+from core.audio import ffmpeg
+from core.audio.decoder import Decoder, PcmSpool
 from core.config import Settings
 from core.errors import ServiceError
 from parascribe.wiring import DATA, open_models

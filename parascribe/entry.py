@@ -7,7 +7,7 @@ from pathlib import Path
 
 import whisper
 from core.config import ConfigError, load
-from core.processes import one_blas_thread
+from core.system.processes import one_blas_thread
 from parascribe import streams
 
 

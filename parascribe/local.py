@@ -13,14 +13,14 @@ from typing import Any, BinaryIO, cast
 from uuid_utils import uuid7
 
 from api.form import JobForm, warnings_of
-from core import identity
+from core.audio.sniff import sniff
 from core.config import Settings
 from core.errors import EmptyUpload, ServiceError
-from core.jobs import Job, JobParams, JobStatus, NewJob, Source
-from core.objects import source_key
-from core.sniff import sniff
+from core.jobs.job import Job, JobParams, JobStatus, NewJob, Source
+from core.jobs.workfolders import remove_dead, work_folder
+from core.objects.store import source_key
 from core.store.sql import SqlStore
-from core.workfolders import remove_dead, work_folder
+from core.system import identity
 from parascribe import wiring
 from parascribe.inputs import Steady, called, fault, opened
 from parascribe.parts import make_parts, running_manager

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from core import logs
 from core.config import Settings
-from core.formats import FORMATS, from_result
-from core.jobs import Job
+from core.jobs.job import Job
+from core.system import logs
+from core.transcript.formats import FORMATS, from_result
 from parascribe.batch import Deliver, Item, words_for
 from parascribe.bodies import Params
 from parascribe.local import transcribe_files

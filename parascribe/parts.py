@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from core import ffmpeg
+from core.audio import ffmpeg
 from core.config import Settings
 from core.errors import ServiceError
-from core.machine import Plan
 from core.store.sql import SqlStore
+from core.system.machine import Plan
 from parascribe import wiring
 from whisper.prefork import PreforkEngine, start_manager
 from whisper.transcriber import WhisperTranscriber

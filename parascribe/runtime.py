@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from core import identity
 from core.errors import ServiceError
+from core.system import identity
 
 MAX_PATH = 86
 """Bytes of the folder's path: 100 (`whisper.manager.MAX_SOCKET_PATH`) less the longest name in it."""

@@ -13,9 +13,9 @@ import threading
 import urllib.request
 from collections.abc import Callable
 
-from core import identity, logs
 from core.config import Settings, remarks
 from core.errors import ServiceError
+from core.system import identity, logs
 from parascribe import wiring
 from parascribe.runtime import private_folder
 from parascribe.supervisor import Child, Supervisor, listen

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from core.processes import spawn, stop
+from core.system.processes import spawn, stop
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import psutil
 
-from core import machine
 from core.config import Settings
 from core.errors import Cancelled, ValidationFailed
+from core.system import machine
 from parascribe.engines import speech
 from parascribe.runtime import private_folder
 from parascribe.wiring import open_models

@@ -17,18 +17,19 @@ from typing import Any
 
 import psutil
 
-from core import ffmpeg, identity, machine
+from core.audio import ffmpeg
+from core.audio.probe import probe
+from core.audio.sniff import Probe
 from core.config import Settings
 from core.errors import ServiceError
-from core.hints import CeleryHints, Doorbell, HintSender, PollOnly
-from core.local_objects import LocalObjects
-from core.machine import Plan
-from core.objects import ObjectStore
-from core.probe import probe
-from core.sniff import Probe
+from core.objects.local import LocalObjects
+from core.objects.store import ObjectStore
+from core.queue.hints import CeleryHints, Doorbell, HintSender, PollOnly
+from core.queue.sweeper import Sweeper
 from core.store.database import open_database
 from core.store.sql import SqlStore
-from core.sweeper import Sweeper
+from core.system import identity, machine
+from core.system.machine import Plan
 from parascribe.supervisor import Child
 from whisper.carriers import PackageSource
 from whisper.catalogue import HUB
@@ -71,7 +72,7 @@ def open_objects(settings: Settings) -> ObjectStore:
     """The object store; its bucket or folder is made on first need."""
     if settings.minio_endpoint is None:
         return LocalObjects(settings.objects_path)
-    from core.s3_objects import S3Objects  # late: the S3 client takes its time to import
+    from core.objects.s3 import S3Objects  # late: the S3 client takes its time to import
 
     assert settings.minio_access_key
     assert settings.minio_secret_key

@@ -108,7 +108,7 @@ def openapi_description() -> str:
     """The description the service itself gives, made without starting it."""
     from api.app import create_app
     from api.deps import ApiDeps
-    from core.memory_objects import MemoryObjects
+    from core.objects.memory import MemoryObjects
     from core.store.sql import SqlStore
     from whisper.models import ModelStore
 

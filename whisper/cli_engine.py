@@ -26,7 +26,7 @@ import numpy as np
 import psutil
 
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, DiskFull, EngineUnavailable, ModelInvalid
-from core.processes import LAUNCHER, Limits, stop
+from core.system.processes import LAUNCHER, Limits, stop
 from whisper.cli_program import CliOutput, CliProgram, output_of, read_detection, read_output, write_wav
 from whisper.models import read_header
 from whisper.process import engine_environment

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import ChunkFailed, EngineUnavailable
-from core.languages import LANGUAGES, UNSPACED
+from core.transcript.languages import LANGUAGES, UNSPACED
 from whisper.inference import LONGEST, SHORTEST, compression_ratio
 from whisper.phrases import Phrase, Token
 from whisper.process import engine_environment

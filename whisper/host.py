@@ -30,7 +30,7 @@ from typing import NoReturn
 
 from setproctitle import setproctitle
 
-from core import pressure
+from core.system import pressure
 from whisper.alignment import alignment_of
 from whisper.host_loop import Host, log
 from whisper.host_worker import serve

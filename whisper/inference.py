@@ -13,7 +13,7 @@ import zlib
 from contextlib import nullcontext
 from typing import Any
 
-from core.languages import UNSPACED
+from core.transcript.languages import UNSPACED
 from whisper import word_times
 from whisper.alignment import Alignment
 from whisper.libwhisper import BEAM_SEARCH, GREEDY, LibWhisper

@@ -32,9 +32,9 @@ from typing import Any
 
 from setproctitle import setproctitle
 
-from core import logs
 from core.errors import EngineUnavailable, ModelInvalid, ServiceError
-from core.machine import WORKER_MB, size_of
+from core.system import logs
+from core.system.machine import WORKER_MB, size_of
 from whisper.libraries import Library, candidates
 from whisper.model_host import ModelHost
 from whisper.pool import PoolRule, add_arguments

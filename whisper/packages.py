@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 from core.errors import DiskFull, ModelInvalid, ModelUnavailable, ServiceError
-from core.processes import spawn, stop
+from core.system.processes import spawn, stop
 from whisper.fetch import CONNECT_SECONDS, PAUSES
 from whisper.models import file_sha256
 from whisper.part import Patience, disk_error

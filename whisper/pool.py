@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from core.pressure import Pressure, ReadPressure
+from core.system.pressure import Pressure, ReadPressure
 
 LOOK_SECONDS = 1.0
 """How old a reading of the pressure may be: the kernel itself averages every 2 s."""
 MARGIN = 0.8
-"""Share of the available memory that is counted on, as in `core.machine.resolve_plan`."""
+"""Share of the available memory that is counted on, as in `core.system.machine.resolve_plan`."""
 RELEASE = 0.75
 """What was held back is released below this share of the limit, so that it does not go to and fro."""
 MOST_THREADS = 8

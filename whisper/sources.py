@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from core.errors import Cancelled, DiskFull, ModelInvalid, ModelUnavailable, ServiceError
-from core.objects import ObjectStore
+from core.objects.store import ObjectStore
 from whisper.catalogue import DEMO, ModelInfo
 from whisper.fetch import CONNECT_SECONDS, PAUSES, fetch_url, shown
 from whisper.part import PartFile, WholeCopy

@@ -10,7 +10,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from core.chunks import SAMPLE_RATE
 from core.errors import (
     Cancelled,
     ChunkFailed,
@@ -20,6 +19,7 @@ from core.errors import (
     ServiceError,
     UnknownModel,
 )
+from core.speech.chunks import SAMPLE_RATE
 from whisper.catalogue import ModelInfo
 from whisper.download import ModelDownloader
 from whisper.speed import SpeedBook

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from core.languages import joined
+from core.transcript.languages import joined
 
 if TYPE_CHECKING:  # the API and the supervisor, which never see a sample, do without its 6 MB
     import numpy as np

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from core.regions import FRAME
+from core.speech.regions import FRAME
 from whisper.vad_model import UNITS, Floats, SileroModel
 
 TOGETHER = 64
@@ -19,7 +19,7 @@ TOGETHER = 64
 class SileroVad:
     """Feeds PCM to the VAD without resetting it, so that blocks give what one pass over the whole would, up to rounding.
 
-    One thread at a time. Its products are too small to be shared between cores: see `core.processes.one_blas_thread`.
+    One thread at a time. Its products are too small to be shared between cores: see `core.system.processes.one_blas_thread`.
     """
 
     def __init__(self, model: SileroModel) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import ModelInvalid
-from core.regions import FRAME
+from core.speech.regions import FRAME
 
 UNITS = 128
 """Of the LSTM."""

@@ -12,7 +12,7 @@ from billiard import current_process
 from celery import Celery, signals
 from kombu import Queue
 
-from core.hints import QUEUE, TASK, celery_settings
+from core.queue.hints import QUEUE, TASK, celery_settings
 from worker.parts import Parts
 from worker.slots import Slots
 from worker.stop import Stop

@@ -10,14 +10,14 @@ from concurrent.futures import Executor, Future
 from dataclasses import replace
 from typing import Any
 
-from core import logs
-from core.audio import PcmSpool
-from core.chunks import SAMPLE_RATE, Chunk, Region, common
-from core.crashpoints import reached
+from core.audio.decoder import PcmSpool
 from core.errors import ChunkFailed
-from core.jobs import ChunkRow, ChunkState, Claim
-from core.merge import needs_words
-from core.transcript import Language
+from core.jobs.job import ChunkRow, ChunkState, Claim
+from core.speech.chunks import SAMPLE_RATE, Chunk, Region, common
+from core.system import logs
+from core.system.crashpoints import reached
+from core.transcript.merge import needs_words
+from core.transcript.values import Language
 from whisper.models import ValidModel
 from whisper.transcriber import SHORTEST
 from whisper.types import Cancel, ChunkTranscript, LanguageGuess, Pcm, TranscribeOptions

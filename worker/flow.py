@@ -12,19 +12,19 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from pathlib import Path
 from typing import Any
 
-from core.audio import DECODER, DecodedAudio, Decoder, PcmSpool
-from core.chunks import SAMPLE_RATE, Chunk, plan_hash
-from core.crashpoints import reached
+from core.audio.decoder import DECODER, DecodedAudio, Decoder, PcmSpool
+from core.audio.tracks import TrackChoice
 from core.errors import Cancelled, HandedBack, JobNotFound, TransientError
-from core.formats import to_result
-from core.half_heard import notice
-from core.jobs import ChunkRow, ChunkState, Claim, Job, Stage
-from core.language_tags import language_code
-from core.objects import result_key
-from core.planner import PLANNER_VERSION, ChunkPlanner
-from core.silence import region_source
-from core.tracks import TrackChoice
-from core.transcript import Language
+from core.jobs.job import ChunkRow, ChunkState, Claim, Job, Stage
+from core.objects.store import result_key
+from core.speech.chunks import SAMPLE_RATE, Chunk, plan_hash
+from core.speech.half_heard import notice
+from core.speech.planner import PLANNER_VERSION, ChunkPlanner
+from core.speech.strategies import region_source
+from core.system.crashpoints import reached
+from core.transcript.formats import to_result
+from core.transcript.language_tags import language_code
+from core.transcript.values import Language
 from worker.chunkwork import ChunkWork
 from worker.lifeline import Lifeline
 from worker.listen import Listener

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from core.chunks import SAMPLE_RATE
-from core.languages import LANGUAGES
-from core.merge import LOW_LOGPROB
-from core.transcript import Language, Notice, Segment
+from core.notices import Notice
+from core.speech.chunks import SAMPLE_RATE
+from core.transcript.languages import LANGUAGES
+from core.transcript.merge import LOW_LOGPROB
+from core.transcript.values import Language, Segment
 
 WINDOWS = 3
 """The language is voted on by up to so many windows with speech..."""

@@ -12,11 +12,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from core.chunks import SAMPLE_RATE, Chunk, Region
-from core.coverage import untold
-from core.languages import letters, pieces
-from core.merge import COMPRESSION, FAILED_LOGPROB
-from core.planner import MARGIN
+from core.speech.chunks import SAMPLE_RATE, Chunk, Region
+from core.speech.planner import MARGIN
+from core.transcript.coverage import untold
+from core.transcript.languages import letters, pieces
+from core.transcript.merge import COMPRESSION, FAILED_LOGPROB
 from whisper.types import ChunkTranscript, EngineSegment, EngineWord, Pcm
 
 MOST = 6

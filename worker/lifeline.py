@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from core.errors import Cancelled, HandedBack, Interrupted, LeaseLost, ServiceError
-from core.jobs import Claim
+from core.jobs.job import Claim
 from core.store.protocols import Claims
 from worker.stop import Stopping
 

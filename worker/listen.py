@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
-from core.audio import DecodedAudio, Decoder, PcmSpool
-from core.chunks import Chunk
+from core.audio.decoder import DecodedAudio, Decoder, PcmSpool
 from core.errors import Interrupted
-from core.planner import ChunkPlanner
-from core.regions import RegionSource
+from core.speech.chunks import Chunk
+from core.speech.planner import ChunkPlanner
+from core.speech.regions import RegionSource
 from whisper.types import Cancel
 
 HOLD_SECONDS = 10.0

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from core.chunks import Chunk
-from core.coverage import audit
 from core.errors import ChunkFailed, ChunkTimeout, ServiceError
-from core.jobs import ChunkRow, ChunkState, Job
-from core.merge import Piece, merge
-from core.transcript import Language, Notice, Segment, Transcript, Word
+from core.jobs.job import ChunkRow, ChunkState, Job
+from core.notices import Notice
+from core.speech.chunks import Chunk
+from core.transcript.coverage import audit
+from core.transcript.merge import Piece, merge
+from core.transcript.values import Language, Segment, Transcript, Word
 from whisper.models import LOCAL, ValidModel
 from whisper.types import ChunkTranscript
 from worker.language import CLEAR, notices

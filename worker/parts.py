@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from core.ffmpeg import Ffmpeg
-from core.machine import Plan
-from core.objects import ObjectStore
+from core.audio.ffmpeg import Ffmpeg
+from core.objects.store import ObjectStore
 from core.store.sql import SqlStore
+from core.system.machine import Plan
 from whisper.models import ModelStore
 from whisper.transcriber import WhisperTranscriber
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from core.jobs import ChunkRow, ChunkState, Job
-from core.machine import Plan
+from core.jobs.job import ChunkRow, ChunkState, Job
+from core.system.machine import Plan
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from core import logs
 from core.errors import (
     Cancelled,
     DecoderKilled,
@@ -22,8 +21,9 @@ from core.errors import (
     ServiceError,
     TransientError,
 )
-from core.jobs import Claim, JobFailure, Stage
-from core.workfolders import work_folder
+from core.jobs.job import Claim, JobFailure, Stage
+from core.jobs.workfolders import work_folder
+from core.system import logs
 from worker.flow import JobFlow
 from worker.lifeline import Lifeline
 from worker.parts import Parts

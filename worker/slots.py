@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from core.jobs import SHORT_SECONDS, Claim
+from core.jobs.job import SHORT_SECONDS, Claim
 
 CHOICE_SECONDS = 2.0
 """A choice takes milliseconds, or as long as the database is busy: then it is no use to hurry."""

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from core.hints import Doorbell
+from core.queue.hints import Doorbell
 from whisper.process import die_with
 from worker.parts import Parts
 from worker.slots import Slots

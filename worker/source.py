@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from core.errors import DiskFull, SourceCorrupt, SourceMissing
-from core.jobs import Source
-from core.local_objects import storage_error
-from core.objects import ObjectStore
+from core.jobs.job import Source
+from core.objects.local import storage_error
+from core.objects.store import ObjectStore
 from whisper.types import Cancel
 
 _BLOCK = 1 << 20

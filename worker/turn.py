@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 
-from core import identity
-from core.crashpoints import reached
 from core.errors import DatabaseUnavailable, DiskFull, ServiceError
+from core.system import identity
+from core.system.crashpoints import reached
 from worker.parts import Parts
 from worker.run import run_job
 from worker.slots import Slots

@@ -12,10 +12,10 @@ from typing import Any
 
 import psutil
 
-from core import identity
 from core.errors import DatabaseUnavailable, ServiceError
 from core.store.database import Database
 from core.store.sql import SqlStore
+from core.system import identity
 from worker.lifeline import cancel_flag
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from api.deps import NO_REPEATS, PREFIX, Base, Deps, JobId, PartsDep
 from api.problems import Responses, responses
 from api.schemas import JobBody, JobPageBody
 from core.errors import AlreadyTerminal, Expired, NotReady
-from core.jobs import Job, JobStatus, NewJob
+from core.jobs.job import Job, JobStatus, NewJob
 
 log = logging.getLogger(__name__)
 router = APIRouter(prefix=PREFIX, tags=["jobs"])

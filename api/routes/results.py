@@ -14,8 +14,8 @@ from api.problems import responses
 from api.routes.jobs import NOT_MODIFIED, IfNoneMatch
 from api.status import matches
 from core.errors import Expired, NotReady, ServiceError
-from core.formats import FORMATS, from_result
-from core.jobs import Job, JobStatus
+from core.jobs.job import Job, JobStatus
+from core.transcript.formats import FORMATS, from_result
 
 router = APIRouter(prefix=PREFIX, tags=["jobs"])
 

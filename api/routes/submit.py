@@ -24,8 +24,8 @@ from core.errors import (
     RequestError,
     ServiceError,
 )
-from core.jobs import Job, JobParams, JobStatus, NewJob, Source
-from core.objects import source_key
+from core.jobs.job import Job, JobParams, JobStatus, NewJob, Source
+from core.objects.store import source_key
 from core.store.protocols import Reservation
 
 log = logging.getLogger(__name__)

@@ -30,11 +30,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from core.clock import BootClock, LeaseClock
 from core.errors import DatabaseUnavailable, DiskFull
 from core.store.engines import make_engine
 from core.store.reserve import Reserve
 from core.store.tables import SCHEMA, UtcDateTime, consumer, idempotency, job, meta, outbox
+from core.system.clock import BootClock, LeaseClock
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ class Database:
             with self.engine.connect() as connection:
                 if inspect(connection).has_table(_REVISION.name) and connection.scalar(select(_REVISION.c.version_num)) == SCHEMA:
                     return
-            from core import migrations
+            from core.store import migrations
 
             migrations.upgrade(self.engine)
 

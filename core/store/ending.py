@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, Update, and_, bindparam, case, not_, or_, select, update
 
 from core.errors import WorkerCrashed
-from core.jobs import ChunkState, JobFailure, JobStatus
+from core.jobs.job import ChunkState, JobFailure, JobStatus
 from core.store.rows import Role, drop_hints, ended, expired
 from core.store.tables import STRUCK, chunk, job
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from core.jobs import ChunkRow, Claim, Job, JobFailure, JobStatus, NewJob
+from core.jobs.job import ChunkRow, Claim, Job, JobFailure, JobStatus, NewJob
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +190,7 @@ class Hints(Protocol):
 
     def known_keys(self, keys: Sequence[str], *, besides: str | None = None) -> set[str]:
         """Which of these object keys are not to be cleared away: a row refers to them and has not expired, or they lie in
-        the folder of a job that has not ended (`core.objects.job_of`). The job `besides` does not count."""
+        the folder of a job that has not ended (`core.objects.store.job_of`). The job `besides` does not count."""
         ...
 
 

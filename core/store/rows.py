@@ -1,4 +1,4 @@
-"""Rows of the tables as the values of `core.jobs`, and what the roles of the store share."""
+"""Rows of the tables as the values of `core.jobs.job`, and what the roles of the store share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Double, Insert, Row, String, bindparam, delete, exists, insert, or_, select
 
-from core.jobs import ChunkRow, ChunkState, Job, JobFailure, JobParams, JobStatus, Source, Stage
+from core.jobs.job import ChunkRow, ChunkState, Job, JobFailure, JobParams, JobStatus, Source, Stage
 from core.store.database import Database
 from core.store.tables import ROW_VERSION, job, outbox
 

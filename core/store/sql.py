@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from core.clock import LeaseClock
 from core.store.database import open_database
 from core.store.sql_chunks import SqlChunks
 from core.store.sql_claims import SqlClaims
@@ -10,6 +9,7 @@ from core.store.sql_consumers import SqlConsumers, SqlSpeed
 from core.store.sql_hints import SqlHints
 from core.store.sql_idempotency import SqlIdempotency
 from core.store.sql_jobs import SqlJobs
+from core.system.clock import LeaseClock
 
 
 class SqlStore(SqlJobs, SqlClaims, SqlChunks, SqlHints, SqlIdempotency, SqlConsumers, SqlSpeed):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import and_, bindparam, case, func, literal, select, update
 
-from core.jobs import ChunkRow, ChunkState, Claim
+from core.jobs.job import ChunkRow, ChunkState, Claim
 from core.store.rows import Role, to_chunk
 from core.store.sql_claims import lock
 from core.store.tables import chunk, job

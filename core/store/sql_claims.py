@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from core.errors import Cancelled, LeaseLost
-from core.jobs import SHORT_BYTES, SHORT_SECONDS, ChunkState, Claim, JobFailure, JobStatus, Stage
+from core.jobs.job import SHORT_BYTES, SHORT_SECONDS, ChunkState, Claim, JobFailure, JobStatus, Stage
 from core.store.ending import Ending, tried_out, worn_out
 from core.store.rows import expired, to_job, unleased
 from core.store.tables import chunk, job

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 from sqlalchemy import and_, case, delete, exists, func, insert, or_, select, union, update
 
-from core.jobs import Job, JobStatus
-from core.objects import job_of
+from core.jobs.job import Job, JobStatus
+from core.objects.store import job_of
 from core.store.ending import Ending
 from core.store.rows import expired, to_job
 from core.store.tables import chunk, consumer, idempotency, job, meta, outbox

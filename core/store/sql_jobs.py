@@ -10,13 +10,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Executable, Row, bindparam, delete, func, literal, select, tuple_, update
 
-from core.crashpoints import reached
 from core.errors import AlreadyTerminal, Expired, IdempotencyInFlight, JobNotFound, ValidationFailed
-from core.jobs import ID_PATTERN, Job, JobStatus, NewJob, Stage
+from core.jobs.job import ID_PATTERN, Job, JobStatus, NewJob, Stage
 from core.store.protocols import Reservation
 from core.store.rows import Role, drop_hints, ended, to_job
 from core.store.sql_idempotency import bind
 from core.store.tables import UtcDateTime, idempotency, job, meta
+from core.system.crashpoints import reached
 
 # made once: building them takes as long as asking them
 _VISIBLE = select(job).where(job.c.id == bindparam("of_id"), job.c.deleted_at.is_(None))

@@ -1,7 +1,7 @@
-"""The tables. `core/migrations` makes them; a test holds the two equal.
+"""The tables. `core/store/migrations` makes them; a test holds the two equal.
 
 Two kinds of time: `*_at` columns are wall times in UTC, for people and retention; `Double` columns
-(`lease_until`, `not_before`, `hint_due`, ...) are seconds on the lease clock (`core.clock`).
+(`lease_until`, `not_before`, `hint_due`, ...) are seconds on the lease clock (`core.system.clock`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ROW_VERSION = 1
 """Raised when jobs or plans are written in a way older consumers would misread: those then leave them alone."""
 
 SCHEMA = "0001"
-"""The newest revision of `core.migrations`: who finds the database at it need not load Alembic (8 MB, 0.2 s)."""
+"""The newest revision of `core.store.migrations`: who finds the database at it need not load Alembic (8 MB, 0.2 s)."""
 
 metadata = MetaData()
 

@@ -19,9 +19,9 @@ from api.app import create_app
 from api.deps import ApiDeps
 from api.protocol import BoundedHttp
 from core.config import Settings
-from core.local_objects import LocalObjects
-from core.memory_objects import MemoryObjects
-from core.objects import ObjectStore
+from core.objects.local import LocalObjects
+from core.objects.memory import MemoryObjects
+from core.objects.store import ObjectStore
 from core.store.sql import SqlStore
 from whisper.models import ModelStore
 

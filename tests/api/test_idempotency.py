@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from api.idempotency import held
 from core.errors import DatabaseUnavailable, IdempotencyInFlight, NotMedia
-from core.jobs import Job, NewJob
+from core.jobs.job import Job, NewJob
 from core.store.protocols import Reservation
 from core.store.sql import SqlStore
 from tests.api.serving import Service, wav

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.jobs import Claim, JobFailure
+from core.jobs.job import Claim, JobFailure
 from tests.api.serving import Service, wav
 from tests.api.test_submit import refused, until
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from api.routes.results import content_disposition
-from core.formats import FORMATS, to_result
-from core.transcript import Language, Segment, Transcript
+from core.transcript.formats import FORMATS, to_result
+from core.transcript.values import Language, Segment, Transcript
 from tests.api.serving import Service
 from tests.api.test_jobs import complete, fail
 from tests.api.test_submit import refused

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from core.formats import to_result
+from core.transcript.formats import to_result
 from tests.api.serving import Service, service, wav
 from tests.api.test_jobs import complete, fail
 from tests.api.test_results import TRANSCRIPT

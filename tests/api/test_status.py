@@ -11,7 +11,7 @@ import pytest
 
 from api.status import StatusReads
 from core.errors import DatabaseUnavailable, JobNotFound
-from core.jobs import Job
+from core.jobs.job import Job
 from core.store.sql import SqlStore
 from tests.api.serving import Service
 from tests.core.store_kit import new_job, take

@@ -18,8 +18,8 @@ from api.filepart import clean_filename
 from api.protocol import BoundedHttp
 from api.uploads import UploadLimits
 from core.errors import StorageUnavailable
-from core.jobs import JobStatus
-from core.memory_objects import MemoryObjects
+from core.jobs.job import JobStatus
+from core.objects.memory import MemoryObjects
 from tests.api.serving import Service, wav
 
 MIB = 1 << 20

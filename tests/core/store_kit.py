@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from core.clock import LeaseClock, ManualClock
-from core.jobs import ChunkRow, ChunkState, Claim, JobParams, NewJob, Source
+from core.jobs.job import ChunkRow, ChunkState, Claim, JobParams, NewJob, Source
 from core.store.database import Database, open_database
 from core.store.sql import SqlStore
 from core.store.tables import metadata
+from core.system.clock import LeaseClock, ManualClock
 
 _numbers = itertools.count(1)
 DATABASES = ["memory", "sqlite", "postgres"]

@@ -17,10 +17,10 @@ import numpy as np
 import psutil
 import pytest
 
-from core.audio import BLOCK_BYTES, DecodedAudio, Decoder, PcmSpool
-from core.chunks import Region
+from core.audio.decoder import BLOCK_BYTES, DecodedAudio, Decoder, PcmSpool
+from core.audio.ffmpeg import Ffmpeg, find
 from core.errors import AudioTooLong, AudioUndecodable, Cancelled, DiskFull, ServiceError, SourceMissing
-from core.ffmpeg import Ffmpeg, find
+from core.speech.chunks import Region
 from tests.audio_bank import RATE, ffmpeg, speech, write
 from tests.whisper.engine_parts import gone, wait_for
 
@@ -194,8 +194,8 @@ def test_kill_9_of_the_parent_leaves_no_ffmpeg(tmp_path: Path) -> None:
     script = f"""
 import psutil, time
 from pathlib import Path
-from core.audio import Decoder
-from core.ffmpeg import find
+from core.audio.decoder import Decoder
+from core.audio.ffmpeg import find
 def on_block(samples):
     print(psutil.Process().children()[0].pid, flush=True)
     time.sleep(60)

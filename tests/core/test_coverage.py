@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from core.chunks import SAMPLE_RATE, Chunk, Region
-from core.coverage import audit, untold
-from core.transcript import Gap, Segment
+from core.speech.chunks import SAMPLE_RATE, Chunk, Region
+from core.transcript.coverage import audit, untold
+from core.transcript.values import Gap, Segment
 
 S = SAMPLE_RATE
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
+from core.audio.ffmpeg import DEMUXERS, Ffmpeg, failure, find, first_line
 from core.errors import AudioUndecodable, DecoderKilled, ServiceError
-from core.ffmpeg import DEMUXERS, Ffmpeg, failure, find, first_line
 
 WHEEL = imageio_ffmpeg.get_ffmpeg_exe()
 

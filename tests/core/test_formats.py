@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.formats import FORMATS, from_result, to_result
-from core.transcript import Gap, Language, Notice, Segment, Transcript, Word
+from core.notices import Notice
+from core.transcript.formats import FORMATS, from_result, to_result
+from core.transcript.values import Gap, Language, Segment, Transcript, Word
 
 WORDS = (
     Word(word="Anna", start=0.5, end=0.9, probability=0.98),

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from core.audio import Decoder, PcmSpool
-from core.ffmpeg import find
-from core.probe import probe
-from core.sniff import HEAD_BYTES, sniff
+from core.audio.decoder import Decoder, PcmSpool
+from core.audio.ffmpeg import find
+from core.audio.probe import probe
+from core.audio.sniff import HEAD_BYTES, sniff
 from tests.audio_bank import ffmpeg, speech, write
 
 RATE = 16_000

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.chunks import Region
-from core.half_heard import HalfHeard, notice
-from core.quiet_speech import SECOND
-from core.regions import FRAME
-from core.silence import STRATEGIES, region_source
+from core.speech.chunks import Region
+from core.speech.half_heard import HalfHeard, notice
+from core.speech.quiet_speech import SECOND
+from core.speech.regions import FRAME
+from core.speech.strategies import STRATEGIES, region_source
 from tests.core.test_quiet_speech import ROOM, VOICE, sound
 
 HUM = 40

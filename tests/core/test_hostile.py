@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.audio import Decoder, PcmSpool
+from core.audio.decoder import Decoder, PcmSpool
+from core.audio.ffmpeg import find
+from core.audio.fragments import restarts
+from core.audio.probe import probe
+from core.audio.sniff import HEAD_BYTES, encrypted, sniff
 from core.errors import NotMedia
-from core.ffmpeg import find
-from core.fragments import restarts
-from core.probe import probe
-from core.sniff import HEAD_BYTES, encrypted, sniff
 from tests.audio_bank import ffmpeg, speech, write
 
 FFMPEG = find()

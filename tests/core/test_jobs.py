@@ -8,7 +8,7 @@ import json
 import pytest
 from sqlalchemy import update
 
-from core.jobs import FIRST_PARAMS, JobParams, JobStatus, Stage
+from core.jobs.job import FIRST_PARAMS, JobParams, JobStatus, Stage
 from core.store.sql import SqlStore
 from core.store.tables import job
 from tests.core.store_kit import new_job

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from core.language_tags import ALIASES, SUBTAGS, is_mapped, language_code
-from core.languages import LANGUAGES
+from core.transcript.language_tags import ALIASES, SUBTAGS, is_mapped, language_code
+from core.transcript.languages import LANGUAGES
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from core.languages import LANGUAGES, UNSPACED, joined
-from core.transcript import Language, Segment, Transcript
+from core.transcript.languages import LANGUAGES, UNSPACED, joined
+from core.transcript.values import Language, Segment, Transcript
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PROGRAM = """
 import logging, sys
-from core import logs
+from core.system import logs
 logs.setup(sys.argv[1], sys.argv[2], role="test")
 with logs.bound(job_id="job-1"):
     logging.getLogger("worker.flow").info("100%% of {braces} in %s", "{x}")
@@ -50,6 +50,6 @@ def test_json():
     ("INFO", ("INFO", {})), ("warning,api=debug", ("WARNING", {"api": "DEBUG"})), ("worker.flow=TRACE", ("INFO", {"worker.flow": "TRACE"})),
 ])
 def test_levels(spec, expected):
-    from core.logs import parse_levels
+    from core.system.logs import parse_levels
 
     assert parse_levels(spec) == expected

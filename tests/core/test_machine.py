@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.machine import Machine, inspect, resolve_plan
+from core.system.machine import Machine, inspect, resolve_plan
 
 
 def plan(machine=None, **given):

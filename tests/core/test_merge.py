@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.chunks import SAMPLE_RATE, Chunk, Region
-from core.merge import Merged, Piece, is_loop, merge, needs_words
-from core.planner import ChunkPlanner
-from core.stitch import tokens
-from core.transcript import Segment, Word
+from core.speech.chunks import SAMPLE_RATE, Chunk, Region
+from core.speech.planner import ChunkPlanner
+from core.transcript.merge import Merged, Piece, is_loop, merge, needs_words
+from core.transcript.stitch import tokens
+from core.transcript.values import Segment, Word
 
 S = SAMPLE_RATE
 VOCABULARY = "five two Anna red house seven Monday apples by no".split()

@@ -14,8 +14,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from core import migrations
 from core.errors import ServiceError
+from core.store import migrations
 from core.store.database import open_database
 from core.store.sql import SqlStore
 from core.store.tables import SCHEMA, metadata

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from core.mixdown import Mixdown, OffsetRemover
+from core.audio.mixdown import Mixdown, OffsetRemover
 from tests.audio_bank import speech
 
 RATE = 16_000

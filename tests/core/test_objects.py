@@ -16,10 +16,10 @@ import psutil
 import pytest
 
 from core.errors import ServiceError
-from core.local_objects import LocalObjects
-from core.memory_objects import MemoryObjects
-from core.objects import ObjectStore, check_key, result_key, source_key
-from core.s3_objects import S3Objects
+from core.objects.local import LocalObjects
+from core.objects.memory import MemoryObjects
+from core.objects.s3 import S3Objects
+from core.objects.store import ObjectStore, check_key, result_key, source_key
 from scripts.servers import Minio
 
 MIB = 1 << 20

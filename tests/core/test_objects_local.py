@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import DiskFull, StorageUnavailable
-from core.local_objects import LocalObjects, storage_error
+from core.objects.local import LocalObjects, storage_error
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -34,7 +34,7 @@ def test_leftovers_of_a_killed_process_are_swept_by_age(tmp_path: Path) -> None:
     store = LocalObjects(tmp_path)
     code = (
         "import os, sys, pathlib\nsys.path.insert(0, sys.argv[2])\n"
-        "from core.local_objects import LocalObjects\n"
+        "from core.objects.local import LocalObjects\n"
         "class Dies:\n"
         "    left = 2\n"
         "    def read(self, n):\n"
@@ -100,7 +100,7 @@ def test_a_really_full_disk_gives_disk_full_and_leaves_nothing(tmp_path: Path) -
     """On a 2 MB file system of its own, where this user may mount one in a namespace."""
     code = (
         "import io, pathlib, sys\nsys.path.insert(0, sys.argv[2])\n"
-        "from core.errors import DiskFull\nfrom core.local_objects import LocalObjects\n"
+        "from core.errors import DiskFull\nfrom core.objects.local import LocalObjects\n"
         "root = pathlib.Path(sys.argv[1])\nstore = LocalObjects(root)\nstore.put('small', io.BytesIO(b'x'))\n"
         "try: store.put('big', io.BytesIO(bytes(5 << 20)))\n"
         "except DiskFull: pass\n"

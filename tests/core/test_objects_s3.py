@@ -21,8 +21,8 @@ from minio import time as s3_time
 from minio.credentials.providers import StaticProvider
 
 from core.errors import DiskFull, StorageUnavailable
-from core.jobs import Source
-from core.s3_objects import S3Objects
+from core.jobs.job import Source
+from core.objects.s3 import S3Objects
 from scripts.servers import Minio
 from tests.core.test_objects import MIB, Stream, read, s3_objects, stream
 from tests.skipping import skip_on_a_laptop
@@ -266,7 +266,7 @@ def wrong_clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float], N
 def test_a_wrong_clock_and_one_that_is_set_right_change_nothing(
     minio: Minio, wrong_clock: Callable[[float], None], caplog: pytest.LogCaptureFixture, hours: int
 ) -> None:
-    caplog.set_level(logging.INFO, "core.s3_clock")
+    caplog.set_level(logging.INFO, "core.objects.s3_clock")
     store = s3_objects(minio)
     for seconds in (3600 * hours, 0, -3600 * hours):  # jumps in the middle of a process's life, the last one across both
         wrong_clock(seconds)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.chunks import SAMPLE_RATE, Chunk, Region
-from core.planner import MARGIN, OVERLAP, OVERLAP_MOST, ChunkPlanner
-from core.silence import region_source
+from core.speech.chunks import SAMPLE_RATE, Chunk, Region
+from core.speech.planner import MARGIN, OVERLAP, OVERLAP_MOST, ChunkPlanner
+from core.speech.strategies import region_source
 from tests.audio_bank import speech
 
 S = SAMPLE_RATE

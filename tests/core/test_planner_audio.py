@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 import whisper
-from core.chunks import SAMPLE_RATE, Chunk, Region
-from core.planner import MARGIN, SPLICE, ChunkPlanner
-from core.silence import region_source
+from core.speech.chunks import SAMPLE_RATE, Chunk, Region
+from core.speech.planner import MARGIN, SPLICE, ChunkPlanner
+from core.speech.strategies import region_source
 from tests.audio_bank import speech
 from whisper.vad import SileroVad
 from whisper.vad_model import SileroModel

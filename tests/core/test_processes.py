@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core.processes import CANNOT_RUN, Limits, spawn, stop
+from core.system.processes import CANNOT_RUN, Limits, spawn, stop
 from tests.whisper.engine_parts import gone, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ def output(*command: str, limits: Limits | None = None, quick: bool = False) -> 
 @linux
 @both_ways
 def test_dies_when_its_parent_is_killed(quick: bool) -> None:
-    script = f"from core.processes import spawn; p = spawn(['/bin/sleep', '60'], quick={quick}); print(p.pid, flush=True); p.wait()"
+    script = f"from core.system.processes import spawn; p = spawn(['/bin/sleep', '60'], quick={quick}); print(p.pid, flush=True); p.wait()"
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE)
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
@@ -113,7 +113,7 @@ def test_the_quick_way_is_there_wherever_its_tools_are() -> None:
 def test_limits_never_exceed_those_of_the_parent(quick: bool) -> None:
     script = f"""if True:
         import resource, subprocess
-        from core.processes import Limits, spawn
+        from core.system.processes import Limits, spawn
         resource.setrlimit(resource.RLIMIT_NOFILE, (50, 50))
         p = spawn(['/bin/sh', '-c', 'ulimit -n'], limits=Limits(open_files=64), stdout=subprocess.PIPE, quick={quick})
         print(p.communicate()[0].decode())
@@ -127,7 +127,7 @@ def test_an_owner_that_cannot_be_looked_at_is_not_declared_dead() -> None:
     """The look fails once, as when the whole machine is short of files."""
     script = """if True:
         import errno, sys
-        from core.identity import alive, owner
+        from core.system.identity import alive, owner
         mine, failed = owner("here"), []
         def fail(event, args):
             if event == "open" and str(args[0]).endswith("/stat") and not failed:

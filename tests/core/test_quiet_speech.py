@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.quiet_speech import AS_SPEECH, PAUSE, SECOND, QuietSpeech
-from core.regions import FRAME
+from core.speech.quiet_speech import AS_SPEECH, PAUSE, SECOND, QuietSpeech
+from core.speech.regions import FRAME
 
 ROOM, VOICE = 10, 100
 """Amplitudes: 20 dB apart."""

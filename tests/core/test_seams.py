@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.chunks import SAMPLE_RATE, Chunk, Region
-from core.merge import Piece, merge
-from core.seams import PAUSE, mended
-from core.transcript import Segment, Word
+from core.speech.chunks import SAMPLE_RATE, Chunk, Region
+from core.transcript.merge import Piece, merge
+from core.transcript.seams import PAUSE, mended
+from core.transcript.values import Segment, Word
 
 
 def said(text: str, start: float, end: float, *, words: bool = False) -> Segment:

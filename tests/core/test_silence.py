@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from core.chunks import Region
-from core.silence import Loudness, region_source
+from core.speech.chunks import Region
+from core.speech.strategies import Loudness, region_source
 from tests.audio_bank import speech
 
 
@@ -60,7 +60,7 @@ def test_unknown_strategy() -> None:
 
 
 def test_pydub_is_imported_late_and_without_its_warnings() -> None:
-    code = "import sys, core.silence as s; assert 'pydub' not in sys.modules; s.Loudness(); assert 'pydub' in sys.modules"
+    code = "import sys, core.speech.strategies as s; assert 'pydub' not in sys.modules; s.Loudness(); assert 'pydub' in sys.modules"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], env={"PATH": ""}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

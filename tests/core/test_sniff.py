@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from core.audio.sniff import sniff
 from core.errors import NotMedia
-from core.sniff import sniff
 
 FRAME = b"\xff\xfb\x90\x00" + bytes(413)  # MPEG-1 layer III, 128 kbit/s, 44.1 kHz: 417 bytes
 

@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
-from core.clock import ManualClock
 from core.errors import (
     AlreadyTerminal,
     Cancelled,
@@ -21,7 +20,7 @@ from core.errors import (
     LeaseLost,
     ValidationFailed,
 )
-from core.jobs import ChunkRow, ChunkState, Claim, JobFailure, JobParams, JobStatus, Stage
+from core.jobs.job import ChunkRow, ChunkState, Claim, JobFailure, JobParams, JobStatus, Stage
 from core.store.protocols import (
     ChunkStore,
     Claims,
@@ -34,6 +33,7 @@ from core.store.protocols import (
 )
 from core.store.sql import SqlStore
 from core.store.tables import ROW_VERSION, idempotency, job
+from core.system.clock import ManualClock
 from tests.core.store_kit import clock, done, new_job, outbox_size, planned, store, take
 
 __all__ = ["clock", "store"]

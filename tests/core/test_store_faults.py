@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import event, text
 
 from core.errors import DatabaseUnavailable, DiskFull
-from core.jobs import JobParams
+from core.jobs.job import JobParams
 from core.store.database import open_database
 from core.store.postgres import BoundedConnection
 from core.store.sql import SqlStore

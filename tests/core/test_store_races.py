@@ -15,10 +15,10 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
-from core.clock import ManualClock
 from core.errors import AlreadyTerminal, Cancelled, IdempotencyInFlight, LeaseLost
-from core.jobs import JobStatus
+from core.jobs.job import JobStatus
 from core.store.sql import SqlStore
+from core.system.clock import ManualClock
 from tests.core.store_kit import clock, done, new_job, open_store, planned, store, take, url
 
 __all__ = ["clock", "store", "url"]

@@ -19,10 +19,10 @@ CODE = """
 import io, os, pathlib, sys
 sys.path.insert(0, sys.argv[2])
 from core.errors import DiskFull
-from core.hints import MemoryHints
-from core.local_objects import LocalObjects
+from core.queue.hints import MemoryHints
+from core.objects.local import LocalObjects
 from core.store.reserve import SIZE
-from core.sweeper import Sweeper
+from core.queue.sweeper import Sweeper
 from tests.core.store_kit import new_job, open_store
 folder = pathlib.Path(sys.argv[1])
 store, objects = open_store(f"sqlite:///{folder}/jobs.db", None), LocalObjects(folder / "objects")

@@ -8,15 +8,15 @@ import time
 import pytest
 from uuid_utils import uuid7
 
-from core.clock import ManualClock
 from core.errors import DiskFull
-from core.hints import MemoryHints
-from core.jobs import JobParams, JobStatus, NewJob, Source
-from core.local_objects import LocalObjects
-from core.memory_objects import MemoryObjects
-from core.objects import job_folder, source_key
+from core.jobs.job import JobParams, JobStatus, NewJob, Source
+from core.objects.local import LocalObjects
+from core.objects.memory import MemoryObjects
+from core.objects.store import job_folder, source_key
+from core.queue.hints import MemoryHints
+from core.queue.sweeper import Sweeper
 from core.store.sql import SqlStore
-from core.sweeper import Sweeper
+from core.system.clock import ManualClock
 
 
 class Kit:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from core.timeline import JUMP, Timeline
+from core.audio.timeline import JUMP, Timeline
 
 RATE = 16_000
 FRAME = 320

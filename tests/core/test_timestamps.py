@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from core.audio import DecodedAudio, Decoder, PcmSpool
-from core.ffmpeg import find
+from core.audio.decoder import DecodedAudio, Decoder, PcmSpool
+from core.audio.ffmpeg import find
 from tests.audio_bank import RATE, ffmpeg, speech, write
 from tests.core.test_formats_in import assert_same_speech
 

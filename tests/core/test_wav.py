@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.audio import Decoder
+from core.audio.decoder import Decoder
+from core.audio.ffmpeg import Ffmpeg, find
+from core.audio.wav import HEAD_BYTES, plain_samples
 from core.errors import ServiceError
-from core.ffmpeg import Ffmpeg, find
-from core.wav import HEAD_BYTES, plain_samples
 from tests.audio_bank import speech, write
 
 FFMPEG = find()

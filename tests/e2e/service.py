@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import psutil
 
-from core import processes
+from core.system import processes
 from tests import audio_bank
 
 ENDED = ("completed", "failed", "cancelled")

@@ -6,8 +6,8 @@ import socket
 import sys
 from pathlib import Path
 
-from core import logs
 from core.config import load
+from core.system import logs
 from parascribe.api_main import serve
 from tests.faults import script
 

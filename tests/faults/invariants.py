@@ -18,11 +18,11 @@ from typing import Any
 
 import psutil
 
-from core.chunks import Chunk
-from core.jobs import ChunkRow, ChunkState, Job, JobStatus
-from core.objects import ObjectStore
+from core.jobs.job import ChunkRow, ChunkState, Job, JobStatus
+from core.jobs.workfolders import remove_dead
+from core.objects.store import ObjectStore
+from core.speech.chunks import Chunk
 from core.store.sql import SqlStore
-from core.workfolders import remove_dead
 from worker.watch import STALE_SECONDS
 
 CODES = frozenset({

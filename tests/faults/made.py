@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from uuid_utils import uuid7
 
-from core import ffmpeg, identity
-from core.jobs import Job, JobParams, NewJob, Source
-from core.machine import Plan
-from core.memory_objects import MemoryObjects
-from core.objects import ObjectStore, source_key
+from core.audio import ffmpeg
+from core.jobs.job import Job, JobParams, NewJob, Source
+from core.objects.memory import MemoryObjects
+from core.objects.store import ObjectStore, source_key
 from core.store.sql import SqlStore
+from core.system import identity
+from core.system.machine import Plan
 from parascribe.wiring import DATA, VAD_MODEL
 from whisper.download import ModelDownloader
 from whisper.models import ModelStore
@@ -39,7 +40,7 @@ PLAN = Plan(workers=2, threads=1, jobs=1, parallel=True, cores=2, memory_mb=1000
 
 @cache
 def noise(seconds: int, seed: int = 1) -> bytes:
-    """A WAV file in which the scripted engine hears one word per second. What follows its samples makes it ffmpeg's (`core.wav`)."""
+    """A WAV file in which the scripted engine hears one word per second. What follows its samples makes it ffmpeg's (`core.audio.wav`)."""
     pcm = (np.random.default_rng(seed).standard_normal(seconds * RATE) * 3000).clip(-32768, 32767).astype("<i2")
     out = io.BytesIO()
     with wave.open(out, "wb") as file:

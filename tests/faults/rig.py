@@ -22,9 +22,9 @@ import httpx
 import psutil
 from sqlalchemy import text
 
-from core.local_objects import LocalObjects
-from core.objects import ObjectStore
-from core.s3_objects import S3Objects
+from core.objects.local import LocalObjects
+from core.objects.s3 import S3Objects
+from core.objects.store import ObjectStore
 from core.store.database import open_database
 from core.store.sql import SqlStore
 from scripts.servers import Minio, Valkey

@@ -32,7 +32,7 @@ def arm(role: str) -> None:
             Path(f"{os.environ[VARIABLE]}.armed").touch(exist_ok=False)
         except FileExistsError:
             return
-        from core import crashpoints
+        from core.system import crashpoints
 
         crashpoints.arm(crash["point"], crash.get("times", 1))
 

@@ -21,16 +21,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from core import crashpoints, identity
-from core.clock import ManualClock
 from core.errors import AlreadyTerminal, StorageUnavailable
-from core.hints import MemoryHints
-from core.jobs import JobStatus
-from core.local_objects import LocalObjects
+from core.jobs.job import JobStatus
+from core.jobs.workfolders import remove_dead
+from core.objects.local import LocalObjects
+from core.queue.hints import MemoryHints
+from core.queue.sweeper import Sweeper
 from core.store.database import open_database
 from core.store.sql import SqlStore
-from core.sweeper import Sweeper
-from core.workfolders import remove_dead
+from core.system import crashpoints, identity
+from core.system.clock import ManualClock
 from tests.faults import made
 from tests.faults.invariants import Accepted, Figures, check_jobs, leftovers, read_calls
 from tests.faults.rig import writable

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 
-from core import crashpoints
+from core.system import crashpoints
 from tests.faults import made
 from tests.faults.invariants import Accepted
 from tests.faults.rig import Rig, wait_for

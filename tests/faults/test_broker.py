@@ -6,7 +6,7 @@ import time
 
 import redis
 
-from core.hints import CeleryHints
+from core.queue.hints import CeleryHints
 from tests.faults.rig import Rig, wait_for
 
 

@@ -14,8 +14,8 @@ import httpx
 import pytest
 from uuid_utils import uuid7
 
-from core.jobs import JobParams, NewJob, Source
-from core.objects import source_key
+from core.jobs.job import JobParams, NewJob, Source
+from core.objects.store import source_key
 from core.store.sql import SqlStore
 from scripts.servers import Minio, Postgres
 from tests import audio_bank

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from core import crashpoints
 from core.errors import JobNotFound
+from core.system import crashpoints
 from tests.faults import made
 from tests.faults.invariants import Accepted, check_jobs, leftovers, read_calls
 from tests.faults.rig import ROOT

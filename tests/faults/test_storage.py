@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from core.hints import MemoryHints
-from core.sweeper import Sweeper
+from core.queue.hints import MemoryHints
+from core.queue.sweeper import Sweeper
 from tests.faults import made
 from tests.faults.invariants import Accepted
 from tests.faults.rig import Rig, wait_for

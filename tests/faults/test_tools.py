@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from core import crashpoints
-from core.workfolders import remove_dead, work_folder
+from core.jobs.workfolders import remove_dead, work_folder
+from core.system import crashpoints
 from tests.faults import made
 from tests.faults.invariants import Accepted, check_jobs, leftovers
 from tests.faults.proxy import FaultProxy

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.audio import Decoder
+from core.audio.decoder import Decoder
+from core.audio.ffmpeg import find
+from core.audio.probe import probe
+from core.audio.sniff import HEAD_BYTES, sniff
+from core.audio.tracks import TrackChoice
 from core.config import Settings
-from core.ffmpeg import find
-from core.language_tags import language_code
-from core.probe import probe
-from core.regions import ScoredRegions, SpeechRegions
-from core.sniff import HEAD_BYTES, sniff
-from core.tracks import TrackChoice
+from core.speech.regions import ScoredRegions, SpeechRegions
+from core.transcript.language_tags import language_code
 from parascribe.local import transcribe_files
 from tests.audio_bank import RATE, sentence
 from tests.media.corpus import CORPUS

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core import identity
+from core.system import identity
 from parascribe.runtime import private_folder
 
 

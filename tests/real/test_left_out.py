@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from benchmarks.recordings import Clip, MissingRecordings, shared
-from core.chunks import SAMPLE_RATE
-from core.planner import ChunkPlanner
-from core.silence import region_source
+from core.speech.chunks import SAMPLE_RATE
+from core.speech.planner import ChunkPlanner
+from core.speech.strategies import region_source
 from parascribe.wiring import VAD_MODEL
 from tests.skipping import skip_on_a_laptop
 from whisper.vad import SileroVad

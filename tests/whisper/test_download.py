@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from core.errors import Cancelled, DiskFull, ModelInvalid, ModelUnavailable
-from core.memory_objects import MemoryObjects
-from core.objects import ObjectStore
+from core.objects.memory import MemoryObjects
+from core.objects.store import ObjectStore
 from tests.whisper.bad_server import black_hole
 from tests.whisper.model_server import CATALOGUE, INFO, QUANTISED, model_server
 from whisper.download import ModelDownloader

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from core.pressure import Pressure, read
+from core.system.pressure import Pressure, read
 from tests.whisper.engine_parts import MODEL, ROOT, WHEEL, HostClient, chunk, gone, running_host, text_of, wait_for
 from whisper.pool import LOOK_SECONDS, SAY_SECONDS, Pool, PoolRule, add_arguments
 from whisper.process import engine_environment
@@ -24,7 +24,7 @@ from whisper.process import engine_environment
 _HOST = """
 import json, socket, sys
 from pathlib import Path
-from core.pressure import Pressure
+from core.system.pressure import Pressure
 from whisper.host_loop import Host, log
 from whisper.host_worker import serve
 from whisper.inference import Inference

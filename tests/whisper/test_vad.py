@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from core.errors import ModelInvalid
-from core.regions import FRAME, SpeechRegions
+from core.speech.regions import FRAME, SpeechRegions
 from tests import audio_bank
 from tests.whisper.engine_parts import VAD_MODEL, WHEEL
 from tests.whisper.library_vad import LibraryVad

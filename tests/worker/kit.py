@@ -14,12 +14,13 @@ from typing import Any
 
 from uuid_utils import uuid7
 
-from core import ffmpeg, identity
-from core.jobs import Job, JobParams, NewJob, Source
-from core.machine import Plan
-from core.memory_objects import MemoryObjects
-from core.objects import source_key
+from core.audio import ffmpeg
+from core.jobs.job import Job, JobParams, NewJob, Source
+from core.objects.memory import MemoryObjects
+from core.objects.store import source_key
 from core.store.sql import SqlStore
+from core.system import identity
+from core.system.machine import Plan
 from parascribe.wiring import DATA, VAD_MODEL
 from tests import audio_bank
 from whisper.download import ModelDownloader

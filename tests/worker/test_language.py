@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from core.chunks import SAMPLE_RATE
-from core.transcript import Language, Segment
+from core.speech.chunks import SAMPLE_RATE
+from core.transcript.values import Language, Segment
 from worker.language import LanguageVote, notices, own_language
 
 

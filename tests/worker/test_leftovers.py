@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.chunks import SAMPLE_RATE, Chunk, Region
+from core.speech.chunks import SAMPLE_RATE, Chunk, Region
 from whisper.types import ChunkTranscript, EngineSegment, EngineWord
 from worker.leftovers import MOST, complete
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from core import ffmpeg
-from core.audio import DecodedAudio, Decoder
-from core.planner import ChunkPlanner
-from core.silence import region_source
+from core.audio import ffmpeg
+from core.audio.decoder import DecodedAudio, Decoder
+from core.speech.planner import ChunkPlanner
+from core.speech.strategies import region_source
 from tests import audio_bank
 from worker.listen import Listener
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.jobs import ChunkRow, ChunkState
+from core.jobs.job import ChunkRow, ChunkState
 from tests.worker.kit import PLAN, Kit
 from worker.report import Report
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from core.errors import DatabaseUnavailable, DiskFull, HandedBack, LeaseLost
-from core.jobs import ChunkState, JobStatus, Stage
-from core.local_objects import LocalObjects
-from core.memory_objects import MemoryObjects
+from core.jobs.job import ChunkState, JobStatus, Stage
+from core.objects.local import LocalObjects
+from core.objects.memory import MemoryObjects
 from core.store.sql import SqlStore
 from tests import audio_bank
 from tests.whisper.model_server import model_server

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from core.jobs import Claim
+from core.jobs.job import Claim
 from tests.worker.kit import Kit
 from worker.slots import CHOICE_SECONDS, SHORT_SECONDS, Slots
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from core.hints import Doorbell
+from core.queue.hints import Doorbell
 from tests.worker.kit import Kit
 from worker.slots import Slots
 from worker.solo import SoloPool

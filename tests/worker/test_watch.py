@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from core import identity
+from core.system import identity
 from tests.worker.kit import Kit, talk
 from worker.lifeline import cancel_flag
 from worker.watch import ConsumerWatch

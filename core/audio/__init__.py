@@ -1,0 +1,1 @@
+"""From an uploaded file of any kind to samples at 16 kHz."""

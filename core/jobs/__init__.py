@@ -1,0 +1,1 @@
+"""What a job is: its values, its life, and the folder it works in."""

@@ -1,0 +1,219 @@
+"""A job and its life: values and the legal transitions. The SQL row is the truth; these are its reading."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+ID_PATTERN = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+"""Job ids are UUIDs (version 7), as a regular expression."""
+
+
+class JobStatus(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"  #: accepted, waiting for a consumer
+    PROCESSING = "processing"  #: a consumer holds its lease
+    CANCELLING = "cancelling"  #: cancel requested, its owner has not yet let go
+    COMPLETED = "completed"  #: a result is stored (perhaps `partial`)
+    FAILED = "failed"  #: ended with an error
+    CANCELLED = "cancelled"  #: ended because the user asked
+
+
+TERMINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
+ACTIVE = frozenset({JobStatus.QUEUED, JobStatus.PROCESSING, JobStatus.CANCELLING})
+
+
+class Stage(StrEnum):
+    """What a job is doing, for progress displays."""
+
+    QUEUED = "queued"
+    DECODING = "decoding"
+    TRANSCRIBING = "transcribing"
+    MERGING = "merging"
+    DONE = "done"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobParams:
+    """What the user asked for, frozen at submit. Retry uses exactly these."""
+
+    model: str
+    task: str = "transcribe"
+    language: str | None = None
+    prompt: str | None = None
+    temperature: float = 0.0
+    beam_size: int | None = None
+    word_timestamps: bool = False
+    #: index among the file's sound tracks, or a language; None: the default one, or the next that holds speech
+    audio_track: int | str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As stored and hashed: a parameter that came after FIRST_PARAMS only where it is not at its default.
+
+        So the identity of a job that does not use it stays what it was before, and older versions can read its row.
+        """
+        return {name: value for name, value in asdict(self).items() if name in FIRST_PARAMS or value != _DEFAULTS[name]}
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> JobParams:
+        """What is stored, read as far as this version knows it: a newer one may have written more."""
+        return JobParams(**{name: value for name, value in data.items() if name in _DEFAULTS})
+
+
+FIRST_PARAMS = frozenset({"model", "task", "language", "prompt", "temperature", "beam_size", "word_timestamps"})
+"""Parameters of version 0.1.0: always stored."""
+
+_DEFAULTS = {field.name: field.default for field in fields(JobParams)}
+
+
+SHORT_SECONDS = 600.0
+"""Jobs under ten minutes of audio are short: one slot may be kept for them (`worker.slots`)."""
+
+SHORT_BYTES = 19_200_000
+"""While the length is unknown: ten minutes at 256 kbit/s, which is also 16 kHz PCM."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The uploaded file. `key` is its place in the object store; sha256 is of its bytes."""
+
+    filename: str
+    bytes: int
+    media_type: str
+    sha256: str
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFailure:
+    """Why a job failed: shown as the `error` of the job body."""
+
+    code: str
+    message: str
+    stage: str
+    retryable: bool = False
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> JobFailure:
+        """What is stored, read as far as this version knows it."""
+        return JobFailure(**{name: data[name] for name in ("code", "message", "stage", "retryable") if name in data})
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One row of the job table. Times are aware UTC datetimes; durations are seconds."""
+
+    id: str
+    status: JobStatus
+    stage: Stage
+    source: Source
+    params: JobParams
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    retry_of: str | None = None
+    #: retried with ?all=true: takes over no finished chunk of `retry_of`
+    retry_all: bool = False
+    #: who asked, and how urgent: no keys exist yet, both are kept for them
+    owner: str | None = None
+    priority: int = 0
+    #: attempts so far, and those since a chunk was last committed (what MAX_ATTEMPTS counts)
+    attempts: int = 0
+    strikes: int = 0
+    #: fencing token: grows with every claim; a writer with an older one is refused
+    fence: int = 0
+    lease_owner: str | None = None
+    #: filled in as the run learns it
+    duration: float | None = None
+    speech_seconds: float | None = None
+    language: str | None = None
+    language_confidence: float | None = None
+    plan_hash: str | None = None
+    chunks_total: int | None = None
+    chunks_done: int = 0
+    audio_seconds_done: float = 0.0
+    eta_seconds: float | None = None
+    partial: bool = False
+    gaps: tuple[dict[str, Any], ...] = ()
+    warnings: tuple[dict[str, str], ...] = ()
+    error: JobFailure | None = None
+    performance: dict[str, Any] | None = None
+    result_key: str | None = None
+    expired_audio: bool = False
+    expired_result: bool = False
+    #: grows with every visible change; the ETag
+    version: int = 0
+
+    def evolve(self, **changes: Any) -> Job:
+        return replace(self, **changes)
+
+    @property
+    def short(self) -> bool:
+        """Known by its length, else guessed by its size."""
+        return self.duration < SHORT_SECONDS if self.duration is not None else self.source.bytes <= SHORT_BYTES
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL
+
+    @property
+    def percent(self) -> float:
+        """0-100; 100 only when completed."""
+        if self.status is JobStatus.COMPLETED:
+            return 100.0
+        if not self.duration or self.chunks_total is None:
+            return 0.0 if not self.chunks_done else 1.0
+        return round(min(99.0, 100.0 * self.audio_seconds_done / self.duration), 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """What the API hands over when an upload is complete and verified."""
+
+    id: str
+    source: Source
+    params: JobParams
+    retry_of: str | None = None
+    retry_all: bool = False
+    owner: str | None = None
+    priority: int = 0
+    warnings: tuple[dict[str, str], ...] = ()
+
+
+class ChunkState(StrEnum):
+    PLANNED = "planned"
+    DONE = "done"
+    FAILED = "failed"  #: gave up after its own attempts; named in the gaps
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkRow:
+    """One stored chunk: the plan (`core.speech.chunks.Chunk.to_dict`) and, when done, what the engine said.
+
+    transcript: `whisper.types.ChunkTranscript.to_dict()`, None until done
+    crashes: how often a job process died while this chunk was in flight (poison is counted per chunk)
+    """
+
+    index: int
+    plan: dict[str, Any]
+    state: ChunkState = ChunkState.PLANNED
+    transcript: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    engine_seconds: float = 0.0
+    crashes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """The right to work on one job: valid while the lease is renewed and the fence is the newest."""
+
+    job: Job
+    fence: int
+    owner: str
+    in_flight: tuple[int, ...] = field(default=())  #: chunk indexes that were running when a former owner died

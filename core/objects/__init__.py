@@ -1,0 +1,1 @@
+"""Bytes by key: the object store's protocol and its three kinds."""

@@ -1,0 +1,1 @@
+"""Wake-ups for waiting jobs, and the sweeper, which ends and removes what nobody else does."""

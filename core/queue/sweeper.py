@@ -1,0 +1,192 @@
+"""The sweeper: sends waiting hints, ends what nobody else will end, removes what nobody refers to.
+
+Safe to run in every process at once: each step is one guarded statement or an idempotent removal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from core.errors import DatabaseUnavailable, ServiceError
+from core.jobs.job import Job
+from core.jobs.workfolders import remove_dead
+from core.objects.store import ObjectStore, job_folder
+from core.queue.hints import HintSender
+from core.store.protocols import Hints
+from core.system.crashpoints import reached
+
+log = logging.getLogger(__name__)
+
+ORPHAN_SECONDS = 24 * 3600.0
+"""Objects and uploads without a row are removed after a day: longer than any upload takes."""
+
+INSTALLATION_KEY = "installation"
+"""An object with the id of the database that the store belongs to."""
+
+HINTS_PER_SWEEP = 100
+
+
+class Sweeper:
+    """Runs every `interval` seconds in a thread of its own; `wake()` sends new hints at once.
+
+    interval: SWEEP_SECONDS
+    max_attempts: MAX_ATTEMPTS
+    audio_hours, result_hours: retention, 0 = keep
+    """
+
+    def __init__(
+        self, store: Hints, objects: ObjectStore, hints: HintSender, *, interval: float, max_attempts: int,
+        audio_hours: float = 0.0, result_hours: float = 0.0, work: Path | None = None,
+    ) -> None:  # fmt: skip
+        self._store, self._objects, self._hints = store, objects, hints
+        self._interval, self._max_attempts = interval, max_attempts
+        self._audio_hours, self._result_hours, self._work = audio_hours, result_hours, work
+        self._wake, self._stop = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self.hints_fail = False
+        """Whether the broker refused the last hint (away, or full)."""
+        self._next_full = 0.0
+        self._next_orphans = time.monotonic() + 60.0
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._wake.set()
+        if self._thread:
+            self._thread.join(5)
+
+    def wake(self) -> None:
+        """A row was added to the outbox: send it now. Never blocks."""
+        self._wake.set()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._attempt(self.send_hints)
+            if time.monotonic() >= self._next_full:
+                self._next_full = time.monotonic() + self._interval
+                self._attempt(self.sweep_once)
+            self._wake.wait(self._interval)
+            self._wake.clear()
+
+    def _attempt(self, step: Callable[[], object]) -> None:
+        """Each on its own: hints that a full disk does not let go out must not keep the sweep from making room."""
+        try:
+            step()
+        except ServiceError as error:
+            log.warning("Sweep put off: %s", error.message)
+        except Exception:
+            log.exception("Sweep failed")
+
+    def send_hints(self) -> int:
+        """Hand unsent outbox rows to the broker, one for each free slot; what cannot be sent stays for the next sweep.
+
+        The others are dropped: a slot that is busy looks at the table by itself when it is done, so that hints would only
+        pile up at the broker. Returns how many were sent.
+        """
+        due = self._store.unsent(HINTS_PER_SWEEP)
+        room = self._store.free_slots() if due else 0
+        sent, failed = 0, False
+        for _, job_id in due[:room]:
+            failed = not self._hints.send(job_id)
+            if failed:
+                break
+            sent += 1
+        self.hints_fail = failed
+        done = due[:sent] if failed else due
+        if done:
+            reached("after_send")
+            self._store.sent([outbox_id for outbox_id, _ in done])
+        return sent
+
+    def sweep_once(self) -> None:
+        """One full round. What makes room on a full disk goes first."""
+        for job in self._store.removable(limit=50):
+            with self._on_its_own(job):
+                self.remove(job)
+        if self._work and (dead := remove_dead(self._work)):
+            log.info("Removed %d work folders of processes that had died", dead)
+        ended = self._store.sweep(max_attempts=self._max_attempts)
+        if any(ended.values()):
+            log.info("Sweeper ended jobs: %s", ended)
+        # more hints would only lie beside those that cannot be sent
+        room = 0 if self.hints_fail else min(HINTS_PER_SWEEP, self._store.free_slots())
+        if room and self._store.rehint(older_than=self._interval, limit=room):
+            self.send_hints()
+        if self._audio_hours or self._result_hours:
+            for job in self._store.expire(audio_hours=self._audio_hours, result_hours=self._result_hours, limit=50):
+                with self._on_its_own(job):
+                    if job.expired_audio:
+                        self._drop([job.source.key], besides=job.id)
+                    if job.expired_result and job.result_key:
+                        self._drop([job.result_key], besides=job.id)
+        if time.monotonic() >= self._next_orphans:
+            self._next_orphans = time.monotonic() + 3600.0
+            self.collect_orphans()
+
+    @contextlib.contextmanager
+    def _on_its_own(self, job: Job) -> Iterator[None]:
+        """One job that cannot be removed must not hold up those behind it. An outage ends the round for all of them."""
+        try:
+            yield
+        except DatabaseUnavailable:
+            raise
+        except ServiceError as error:
+            self._objects.ping()
+            log.error("Job %s cannot be removed: %s", job.id, error.message)
+        except Exception:
+            log.exception("Job %s cannot be removed", job.id)
+
+    def remove(self, job: Job) -> None:
+        """Delete a job for good. Rows go last: a crash in between leaves a row that says what is still to do."""
+        # all there is, not only what the row names: an owner that died before its last word left a result too
+        own = {job.source.key, job.result_key, *self._objects.keys(job_folder(job.id))} - {None}
+        self._drop(sorted(key for key in own if key), besides=job.id)
+        reached("after_drop")
+        self._store.remove(job.id)
+        log.info("Removed job %s", job.id)
+
+    def collect_orphans(self, older_than: float = ORPHAN_SECONDS) -> int:
+        """Remove objects no row refers to and unfinished uploads; returns how many. Nothing in the store of another database."""
+        if not self._is_ours():
+            log.error(
+                "The object store belongs to another database, by its object %r: nothing is cleared away. Check DATABASE_URL "
+                "and MINIO_BUCKET or DATA_DIR; if this database is to own it, remove that object.", INSTALLATION_KEY,
+            )  # fmt: skip
+            return 0
+        count = self._objects.abort_stale(older_than)
+        for batch in _batches(self._objects.keys("jobs/", older_than=older_than), 500):
+            count += self._drop(batch)
+        return count
+
+    def _is_ours(self) -> bool:
+        """The first database to ask owns the store. An empty or a foreign one would take all its objects for orphans."""
+        mine = self._store.installation().encode()
+        try:
+            with self._objects.open(INSTALLATION_KEY) as owner:
+                return owner.read() == mine
+        except KeyError:
+            self._objects.put(INSTALLATION_KEY, io.BytesIO(mine))
+            return True
+
+    def _drop(self, keys: Sequence[str], *, besides: str | None = None) -> int:
+        """Delete those objects no row refers to; a retry shares the upload of the job it came from."""
+        unknown = set(keys) - self._store.known_keys(keys, besides=besides)
+        for key in unknown:
+            self._objects.delete(key)
+        return len(unknown)
+
+
+def _batches(keys: Iterator[str], size: int) -> Iterator[list[str]]:
+    # itertools.batched needs Python 3.12
+    while batch := list(itertools.islice(keys, size)):
+        yield batch

@@ -1,0 +1,1 @@
+"""From samples to the plan of chunks: where speech is, and where it may be cut."""

@@ -1,0 +1,1 @@
+"""This machine and its processes: cores, memory, clocks, identities, logs."""

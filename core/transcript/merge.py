@@ -1,0 +1,236 @@
+"""From the chunks' texts to one transcript: times on the original timeline, seams stitched, doubts flagged."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, groupby, pairwise
+
+from core.notices import Notice
+from core.speech.chunks import SAMPLE_RATE, Chunk
+from core.speech.planner import MARGIN
+from core.transcript.languages import letters
+from core.transcript.seams import mended
+from core.transcript.stitch import in_order, part, stitch, tokens
+from core.transcript.values import Segment
+
+LOW_LOGPROB = -0.5
+"""Below, a segment gets the flag `low_confidence`. Of real speech heard by base it marks 11 % of the segments, of whose words
+36 % are wrong (12 % of all words are); of tiny.en 18 % and 41 % (the curve is in docs/explanation/parallel.md)."""
+
+FAILED_LOGPROB, COMPRESSION, NO_SPEECH = -1.0, 2.4, 0.6
+"""Whisper's own thresholds for a decode that failed (openai-whisper, `transcribe.py`)."""
+
+ALMOST_NO_SPEECH = 0.5
+"""Seconds of detected speech up to which the detector counts as saying `none here`."""
+
+SPLIT_HOLE = 2.0
+"""Seconds: a phrase that goes on behind a longer spliced-out hole becomes two segments."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """What the engine made of one chunk: segments with times in seconds of the audio it heard (spliced).
+
+    `no_speech_prob` of each segment is the chunk's. Their flags are made here.
+    """
+
+    chunk: Chunk
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merged:
+    """The transcript's segments, and a warning `dropped_hallucination` for each text left out."""
+
+    segments: tuple[Segment, ...]
+    warnings: tuple[Notice, ...]
+
+
+def needs_words(chunk: Chunk) -> bool:
+    """Whether the engine should give word times for this chunk even if nobody asked: it has seams to resolve."""
+    spliced = any(b.start - a.end > SPLIT_HOLE * SAMPLE_RATE for a, b in pairwise(chunk.regions))
+    return spliced or bool(chunk.overlap_before or chunk.overlap_after)
+
+
+def merge(pieces: Iterable[Piece]) -> Merged:
+    """Merge finished chunks, in whatever order they come; missing ones leave a hole.
+
+    The segments are in order and do not overlap; nothing is capped, and no text is dropped but what detector and
+    model both call no speech.
+    """
+    ordered = sorted(pieces, key=lambda p: p.chunk.index)
+    warnings: list[Notice] = []
+    placed = [_placed(piece, warnings) for piece in ordered]
+    for n in range(1, len(ordered)):
+        left, right = ordered[n - 1].chunk, ordered[n].chunk
+        if left.index + 1 != right.index:
+            continue
+        if left.overlap_after or right.overlap_before:
+            placed[n - 1], placed[n] = stitch(
+                placed[n - 1], placed[n], cut=right.start / SAMPLE_RATE,
+                heard_from=(right.start - right.overlap_before) / SAMPLE_RATE,
+                heard_to=(left.end + left.overlap_after) / SAMPLE_RATE,
+            )  # fmt: skip
+        placed[n - 1] = mended(placed[n - 1], placed[n])
+    return Merged(segments=_in_order([s for segments in placed for s in segments]), warnings=tuple(warnings))
+
+
+def _placed(piece: Piece, warnings: list[Notice]) -> list[Segment]:
+    """The segments of one chunk on the original timeline."""
+    spliced = _Spliced(piece.chunk)
+    found: list[Segment] = []
+    for segment in piece.segments:
+        if not segment.text.strip():
+            continue
+        for spoken in spliced.split(replace(segment, flags=_flags(segment))):
+            moved = spliced.to_timeline(spoken)
+            if _hallucinated(moved, piece.chunk):
+                warnings.append(_dropped(moved))
+            else:
+                found.append(moved)
+    return found
+
+
+class _Spliced:
+    """Times in the audio that a chunk's engine heard, and the joins in it."""
+
+    def __init__(self, chunk: Chunk) -> None:
+        self._regions = chunk.regions
+        self._joins = [samples / SAMPLE_RATE for samples in accumulate(r.samples for r in chunk.regions)]
+        holes = (b.start - a.end for a, b in pairwise(chunk.regions))
+        #: joins over long holes, between the two ends of the audio
+        self._long = [j for j, hole in zip(self._joins, holes, strict=False) if hole > SPLIT_HOLE * SAMPLE_RATE]
+        self._long = [0.0, *self._long, *self._joins[-1:]]
+
+    def split(self, segment: Segment) -> list[Segment]:
+        """Trim a segment that merely reaches into the silence beyond a join; cut one that has words on both sides of a
+        long hole. Without words nobody knows where to cut: it stays whole."""
+        start, end = segment.start, segment.end
+        for join in self._joins[:-1]:
+            if start < join < end and join - start <= MARGIN / SAMPLE_RATE:
+                start = join
+            elif start < join < end and end - join <= MARGIN / SAMPLE_RATE:
+                end = join
+        segment = _within(segment, start, end)
+        spoken = tokens(segment)
+        if not segment.words or not any(start < join < end for join in self._long):
+            return [segment]
+        found = []
+        for stretch, group in groupby(range(len(spoken)), key=lambda n: self._stretch(spoken[n].middle)):
+            members = list(group)
+            kept = part(segment, spoken, members[0], members[-1] + 1)
+            if kept is not None:
+                found.append(_within(kept, self._long[stretch - 1], self._long[stretch]))
+        return found
+
+    def to_timeline(self, segment: Segment) -> Segment:
+        words = tuple(
+            replace(
+                w,
+                start=None if w.start is None else self._original(w.start, starts=True),
+                end=None if w.end is None else self._original(w.end, starts=False),
+            )
+            for w in segment.words
+        )
+        start, end = self._original(segment.start, starts=True), self._original(segment.end, starts=False)
+        return replace(segment, start=start, end=max(start, end), words=words)
+
+    def _stretch(self, position: float) -> int:
+        return min(max(1, bisect_right(self._long, position)), len(self._long) - 1)
+
+    def _original(self, position: float, *, starts: bool) -> float:
+        """What starts at a join starts behind the hole; what ends there ends before it."""
+        find = bisect_right if starts else bisect_left
+        n = min(find(self._joins, position), len(self._joins) - 1)
+        offset = max(0.0, position - (self._joins[n - 1] if n else 0.0))
+        return min(self._regions[n].start / SAMPLE_RATE + offset, self._regions[n].end / SAMPLE_RATE)
+
+
+def _within(segment: Segment, low: float, high: float) -> Segment:
+    start = min(max(segment.start, low), high)
+    end = min(max(segment.end, start), high)
+    return replace(segment, start=start, end=end, words=in_order(segment.words, start, end))
+
+
+def _flags(segment: Segment) -> tuple[str, ...]:
+    flags = []
+    if segment.avg_logprob is not None and segment.avg_logprob < LOW_LOGPROB:
+        flags.append("low_confidence")
+    if (segment.compression_ratio is not None and segment.compression_ratio > COMPRESSION) or is_loop(segment.text):
+        flags.append("repetition")
+    if segment.no_speech_prob is not None and segment.no_speech_prob > NO_SPEECH:
+        flags.append("no_speech_likely")
+    return tuple(flags)
+
+
+def is_loop(text: str) -> bool:
+    """A phrase of up to 8 words said 4 times running (a single word: 6 times, people do say `no no no no`).
+
+    Without blanks between words: of up to 32 letters 4 times, of up to 4 (most words) 6 times; of one 10 times, since
+    laughter and assent are written so (`哈哈哈哈`, `对对对对`).
+    """
+    folded = text.casefold()
+    return _repeats(folded.split(), 8, {1: 6}) or _repeats(letters(folded), 32, {1: 10, 2: 6, 3: 6, 4: 6})
+
+
+def _repeats(units: Sequence[str], longest: int, times: Mapping[int, int]) -> bool:
+    """Whether up to `longest` units come again: as often as `times` says for so many, else 4 times."""
+    for n in range(1, longest + 1):
+        needed = n * (times.get(n, 4) - 1)
+        run = 0
+        for a, b in zip(units, units[n:], strict=False):
+            run = run + 1 if a == b else 0
+            if run >= needed:
+                return True
+    return False
+
+
+def _hallucinated(segment: Segment, chunk: Chunk) -> bool:
+    """Both must agree: the model by Whisper's rule for silence, the detector by almost no speech where the text is."""
+    if "no_speech_likely" not in segment.flags or segment.avg_logprob is None or segment.avg_logprob >= FAILED_LOGPROB:
+        return False
+    start, end = segment.start * SAMPLE_RATE, segment.end * SAMPLE_RATE
+    islands = [r for r in chunk.regions if r.start <= end and start <= r.end]
+    return sum(max(0, r.samples - 2 * MARGIN) for r in islands) < ALMOST_NO_SPEECH * SAMPLE_RATE
+
+
+def _dropped(segment: Segment) -> Notice:
+    return Notice(
+        code="dropped_hallucination",
+        message=f"Text from {segment.start:.2f} to {segment.end:.2f} s was left out: "
+        "neither the speech detector nor the model hears speech there.",
+    )
+
+
+def _in_order(segments: Sequence[Segment]) -> tuple[Segment, ...]:
+    """Clean text and times in milliseconds; where two segments overlap they meet halfway."""
+    placed: list[Segment] = []
+    for segment in segments:
+        start, end = segment.start, max(segment.start, segment.end)
+        if placed and start < placed[-1].end:
+            last = placed[-1]
+            start = min(max((start + last.end) / 2, last.start), last.end)
+            end = max(start, end)
+            placed[-1] = replace(last, end=start)
+        placed.append(replace(segment, start=start, end=end, text=" ".join(segment.text.split())))
+    return tuple(_rounded(s) for s in placed)
+
+
+def _rounded(segment: Segment) -> Segment:
+    words = in_order(segment.words, segment.start, segment.end)
+    return replace(
+        segment,
+        start=round(segment.start, 3),
+        end=round(segment.end, 3),
+        words=tuple(
+            replace(
+                w,
+                word=w.word.strip(),
+                start=None if w.start is None else round(w.start, 3),
+                end=None if w.end is None else round(w.end, 3),
+            )
+            for w in words
+        ),
+    )

@@ -1,0 +1,87 @@
+"""What comes out: words, segments, gaps and the whole transcript. Plain values; seconds are floats."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from core.notices import Notice
+from core.transcript.languages import joined
+
+
+@dataclass(frozen=True, kw_only=True)
+class Word:
+    """One word as spoken. Times may be None where the model gave none to interpolate from."""
+
+    word: str
+    start: float | None
+    end: float | None
+    probability: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """One phrase with its times in seconds and the raw figures behind it.
+
+    `flags` are among `low_confidence, repetition, no_speech_likely, dropped_words_possible`. `language` is the code of
+    what it was decoded in; None in results of versions up to 0.1.0.
+    """
+
+    start: float
+    end: float
+    text: str
+    avg_logprob: float | None = None
+    no_speech_prob: float | None = None
+    compression_ratio: float | None = None
+    flags: tuple[str, ...] = ()
+    words: tuple[Word, ...] = ()
+    language: str | None = None
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> Segment:
+        words = tuple(Word(**w) for w in data.get("words", ()))
+        return Segment(**{**data, "flags": tuple(data.get("flags", ())), "words": words})
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"flags": list(self.flags), "words": [asdict(w) for w in self.words]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """Speech without text: `reason` is `chunk_failed` or `no_text`."""
+
+    start: float
+    end: float
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Language:
+    """ISO 639-1 code and how sure the detection was (1.0 when the user gave it)."""
+
+    code: str
+    confidence: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transcript:
+    """The merged result of one job; what the formats of `core.transcript.formats` are made from."""
+
+    segments: tuple[Segment, ...]
+    language: Language
+    duration: float
+    model: str
+    task: str = "transcribe"
+    word_timestamps: bool = False
+    gaps: tuple[Gap, ...] = ()
+    warnings: tuple[Notice, ...] = ()
+    performance: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """All segment texts as one string, with blanks between where the language has them."""
+        return joined((s.text for s in self.segments), self.language.code)
