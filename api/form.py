@@ -16,8 +16,8 @@ from core.errors import TaskNotSupported, UnknownModel, ValidationFailed
 from core.jobs.job import JobParams
 from core.transcript.language_tags import is_mapped, language_code
 from core.transcript.languages import LANGUAGES
-from whisper.catalogue import ModelInfo
-from whisper.models import ModelStatus
+from whisper.models.catalogue import ModelInfo
+from whisper.models.store import ModelStatus
 
 PROMPT_CHARACTERS = 2000
 """Longest prompt taken."""
@@ -27,7 +27,7 @@ PROMPT_SURELY_HEARD = 600
 
 
 class Models(Protocol):
-    """What the form asks of the model store (`whisper.models.ModelStore`)."""
+    """What the form asks of the model store (`whisper.models.store.ModelStore`)."""
 
     def info(self, name: str) -> ModelInfo:
         """Raises UnknownModel, ModelInvalid."""

@@ -21,7 +21,7 @@ from benchmarks.official import MissingModel
 from benchmarks.recordings import Clip, MissingRecordings, packaged, shared
 from benchmarks.report import Figure
 from benchmarks.words import Errors, Timing, errors, timing
-from whisper.libraries import Library
+from whisper.library.libraries import Library
 
 OURS, SERIAL, FASTER = "ours", "whisper.cpp, one pass", "faster-whisper"
 CLIPS, LONG, UNBROKEN = "clips", "long", "no pauses"

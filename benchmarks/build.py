@@ -8,7 +8,7 @@ from functools import partial
 
 from benchmarks.harness import Bench
 from benchmarks.report import Figure, machine
-from whisper.measure import Figures, measure
+from whisper.workshop.measure import Figures, measure
 
 
 def run(bench: Bench) -> None:

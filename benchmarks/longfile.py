@@ -17,9 +17,9 @@ from benchmarks.local import runner
 from benchmarks.meter import PssSampler, Span
 from benchmarks.plot import Plot
 from benchmarks.report import Figure
-from whisper.libraries import Library
-from whisper.process import die_with
-from whisper.scripted import ScriptedEngine
+from whisper.engine.scripted import ScriptedEngine
+from whisper.library.libraries import Library
+from whisper.wire.process import die_with
 
 
 def run(bench: Bench) -> None:

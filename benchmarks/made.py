@@ -1,6 +1,6 @@
 """Models of true size and cost, made from the demo model and kept in the user's cache folder.
 
-Their text is the demo model's; their weights, arithmetic and memory are those of the real ones (whisper.inflate).
+Their text is the demo model's; their weights, arithmetic and memory are those of the real ones (whisper.workshop.inflate).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import platformdirs
 
-from whisper.catalogue import CATALOGUE
-from whisper.inflate import inflate
-from whisper.libraries import candidates
-from whisper.quantize import quantize
+from whisper.library.libraries import candidates
+from whisper.models.catalogue import CATALOGUE
+from whisper.workshop.inflate import inflate
+from whisper.workshop.quantize import quantize
 
 DEMO = Path(__file__).parents[1] / "whisper/data/models/ggml-demo.bin"
 

@@ -13,7 +13,7 @@ from benchmarks.meter import PssSampler, pss, tree
 from benchmarks.plot import Plot
 from benchmarks.report import Figure
 from tests.e2e.service import Service
-from whisper.libraries import Library
+from whisper.library.libraries import Library
 
 WORKERS = 4
 
@@ -81,7 +81,7 @@ def _title(pid: int) -> str:
     except OSError:
         return "gone"
     marks = {
-        "api_main": "api", "whisper.manager": "engine manager", "whisper.host": "engine host", "ffmpeg": "ffmpeg",
+        "api_main": "api", "whisper.host.manager": "engine manager", "whisper.host.main": "engine host", "ffmpeg": "ffmpeg",
         "parascribe serve": "supervisor", "consumer_main": "consumer",
     }  # fmt: skip
     return next((name for mark, name in marks.items() if mark in words), words.split(" [")[0].split(" chunk")[0].strip()[:40])

@@ -14,8 +14,8 @@ from pathlib import Path
 import filelock
 import platformdirs
 
-from whisper.libraries import candidates
-from whisper.quantize import quantize
+from whisper.library.libraries import candidates
+from whisper.workshop.quantize import quantize
 
 
 class MissingModel(Exception):

@@ -16,7 +16,7 @@ from benchmarks.report import Figure
 from benchmarks.words import align
 from core.speech.chunks import Chunk
 from tests.score import _words, score
-from whisper.libraries import Library
+from whisper.library.libraries import Library
 
 NEAR = 2.0
 """Seconds from a cut within which a lost word is laid at its door."""

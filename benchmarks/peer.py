@@ -22,8 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from whisper.libwhisper import BEAM_SEARCH, GREEDY, LibWhisper
-from whisper.process import die_with, engine_environment, python_command
+from whisper.library.libwhisper import BEAM_SEARCH, GREEDY, LibWhisper
+from whisper.wire.process import die_with, engine_environment, python_command
 
 
 def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:

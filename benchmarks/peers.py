@@ -15,7 +15,7 @@ from benchmarks.meter import PssSampler, Span, tree
 from benchmarks.plot import Plot
 from benchmarks.report import Figure
 from tests.e2e.service import Service
-from whisper.libraries import Library
+from whisper.library.libraries import Library
 
 CHUNK = 28 * RATE
 WHISPER_CLI_BEAM = 5

@@ -16,7 +16,7 @@ from benchmarks.harness import Bench
 from benchmarks.job import cpu_by_kind, warm_up
 from benchmarks.report import Figure
 from tests.e2e.service import Service
-from whisper.process import die_with
+from whisper.wire.process import die_with
 
 CLIENTS = 4
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from core.errors import ServiceError
 from parascribe.recordings import RECORDINGS, fetch_recordings
-from whisper.part import Patience
+from whisper.download.part import Patience
 
 RATE = 16_000
 FETCH_SECONDS = 600.0

@@ -10,7 +10,7 @@ from benchmarks.meter import Span, span
 from benchmarks.report import Figure
 from parascribe.wiring import VAD_MODEL
 from tests.whisper.library_vad import LibraryVad
-from whisper.libraries import Library
+from whisper.library.libraries import Library
 
 
 def run(bench: Bench) -> None:

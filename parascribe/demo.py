@@ -33,7 +33,7 @@ from parascribe.progress import download_progress, reporter
 from parascribe.recordings import RECORDINGS, fetch_recordings
 from parascribe.render import duration
 from parascribe.wiring import open_downloader, open_models
-from whisper.part import Patience
+from whisper.download.part import Patience
 
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0

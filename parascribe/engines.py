@@ -14,11 +14,11 @@ from core.audio.decoder import Decoder, PcmSpool
 from core.config import Settings
 from core.errors import ServiceError
 from parascribe.wiring import DATA, open_models
-from whisper.build import build_engine
-from whisper.libraries import Library, candidates
-from whisper.models import ValidModel
-from whisper.selftest import choose_library
+from whisper.library.libraries import Library, candidates
+from whisper.library.selftest import choose_library
+from whisper.models.store import ValidModel
 from whisper.types import Pcm
+from whisper.workshop.build import build_engine
 
 DEMO_MODEL = DATA / "models" / "ggml-demo.bin"
 SPEECH = DATA / "samples" / "english.flac"

@@ -16,11 +16,11 @@ from core.errors import ServiceError
 from core.store.sql import SqlStore
 from core.system.machine import Plan
 from parascribe import wiring
-from whisper.prefork import PreforkEngine, start_manager
-from whisper.transcriber import WhisperTranscriber
+from whisper.engine.client import PreforkEngine, start_manager
+from whisper.engine.transcriber import WhisperTranscriber
 from whisper.types import Engine
-from whisper.vad import SileroVad
-from whisper.vad_model import SileroModel
+from whisper.vad.model import SileroModel
+from whisper.vad.silero import SileroVad
 from worker.parts import Parts, RunSettings
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def running_manager(settings: Settings, runtime: Path, plan: Plan) -> Iterator[N
 
 def open_engine(settings: Settings, runtime: Path, plan: Plan) -> Engine:
     if settings.whisper_executable is not None:
-        from whisper.cli_engine import CliEngine
+        from whisper.engine.cli_engine import CliEngine
 
         return CliEngine(
             settings.whisper_executable, settings.work_path / "cli", workers=plan.workers, threads=plan.threads,
@@ -82,7 +82,7 @@ def _width(settings: Settings, workers: int) -> int:
     if not settings.use_parallel_transcription:
         return 1
     if settings.whisper_executable is not None:
-        from whisper.cli_engine import BATCH
+        from whisper.engine.cli_engine import BATCH
 
         return workers * BATCH
     # one more than there are workers, so that none idles while a finished chunk is being stored

@@ -11,11 +11,11 @@ from typing import Any
 from core.config import Settings
 from parascribe.engines import speech
 from parascribe.wiring import open_models
-from whisper.libraries import candidates
-from whisper.measure import Figures, measure
-from whisper.models import LOCAL
-from whisper.quantize import Progress, own_stem, quantize
-from whisper.selftest import choose_library
+from whisper.library.libraries import candidates
+from whisper.library.selftest import choose_library
+from whisper.models.store import LOCAL
+from whisper.workshop.measure import Figures, measure
+from whisper.workshop.quantize import Progress, own_stem, quantize
 
 
 @dataclass(frozen=True, kw_only=True)

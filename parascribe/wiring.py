@@ -31,14 +31,14 @@ from core.store.sql import SqlStore
 from core.system import identity, machine
 from core.system.machine import Plan
 from parascribe.supervisor import Child
-from whisper.carriers import PackageSource
-from whisper.catalogue import HUB
-from whisper.download import FETCH_SECONDS, ModelDownloader
-from whisper.models import ModelStore
-from whisper.pool import MOST_THREADS, PoolRule
-from whisper.prefork import ManagerOptions, PreforkEngine, manager_command
-from whisper.process import engine_environment
-from whisper.sources import AddressSource, BucketSource, ModelSource
+from whisper.download.carriers import PackageSource
+from whisper.download.downloader import FETCH_SECONDS, ModelDownloader
+from whisper.download.sources import AddressSource, BucketSource, ModelSource
+from whisper.engine.client import ManagerOptions, PreforkEngine, manager_command
+from whisper.host.pool import MOST_THREADS, PoolRule
+from whisper.models.catalogue import HUB
+from whisper.models.store import ModelStore
+from whisper.wire.process import engine_environment
 
 log = logging.getLogger(__name__)
 

@@ -110,7 +110,7 @@ def openapi_description() -> str:
     from api.deps import ApiDeps
     from core.objects.memory import MemoryObjects
     from core.store.sql import SqlStore
-    from whisper.models import ModelStore
+    from whisper.models.store import ModelStore
 
     store = SqlStore.in_memory()
     deps = ApiDeps(

@@ -25,7 +25,7 @@ class TranscribeOptions:
     temperature: first rung of the ladder (then +0.4 until 1.0 when a decode looks bad)
     beam_size: None = greedy; 2-8 = beam search
     word_timestamps: also return words with times; segments then last from their first word to their last one
-    fit_context: encode a short chunk in a window of its own length instead of 30 s (whisper.inference.fitted_context)
+    fit_context: encode a short chunk in a window of its own length instead of 30 s (whisper.library.inference.fitted_context)
     """
 
     language: str | None = None

@@ -18,8 +18,8 @@ from core.system import logs
 from core.system.crashpoints import reached
 from core.transcript.merge import needs_words
 from core.transcript.values import Language
-from whisper.models import ValidModel
-from whisper.transcriber import SHORTEST
+from whisper.engine.transcriber import SHORTEST
+from whisper.models.store import ValidModel
 from whisper.types import Cancel, ChunkTranscript, LanguageGuess, Pcm, TranscribeOptions
 from worker.language import LanguageVote, own_language
 from worker.leftovers import complete

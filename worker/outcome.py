@@ -13,7 +13,7 @@ from core.speech.chunks import Chunk
 from core.transcript.coverage import audit
 from core.transcript.merge import Piece, merge
 from core.transcript.values import Language, Segment, Transcript, Word
-from whisper.models import LOCAL, ValidModel
+from whisper.models.store import LOCAL, ValidModel
 from whisper.types import ChunkTranscript
 from worker.language import CLEAR, notices
 

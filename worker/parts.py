@@ -11,8 +11,8 @@ from core.audio.ffmpeg import Ffmpeg
 from core.objects.store import ObjectStore
 from core.store.sql import SqlStore
 from core.system.machine import Plan
-from whisper.models import ModelStore
-from whisper.transcriber import WhisperTranscriber
+from whisper.engine.transcriber import WhisperTranscriber
+from whisper.models.store import ModelStore
 
 if TYPE_CHECKING:
     import numpy as np

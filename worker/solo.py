@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from core.queue.hints import Doorbell
-from whisper.process import die_with
+from whisper.wire.process import die_with
 from worker.parts import Parts
 from worker.slots import Slots
 from worker.stop import Stop

@@ -15,7 +15,7 @@ from itertools import pairwise
 from core.speech.chunks import SAMPLE_RATE, Chunk, Region, common
 
 PLANNER_VERSION = "4"
-"""Goes into the plan hash. Raise it with every change of this module, of core.speech.regions, core.speech.strategies or whisper.vad that moves a cut."""
+"""Goes into the plan hash. Raise it with every change of this module, of core.speech.regions, core.speech.strategies or whisper.vad.silero that moves a cut."""
 
 MARGIN = round(0.3 * SAMPLE_RATE)
 """Silence kept on each side of speech, at window edges and splices: VAD may clip words, and words must not run together."""

@@ -53,7 +53,7 @@ def config(
 ) -> None:
     """Show the settings in force; secrets and passwords are masked."""
     from core.config import remarks
-    from whisper.fetch import shown as without_password
+    from whisper.download.fetch import shown as without_password
 
     conf = settings()
     shown: dict[str, str] = {}

@@ -10,12 +10,12 @@ import typer
 from parascribe.commands.common import Exit, JsonOption, QuietOption, each, note, print_json, settings
 
 if TYPE_CHECKING:
-    from whisper.models import ModelStatus
+    from whisper.models.store import ModelStatus
 
 app = typer.Typer(no_args_is_help=True, help="The model files on this machine (WHISPER_MODELS_DIR): list, pull, quantize, verify, remove.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A model's name, as `parascribe models list` shows it.")]
-Kind = Literal["q8_0", "q5_1", "q5_0", "q4_0", "q4_K"]  # whisper.quantize.KINDS, which takes too long to import
+Kind = Literal["q8_0", "q5_1", "q5_0", "q4_0", "q4_K"]  # whisper.workshop.quantize.KINDS, which takes too long to import
 
 
 @app.command("list")

@@ -23,7 +23,7 @@ from core.objects.local import LocalObjects
 from core.objects.memory import MemoryObjects
 from core.objects.store import ObjectStore
 from core.store.sql import SqlStore
-from whisper.models import ModelStore
+from whisper.models.store import ModelStore
 
 BUNDLED = Path(__file__).parents[2] / "whisper" / "data" / "models"
 

@@ -51,6 +51,6 @@ def test_the_unspaced_are_languages() -> None:
 
 
 def test_workers_can_read_it_without_anything_but_the_standard_library() -> None:
-    code = "import sys, whisper.inference; print(*sorted({name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names)))"
+    code = "import sys, whisper.library.inference; print(*sorted({name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names)))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert {name for name in loaded if not name.startswith("_")} <= {"core", "whisper"}, loaded

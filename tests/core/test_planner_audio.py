@@ -14,8 +14,8 @@ from core.speech.chunks import SAMPLE_RATE, Chunk, Region
 from core.speech.planner import MARGIN, SPLICE, ChunkPlanner
 from core.speech.strategies import region_source
 from tests.audio_bank import speech
-from whisper.vad import SileroVad
-from whisper.vad_model import SileroModel
+from whisper.vad.model import SileroModel
+from whisper.vad.silero import SileroVad
 
 S = SAMPLE_RATE
 MODEL = SileroModel.read(Path(whisper.__file__).parent / "data" / "ggml-silero-v6.2.0.bin")

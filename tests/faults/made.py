@@ -22,13 +22,13 @@ from core.store.sql import SqlStore
 from core.system import identity
 from core.system.machine import Plan
 from parascribe.wiring import DATA, VAD_MODEL
-from whisper.download import ModelDownloader
-from whisper.models import ModelStore
-from whisper.scripted import ScriptedEngine
-from whisper.transcriber import WhisperTranscriber
+from whisper.download.downloader import ModelDownloader
+from whisper.engine.scripted import ScriptedEngine
+from whisper.engine.transcriber import WhisperTranscriber
+from whisper.models.store import ModelStore
 from whisper.types import Engine
-from whisper.vad import SileroVad
-from whisper.vad_model import SileroModel
+from whisper.vad.model import SileroModel
+from whisper.vad.silero import SileroVad
 from worker.parts import Parts, RunSettings
 from worker.run import run_job
 from worker.stop import Stop

@@ -80,11 +80,11 @@ def engine(runtime: Path) -> Any:
     script = read()
     if script.get("real"):
         return None
-    from whisper.scripted import Rule, ScriptedEngine
+    from whisper.engine.scripted import Rule, ScriptedEngine
 
     if script.get("mixed"):
         from parascribe.wiring import manager_socket
-        from whisper.prefork import PreforkEngine
+        from whisper.engine.client import PreforkEngine
 
         return Mixed(ScriptedEngine(delay=script.get("delay", 0.0), call_log=Path(script["calls"])), PreforkEngine(manager_socket(runtime)))
     rules = [Rule(kind=r["kind"], label=r.get("label", "*"), calls=tuple(r.get("calls", ()))) for r in script.get("rules", ())]

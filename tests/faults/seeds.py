@@ -34,8 +34,8 @@ from core.system.clock import ManualClock
 from tests.faults import made
 from tests.faults.invariants import Accepted, Figures, check_jobs, leftovers, read_calls
 from tests.faults.rig import writable
-from whisper.scripted import Rule, ScriptedEngine
-from whisper.transcriber import WhisperTranscriber
+from whisper.engine.scripted import Rule, ScriptedEngine
+from whisper.engine.transcriber import WhisperTranscriber
 from worker.lifeline import cancel_flag
 from worker.run import run_job
 from worker.stop import Stop

@@ -17,8 +17,8 @@ from tests.faults import made
 from tests.faults.invariants import Accepted, check_jobs, leftovers, read_calls
 from tests.faults.rig import ROOT
 from tests.faults.seeds import Place
-from whisper.scripted import ScriptedEngine
-from whisper.transcriber import WhisperTranscriber
+from whisper.engine.scripted import ScriptedEngine
+from whisper.engine.transcriber import WhisperTranscriber
 
 SEEDS = 200
 AT_ONCE = 2

@@ -24,10 +24,10 @@ from tests.media.corpus import CORPUS
 from tests.media.made import LEAD, NUMBERS, Pcm, clip
 from tests.whisper.engine_parts import MODEL, VAD_MODEL, WHEEL
 from tests.whisper.test_context import samples_of
-from whisper.inference import Inference
-from whisper.libwhisper import LibWhisper
-from whisper.vad import SileroVad
-from whisper.vad_model import SileroModel
+from whisper.library.inference import Inference
+from whisper.library.libwhisper import LibWhisper
+from whisper.vad.model import SileroModel
+from whisper.vad.silero import SileroVad
 
 FFMPEG = find()
 #: the engine hears each sentence by itself, with so much before it, seconds in all

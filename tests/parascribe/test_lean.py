@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[2]
         ("parascribe.services", {"numpy", "fastapi", "celery", "alembic", "pydub", "httpx", "psycopg", "minio"}),
         ("parascribe.api_main", {"numpy", "celery", "alembic", "pydub", "httpx", "psycopg", "minio"}),
         ("parascribe.consumer_main", {"fastapi", "celery", "alembic", "httpx", "psycopg", "minio"}),
-        ("whisper.manager", {"numpy", "sqlalchemy", "fastapi", "celery"}),
-        ("whisper.host", {"numpy", "sqlalchemy", "fastapi", "celery", "pydantic"}),
+        ("whisper.host.manager", {"numpy", "sqlalchemy", "fastapi", "celery"}),
+        ("whisper.host.main", {"numpy", "sqlalchemy", "fastapi", "celery", "pydantic"}),
     ],
 )
 def test_a_process_imports_no_more_than_it_needs(module: str, never: set[str]) -> None:

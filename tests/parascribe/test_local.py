@@ -21,7 +21,7 @@ from parascribe.local import transcribe_files
 from parascribe.recordings import RECORDINGS, fetch_recordings
 from parascribe.wiring import DATA, open_models
 from tests.skipping import skip_on_a_laptop
-from whisper.part import Patience
+from whisper.download.part import Patience
 
 SAMPLES = DATA / "samples"
 TRUTH: dict[str, Any] = json.loads((SAMPLES / "truth.json").read_text("utf-8"))

@@ -11,7 +11,7 @@ import pytest
 from core.errors import ModelInvalid, ModelUnavailable
 from parascribe.recordings import RECORDINGS, Recording, fetch_recordings
 from tests.whisper.index_server import IndexServer, index_server
-from whisper.part import Patience
+from whisper.download.part import Patience
 
 SOUND = b"what somebody said" * 5000
 

@@ -18,7 +18,7 @@ from parascribe.commands.models import Kind
 from parascribe.dotenv import with_settings, write_settings
 from parascribe.quantised import different_words
 from parascribe.tuning import Measured, Split, Tuning, choose, splits, tune
-from whisper.quantize import KINDS
+from whisper.workshop.quantize import KINDS
 
 Capture = pytest.CaptureFixture[str]
 

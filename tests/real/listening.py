@@ -13,7 +13,7 @@ from benchmarks.recordings import Clip, MissingRecordings, packaged, shared
 from benchmarks.words import Errors, Timing, errors, timing
 from tests.e2e.service import Service, running
 from tests.real.cases import WORDLESS, Case, spoken
-from whisper.libraries import candidates
+from whisper.library.libraries import candidates
 
 MODELS = ("base", "tiny.en")
 LONG_ENOUGH = 3.0

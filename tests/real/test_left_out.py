@@ -11,8 +11,8 @@ from core.speech.planner import ChunkPlanner
 from core.speech.strategies import region_source
 from parascribe.wiring import VAD_MODEL
 from tests.skipping import skip_on_a_laptop
-from whisper.vad import SileroVad
-from whisper.vad_model import SileroModel
+from whisper.vad.model import SileroModel
+from whisper.vad.silero import SileroVad
 
 MODEL = SileroModel.read(VAD_MODEL)
 

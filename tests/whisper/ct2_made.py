@@ -1,4 +1,4 @@
-"""A CTranslate2 model of Whisper made from a ggml file: the way back of `whisper.convert`, written apart from it."""
+"""A CTranslate2 model of Whisper made from a ggml file: the way back of `whisper.download.convert`, written apart from it."""
 
 from __future__ import annotations
 

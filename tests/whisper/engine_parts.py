@@ -20,9 +20,9 @@ import psutil
 from numpy.typing import NDArray
 
 from tests import audio_bank
-from whisper.frames import FrameType, pack, receive
-from whisper.libraries import candidates
-from whisper.process import engine_environment, python_command
+from whisper.library.libraries import candidates
+from whisper.wire.frames import FrameType, pack, receive
+from whisper.wire.process import engine_environment, python_command
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "whisper/data/models/ggml-demo.bin"
@@ -132,7 +132,7 @@ def running_host(folder: Path, *, workers: int = 1, arguments: tuple[str, ...] =
     ready, tell = os.pipe()
     path = folder / "h.sock"
     command = python_command(
-        "whisper.host", "--library", str(WHEEL.directory), "--model", str(model), "--socket", str(path),
+        "whisper.host.main", "--library", str(WHEEL.directory), "--model", str(model), "--socket", str(path),
         "--ready-fd", str(tell), "--parent", str(os.getpid()), "--workers", str(workers), *arguments,
     )  # fmt: skip
     process = subprocess.Popen(command, pass_fds=[tell], env=engine_environment(), stdin=subprocess.DEVNULL)

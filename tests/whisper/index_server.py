@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.whisper.bad_server import BadHandler, BadServer, serving
-from whisper.packages import Wheel
+from whisper.download.packages import Wheel
 
 
 class IndexServer(BadServer):

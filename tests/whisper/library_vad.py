@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper.libraries import Library
-from whisper.libwhisper import FloatPointer, LibWhisper, find_library
+from whisper.library.libraries import Library
+from whisper.library.libwhisper import FloatPointer, LibWhisper, find_library
 
 
 class ContextParams(Structure):

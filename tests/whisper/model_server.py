@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tests.whisper.bad_server import BadHandler, BadServer, serving
-from whisper.catalogue import ModelInfo
+from whisper.models.catalogue import ModelInfo
 
 DATA = Path(__file__).parents[1] / "data"
 QUANTISED = DATA / "ggml-demo-q8_0.bin"

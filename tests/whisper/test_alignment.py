@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.whisper.engine_parts import MODEL, WHEEL, chunk
-from whisper.alignment import TOP_LAYER, Alignment, CannotAlign, alignment_of, heads_of
-from whisper.inference import Inference, Samples
-from whisper.libwhisper import ContextParams, LibWhisper
+from whisper.library.alignment import TOP_LAYER, Alignment, CannotAlign, alignment_of, heads_of
+from whisper.library.inference import Inference, Samples
+from whisper.library.libwhisper import ContextParams, LibWhisper
 
 LIB = LibWhisper(WHEEL.directory)
 

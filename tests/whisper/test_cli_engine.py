@@ -19,8 +19,8 @@ import pytest
 import whisper
 from core.errors import ChunkFailed, EngineUnavailable
 from tests.whisper.engine_parts import wait_for
-from whisper.cli_engine import CliEngine
-from whisper.cli_program import read_output
+from whisper.engine.cli_engine import CliEngine
+from whisper.engine.cli_program import read_output
 from whisper.types import ChunkTranscript, TranscribeOptions
 
 MODEL = str(Path(whisper.__file__).parent / "data" / "models" / "ggml-demo.bin")
@@ -241,7 +241,7 @@ def test_a_full_disk_is_said(fake: Path, tmp_path: Path) -> None:
     """In a process of its own, whose every attempt to make a file of audio finds no space."""
     code = (
         "import errno, os, sys\nfrom pathlib import Path\n"
-        "import numpy as np\nfrom core.errors import DiskFull\nfrom whisper.cli_engine import CliEngine\n"
+        "import numpy as np\nfrom core.errors import DiskFull\nfrom whisper.engine.cli_engine import CliEngine\n"
         "from whisper.types import TranscribeOptions\n"
         "def full(event, args):\n"
         "    if event == 'open' and str(args[0]).endswith('.wav'): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\n"

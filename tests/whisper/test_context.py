@@ -10,8 +10,8 @@ import pytest
 
 from tests.audio_bank import speech
 from tests.whisper.engine_parts import MODEL, WHEEL
-from whisper.inference import BadChunk, Inference, Samples, fitted_context
-from whisper.libwhisper import LibWhisper
+from whisper.library.inference import BadChunk, Inference, Samples, fitted_context
+from whisper.library.libwhisper import LibWhisper
 from whisper.types import Pcm
 
 ENGLISH = {"language": "en"}

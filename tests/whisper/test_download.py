@@ -19,9 +19,9 @@ from core.objects.memory import MemoryObjects
 from core.objects.store import ObjectStore
 from tests.whisper.bad_server import black_hole
 from tests.whisper.model_server import CATALOGUE, INFO, QUANTISED, model_server
-from whisper.download import ModelDownloader
-from whisper.models import ModelStore
-from whisper.sources import AddressSource, BucketSource, ModelSource, http_client
+from whisper.download.downloader import ModelDownloader
+from whisper.download.sources import AddressSource, BucketSource, ModelSource, http_client
+from whisper.models.store import ModelStore
 
 
 def downloader(folder: Path, *urls: str, idle: float = 5.0, pauses: Sequence[float] = (0.0, 0.0), bucket: ObjectStore | None = None, **more: Any) -> ModelDownloader:

@@ -19,9 +19,9 @@ import pytest
 import whisper
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, ModelInvalid
 from tests.audio_bank import speech
-from whisper.cli_engine import CliEngine
-from whisper.prefork import PreforkEngine, start_manager
-from whisper.scripted import ScriptedEngine
+from whisper.engine.cli_engine import CliEngine
+from whisper.engine.client import PreforkEngine, start_manager
+from whisper.engine.scripted import ScriptedEngine
 from whisper.types import Engine, Pcm, TranscribeOptions
 
 MODEL = str(Path(whisper.__file__).parent / "data" / "models" / "ggml-demo.bin")

@@ -31,8 +31,8 @@ from tests.whisper.engine_parts import (
     timeless,
     wait_for,
 )  # fmt: skip
-from whisper.frames import PREFIX, FrameType, pack
-from whisper.host_worker import process_cpu, waited_for_cpu
+from whisper.host.worker import process_cpu, waited_for_cpu
+from whisper.wire.frames import PREFIX, FrameType, pack
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import pytest
 from platformdirs import user_cache_path
 
 from core.errors import EngineUnavailable
-from whisper import build
-from whisper.kernels import ATTENTION, KERNELS, PRODUCTS, SOURCES, add_kernels
+from whisper.workshop import build
+from whisper.workshop.kernels import ATTENTION, KERNELS, PRODUCTS, SOURCES, add_kernels
 
 HERE = Path(__file__).parent
 NEEDED = {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "f16c"}

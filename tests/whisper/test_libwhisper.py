@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.whisper.engine_parts import MODEL, WHEEL
-from whisper.libraries import candidates
-from whisper.libwhisper import LibraryUnusable, LibWhisper
+from whisper.library.libraries import candidates
+from whisper.library.libwhisper import LibraryUnusable, LibWhisper
 
 
 def altered_wheel(folder: Path, old: bytes, new: bytes) -> Path:
@@ -70,7 +70,7 @@ def test_candidates_in_order(tmp_path: Path) -> None:
 def test_an_object_that_is_gone_leaves_no_call_into_nothing() -> None:
     """In a process of its own: it died of SIGSEGV, since a library keeps the log callback of the last object made of it."""
     program = (
-        "import gc, sys; from pathlib import Path; from whisper.libwhisper import LibWhisper\n"
+        "import gc, sys; from pathlib import Path; from whisper.library.libwhisper import LibWhisper\n"
         "library, model = map(Path, sys.argv[1:]); first = LibWhisper(library)\n"
         "LibWhisper(library); gc.collect(); rubbish = [bytes(n) for n in range(20000)]\n"
         "first.load_model(model)"

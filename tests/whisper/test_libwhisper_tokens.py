@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from whisper.inference import compression_ratio
-from whisper.phrases import Phrase, Token, split_phrases
-from whisper.word_times import words_of
+from whisper.library.inference import compression_ratio
+from whisper.library.phrases import Phrase, Token, split_phrases
+from whisper.library.word_times import words_of
 
 BEG = 1000
 

@@ -20,7 +20,7 @@ import pytest
 
 from core.errors import EngineUnavailable
 from tests.whisper.engine_parts import MODEL, ROOT, VAD_MODEL, gone, wait_for
-from whisper.prefork import PreforkEngine, start_manager
+from whisper.engine.client import PreforkEngine, start_manager
 
 OTHER = ROOT / "tests/data/ggml-demo-q8_0.bin"
 
@@ -159,7 +159,7 @@ def test_terminate_leaves_nothing_behind() -> None:
 def test_nothing_outlives_a_killed_parent() -> None:
     """The parent starts the manager, a host and its worker, says so, and is killed."""
     script = (
-        "import sys, time; from pathlib import Path; from whisper.prefork import *; from tests.whisper.engine_parts import *\n"
+        "import sys, time; from pathlib import Path; from whisper.engine.client import *; from tests.whisper.engine_parts import *\n"
         "path = Path(sys.argv[1]); start_manager(path, engine_dir=path.parent)\n"
         "e = PreforkEngine(path); e.transcribe(str(MODEL), chunk()[0], TranscribeOptions()); print(flush=True); time.sleep(60)"
     )

@@ -10,8 +10,8 @@ import pytest
 
 from core.errors import ModelInvalid, ModelUnavailable, UnknownModel, ValidationFailed
 from tests.whisper.model_server import CATALOGUE, INFO, QUANTISED
-from whisper import catalogue
-from whisper.models import ModelStore
+from whisper.models import catalogue
+from whisper.models.store import ModelStore
 
 BUNDLED = Path(catalogue.__file__).parent / "data" / "models"
 

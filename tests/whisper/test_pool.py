@@ -18,18 +18,18 @@ import pytest
 
 from core.system.pressure import Pressure, read
 from tests.whisper.engine_parts import MODEL, ROOT, WHEEL, HostClient, chunk, gone, running_host, text_of, wait_for
-from whisper.pool import LOOK_SECONDS, SAY_SECONDS, Pool, PoolRule, add_arguments
-from whisper.process import engine_environment
+from whisper.host.pool import LOOK_SECONDS, SAY_SECONDS, Pool, PoolRule, add_arguments
+from whisper.wire.process import engine_environment
 
 _HOST = """
 import json, socket, sys
 from pathlib import Path
 from core.system.pressure import Pressure
-from whisper.host_loop import Host, log
-from whisper.host_worker import serve
-from whisper.inference import Inference
-from whisper.libwhisper import LibWhisper
-from whisper.pool import Pool, PoolRule
+from whisper.host.loop import Host, log
+from whisper.host.worker import serve
+from whisper.library.inference import Inference
+from whisper.library.libwhisper import LibWhisper
+from whisper.host.pool import Pool, PoolRule
 folder, library, model = map(Path, sys.argv[1:])
 lib = LibWhisper(library)
 context = lib.load_model(model)

@@ -18,7 +18,7 @@ import pytest
 
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable, ModelInvalid
 from tests.whisper.engine_parts import MODEL, VAD_MODEL, chunk, gone, wait_for
-from whisper.prefork import PreforkEngine, start_manager
+from whisper.engine.client import PreforkEngine, start_manager
 from whisper.types import TranscribeOptions
 
 ENGLISH = TranscribeOptions(language="en")

@@ -14,10 +14,10 @@ import pytest
 from core.errors import DiskFull, EngineUnavailable, ModelInvalid, ModelUnavailable, ValidationFailed
 from tests.audio_bank import speech
 from tests.whisper.engine_parts import MODEL, ROOT, WHEEL
-from whisper import inflate
-from whisper.measure import measure
-from whisper.models import ModelStore, read_header
-from whisper.quantize import KINDS, own_stem, quantize
+from whisper.models.store import ModelStore, read_header
+from whisper.workshop import inflate
+from whisper.workshop.measure import measure
+from whisper.workshop.quantize import KINDS, own_stem, quantize
 
 QUANTISED = ROOT / "tests/data/ggml-demo-q8_0.bin"
 

@@ -9,7 +9,7 @@ import numpy as np
 
 import whisper
 from core.errors import ChunkFailed
-from whisper.scripted import Rule, ScriptedEngine
+from whisper.engine.scripted import Rule, ScriptedEngine
 from whisper.types import TranscribeOptions
 
 MODEL = str(Path(whisper.__file__).parent / "data" / "models" / "ggml-demo.bin")

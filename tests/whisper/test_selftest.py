@@ -11,8 +11,8 @@ import pytest
 
 from core.errors import EngineUnavailable, ModelInvalid
 from tests.whisper.engine_parts import MODEL, WHEEL
-from whisper.libraries import Library
-from whisper.selftest import choose_library
+from whisper.library.libraries import Library
+from whisper.library.selftest import choose_library
 
 # stands in for the self-test of a library whose code the CPU does not know
 DIES = [sys.executable, "-c", "import os, sys; os.kill(os.getpid(), int(open(sys.argv[2] + '/signal').read()))"]

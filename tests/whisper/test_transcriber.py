@@ -16,14 +16,14 @@ from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable,
 from tests.audio_bank import speech
 from tests.whisper.model_server import CATALOGUE as CATALOGUE_OF_ONE
 from tests.whisper.model_server import INFO, model_server
-from whisper.catalogue import CATALOGUE
-from whisper.download import ModelDownloader
-from whisper.models import ModelStore
-from whisper.prefork import PreforkEngine, start_manager
-from whisper.scripted import Rule, ScriptedEngine
-from whisper.sources import AddressSource
-from whisper.speed import SpeedBook
-from whisper.transcriber import WhisperTranscriber
+from whisper.download.downloader import ModelDownloader
+from whisper.download.sources import AddressSource
+from whisper.engine.client import PreforkEngine, start_manager
+from whisper.engine.scripted import Rule, ScriptedEngine
+from whisper.engine.speed import SpeedBook
+from whisper.engine.transcriber import WhisperTranscriber
+from whisper.models.catalogue import CATALOGUE
+from whisper.models.store import ModelStore
 from whisper.types import Pcm, TranscribeOptions
 
 BUNDLED = Path(whisper.__file__).parent / "data" / "models"

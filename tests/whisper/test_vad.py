@@ -13,8 +13,8 @@ from core.speech.regions import FRAME, SpeechRegions
 from tests import audio_bank
 from tests.whisper.engine_parts import VAD_MODEL, WHEEL
 from tests.whisper.library_vad import LibraryVad
-from whisper.vad import SileroVad
-from whisper.vad_model import SileroModel
+from whisper.vad.model import SileroModel
+from whisper.vad.silero import SileroVad
 
 MODEL = SileroModel.read(VAD_MODEL)
 

@@ -7,8 +7,8 @@ from array import array
 
 import pytest
 
-from whisper.phrases import Phrase, Token
-from whisper.word_times import pauses, relieved, spans, timed
+from whisper.library.phrases import Phrase, Token
+from whisper.library.word_times import pauses, relieved, spans, timed
 
 
 def sound(*stretches: tuple[float, float]) -> memoryview[float]:

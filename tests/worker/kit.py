@@ -23,12 +23,12 @@ from core.system import identity
 from core.system.machine import Plan
 from parascribe.wiring import DATA, VAD_MODEL
 from tests import audio_bank
-from whisper.download import ModelDownloader
-from whisper.models import ModelStore
-from whisper.scripted import Rule, ScriptedEngine
-from whisper.transcriber import WhisperTranscriber
-from whisper.vad import SileroVad
-from whisper.vad_model import SileroModel
+from whisper.download.downloader import ModelDownloader
+from whisper.engine.scripted import Rule, ScriptedEngine
+from whisper.engine.transcriber import WhisperTranscriber
+from whisper.models.store import ModelStore
+from whisper.vad.model import SileroModel
+from whisper.vad.silero import SileroVad
 from worker.lifeline import cancel_flag
 from worker.parts import Parts, RunSettings
 from worker.run import run_job

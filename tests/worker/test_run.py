@@ -19,10 +19,10 @@ from core.store.sql import SqlStore
 from tests import audio_bank
 from tests.whisper.model_server import model_server
 from tests.worker.kit import Kit
-from whisper.download import ModelDownloader
-from whisper.scripted import Rule
-from whisper.sources import AddressSource, http_client
-from whisper.transcriber import WhisperTranscriber
+from whisper.download.downloader import ModelDownloader
+from whisper.download.sources import AddressSource, http_client
+from whisper.engine.scripted import Rule
+from whisper.engine.transcriber import WhisperTranscriber
 from worker.slots import Slots
 from worker.source import fetch
 from worker.stop import Stop

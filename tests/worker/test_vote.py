@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.worker.kit import Kit
-from whisper.download import ModelDownloader
-from whisper.scripted import Rule, ScriptedEngine
-from whisper.transcriber import WhisperTranscriber
+from whisper.download.downloader import ModelDownloader
+from whisper.engine.scripted import Rule, ScriptedEngine
+from whisper.engine.transcriber import WhisperTranscriber
 
 
 class Polyglot(ScriptedEngine):

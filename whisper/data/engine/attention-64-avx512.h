@@ -1,5 +1,5 @@
 // Attention of one query over many keys, for heads 64 wide (all Whisper models) with keys and values in f16, on AVX-512.
-// Part of Parascribe (LICENSE at its top), included into ggml's ops.cpp by whisper/kernels.py.
+// Part of Parascribe (LICENSE at its top), included into ggml's ops.cpp by whisper/workshop/kernels.py.
 //
 // ggml looks at one key after the other: a dot product by function pointer, one expf, one update of the sum kept in f16.
 // For a decoder that emits one token at a time over 1,500 frames that is as dear as its matrix products. Here 16 keys

@@ -1,5 +1,5 @@
 // GELU of 16 values at once from ggml's own table, on AVX-512: the same numbers, to the bit.
-// Part of Parascribe (LICENSE at its top), included into ggml's vec.h by whisper/kernels.py.
+// Part of Parascribe (LICENSE at its top), included into ggml's vec.h by whisper/workshop/kernels.py.
 
 #if defined(__AVX512F__)
 #define PARASCRIBE_GELU 1

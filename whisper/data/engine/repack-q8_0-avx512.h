@@ -1,5 +1,5 @@
 // Q8_0 weights in panels of 16 rows for AVX-512 VNNI. Part of Parascribe (LICENSE at its top), included into ggml's
-// repack.cpp, inside namespace ggml::cpu::repack, by whisper/kernels.py.
+// repack.cpp, inside namespace ggml::cpu::repack, by whisper/workshop/kernels.py.
 //
 // ggml multiplies Q8_0 by Q8_0 in 256-bit registers, one row at a time, and takes signs apart for every product.
 // Here a weight panel holds, for each block of 32 columns, 16 scales and 8 groups of 16 x 4 bytes, so that one

@@ -1,0 +1,1 @@
+"""How model files get here: from addresses, buckets and packages of the Python index, verified."""

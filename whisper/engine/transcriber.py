@@ -1,0 +1,151 @@
+"""The shared transcriber: from a model's name and PCM to text, whatever engine does the work."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from core.errors import (
+    Cancelled,
+    ChunkFailed,
+    ChunkTimeout,
+    ModelInvalid,
+    ModelUnavailable,
+    ServiceError,
+    UnknownModel,
+)
+from core.speech.chunks import SAMPLE_RATE
+from whisper.download.downloader import ModelDownloader
+from whisper.engine.speed import SpeedBook
+from whisper.models.catalogue import ModelInfo
+from whisper.types import Cancel, ChunkTranscript, Engine, LanguageGuess, Pcm, TranscribeOptions
+
+log = logging.getLogger(__name__)
+
+SHORTEST, LONGEST = 0.1, 30.0
+"""Seconds of audio in a chunk: whisper.cpp says nothing below, and the model's window ends above."""
+
+_ATTEMPTS = 2
+T = TypeVar("T")
+
+
+class WhisperTranscriber:
+    """One per consumer, made once and shared by its jobs: safe from many threads and after fork.
+
+    chunk_timeout: seconds an engine worker may spend on one chunk, as the operator gave it; 0 = from `speed`,
+        which learns from every chunk
+    """
+
+    def __init__(
+        self, engine: Engine, downloader: ModelDownloader, speed: SpeedBook | None = None, *, chunk_timeout: float = 0.0
+    ) -> None:
+        self.engine = engine
+        self.downloader = downloader
+        self.speed = speed or SpeedBook()
+        self.chunk_timeout = chunk_timeout
+        self._known: dict[str, tuple[str, ModelInfo]] = {}
+        log.info("Initializing shared WhisperTranscriber")
+
+    def transcribe(
+        self,
+        pcm: Pcm,
+        options: TranscribeOptions,
+        *,
+        model: str,
+        job: str = "",
+        label: str = "",
+        cancel: Cancel | None = None,
+    ) -> ChunkTranscript:
+        """Transcribe one chunk of 0.1 to 30 s.
+
+        model: a name (`base`), fetched if it has not been here yet; job: fairness key; label: for messages and `ps`
+
+        A chunk that times out or kills its worker is tried once more. Raises ChunkTimeout, ChunkFailed (also
+        for audio that cannot be a chunk), Cancelled, and what `ensure_model_exists` and the engine raise.
+        """
+        seconds = _check(pcm, label)
+        with self._model(model, cancel) as (path, info):
+
+            def attempt() -> ChunkTranscript:
+                timeout = self.chunk_timeout or self.speed.deadline(info, options, audio=seconds)
+                return self.engine.transcribe(path, pcm, options, job=job, label=label, timeout=timeout, cancel=cancel)
+
+            transcript = _twice(attempt, label, cancel)
+        self.speed.observe(info, options, audio=seconds, wall=transcript.wall_seconds)
+        return transcript
+
+    def detect_language(
+        self, pcm: Pcm, *, model: str, job: str = "", cancel: Cancel | None = None
+    ) -> LanguageGuess:
+        """Guess the language of 0.1 to 30 s of speech. Retries and raises as `transcribe` does."""
+        seconds = _check(pcm, "language")
+        with self._model(model, cancel) as (path, info):
+            timeout = self.chunk_timeout or self.speed.deadline(info, TranscribeOptions(), audio=seconds)
+            return _twice(
+                lambda: self.engine.detect_language(path, pcm, job=job, timeout=timeout, cancel=cancel), "language", cancel
+            )
+
+    @contextmanager
+    def _model(self, name: str, cancel: Cancel | None) -> Iterator[tuple[str, ModelInfo]]:
+        """Path and facts of a model. One that was removed under its jobs is not fetched again by a chunk: an engine may
+        well have it in memory. Raises ModelUnavailable where it turns out to need the file."""
+        store = self.downloader.store
+        try:
+            gone = store.path(name) is None
+        except UnknownModel:  # a `local:` file
+            gone = True
+        if not gone or name not in self._known:
+            self._known[name] = str(self.downloader.ensure_model_exists(name, cancel=cancel)), store.info(name)
+        path, info = self._known[name]
+        try:
+            yield path, info
+        except ModelInvalid as error:
+            if Path(path).exists():
+                raise
+            raise ModelUnavailable(f"The model {name} was removed while it was in use: there is no file {path}.", model=name) from error
+
+    def close(self) -> None:
+        """Let go of the engine."""
+        self.engine.close()
+
+
+def _twice(attempt: Callable[[], T], label: str, cancel: Cancel | None) -> T:
+    for left in reversed(range(_ATTEMPTS)):
+        if cancel is not None and cancel.is_set():
+            raise Cancelled
+        try:
+            return attempt()
+        except ChunkFailed as error:
+            if left == 0 or error.details.get("reason") == "bad_chunk":  # that one would fail anywhere
+                raise _named(error, label) from error
+            log.warning("%s: %s, trying once more", label or "chunk", error.code)
+    raise AssertionError("unreachable")
+
+
+def _named(error: ChunkFailed, label: str) -> ServiceError:
+    """The same error saying which chunk, and for a timeout which variable."""
+    message = error.message
+    if isinstance(error, ChunkTimeout) and "CHUNK_TIMEOUT" not in message:
+        message += " If the machine is just slow, raise CHUNK_TIMEOUT."
+    return type(error)(f"{label}: {message}" if label else message, **error.details)
+
+
+def _check(pcm: Pcm, label: str) -> float:
+    """Seconds of audio. Raises ChunkFailed for what no engine should see."""
+    seconds = len(pcm) / SAMPLE_RATE if pcm.ndim == 1 else 0.0
+    if pcm.ndim != 1:
+        problem = f"it has {pcm.ndim} dimensions instead of one"
+    elif not np.isfinite(pcm).all():
+        problem = "it has samples that are not finite"
+    elif pcm.dtype != np.int16:
+        problem = f"its samples are {pcm.dtype} instead of int16"
+    elif not SHORTEST <= seconds <= LONGEST:
+        problem = f"it has {seconds:.3f} s instead of {SHORTEST} to {LONGEST:.0f} s"
+    else:
+        return seconds
+    raise ChunkFailed(f"{label or 'The audio'} cannot be transcribed: {problem}.", reason="bad_chunk")

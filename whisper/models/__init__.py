@@ -1,0 +1,1 @@
+"""Model files: which are published, and which are here."""

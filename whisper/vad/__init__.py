@@ -1,0 +1,1 @@
+"""Speech detection: Silero VAD in numpy."""

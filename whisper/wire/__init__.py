@@ -1,0 +1,1 @@
+"""What both ends of an engine socket agree on, and how the processes at its ends are started."""

@@ -1,0 +1,1 @@
+"""What is made on this machine: libwhisper built, models quantised, both measured."""
