@@ -10,11 +10,11 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from api import problems
 from api.deps import PREFIX, ApiDeps, Parts
-from api.middleware import HeadAsGet, ReadUnread, Surround
+from api.events.status import StatusRoute
+from api.http import problems
+from api.http.middleware import HeadAsGet, ReadUnread, Surround
 from api.routes import about, docs, health, jobs, results, submit
-from api.status import StatusRoute
 
 DESCRIPTION = """Turns speech into text: `POST /api/v1/jobs` with a file, look at the job until it has completed, fetch
 the result in the format you want. Errors are `application/problem+json` with a stable `code`."""

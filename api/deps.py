@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request
 
-from api.form import Models, refusal
-from api.metrics import Metrics
-from api.notifier import Notifier
-from api.readiness import Check, Readiness
-from api.status import StatusReads
-from api.uploads import Receiver, UploadLimits
+from api.events.notifier import Notifier
+from api.events.status import StatusReads
+from api.http.metrics import Metrics
+from api.http.readiness import Check, Readiness
+from api.upload.form import Models, refusal
+from api.upload.receiver import Receiver, UploadLimits
 from core.audio.sniff import Probe
 from core.config import Settings
 from core.errors import InsufficientStorage, JobNotFound

@@ -12,7 +12,7 @@ from benchmarks.meter import CORES, Span, process_cpu, span, tree, tree_cpu
 from benchmarks.report import Figure
 from core.audio import ffmpeg
 from core.audio.decoder import Decoder, PcmSpool
-from parascribe.wiring import VAD_MODEL
+from parascribe.run.wiring import VAD_MODEL
 from tests import audio_bank
 from tests.e2e.service import Service
 from whisper.vad.model import SileroModel
@@ -72,7 +72,7 @@ def cpu_by_kind(service: Service) -> dict[str, float]:
     """CPU seconds so far: of the API, the engine's processes, the consumer's (ffmpeg included) and the supervisor."""
     assert service.process is not None
     root = service.process.pid
-    kinds = {"api": "parascribe.api_main", "engine": "whisper.host.manager", "consumer": "parascribe.consumer_main"}
+    kinds = {"api": "parascribe.run.api_main", "engine": "whisper.host.manager", "consumer": "parascribe.run.consumer_main"}
     found = {"supervisor": process_cpu(root)}
     for pid in tree(root)[1:]:
         try:

@@ -15,9 +15,9 @@ from core.jobs.job import JobParams, JobStatus
 from core.speech.chunks import Chunk
 from core.store.sql import SqlStore
 from core.system import identity
-from parascribe import wiring
-from parascribe.local import _new_job
-from parascribe.parts import make_parts, running_manager
+from parascribe.run import wiring
+from parascribe.run.local import _new_job
+from parascribe.run.parts import make_parts, running_manager
 from whisper.engine.transcriber import WhisperTranscriber
 from whisper.library.libraries import Library
 from whisper.types import Engine

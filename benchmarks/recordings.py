@@ -18,7 +18,7 @@ import platformdirs
 from numpy.typing import NDArray
 
 from core.errors import ServiceError
-from parascribe.recordings import RECORDINGS, fetch_recordings
+from parascribe.tools.recordings import RECORDINGS, fetch_recordings
 from whisper.download.part import Patience
 
 RATE = 16_000

@@ -19,7 +19,7 @@
         `-- HandedBack          clean shutdown
 
 The first line of a class docstring is its default message. `code` is stable: clients and
-operators match on it (docs/reference/errors.md). HTTP statuses live in `api.problems` alone.
+operators match on it (docs/reference/errors.md). HTTP statuses live in `api.http.problems` alone.
 """
 
 from __future__ import annotations

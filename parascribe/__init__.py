@@ -1,6 +1,6 @@
 """The command line, the client and the wiring of settings to parts.
 
-`from parascribe import Client` is the way in for programs (`parascribe.client`).
+`from parascribe import Client` is the way in for programs (`parascribe.client.client`).
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from parascribe.client import Client
+    from parascribe.client.client import Client
 
 __all__ = ["Client"]
 
@@ -16,7 +16,7 @@ __all__ = ["Client"]
 def __getattr__(name: str) -> Any:
     # made on first use: `parascribe --help` need not wait for an HTTP library
     if name == "Client":
-        from parascribe.client import Client
+        from parascribe.client.client import Client
 
         return Client
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

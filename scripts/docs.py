@@ -70,14 +70,14 @@ def configuration() -> str:
 
 def error_codes() -> str:
     """Each code with its classes' default message, status and whether trying again helps."""
-    from api.problems import status_of
-    from parascribe.errors import CODES
+    from api.http.problems import status_of
+    from parascribe.client.errors import CODES
 
     rules = (
         "Codes never change their meaning: match on them, not on messages. A *request* error answers the request that "
         "caused it; a *job* error is the `error.code` of a failed job, whose own requests still answer 200."
     )
-    lines = ["# Error codes", "", "Made from `core/errors.py` and `api/problems.py` by `make docs`; do not edit.", "", rules, ""]
+    lines = ["# Error codes", "", "Made from `core/errors.py` and `api/http/problems.py` by `make docs`; do not edit.", "", rules, ""]
     lines += ["| code | where | status | meaning | try again |", "|---|---|---|---|---|"]
     # what the framework answers by itself, and the two faces of `internal`
     lines += [

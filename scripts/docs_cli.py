@@ -8,9 +8,9 @@ from typing import Any
 
 import typer
 
-from parascribe import outputs
-from parascribe.cli import app
-from parascribe.commands.common import MEANING
+from parascribe.cli.commands.common import MEANING
+from parascribe.cli.program import app
+from parascribe.screen import outputs
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference" / "cli.md"
 

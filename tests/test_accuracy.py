@@ -10,7 +10,7 @@ import pytest
 from benchmarks import accuracy_page, joined, recordings
 from benchmarks.recordings import RATE, Clip, MissingRecordings
 from benchmarks.words import Errors, Timing, errors, timing
-from parascribe.recordings import RECORDINGS
+from parascribe.tools.recordings import RECORDINGS
 from tests.real.cases import spoken
 from tests.real.listening import MODELS, recorded
 

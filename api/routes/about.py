@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from api.deps import PREFIX, Deps
-from api.problems import responses
+from api.http.problems import responses
 from api.schemas import ModelBody, ModelsBody
 
 router = APIRouter(prefix=PREFIX, tags=["service"], responses=responses())

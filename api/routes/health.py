@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.deps import Deps, PartsDep
-from api.problems import Responses, responses
+from api.http.problems import Responses, responses
 from api.schemas import HealthBody, ReadyBody, VersionBody
 
 router = APIRouter(tags=["health"], responses=responses())

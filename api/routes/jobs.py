@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from uuid_utils import uuid7
 
 from api.deps import NO_REPEATS, PREFIX, Base, Deps, JobId, PartsDep
-from api.problems import Responses, responses
+from api.http.problems import Responses, responses
 from api.schemas import JobBody, JobPageBody
 from core.errors import AlreadyTerminal, Expired, NotReady
 from core.jobs.job import Job, JobStatus, NewJob
@@ -58,7 +58,7 @@ async def get_job(job_id: JobId, parts: PartsDep, base: Base, if_none_match: IfN
 
 
 STATUS = router.routes[-1]
-"""The route above, which `api.status.StatusRoute` answers for."""
+"""The route above, which `api.events.status.StatusRoute` answers for."""
 
 
 @router.post(

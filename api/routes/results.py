@@ -10,9 +10,9 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.deps import NO_REPEATS, PREFIX, ApiDeps, Deps, JobId
-from api.problems import responses
+from api.events.status import matches
+from api.http.problems import responses
 from api.routes.jobs import NOT_MODIFIED, IfNoneMatch
-from api.status import matches
 from core.errors import Expired, NotReady, ServiceError
 from core.jobs.job import Job, JobStatus
 from core.transcript.formats import FORMATS, from_result

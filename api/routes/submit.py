@@ -10,11 +10,11 @@ from fastapi.concurrency import run_in_threadpool
 from uuid_utils import uuid7
 
 from api.deps import NO_QUERY, PREFIX, ApiDeps, Base, PartsDep
-from api.form import JobForm, fingerprint, warnings_of
-from api.idempotency import HEADER, Held, held
-from api.problems import responses
+from api.http.problems import responses
 from api.schemas import JobBody
-from api.uploads import Early, Upload, declared_length
+from api.upload.form import JobForm, fingerprint, warnings_of
+from api.upload.idempotency import HEADER, Held, held
+from api.upload.receiver import Early, Upload, declared_length
 from core.errors import (
     DatabaseUnavailable,
     IdempotencyConflict,

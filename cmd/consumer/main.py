@@ -1,6 +1,6 @@
 """Starts one consumer: `python cmd/consumer/main.py`. Settings come from the environment, .env and parascribe.toml."""
 
-from parascribe.entry import start
+from parascribe.run.entry import start
 
 if __name__ == "__main__":
     start("consumer")

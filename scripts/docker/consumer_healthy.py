@@ -11,7 +11,7 @@ import sys
 import psutil
 
 #: how its command line begins to look: as started, and as Celery renames it
-NAMES = ("parascribe.consumer_main", "celeryd:")
+NAMES = ("parascribe.run.consumer_main", "celeryd:")
 
 
 def main() -> int:

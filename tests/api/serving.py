@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.deps import ApiDeps
-from api.protocol import BoundedHttp
+from api.http.protocol import BoundedHttp
 from core.config import Settings
 from core.objects.local import LocalObjects
 from core.objects.memory import MemoryObjects

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.filenames import filename_of
-from api.multipart import MultipartReader, PartStart
+from api.upload.filenames import filename_of
+from api.upload.multipart import MultipartReader, PartStart
 from tests.api.serving import Service, wav
 
 NAMES = [

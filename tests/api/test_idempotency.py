@@ -12,7 +12,7 @@ import httpx
 import pytest
 from starlette.requests import Request
 
-from api.idempotency import held
+from api.upload.idempotency import held
 from core.errors import DatabaseUnavailable, IdempotencyInFlight, NotMedia
 from core.jobs.job import Job, NewJob
 from core.store.protocols import Reservation

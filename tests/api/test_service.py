@@ -20,8 +20,8 @@ import psutil
 import pytest
 
 import core.errors
-from api.form import JobForm
-from api.problems import STATUS, status_of
+from api.http.problems import STATUS, status_of
+from api.upload.form import JobForm
 from core.errors import ModelUnavailable, ServiceError
 from core.store.sql import SqlStore
 from tests.api.serving import Service

@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 import pytest
 
-from api.status import StatusReads
+from api.events.status import StatusReads
 from core.errors import DatabaseUnavailable, JobNotFound
 from core.jobs.job import Job
 from core.store.sql import SqlStore

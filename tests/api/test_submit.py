@@ -14,9 +14,9 @@ from typing import Any, BinaryIO, Self
 import httpx
 import pytest
 
-from api.filepart import clean_filename
-from api.protocol import BoundedHttp
-from api.uploads import UploadLimits
+from api.http.protocol import BoundedHttp
+from api.upload.filepart import clean_filename
+from api.upload.receiver import UploadLimits
 from core.errors import StorageUnavailable
 from core.jobs.job import JobStatus
 from core.objects.memory import MemoryObjects

@@ -61,7 +61,7 @@ def check(service: Service, job_id: str, undisturbed) -> dict:
     return done
 
 
-@pytest.mark.parametrize("title", ["whisper worker", "whisper host", "whisper manager", "parascribe.consumer_main"])
+@pytest.mark.parametrize("title", ["whisper worker", "whisper host", "whisper manager", "parascribe.run.consumer_main"])
 def test_kill_9_of_a_process_loses_nothing(tmp_path, talk, undisturbed, title):
     with running(tmp_path) as service:
         job_id = midway(service, talk)
@@ -120,7 +120,7 @@ def test_ctrl_c_twice_is_quick(tmp_path, talk):
 def test_kill_9_of_the_api_is_mended(tmp_path, talk, undisturbed):
     with running(tmp_path) as service:
         job_id = midway(service, talk)
-        kill(service, "parascribe.api_main")
+        kill(service, "parascribe.run.api_main")
         service.wait_log("Started api again")
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:

@@ -209,7 +209,7 @@ def test_an_hour_with_flat_memory(service, tmp_path):
     job = service.submit(path)
     peak = 0
     while (state := service.job(job["id"]))["status"] not in ("completed", "failed"):
-        for process in service.processes("parascribe.consumer_main"):
+        for process in service.processes("parascribe.run.consumer_main"):
             try:
                 peak = max(peak, process.memory_full_info().uss)
             except psutil.Error:

@@ -1,4 +1,4 @@
-"""`parascribe.consumer_main` with a scripted engine: started by the supervisor of tests/faults/program.py."""
+"""`parascribe.run.consumer_main` with a scripted engine: started by the supervisor of tests/faults/program.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if __name__ == "__main__":
     script.shift_wall_clock()
     script.fill_temp_folder()
     from core.config import load
-    from parascribe.consumer_main import main
+    from parascribe.run.consumer_main import main
 
     script.arm("consumer")
     script.stop_at_commit()

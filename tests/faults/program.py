@@ -12,7 +12,7 @@ if __name__ == "__main__":
         script.shift_wall_clock()
     script.fill_temp_folder()
     from core.config import load
-    from parascribe import services
+    from parascribe.run import services
 
     script.arm("api" if part == "api" else "supervisor")
     if part == "api":

@@ -83,7 +83,7 @@ def engine(runtime: Path) -> Any:
     from whisper.engine.scripted import Rule, ScriptedEngine
 
     if script.get("mixed"):
-        from parascribe.wiring import manager_socket
+        from parascribe.run.wiring import manager_socket
         from whisper.engine.client import PreforkEngine
 
         return Mixed(ScriptedEngine(delay=script.get("delay", 0.0), call_log=Path(script["calls"])), PreforkEngine(manager_socket(runtime)))

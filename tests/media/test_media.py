@@ -18,7 +18,7 @@ from core.audio.tracks import TrackChoice
 from core.config import Settings
 from core.speech.regions import ScoredRegions, SpeechRegions
 from core.transcript.language_tags import language_code
-from parascribe.local import transcribe_files
+from parascribe.run.local import transcribe_files
 from tests.audio_bank import RATE, sentence
 from tests.media.corpus import CORPUS
 from tests.media.made import LEAD, NUMBERS, Pcm, clip

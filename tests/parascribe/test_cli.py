@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from parascribe import Client
-from parascribe.batch import Item, finish, keep, submit
 from parascribe.cli import main
-from parascribe.outputs import Fetch
-from parascribe.progress import Silent
+from parascribe.cli.batch import Item, finish, keep, submit
+from parascribe.screen.outputs import Fetch
+from parascribe.screen.progress import Silent
 from tests.parascribe.fake_service import SEGMENTS, TEXTS, FakeService
 
 Upload = Callable[..., Path]

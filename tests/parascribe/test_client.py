@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from parascribe import Client
-from parascribe.bodies import Job
-from parascribe.errors import ApiError, Conflict, NotFound, Overloaded, ServiceUnreachable, WaitTimeout
+from parascribe.client.bodies import Job
+from parascribe.client.errors import ApiError, Conflict, NotFound, Overloaded, ServiceUnreachable, WaitTimeout
 from tests.parascribe.fake_service import FakeService
 
 Upload = Callable[..., Path]

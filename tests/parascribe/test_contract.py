@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from parascribe import Client
-from parascribe.bodies import Job
-from parascribe.errors import ApiError, Conflict, NotFound
+from parascribe.client.bodies import Job
+from parascribe.client.errors import ApiError, Conflict, NotFound
 from tests.api.serving import service, wav
 from tests.parascribe.fake_service import FakeService
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from parascribe import Client
-from parascribe.batch import finish, keep, submit
 from parascribe.cli import main
-from parascribe.inputs import FileChanged, Steady, called, opened
-from parascribe.progress import Silent
+from parascribe.cli.batch import finish, keep, submit
+from parascribe.client.inputs import FileChanged, Steady, called, opened
+from parascribe.screen.progress import Silent
 from tests.parascribe.fake_service import TEXTS, FakeService
 
 Upload = Callable[..., Path]

@@ -14,9 +14,9 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     ("module", "never"),
     [
-        ("parascribe.services", {"numpy", "fastapi", "celery", "alembic", "pydub", "httpx", "psycopg", "minio"}),
-        ("parascribe.api_main", {"numpy", "celery", "alembic", "pydub", "httpx", "psycopg", "minio"}),
-        ("parascribe.consumer_main", {"fastapi", "celery", "alembic", "httpx", "psycopg", "minio"}),
+        ("parascribe.run.services", {"numpy", "fastapi", "celery", "alembic", "pydub", "httpx", "psycopg", "minio"}),
+        ("parascribe.run.api_main", {"numpy", "celery", "alembic", "pydub", "httpx", "psycopg", "minio"}),
+        ("parascribe.run.consumer_main", {"fastapi", "celery", "alembic", "httpx", "psycopg", "minio"}),
         ("whisper.host.manager", {"numpy", "sqlalchemy", "fastapi", "celery"}),
         ("whisper.host.main", {"numpy", "sqlalchemy", "fastapi", "celery", "pydantic"}),
     ],

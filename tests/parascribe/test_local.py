@@ -16,10 +16,10 @@ import pytest
 
 from core.config import Settings
 from core.errors import ValidationFailed
-from parascribe.demo import find_samples
-from parascribe.local import transcribe_files
-from parascribe.recordings import RECORDINGS, fetch_recordings
-from parascribe.wiring import DATA, open_models
+from parascribe.cli.demo import find_samples
+from parascribe.run.local import transcribe_files
+from parascribe.run.wiring import DATA, open_models
+from parascribe.tools.recordings import RECORDINGS, fetch_recordings
 from tests.skipping import skip_on_a_laptop
 from whisper.download.part import Patience
 

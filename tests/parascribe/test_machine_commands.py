@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from core.config import Settings, load
-from parascribe import engines
 from parascribe.cli import main
-from parascribe.doctor import check_database, check_port, filesystem, run_checks
-from parascribe.wiring import DATA, open_store
+from parascribe.run.wiring import DATA, open_store
+from parascribe.tools import engines
+from parascribe.tools.doctor import check_database, check_port, filesystem, run_checks
 
 Capture = pytest.CaptureFixture[str]
 

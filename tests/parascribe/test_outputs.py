@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from parascribe.outputs import FileFormat, OutputError, Outputs
-from parascribe.render import clock, duration, size
+from parascribe.screen.outputs import FileFormat, OutputError, Outputs
+from parascribe.screen.render import clock, duration, size
 
 
 def test_a_failed_fetch_leaves_the_old_file_whole(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import ModelInvalid, ModelUnavailable
-from parascribe.recordings import RECORDINGS, Recording, fetch_recordings
+from parascribe.tools.recordings import RECORDINGS, Recording, fetch_recordings
 from tests.whisper.index_server import IndexServer, index_server
 from whisper.download.part import Patience
 

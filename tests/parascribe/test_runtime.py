@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.system import identity
-from parascribe.runtime import private_folder
+from parascribe.run.runtime import private_folder
 
 
 @pytest.mark.parametrize("place", ["t" * 130, "t" * 80, "short"])

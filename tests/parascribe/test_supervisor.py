@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from parascribe.supervisor import Child, Supervisor
+from parascribe.run.supervisor import Child, Supervisor
 
 SLOW = """
 import signal, sys, time

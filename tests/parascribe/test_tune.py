@@ -14,10 +14,10 @@ import pytest
 from core.config import Settings, load
 from core.errors import ServiceError, ValidationFailed
 from parascribe.cli import main
-from parascribe.commands.models import Kind
-from parascribe.dotenv import with_settings, write_settings
-from parascribe.quantised import different_words
-from parascribe.tuning import Measured, Split, Tuning, choose, splits, tune
+from parascribe.cli.commands.models import Kind
+from parascribe.tools.dotenv import with_settings, write_settings
+from parascribe.tools.quantised import different_words
+from parascribe.tools.tuning import Measured, Split, Tuning, choose, splits, tune
 from whisper.workshop.quantize import KINDS
 
 Capture = pytest.CaptureFixture[str]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from core.config import Settings
 from core.store.sql import SqlStore
-from parascribe import wiring
-from parascribe.parts import make_parts
+from parascribe.run import wiring
+from parascribe.run.parts import make_parts
 
 
 def test_the_plan_is_resolved_once_for_all_programs(tmp_path: Path) -> None:

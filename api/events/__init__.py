@@ -1,0 +1,1 @@
+"""What happens to jobs, told: their status to clients, hints to the broker."""

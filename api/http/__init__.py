@@ -1,0 +1,1 @@
+"""HTTP for every route alike: what surrounds a request, problems, metrics, readiness, the parser."""

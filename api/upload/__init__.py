@@ -1,0 +1,1 @@
+"""One upload on its way in: the form, its fields and its file."""

@@ -1,0 +1,221 @@
+"""Receiving an upload: from the socket through the form parser into the object store, never held in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from starlette.requests import ClientDisconnect, Request
+
+from api.upload.filepart import FilePart, Store, too_large
+from api.upload.form import JobForm, refusal
+from api.upload.multipart import Event, MultipartReader, PartData, PartEnd, PartStart, boundary_of
+from core.audio.sniff import Probe
+from core.errors import QueueFull, UploadTooSlow
+
+FIELD_BYTES = 16_384
+"""Longest form field, in bytes."""
+
+FORM_BYTES = 256 * 1024
+"""What a form may have around its file."""
+
+Fields = dict[str, str]
+"""The form's other fields, as sent."""
+
+Early = Callable[[Fields], Awaitable[None]]
+"""Checks the fields that came before the file, so that a bad one is refused before the file is sent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadLimits:
+    """rate: bytes a second a client must reach in each `window` seconds spent waiting for it
+    concurrent: uploads at once
+    patience: seconds that one more waits for a place: below what clients and proxies wait for an answer
+    waiting: so many at most; the server holds the first 64 KB or so of each
+    """
+
+    rate: float = 1024.0
+    window: float = 60.0
+    concurrent: int = 32
+    patience: float = 20.0
+    waiting: int = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """A complete upload, stored. sha256 and bytes are of the file."""
+
+    fields: Fields
+    filename: str
+    media_type: str
+    bytes: int
+    sha256: str
+
+
+class Receiver:
+    """Takes uploads, each with one thread that writes to the object store.
+
+    max_bytes: largest file; count: told of every piece received (for metrics); probe: of `core.audio.sniff`
+    """
+
+    def __init__(self, *, max_bytes: int, limits: UploadLimits, count: Callable[[int], None], probe: Probe) -> None:
+        self._max_bytes, self._limits, self._count, self._probe = max_bytes, limits, count, probe
+        self._places, self._waiting = asyncio.Semaphore(limits.concurrent), 0
+        self._threads = ThreadPoolExecutor(limits.concurrent, thread_name_prefix="upload")
+
+    def close(self) -> None:
+        """Let the threads go; uploads have ended with their requests."""
+        self._threads.shutdown(wait=False)
+
+    @asynccontextmanager
+    async def place(self, request: Request) -> AsyncIterator[None]:
+        """One of the places there are, first come, first served; `receive` needs it.
+
+        Raises QueueFull when none became free in time, and ValidationFailed and TooLarge for what the headers alone rule out.
+        """
+        boundary_of(request.headers.get("content-type", ""))
+        if (declared_length(request) or 0) > self._max_bytes + FORM_BYTES:
+            raise too_large(self._max_bytes)
+        if self._places.locked() and self._waiting >= self._limits.waiting:
+            raise _no_place()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._limits.patience):
+                await self._places.acquire()
+        except TimeoutError:
+            raise _no_place() from None
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    async def receive(self, request: Request, *, store: Store, early: Early) -> Upload:
+        """Receive one form with its file, which goes to `store`.
+
+        If this raises, `store` has been made to fail first, and so leaves nothing behind (`ObjectStore.put`).
+        Raises ValidationFailed, EmptyUpload, NotMedia, TooLarge, UploadTooSlow, ClientDisconnect, and what `store`
+        and `early` raise.
+        """
+        form = _Form(store, early, self._threads, self._max_bytes, self._probe)
+        reader = MultipartReader(boundary_of(request.headers.get("content-type", "")))
+        try:
+            async for piece in self._pieces(request):
+                self._count(len(piece))
+                for event in reader.feed(piece):
+                    await form.take(event)
+            reader.finish()
+            return await form.finish()
+        except BaseException:
+            await form.abort()
+            raise
+
+    async def _pieces(self, request: Request) -> AsyncIterator[bytes]:
+        """The body as it arrives. The pace counts only time spent waiting for the client."""
+        waited, received = 0.0, 0
+        more = True
+        while more:
+            start = time.monotonic()
+            message = None
+            try:
+                async with asyncio.timeout(self._limits.window - waited):
+                    message = await request.receive()
+            except TimeoutError:
+                pass
+            waited += time.monotonic() - start
+            if message is not None:
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                more = message.get("more_body", False)
+                body = message.get("body", b"")
+                received += len(body)
+                if body:
+                    yield body
+            if waited >= self._limits.window:
+                if more and received < self._limits.rate * self._limits.window:
+                    raise UploadTooSlow(f"Only {received} bytes came in {waited:.0f} seconds.")
+                waited, received = 0.0, 0
+
+
+class _Form:
+    """The parts of one form, in any order."""
+
+    def __init__(self, store: Store, early: Early, threads: Executor, max_bytes: int, probe: Probe) -> None:
+        self._store, self._early, self._threads, self._max_bytes, self._probe = store, early, threads, max_bytes, probe
+        self._fields: Fields = {}
+        self._file: FilePart | None = None
+        self._current: tuple[str, bytearray] | FilePart | None = None
+
+    async def take(self, event: Event) -> None:
+        match event:
+            case PartStart(name=name, filename=filename):
+                await self._start(name, filename)
+            case PartData(data=data):
+                await self._data(data)
+            case PartEnd():
+                self._end()
+
+    async def finish(self) -> Upload:
+        file = self._file
+        if file is None:
+            raise refusal({"field": "file", "message": "missing"})
+        await file.finish()
+        return Upload(
+            fields=self._fields, filename=file.filename, media_type=file.media_type, bytes=file.size, sha256=file.sha256
+        )
+
+    async def abort(self) -> None:
+        if self._file is not None:
+            await self._file.abort()
+
+    async def _start(self, name: str, filename: str | None) -> None:
+        if name == "file":
+            if self._file is not None:
+                raise refusal({"field": name, "message": "more than one file; send each in a request of its own"})
+            if filename is None:
+                raise refusal({"field": name, "message": "sent as a plain field; it has to be a part with a file name"})
+            await self._early(self._fields)
+            self._current = self._file = FilePart(
+                filename, store=self._store, threads=self._threads, max_bytes=self._max_bytes, probe=self._probe
+            )
+        elif name not in JobForm.model_fields:
+            raise refusal({"field": name, "message": f"no such field; there are: file, {', '.join(JobForm.model_fields)}"})
+        elif name in self._fields:
+            raise refusal({"field": name, "message": "sent more than once"})
+        elif filename is not None:
+            raise refusal({"field": name, "message": "sent as a file; it is a plain field"})
+        else:
+            self._current = (name, bytearray())
+
+    async def _data(self, data: bytes) -> None:
+        if isinstance(self._current, FilePart):
+            await self._current.write(data)
+        elif self._current is not None:
+            name, value = self._current
+            value += data
+            if len(value) > FIELD_BYTES:
+                raise refusal({"field": name, "message": f"longer than {FIELD_BYTES} bytes"})
+
+    def _end(self) -> None:
+        if isinstance(self._current, tuple):
+            name, value = self._current
+            try:
+                self._fields[name] = value.decode("utf-8")
+            except UnicodeDecodeError:
+                raise refusal({"field": name, "message": "not UTF-8"}) from None
+        self._current = None
+
+
+def _no_place() -> QueueFull:
+    return QueueFull("As many uploads as this service takes at once are coming in; try again later.", retry_after=5)
+
+
+def declared_length(request: Request) -> int | None:
+    """The body's length by its header; None when it comes in chunks."""
+    declared = request.headers.get("content-length", "")
+    return int(declared) if declared.isdigit() else None

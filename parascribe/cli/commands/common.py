@@ -1,0 +1,92 @@
+"""What the commands share: exit codes, options, and how to print."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from core.config import Settings
+    from parascribe.client.client import Client
+
+
+class Exit(IntEnum):
+    """The exit codes of every command."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    PARTIAL = 4
+    INTERRUPTED = 130
+
+
+MEANING = {
+    Exit.OK: "all went well",
+    Exit.FAILED: "a job, a check or the request failed",
+    Exit.USAGE: "an option or a setting has a value that cannot be used",
+    Exit.UNREACHABLE: "the service does not answer",
+    Exit.PARTIAL: "completed, but a transcript has gaps",
+    Exit.INTERRUPTED: "Ctrl-C; the submitted jobs were cancelled",
+}
+
+UrlOption = Annotated[
+    str | None,
+    typer.Option("--url", envvar="PARASCRIBE_URL", help="Address of the service [default: http://127.0.0.1:8000].", show_default=False),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr; what failed is said all the same.")]
+
+
+def connect(url: str | None) -> Client:
+    """A client for the service at that address."""
+    from parascribe.client.client import Client
+
+    return Client(url)
+
+
+def settings() -> Settings:
+    """The settings of this environment. Raises ConfigError."""
+    from core.config import load
+
+    return load()
+
+
+def each(names: Sequence[str], run: Callable[[str], object]) -> bool:
+    """Run for each name. What one is refused for is said, and the rest go on; True when all went well.
+
+    Raises what concerns them all, such as ServiceUnreachable.
+    """
+    from core.errors import ServiceError
+    from parascribe.client.errors import ApiError
+
+    well = True
+    for name in names:
+        try:
+            run(name)
+        except (ApiError, ServiceError, OSError) as error:
+            well = False
+            if isinstance(error, ServiceError):
+                reason = f"{error.message} ({error.code})"
+            else:
+                reason = error.explain() if isinstance(error, ApiError) else str(error)
+            note(f"parascribe: {name}: {reason}")
+    return well
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON."""
+    from parascribe.screen.render import to_json
+
+    print(to_json(value, sys.stdout))
+
+
+def note(text: str) -> None:
+    """Say something to the person, not to the pipe."""
+    with contextlib.suppress(OSError):  # nobody listens
+        print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,56 @@
+"""Several files in this process, without a service. What `parascribe transcribe --local` does."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from core.config import Settings
+from core.jobs.job import Job
+from core.system import logs
+from core.transcript.formats import FORMATS, from_result
+from parascribe.cli.batch import Deliver, Item, words_for
+from parascribe.client.bodies import Params
+from parascribe.run.local import transcribe_files
+from parascribe.screen.outputs import Fetch, FileFormat
+from parascribe.screen.progress import Reporter
+from parascribe.screen.render import printable
+
+
+def transcribe_locally(settings: Settings, files: Sequence[Path], params: Params, deliver: Deliver, report: Reporter) -> list[Item]:
+    """One file after the other, with all of this machine's workers; each transcript is delivered as soon as it is there.
+
+    Raises ServiceError for what concerns all files, such as an unknown model.
+    """
+    # the story of a job would tear the progress bar
+    settings = settings.model_copy(update={"log_level": "WARNING"})
+    logs.setup(settings.log_level, settings.log_format, role="local")
+
+    def show(path: Path, job: Job) -> None:
+        report.step(printable(path), job.stage.value, job.percent, job.eta_seconds)
+
+    items = []
+    with contextlib.closing(transcribe_files(settings, files, dict(params), show)) as results:
+        for file, result in zip(files, results, strict=True):
+            item = Item(file=file)
+            items.append(item)
+            if error := result.get("error"):
+                item.status, item.error = "failed", {"code": error["code"], "message": error["message"]}
+            else:
+                item.status, item.partial = "completed", result["partial"]
+                deliver(item, _from_result(result))
+            report.end(item.name, words_for(item, {"status": item.status, "audio": {"duration": result.get("duration")}} | result), failed=item.missed)
+    return items
+
+
+def _from_result(result: dict[str, Any]) -> Fetch:
+    transcript = from_result(result)
+
+    def fetch(kind: FileFormat) -> Any:
+        text = FORMATS[kind.value].render(transcript)
+        return json.loads(text) if kind is FileFormat.JSON else text
+
+    return fetch

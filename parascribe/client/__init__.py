@@ -1,0 +1,1 @@
+"""The client of the service's HTTP interface: calls, bodies, errors, and the media it sends."""

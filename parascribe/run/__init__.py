@@ -1,0 +1,1 @@
+"""The service as processes: settings made into parts, parts into programs, programs kept running."""

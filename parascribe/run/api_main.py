@@ -1,0 +1,78 @@
+"""The API's process: `python -m parascribe.run.api_main SOCKET_FD RUNTIME` under a supervisor, `serve` alone."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from api.app import create_app
+from api.deps import ApiDeps
+from api.http.protocol import BoundedHttp
+from core.config import Settings, load
+from core.errors import ModelUnavailable
+from core.system import logs
+from parascribe.run import wiring
+
+
+def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
+    """Answer on an open, listening socket until SIGTERM. runtime: folder of the doorbell, None = consumers elsewhere."""
+    with contextlib.ExitStack() as stack:
+        # under a supervisor the schema is made already
+        store = wiring.open_store(settings, migrate=runtime is None)
+        stack.callback(store.close)
+        objects = wiring.open_objects(settings)
+        models = wiring.open_models(settings)
+        plan = wiring.plan_of(settings) if runtime is None else wiring.plan_in_force(runtime)
+        sweeper = wiring.make_sweeper(settings, store, objects, runtime)
+        sweeper.start()
+        stack.callback(sweeper.stop)
+
+        def model() -> None:
+            if models.path(settings.whisper_model) is None:
+                raise ModelUnavailable
+
+        deps = ApiDeps(
+            settings=settings, jobs=store, idempotency=store, objects=objects, models=models,
+            # the outbox row is there already: waking the sweeper sends it
+            notify=lambda _: sweeper.wake(),
+            system=functools.partial(wiring.system_info, settings, store, plan),
+            checks={"database": store.ping, "storage": objects.ping},
+            advisory={"broker": wiring.open_hints(settings, runtime).ping, "model": model},
+            free_bytes=_free_bytes(settings), probe=wiring.open_probe(), version=wiring.version(),
+        )  # fmt: skip
+        config = uvicorn.Config(
+            create_app(deps), http=BoundedHttp, log_config=None, access_log=False, server_header=False,
+            timeout_graceful_shutdown=wiring.API_SHUTDOWN_SECONDS,
+        )  # fmt: skip
+        server = uvicorn.Server(config)
+
+        def stop(*_: object) -> None:
+            server.should_exit = True  # before uvicorn listens for signals itself: it then stops once it has started
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # uvicorn raises what it caught once more when it has stopped: a wished-for end is exit code 0
+            signal.signal(number, stop)
+        server.run(sockets=[sock])
+    return 0
+
+
+def _free_bytes(settings: Settings) -> Callable[[], int] | None:
+    if settings.minio_endpoint is not None:
+        return None
+    return lambda: shutil.disk_usage(settings.data_dir).free
+
+
+if __name__ == "__main__":
+    loaded = load()
+    logs.setup(loaded.log_level, loaded.log_format, role="api")
+    # asyncio sends small answers at once only from sockets known to be TCP's, which not every system can tell of a descriptor
+    listening = socket.socket(proto=socket.IPPROTO_TCP, fileno=int(sys.argv[1]))
+    sys.exit(serve(loaded, listening, Path(sys.argv[2])))

@@ -1,0 +1,42 @@
+"""The consumer's main process: `python -m parascribe.run.consumer_main CONSUMER RUNTIME [poll]` (started by the supervisor).
+
+Makes what all its jobs share, then forks the job processes. `poll`: look for jobs in the table although there is a
+broker; the supervisor wants that while the broker is away.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from core.config import Settings, load
+from core.system import logs
+from parascribe.run import wiring
+from parascribe.run.parts import make_parts
+from whisper.types import Engine
+from worker.slots import Slots
+from worker.solo import SoloPool
+from worker.stop import Stop
+
+
+def main(consumer: str, runtime: Path, settings: Settings, *, poll: bool = False, engine: Engine | None = None) -> None:
+    """Blocks until SIGTERM. engine: None = the one the settings name."""
+    logs.setup(settings.log_level, settings.log_format, role="poller" if poll else "consumer")
+    store = wiring.open_store(settings, migrate=False)
+    parts = make_parts(settings, store, runtime, consumer, plan=wiring.plan_in_force(runtime), engine=engine)
+    slots, stop = Slots(settings.max_concurrent_jobs, runtime / "slots"), Stop()
+    # connections made so far belong to this process
+    after_fork = store.database.dispose_after_fork
+    if poll or settings.broker is None:
+        SoloPool(
+            parts, slots, stop, count=settings.max_concurrent_jobs, doorbell=wiring.doorbell(runtime), polling=poll, after_fork=after_fork
+        ).run()
+    else:
+        from worker.celery_app import make_celery, run_celery
+
+        app = make_celery(settings.broker, parts, slots, stop, after_fork=after_fork)
+        run_celery(app, slots=settings.max_concurrent_jobs, name=consumer)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), load(), poll="poll" in sys.argv[3:])

@@ -1,0 +1,127 @@
+"""Transcribe without a server: the very same job run, in this process, on a table and a store that live as long as it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from uuid_utils import uuid7
+
+from api.upload.form import JobForm, warnings_of
+from core.audio.sniff import sniff
+from core.config import Settings
+from core.errors import EmptyUpload, ServiceError
+from core.jobs.job import Job, JobParams, JobStatus, NewJob, Source
+from core.jobs.workfolders import remove_dead, work_folder
+from core.objects.store import source_key
+from core.store.sql import SqlStore
+from core.system import identity
+from parascribe.client.inputs import Steady, called, fault, opened
+from parascribe.run import wiring
+from parascribe.run.parts import make_parts, running_manager
+from parascribe.run.runtime import private_folder
+from worker.run import run_job
+from worker.stop import Stop
+
+Progress = Callable[[Path, Job], None]
+
+
+def transcribe_files(
+    settings: Settings, paths: Sequence[Path], params: Mapping[str, Any], on_progress: Progress | None = None
+) -> Generator[dict[str, Any], None, None]:
+    """One after the other, each with all workers; yields a result body per file.
+
+    A file that failed gives `{"error": {"code", "message", ...}}` instead. on_progress: called now and then with
+    the job as it stands. Ctrl-C stops everything and passes through.
+    params: as a service takes them, and refused for the same reasons.
+    Raises ServiceError for what concerns all files (a parameter, an unknown model, no engine library).
+    """
+    given = {name: str(value) for name, value in params.items() if value is not None}
+    chosen = JobForm.read(given).params(wiring.open_models(settings), default_model=settings.whisper_model)
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(_scratch(settings.work_path))
+        runtime = stack.enter_context(private_folder())
+        settings.models_path.mkdir(parents=True, exist_ok=True)
+        isolated = settings.model_copy(update={
+            "data_dir": folder, "work_dir": folder / "work", "database_url": None, "broker_url": None,
+            "minio_endpoint": None, "whisper_models_dir": settings.models_path,
+        })  # fmt: skip
+        store = SqlStore.in_memory()
+        stack.callback(store.close)
+        plan = wiring.plan_of(isolated)
+        if isolated.whisper_executable is None:
+            stack.enter_context(running_manager(isolated, runtime, plan))
+        parts = make_parts(isolated, store, runtime, identity.new_consumer(), plan=plan)
+        stack.callback(parts.transcriber.engine.close)
+        for path in paths:
+            try:
+                job = store.create(_new_job(parts.objects, path, chosen, warnings_of(chosen, language=given.get("language"))))
+            except ServiceError as error:
+                yield {"error": {"code": error.code, "message": error.message}}
+                continue
+            except OSError as error:
+                yield {"error": fault(error)}
+                continue
+            stop = Stop()
+            watcher = threading.Thread(target=_report, args=(store, job.id, path, on_progress, stop), daemon=True)
+            watcher.start()
+            claim = store.claim(owner=identity.owner(parts.consumer), consumer=parts.consumer, lease_seconds=3600.0)
+            assert claim is not None
+            try:
+                run_job(parts, claim, Stop())
+            finally:
+                stop.set()
+                watcher.join()
+            ended = store.get(job.id)
+            if on_progress:
+                on_progress(path, ended)
+            store.remove(job.id)  # one that was put off would be claimed in place of the next
+            parts.objects.delete(job.source.key)  # a batch may be larger than what is free
+            if ended.status is JobStatus.COMPLETED and ended.result_key:
+                with parts.objects.open(ended.result_key) as data:
+                    result = json.load(data) | {"partial": ended.partial}
+                parts.objects.delete(ended.result_key)
+                yield result
+            else:
+                yield {"error": ended.error.to_dict() if ended.error else {"code": ended.status.value, "message": ended.status.value}}
+
+
+@contextlib.contextmanager
+def _scratch(work: Path) -> Iterator[Path]:
+    """A folder among those of running jobs, so that what a killed process leaves there is found. Raises ServiceError."""
+    with contextlib.ExitStack() as stack:
+        try:
+            remove_dead(work)
+            folder = stack.enter_context(work_folder(work, f"local-{uuid7()}", 0))
+        except OSError as error:
+            raise ServiceError(f"No work folder in {work} (WORK_DIR): {error.strerror}") from error
+        yield folder
+
+
+def _new_job(objects: Any, path: Path, params: JobParams, warnings: tuple[dict[str, str], ...]) -> NewJob:
+    job_id = str(uuid7())
+    with opened(path) as data:
+        steady = Steady(data)
+        head = data.read(1 << 16)
+        if not head:
+            raise EmptyUpload
+        media_type = sniff(head, path.name, wiring.open_probe())
+        data.seek(0)
+        size = objects.put(source_key(job_id), cast(BinaryIO, steady), media_type=media_type)
+        with objects.open(source_key(job_id)) as stored:
+            digest = hashlib.file_digest(stored, "sha256").hexdigest()
+    name = called(path).name.encode(errors="replace").decode()  # a name from disk need not be valid Unicode
+    source = Source(filename=name, bytes=size, media_type=media_type, sha256=digest, key=source_key(job_id))
+    return NewJob(id=job_id, source=source, params=params, warnings=warnings)
+
+
+def _report(store: SqlStore, job_id: str, path: Path, on_progress: Progress | None, stop: Stop) -> None:
+    pause = threading.Event()
+    while on_progress and not stop.is_set():
+        on_progress(path, store.get(job_id))
+        pause.wait(0.2)

@@ -1,0 +1,94 @@
+"""What a consumer's jobs share. Apart from `parascribe.run.wiring`: API and supervisor need none of it, and no numpy."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import platform
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from core.audio import ffmpeg
+from core.config import Settings
+from core.errors import ServiceError
+from core.store.sql import SqlStore
+from core.system.machine import Plan
+from parascribe.run import wiring
+from whisper.engine.client import PreforkEngine, start_manager
+from whisper.engine.transcriber import WhisperTranscriber
+from whisper.types import Engine
+from whisper.vad.model import SileroModel
+from whisper.vad.silero import SileroVad
+from worker.parts import Parts, RunSettings
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def running_manager(settings: Settings, runtime: Path, plan: Plan) -> Iterator[None]:
+    """An engine manager for the time of the block (`transcribe --local`)."""
+    process = start_manager(wiring.manager_socket(runtime), **wiring.manager_options(settings, plan))
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def open_engine(settings: Settings, runtime: Path, plan: Plan) -> Engine:
+    if settings.whisper_executable is not None:
+        from whisper.engine.cli_engine import CliEngine
+
+        return CliEngine(
+            settings.whisper_executable, settings.work_path / "cli", workers=plan.workers, threads=plan.threads,
+            nice=settings.engine_nice,
+        )  # fmt: skip
+    return PreforkEngine(wiring.manager_socket(runtime))
+
+
+def make_parts(
+    settings: Settings, store: SqlStore, runtime: Path, consumer: str, *, plan: Plan, engine: Engine | None = None
+) -> Parts:  # fmt: skip
+    """What a consumer's jobs share. Announces transcriber and model once, at INFO. engine: None = the one the settings name."""
+    objects = wiring.open_objects(settings)
+    models = wiring.open_models(settings)
+    downloader = wiring.open_downloader(settings, models, objects)
+    transcriber = WhisperTranscriber(
+        engine or open_engine(settings, runtime, plan), downloader, chunk_timeout=settings.chunk_timeout
+    )  # fmt: skip
+    if models.path(settings.whisper_model) is not None:
+        try:
+            downloader.ensure_model_exists(settings.whisper_model, announce=True)
+        except ServiceError as error:
+            log.error("%s", error.message)
+    run = RunSettings(
+        work=settings.work_path, lease_seconds=settings.lease_seconds, max_attempts=settings.max_attempts,
+        chunk_seconds=settings.chunk_duration, chunk_strategy=settings.chunk_strategy, fit_context=settings.encoder_context == "fit",
+        usual_languages=tuple(settings.languages),
+        chunk_fail_share=settings.chunk_fail_share, max_audio_seconds=settings.max_audio_hours * 3600,
+        shutdown_seconds=settings.shutdown_seconds, parallel=settings.use_parallel_transcription, nice=settings.engine_nice,
+    )  # fmt: skip
+    return Parts(
+        settings=run, store=store, objects=objects, models=models, transcriber=transcriber, ffmpeg=ffmpeg.find(),
+        vad=partial(SileroVad, SileroModel.read(wiring.VAD_MODEL)), plan=plan, width=_width(settings, plan.workers),
+        consumer=consumer, speed_key=speed_key(),
+    )  # fmt: skip
+
+
+def _width(settings: Settings, workers: int) -> int:
+    """Calls of one job that may wait at the engine at once."""
+    if not settings.use_parallel_transcription:
+        return 1
+    if settings.whisper_executable is not None:
+        from whisper.engine.cli_engine import BATCH
+
+        return workers * BATCH
+    # one more than there are workers, so that none idles while a finished chunk is being stored
+    return workers + 1
+
+
+def speed_key() -> str:
+    """Measured speed is kept per kind of machine: containers change their names, not their processors."""
+    return f"{platform.machine()} {os.cpu_count()} cores"

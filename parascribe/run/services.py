@@ -1,0 +1,162 @@
+"""What can be started: the whole service (solo), the API alone, one consumer alone. Each blocks and returns an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import ipaddress
+import logging
+import os
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable
+
+from core.config import Settings, remarks
+from core.errors import ServiceError
+from core.system import identity, logs
+from parascribe.run import wiring
+from parascribe.run.runtime import private_folder
+from parascribe.run.supervisor import Child, Supervisor, listen
+from worker.watch import ConsumerWatch, free_dead_neighbours
+
+log = logging.getLogger(__name__)
+
+
+PROGRAMS = "parascribe.run"
+"""The package with the children's programs, `api_main` and `consumer_main`; the fault tests bring their own."""
+
+_CONSUMER = {"MALLOC_MMAP_THRESHOLD_": str(512 << 10)}
+"""Fixed, else glibc raises it to the size of the first chunk's samples freed, and each thread of a job's process keeps
+as much for good: 10 MB less of 60. Below 512 KiB the VAD's arrays would be new pages each time: 2.5 times its CPU."""
+
+
+def run_serve(settings: Settings, *, programs: str = PROGRAMS) -> int:
+    """API and consumer under one supervisor: `parascribe serve`, `make run`."""
+    return _supervised(settings, with_api=True, programs=programs)
+
+
+def run_consumer(settings: Settings, *, programs: str = PROGRAMS) -> int:
+    """One consumer: `parascribe consumer`, `cmd/consumer/main.py`."""
+    return _supervised(settings, with_api=False, programs=programs)
+
+
+def run_api(settings: Settings) -> int:
+    """The API in this process: `parascribe api`, `cmd/api/main.py`."""
+    logs.setup(settings.log_level, settings.log_format, role="api")
+    try:
+        _check(settings)
+        with listen(settings.api_host, settings.api_port) as sock:
+            log.info("API on %s", _address(settings, sock.getsockname()[1]))
+            from parascribe.run.api_main import serve
+
+            return serve(settings, sock, runtime=None)
+    except (OSError, ServiceError) as error:
+        return _refuse(error, settings)
+
+
+def _supervised(settings: Settings, *, with_api: bool, programs: str) -> int:
+    role = "serve" if with_api else "consumer"
+    logs.setup(settings.log_level, settings.log_format, role=role)
+    try:
+        _check(settings)
+        with contextlib.ExitStack() as stack:
+            runtime = stack.enter_context(private_folder())
+            store = wiring.open_store(settings)
+            stack.callback(store.close)
+            consumer = identity.new_consumer()
+            # Celery sets process titles, which must not overwrite the environment: stray processes are found by DATA_DIR in it
+            env = dict(os.environ) | settings.environment() | {"SPT_NOENV": "1"}
+            plan = wiring.start_plan(settings, runtime)
+            for line in plan.warnings:
+                log.warning("%s", line)
+            children = [wiring.engine_child(settings, runtime, plan)] if settings.whisper_executable is None else []
+            children.append(Child(
+                name="consumer", env=env | _CONSUMER, grace=settings.shutdown_seconds + 10,
+                command=[sys.executable, "-m", f"{programs}.consumer_main", consumer, str(runtime)],
+            ))  # fmt: skip
+            sweeper = wiring.make_sweeper(settings, store, wiring.open_objects(settings), runtime)
+            if settings.broker is not None:
+                watched = wiring.BrokerWatch(settings.broker, settings.sweep_seconds)
+                watched.start()
+                children.append(Child(
+                    name="poller", env=env | _CONSUMER, grace=settings.shutdown_seconds + 10,
+                    command=[*children[-1].command, "poll"], wanted=lambda: watched.away or sweeper.hints_fail,
+                ))  # fmt: skip
+            url = ""
+            if with_api:
+                sock = stack.enter_context(listen(settings.api_host, settings.api_port))
+                url = _address(settings, sock.getsockname()[1])
+                children.append(Child(
+                    name="api", env=env, pass_fds=(sock.fileno(),),
+                    grace=wiring.API_SHUTDOWN_SECONDS + 5,  # to clean up after what it then cuts
+                    command=[sys.executable, "-m", f"{programs}.api_main", str(sock.fileno()), str(runtime)],
+                ))  # fmt: skip
+            supervisor = Supervisor(children)
+            free_dead_neighbours(store)
+            watch = ConsumerWatch(store, consumer, settings.work_path, wiring.consumer_info(settings, runtime, consumer, plan))
+            watch.start()
+            stack.callback(watch.stop)
+            sweeper.start()
+            stack.callback(sweeper.stop)
+            _thread(functools.partial(wiring.fetch_model, settings), "model")
+            if url:
+                _thread(functools.partial(_announce, url, settings), "announce")
+            return supervisor.run()
+    except (OSError, ServiceError) as error:
+        return _refuse(error, settings)
+
+
+def _check(settings: Settings) -> None:
+    """Refuse or warn of what would surprise later."""
+    for line in remarks(settings):
+        log.warning("%s", line)
+    host = settings.api_host
+    loopback = host == "localhost" or (_is_ip(host) and ipaddress.ip_address(host).is_loopback)
+    if not loopback and not settings.allow_open:
+        raise ServiceError(
+            f"API_HOST={host} would let anybody on the network use this service, and it has no keys yet. "
+            "Keep API_HOST=127.0.0.1, or set ALLOW_OPEN=true if the network is trusted."
+        )
+    for folder in (settings.data_dir, settings.work_path, settings.models_path):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _address(settings: Settings, port: int) -> str:
+    host = "127.0.0.1" if settings.api_host in ("0.0.0.0", "localhost") else settings.api_host
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _refuse(error: Exception, settings: Settings) -> int:
+    if isinstance(error, ServiceError):
+        log.error("%s", error.message)
+    elif isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        log.error("Port %d of %s is in use: stop what uses it, or set API_PORT (0 picks a free one)", settings.api_port, settings.api_host)
+    else:
+        log.error("Cannot start: %s", error)
+    return 1
+
+
+def _thread(run: Callable[[], None], name: str) -> None:
+    threading.Thread(target=run, name=name, daemon=True).start()
+
+
+def _announce(url: str, settings: Settings) -> None:
+    """Say where the service is once it answers; the demo and the tests wait for this line too."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # not httpx: its 15 MB would stay for good
+    for _ in range(600):
+        with contextlib.suppress(OSError), direct.open(f"{url}/readyz", timeout=2) as answer:
+            if answer.status == 200:
+                log.info("Parascribe is ready on %s (API description: %s/docs), model %s", url, url, settings.whisper_model)
+                return
+        threading.Event().wait(0.1)
+    log.error("The API has not become ready; see above, or run `parascribe doctor`")

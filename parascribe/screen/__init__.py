@@ -1,0 +1,1 @@
+"""What people see: tables, progress, transcripts on stdout or in files."""

@@ -1,0 +1,1 @@
+"""What looks after one machine: its health, its engines, its fastest settings."""
