@@ -30,6 +30,7 @@ engine: setup    ## build the fast engine for this CPU (about 3 minutes, no comp
 
 lint: dev        ## ruff, mypy, import rules
 	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 

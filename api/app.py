@@ -36,9 +36,16 @@ def create_app(deps: ApiDeps) -> FastAPI:
         parts.close()
 
     app = FastAPI(
-        title="Parascribe", version=deps.version, description=DESCRIPTION, openapi_tags=TAGS, lifespan=lifespan,
-        docs_url=None, redoc_url=None, redirect_slashes=False, generate_unique_id_function=_operation_id,
-    )  # fmt: skip
+        title="Parascribe",
+        version=deps.version,
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+    )
     app.state.parts = parts
     problems.install(app)
     for noun in (submit, jobs, results, about, health):

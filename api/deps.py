@@ -76,11 +76,13 @@ class Parts:
         max_bytes = int(deps.settings.max_upload_mb * 1024 * 1024)
         disk = {"disk": deps.check_disk} if deps.free_bytes is not None else {}
         return Parts(
-            deps=deps, metrics=metrics, notifier=Notifier(deps.notify),
+            deps=deps,
+            metrics=metrics,
+            notifier=Notifier(deps.notify),
             readiness=Readiness({**deps.checks, **disk}, deps.advisory),
             receiver=Receiver(max_bytes=max_bytes, limits=deps.limits, count=metrics.received, probe=deps.probe),
             status=StatusReads(deps.jobs),
-        )  # fmt: skip
+        )
 
     def close(self) -> None:
         """Stop the threads."""

@@ -34,7 +34,9 @@ class ParamsBody(Body):
     temperature: float = 0.0
     beam_size: int | None = Field(None, description="null: greedy.")
     word_timestamps: bool = False
-    audio_track: int | str | None = Field(None, description="Index among the file's sound tracks, or a language; null: chosen.")
+    audio_track: int | str | None = Field(
+        None, description="Index among the file's sound tracks, or a language; null: chosen."
+    )
 
 
 class AudioBody(Body):
@@ -99,23 +101,56 @@ class LinksBody(Body):
 
 
 EXAMPLE: dict[str, Any] = {
-    "id": "0198f3c2-7a11-7c3e-9f52-0d6a1c2b3e4f", "status": "processing",
-    "created_at": "2026-11-21T09:30:00Z", "started_at": "2026-11-21T09:30:01Z", "finished_at": None,
-    "source": {"filename": "talk.mp4", "bytes": 18234211, "media_type": "video/mp4"}, "retry_of": None,
-    "params": {"model": "base", "task": "transcribe", "language": None, "prompt": None, "temperature": 0.0,
-               "beam_size": None, "word_timestamps": False, "audio_track": None},
-    "audio": {"duration": 5412.3, "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-              "speech_seconds": 4710.9},
-    "progress": {"percent": 41.7, "stage": "transcribing", "chunks_done": 68, "chunks_total": 163,
-                 "audio_seconds_done": 1957.0, "eta_seconds": 312.0},
-    "language": {"code": "en", "confidence": 0.98}, "attempts": 1, "partial": False, "gaps": [], "warnings": [],
+    "id": "0198f3c2-7a11-7c3e-9f52-0d6a1c2b3e4f",
+    "status": "processing",
+    "created_at": "2026-11-21T09:30:00Z",
+    "started_at": "2026-11-21T09:30:01Z",
+    "finished_at": None,
+    "source": {"filename": "talk.mp4", "bytes": 18234211, "media_type": "video/mp4"},
+    "retry_of": None,
+    "params": {
+        "model": "base",
+        "task": "transcribe",
+        "language": None,
+        "prompt": None,
+        "temperature": 0.0,
+        "beam_size": None,
+        "word_timestamps": False,
+        "audio_track": None,
+    },
+    "audio": {
+        "duration": 5412.3,
+        "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "speech_seconds": 4710.9,
+    },
+    "progress": {
+        "percent": 41.7,
+        "stage": "transcribing",
+        "chunks_done": 68,
+        "chunks_total": 163,
+        "audio_seconds_done": 1957.0,
+        "eta_seconds": 312.0,
+    },
+    "language": {"code": "en", "confidence": 0.98},
+    "attempts": 1,
+    "partial": False,
+    "gaps": [],
+    "warnings": [],
     "error": None,
-    "performance": {"wall": 0.0, "engine_seconds": 0.0, "workers": 2, "real_time_factor": 0.0, "speed_up": 0.0,
-                    "parallel": True},
-    "links": {"self": "/api/v1/jobs/0198f3c2-7a11-7c3e-9f52-0d6a1c2b3e4f",
-              "result": "/api/v1/jobs/0198f3c2-7a11-7c3e-9f52-0d6a1c2b3e4f/result",
-              "cancel": "/api/v1/jobs/0198f3c2-7a11-7c3e-9f52-0d6a1c2b3e4f/cancel"},
-}  # fmt: skip
+    "performance": {
+        "wall": 0.0,
+        "engine_seconds": 0.0,
+        "workers": 2,
+        "real_time_factor": 0.0,
+        "speed_up": 0.0,
+        "parallel": True,
+    },
+    "links": {
+        "self": "/api/v1/jobs/0198f3c2-7a11-7c3e-9f52-0d6a1c2b3e4f",
+        "result": "/api/v1/jobs/0198f3c2-7a11-7c3e-9f52-0d6a1c2b3e4f/result",
+        "cancel": "/api/v1/jobs/0198f3c2-7a11-7c3e-9f52-0d6a1c2b3e4f/cancel",
+    },
+}
 
 
 class JobBody(Body):
@@ -146,23 +181,39 @@ class JobBody(Body):
     def of(job: Job, *, base: str) -> JobBody:
         """The job as shown to clients. base: path under which the routes lie, e.g. `/api/v1`."""
         me = f"{base}/jobs/{job.id}"
-        return JobBody.model_validate({
-            "id": job.id, "status": job.status,
-            "created_at": job.created_at, "started_at": job.started_at, "finished_at": job.finished_at,
-            "source": {"filename": job.source.filename, "bytes": job.source.bytes, "media_type": job.source.media_type},
-            "retry_of": job.retry_of, "params": job.params.to_dict(),
-            "audio": {"duration": job.duration, "sha256": job.source.sha256, "speech_seconds": job.speech_seconds},
-            "progress": {
-                "percent": job.percent, "stage": job.stage, "chunks_done": job.chunks_done,
-                "chunks_total": job.chunks_total, "audio_seconds_done": job.audio_seconds_done,
-                "eta_seconds": job.eta_seconds,
-            },
-            "language": {"code": job.language, "confidence": job.language_confidence} if job.language else None,
-            "attempts": job.attempts, "partial": job.partial, "gaps": list(job.gaps), "warnings": list(job.warnings),
-            "error": job.error.to_dict() if job.error else None,
-            "performance": job.performance or {},
-            "links": {"self": me, "result": f"{me}/result", "cancel": f"{me}/cancel"},
-        })  # fmt: skip
+        return JobBody.model_validate(
+            {
+                "id": job.id,
+                "status": job.status,
+                "created_at": job.created_at,
+                "started_at": job.started_at,
+                "finished_at": job.finished_at,
+                "source": {
+                    "filename": job.source.filename,
+                    "bytes": job.source.bytes,
+                    "media_type": job.source.media_type,
+                },
+                "retry_of": job.retry_of,
+                "params": job.params.to_dict(),
+                "audio": {"duration": job.duration, "sha256": job.source.sha256, "speech_seconds": job.speech_seconds},
+                "progress": {
+                    "percent": job.percent,
+                    "stage": job.stage,
+                    "chunks_done": job.chunks_done,
+                    "chunks_total": job.chunks_total,
+                    "audio_seconds_done": job.audio_seconds_done,
+                    "eta_seconds": job.eta_seconds,
+                },
+                "language": {"code": job.language, "confidence": job.language_confidence} if job.language else None,
+                "attempts": job.attempts,
+                "partial": job.partial,
+                "gaps": list(job.gaps),
+                "warnings": list(job.warnings),
+                "error": job.error.to_dict() if job.error else None,
+                "performance": job.performance or {},
+                "links": {"self": me, "result": f"{me}/result", "cancel": f"{me}/cancel"},
+            }
+        )
 
 
 class JobPageBody(Body):

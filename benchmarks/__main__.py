@@ -16,9 +16,23 @@ from benchmarks.harness import Bench, CannotRun, Scale
 from benchmarks.report import Result, table
 
 NAMES = (
-    "build", "engine", "accuracy", "parity", "job", "peers", "ct2", "memory", "latency", "first_chunk", "vad", "longfile",
-    "growth", "upload", "reads", "queue",
-)  # fmt: skip
+    "build",
+    "engine",
+    "accuracy",
+    "parity",
+    "job",
+    "peers",
+    "ct2",
+    "memory",
+    "latency",
+    "first_chunk",
+    "vad",
+    "longfile",
+    "growth",
+    "upload",
+    "reads",
+    "queue",
+)
 
 
 def run(name: str, scale: Scale, *, rounds: int = 1) -> Result:
@@ -39,16 +53,26 @@ def main(arguments: list[str] | None = None) -> int:
     scale.add_argument("--full", action="store_true", help="at the lengths and sizes the goals name (hours)")
     scale.add_argument("--smoke", action="store_true", help="seconds each, on the demo model: proves that they run")
     parser.add_argument("--rounds", type=int, default=1, help="repeat what decides, in turn with its baseline; medians")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/out"), help="folder for JSON and SVG (%(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("benchmarks/out"), help="folder for JSON and SVG (%(default)s)"
+    )
     options = parser.parse_args(arguments)
     if unknown := set(options.names) - set(NAMES):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     signal.signal(signal.SIGTERM, _stop)  # as Ctrl-C does: services that were started are stopped
     results, failed = [], []
     for name in options.names or NAMES:
-        print(f"{name}: {(importlib.import_module(f'benchmarks.{name}').__doc__ or '').splitlines()[0]}", file=sys.stderr, flush=True)
+        print(
+            f"{name}: {(importlib.import_module(f'benchmarks.{name}').__doc__ or '').splitlines()[0]}",
+            file=sys.stderr,
+            flush=True,
+        )
         try:
-            result = run(name, Scale.FULL if options.full else Scale.SMOKE if options.smoke else Scale.BENCH, rounds=options.rounds)
+            result = run(
+                name,
+                Scale.FULL if options.full else Scale.SMOKE if options.smoke else Scale.BENCH,
+                rounds=options.rounds,
+            )
         except KeyboardInterrupt:
             print("Stopped.", file=sys.stderr)
             failed.append(name)

@@ -73,7 +73,9 @@ def run(bench: Bench) -> None:
 
 def material(bench: Bench) -> dict[str, list[File]]:
     """By group: the clips, two long files made of the English ones, wordless sounds. Raises MissingRecordings."""
-    clips = [clip for clip in (*packaged(), *shared()) if clip.text is not None and clip.name != "jfk.flac"]  # there is a jfk.wav
+    clips = [
+        clip for clip in (*packaged(), *shared()) if clip.text is not None and clip.name != "jfk.flac"
+    ]  # there is a jfk.wav
     spoken = [clip for clip in clips if clip.spoken]
     english = [clip for clip in spoken if clip.language == "en" and len(clip.samples()) > LONG_ENOUGH * RATE]
     if bench.smoke:
@@ -89,7 +91,14 @@ def material(bench: Bench) -> dict[str, list[File]]:
 
 
 def _of(bench: Bench, clip: Clip) -> File:
-    return File(name=clip.name, pcm=clip.samples(), source=clip.path, language=clip.language, text=clip.text or "", words=clip.words)
+    return File(
+        name=clip.name,
+        pcm=clip.samples(),
+        source=clip.path,
+        language=clip.language,
+        text=clip.text or "",
+        words=clip.words,
+    )
 
 
 def _wordless(bench: Bench, clips: Sequence[Clip]) -> list[File]:
@@ -98,10 +107,13 @@ def _wordless(bench: Bench, clips: Sequence[Clip]) -> list[File]:
     t = np.arange(seconds * RATE) / RATE
     tones = sum(np.sin(2 * np.pi * (220 * 2 ** (np.floor(2 * t) * 7 % 12 / 12)) * k * t) / k for k in range(1, 6))
     sounds = {
-        "silence": np.zeros(len(t), np.int16), "white noise": np.random.default_rng(1).normal(0, 1000, len(t)).astype(np.int16),
+        "silence": np.zeros(len(t), np.int16),
+        "white noise": np.random.default_rng(1).normal(0, 1000, len(t)).astype(np.int16),
         "music": (2500 * tones * np.exp(-3 * (t % 0.5))).astype(np.int16),
-    }  # fmt: skip
-    made_up = [File(name=name, pcm=pcm, source=bench.wav(pcm, name), language="", text="") for name, pcm in sounds.items()]
+    }
+    made_up = [
+        File(name=name, pcm=pcm, source=bench.wav(pcm, name), language="", text="") for name, pcm in sounds.items()
+    ]
     return made_up + [_of(bench, clip) for clip in clips if not clip.spoken][: 1 if bench.smoke else None]
 
 
@@ -129,7 +141,9 @@ def _ours(bench: Bench, library: Library, model: Path, groups: dict[str, list[Fi
             with bench.span() as taken:
                 for timed in (True, False):
                     some = [file for file in files if bool(file.words) == timed]
-                    results = watch.results(service, [file.source for file in some], {"word_timestamps": str(timed).lower()})
+                    results = watch.results(
+                        service, [file.source for file in some], {"word_timestamps": str(timed).lower()}
+                    )
                     for file, result in zip(some, results, strict=True):
                         way.answers[file.name] = _answer(result)
             way.cpu[group] = taken.own
@@ -138,9 +152,14 @@ def _ours(bench: Bench, library: Library, model: Path, groups: dict[str, list[Fi
 
 def _answer(result: dict[str, Any]) -> dict[str, Any]:
     return {
-        "text": result["text"], "language": result["language"]["code"],
-        "words": [(word["word"], word["start"], word["end"]) for segment in result["segments"] for word in segment.get("words", ())],
-    }  # fmt: skip
+        "text": result["text"],
+        "language": result["language"]["code"],
+        "words": [
+            (word["word"], word["start"], word["end"])
+            for segment in result["segments"]
+            for word in segment.get("words", ())
+        ],
+    }
 
 
 def _serial(bench: Bench, library: Library, model: Path, groups: dict[str, list[File]]) -> Way:
@@ -154,9 +173,15 @@ def _serial(bench: Bench, library: Library, model: Path, groups: dict[str, list[
             spans = [[int(end) - len(file.pcm), int(end)] for file, end in zip(some, ends, strict=True)]
             width = min(len(some), bench.cores)
             taken, answer = bench.peer(
-                mode="spawn", library=library.directory, model=model, pcm=pcm, spans=spans, processes=width,
-                threads=bench.cores // width, language=language.partition("+")[0] or "en",
-            )  # fmt: skip
+                mode="spawn",
+                library=library.directory,
+                model=model,
+                pcm=pcm,
+                spans=spans,
+                processes=width,
+                threads=bench.cores // width,
+                language=language.partition("+")[0] or "en",
+            )
             way.answers |= {file.name: {"text": text} for file, text in zip(some, answer["texts"], strict=True)}
             way.cpu[group] = way.cpu.get(group, 0.0) + taken.own
     return way
@@ -182,30 +207,63 @@ def _judge(bench: Bench, model: str, way: Way, ways: Sequence[Way], groups: dict
     for group in (group for group in (CLIPS, LONG, UNBROKEN) if group in groups):
         english = [file for file in groups[group] if file.language == "en"]
         found = way.errors(english)
-        bound = min((_bound(other, other.errors(english)) for other in ways if other is not way), default=None) if goal else None
-        add(Figure(name=f"{model}: WER, {group}, {way.name}", value=found.rate, unit="%", goal=goal if bound is not None else "", at_most=bound))
-        bench.result.details.setdefault("errors", []).append({"model": model, "way": way.name, "group": group} | asdict(found))
+        bound = (
+            min((_bound(other, other.errors(english)) for other in ways if other is not way), default=None)
+            if goal
+            else None
+        )
+        add(
+            Figure(
+                name=f"{model}: WER, {group}, {way.name}",
+                value=found.rate,
+                unit="%",
+                goal=goal if bound is not None else "",
+                at_most=bound,
+            )
+        )
+        bench.result.details.setdefault("errors", []).append(
+            {"model": model, "way": way.name, "group": group} | asdict(found)
+        )
         if group != CLIPS:
             add(Figure(name=f"{model}: words lost, {group}, {way.name}", value=found.deletions))
         if group in way.cpu:
-            add(Figure(name=f"{model}: CPU ÷ audio, {group}, {way.name}", value=way.cpu[group] / sum(f.seconds for f in groups[group])))
+            add(
+                Figure(
+                    name=f"{model}: CPU ÷ audio, {group}, {way.name}",
+                    value=way.cpu[group] / sum(f.seconds for f in groups[group]),
+                )
+            )
     invented = sum(len(way.answers[file.name]["text"].split()) for file in groups["wordless"])
     hours = sum(file.seconds for file in groups["wordless"]) / 3600
     _bounded(add, f"{model}: invented words per hour, {way.name}", invented / hours, goal, 0.0)
-    together = sum((timing(file.words, way.answers[file.name].get("words", ())) for file in groups[CLIPS] if file.words), Timing())
+    together = sum(
+        (timing(file.words, way.answers[file.name].get("words", ())) for file in groups[CLIPS] if file.words), Timing()
+    )
     if together.starts:
         for share, name, most in ((50, "median", 60.0), (95, "95th percentile", 200.0)):
-            _bounded(add, f"{model}: starts of words off by, {name}, {way.name}", 1000 * together.percentile(share), goal, most, "ms")
+            _bounded(
+                add,
+                f"{model}: starts of words off by, {name}, {way.name}",
+                1000 * together.percentile(share),
+                goal,
+                most,
+                "ms",
+            )
     if model.startswith("base") and way.name != SERIAL:
         wrong = [file.name for file in groups[CLIPS] if file.seconds >= LONG_ENOUGH and _mistaken(file, way)]
         _bounded(add, f"{model}: clips in a wrong language, {way.name}", len(wrong), goal, 0.0)
     bench.result.details.setdefault("clips", []).extend(
         {
-            "model": model, "way": way.name, "file": file.name, "language": file.language, "seconds": round(file.seconds, 2),
+            "model": model,
+            "way": way.name,
+            "file": file.name,
+            "language": file.language,
+            "seconds": round(file.seconds, 2),
             "text": way.answers[file.name]["text"],
-        } | asdict(errors(file.text, way.answers[file.name]["text"], file.language))
+        }
+        | asdict(errors(file.text, way.answers[file.name]["text"], file.language))
         for file in groups[CLIPS]
-    )  # fmt: skip
+    )
 
 
 def _bound(other: Way, found: Errors) -> float:

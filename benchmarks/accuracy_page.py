@@ -12,24 +12,35 @@ def page(result: dict[str, Any], machine: str) -> str:
     clips, groups = result["details"]["clips"], result["details"]["errors"]
     models = list(dict.fromkeys(clip["model"] for clip in clips))
     lines = [
-        "# Accuracy", "",
+        "# Accuracy",
+        "",
         "Made by `python -m benchmarks.page` from the results of `python -m benchmarks accuracy`; do not edit. Real recordings, OpenAI's",
         "weights; where they come from: `benchmarks/recordings.py`. WER = (words replaced + lost + invented) ÷ words said, after the",
-        "normalisation of Whisper's paper (case, punctuation, numbers, spelling); by character for languages without blanks.", "",
-        f"The machine: {machine}. Scale `{result['scale']}`.", "",
-        "## Sets", "",
+        "normalisation of Whisper's paper (case, punctuation, numbers, spelling); by character for languages without blanks.",
+        "",
+        f"The machine: {machine}. Scale `{result['scale']}`.",
+        "",
+        "## Sets",
+        "",
         "`clips`: the recordings below in English, each by itself. `long`: clips in an order of chance, pauses of 0.3 to 1.5 s.",
-        "`no pauses`: every pause shortened to 0.06 s, over noise, so that cuts go through speech.", "",
-        "| model | set | by | WER | words | replaced | lost | invented |", "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "`no pauses`: every pause shortened to 0.06 s, over noise, so that cuts go through speech.",
+        "",
+        "| model | set | by | WER | words | replaced | lost | invented |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
         *(
             f"| {g['model']} | {g['group']} | {g['way']} | {_rate(g)} | {g['words']} | {g['substitutions']} | {g['deletions']} | {g['insertions']} |"
             for g in groups
-        ), "",
-        f"## Each recording, {OURS}", "",
-        "In per cent.", "",
-        "| recording | language | seconds | " + " | ".join(models) + " |", "| --- " * (3 + len(models)) + "|",
-        *_rows(clips, models), "",
-    ]  # fmt: skip
+        ),
+        "",
+        f"## Each recording, {OURS}",
+        "",
+        "In per cent.",
+        "",
+        "| recording | language | seconds | " + " | ".join(models) + " |",
+        "| --- " * (3 + len(models)) + "|",
+        *_rows(clips, models),
+        "",
+    ]
     return "\n".join(lines)
 
 

@@ -18,20 +18,38 @@ def run(bench: Bench) -> None:
     wide = "avx512f" in machine()["vector_units"]
     for kind in ("f16", "q8_0") if not bench.smoke else ("q8_0",):
         model = bench.model("base", kind)
-        runs: dict[str, list[Figures]] = bench.repeat({
-            f"{kind}, {library.kind}": partial(measure, library, model, pcm, passes=1) for library in libraries
-        })  # fmt: skip
+        runs: dict[str, list[Figures]] = bench.repeat(
+            {f"{kind}, {library.kind}": partial(measure, library, model, pcm, passes=1) for library in libraries}
+        )
         cpu = {name: statistics.median(one.cpu_seconds for one in taken) for name, taken in runs.items()}
         for name, seconds in cpu.items():
             bench.result.figures.append(Figure(name=f"CPU ÷ audio, base {name}", value=seconds / (len(pcm) / 16_000)))
         if own:
             bench.result.figures += [
-                Figure(name=f"wheel ÷ own, base {kind}", value=cpu[f"{kind}, wheel"] / cpu[f"{kind}, own"], goal="P17", at_least=1.9, judged=wide),
-                Figure(name=f"different texts, base {kind}", value=len({one.text for taken in runs.values() for one in taken}) - 1, goal="P17", at_most=0),
+                Figure(
+                    name=f"wheel ÷ own, base {kind}",
+                    value=cpu[f"{kind}, wheel"] / cpu[f"{kind}, own"],
+                    goal="P17",
+                    at_least=1.9,
+                    judged=wide,
+                ),
+                Figure(
+                    name=f"different texts, base {kind}",
+                    value=len({one.text for taken in runs.values() for one in taken}) - 1,
+                    goal="P17",
+                    at_most=0,
+                ),
             ]
     if own:
         record = json.loads((own.directory / "record.json").read_text())
-        bench.result.figures.append(Figure(
-            name="time of the build as recorded", value=record["build_seconds"], unit="s", goal="P17", at_most=180, judged=bench.cores <= 2,
-        ))  # fmt: skip
+        bench.result.figures.append(
+            Figure(
+                name="time of the build as recorded",
+                value=record["build_seconds"],
+                unit="s",
+                goal="P17",
+                at_most=180,
+                judged=bench.cores <= 2,
+            )
+        )
         bench.result.details["record"] = {name: record[name] for name in ("compiler", "flags", "bytes", "verdict")}

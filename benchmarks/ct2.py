@@ -77,14 +77,21 @@ class Peer:
     @contextmanager
     def _running(self, setting: Setting, windows: list[tuple[int, int]]) -> Iterator[subprocess.Popen[bytes]]:
         job = {
-            "model": str(self.twin.folder), "filters": str(self.twin.filters), "audio": str(self.audio), "windows": windows,
-            "language": FIRST_LANGUAGE, "parent": os.getpid(), **asdict(setting),
-        }  # fmt: skip
+            "model": str(self.twin.folder),
+            "filters": str(self.twin.filters),
+            "audio": str(self.audio),
+            "windows": windows,
+            "language": FIRST_LANGUAGE,
+            "parent": os.getpid(),
+            **asdict(setting),
+        }
         env = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
         process = subprocess.Popen(
-            [self.python, "-I", SCRIPT, "run", json.dumps(job)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [self.python, "-I", SCRIPT, "run", json.dumps(job)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             env=env | {"OPENBLAS_NUM_THREADS": "1"},  # numpy's threads would take the cores from CTranslate2's
-        )  # fmt: skip
+        )
         try:
             assert process.stdout is not None
             if process.stdout.readline() != b"ready\n":
@@ -114,15 +121,27 @@ def run(bench: Bench) -> None:
     for size in bench.pick(smoke=("base",), bench=("base",), full=("base", "small")):
         peer = _peer(bench, python, size, pcm, source)
         setting = _search(bench, peer, size)
-        walls = {kind: _against(bench, peer, setting, size, kind, source) for kind in KINDS[: 1 if bench.smoke else None]}
-        bench.result.figures.append(Figure(
-            name=f"÷ CTranslate2 int8, {size}, best quantisation", value=min(walls.values()), goal="P7", at_most=AT_MOST[size][1],
-            judged=_judged(bench),
-        ))  # fmt: skip
-        bench.result.plots.append(Plot(
-            name=size, title=f"Wall against CTranslate2 int8, {size}", y="ratio",
-            series={"wall": [(float(n), wall) for n, wall in enumerate([1.0, *walls.values()])]}, labels=("CTranslate2", *walls),
-        ))  # fmt: skip
+        walls = {
+            kind: _against(bench, peer, setting, size, kind, source) for kind in KINDS[: 1 if bench.smoke else None]
+        }
+        bench.result.figures.append(
+            Figure(
+                name=f"÷ CTranslate2 int8, {size}, best quantisation",
+                value=min(walls.values()),
+                goal="P7",
+                at_most=AT_MOST[size][1],
+                judged=_judged(bench),
+            )
+        )
+        bench.result.plots.append(
+            Plot(
+                name=size,
+                title=f"Wall against CTranslate2 int8, {size}",
+                y="ratio",
+                series={"wall": [(float(n), wall) for n, wall in enumerate([1.0, *walls.values()])]},
+                labels=("CTranslate2", *walls),
+            )
+        )
 
 
 def _judged(bench: Bench) -> bool:
@@ -152,19 +171,30 @@ def _against(bench: Bench, peer: Peer, setting: Setting, size: str, kind: str, s
     recommended = kind == KINDS[0]
     bench.result.figures += [
         Figure(
-            name=f"÷ CTranslate2 int8, {size} {kind}", value=wall, goal="P7" if recommended else "",
-            at_most=AT_MOST[size][0] if recommended else None, judged=_judged(bench),
-        ),
-        Figure(
-            name=f"memory ÷ CTranslate2 int8, {size} {kind}", value=memory / their_memory, goal="P7", at_most=MEMORY_AT_MOST,
+            name=f"÷ CTranslate2 int8, {size} {kind}",
+            value=wall,
+            goal="P7" if recommended else "",
+            at_most=AT_MOST[size][0] if recommended else None,
             judged=_judged(bench),
         ),
-        Figure(name=f"WER between the two, {size} {kind}", value=100 * different(texts["ours"], texts["theirs"]), unit="%"),
-    ]  # fmt: skip
+        Figure(
+            name=f"memory ÷ CTranslate2 int8, {size} {kind}",
+            value=memory / their_memory,
+            goal="P7",
+            at_most=MEMORY_AT_MOST,
+            judged=_judged(bench),
+        ),
+        Figure(
+            name=f"WER between the two, {size} {kind}", value=100 * different(texts["ours"], texts["theirs"]), unit="%"
+        ),
+    ]
     bench.result.details[f"{size} {kind}"] = {
-        "ours": [taken.to_dict() for taken in mine], "theirs": [taken.to_dict() for taken in other],
-        "ours_mib": round(memory, 1), "theirs_mib": round(their_memory, 1), "setting": asdict(setting),
-    }  # fmt: skip
+        "ours": [taken.to_dict() for taken in mine],
+        "theirs": [taken.to_dict() for taken in other],
+        "ours_mib": round(memory, 1),
+        "theirs_mib": round(their_memory, 1),
+        "setting": asdict(setting),
+    }
     return wall
 
 
@@ -189,7 +219,11 @@ def _windows(service: Service, job: str, pcm: Pcm) -> list[Pcm]:
         chunks = [Chunk.from_dict(row.plan) for row in store.rows(job)]
     finally:
         store.close()
-    return [np.concatenate([pcm[region.start : region.end] for region in chunk.regions]) for chunk in chunks if chunk.regions]
+    return [
+        np.concatenate([pcm[region.start : region.end] for region in chunk.regions])
+        for chunk in chunks
+        if chunk.regions
+    ]
 
 
 def _search(bench: Bench, peer: Peer, size: str) -> Setting:
@@ -202,8 +236,12 @@ def _search(bench: Bench, peer: Peer, size: str) -> Setting:
             if same not in found:
                 taken, _ = peer.timed(setting)
                 found[same] = (taken.alone, setting)
-                bench.say(f"{size}: CTranslate2, {inter} x {setting.intra} threads, batches of {batch}: {taken.alone:.1f} s")
-    bench.result.details[f"{size}: search"] = [asdict(setting) | {"wall": round(wall, 2)} for wall, setting in found.values()]
+                bench.say(
+                    f"{size}: CTranslate2, {inter} x {setting.intra} threads, batches of {batch}: {taken.alone:.1f} s"
+                )
+    bench.result.details[f"{size}: search"] = [
+        asdict(setting) | {"wall": round(wall, 2)} for wall, setting in found.values()
+    ]
     return min(found.values(), key=lambda one: one[0])[1]
 
 

@@ -63,7 +63,10 @@ def convert(source: Path, target: Path) -> None:
 
     with np.load(source) as stored:
         weights: Weights = {name: stored[name].astype(np.float32) for name in stored.files}
-    layers = {side: 1 + max(int(name.split(".")[2]) for name in weights if name.startswith(f"{side}.blocks.")) for side in ("encoder", "decoder")}
+    layers = {
+        side: 1 + max(int(name.split(".")[2]) for name in weights if name.startswith(f"{side}.blocks."))
+        for side in ("encoder", "decoder")
+    }
     heads = weights["encoder.ln_post.bias"].size // 64
     spec = whisper_spec.WhisperSpec(layers["encoder"], heads, layers["decoder"], heads)
     for conv in ("conv1", "conv2"):
@@ -108,10 +111,14 @@ def _norm(layer: Any, weights: Weights, name: str) -> None:
 def _linear(layer: Any, weights: Weights, *names: str) -> None:
     """Several matrices as one; keys have no bias."""
     layer.weight = np.concatenate([weights[f"{name}.weight"] for name in names])
-    layer.bias = np.concatenate([
-        weights[f"{name}.bias"].reshape(-1) if f"{name}.bias" in weights else np.zeros(len(weights[f"{name}.weight"]), np.float32)
-        for name in names
-    ])
+    layer.bias = np.concatenate(
+        [
+            weights[f"{name}.bias"].reshape(-1)
+            if f"{name}.bias" in weights
+            else np.zeros(len(weights[f"{name}.weight"]), np.float32)
+            for name in names
+        ]
+    )
 
 
 def _vocabulary(size: int) -> list[str]:
@@ -125,10 +132,14 @@ def run(job: dict[str, Any]) -> None:
     import ctranslate2
 
     model = ctranslate2.models.Whisper(
-        job["model"], device="cpu", compute_type="int8", inter_threads=job["inter"], intra_threads=job["intra"],
-    )  # fmt: skip
+        job["model"], device="cpu", compute_type="int8", inter_threads=job["inter"], intra_threads=job["intra"]
+    )
     pcm, filters = np.fromfile(job["audio"], np.int16), np.load(job["filters"])
-    prompt = [START_OF_TRANSCRIPT, job["language"], TRANSCRIBE]  # with timestamps, as ours: without, this model leaves sentences out
+    prompt = [
+        START_OF_TRANSCRIPT,
+        job["language"],
+        TRANSCRIBE,
+    ]  # with timestamps, as ours: without, this model leaves sentences out
 
     def decode(windows: Spans) -> list[list[int]]:
         features = np.stack([log_mel(pcm[start:end], filters) for start, end in windows])

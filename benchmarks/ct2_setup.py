@@ -85,6 +85,8 @@ def twin(model: Path, python: Path) -> Twin:
 
 def _run(*command: str) -> None:
     """Raises RuntimeError with what the command said when it fails."""
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     if done.returncode:
         raise RuntimeError(done.stdout.strip()[-2000:])

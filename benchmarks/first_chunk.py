@@ -27,7 +27,13 @@ def run(bench: Bench) -> None:
             firsts.append(_first(bench, service, source))
     one, first = statistics.median(ones), statistics.median(firsts)
     bench.result.figures += [
-        Figure(name=f"first chunk of {minutes:g} min ÷ one chunk", value=first / one, goal="P14", at_most=2.0, judged=not bench.smoke),
+        Figure(
+            name=f"first chunk of {minutes:g} min ÷ one chunk",
+            value=first / one,
+            goal="P14",
+            at_most=2.0,
+            judged=not bench.smoke,
+        ),
         Figure(name="first chunk after submit", value=first, unit="s"),
         Figure(name="one chunk", value=one, unit="s"),
     ]

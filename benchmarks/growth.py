@@ -37,9 +37,14 @@ def run(bench: Bench) -> None:
         bench.result.figures += [
             Figure(name=f"CPU by {name}: farthest from a straight line", value=bend(lines["CPU, s"])),
             Figure(name=f"wall by {name}: farthest from a straight line", value=bend(lines["wall, s"])),
-            Figure(name=f"memory by {name}: most ÷ least", value=max(p for _, p in found.values()) / min(p for _, p in found.values())),
+            Figure(
+                name=f"memory by {name}: most ÷ least",
+                value=max(p for _, p in found.values()) / min(p for _, p in found.values()),
+            ),
         ]
-        bench.result.details[name] = {f"{x:g}": taken.to_dict() | {"peak_mib": round(peak, 1)} for x, (taken, peak) in found.items()}
+        bench.result.details[name] = {
+            f"{x:g}": taken.to_dict() | {"peak_mib": round(peak, 1)} for x, (taken, peak) in found.items()
+        }
 
 
 def bend(points: list[tuple[float, float]]) -> float:

@@ -90,11 +90,20 @@ class Bench:
         """The real service on that library and model, in a folder of its own, not started yet."""
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         models, name = made.setting(model)
-        return Service(folder, **{
-            "WHISPER_LIBRARY": str(library.directory), "WHISPER_MODELS_DIR": str(models), "WHISPER_MODEL": name,
-            "ENGINE_DIR": str(self._engine_dir), "ENGINE_NICE": "0", "LEASE_SECONDS": "60", "SWEEP_SECONDS": "5",
-            "MAX_UPLOAD_MB": "8192",
-        } | env)  # fmt: skip
+        return Service(
+            folder,
+            **{
+                "WHISPER_LIBRARY": str(library.directory),
+                "WHISPER_MODELS_DIR": str(models),
+                "WHISPER_MODEL": name,
+                "ENGINE_DIR": str(self._engine_dir),
+                "ENGINE_NICE": "0",
+                "LEASE_SECONDS": "60",
+                "SWEEP_SECONDS": "5",
+                "MAX_UPLOAD_MB": "8192",
+            }
+            | env,
+        )
 
     @contextmanager
     def service(self, library: Library, model: Path, **env: str) -> Iterator[Service]:

@@ -40,11 +40,23 @@ def run(bench: Bench) -> None:
         overheads.append(taken.own / needed)
         details.append(taken.to_dict() | performance | {"needed_cpu": round(needed, 3)} | job["cpu"])
     bench.result.figures += [
-        Figure(name="wall ÷ (needed CPU ÷ cores)", value=statistics.median(ratios), goal="P1", at_most=1.03, judged=not bench.smoke),
+        Figure(
+            name="wall ÷ (needed CPU ÷ cores)",
+            value=statistics.median(ratios),
+            goal="P1",
+            at_most=1.03,
+            judged=not bench.smoke,
+        ),
         Figure(name="all CPU ÷ needed CPU", value=statistics.median(overheads)),
         Figure(name="real-time factor", value=statistics.median(d["wall"] / (60 * minutes) for d in details)),
     ]
-    bench.result.details = {"minutes": minutes, "library": library.kind, "decode_cpu": decode, "vad_cpu": vad, "runs": details}
+    bench.result.details = {
+        "minutes": minutes,
+        "library": library.kind,
+        "decode_cpu": decode,
+        "vad_cpu": vad,
+        "runs": details,
+    }
 
 
 def warm_up(bench: Bench, service: Service) -> None:
@@ -53,7 +65,9 @@ def warm_up(bench: Bench, service: Service) -> None:
     watch.transcribe_all(service, [short] * bench.cores, language="en")
 
 
-def timed(bench: Bench, service: Service, source: Path, *, width: int = CORES, seconds: float = 7200.0) -> tuple[Span, dict[str, Any]]:
+def timed(
+    bench: Bench, service: Service, source: Path, *, width: int = CORES, seconds: float = 7200.0
+) -> tuple[Span, dict[str, Any]]:
     """Submit a file and wait: the span from before the upload to the end, and the job with the CPU of each kind of process.
 
     A status read costs the API milliseconds of CPU, so there are few; the time between the job's end and the read
@@ -72,7 +86,11 @@ def cpu_by_kind(service: Service) -> dict[str, float]:
     """CPU seconds so far: of the API, the engine's processes, the consumer's (ffmpeg included) and the supervisor."""
     assert service.process is not None
     root = service.process.pid
-    kinds = {"api": "parascribe.run.api_main", "engine": "whisper.host.manager", "consumer": "parascribe.run.consumer_main"}
+    kinds = {
+        "api": "parascribe.run.api_main",
+        "engine": "whisper.host.manager",
+        "consumer": "parascribe.run.consumer_main",
+    }
     found = {"supervisor": process_cpu(root)}
     for pid in tree(root)[1:]:
         try:

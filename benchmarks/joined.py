@@ -58,13 +58,17 @@ def _drawn(clips: Sequence[Clip], minutes: float, rng: random.Random) -> list[Cl
     return chosen
 
 
-def _put_together(spoken: Sequence[Pcm], pauses: Sequence[Pcm], texts: Sequence[str | None]) -> tuple[Pcm, dict[str, Any]]:
+def _put_together(
+    spoken: Sequence[Pcm], pauses: Sequence[Pcm], texts: Sequence[str | None]
+) -> tuple[Pcm, dict[str, Any]]:
     """Speech and pause by turns."""
     utterances, position = [], 0
     for said, pause, text in zip(spoken, pauses, texts, strict=True):
         utterances.append({"start": position / RATE, "end": (position + len(said)) / RATE, "text": text})
         position += len(said) + len(pause)
-    return np.concatenate([part for pair in zip(spoken, pauses, strict=True) for part in pair]), {"utterances": utterances}
+    return np.concatenate([part for pair in zip(spoken, pauses, strict=True) for part in pair]), {
+        "utterances": utterances
+    }
 
 
 def _loud(pcm: Pcm) -> NDArray[np.bool_]:

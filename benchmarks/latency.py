@@ -30,23 +30,45 @@ def run(bench: Bench) -> None:
     for model, label, goal in ((bench.model("base"), "base", "P3"), (made.DEMO, "demo", "")):
         with bench.service(library, model) as service:
             warm_up(bench, service)
-            runs = [(one(service, wav, SELDOM), one(service, mp3, SELDOM), one(service, wav, OFTEN)) for _ in range(times)]
+            runs = [
+                (one(service, wav, SELDOM), one(service, mp3, SELDOM), one(service, wav, OFTEN)) for _ in range(times)
+            ]
         quiet, decoded, watched = zip(*runs, strict=True)
         bench.result.figures += [
             Figure(
-                name=f"beyond engine time, {label}, median", value=_median(quiet, "completed"), unit="ms", goal=goal,
-                at_most=60.0 if goal else None, judged=not bench.smoke,
+                name=f"beyond engine time, {label}, median",
+                value=_median(quiet, "completed"),
+                unit="ms",
+                goal=goal,
+                at_most=60.0 if goal else None,
+                judged=not bench.smoke,
             ),
-            Figure(name=f"the same, 90th percentile, {label}", value=1000 * sorted(run["completed"] for run in quiet)[int(times * 0.9)], unit="ms"),
-            Figure(name=f"the same, an mp3, which ffmpeg decodes, {label}", value=_median(decoded, "completed"), unit="ms"),
-            Figure(name=f"as a client sees it that asks every {1000 * OFTEN:.0f} ms, {label}", value=_median(watched, "seen"), unit="ms"),
-        ]  # fmt: skip
+            Figure(
+                name=f"the same, 90th percentile, {label}",
+                value=1000 * sorted(run["completed"] for run in quiet)[int(times * 0.9)],
+                unit="ms",
+            ),
+            Figure(
+                name=f"the same, an mp3, which ffmpeg decodes, {label}", value=_median(decoded, "completed"), unit="ms"
+            ),
+            Figure(
+                name=f"as a client sees it that asks every {1000 * OFTEN:.0f} ms, {label}",
+                value=_median(watched, "seen"),
+                unit="ms",
+            ),
+        ]
         bench.result.details[label] = {"wav": quiet, "mp3": decoded, "watched": watched}
     starts = [_start(bench) for _ in range(bench.pick(smoke=1, bench=5, full=9))]
-    bench.result.figures.append(Figure(
-        name="serve to ready, warm", value=statistics.median(taken.alone for taken in starts), unit="s", goal="P16", at_most=2.0,
-        judged=not bench.smoke,
-    ))  # fmt: skip
+    bench.result.figures.append(
+        Figure(
+            name="serve to ready, warm",
+            value=statistics.median(taken.alone for taken in starts),
+            unit="s",
+            goal="P16",
+            at_most=2.0,
+            judged=not bench.smoke,
+        )
+    )
     taken = [(_child(True), _child(False)) for _ in range(bench.pick(smoke=3, bench=30, full=100))]
     quick, launcher = (statistics.median(seconds) for seconds in zip(*taken, strict=True))
     bench.result.figures += [

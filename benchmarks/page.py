@@ -40,21 +40,40 @@ def page(results: Sequence[Found], plots: Sequence[str]) -> str:
     """The page in Markdown. plots: file names `BENCHMARK-NAME.svg` in ../explanation/plots."""
     machines = list(dict.fromkeys(_machine(result) for result in results))
     lines = [
-        "# Benchmarks", "",
+        "# Benchmarks",
+        "",
         "Made by `python -m benchmarks.page` from the results of `make bench` and `make bench-full`; do not edit. What the",
-        "figures mean and why some goals are missed: [performance](../explanation/performance.md).", "",
-        f"The machine: {'; '.join(machines)}.", "",
-        "## Goals", "", "`others` is the largest share of the cores that other programs took during a measurement, where that was looked at.", "",
-        *_table(["goal", "benchmark", "figure", "wanted", "measured", "", "scale", "others"], _goals(results)), "",
-        "## All figures", "",
-    ]  # fmt: skip
+        "figures mean and why some goals are missed: [performance](../explanation/performance.md).",
+        "",
+        f"The machine: {'; '.join(machines)}.",
+        "",
+        "## Goals",
+        "",
+        "`others` is the largest share of the cores that other programs took during a measurement, where that was looked at.",
+        "",
+        *_table(["goal", "benchmark", "figure", "wanted", "measured", "", "scale", "others"], _goals(results)),
+        "",
+        "## All figures",
+        "",
+    ]
     for result in results:
         name = result["benchmark"]
         lines += [f"### {name}", "", _circumstances(result, several=len(machines) > 1), ""]
-        lines += [*_table(["figure", "measured", "goal", ""], [
-            [figure["name"], _value(figure), f"{figure['goal']} {figure['wanted']}".strip(), VERDICTS[figure["met"]] if figure["wanted"] else ""]
-            for figure in result["figures"]
-        ]), ""]  # fmt: skip
+        lines += [
+            *_table(
+                ["figure", "measured", "goal", ""],
+                [
+                    [
+                        figure["name"],
+                        _value(figure),
+                        f"{figure['goal']} {figure['wanted']}".strip(),
+                        VERDICTS[figure["met"]] if figure["wanted"] else "",
+                    ]
+                    for figure in result["figures"]
+                ],
+            ),
+            "",
+        ]
         for plot in (plot for plot in plots if plot.startswith(f"{name}-")):
             title = plot.removeprefix(f"{name}-").removesuffix(".svg").replace("-", ", ")
             lines += [f"![{name}: {title}](../explanation/plots/{plot})", ""]
@@ -64,11 +83,19 @@ def page(results: Sequence[Found], plots: Sequence[str]) -> str:
 def _goals(results: Sequence[Found]) -> list[list[str]]:
     rows = [
         [
-            figure["goal"], result["benchmark"], figure["name"], figure["wanted"], _value(figure), VERDICTS[figure["met"]],
-            result["scale"], f"{result['disturbance']:.0%}",
+            figure["goal"],
+            result["benchmark"],
+            figure["name"],
+            figure["wanted"],
+            _value(figure),
+            VERDICTS[figure["met"]],
+            result["scale"],
+            f"{result['disturbance']:.0%}",
         ]
-        for result in results for figure in result["figures"] if figure["goal"]
-    ]  # fmt: skip
+        for result in results
+        for figure in result["figures"]
+        if figure["goal"]
+    ]
     return sorted(rows, key=lambda row: (not row[0][1:].isdigit(), int(row[0][1:]) if row[0][1:].isdigit() else 0))
 
 

@@ -58,7 +58,11 @@ def run(bench: Bench) -> None:
 
 def real_cases(bench: Bench) -> dict[str, dict[str, tuple[Pcm, dict[str, Any]]]]:
     """Real speech: clips with pauses between them, and speech without any pause that a cut could use. Raises MissingRecordings."""
-    clips = [clip for clip in (*packaged(), *shared()) if clip.spoken and clip.language == "en" and len(clip.samples()) > 3 * RATE]
+    clips = [
+        clip
+        for clip in (*packaged(), *shared())
+        if clip.spoken and clip.language == "en" and len(clip.samples()) > 3 * RATE
+    ]
     minutes = bench.pick(smoke=0.5, bench=20.0, full=60.0)
     return {
         f"real speech, {PAUSES}": {"long": joined.with_pauses(clips, minutes)},
@@ -72,9 +76,17 @@ def _figures(group: str, found: list[Parity]) -> list[Figure]:
     goal = "" if group == RUN_TOGETHER else "parity"
     within, none = (None, None) if group == RUN_TOGETHER else (0.2, 0.0)
     return [
-        Figure(name=f"{group}: WER, parallel less serial", value=parallel - serial, unit="points", goal=goal, at_most=within),
+        Figure(
+            name=f"{group}: WER, parallel less serial",
+            value=parallel - serial,
+            unit="points",
+            goal=goal,
+            at_most=within,
+        ),
         Figure(name=f"{group}: words lost at cuts", value=sum(one.lost for one in found), goal=goal, at_most=none),
-        Figure(name=f"{group}: words doubled at cuts", value=sum(one.doubled for one in found), goal=goal, at_most=none),
+        Figure(
+            name=f"{group}: words doubled at cuts", value=sum(one.doubled for one in found), goal=goal, at_most=none
+        ),
         Figure(name=f"{group}: WER, serial", value=serial, unit="%"),
         Figure(name=f"{group}: cuts", value=sum(one.cuts for one in found)),
     ]
@@ -89,7 +101,10 @@ def cases(bench: Bench) -> dict[str, dict[str, tuple[Pcm, dict[str, Any]]]]:
         "noise": bench.speech(2.0 * factor, seed=32, noise_db=20.0),
     }
     if not bench.smoke:
-        pauses |= {f"{minutes:g} min": bench.speech(minutes, seed=round(10 * minutes)) for minutes in (0.4, 0.6, 0.95, 1.3, 2.7, 5.0)}
+        pauses |= {
+            f"{minutes:g} min": bench.speech(minutes, seed=round(10 * minutes))
+            for minutes in (0.4, 0.6, 0.95, 1.3, 2.7, 5.0)
+        }
     seeds = range(7, bench.pick(smoke=9, bench=13, full=27))
     through = {f"seed {seed}": bench.speech(1.0, seed=seed, gap=(0.1, 0.14), noise_db=None) for seed in seeds}
     together = {f"seed {seed}": bench.speech(1.0, seed=seed, gap=(0.0, 0.0), noise_db=None) for seed in list(seeds)[:6]}
@@ -104,13 +119,22 @@ def measure(bench: Bench, library: Library, model: Path, files: dict[str, tuple[
         for name, (pcm, truth) in files.items():
             bench.say(name)
             result, chunks = transcribe(bench.wav(pcm, "parity"))
-            _, answer = bench.peer(mode="serial", library=library.directory, model=model, pcm=pcm, processes=1, threads=bench.cores)
+            _, answer = bench.peer(
+                mode="serial", library=library.directory, model=model, pcm=pcm, processes=1, threads=bench.cores
+            )
             serial = answer["texts"][0]
             lost, doubled = at_cuts(truth, result["segments"], serial, chunks)
-            found.append(Parity(
-                name=name, words=score(truth, serial).words, cuts=len(chunks) - 1,
-                parallel=100 * score(truth, result["segments"]).wer, serial=100 * score(truth, serial).wer, lost=lost, doubled=doubled,
-            ))  # fmt: skip
+            found.append(
+                Parity(
+                    name=name,
+                    words=score(truth, serial).words,
+                    cuts=len(chunks) - 1,
+                    parallel=100 * score(truth, result["segments"]).wer,
+                    serial=100 * score(truth, serial).wer,
+                    lost=lost,
+                    doubled=doubled,
+                )
+            )
     return found
 
 
@@ -126,17 +150,24 @@ def at_cuts(truth: dict[str, Any], segments: list[dict[str, Any]], serial: str, 
     alone, _ = _words([{"start": None, "text": serial}])
     here, there = dict(align(said, parallel)[0]), dict(align(said, alone)[0])
     lost = sum(
-        1 for n, word in enumerate(said)
+        1
+        for n, word in enumerate(said)
         if n not in here and n in there and alone[there[n]] == word and _near(times[n], cuts)
-    )  # fmt: skip
+    )
     seams = [
-        (min(cut - SEAM, after.regions[0].start / RATE - SEAM / 2), max(cut + SEAM, before.regions[-1].end / RATE + SEAM / 2))
-        for cut, (before, after) in zip(cuts, pairwise(chunks), strict=True) if before.regions and after.regions
-    ]  # fmt: skip
+        (
+            min(cut - SEAM, after.regions[0].start / RATE - SEAM / 2),
+            max(cut + SEAM, before.regions[-1].end / RATE + SEAM / 2),
+        )
+        for cut, (before, after) in zip(cuts, pairwise(chunks), strict=True)
+        if before.regions and after.regions
+    ]
     place = {heard: n for n, heard in here.items()}
     doubled = 0
     for n, word in enumerate(parallel):
-        twins = [m for m in range(max(0, n - 3), min(len(parallel), n + 4)) if m != n and m in place and parallel[m] == word]
+        twins = [
+            m for m in range(max(0, n - 3), min(len(parallel), n + 4)) if m != n and m in place and parallel[m] == word
+        ]
         doubled += n not in place and any(a <= times[place[m]] <= b for m in twins for a, b in seams)
     return lost, doubled
 

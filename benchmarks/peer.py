@@ -69,10 +69,16 @@ def main() -> None:
         return
     answers = list(_spawn(job, audio, spans))
     answers.sort(key=lambda answer: answer["span"])
-    print(json.dumps({
-        "wall": time.monotonic() - began, "texts": [answer["text"] for answer in answers],
-        "load": [answer["load"] for answer in answers], "decode": [answer["decode"] for answer in answers],
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "wall": time.monotonic() - began,
+                "texts": [answer["text"] for answer in answers],
+                "load": [answer["load"] for answer in answers],
+                "decode": [answer["decode"] for answer in answers],
+            }
+        )
+    )
 
 
 def _spawn(job: dict[str, Any], audio: bytes, spans: list[list[int]]) -> Iterator[dict[str, Any]]:

@@ -20,18 +20,17 @@ from whisper.library.libraries import Library
 CHUNK = 28 * RATE
 WHISPER_CLI_BEAM = 5
 GOALS = {
-    ("dense", "own"): (0.93, 0.92), ("dense", "wheel"): (0.80, 0.92),
-    ("silence", "own"): (0.80, 0.70), ("silence", "wheel"): (0.80, 0.70),
-}  # fmt: skip
+    ("dense", "own"): (0.93, 0.92),
+    ("dense", "wheel"): (0.80, 0.92),
+    ("silence", "own"): (0.80, 0.70),
+    ("silence", "wheel"): (0.80, 0.70),
+}
 """(P5, P6): at most so much of the wall of a serial pass, and of a process per chunk."""
 
 
 def run(bench: Bench) -> None:
     minutes = bench.pick(smoke=0.6, bench=10.0, full=30.0)
-    sounds = {
-        "dense": bench.speech(minutes)[0],
-        "silence": bench.speech(minutes, silence=0.25)[0],
-    }
+    sounds = {"dense": bench.speech(minutes)[0], "silence": bench.speech(minutes, silence=0.25)[0]}
     clips = [bench.speech(5 / 60, seed=n)[0] for n in range(bench.pick(smoke=2, bench=16, full=100))]
     for number, library in enumerate(bench.libraries()):
         best, model = number == 0, bench.model("base")
@@ -53,35 +52,58 @@ def run(bench: Bench) -> None:
 
 def _file(bench: Bench, service: Service, library: Library, model: Path, name: str, pcm: Pcm) -> None:
     """One long file, three ways."""
-    serial = {"mode": "serial", "library": library.directory, "model": model, "pcm": pcm, "processes": 1, "threads": bench.cores}
+    serial = {
+        "mode": "serial",
+        "library": library.directory,
+        "model": model,
+        "pcm": pcm,
+        "processes": 1,
+        "threads": bench.cores,
+    }
     spawn = _spawn(bench, library, model, pcm)
     source = bench.wav(pcm, name)
-    runs = bench.repeat({
-        f"{library.kind}, {name}: job": lambda: timed(bench, service, source)[0],
-        f"{library.kind}, {name}: one serial pass": lambda: _without_load(bench, serial),
-        f"{library.kind}, {name}: a process per chunk": lambda: bench.peer(**spawn)[0],
-    })  # fmt: skip
+    runs = bench.repeat(
+        {
+            f"{library.kind}, {name}: job": lambda: timed(bench, service, source)[0],
+            f"{library.kind}, {name}: one serial pass": lambda: _without_load(bench, serial),
+            f"{library.kind}, {name}: a process per chunk": lambda: bench.peer(**spawn)[0],
+        }
+    )
     ours, one, many = runs.values()
     p5, p6 = GOALS.get((name, library.kind), (0.93, 0.92))
     label = f"{name}, {library.kind}"
     bench.result.figures += [
         Figure(name=f"÷ serial pass, {label}", value=ratio(ours, one), goal="P5", at_most=p5, judged=not bench.smoke),
-        Figure(name=f"÷ process per chunk, {label}", value=ratio(ours, many), goal="P6", at_most=p6, judged=not bench.smoke),
+        Figure(
+            name=f"÷ process per chunk, {label}", value=ratio(ours, many), goal="P6", at_most=p6, judged=not bench.smoke
+        ),
     ]
     _keep(bench, label, runs)
     walls = [[(n, min(taken.alone for taken in taken_all))] for n, taken_all in enumerate(runs.values())]
-    bench.result.plots.append(Plot(
-        name=f"{name}-{library.kind}", title=f"{len(pcm) / RATE / 60:.0f} minutes of speech ({label})", y="wall, s",
-        series={"wall": [point for points in walls for point in points]}, labels=("Parascribe", "serial pass", "process per chunk"),
-    ))  # fmt: skip
+    bench.result.plots.append(
+        Plot(
+            name=f"{name}-{library.kind}",
+            title=f"{len(pcm) / RATE / 60:.0f} minutes of speech ({label})",
+            y="wall, s",
+            series={"wall": [point for points in walls for point in points]},
+            labels=("Parascribe", "serial pass", "process per chunk"),
+        )
+    )
 
 
 def _clips(bench: Bench, service: Service, library: Library, model: Path, clips: list[Pcm], label: str) -> None:
     """A batch of short clips: jobs of their own here, processes of their own there."""
     sources = [bench.wav(clip, f"clip{n}") for n, clip in enumerate(clips)]
     joined, spans = _joined(clips)
-    spawn = {"mode": "spawn", "library": library.directory, "model": model, "pcm": joined, "spans": spans,
-             "processes": bench.cores, "threads": 1}  # fmt: skip
+    spawn = {
+        "mode": "spawn",
+        "library": library.directory,
+        "model": model,
+        "pcm": joined,
+        "spans": spans,
+        "processes": bench.cores,
+        "threads": 1,
+    }
 
     def ours() -> Span:
         with bench.span() as taken:
@@ -89,14 +111,19 @@ def _clips(bench: Bench, service: Service, library: Library, model: Path, clips:
         taken.wall -= late
         return taken
 
-    runs = bench.repeat({
-        f"{label}, 5 s clips: jobs": ours,
-        f"{label}, 5 s clips: a process each": lambda: bench.peer(**spawn)[0],
-    })  # fmt: skip
+    runs = bench.repeat(
+        {f"{label}, 5 s clips: jobs": ours, f"{label}, 5 s clips: a process each": lambda: bench.peer(**spawn)[0]}
+    )
     mine, theirs = runs.values()
-    bench.result.figures.append(Figure(
-        name=f"÷ process per clip, 5 s clips, {label}", value=ratio(mine, theirs), goal="P6", at_most=0.4, judged=not bench.smoke,
-    ))  # fmt: skip
+    bench.result.figures.append(
+        Figure(
+            name=f"÷ process per clip, 5 s clips, {label}",
+            value=ratio(mine, theirs),
+            goal="P6",
+            at_most=0.4,
+            judged=not bench.smoke,
+        )
+    )
     _keep(bench, f"clips, {label}", runs)
 
 
@@ -114,17 +141,29 @@ def _stock(bench: Bench, service: Service, best: Library, pcm: Pcm) -> None:
     mine, *others = runs.values()
     for name, theirs in zip(list(runs)[1:], others, strict=True):
         goal = 0.5 if "beam" not in name else None
-        bench.result.figures.append(Figure(
-            name=f"{best.kind} build, q8_0 ÷ {name}", value=ratio(mine, theirs), goal="P6" if goal else "", at_most=goal,
-            judged=not bench.smoke,
-        ))  # fmt: skip
+        bench.result.figures.append(
+            Figure(
+                name=f"{best.kind} build, q8_0 ÷ {name}",
+                value=ratio(mine, theirs),
+                goal="P6" if goal else "",
+                at_most=goal,
+                judged=not bench.smoke,
+            )
+        )
     _keep(bench, "stock", runs)
 
 
 def _spawn(bench: Bench, library: Library, model: Path, pcm: Pcm) -> dict[str, Any]:
     spans = [[start, min(start + CHUNK, len(pcm))] for start in range(0, len(pcm), CHUNK)]
-    return {"mode": "spawn", "library": library.directory, "model": model, "pcm": pcm, "spans": spans,
-            "processes": bench.cores, "threads": 1}  # fmt: skip
+    return {
+        "mode": "spawn",
+        "library": library.directory,
+        "model": model,
+        "pcm": pcm,
+        "spans": spans,
+        "processes": bench.cores,
+        "threads": 1,
+    }
 
 
 def _without_load(bench: Bench, job: dict[str, Any]) -> Span:
@@ -151,16 +190,27 @@ def _memory(bench: Bench, library: Library, pcm: Pcm) -> None:
             warm_up(bench, service)
             ours = service_memory(bench, service, source)
         theirs = _spawned_memory(bench, _spawn(bench, library, model, pcm))
-        bench.result.figures.append(Figure(
-            name=f"memory ÷ process per chunk, {size} q8_0, {library.kind}", value=ours / theirs, goal="P6", at_most=0.6,
-            judged=not bench.smoke,
-        ))  # fmt: skip
+        bench.result.figures.append(
+            Figure(
+                name=f"memory ÷ process per chunk, {size} q8_0, {library.kind}",
+                value=ours / theirs,
+                goal="P6",
+                at_most=0.6,
+                judged=not bench.smoke,
+            )
+        )
         bench.result.details[f"memory, {size}"] = {"ours": round(ours, 1), "theirs": round(theirs, 1)}
         bars["Parascribe"].append((number, ours))
         bars["process per chunk"].append((number, theirs))
-    bench.result.plots.append(Plot(
-        name="memory", title=f"Memory with {bench.cores} busy workers (q8_0)", y="MiB", series=bars, labels=tuple(sizes),
-    ))  # fmt: skip
+    bench.result.plots.append(
+        Plot(
+            name="memory",
+            title=f"Memory with {bench.cores} busy workers (q8_0)",
+            y="MiB",
+            series=bars,
+            labels=tuple(sizes),
+        )
+    )
 
 
 def service_memory(bench: Bench, service: Service, source: Path) -> float:

@@ -37,10 +37,13 @@ def _database(bench: Bench, kind: str, url: str) -> None:
     store = SqlStore(database)
     sweeper = Sweeper(store, LocalObjects(bench.folder / "objects"), PollOnly(), interval=5.0, max_attempts=3)
     actions: dict[str, Callable[[], object]] = {
-        "claim": lambda: store.release(_claimed(store)), "list": lambda: store.list(limit=50),
+        "claim": lambda: store.release(_claimed(store)),
+        "list": lambda: store.list(limit=50),
         "list, second page": lambda: store.list(status=JobStatus.QUEUED, limit=50, after=store.list(limit=50)[1]),
-        "sweep": sweeper.sweep_once, "hints": sweeper.send_hints, "counts": store.counts,
-    }  # fmt: skip
+        "sweep": sweeper.sweep_once,
+        "hints": sweeper.send_hints,
+        "counts": store.counts,
+    }
     sizes = bench.pick(smoke=(20, 100), bench=(100, 1000, 3000, 10_000), full=(100, 1000, 3000, 10_000, 30_000))
     lines: dict[str, list[tuple[float, float]]] = {name: [] for name in actions}
     slowest: dict[str, list[tuple[float, float]]] = {name: [] for name in actions}
@@ -56,13 +59,22 @@ def _database(bench: Bench, kind: str, url: str) -> None:
     store.close()
     for name, points in lines.items():
         goal = name in ("claim", "list", "sweep")
-        bench.result.figures.append(Figure(
-            name=f"{name} with {sizes[-1]:,} jobs, {kind}, median", value=points[-1][1], unit="ms", goal="P11" if goal else "",
-            at_most=20.0 if goal else None,
-        ))  # fmt: skip
-        bench.result.figures.append(Figure(name=f"{name}, {sizes[-1]:,} ÷ {sizes[0]:,} jobs, {kind}", value=points[-1][1] / points[0][1]))
+        bench.result.figures.append(
+            Figure(
+                name=f"{name} with {sizes[-1]:,} jobs, {kind}, median",
+                value=points[-1][1],
+                unit="ms",
+                goal="P11" if goal else "",
+                at_most=20.0 if goal else None,
+            )
+        )
+        bench.result.figures.append(
+            Figure(name=f"{name}, {sizes[-1]:,} ÷ {sizes[0]:,} jobs, {kind}", value=points[-1][1] / points[0][1])
+        )
     bench.result.details[kind] = {"median_ms": lines, "slowest_ms": slowest}
-    bench.result.plots.append(Plot(name=kind, title=f"By number of waiting jobs ({kind})", x="jobs", y="ms", series=lines))
+    bench.result.plots.append(
+        Plot(name=kind, title=f"By number of waiting jobs ({kind})", x="jobs", y="ms", series=lines)
+    )
 
 
 def _timed(action: Callable[[], object]) -> float:
@@ -79,5 +91,7 @@ def _claimed(store: SqlStore) -> Claim:
 
 def _job() -> NewJob:
     number = str(uuid7())
-    source = Source(filename="talk.mp3", bytes=1_000_000, media_type="audio/mpeg", sha256="a" * 64, key=f"jobs/{number}/source")
+    source = Source(
+        filename="talk.mp3", bytes=1_000_000, media_type="audio/mpeg", sha256="a" * 64, key=f"jobs/{number}/source"
+    )
     return NewJob(id=number, source=source, params=JobParams(model="base"))

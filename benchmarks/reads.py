@@ -35,8 +35,22 @@ def run(bench: Bench) -> None:
     middle = {name: statistics.median(load[name] for load in loads) for name in loads[0]}
     judged = busy and not bench.smoke
     bench.result.figures += [
-        Figure(name="status reads per CPU second of the API", value=middle["per_cpu"], unit="/s", goal="P10", at_least=3000.0, judged=judged),
-        Figure(name="99th percentile while a job runs", value=middle["p99_ms"], unit="ms", goal="P10", at_most=20.0, judged=judged),
+        Figure(
+            name="status reads per CPU second of the API",
+            value=middle["per_cpu"],
+            unit="/s",
+            goal="P10",
+            at_least=3000.0,
+            judged=judged,
+        ),
+        Figure(
+            name="99th percentile while a job runs",
+            value=middle["p99_ms"],
+            unit="ms",
+            goal="P10",
+            at_most=20.0,
+            judged=judged,
+        ),
         Figure(name="median while a job runs", value=middle["median_ms"], unit="ms"),
         Figure(name="reads per second", value=middle["per_second"], unit="/s"),
     ]
@@ -45,15 +59,25 @@ def run(bench: Bench) -> None:
 def _load(bench: Bench, service: Service, job: str, seconds: float) -> dict[str, float]:
     """Read one job's status from a few connections at once, in a process of its own."""
     before = cpu_by_kind(service)["api"]
-    command = [sys.executable, "-m", "benchmarks.reads", json.dumps([service.url, f"/api/v1/jobs/{job}", seconds, os.getpid()])]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.reads",
+        json.dumps([service.url, f"/api/v1/jobs/{job}", seconds, os.getpid()]),
+    ]
     with bench.span() as taken:
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     api = cpu_by_kind(service)["api"] - before
     times = sorted(json.loads(done.stdout))
     return {
-        "reads": len(times), "per_cpu": len(times) / api, "per_second": len(times) / seconds, "api_cpu": round(api, 3),
-        "median_ms": 1000 * times[len(times) // 2], "p99_ms": 1000 * times[int(len(times) * 0.99)], "wall": round(taken.wall, 3),
-    }  # fmt: skip
+        "reads": len(times),
+        "per_cpu": len(times) / api,
+        "per_second": len(times) / seconds,
+        "api_cpu": round(api, 3),
+        "median_ms": 1000 * times[len(times) // 2],
+        "p99_ms": 1000 * times[int(len(times) * 0.99)],
+        "wall": round(taken.wall, 3),
+    }
 
 
 def main() -> None:
@@ -62,7 +86,10 @@ def main() -> None:
     host, _, port = url.removeprefix("http://").partition(":")
     request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
     found: list[float] = []
-    readers = [threading.Thread(target=_read, args=((host, int(port)), request, time.monotonic() + seconds, found)) for _ in range(CLIENTS)]
+    readers = [
+        threading.Thread(target=_read, args=((host, int(port)), request, time.monotonic() + seconds, found))
+        for _ in range(CLIENTS)
+    ]
     for reader in readers:
         reader.start()
     for reader in readers:

@@ -59,7 +59,20 @@ class Clip:
 
 @cache
 def _decoded(path: Path) -> NDArray[np.int16]:
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-ac", "1", "-ar", str(RATE), "-f", "s16le", "pipe:1"]
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        "-v",
+        "error",
+        "-i",
+        str(path),
+        "-ac",
+        "1",
+        "-ar",
+        str(RATE),
+        "-f",
+        "s16le",
+        "pipe:1",
+    ]
     return np.frombuffer(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout, "<i2")
 
 
@@ -83,7 +96,13 @@ def packaged() -> list[Clip]:
     except ServiceError as error:
         raise MissingRecordings(f"recordings could not be fetched: {error}") from error
     return [
-        Clip(name=path.name, path=path, language=SAID[path.name][0], text=SAID[path.name][1], origin=f"{one.source}, {one.licence}")
+        Clip(
+            name=path.name,
+            path=path,
+            language=SAID[path.name][0],
+            text=SAID[path.name][1],
+            origin=f"{one.source}, {one.licence}",
+        )
         for path, one in zip(paths, RECORDINGS, strict=True)
     ]
 
@@ -95,12 +114,16 @@ def shared() -> list[Clip]:
         raise MissingRecordings(f"there are no recordings in {SHARED}")
     return [
         Clip(
-            name=item["file"], path=SHARED / item["file"], language=item["language"] or "",
+            name=item["file"],
+            path=SHARED / item["file"],
+            language=item["language"] or "",
             text="" if item["group"] == "noise" else item["text"] or None,
-            words=_aligned(SHARED / item["words"]) if item["words"] else (), origin=f"{item['source']}, {item['licence']}",
+            words=_aligned(SHARED / item["words"]) if item["words"] else (),
+            origin=f"{item['source']}, {item['licence']}",
         )
-        for item in json.loads(index.read_text("utf-8")) if Path(item["file"]).suffix != ".rttm"
-    ]  # fmt: skip
+        for item in json.loads(index.read_text("utf-8"))
+        if Path(item["file"]).suffix != ".rttm"
+    ]
 
 
 def _aligned(path: Path) -> tuple[tuple[str, float, float], ...]:

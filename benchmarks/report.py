@@ -34,7 +34,9 @@ class Figure:
     def met(self) -> bool | None:
         if not self.judged or (self.at_most is None and self.at_least is None):
             return None
-        return (self.at_most is None or self.value <= self.at_most) and (self.at_least is None or self.value >= self.at_least)
+        return (self.at_most is None or self.value <= self.at_most) and (
+            self.at_least is None or self.value >= self.at_least
+        )
 
     @property
     def wanted(self) -> str:
@@ -44,9 +46,13 @@ class Figure:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "name": self.name, "value": round(self.value, 4), "unit": self.unit, "goal": self.goal, "wanted": self.wanted,
+            "name": self.name,
+            "value": round(self.value, 4),
+            "unit": self.unit,
+            "goal": self.goal,
+            "wanted": self.wanted,
             "met": self.met,
-        }  # fmt: skip
+        }
 
 
 @dataclass(kw_only=True)
@@ -63,10 +69,14 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "benchmark": self.name, "scale": self.scale, "machine": machine(), "seconds": round(self.seconds, 1),
-            "disturbance": round(self.disturbance, 3), "figures": [figure.to_dict() for figure in self.figures],
+            "benchmark": self.name,
+            "scale": self.scale,
+            "machine": machine(),
+            "seconds": round(self.seconds, 1),
+            "disturbance": round(self.disturbance, 3),
+            "figures": [figure.to_dict() for figure in self.figures],
             "details": self.details,
-        }  # fmt: skip
+        }
 
     def write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -87,10 +97,12 @@ def machine() -> dict[str, Any]:
         pass
     known = ("avx2", "avx512f", "avx512_vnni", "amx_int8", "asimd", "sve")
     return {
-        "model": model, "architecture": platform.machine(), "cores": len(os.sched_getaffinity(0)),
+        "model": model,
+        "architecture": platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
         "vector_units": [name for name in known if name in flags],
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
-    }  # fmt: skip
+    }
 
 
 def number(value: float) -> str:
@@ -106,6 +118,10 @@ def table(results: list[Result]) -> str:
             goal = f"{figure.goal} {figure.wanted}".strip()
             rows.append((result.name, figure.name, f"{number(figure.value)} {figure.unit}".strip(), goal, verdict))
         if result.disturbance > NOTICED:
-            rows.append((result.name, f"note: other programs took up to {result.disturbance:.0%} of the cores", "", "", ""))
+            rows.append(
+                (result.name, f"note: other programs took up to {result.disturbance:.0%} of the cores", "", "", "")
+            )
     widths = [max(len(row[column]) for row in rows if row[1][:5] != "note:") for column in range(5)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

@@ -99,7 +99,11 @@ class Soak:
         big = too_much(self.rig.family())
         self.rig.stop()
         found = check_jobs(self.rig.store, self.rig.objects, self.rig.accepted, read_calls(self.rig.calls))
-        found.broken += [*big, *self.changed, *leftovers(self.rig.store, self.rig.objects, self.rig.work, self.rig.accepted, kills=self.kills)]
+        found.broken += [
+            *big,
+            *self.changed,
+            *leftovers(self.rig.store, self.rig.objects, self.rig.work, self.rig.accepted, kills=self.kills),
+        ]
         return found
 
     # --- jobs
@@ -245,27 +249,35 @@ def report(soak: Soak, found: Figures, seconds: float) -> str:
     spread = "none"
     if times:
         p95 = times[min(len(times) - 1, int(len(times) * 0.95))]
-        spread = f"p50 {statistics.median(times):.2f} s, p95 {p95:.2f} s, max {times[-1]:.2f} s ({len(times)} recoveries)"
-    return "\n".join([
-        f"jobs      {found.jobs} accepted in {seconds:.0f} s, {soak.refused} refused during faults",
-        f"kills     {soak.kills} ({', '.join(f'{kind} {n}' for kind, n in soak.faults.most_common())})",
-        f"lost      {len(lost)}",
-        f"doubled   {len(doubled)}",
-        f"chunks    executed {found.executed} / planned {found.planned} / in flight at a crash {found.in_flight}",
-        f"attempts  {found.attempts}",
-        f"recovery  {spread}",
-        f"broken    {len(found.broken)} invariants",
-        *(f"  {line}" for line in found.broken[:40]),
-    ])  # fmt: skip
+        spread = (
+            f"p50 {statistics.median(times):.2f} s, p95 {p95:.2f} s, max {times[-1]:.2f} s ({len(times)} recoveries)"
+        )
+    return "\n".join(
+        [
+            f"jobs      {found.jobs} accepted in {seconds:.0f} s, {soak.refused} refused during faults",
+            f"kills     {soak.kills} ({', '.join(f'{kind} {n}' for kind, n in soak.faults.most_common())})",
+            f"lost      {len(lost)}",
+            f"doubled   {len(doubled)}",
+            f"chunks    executed {found.executed} / planned {found.planned} / in flight at a crash {found.in_flight}",
+            f"attempts  {found.attempts}",
+            f"recovery  {spread}",
+            f"broken    {len(found.broken)} invariants",
+            *(f"  {line}" for line in found.broken[:40]),
+        ]
+    )
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.soak", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=60.0, help="for how long (default 60)")
     parser.add_argument("--kills", type=int, default=10**9, help="or until so many kills")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "big"))
     parser.add_argument("--cluster", action="store_true", help="PostgreSQL, Valkey and MinIO instead of solo")
-    parser.add_argument("--consumers", type=int, default=2, help="consumers of the cluster; job slots of solo (default 2)")
+    parser.add_argument(
+        "--consumers", type=int, default=2, help="consumers of the cluster; job slots of solo (default 2)"
+    )
     parser.add_argument("--keep", type=Path, help="folder for data and logs that stays")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -278,15 +290,24 @@ def main() -> int:
             postgres, minio = stack.enter_context(Postgres(durable=False)), stack.enter_context(Minio())
             servers = Servers(database_url=postgres.create_database(), minio=minio, valkey=Valkey().start())
         rig = Rig(
-            folder, servers, consumers=options.consumers, script={"delay": 0.05, "mixed": True}, WHISPER_EXECUTABLE="",
-            MAX_CONCURRENT_JOBS="1" if options.cluster else str(options.consumers), MAX_ATTEMPTS="50", WHISPER_THREADS="1",
+            folder,
+            servers,
+            consumers=options.consumers,
+            script={"delay": 0.05, "mixed": True},
+            WHISPER_EXECUTABLE="",
+            MAX_CONCURRENT_JOBS="1" if options.cluster else str(options.consumers),
+            MAX_ATTEMPTS="50",
+            WHISPER_THREADS="1",
             LOG_LEVEL="WARNING,parascribe=INFO,api=WARNING",
-        )  # fmt: skip
+        )
         stack.callback(rig.close)
         rig.start()
         soak = Soak(rig, random.Random(options.seed), backlog=3 * options.consumers, settle=SETTLE_SECONDS)
         began = time.monotonic()
-        print(f"seed {options.seed}, {'cluster' if options.cluster else 'solo'}, {options.consumers} consumers or slots", flush=True)
+        print(
+            f"seed {options.seed}, {'cluster' if options.cluster else 'solo'}, {options.consumers} consumers or slots",
+            flush=True,
+        )
         found = soak.run(seconds=options.seconds, kills=options.kills)
         print(report(soak, found, time.monotonic() - began), flush=True)
     return 1 if found.broken else 0

@@ -48,14 +48,25 @@ def run(bench: Bench) -> None:
     rates = [theirs.wall / mine.wall for mine, theirs in zip(uploads, writes, strict=True)]
     bench.result.figures += [
         Figure(name=f"memory growth, {size / 1e6:g} MB", value=growth, unit="MiB", goal="P9", at_most=56.0),
-        Figure(name="rate ÷ rate of writing and hashing", value=statistics.median(rates), goal="P9", at_least=0.6, judged=not bench.smoke),
+        Figure(
+            name="rate ÷ rate of writing and hashing",
+            value=statistics.median(rates),
+            goal="P9",
+            at_least=0.6,
+            judged=not bench.smoke,
+        ),
         Figure(name="upload", value=statistics.median(size / 1e6 / taken.wall for taken in uploads), unit="MB/s"),
-        Figure(name="write and hash", value=statistics.median(size / 1e6 / taken.wall for taken in writes), unit="MB/s"),
+        Figure(
+            name="write and hash", value=statistics.median(size / 1e6 / taken.wall for taken in writes), unit="MB/s"
+        ),
     ]
     bench.result.details = {
-        "rates": rates, "uploads": [taken.to_dict() for taken in uploads], "writes": [taken.to_dict() for taken in writes],
-        "idle_mib": round(before, 1), "peak_mib": round(sampler.peak, 1),
-    }  # fmt: skip
+        "rates": rates,
+        "uploads": [taken.to_dict() for taken in uploads],
+        "writes": [taken.to_dict() for taken in writes],
+        "idle_mib": round(before, 1),
+        "peak_mib": round(sampler.peak, 1),
+    }
 
 
 @contextmanager
@@ -67,8 +78,16 @@ def api(bench: Bench, **env: str) -> Iterator[tuple[str, int]]:
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
     folder = bench.folder / "api"
     folder.mkdir(exist_ok=True)
-    settings = {"API_PORT": str(port), "DATA_DIR": str(folder / "data"), "WHISPER_MODEL": "demo", "MAX_UPLOAD_MB": "8192", "LOG_LEVEL": "WARNING"}
-    process = subprocess.Popen([sys.executable, "-m", "parascribe", "api"], env=kept | settings | env, cwd=folder, stdin=subprocess.DEVNULL)
+    settings = {
+        "API_PORT": str(port),
+        "DATA_DIR": str(folder / "data"),
+        "WHISPER_MODEL": "demo",
+        "MAX_UPLOAD_MB": "8192",
+        "LOG_LEVEL": "WARNING",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "parascribe", "api"], env=kept | settings | env, cwd=folder, stdin=subprocess.DEVNULL
+    )
     url = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + 30
@@ -106,10 +125,13 @@ def _send(url: str, path: Path) -> None:
     host, _, port = url.removeprefix("http://").partition(":")
     length = len(head) + path.stat().st_size + len(tail)
     with socket.create_connection((host, int(port)), timeout=600) as sock, path.open("rb") as data:
-        sock.sendall((
-            f"POST /api/v1/jobs HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\nConnection: close\r\n"
-            f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
-        ).encode() + head)  # fmt: skip
+        sock.sendall(
+            (
+                f"POST /api/v1/jobs HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\nConnection: close\r\n"
+                f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
+            ).encode()
+            + head
+        )
         sock.sendfile(data)
         sock.sendall(tail)
         answer = b""

@@ -18,18 +18,24 @@ def run(bench: Bench) -> None:
     library = bench.libraries()[0]
     for kind, silence in (("dense", 0.0), ("25 % silence", 0.25)):
         pcm, _ = bench.speech(minutes, silence=silence)
-        runs = bench.repeat({
-            kind: lambda pcm=pcm: vad_cpu(pcm),  # type: ignore[misc]
-            f"{kind}, libwhisper's": lambda pcm=pcm: library_vad_cpu(library, pcm),  # type: ignore[misc]
-        })  # fmt: skip
+        runs = bench.repeat(
+            {
+                kind: lambda pcm=pcm: vad_cpu(pcm),  # type: ignore[misc]
+                f"{kind}, libwhisper's": lambda pcm=pcm: library_vad_cpu(library, pcm),  # type: ignore[misc]
+            }
+        )
         ours, theirs = runs.values()
         bench.result.figures += [
             Figure(
-                name=f"CPU per hour, {kind}", value=statistics.median(taken.own for taken in ours) * 60 / minutes, unit="s", goal="P15",
-                at_most=9.0, judged=not bench.smoke,
+                name=f"CPU per hour, {kind}",
+                value=statistics.median(taken.own for taken in ours) * 60 / minutes,
+                unit="s",
+                goal="P15",
+                at_most=9.0,
+                judged=not bench.smoke,
             ),
             Figure(name=f"÷ libwhisper's, {kind}", value=ratio(ours, theirs)),
-        ]  # fmt: skip
+        ]
 
 
 def library_vad_cpu(library: Library, pcm: Pcm) -> Span:

@@ -15,7 +15,14 @@ from tests.e2e.service import ENDED, Service
 Body = dict[str, Any]
 
 
-def wait(service: Service, job: str, until: Callable[[Body], Any] | None = None, *, every: float = 0.1, seconds: float = 1800.0) -> Body:
+def wait(
+    service: Service,
+    job: str,
+    until: Callable[[Body], Any] | None = None,
+    *,
+    every: float = 0.1,
+    seconds: float = 1800.0,
+) -> Body:
     """Poll until `until` says so, or the job has ended; returns its last body."""
     with _client(service) as client:
         return _wait(client, job, until, every, seconds)
@@ -62,11 +69,20 @@ def transcribe_all(service: Service, sources: Sequence[Path], *, language: str, 
         jobs = []
         for source in sources:
             files = {"file": (source.name, source.read_bytes())}
-            jobs.append(client.post("/api/v1/jobs", files=files, data={"language": language}).raise_for_status().json()["id"])
+            jobs.append(
+                client.post("/api/v1/jobs", files=files, data={"language": language}).raise_for_status().json()["id"]
+            )
         return late(*[_good(_wait(client, job, None, 0.25, seconds)) for job in jobs])
 
 
-def results(service: Service, sources: Sequence[Path], params: Mapping[str, str], *, every: float = 0.25, seconds: float = 3600.0) -> list[Body]:
+def results(
+    service: Service,
+    sources: Sequence[Path],
+    params: Mapping[str, str],
+    *,
+    every: float = 0.25,
+    seconds: float = 3600.0,
+) -> list[Body]:
     """Submit all, wait for all; their results (`format=json`) in order. params: the form's other fields"""
     with _client(service) as client:
         jobs = []
@@ -76,7 +92,10 @@ def results(service: Service, sources: Sequence[Path], params: Mapping[str, str]
             jobs.append(answer.raise_for_status().json()["id"])
         for job in jobs:
             _good(_wait(client, job, None, every, seconds))
-        return [client.get(f"/api/v1/jobs/{job}/result", params={"format": "json"}).raise_for_status().json() for job in jobs]
+        return [
+            client.get(f"/api/v1/jobs/{job}/result", params={"format": "json"}).raise_for_status().json()
+            for job in jobs
+        ]
 
 
 def cancel(service: Service, job: str) -> None:

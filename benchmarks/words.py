@@ -37,9 +37,11 @@ class Errors:
 
     def __add__(self, other: Errors) -> Errors:
         return Errors(
-            words=self.words + other.words, substitutions=self.substitutions + other.substitutions,
-            deletions=self.deletions + other.deletions, insertions=self.insertions + other.insertions,
-        )  # fmt: skip
+            words=self.words + other.words,
+            substitutions=self.substitutions + other.substitutions,
+            deletions=self.deletions + other.deletions,
+            insertions=self.insertions + other.insertions,
+        )
 
 
 def words(text: str, language: str) -> list[str]:
@@ -60,8 +62,11 @@ def errors(said: str, heard: str, language: str) -> Errors:
     mine, theirs = words(said, language), words(heard, language)
     pairs, deletions, insertions = align(mine, theirs)
     return Errors(
-        words=len(mine), substitutions=sum(mine[i] != theirs[j] for i, j in pairs), deletions=deletions, insertions=insertions,
-    )  # fmt: skip
+        words=len(mine),
+        substitutions=sum(mine[i] != theirs[j] for i, j in pairs),
+        deletions=deletions,
+        insertions=insertions,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +79,9 @@ class Timing:
 
     def __add__(self, other: Timing) -> Timing:
         return Timing(
-            starts=self.starts + other.starts, ends=self.ends + other.ends, overlapping=self.overlapping + other.overlapping
+            starts=self.starts + other.starts,
+            ends=self.ends + other.ends,
+            overlapping=self.overlapping + other.overlapping,
         )
 
     def percentile(self, share: float) -> float:
@@ -88,9 +95,10 @@ def timing(said: Sequence[tuple[str, float, float]], heard: Iterable[tuple[str, 
     mine, theirs = [plain(word) for word, _, _ in said], [plain(word) for word, _, _ in found]
     pairs = [(said[i], found[j]) for i, j in align(mine, theirs)[0] if mine[i] == theirs[j]]
     return Timing(
-        starts=tuple(abs(a[1] - b[1]) for a, b in pairs), ends=tuple(abs(a[2] - b[2]) for a, b in pairs),
+        starts=tuple(abs(a[1] - b[1]) for a, b in pairs),
+        ends=tuple(abs(a[2] - b[2]) for a, b in pairs),
         overlapping=sum(a[1] < b[2] and b[1] < a[2] for a, b in pairs),
-    )  # fmt: skip
+    )
 
 
 _WRITTEN = {"mr": "mister", "mrs": "missus", "dr": "doctor"}

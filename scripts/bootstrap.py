@@ -22,7 +22,9 @@ OLDEST = (3, 11)
 
 def main(kind: str) -> None:
     if sys.version_info < OLDEST:
-        sys.exit(f"Parascribe needs Python {OLDEST[0]}.{OLDEST[1]} or newer; this is {sys.version.split()[0]}. Try: make PYTHON=python3.12 ...")
+        sys.exit(
+            f"Parascribe needs Python {OLDEST[0]}.{OLDEST[1]} or newer; this is {sys.version.split()[0]}. Try: make PYTHON=python3.12 ..."
+        )
     lock = ROOT / LOCKS[kind]
     wanted = _wanted(kind)
     mark = VENV / f".parascribe-{kind}"
@@ -34,7 +36,9 @@ def main(kind: str) -> None:
     python = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not python.exists():
         if importlib.util.find_spec("ensurepip") is None:
-            sys.exit("This Python has no ensurepip: install your system's python3-venv package, or use another Python (make PYTHON=...).")
+            sys.exit(
+                "This Python has no ensurepip: install your system's python3-venv package, or use another Python (make PYTHON=...)."
+            )
         venv.create(VENV, with_pip=True, clear=True)
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--require-hashes", "-r", str(lock)], check=True)

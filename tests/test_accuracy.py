@@ -24,17 +24,22 @@ def clip(folder, name, *parts):
     return Clip(name=name, path=folder / name, language="en", text=f"this is {name}")
 
 
-@pytest.mark.parametrize(("said", "heard", "language", "expected"), [
-    ("Mister Hale has twenty-one colours.", "Mr. Hale has 21 colors", "en", (5, 0, 0, 0)),
-    ("one fine day", "a fine sunny day", "en", (3, 1, 0, 1)),
-    ("they were all there", "they all there", "en", (4, 0, 1, 0)),
-    ("Was der Mensch sät", "was der mensch seht.", "de", (4, 1, 0, 0)),
-    ("今天天气", "今天气", "zh", (4, 0, 1, 0)),
-    ("", "thank you", "en", (0, 0, 0, 2)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("said", "heard", "language", "expected"),
+    [
+        ("Mister Hale has twenty-one colours.", "Mr. Hale has 21 colors", "en", (5, 0, 0, 0)),
+        ("one fine day", "a fine sunny day", "en", (3, 1, 0, 1)),
+        ("they were all there", "they all there", "en", (4, 0, 1, 0)),
+        ("Was der Mensch sät", "was der mensch seht.", "de", (4, 1, 0, 0)),
+        ("今天天气", "今天气", "zh", (4, 0, 1, 0)),
+        ("", "thank you", "en", (0, 0, 0, 2)),
+    ],
+)
 def test_errors_are_counted_by_word_or_character(said, heard, language, expected):
     words, substitutions, deletions, insertions = expected
-    assert errors(said, heard, language) == Errors(words=words, substitutions=substitutions, deletions=deletions, insertions=insertions)
+    assert errors(said, heard, language) == Errors(
+        words=words, substitutions=substitutions, deletions=deletions, insertions=insertions
+    )
 
 
 def test_errors_add_up_to_a_rate_of_all_words():
@@ -45,7 +50,9 @@ def test_errors_add_up_to_a_rate_of_all_words():
 def test_times_are_compared_for_words_that_were_heard_right():
     said = [("mister", 0.0, 0.4), ("john", 0.5, 0.9), ("had", 1.0, 1.2)]
     found = timing(said, [("Mr.", 0.1, 0.4), ("Jon", 0.5, 0.9), (" had,", 1.3, 1.5)])
-    assert found.starts == pytest.approx((0.1, 0.3)) and found.ends == pytest.approx((0.0, 0.3)) and found.overlapping == 1
+    assert (
+        found.starts == pytest.approx((0.1, 0.3)) and found.ends == pytest.approx((0.0, 0.3)) and found.overlapping == 1
+    )
     assert (found + found).percentile(50) == pytest.approx(0.2)
     assert np.isnan(Timing().percentile(50))
 
@@ -68,7 +75,10 @@ def test_speech_without_pauses_has_none(tmp_path):
     assert len(whole) / RATE == pytest.approx(3.0 + joined.UNBROKEN + 0.04, abs=0.045)  # frames of 20 ms at four edges
     assert len(joined.from_first_sample(pcm)) / RATE == pytest.approx(len(pcm) / RATE - 0.5, abs=0.021)
     mixed, truth = joined.unbroken([clip(tmp_path, "b.wav", -0.5, 1.0, -0.5)], 0.1)
-    assert truth["utterances"][1]["start"] == truth["utterances"][0]["end"] and np.abs(mixed[::40]).min() < 1000 < np.abs(mixed).mean()
+    assert (
+        truth["utterances"][1]["start"] == truth["utterances"][0]["end"]
+        and np.abs(mixed[::40]).min() < 1000 < np.abs(mixed).mean()
+    )
 
 
 def test_recordings_that_cannot_be_fetched_are_said_so(tmp_path, monkeypatch):
@@ -92,10 +102,17 @@ def test_every_case_has_a_figure_and_every_figure_a_case():
 def test_the_page_shows_each_recording_by_model():
     counts = {"words": 10, "substitutions": 1, "deletions": 0, "insertions": 0}
     said = {"file": "a.wav", "language": "en", "seconds": 4.0, "text": "t"} | counts
-    result = {"scale": "bench", "details": {
-        "errors": [{"model": "base", "way": "ours", "group": "clips"} | counts],
-        "clips": [said | {"model": "base", "way": "ours"}, said | {"model": "base", "way": "faster-whisper", "substitutions": 9}, said | {"model": "tiny.en", "way": "ours", "file": "b.wav"}],
-    }}  # fmt: skip
+    result = {
+        "scale": "bench",
+        "details": {
+            "errors": [{"model": "base", "way": "ours", "group": "clips"} | counts],
+            "clips": [
+                said | {"model": "base", "way": "ours"},
+                said | {"model": "base", "way": "faster-whisper", "substitutions": 9},
+                said | {"model": "tiny.en", "way": "ours", "file": "b.wav"},
+            ],
+        },
+    }
     text = accuracy_page.page(result, "2 cores, a CPU")
     assert "| base | clips | ours | 10.0 | 10 | 1 | 0 | 0 |" in text and "2 cores, a CPU" in text
     assert "| a.wav | en | 4.0 | 10.0 |  |" in text and "| b.wav | en | 4.0 |  | 10.0 |" in text

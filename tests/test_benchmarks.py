@@ -23,9 +23,21 @@ from scripts.performance_test import Model, Row, fit, forecast, reliable
 from tests.skipping import skip_on_a_laptop
 
 GOALS = {
-    "build": set(), "engine": {"P2"}, "accuracy": set(), "parity": {"parity"}, "job": {"P1"}, "peers": {"P5", "P6"}, "memory": set(),
-    "latency": {"P3", "P16"}, "first_chunk": {"P14"}, "vad": {"P15"}, "longfile": {"P8"}, "growth": set(), "upload": {"P9"},
-    "reads": {"P10"}, "queue": {"P11"},
+    "build": set(),
+    "engine": {"P2"},
+    "accuracy": set(),
+    "parity": {"parity"},
+    "job": {"P1"},
+    "peers": {"P5", "P6"},
+    "memory": set(),
+    "latency": {"P3", "P16"},
+    "first_chunk": {"P14"},
+    "vad": {"P15"},
+    "longfile": {"P8"},
+    "growth": set(),
+    "upload": {"P9"},
+    "reads": {"P10"},
+    "queue": {"P11"},
 }
 
 
@@ -74,7 +86,10 @@ def test_a_span_counts_the_cpu_of_ended_children():
     assert taken.wall >= 0.28
 
 
-@pytest.mark.parametrize(("width", "foreign", "alone"), [(meter.CORES, 0.0, 10.0), (meter.CORES, 4.0 * meter.CORES, 6.0), (1, 10.0 * (meter.CORES - 1) + 3.0, 7.0)])
+@pytest.mark.parametrize(
+    ("width", "foreign", "alone"),
+    [(meter.CORES, 0.0, 10.0), (meter.CORES, 4.0 * meter.CORES, 6.0), (1, 10.0 * (meter.CORES - 1) + 3.0, 7.0)],
+)
 def test_what_others_took_is_set_off(width, foreign, alone):
     assert meter.Span(wall=10.0, foreign=foreign, width=width).alone == pytest.approx(alone)
 
@@ -98,7 +113,12 @@ def test_a_word_lost_or_doubled_counts_only_at_a_cut():
     def counts(first: str, second: str, cut: float) -> tuple[int, int]:
         segments = [{"start": 0.0, "end": 2.0, "text": first}, {"start": 10.0, "end": 12.0, "text": second}]
         edges = [(0, round(cut * 16_000)), (round(cut * 16_000), 20 * 16_000)]
-        return at_cuts(truth, segments, serial, [Chunk(index=n, start=a, end=b, regions=(Region(start=a, end=b),)) for n, (a, b) in enumerate(edges)])
+        return at_cuts(
+            truth,
+            segments,
+            serial,
+            [Chunk(index=n, start=a, end=b, regions=(Region(start=a, end=b),)) for n, (a, b) in enumerate(edges)],
+        )
 
     assert counts(*said, 11.0) == (0, 0)
     assert counts(said[0], "Peter five apples.", 11.0) == (1, 0)
@@ -110,12 +130,15 @@ def test_a_word_lost_or_doubled_counts_only_at_a_cut():
 def test_the_model_finds_serial_part_and_contention_again():
     truth = Model(serial=3.0, chunk=1.5, contention=0.02)
     rows = [
-        Row(workers=n, chunks=23, files=[truth.wall(n, 23)], engine=[1 + 0.02 * (n - 1)], cpu=[100.0]) for n in (1, 2, 4)
+        Row(workers=n, chunks=23, files=[truth.wall(n, 23)], engine=[1 + 0.02 * (n - 1)], cpu=[100.0])
+        for n in (1, 2, 4)
     ]
     found = fit(rows, cores=4)
     assert (found.serial, found.chunk, found.contention) == pytest.approx((3.0, 1.5, 0.02))
     assert fit(rows, cores=2).wall(4, 23) == pytest.approx(truth.wall(4, 23))
-    assert Model(serial=0.0, chunk=1.0, contention=0.0).speed_up(8) == pytest.approx(60 / 8)  # 8 rounds, the last half full
+    assert Model(serial=0.0, chunk=1.0, contention=0.0).speed_up(8) == pytest.approx(
+        60 / 8
+    )  # 8 rounds, the last half full
 
 
 def test_a_model_fitted_on_a_busy_machine_is_called_unreliable():
@@ -139,12 +162,17 @@ def test_the_peers_features_are_whispers():
     assert features.shape == (2, 3000) and features.dtype == np.float32
     loudest = (np.log10((8000 / 32768 * 100) ** 2) + 4) / 4  # half the window's sum times the amplitude
     assert features[0, 50] == pytest.approx(loudest, abs=0.01)
-    assert features[:, 102:] == pytest.approx(loudest - 2.0, abs=0.01) and features[1, 50] == pytest.approx(loudest - 2.0, abs=0.01)
+    assert features[:, 102:] == pytest.approx(loudest - 2.0, abs=0.01) and features[1, 50] == pytest.approx(
+        loudest - 2.0, abs=0.01
+    )
     padded = np.concatenate([tone, np.zeros(29 * 16_000, np.int16)])
     assert np.allclose(features, ct2_peer.log_mel(padded, filters), atol=1e-5)
 
 
-@pytest.mark.parametrize(("count", "size", "workers", "sizes"), [(22, 16, 2, [11, 11]), (22, 8, 1, [8, 7, 7]), (5, 1, 2, [1] * 5), (3, 16, 2, [2, 1]), (1, 4, 2, [1])])
+@pytest.mark.parametrize(
+    ("count", "size", "workers", "sizes"),
+    [(22, 16, 2, [11, 11]), (22, 8, 1, [8, 7, 7]), (5, 1, 2, [1] * 5), (3, 16, 2, [2, 1]), (1, 4, 2, [1])],
+)
 def test_the_peer_gets_even_batches_for_all_of_its_workers(count, size, workers, sizes):
     windows = [(n, n + 1) for n in range(count)]
     found = ct2_peer.batches(windows, size, workers)
@@ -168,11 +196,19 @@ def test_the_page_has_all_figures_verdicts_and_plots_and_no_old_ones(tmp_path):
     (docs / "explanation/plots").mkdir(parents=True)
     (docs / "reference").mkdir()
     (docs / "explanation/plots/peers-old.svg").write_text("old")
-    Result(name="vad", scale="full", disturbance=0.2, figures=[Figure(name="CPU | hour", value=10.04, unit="s", goal="P15", at_most=9.0)]).write(out)
     Result(
-        name="job", scale="bench", plots=[Plot(name="wall", title="t", series={"x": [(0, 1.0)]}, labels=("one",))],
+        name="vad",
+        scale="full",
+        disturbance=0.2,
+        figures=[Figure(name="CPU | hour", value=10.04, unit="s", goal="P15", at_most=9.0)],
+    ).write(out)
+    Result(
+        name="job",
+        scale="bench",
+        plots=[Plot(name="wall", title="t", series={"x": [(0, 1.0)]}, labels=("one",))],
         figures=[
-            Figure(name="overhead", value=1.02, goal="P1", at_most=1.03), Figure(name="toy", value=9, goal="P1", at_most=1, judged=False),
+            Figure(name="overhead", value=1.02, goal="P1", at_most=1.03),
+            Figure(name="toy", value=9, goal="P1", at_most=1, judged=False),
             Figure(name="bytes", value=12345.6),
         ],
     ).write(out)

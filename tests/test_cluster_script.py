@@ -47,10 +47,18 @@ def test_the_cluster_runs_and_leaves_nothing(number: signal.Signals, tmp_path: P
         address = re.search(r"API +(http\S+)", shown)
         assert address is not None
         # a check that takes longer than its 2 s, while all of this starts, is asked again
-        wait_for(lambda: httpx.get(f"{address[1]}/readyz").json()["checks"] == dict.fromkeys(["database", "storage", "broker", "model"], "ok"), 30)
+        wait_for(
+            lambda: (
+                httpx.get(f"{address[1]}/readyz").json()["checks"]
+                == dict.fromkeys(["database", "storage", "broker", "model"], "ok")
+            ),
+            30,
+        )
         assert all(name in shown for name in ("PostgreSQL", "Valkey", "MinIO", "consumer-1", "consumer-2"))
         script.send_signal(number)
-        assert script.wait(timeout=60) == (0 if number is signal.SIGINT else -signal.SIGKILL), (tmp_path / "out").read_text()
+        assert script.wait(timeout=60) == (0 if number is signal.SIGINT else -signal.SIGKILL), (
+            tmp_path / "out"
+        ).read_text()
     finally:
         script.kill()
         script.wait()

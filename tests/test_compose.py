@@ -79,7 +79,9 @@ def test_the_app_waits_for_healthy_servers(service: dict[str, Any]) -> None:
 
 
 @app
-def test_every_variable_is_a_setting_and_the_service_accepts_them(service: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_variable_is_a_setting_and_the_service_accepts_them(
+    service: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     given = {name: _defaults(value) for name, value in service["environment"].items()}
     assert {name.lower() for name in given} <= set(Settings.model_fields)
     for name, value in given.items():

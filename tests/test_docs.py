@@ -34,7 +34,12 @@ def test_settings_named_in_the_documentation_exist(page):
 
     known = {name.upper() for name in Settings.model_fields}
     outside = {
-        "PARASCRIBE_URL", "POSTGRES_PASSWORD", "VALKEY_PASSWORD", "MINIO_IMAGE", "PARASCRIBE_IMAGE", "CONSUMER_REPLICAS",
+        "PARASCRIBE_URL",
+        "POSTGRES_PASSWORD",
+        "VALKEY_PASSWORD",
+        "MINIO_IMAGE",
+        "PARASCRIBE_IMAGE",
+        "CONSUMER_REPLICAS",
     }
     prefixes = tuple({name.split("_")[0] + "_" for name in known})
     for name in set(re.findall(r"`([A-Z][A-Z0-9]+(?:_[A-Z0-9]+)+)(?:=[^`]*)?`", page.read_text("utf-8"))):

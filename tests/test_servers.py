@@ -84,7 +84,9 @@ def test_a_folder_keeps_data_and_password(tmp_path: Path) -> None:
         assert (server.folder / "password").read_text() == password
 
 
-def test_the_fixtures_are_running_servers(postgres_url: str, fresh_postgres: Callable[[], str], valkey: Valkey, minio: Minio) -> None:
+def test_the_fixtures_are_running_servers(
+    postgres_url: str, fresh_postgres: Callable[[], str], valkey: Valkey, minio: Minio
+) -> None:
     assert postgres_url.startswith("postgresql+psycopg://")
     with _connect(postgres_url) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
@@ -99,7 +101,9 @@ def test_a_server_dies_with_its_parent_even_by_sigkill() -> None:
         "s = Valkey().start()\nprint(s.pid, s.folder, flush=True)\ntime.sleep(60)"
     )
     env = {k: v for k, v in os.environ.items() if k != Valkey.variable}
-    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=env, cwd=Path(__file__).parents[1])
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=env, cwd=Path(__file__).parents[1]
+    )
     assert parent.stdout is not None
     pid, folder = parent.stdout.readline().split()
     parent.kill()

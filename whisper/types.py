@@ -96,7 +96,8 @@ class ChunkTranscript:
     @staticmethod
     def from_dict(data: dict[str, Any]) -> ChunkTranscript:
         segments = tuple(
-            EngineSegment(**{**s, "words": tuple(EngineWord(**w) for w in s.get("words", ()))}) for s in data["segments"]
+            EngineSegment(**{**s, "words": tuple(EngineWord(**w) for w in s.get("words", ()))})
+            for s in data["segments"]
         )
         return ChunkTranscript(**{**data, "segments": segments})
 
@@ -130,8 +131,15 @@ class Engine(Protocol):
     hears_languages: bool
 
     def transcribe(
-        self, model: str, pcm: Pcm, options: TranscribeOptions, *, job: str = "", label: str = "",
-        timeout: float | None = None, cancel: Cancel | None = None,
+        self,
+        model: str,
+        pcm: Pcm,
+        options: TranscribeOptions,
+        *,
+        job: str = "",
+        label: str = "",
+        timeout: float | None = None,
+        cancel: Cancel | None = None,
     ) -> ChunkTranscript:
         """Transcribe one chunk of at most 30 s.
 

@@ -64,7 +64,16 @@ def make_celery(broker_url: str, parts: Parts, slots: Slots, stop: Stop, *, afte
 
 def run_celery(app: Celery, *, slots: int, name: str) -> None:
     """Blocks until SIGTERM; a prefork pool of `slots` processes, without gossip and mingle (they slow reconnects)."""
-    app.worker_main([
-        "worker", "--pool=prefork", f"--concurrency={slots}", f"--hostname={name}@%h", "--loglevel=INFO",
-        "--without-gossip", "--without-mingle", "--without-heartbeat", "--max-tasks-per-child=200",
-    ])  # fmt: skip
+    app.worker_main(
+        [
+            "worker",
+            "--pool=prefork",
+            f"--concurrency={slots}",
+            f"--hostname={name}@%h",
+            "--loglevel=INFO",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+            "--max-tasks-per-child=200",
+        ]
+    )

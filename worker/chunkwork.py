@@ -41,16 +41,26 @@ class ChunkWork:
     """
 
     def __init__(
-        self, parts: Parts, claim: Claim, model: ValidModel, *, spool: PcmSpool, listener: Listener, report: Report,
-        cancel: Cancel, patiently: Callable[[Callable[[], Any]], Any],
-    ) -> None:  # fmt: skip
+        self,
+        parts: Parts,
+        claim: Claim,
+        model: ValidModel,
+        *,
+        spool: PcmSpool,
+        listener: Listener,
+        report: Report,
+        cancel: Cancel,
+        patiently: Callable[[Callable[[], Any]], Any],
+    ) -> None:
         self._parts, self._claim, self._model, self._job = parts, claim, model, claim.job
         self._spool, self._listener, self._report = spool, listener, report
         self._cancel, self._patiently = cancel, patiently
         self._first: dict[int, Future[ChunkTranscript | LanguageGuess | None]] = {}
         self.language: Language | None = None
 
-    def vote(self, chunks: Iterator[tuple[Chunk, int]], pool: Executor, width: int) -> tuple[list[tuple[Chunk, int]], Language | None, float]:
+    def vote(
+        self, chunks: Iterator[tuple[Chunk, int]], pool: Executor, width: int
+    ) -> tuple[list[tuple[Chunk, int]], Language | None, float]:
         """Find the language by the first windows with speech, so many of which are decoded side by side.
 
         Returns the chunks taken for that, the language (None: no speech, or the engine failed on all windows) and the
@@ -115,9 +125,14 @@ class ChunkWork:
             started = time.monotonic()
             characters = 0
             if chunk.regions and self._is_poison(crashes):
-                row = replace(row, state=ChunkState.FAILED, error={
-                    "code": "worker_crashed", "message": f"The job's process died {crashes} times while it worked on this chunk.",
-                })  # fmt: skip
+                row = replace(
+                    row,
+                    state=ChunkState.FAILED,
+                    error={
+                        "code": "worker_crashed",
+                        "message": f"The job's process died {crashes} times while it worked on this chunk.",
+                    },
+                )
             elif chunk.seconds >= SHORTEST:
                 first = self._first.pop(chunk.index, None)
                 early = first.result() if first else None
@@ -130,7 +145,11 @@ class ChunkWork:
                     row = replace(row, state=ChunkState.FAILED, error={"code": error.code, "message": error.message})
             reached("before_commit")
             # a finished chunk is never computed again: while the database is away, wait with it in hand
-            self._patiently(lambda: self._parts.store.commit(self._claim, row, audio_seconds=(chunk.end - chunk.start) / SAMPLE_RATE))
+            self._patiently(
+                lambda: self._parts.store.commit(
+                    self._claim, row, audio_seconds=(chunk.end - chunk.start) / SAMPLE_RATE
+                )
+            )
             reached("after_commit")
             self._report.chunk(row, characters=characters, seconds=time.monotonic() - started)
 
@@ -158,7 +177,9 @@ class ChunkWork:
         said, seconds = self._heard(pcm, options, chunk, early)
 
         def again(samples: Pcm, nothing: bool) -> ChunkTranscript | None:
-            changed = {"temperature": max(options.temperature, SECOND_TEMPERATURE)} if nothing else {"fit_context": True}
+            changed = (
+                {"temperature": max(options.temperature, SECOND_TEMPERATURE)} if nothing else {"fit_context": True}
+            )
             try:
                 found, cost = self._heard(samples, replace(options, **changed), chunk)
             except ChunkFailed as error:
@@ -168,10 +189,16 @@ class ChunkWork:
 
         found, more = complete(chunk, pcm, said, again)
         if more:
-            log.info("Chunk %d: decoded again where speech had no text, %d characters more", chunk.index + 1, len(found.text) - len(said.text))
+            log.info(
+                "Chunk %d: decoded again where speech had no text, %d characters more",
+                chunk.index + 1,
+                len(found.text) - len(said.text),
+            )
         return found, seconds + more
 
-    def _heard(self, pcm: Pcm, options: TranscribeOptions, chunk: Chunk, early: ChunkTranscript | None = None) -> tuple[ChunkTranscript, float]:
+    def _heard(
+        self, pcm: Pcm, options: TranscribeOptions, chunk: Chunk, early: ChunkTranscript | None = None
+    ) -> tuple[ChunkTranscript, float]:
         """Decoded in the job's language, or in the audio's own where nobody named one and it clearly is another."""
         said, seconds = early, early.engine_seconds if early else 0.0
         if said is None or said.language != options.language:
@@ -187,15 +214,24 @@ class ChunkWork:
     def _options(self, chunk: Chunk, language: str | None) -> TranscribeOptions:
         params = self._job.params
         return TranscribeOptions(
-            language=language, task=params.task, prompt=params.prompt, temperature=params.temperature, beam_size=params.beam_size,
-            word_timestamps=params.word_timestamps or needs_words(chunk), fit_context=self._parts.settings.fit_context,
-        )  # fmt: skip
+            language=language,
+            task=params.task,
+            prompt=params.prompt,
+            temperature=params.temperature,
+            beam_size=params.beam_size,
+            word_timestamps=params.word_timestamps or needs_words(chunk),
+            fit_context=self._parts.settings.fit_context,
+        )
 
     def _transcribe(self, pcm: Pcm, options: TranscribeOptions, chunk: Chunk) -> ChunkTranscript:
         return self._parts.transcriber.transcribe(
-            pcm, options, model=self._job.params.model, job=self._job.id,
-            label=f"chunk {chunk.index + 1}/{self._report.total or '?'}", cancel=self._cancel,
-        )  # fmt: skip
+            pcm,
+            options,
+            model=self._job.params.model,
+            job=self._job.id,
+            label=f"chunk {chunk.index + 1}/{self._report.total or '?'}",
+            cancel=self._cancel,
+        )
 
     def _is_poison(self, crashes: int) -> bool:
         """Give the chunk up before the job's own attempts run out?

@@ -93,15 +93,25 @@ class JobFlow:
         spool = self.folder / "pcm.s16le"
         regions = self._regions = region_source(settings.chunk_strategy, parts.vad().feed)
         planner = ChunkPlanner(
-            int(settings.chunk_seconds * SAMPLE_RATE), quietest=regions.quietest, finds_speech=regions.finds_speech,
-            start=chunks[-1].end if chunks else 0, first_index=len(rows),
-        )  # fmt: skip
+            int(settings.chunk_seconds * SAMPLE_RATE),
+            quietest=regions.quietest,
+            finds_speech=regions.finds_speech,
+            start=chunks[-1].end if chunks else 0,
+            first_index=len(rows),
+        )
         width = parts.width if settings.parallel else 1
         listener = Listener(
-            source=source, spool=spool, decoder=self._decoder(),
-            regions=regions, planner=planner,
-            replan=not complete, head=width + 1, cancel=self, on_chunks=self._store_chunks, on_planned=self._planned,
-        )  # fmt: skip
+            source=source,
+            spool=spool,
+            decoder=self._decoder(),
+            regions=regions,
+            planner=planner,
+            replan=not complete,
+            head=width + 1,
+            cancel=self,
+            on_chunks=self._store_chunks,
+            on_planned=self._planned,
+        )
         with listener:
             self._transcribe(listener, spool, rows, complete, width)
         self.lifeline.check()
@@ -111,12 +121,17 @@ class JobFlow:
     def _decoder(self) -> Decoder:
         settings, params = self.parts.settings, self.job.params
         choice = TrackChoice(
-            wanted=params.audio_track, speech=lambda: region_source("vad", self.parts.vad().feed), language_code=language_code
+            wanted=params.audio_track,
+            speech=lambda: region_source("vad", self.parts.vad().feed),
+            language_code=language_code,
         )
         return Decoder(
-            self.parts.ffmpeg, max_seconds=settings.max_audio_seconds, nice=settings.nice, choice=choice,
+            self.parts.ffmpeg,
+            max_seconds=settings.max_audio_seconds,
+            nice=settings.nice,
+            choice=choice,
             media_type=self.job.source.media_type,
-        )  # fmt: skip
+        )
 
     def _stored_plan(self) -> list[ChunkRow]:
         """What former owners (or the job this one retries) planned and finished."""
@@ -125,13 +140,18 @@ class JobFlow:
         if settings.fit_context:
             params["context"] = "fit"
         identity = plan_hash(
-            audio_sha256=job.source.sha256, decoder=DECODER, planner=PLANNER_VERSION,
-            model_sha256=self._model.sha256, options=params,
-        )  # fmt: skip
+            audio_sha256=job.source.sha256,
+            decoder=DECODER,
+            planner=PLANNER_VERSION,
+            model_sha256=self._model.sha256,
+            options=params,
+        )
         if job.plan_hash is None:
             self._progress(plan_hash=identity)
         elif job.plan_hash != identity:
-            self._warn("mixed_versions", "The job went on under another version or model file; finished chunks were kept.")
+            self._warn(
+                "mixed_versions", "The job went on under another version or model file; finished chunks were kept."
+            )
         rows: list[ChunkRow] = self._patiently(lambda: store.rows(job.id))
         if job.retry_of and not job.retry_all and not rows and self._adopted(job.retry_of, identity):
             rows = self._patiently(lambda: store.rows(job.id))
@@ -166,7 +186,9 @@ class JobFlow:
         return None
 
     # --- chunks
-    def _transcribe(self, listener: Listener, spool_path: Path, rows: list[ChunkRow], complete: bool, width: int) -> None:
+    def _transcribe(
+        self, listener: Listener, spool_path: Path, rows: list[ChunkRow], complete: bool, width: int
+    ) -> None:
         parts = self.parts
         done = sum(row.state is not ChunkState.PLANNED for row in rows)
         self._report.begin(done=done, total=len(rows) if complete else None)
@@ -179,9 +201,15 @@ class JobFlow:
                 running: set[Future[None]] = set()
                 chunks = self._chunks(listener, rows, complete)
                 work = ChunkWork(
-                    parts, self.claim, self._model, spool=spool, listener=listener, report=self._report, cancel=self,
+                    parts,
+                    self.claim,
+                    self._model,
+                    spool=spool,
+                    listener=listener,
+                    report=self._report,
+                    cancel=self,
                     patiently=self._patiently,
-                )  # fmt: skip
+                )
                 if self._language is None:
                     chunks = itertools.chain(self._vote(work, chunks, pool, width), chunks)
                 work.language = self._language
@@ -201,7 +229,9 @@ class JobFlow:
                 self._abort.set()
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def _vote(self, work: ChunkWork, chunks: Iterator[tuple[Chunk, int]], pool: Executor, width: int) -> list[tuple[Chunk, int]]:
+    def _vote(
+        self, work: ChunkWork, chunks: Iterator[tuple[Chunk, int]], pool: Executor, width: int
+    ) -> list[tuple[Chunk, int]]:
         """Freeze the language on the first windows; returns the chunks that were taken for that."""
         taken, language, self._detect_seconds = work.vote(chunks, pool, min(width, self.parts.plan.workers))
         if language is not None:
@@ -238,8 +268,15 @@ class JobFlow:
     def _planned(self, decoded: DecodedAudio) -> None:
         """The whole file is decoded and planned: its size is known."""
         self._report.total = self._total
-        log.info("Planned %d chunks: %.1f s of audio, %.1f s of it speech", self._total, decoded.duration, self._speech / SAMPLE_RATE)
-        if left_out := self._regions.left_out(self._heard):  # said before the plan is complete: nobody listens to it all again then
+        log.info(
+            "Planned %d chunks: %.1f s of audio, %.1f s of it speech",
+            self._total,
+            decoded.duration,
+            self._speech / SAMPLE_RATE,
+        )
+        if left_out := self._regions.left_out(
+            self._heard
+        ):  # said before the plan is complete: nobody listens to it all again then
             self._warn(**notice(left_out).to_dict())
         self._known(decoded, chunks_total=self._total, speech_seconds=round(self._speech / SAMPLE_RATE, 3))
 
@@ -284,19 +321,28 @@ class JobFlow:
         job = parts.store.get(self.job.id)
         rows = parts.store.rows(self.job.id)
         outcome = assemble(
-            job, rows, language=self._language, model=self._model, ffmpeg=parts.ffmpeg.version,
+            job,
+            rows,
+            language=self._language,
+            model=self._model,
+            ffmpeg=parts.ffmpeg.version,
             fail_share=parts.settings.chunk_fail_share,
-            warnings=self._warnings, performance=self._report.performance(job, rows, self._detect_seconds),
-        )  # fmt: skip
+            warnings=self._warnings,
+            performance=self._report.performance(job, rows, self._detect_seconds),
+        )
         # the fence is in the key: an owner whose lease was lost cannot overwrite the result of its successor
         key = result_key(job.id, self.claim.fence)
         data = json.dumps(to_result(outcome), ensure_ascii=False).encode()
         parts.objects.put(key, io.BytesIO(data), media_type="application/json")
         reached("after_result")
         parts.store.finish(
-            self.claim, result_key=key, partial=bool(outcome.gaps), gaps=[gap.to_dict() for gap in outcome.gaps],
-            warnings=[warning.to_dict() for warning in outcome.warnings], performance=outcome.performance,
-        )  # fmt: skip
+            self.claim,
+            result_key=key,
+            partial=bool(outcome.gaps),
+            gaps=[gap.to_dict() for gap in outcome.gaps],
+            warnings=[warning.to_dict() for warning in outcome.warnings],
+            performance=outcome.performance,
+        )
         reached("after_finish")
         self._report.end(rows, outcome.performance)
 

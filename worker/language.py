@@ -87,8 +87,13 @@ def own_language(job: str, probabilities: Mapping[str, float], samples: int) -> 
 
 
 def notices(
-    segments: Sequence[Segment], language: Language | None, *, asked: str | None, heard: Mapping[str, int], multilingual: bool = True
-) -> list[Notice]:  # fmt: skip
+    segments: Sequence[Segment],
+    language: Language | None,
+    *,
+    asked: str | None,
+    heard: Mapping[str, int],
+    multilingual: bool = True,
+) -> list[Notice]:
     """What the user should know about languages.
 
     multilingual: whether the model knows more than English
@@ -96,24 +101,35 @@ def notices(
     """
     found = []
     if language and asked is None and language.confidence < FLOOR:
-        found.append(Notice(
-            code="language_unsure", message=f"The language was guessed as {language.code} with {language.confidence:.0%}; name it if that is wrong.",
-        ))  # fmt: skip
+        found.append(
+            Notice(
+                code="language_unsure",
+                message=f"The language was guessed as {language.code} with {language.confidence:.0%}; name it if that is wrong.",
+            )
+        )
     others = {s.language for s in segments if s.language and language and s.language != language.code}
     if others:
         names = ", ".join(sorted(LANGUAGES.get(code, code).capitalize() for code in others))
-        found.append(Notice(code="mixed_languages", message=f"Parts are in another language ({names}) and were transcribed in it."))
+        found.append(
+            Notice(
+                code="mixed_languages", message=f"Parts are in another language ({names}) and were transcribed in it."
+            )
+        )
     most = max(heard, key=lambda code: heard[code], default=None)
     if asked and most not in (None, asked) and heard[most] > sum(heard.values()) / 2:
-        found.append(Notice(
-            code="language_mismatch",
-            message=f"The speech sounds like {LANGUAGES.get(most, most).capitalize()}, but was decoded as {LANGUAGES.get(asked, asked).capitalize()}, as asked.",
-        ))  # fmt: skip
+        found.append(
+            Notice(
+                code="language_mismatch",
+                message=f"The speech sounds like {LANGUAGES.get(most, most).capitalize()}, but was decoded as {LANGUAGES.get(asked, asked).capitalize()}, as asked.",
+            )
+        )
     if not multilingual and _doubtful(segments):
-        found.append(Notice(
-            code="english_only",
-            message="The model knows English only and doubts most of what it wrote: if this is another language, use a multilingual one, such as base.",
-        ))  # fmt: skip
+        found.append(
+            Notice(
+                code="english_only",
+                message="The model knows English only and doubts most of what it wrote: if this is another language, use a multilingual one, such as base.",
+            )
+        )
     return found
 
 

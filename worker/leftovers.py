@@ -60,8 +60,9 @@ def complete(chunk: Chunk, pcm: Pcm, said: ChunkTranscript, ask: Ask) -> tuple[C
         seconds += again.engine_seconds
         found = [
             replace(_moved(s, window.start / SAMPLE_RATE), language=again.language, no_speech_prob=again.no_speech_prob)
-            for s in again.segments if _believable(s)
-        ]  # fmt: skip
+            for s in again.segments
+            if _believable(s)
+        ]
         if found:
             said = replace(said, segments=_joined(said.segments, found))
     return said, seconds
@@ -77,8 +78,16 @@ def _windows(chunk: Chunk, pcm: Pcm, said: ChunkTranscript) -> list[Region]:
         start, end = chunk.to_heard(stretch.start), chunk.to_heard(stretch.end)
         before = max((e for e in edges if e <= start + QUIET), default=0)
         behind = min((e for e in edges if e >= end - QUIET), default=len(pcm))
-        start = max(before - BACK, start - MARGIN) if start - before > MARGIN else _quietest(pcm, before - BACK, before + BACK // 3)
-        end = min(behind + BACK, end + MARGIN) if behind - end > MARGIN else _quietest(pcm, behind - BACK // 3, behind + BACK)
+        start = (
+            max(before - BACK, start - MARGIN)
+            if start - before > MARGIN
+            else _quietest(pcm, before - BACK, before + BACK // 3)
+        )
+        end = (
+            min(behind + BACK, end + MARGIN)
+            if behind - end > MARGIN
+            else _quietest(pcm, behind - BACK // 3, behind + BACK)
+        )
         windows.append(Region(start=max(0, start), end=min(len(pcm), end)))
     return windows
 
@@ -102,7 +111,10 @@ def _moved(segment: EngineSegment, seconds: float) -> EngineSegment:
     def later(time: float | None) -> float | None:
         return None if time is None else time + seconds
 
-    words = tuple(EngineWord(word=w.word, start=later(w.start), end=later(w.end), probability=w.probability) for w in segment.words)
+    words = tuple(
+        EngineWord(word=w.word, start=later(w.start), end=later(w.end), probability=w.probability)
+        for w in segment.words
+    )
     return replace(segment, start=segment.start + seconds, end=segment.end + seconds, words=words)
 
 
@@ -117,7 +129,9 @@ def _joined(old: tuple[EngineSegment, ...], new: list[EngineSegment]) -> tuple[E
         new[-1] = _cut(new[-1], 0, _shared(new[-1].text, behind[0].text))
     low = before[-1].end if before else 0.0
     high = behind[0].start if behind else float("inf")
-    kept = [replace(s, start=min(max(s.start, low), high), end=min(max(s.end, low), high)) for s in new if s.text.strip()]
+    kept = [
+        replace(s, start=min(max(s.start, low), high), end=min(max(s.end, low), high)) for s in new if s.text.strip()
+    ]
     return (*before, *kept, *behind)
 
 

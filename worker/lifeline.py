@@ -31,7 +31,9 @@ class Lifeline:
     run must stop, since another owner may have started.
     """
 
-    def __init__(self, claims: Claims, claim: Claim, *, lease_seconds: float, work: Path, stopping: Stopping, grace: float) -> None:
+    def __init__(
+        self, claims: Claims, claim: Claim, *, lease_seconds: float, work: Path, stopping: Stopping, grace: float
+    ) -> None:
         self._claims, self._claim, self._lease = claims, claim, lease_seconds
         self._flag = cancel_flag(work, claim.job.id)
         self._stopping, self._grace = stopping, grace

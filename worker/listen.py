@@ -49,9 +49,19 @@ class Listener:
     """
 
     def __init__(
-        self, *, source: Path, spool: Path, decoder: Decoder, regions: RegionSource, planner: ChunkPlanner,
-        replan: bool, head: int, cancel: Cancel, on_chunks: Callable[[Sequence[Chunk]], None], on_planned: Callable[[DecodedAudio], None],
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        source: Path,
+        spool: Path,
+        decoder: Decoder,
+        regions: RegionSource,
+        planner: ChunkPlanner,
+        replan: bool,
+        head: int,
+        cancel: Cancel,
+        on_chunks: Callable[[Sequence[Chunk]], None],
+        on_planned: Callable[[DecodedAudio], None],
+    ) -> None:
         self._source, self._spool_path, self._decoder = source, spool, decoder
         self._regions, self._planner, self._replan, self._cancel = regions, planner, replan, cancel
         self._on_chunks, self._on_planned, self._head = on_chunks, on_planned, head

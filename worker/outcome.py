@@ -22,9 +22,16 @@ UNKNOWN = Language(code="und", confidence=0.0)
 
 
 def assemble(
-    job: Job, rows: Sequence[ChunkRow], *, language: Language | None, model: ValidModel, ffmpeg: str,
-    fail_share: float, warnings: Sequence[dict[str, str]], performance: dict[str, Any],
-) -> Transcript:  # fmt: skip
+    job: Job,
+    rows: Sequence[ChunkRow],
+    *,
+    language: Language | None,
+    model: ValidModel,
+    ffmpeg: str,
+    fail_share: float,
+    warnings: Sequence[dict[str, str]],
+    performance: dict[str, Any],
+) -> Transcript:
     """Merge, audit, and say where it all came from.
 
     Raises ChunkFailed or ChunkTimeout when more than `fail_share` of the chunks with speech failed, and
@@ -50,26 +57,49 @@ def assemble(
     if not spoken:
         notes.append(Notice(code="no_speech", message="No speech was found in this file."))
     elif not merged.segments and not coverage.gaps:
-        notes.append(Notice(code="no_text", message=f"Sound like speech was found ({coverage.speech_seconds:.1f} s), but no words in it."))
+        notes.append(
+            Notice(
+                code="no_text",
+                message=f"Sound like speech was found ({coverage.speech_seconds:.1f} s), but no words in it.",
+            )
+        )
     notes += notices(
-        merged.segments, language if spoken else None, asked=job.params.language, heard=_heard(transcripts.values()),
+        merged.segments,
+        language if spoken else None,
+        asked=job.params.language,
+        heard=_heard(transcripts.values()),
         multilingual=model.info.multilingual,
-    )  # fmt: skip
+    )
     if job.params.model.startswith(LOCAL):
-        notes.append(Notice(code="model_unpinned", message=f"{job.params.model} is a file of your own: it was held against no checksum."))
+        notes.append(
+            Notice(
+                code="model_unpinned",
+                message=f"{job.params.model} is a file of your own: it was held against no checksum.",
+            )
+        )
     return Transcript(
-        segments=merged.segments, language=language if spoken and language else UNKNOWN, duration=round(job.duration, 3),
-        model=job.params.model, task=job.params.task, word_timestamps=job.params.word_timestamps,
-        gaps=coverage.gaps, warnings=tuple(notes), performance=performance,
+        segments=merged.segments,
+        language=language if spoken and language else UNKNOWN,
+        duration=round(job.duration, 3),
+        model=job.params.model,
+        task=job.params.task,
+        word_timestamps=job.params.word_timestamps,
+        gaps=coverage.gaps,
+        warnings=tuple(notes),
+        performance=performance,
         provenance={
             **_library(transcripts.values()),
-            "model_sha256": model.sha256, "ffmpeg": ffmpeg, "chunks": len(rows), "temperature": job.params.temperature,
+            "model_sha256": model.sha256,
+            "ffmpeg": ffmpeg,
+            "chunks": len(rows),
+            "temperature": job.params.temperature,
             "coverage": {
-                "audio_seconds": round(coverage.audio_seconds, 3), "speech_seconds": coverage.speech_seconds,
+                "audio_seconds": round(coverage.audio_seconds, 3),
+                "speech_seconds": coverage.speech_seconds,
                 "transcribed_seconds": coverage.transcribed_seconds,
             },
         },
-    )  # fmt: skip
+    )
 
 
 def _library(transcripts: Iterable[ChunkTranscript]) -> dict[str, str]:
@@ -99,13 +129,19 @@ def check_plan(chunks: Sequence[Chunk], samples: int, states: Sequence[ChunkStat
 def _segments(said: ChunkTranscript) -> tuple[Segment, ...]:
     return tuple(
         Segment(
-            start=s.start, end=s.end, text=s.text, avg_logprob=_rounded(s.avg_logprob), compression_ratio=_rounded(s.compression_ratio),
+            start=s.start,
+            end=s.end,
+            text=s.text,
+            avg_logprob=_rounded(s.avg_logprob),
+            compression_ratio=_rounded(s.compression_ratio),
             no_speech_prob=_rounded(said.no_speech_prob if s.no_speech_prob is None else s.no_speech_prob),
             language=s.language or said.language,
-            words=tuple(Word(word=w.word, start=w.start, end=w.end, probability=_rounded(w.probability)) for w in s.words),
+            words=tuple(
+                Word(word=w.word, start=w.start, end=w.end, probability=_rounded(w.probability)) for w in s.words
+            ),
         )
         for s in said.segments
-    )  # fmt: skip
+    )
 
 
 def _rounded(value: float | None) -> float | None:

@@ -37,7 +37,9 @@ class Report:
         self.total = total
         self._restart(done)
         mode = f"parallel, {self._plan.workers} workers" if self._parallel else "sequential"
-        log.info("Transcribing (%s): %s chunks, %d done before", mode, total if total is not None else "yet uncounted", done)
+        log.info(
+            "Transcribing (%s): %s chunks, %d done before", mode, total if total is not None else "yet uncounted", done
+        )
 
     def chunk(self, row: ChunkRow, *, characters: int, seconds: float) -> None:
         with self._lock:
@@ -45,7 +47,11 @@ class Report:
             self._engine_seconds += row.engine_seconds
             self._audio_seconds += (row.plan["end"] - row.plan["start"]) / 16_000
             done, total = self._done, self.total
-        level = logging.DEBUG if total and total > EVERY_LINE and done % (total // EVERY_LINE) and done != total else logging.INFO
+        level = (
+            logging.DEBUG
+            if total and total > EVERY_LINE and done % (total // EVERY_LINE) and done != total
+            else logging.INFO
+        )
         of = total if total is not None else "?"
         if row.state is ChunkState.FAILED:
             log.error("[%d/%s] Failed in %.2f s: %s", row.index + 1, of, seconds, (row.error or {}).get("message"))
@@ -82,5 +88,10 @@ class Report:
         share = 100 * good / len(rows) if rows else 100
         log.info(
             "Finished in %.1f s. Success rate: %.0f%% (%d/%d), speed-up %.2f, real-time factor %.3f",
-            performance["wall"], share, good, len(rows), performance["speed_up"], performance["real_time_factor"],
-        )  # fmt: skip
+            performance["wall"],
+            share,
+            good,
+            len(rows),
+            performance["speed_up"],
+            performance["real_time_factor"],
+        )

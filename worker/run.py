@@ -38,7 +38,9 @@ HEARD_SECONDS = 0.5
 """Whoever stops the whole service may end its decoders first; the wish to stop is heard of within so long."""
 
 
-def run_job(parts: Parts, claim: Claim, stopping: Stopping, *, on_duration: Callable[[float], None] | None = None) -> str:
+def run_job(
+    parts: Parts, claim: Claim, stopping: Stopping, *, on_duration: Callable[[float], None] | None = None
+) -> str:
     """Work on a claimed job until it ends or must be let go; returns how it went, for the log and for tests.
 
     Never raises for anything the job did: an unexpected error ends it as `failed/internal`. The work
@@ -48,9 +50,13 @@ def run_job(parts: Parts, claim: Claim, stopping: Stopping, *, on_duration: Call
     settings = parts.settings
     with logs.bound(job_id=claim.job.id):
         lifeline = Lifeline(
-            parts.store, claim, lease_seconds=settings.lease_seconds, work=settings.work,
-            stopping=stopping, grace=settings.shutdown_seconds,
-        )  # fmt: skip
+            parts.store,
+            claim,
+            lease_seconds=settings.lease_seconds,
+            work=settings.work,
+            stopping=stopping,
+            grace=settings.shutdown_seconds,
+        )
         try:
             with work_folder(settings.work, claim.job.id, claim.fence) as folder, lifeline:
                 return _run(parts, claim, lifeline, JobFlow(parts, claim, folder, lifeline, on_duration), stopping)
@@ -94,12 +100,16 @@ def _run(parts: Parts, claim: Claim, lifeline: Lifeline, flow: JobFlow, stopping
                 if isinstance(error, EngineUnavailable | DiskFull | DecoderKilled):
                     return _fail(parts, claim, flow.stage, error)
                 log.warning("Handed back for %d s: %s", YIELD_SECONDS, error.message)
-                return _close(lambda: parts.store.release(claim, delay=YIELD_SECONDS), "put off", parts.settings.backoff)
+                return _close(
+                    lambda: parts.store.release(claim, delay=YIELD_SECONDS), "put off", parts.settings.backoff
+                )
             log.warning("%s Trying again in %d s.", error.message, wait)
             lifeline.wait(wait)
         except Exception:
             log.exception("Unexpected error")
-            return _fail(parts, claim, flow.stage, ServiceError("Something went wrong inside the service; its log says more."))
+            return _fail(
+                parts, claim, flow.stage, ServiceError("Something went wrong inside the service; its log says more.")
+            )
     raise AssertionError("unreachable")
 
 

@@ -45,9 +45,16 @@ class SoloPool:
     """
 
     def __init__(
-        self, parts: Parts, slots: Slots, stop: Stop, *, count: int, doorbell: Doorbell, polling: bool,
+        self,
+        parts: Parts,
+        slots: Slots,
+        stop: Stop,
+        *,
+        count: int,
+        doorbell: Doorbell,
+        polling: bool,
         after_fork: Callable[[], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._parts, self._slots, self._stop, self._count = parts, slots, stop, count
         self._bell, self._polling, self._after_fork = doorbell, polling, after_fork
         self._children: dict[int, int] = {}
@@ -68,13 +75,20 @@ class SoloPool:
         signal.signal(signal.SIGINT, lambda *_: self._stop.set())
         signal.signal(signal.SIGCHLD, lambda *_: None)
         bell = self._bell.listen()
-        log.info("Ready: %d job slots, %d workers x %d threads", self._count, self._parts.plan.workers, self._parts.plan.threads)
+        log.info(
+            "Ready: %d job slots, %d workers x %d threads",
+            self._count,
+            self._parts.plan.workers,
+            self._parts.plan.threads,
+        )
         while not self._stop.is_set() or self._children:
             if self._stop.is_set():
                 self._tell(_LOOK * self._count)
             else:
                 self._adapt()
-            soon = len(self._children) < self._count and self._unread()  # whether it is taken by one that was idle just now
+            soon = (
+                len(self._children) < self._count and self._unread()
+            )  # whether it is taken by one that was idle just now
             ready, _, _ = select.select([bell.fileno(), wake_read], [], [], 0.02 if soon else 0.5)
             if bell.fileno() in ready:
                 bell.recv(64)

@@ -47,7 +47,9 @@ def fetch(objects: ObjectStore, source: Source, folder: Path, cancel: Cancel) ->
                 digest.update(block)
                 size += len(block)
     if not cancel.is_set() and (size != source.bytes or digest.hexdigest() != source.sha256):
-        raise SourceCorrupt(f"The object store returned {size} bytes that are not the {source.bytes} that were uploaded.")
+        raise SourceCorrupt(
+            f"The object store returned {size} bytes that are not the {source.bytes} that were uploaded."
+        )
     return path
 
 

@@ -26,10 +26,13 @@ def take_turn(parts: Parts, slots: Slots, index: int, stopping: Stopping) -> boo
         claim = slots.claim(
             index,
             lambda short_only: parts.store.claim(
-                owner=identity.owner(parts.consumer), consumer=parts.consumer, lease_seconds=settings.lease_seconds,
-                max_attempts=settings.max_attempts, short_only=short_only,
+                owner=identity.owner(parts.consumer),
+                consumer=parts.consumer,
+                lease_seconds=settings.lease_seconds,
+                max_attempts=settings.max_attempts,
+                short_only=short_only,
             ),
-        )  # fmt: skip
+        )
     except (DatabaseUnavailable, DiskFull) as error:
         log.warning("No claim possible: %s", error.message)
         return False

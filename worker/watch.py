@@ -87,7 +87,9 @@ class ConsumerWatch:
         for flag in (self._work / "cancel").iterdir():
             with contextlib.suppress(FileNotFoundError):
                 # raised when its run was just over; one that is wanted is touched again and again
-                if time.time() - flag.stat().st_mtime > STALE_SECONDS and all(flag.name != job_id for job_id, _, _ in held):
+                if time.time() - flag.stat().st_mtime > STALE_SECONDS and all(
+                    flag.name != job_id for job_id, _, _ in held
+                ):
                     flag.unlink()
 
 
@@ -103,7 +105,9 @@ def kill_stopped_writers(database: Database) -> None:
     file = str(Path(str(database.engine.url.database)).resolve())
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            if process.status() == psutil.STATUS_STOPPED and any(opened.path == file for opened in process.open_files()):
+            if process.status() == psutil.STATUS_STOPPED and any(
+                opened.path == file for opened in process.open_files()
+            ):
                 process.kill()
                 log.error("Process %d was stopped and may have kept the database locked: killed it", process.pid)
 

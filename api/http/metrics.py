@@ -24,10 +24,18 @@ class Metrics:
     def __init__(self, counts: Callable[[], Mapping[str, int]]) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
-            "parascribe_http_requests", "Requests by route and status", ("method", "route", "status"), registry=self._registry)  # fmt: skip
+            "parascribe_http_requests",
+            "Requests by route and status",
+            ("method", "route", "status"),
+            registry=self._registry,
+        )
         self._seconds = Histogram(
-            "parascribe_http_request_seconds", "Seconds from request to response", ("route",), buckets=BUCKETS,
-            registry=self._registry)  # fmt: skip
+            "parascribe_http_request_seconds",
+            "Seconds from request to response",
+            ("route",),
+            buckets=BUCKETS,
+            registry=self._registry,
+        )
         self._bytes = Counter("parascribe_upload_bytes", "Bytes of uploads received", registry=self._registry)
         self._registry.register(_Jobs(counts))
 

@@ -25,21 +25,50 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
-STATUS: Mapping[str, int] = MappingProxyType({
-    # requests
-    "validation": 422, "empty_upload": 400, "not_media": 415, "too_large": 413, "upload_too_slow": 408,
-    "unknown_model": 422, "task_not_supported": 422,
-    "job_not_found": 404, "not_ready": 409, "already_terminal": 409, "expired": 410,
-    "queue_full": 429, "idempotency_conflict": 422, "idempotency_in_flight": 409, "insufficient_storage": 507,
-    "not_found": 404, "method_not_allowed": 405, "internal": 500,
-    # infrastructure
-    "storage_unavailable": 503, "engine_unavailable": 503, "disk_full": 507,
-    # what ends jobs: an answer of its own only where a request waits for the job
-    "no_audio_stream": 422, "audio_track_missing": 422, "audio_empty": 422, "audio_undecodable": 422, "audio_too_long": 422, "audio_encrypted": 422,
-    "source_missing": 500, "source_corrupt": 500, "model_unavailable": 503, "model_invalid": 422,
-    "chunk_failed": 500, "chunk_timeout": 500, "worker_crashed": 500,
-    "cancelled": 409, "lease_lost": 500, "handed_back": 503,
-})  # fmt: skip
+STATUS: Mapping[str, int] = MappingProxyType(
+    {
+        # requests
+        "validation": 422,
+        "empty_upload": 400,
+        "not_media": 415,
+        "too_large": 413,
+        "upload_too_slow": 408,
+        "unknown_model": 422,
+        "task_not_supported": 422,
+        "job_not_found": 404,
+        "not_ready": 409,
+        "already_terminal": 409,
+        "expired": 410,
+        "queue_full": 429,
+        "idempotency_conflict": 422,
+        "idempotency_in_flight": 409,
+        "insufficient_storage": 507,
+        "not_found": 404,
+        "method_not_allowed": 405,
+        "internal": 500,
+        # infrastructure
+        "storage_unavailable": 503,
+        "engine_unavailable": 503,
+        "disk_full": 507,
+        # what ends jobs: an answer of its own only where a request waits for the job
+        "no_audio_stream": 422,
+        "audio_track_missing": 422,
+        "audio_empty": 422,
+        "audio_undecodable": 422,
+        "audio_too_long": 422,
+        "audio_encrypted": 422,
+        "source_missing": 500,
+        "source_corrupt": 500,
+        "model_unavailable": 503,
+        "model_invalid": 422,
+        "chunk_failed": 500,
+        "chunk_timeout": 500,
+        "worker_crashed": 500,
+        "cancelled": 409,
+        "lease_lost": 500,
+        "handed_back": 503,
+    }
+)
 
 RETRY_AFTER: Mapping[int | str, int] = MappingProxyType({429: 15, 503: 5, 507: 60, "idempotency_in_flight": 3})
 """Seconds after which trying again may help, by code or status."""
@@ -110,8 +139,10 @@ def responses(*codes: str) -> Responses:
     for code in codes:
         by_status.setdefault(STATUS[code], []).append(code)
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": ", ".join(f"`{n}`" for n in names), "content": content}
-            for status, names in sorted(by_status.items())}  # fmt: skip
+    return {
+        status: {"description": ", ".join(f"`{n}`" for n in names), "content": content}
+        for status, names in sorted(by_status.items())
+    }
 
 
 def field_errors(errors: Sequence[Any]) -> list[dict[str, str]]:
@@ -154,8 +185,10 @@ def install(app: FastAPI) -> None:
         code = {404: "not_found", 405: "method_not_allowed"}.get(failure.status_code)
         if code is None:
             code = "internal" if failure.status_code >= 500 else "validation"
-        detail = {"not_found": "There is nothing at this address.",
-                  "method_not_allowed": f"{request.method} is not possible at this address."}.get(code, str(failure.detail))  # fmt: skip
+        detail = {
+            "not_found": "There is nothing at this address.",
+            "method_not_allowed": f"{request.method} is not possible at this address.",
+        }.get(code, str(failure.detail))
         headers = _allowed(request, failure.headers) if code == "method_not_allowed" else failure.headers
         return problem(request.url.path, failure.status_code, code, detail, headers=headers)
 

@@ -18,11 +18,16 @@ def list_models(deps: Deps) -> ModelsBody:
     """The models that jobs can name: published ones and the operator's own (`local:<name>`)."""
     items = [
         ModelBody(
-            name=status.info.name, multilingual=status.info.multilingual, translates=status.info.translates,
-            installed=status.installed, verified=status.verified, pinned=status.pinned, bytes=status.bytes,
+            name=status.info.name,
+            multilingual=status.info.multilingual,
+            translates=status.info.translates,
+            installed=status.installed,
+            verified=status.verified,
+            pinned=status.pinned,
+            bytes=status.bytes,
         )
         for status in deps.models.list()
-    ]  # fmt: skip
+    ]
     return ModelsBody(default=deps.settings.whisper_model, items=items)
 
 

@@ -21,9 +21,12 @@ router = APIRouter(include_in_schema=False)
 async def docs() -> HTMLResponse:
     """Try requests in the browser."""
     return get_swagger_ui_html(
-        openapi_url="/openapi.json", title="Parascribe", swagger_js_url=f"{FILES}/swagger-ui-bundle.js",
-        swagger_css_url=f"{FILES}/swagger-ui.css", swagger_favicon_url=f"{FILES}/favicon-32x32.png",
-    )  # fmt: skip
+        openapi_url="/openapi.json",
+        title="Parascribe",
+        swagger_js_url=f"{FILES}/swagger-ui-bundle.js",
+        swagger_css_url=f"{FILES}/swagger-ui.css",
+        swagger_favicon_url=f"{FILES}/favicon-32x32.png",
+    )
 
 
 def static_files() -> StaticFiles:

@@ -70,9 +70,11 @@ def cancel_job(job_id: JobId, deps: Deps, base: Base) -> JobBody:
 
 
 @router.post(
-    "/jobs/{job_id}/retry", status_code=202, dependencies=[NO_REPEATS],
+    "/jobs/{job_id}/retry",
+    status_code=202,
+    dependencies=[NO_REPEATS],
     responses=responses("job_not_found", "not_ready", "already_terminal", "expired", "validation"),
-)  # fmt: skip
+)
 def retry_job(
     job_id: JobId,
     parts: PartsDep,
@@ -89,9 +91,14 @@ def retry_job(
     old = parts.deps.jobs.get(job_id)
     _check_retry(old)
     new = NewJob(
-        id=str(uuid7()), source=old.source, params=old.params, retry_of=old.id, retry_all=query.all,
-        owner=old.owner, priority=old.priority,
-    )  # fmt: skip
+        id=str(uuid7()),
+        source=old.source,
+        params=old.params,
+        retry_of=old.id,
+        retry_all=query.all,
+        owner=old.owner,
+        priority=old.priority,
+    )
     job = parts.deps.jobs.create(new)
     parts.notifier.notify(job.id)
     log.info("Job %s retries %s", job.id, old.id)

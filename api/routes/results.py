@@ -39,9 +39,15 @@ def _described() -> dict[str, Any]:
 
 
 @router.get(
-    "/jobs/{job_id}/result", response_class=Response, dependencies=[NO_REPEATS],
-    responses={200: _described(), **NOT_MODIFIED, **responses("job_not_found", "not_ready", "expired", "storage_unavailable", "validation")},
-)  # fmt: skip
+    "/jobs/{job_id}/result",
+    response_class=Response,
+    dependencies=[NO_REPEATS],
+    responses={
+        200: _described(),
+        **NOT_MODIFIED,
+        **responses("job_not_found", "not_ready", "expired", "storage_unavailable", "validation"),
+    },
+)
 def get_result(
     job_id: JobId, deps: Deps, query: Annotated[ResultQuery, Query()], if_none_match: IfNoneMatch = None
 ) -> Response:

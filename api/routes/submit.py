@@ -35,21 +35,26 @@ router = APIRouter(prefix=PREFIX, tags=["jobs"])
 def _form_schema() -> dict[str, Any]:
     schema = JobForm.model_json_schema()
     file = {"type": "string", "format": "binary", "description": "An audio or video file."}
-    return {"type": "object", "required": ["file"], "properties": {"file": file, **schema["properties"]},
-            "additionalProperties": False}  # fmt: skip
+    return {
+        "type": "object",
+        "required": ["file"],
+        "properties": {"file": file, **schema["properties"]},
+        "additionalProperties": False,
+    }
 
 
 FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {"multipart/form-data": {"schema": _form_schema()}},
-    },
-    "parameters": [{
-        "name": HEADER, "in": "header", "required": False,
-        "schema": {"type": "string", "pattern": "^[!-~]{1,200}$"},
-        "description": "The same key with the same file and parameters gives the same job, however often it is sent.",
-    }],
-}  # fmt: skip
+    "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _form_schema()}}},
+    "parameters": [
+        {
+            "name": HEADER,
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string", "pattern": "^[!-~]{1,200}$"},
+            "description": "The same key with the same file and parameters gives the same job, however often it is sent.",
+        }
+    ],
+}
 
 ACCEPTED: dict[str, Any] = {
     "description": "Accepted: stored and queued.",
@@ -62,13 +67,30 @@ ACCEPTED: dict[str, Any] = {
 
 
 @router.post(
-    "/jobs", status_code=202, response_model=JobBody, openapi_extra=FORM, dependencies=[NO_QUERY],
-    responses={202: ACCEPTED, **responses(
-        "validation", "empty_upload", "not_media", "too_large", "upload_too_slow", "unknown_model", "task_not_supported",
-        "idempotency_conflict", "idempotency_in_flight", "queue_full", "insufficient_storage", "disk_full",
-        "storage_unavailable",
-    )},
-)  # fmt: skip
+    "/jobs",
+    status_code=202,
+    response_model=JobBody,
+    openapi_extra=FORM,
+    dependencies=[NO_QUERY],
+    responses={
+        202: ACCEPTED,
+        **responses(
+            "validation",
+            "empty_upload",
+            "not_media",
+            "too_large",
+            "upload_too_slow",
+            "unknown_model",
+            "task_not_supported",
+            "idempotency_conflict",
+            "idempotency_in_flight",
+            "queue_full",
+            "insufficient_storage",
+            "disk_full",
+            "storage_unavailable",
+        ),
+    },
+)
 async def create_job(request: Request, response: Response, parts: PartsDep, base: Base) -> JobBody:
     """Upload a file and queue it.
 
@@ -107,9 +129,16 @@ async def _accept(request: Request, parts: PartsDep, reserved: Held) -> Job:
 
 def _create(deps: ApiDeps, job_id: str, upload: Upload, reserved: Held) -> Job:
     params = _params(deps, upload.fields)
-    source = Source(filename=upload.filename, bytes=upload.bytes, media_type=upload.media_type, sha256=upload.sha256,
-                    key=source_key(job_id))  # fmt: skip
-    new = NewJob(id=job_id, source=source, params=params, warnings=warnings_of(params, language=upload.fields.get("language")))
+    source = Source(
+        filename=upload.filename,
+        bytes=upload.bytes,
+        media_type=upload.media_type,
+        sha256=upload.sha256,
+        key=source_key(job_id),
+    )
+    new = NewJob(
+        id=job_id, source=source, params=params, warnings=warnings_of(params, language=upload.fields.get("language"))
+    )
     reservation = None
     if reserved.key is not None:
         reservation = Reservation(key=reserved.key, fingerprint=fingerprint(upload.sha256, params))

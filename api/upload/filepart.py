@@ -62,7 +62,9 @@ class FilePart:
 
     async def _begin(self) -> _Storing:
         loop = asyncio.get_running_loop()
-        self.media_type = await loop.run_in_executor(self._threads, sniff, bytes(self._head), self.filename, self._probe)
+        self.media_type = await loop.run_in_executor(
+            self._threads, sniff, bytes(self._head), self.filename, self._probe
+        )
         self._storing = _Storing(self._store, self.media_type, self._threads)
         head, self._head = bytes(self._head), bytearray()
         await self._storing.send(head)
@@ -98,7 +100,9 @@ class _Storing:
 
 def too_large(max_bytes: int) -> TooLarge:
     """The refusal that names the limit."""
-    return TooLarge(f"The file is larger than the {max_bytes:,} bytes this service takes (MAX_UPLOAD_MB).", max_bytes=max_bytes)
+    return TooLarge(
+        f"The file is larger than the {max_bytes:,} bytes this service takes (MAX_UPLOAD_MB).", max_bytes=max_bytes
+    )
 
 
 def clean_filename(name: str) -> str:

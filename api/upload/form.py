@@ -49,12 +49,15 @@ class JobForm(BaseModel):
     )
     task: Literal["transcribe", "translate"] = Field("transcribe", description="`translate` gives English.")
     prompt: Annotated[str, Field(max_length=PROMPT_CHARACTERS)] | None = Field(
-        None, description="Names and words to expect; given to every chunk.")  # fmt: skip
+        None, description="Names and words to expect; given to every chunk."
+    )
     temperature: float = Field(0.0, ge=0, le=1, allow_inf_nan=False, description="0 is most certain.")
     beam_size: Annotated[int, Field(ge=1, le=8)] | None = Field(None, description="Beam search; 1 or nothing: greedy.")
     word_timestamps: bool = Field(False, description="Also times of words.")
     audio_track: int | str | None = Field(
-        None, description="Which sound track of a file that has several: its index from 0, or its language (`1`, `de`). Nothing: the default one, or the next that holds speech.")  # fmt: skip
+        None,
+        description="Which sound track of a file that has several: its index from 0, or its language (`1`, `de`). Nothing: the default one, or the next that holds speech.",
+    )
 
     @field_validator("language")
     @classmethod
@@ -113,10 +116,15 @@ class JobForm(BaseModel):
                 {"field": "language", "message": f"the model {info.name} does not know Cantonese; large-v3 does"}
             )
         return JobParams(
-            model=info.name, task=self.task, language=self.language, prompt=self.prompt, temperature=self.temperature,
-            beam_size=None if self.beam_size == 1 else self.beam_size, word_timestamps=self.word_timestamps,
+            model=info.name,
+            task=self.task,
+            language=self.language,
+            prompt=self.prompt,
+            temperature=self.temperature,
+            beam_size=None if self.beam_size == 1 else self.beam_size,
+            word_timestamps=self.word_timestamps,
             audio_track=self.audio_track,
-        )  # fmt: skip
+        )
 
 
 def refusal(*errors: dict[str, str]) -> ValidationFailed:

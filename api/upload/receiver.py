@@ -184,7 +184,9 @@ class _Form:
                 filename, store=self._store, threads=self._threads, max_bytes=self._max_bytes, probe=self._probe
             )
         elif name not in JobForm.model_fields:
-            raise refusal({"field": name, "message": f"no such field; there are: file, {', '.join(JobForm.model_fields)}"})
+            raise refusal(
+                {"field": name, "message": f"no such field; there are: file, {', '.join(JobForm.model_fields)}"}
+            )
         elif name in self._fields:
             raise refusal({"field": name, "message": "sent more than once"})
         elif filename is not None:

@@ -70,9 +70,15 @@ class Decoder:
     """
 
     def __init__(
-        self, ffmpeg: Ffmpeg, *, max_seconds: float, stall_seconds: float = 300.0, nice: int = 10,
-        choice: TrackChoice | None = None, media_type: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        ffmpeg: Ffmpeg,
+        *,
+        max_seconds: float,
+        stall_seconds: float = 300.0,
+        nice: int = 10,
+        choice: TrackChoice | None = None,
+        media_type: str = "",
+    ) -> None:
         self.ffmpeg = ffmpeg
         self._max_seconds = max_seconds
         self._stall_seconds = stall_seconds
@@ -127,9 +133,14 @@ class Decoder:
 
     def _decoding(self, track: int, opened: Callable[[Sequence[AudioTrack]], None] = lambda _: None) -> Decoding:
         return Decoding(
-            self.ffmpeg, limits=self._limits, stall_seconds=self._stall_seconds, max_seconds=self._max_seconds,
-            track=track, container=self._container, opened=opened,
-        )  # fmt: skip
+            self.ffmpeg,
+            limits=self._limits,
+            stall_seconds=self._stall_seconds,
+            max_seconds=self._max_seconds,
+            track=track,
+            container=self._container,
+            opened=opened,
+        )
 
     def _only(self, tracks: Sequence[AudioTrack]) -> None:
         if len(tracks) > 1:

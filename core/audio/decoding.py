@@ -63,9 +63,16 @@ class Decoding:
     """Runs ffmpeg. opened: told the file's sound tracks before the first sample; what it raises ends the run."""
 
     def __init__(
-        self, ffmpeg: Ffmpeg, *, limits: Limits, stall_seconds: float, max_seconds: float, track: int,
-        container: str | None, opened: Callable[[Sequence[AudioTrack]], None],
-    ) -> None:  # fmt: skip
+        self,
+        ffmpeg: Ffmpeg,
+        *,
+        limits: Limits,
+        stall_seconds: float,
+        max_seconds: float,
+        track: int,
+        container: str | None,
+        opened: Callable[[Sequence[AudioTrack]], None],
+    ) -> None:
         self._command = functools.partial(ffmpeg.decode_command, max_seconds, track=track, container=container)
         self._limits, self._stall_seconds, self._max_seconds = limits, stall_seconds, max_seconds
         self._opened = opened
@@ -155,7 +162,9 @@ class Decoding:
             frames = [(math.nan, samples) for _, samples in frames]
         if self._timeline is None:
             start = None if self._log.start is None else self._log.start * SAMPLE_RATE
-            self._timeline = Timeline(start=start, longest=JUMP if names & RESTARTING else int(self._max_seconds * SAMPLE_RATE))
+            self._timeline = Timeline(
+                start=start, longest=JUMP if names & RESTARTING else int(self._max_seconds * SAMPLE_RATE)
+            )
         for sound in (*self._timeline.feed(frames, pcm), *(self._timeline.finish() if last else ())):
             if isinstance(sound, int):
                 sink.silence(sound)

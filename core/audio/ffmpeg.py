@@ -31,10 +31,39 @@ from core.system import processes
 logger = logging.getLogger(__name__)
 
 DEMUXERS = (
-    "wav", "w64", "aiff", "caf", "au", "mp3", "aac", "flac", "ogg", "mov", "matroska", "asf",
-    "amr", "amrnb", "amrwb", "ac3", "eac3", "avi", "mpegts", "mpeg", "flv",
-    "wv", "tta", "dts", "truehd", "mlp", "mxf", "loas", "voc", "gsm", "g722", "adx",
-)  # fmt: skip
+    "wav",
+    "w64",
+    "aiff",
+    "caf",
+    "au",
+    "mp3",
+    "aac",
+    "flac",
+    "ogg",
+    "mov",
+    "matroska",
+    "asf",
+    "amr",
+    "amrnb",
+    "amrwb",
+    "ac3",
+    "eac3",
+    "avi",
+    "mpegts",
+    "mpeg",
+    "flv",
+    "wv",
+    "tta",
+    "dts",
+    "truehd",
+    "mlp",
+    "mxf",
+    "loas",
+    "voc",
+    "gsm",
+    "g722",
+    "adx",
+)
 """Containers that are read. Never hls, dash, concat, sdp, image2, lavfi, subtitles: they open other files."""
 
 CLOCKED = frozenset({"flac", "ogg", "mov", "matroska", "asf", "avi", "mpegts", "mpeg", "flv", "mxf"})
@@ -66,7 +95,15 @@ class Ffmpeg:
     path: str
     version: str
 
-    def decode_command(self, max_seconds: float, *, track: int = 0, container: str | None = None, all_sound: bool = False, told: int = 2) -> list[str]:
+    def decode_command(
+        self,
+        max_seconds: float,
+        *,
+        track: int = 0,
+        container: str | None = None,
+        all_sound: bool = False,
+        told: int = 2,
+    ) -> list[str]:
         """Decode the file on standard input to 16 kHz s16le, two channels, on standard output.
 
         What is decoded comes without the silence between; when it plays is told apart, before it (`core.audio.ffmpeg_log.FrameReader`).
@@ -146,7 +183,9 @@ def _tried(program: str) -> Ffmpeg:
         log = FfmpegLog(0)
         log.feed(done.stderr)
         log.feed(b"")
-        raise ServiceError(f"ffmpeg: {path} (version {found.version}) is too old: {first_line(log.complaints or done.stderr)}")
+        raise ServiceError(
+            f"ffmpeg: {path} (version {found.version}) is too old: {first_line(log.complaints or done.stderr)}"
+        )
     return found
 
 

@@ -77,10 +77,11 @@ class FfmpegLog:
         """The errors that concern the sound that was decoded."""
         streams = {track.stream for track in self.tracks if track.index == self._track}
         return b"\n".join(
-            line for who, line in self._suspects
+            line
+            for who, line in self._suspects
             if (not who or who.decode(errors="replace") == self.container)
             and not ((named := _OF_STREAM.search(line)) and int(named[1]) not in streams)
-        )  # fmt: skip
+        )
 
     def _read(self, line: bytes) -> None:
         if line.startswith(b"[info] Stream mapping:"):
@@ -98,9 +99,14 @@ class FfmpegLog:
                 self.start = float(found[1])
             elif (found := _STREAM.match(line)) and found[3] == b"Audio":
                 language = found[2].decode() if found[2] and found[2] != b"und" else None
-                self.tracks.append(AudioTrack(
-                    index=len(self.tracks), stream=int(found[1]), language=language, default=b"(default)" in found[4],
-                ))  # fmt: skip
+                self.tracks.append(
+                    AudioTrack(
+                        index=len(self.tracks),
+                        stream=int(found[1]),
+                        language=language,
+                        default=b"(default)" in found[4],
+                    )
+                )
 
     def _error(self, who: bytes, line: bytes) -> None:
         if who.startswith(OUTPUT):

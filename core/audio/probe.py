@@ -28,9 +28,17 @@ TIMEOUT = 10.0
 LIMITS = Limits(memory=1024**3, cpu_seconds=10, file_bytes=0, open_files=64, nice=10)
 
 MEDIA_TYPES = {
-    "mp3": "audio/mpeg", "aac": "audio/aac", "loas": "audio/mp4a-latm", "ac3": "audio/ac3", "eac3": "audio/ac3", "flac": "audio/flac",
-    "gsm": "audio/gsm", "dts": "audio/vnd.dts", "mpegts": "video/mp2t", "mpeg": "video/mpeg",
-}  # fmt: skip
+    "mp3": "audio/mpeg",
+    "aac": "audio/aac",
+    "loas": "audio/mp4a-latm",
+    "ac3": "audio/ac3",
+    "eac3": "audio/ac3",
+    "flac": "audio/flac",
+    "gsm": "audio/gsm",
+    "dts": "audio/vnd.dts",
+    "mpegts": "video/mp2t",
+    "mpeg": "video/mpeg",
+}
 """Demuxer -> media type; of others it is made from the name."""
 
 
@@ -44,7 +52,12 @@ def probe(ffmpeg: Ffmpeg, head: bytes, folder: Path | None = None) -> str | None
         file.write(head)
         os.lseek(file.fileno(), 0, os.SEEK_SET)
         process = spawn(
-            ffmpeg.decode_command(MOST_SECONDS), limits=LIMITS, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.PIPE, quick=True
+            ffmpeg.decode_command(MOST_SECONDS),
+            limits=LIMITS,
+            stdin=file,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            quick=True,
         )
         try:
             sound, said = process.communicate(timeout=TIMEOUT)

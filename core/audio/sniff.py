@@ -120,7 +120,10 @@ def _container(head: bytes) -> str | None:
     for signature, found in SIGNATURES:
         if head.startswith(signature):
             return found
-    if head[4:8] in (b"\xf8\x72\x6f\xba", b"\xf8\x72\x6f\xbb"):  # TrueHD and MLP: major sync after the access unit's size
+    if head[4:8] in (
+        b"\xf8\x72\x6f\xba",
+        b"\xf8\x72\x6f\xbb",
+    ):  # TrueHD and MLP: major sync after the access unit's size
         return "audio/vnd.dolby.mlp"
     if head[:2] == b"\x80\0" and head[2:4] and head[int.from_bytes(head[2:4]) - 2 :].startswith(b"(c)CRI"):
         return "audio/x-adx"
@@ -141,7 +144,9 @@ def _stream(head: bytes) -> str | None:
                 return "video/mp2t"
     rest = head.lstrip(b"\0")
     while size := _tag(rest):
-        if len(rest) <= size:  # a picture may make the tag longer than what is seen: the sound after it is taken for mp3
+        if (
+            len(rest) <= size
+        ):  # a picture may make the tag longer than what is seen: the sound after it is taken for mp3
             return "audio/mpeg"
         rest = rest[size:].lstrip(b"\0")
     return (None if rest is head else _container(rest)) or _frames(rest)
@@ -217,7 +222,12 @@ def _loas_frame(data: bytes) -> int:
 
 
 #: formats that are a row of frames: media type, how long the frame is that begins here
-FRAMES = (("audio/mpeg", _mpeg_frame), ("audio/aac", _adts_frame), ("audio/ac3", _ac3_frame), ("audio/mp4a-latm", _loas_frame))
+FRAMES = (
+    ("audio/mpeg", _mpeg_frame),
+    ("audio/aac", _adts_frame),
+    ("audio/ac3", _ac3_frame),
+    ("audio/mp4a-latm", _loas_frame),
+)
 
 
 def _guess(head: bytes) -> str:
@@ -227,7 +237,9 @@ def _guess(head: bytes) -> str:
     for signature, what in NOT_MEDIA:
         if start.startswith(signature) or start.lower().startswith(signature):
             return what
-    return "a text file" if _readable(head) else UNKNOWN  # all of it: headers of radio streams are text, followed by sound
+    return (
+        "a text file" if _readable(head) else UNKNOWN
+    )  # all of it: headers of radio streams are text, followed by sound
 
 
 def _readable(data: bytes) -> bool:

@@ -53,7 +53,11 @@ class TrackChoice:
             found = [track for track in tracks if track.index == self.wanted]
         else:
             code = self.language_code(self.wanted) or self.wanted.lower()
-            found = [track for track in tracks if track.language and (self.language_code(track.language) or track.language.lower()) == code]
+            found = [
+                track
+                for track in tracks
+                if track.language and (self.language_code(track.language) or track.language.lower()) == code
+            ]
             if not found and len(tracks) == 1 and tracks[0].language is None:
                 return tracks[0]  # nothing says that it is another language
         if found:

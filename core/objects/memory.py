@@ -41,7 +41,9 @@ class MemoryObjects:
     def keys(self, prefix: str, *, older_than: float = 0.0) -> Iterator[str]:
         latest = time.time() - older_than
         with self._lock:
-            found = sorted(key for key, (_, written) in self._objects.items() if key.startswith(prefix) and written <= latest)
+            found = sorted(
+                key for key, (_, written) in self._objects.items() if key.startswith(prefix) and written <= latest
+            )
         return iter(found)
 
     def abort_stale(self, older_than: float) -> int:

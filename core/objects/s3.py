@@ -44,9 +44,16 @@ class S3Objects:
     """
 
     def __init__(
-        self, *, endpoint: str, access_key: str, secret_key: str, bucket: str, secure: bool = False,
-        timeout: float = READ_TIMEOUT, connections: int = 32,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        endpoint: str,
+        access_key: str,
+        secret_key: str,
+        bucket: str,
+        secure: bool = False,
+        timeout: float = READ_TIMEOUT,
+        connections: int = 32,
+    ) -> None:
         if "://" in endpoint:
             parts = urlsplit(endpoint)
             if parts.scheme not in ("http", "https") or parts.path.strip("/") or not parts.netloc:
@@ -54,8 +61,11 @@ class S3Objects:
             endpoint, secure = parts.netloc, parts.scheme == "https"
         self._bucket = bucket
         self._options: dict[str, Any] = {
-            "endpoint": endpoint, "access_key": access_key, "secret_key": secret_key, "secure": secure,
-        }  # fmt: skip
+            "endpoint": endpoint,
+            "access_key": access_key,
+            "secret_key": secret_key,
+            "secure": secure,
+        }
         self._timeout = timeout
         self._connections = connections
         self._made: tuple[int, Minio, StoreTimePool] | None = None
@@ -73,9 +83,14 @@ class S3Objects:
             with _storage_errors():
                 # One part at a time: each further parallel upload would keep another part in memory.
                 self._client.put_object(
-                    self._bucket, key, cast(BinaryIO, source), -1, content_type=media_type,
-                    part_size=PART_SIZE, num_parallel_uploads=1,
-                )  # fmt: skip
+                    self._bucket,
+                    key,
+                    cast(BinaryIO, source),
+                    -1,
+                    content_type=media_type,
+                    part_size=PART_SIZE,
+                    num_parallel_uploads=1,
+                )
         except Exception as error:
             if source.error is not None and source.error is not error:
                 raise source.error from None  # what went wrong first; aborting the upload may have failed as well
@@ -101,7 +116,11 @@ class S3Objects:
         with _storage_errors():
             for item in self._client.list_objects(self._bucket, prefix, recursive=True):
                 name = item.object_name or ""  # consoles make `folder/` objects, which are no keys
-                if is_key(name) and item.last_modified and (not older_than or item.last_modified <= self._ago(older_than)):
+                if (
+                    is_key(name)
+                    and item.last_modified
+                    and (not older_than or item.last_modified <= self._ago(older_than))
+                ):
                     yield name
 
     def abort_stale(self, older_than: float) -> int:
@@ -155,13 +174,20 @@ class S3Objects:
                 Credentials(self._options["access_key"], self._options["secret_key"]),
                 timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=self._timeout),
                 retries=urllib3.Retry(
-                    total=3, connect=2, read=1, status=2, redirect=0, backoff_factor=0.2,
-                    status_forcelist=(500, 502, 503, 504), raise_on_status=False,
+                    total=3,
+                    connect=2,
+                    read=1,
+                    status=2,
+                    redirect=0,
+                    backoff_factor=0.2,
+                    status_forcelist=(500, 502, 503, 504),
+                    raise_on_status=False,
                     # MinIO says "Retry-After: 60" while it starts, and urllib3 would sleep that long in here.
                     respect_retry_after_header=False,
                 ),
-                maxsize=self._connections, ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
-            )  # fmt: skip
+                maxsize=self._connections,
+                ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
+            )
             self._made = (pid, Minio(**self._options, http_client=pool), pool)
         return self._made[1]
 

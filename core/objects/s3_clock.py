@@ -64,13 +64,20 @@ class StoreTimePool(urllib3.PoolManager):
 
     def _signed(self, method: str, url: str, headers: Any, date: datetime) -> dict[str, str]:
         """The same headers for another time. The region stands in the signature that the client has made."""
-        fresh: dict[str, Any] = {name: headers[name] for name in headers if name.lower() not in ("x-amz-date", "authorization")}
+        fresh: dict[str, Any] = {
+            name: headers[name] for name in headers if name.lower() not in ("x-amz-date", "authorization")
+        }
         fresh["x-amz-date"] = s3_time.to_amz_date(date)
         scope = headers["authorization"].partition("Credential=")[2].partition(",")[0]
         return sign_v4_s3(  # type: ignore[return-value]
-            method=method, url=urlsplit(url), region=scope.split("/")[-3], headers=fresh, credentials=self._credentials,
-            content_sha256=fresh["x-amz-content-sha256"], date=date,
-        )  # fmt: skip
+            method=method,
+            url=urlsplit(url),
+            region=scope.split("/")[-3],
+            headers=fresh,
+            credentials=self._credentials,
+            content_sha256=fresh["x-amz-content-sha256"],
+            date=date,
+        )
 
     def _learn(self, offset: timedelta) -> None:
         with self._lock:  # requests in other threads may have found the same
@@ -81,7 +88,7 @@ class StoreTimePool(urllib3.PoolManager):
             log.warning(
                 "This machine's clock and the object store's are %.0f seconds apart; requests are signed with the store's time",
                 abs(offset.total_seconds()),
-            )  # fmt: skip
+            )
         else:
             log.info("This machine's clock and the object store's agree again")
 

@@ -103,8 +103,13 @@ def celery_settings() -> dict[str, Any]:
         # Correctness comes from the lease; the timeout is only a backstop. Without socket_timeout a
         # half-open connection hangs for minutes.
         "broker_transport_options": {
-            "visibility_timeout": 3600, "unacked_restore_interval": 15, "unacked_restore_throttle": 1,
-            "socket_timeout": 15, "socket_connect_timeout": 5, "socket_keepalive": True, "health_check_interval": 10,
+            "visibility_timeout": 3600,
+            "unacked_restore_interval": 15,
+            "unacked_restore_throttle": 1,
+            "socket_timeout": 15,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
         },
         "task_acks_late": False,  # the lease protects the work; late ack only adds double wake-ups
         "worker_prefetch_multiplier": 1,
@@ -124,7 +129,7 @@ def celery_settings() -> dict[str, Any]:
         "worker_send_task_events": False,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
-    }  # fmt: skip
+    }
 
 
 class CeleryHints:
@@ -143,7 +148,10 @@ class CeleryHints:
             self.app.send_task(TASK, args=(job_id,), queue=QUEUE, ignore_result=True)
         except Exception as error:  # kombu, redis and socket errors have no common base
             if not self._away:  # said once, not at each try of a long outage
-                log.warning("Broker cannot be reached (%s): consumers look for jobs in the table meanwhile", type(error).__name__)
+                log.warning(
+                    "Broker cannot be reached (%s): consumers look for jobs in the table meanwhile",
+                    type(error).__name__,
+                )
             self._away = True
             return False
         if self._away:

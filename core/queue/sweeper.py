@@ -42,9 +42,17 @@ class Sweeper:
     """
 
     def __init__(
-        self, store: Hints, objects: ObjectStore, hints: HintSender, *, interval: float, max_attempts: int,
-        audio_hours: float = 0.0, result_hours: float = 0.0, work: Path | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        store: Hints,
+        objects: ObjectStore,
+        hints: HintSender,
+        *,
+        interval: float,
+        max_attempts: int,
+        audio_hours: float = 0.0,
+        result_hours: float = 0.0,
+        work: Path | None = None,
+    ) -> None:
         self._store, self._objects, self._hints = store, objects, hints
         self._interval, self._max_attempts = interval, max_attempts
         self._audio_hours, self._result_hours, self._work = audio_hours, result_hours, work
@@ -160,8 +168,9 @@ class Sweeper:
         if not self._is_ours():
             log.error(
                 "The object store belongs to another database, by its object %r: nothing is cleared away. Check DATABASE_URL "
-                "and MINIO_BUCKET or DATA_DIR; if this database is to own it, remove that object.", INSTALLATION_KEY,
-            )  # fmt: skip
+                "and MINIO_BUCKET or DATA_DIR; if this database is to own it, remove that object.",
+                INSTALLATION_KEY,
+            )
             return 0
         count = self._objects.abort_stale(older_than)
         for batch in _batches(self._objects.keys("jobs/", older_than=older_than), 500):

@@ -84,16 +84,21 @@ class Chunk:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "index": self.index, "start": self.start, "end": self.end,
+            "index": self.index,
+            "start": self.start,
+            "end": self.end,
             "regions": [[r.start, r.end] for r in self.regions],
-            "overlap_before": self.overlap_before, "overlap_after": self.overlap_after,
+            "overlap_before": self.overlap_before,
+            "overlap_after": self.overlap_after,
             "speech": None if self.speech is None else [[r.start, r.end] for r in self.speech],
-        }  # fmt: skip
+        }
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> Chunk:
         speech = data.get("speech")
-        return Chunk(**{**data, "regions": _regions(data["regions"]), "speech": None if speech is None else _regions(speech)})
+        return Chunk(
+            **{**data, "regions": _regions(data["regions"]), "speech": None if speech is None else _regions(speech)}
+        )
 
 
 def _regions(pairs: Iterable[Sequence[int]]) -> tuple[Region, ...]:

@@ -75,4 +75,7 @@ def notice(stretches: Sequence[Region]) -> Notice:
     total = sum(s.samples for s in stretches) / SAMPLE_RATE
     places = ", ".join(f"{s.start / SAMPLE_RATE:.1f} to {s.end / SAMPLE_RATE:.1f} s" for s in stretches[:NAMED])
     rest = f" and {len(stretches) - NAMED} more" if len(stretches) > NAMED else ""
-    return Notice(code="quiet_speech_left_out", message=f"What may be quiet or far speech was left out, {total:.1f} s in all: {places}{rest}.")
+    return Notice(
+        code="quiet_speech_left_out",
+        message=f"What may be quiet or far speech was left out, {total:.1f} s in all: {places}{rest}.",
+    )

@@ -70,7 +70,13 @@ class ChunkPlanner:
     """
 
     def __init__(
-        self, max_samples: int, *, quietest: Callable[[int, int], int], finds_speech: bool = True, start: int = 0, first_index: int = 0
+        self,
+        max_samples: int,
+        *,
+        quietest: Callable[[int, int], int],
+        finds_speech: bool = True,
+        start: int = 0,
+        first_index: int = 0,
     ) -> None:
         if not SHORTEST <= max_samples <= LONGEST:
             raise ValueError(f"a chunk has {SHORTEST // SAMPLE_RATE} to {LONGEST // SAMPLE_RATE} s of audio")
@@ -187,9 +193,14 @@ class ChunkPlanner:
                     opening = right.start - MARGIN
             spans.append(Region(start=opening, end=end))
         chunk = Chunk(
-            index=self._index, start=self._start, end=cut.at, regions=tuple(spans), overlap_before=before, overlap_after=after,
+            index=self._index,
+            start=self._start,
+            end=cut.at,
+            regions=tuple(spans),
+            overlap_before=before,
+            overlap_after=after,
             speech=common(taken, spans) if self._finds_speech else None,
-        )  # fmt: skip
+        )
         self._index += 1
         self._start = cut.at
         return chunk

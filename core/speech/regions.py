@@ -64,14 +64,22 @@ class SpeechRegions:
     """
 
     def __init__(
-        self, *, on: float = 0.5, off: float = 0.35, min_speech: float = 0.25, min_silence: float = 0.1, pad: float = 0.032
+        self,
+        *,
+        on: float = 0.5,
+        off: float = 0.35,
+        min_speech: float = 0.25,
+        min_silence: float = 0.1,
+        pad: float = 0.032,
     ) -> None:
         if not 0 < off <= on < 1:
             raise ValueError("0 < off <= on < 1 must hold")
         if 2 * pad > min_silence:
             raise ValueError("pad must not exceed half of min_silence: regions would overlap")
         self._on, self._off = on, off
-        self._min_speech, self._min_silence, self._pad = (round(s * SAMPLE_RATE) for s in (min_speech, min_silence, pad))
+        self._min_speech, self._min_silence, self._pad = (
+            round(s * SAMPLE_RATE) for s in (min_speech, min_silence, pad)
+        )
         self._scores = bytearray()
         self._start: int | None = None  # of the running speech
         self._quiet: int | None = None  # where the score fell below `off` inside it

@@ -78,7 +78,10 @@ class Database:
         of the program has migrated it already."""
         with _translated(), self._turn:
             with self.engine.connect() as connection:
-                if inspect(connection).has_table(_REVISION.name) and connection.scalar(select(_REVISION.c.version_num)) == SCHEMA:
+                if (
+                    inspect(connection).has_table(_REVISION.name)
+                    and connection.scalar(select(_REVISION.c.version_num)) == SCHEMA
+                ):
                     return
             from core.store import migrations
 

@@ -36,7 +36,9 @@ class Ending(Role):
                 counts["failed"] += 1
         return counts
 
-    def end(self, connection: Connection, job_id: str, status: JobStatus, values: Mapping[str, Any] = MappingProxyType({})) -> None:
+    def end(
+        self, connection: Connection, job_id: str, status: JobStatus, values: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         """Write a job's end, and `values` with it. The caller holds the row."""
 
         def make() -> Update:
@@ -70,9 +72,13 @@ def worn_out(max_attempts: int) -> ColumnElement[bool]:
 
 def tried_out(max_attempts: int) -> ColumnElement[bool]:
     """Of a waiting job: as `worn_out`, its owners having handed it back. The one claim more may have been handed back too."""
-    return and_(job.c.strikes >= max_attempts, not_(and_(job.c.strikes == max_attempts, _past(chunk.c.crashes >= max_attempts))))
+    return and_(
+        job.c.strikes >= max_attempts, not_(and_(job.c.strikes == max_attempts, _past(chunk.c.crashes >= max_attempts)))
+    )
 
 
 def _past(poison: ColumnElement[bool]) -> ColumnElement[bool]:
     """The job has chunks that are done, and such a one."""
-    return and_(job.c.chunks_done > 0, select(chunk.c.number).where(chunk.c.job_id == job.c.id, poison).correlate(job).exists())
+    return and_(
+        job.c.chunks_done > 0, select(chunk.c.number).where(chunk.c.job_id == job.c.id, poison).correlate(job).exists()
+    )

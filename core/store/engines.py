@@ -39,9 +39,14 @@ def _sqlite(url: URL) -> Engine:
     else:
         Path(str(url.database)).absolute().parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(
-            url, pool_size=5, max_overflow=20, pool_timeout=BUSY_SECONDS, connect_args=connect,
-            json_serializer=_to_json, hide_parameters=True,
-        )  # fmt: skip
+            url,
+            pool_size=5,
+            max_overflow=20,
+            pool_timeout=BUSY_SECONDS,
+            connect_args=connect,
+            json_serializer=_to_json,
+            hide_parameters=True,
+        )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

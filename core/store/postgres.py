@@ -34,10 +34,15 @@ def postgres_engine(url: URL, *, to_json: Callable[[Any], str], busy_seconds: fl
         "application_name": "parascribe",
     }
     engine = create_engine(
-        url, pool_pre_ping=True, pool_size=5, max_overflow=20, pool_timeout=busy_seconds,
+        url,
+        pool_pre_ping=True,
+        pool_size=5,
+        max_overflow=20,
+        pool_timeout=busy_seconds,
         connect_args={k: v for k, v in connect.items() if k not in url.query},
-        json_serializer=to_json, hide_parameters=True,
-    )  # fmt: skip
+        json_serializer=to_json,
+        hide_parameters=True,
+    )
     event.listen(engine, "do_connect", _connect_postgres)
     return engine
 

@@ -52,7 +52,9 @@ class JobStore(Protocol):
         """`Job.version` of those that `get` would return; cheap, for who looks often."""
         ...
 
-    def list(self, *, status: JobStatus | None = None, limit: int = 50, after: str | None = None) -> tuple[Sequence[Job], str | None]:
+    def list(
+        self, *, status: JobStatus | None = None, limit: int = 50, after: str | None = None
+    ) -> tuple[Sequence[Job], str | None]:
         """Newest first. `after` is the cursor of the page before; returns (jobs, next cursor or None)."""
         ...
 
@@ -76,8 +78,9 @@ class JobStore(Protocol):
 class Claims(Protocol):
     """What a consumer needs to own a job."""
 
-    def claim(self, *, owner: str, consumer: str, lease_seconds: float, short_only: bool = False,
-              max_attempts: int = 3) -> Claim | None:
+    def claim(
+        self, *, owner: str, consumer: str, lease_seconds: float, short_only: bool = False, max_attempts: int = 3
+    ) -> Claim | None:
         """Take the first waiting job (priority, then age) or None.
 
         Waiting is queued, or processing with an expired lease, and not held back by `not_before`.
@@ -105,8 +108,16 @@ class Claims(Protocol):
         plan_hash, chunks_total, eta_seconds, warnings ...). Raises LeaseLost."""
         ...
 
-    def finish(self, claim: Claim, *, result_key: str, partial: bool, gaps: Sequence[dict[str, Any]],
-               warnings: Sequence[dict[str, str]], performance: dict[str, Any]) -> None:
+    def finish(
+        self,
+        claim: Claim,
+        *,
+        result_key: str,
+        partial: bool,
+        gaps: Sequence[dict[str, Any]],
+        warnings: Sequence[dict[str, str]],
+        performance: dict[str, Any],
+    ) -> None:
         """-> completed, in one transaction; or cancelled if a cancel came first (raises Cancelled). Raises LeaseLost."""
         ...
 

@@ -23,7 +23,9 @@ class Reserve:
     def keep(self) -> None:
         """Make the file unless it is there; not when that would fill the disk. Never raises."""
         with contextlib.suppress(OSError):
-            if (self._path.exists() and self._path.stat().st_size == SIZE) or shutil.disk_usage(self._path.parent).free < 2 * SIZE:
+            if (self._path.exists() and self._path.stat().st_size == SIZE) or shutil.disk_usage(
+                self._path.parent
+            ).free < 2 * SIZE:
                 return
             with self._path.open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, SIZE)

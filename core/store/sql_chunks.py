@@ -22,12 +22,21 @@ _WRITTEN = _THIS_JOB.values(
 )
 _START = update(chunk).where(_OF_CHUNK).values(started_fence=bindparam("by_fence"))
 _THERE = select(chunk.c.number).where(_OF_CHUNK)
-_STORE = update(chunk).where(_OF_CHUNK, chunk.c.state == ChunkState.PLANNED).values(
-    state=bindparam("now_state"), transcript=bindparam("said"), error=bindparam("problem"), engine_seconds=bindparam("took"),
-    audio_seconds=bindparam("covered"),
-)  # fmt: skip
+_STORE = (
+    update(chunk)
+    .where(_OF_CHUNK, chunk.c.state == ChunkState.PLANNED)
+    .values(
+        state=bindparam("now_state"),
+        transcript=bindparam("said"),
+        error=bindparam("problem"),
+        engine_seconds=bindparam("took"),
+        audio_seconds=bindparam("covered"),
+    )
+)
 _COUNT = _THIS_JOB.values(
-    chunks_done=job.c.chunks_done + 1, audio_seconds_done=job.c.audio_seconds_done + bindparam("covered"), version=job.c.version + 1
+    chunks_done=job.c.chunks_done + 1,
+    audio_seconds_done=job.c.audio_seconds_done + bindparam("covered"),
+    version=job.c.version + 1,
 )
 _COUNT_DONE = _COUNT.values(strikes=0)
 
@@ -39,11 +48,16 @@ class SqlChunks(Role):
             return
         rows = [
             {
-                "job_id": claim.job.id, "number": row.index, "plan": row.plan, "state": ChunkState.PLANNED,
-                "engine_seconds": 0.0, "audio_seconds": 0.0, "crashes": 0,
+                "job_id": claim.job.id,
+                "number": row.index,
+                "plan": row.plan,
+                "state": ChunkState.PLANNED,
+                "engine_seconds": 0.0,
+                "audio_seconds": 0.0,
+                "crashes": 0,
             }
             for row in chunks
-        ]  # fmt: skip
+        ]
         with self.database.write() as connection:
             lock(connection, claim)
             last = connection.scalar(_LAST, {"of_job": claim.job.id})
@@ -71,10 +85,17 @@ class SqlChunks(Role):
         with self.database.write() as connection:
             lock(connection, claim)
             place = {"of_job": claim.job.id, "at": row.index}
-            stored = connection.execute(_STORE, place | {
-                "now_state": row.state, "said": row.transcript, "problem": row.error, "took": row.engine_seconds,
-                "covered": audio_seconds,
-            })  # fmt: skip
+            stored = connection.execute(
+                _STORE,
+                place
+                | {
+                    "now_state": row.state,
+                    "said": row.transcript,
+                    "problem": row.error,
+                    "took": row.engine_seconds,
+                    "covered": audio_seconds,
+                },
+            )
             if not stored.rowcount:
                 if connection.scalar(_THERE, place) is None:
                     raise KeyError(row.index)

@@ -28,26 +28,39 @@ from core.store.ending import Ending, tried_out, worn_out
 from core.store.rows import expired, to_job, unleased
 from core.store.tables import chunk, job
 
-LEARNT = frozenset({
-    "stage", "duration", "speech_seconds", "language", "language_confidence", "plan_hash", "chunks_total",
-    "eta_seconds", "warnings", "performance",
-})  # fmt: skip
+LEARNT = frozenset(
+    {
+        "stage",
+        "duration",
+        "speech_seconds",
+        "language",
+        "language_confidence",
+        "plan_hash",
+        "chunks_total",
+        "eta_seconds",
+        "warnings",
+        "performance",
+    }
+)
 """What `progress` may write."""
 
 HELD = (JobStatus.PROCESSING, JobStatus.CANCELLING)
 
 HELD_BY = and_(
-    job.c.id == bindparam("held_id"), job.c.fence == bindparam("held_fence"), job.c.lease_owner == bindparam("held_owner"),
+    job.c.id == bindparam("held_id"),
+    job.c.fence == bindparam("held_fence"),
+    job.c.lease_owner == bindparam("held_owner"),
     job.c.status.in_(HELD),
-)  # fmt: skip
+)
 """The guard of every write: this owner, this fence, not ended. Its values are `held_by(claim)`."""
 
 _SECONDS = bindparam("seconds", type_=Double)
 _LOCK = select(job.c.status).where(HELD_BY).with_for_update(key_share=True)
 _OUTCOME = select(job.c.status).where(
-    job.c.id == bindparam("held_id"), job.c.fence == bindparam("held_fence"),
+    job.c.id == bindparam("held_id"),
+    job.c.fence == bindparam("held_fence"),
     job.c.status.in_((JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)),
-)  # fmt: skip
+)
 _HELD_OF = select(job.c.id, job.c.lease_owner, job.c.status == JobStatus.CANCELLING).where(
     job.c.status.in_(HELD), job.c.consumer == bindparam("of_consumer")
 )
@@ -82,7 +95,9 @@ class SqlClaims(Ending):
 
     def heartbeat(self, claim: Claim, lease_seconds: float) -> None:
         with self.database.write() as connection:
-            renew = self.made("renew", lambda: update(job).where(HELD_BY).values(lease_until=self.database.now() + _SECONDS))
+            renew = self.made(
+                "renew", lambda: update(job).where(HELD_BY).values(lease_until=self.database.now() + _SECONDS)
+            )
             _changed(connection.execute(renew, held_by(claim) | {"seconds": lease_seconds}).rowcount)
 
     def release(self, claim: Claim, *, delay: float = 0.0, count_attempt: bool = False) -> None:
@@ -94,9 +109,12 @@ class SqlClaims(Ending):
             now = self.database.now()
             counted = {"strikes": job.c.strikes + 1} if count_attempt else {"attempts": job.c.attempts - 1}
             back = {
-                "status": JobStatus.QUEUED, "stage": Stage.QUEUED,
-                "not_before": now + delay, "hint_due": now + delay, "hint_wait": 0.0,
-            }  # fmt: skip
+                "status": JobStatus.QUEUED,
+                "stage": Stage.QUEUED,
+                "not_before": now + delay,
+                "hint_due": now + delay,
+                "hint_wait": 0.0,
+            }
             connection.execute(update(job).where(job.c.id == claim.job.id).values(unleased() | back | counted))
             # handed back in good order: these did not crash anything
             connection.execute(update(chunk).where(chunk.c.job_id == claim.job.id).values(started_fence=None))
@@ -129,13 +147,22 @@ class SqlClaims(Ending):
             _changed(connection.execute(change, held_by(claim) | learnt).rowcount)
 
     def finish(
-        self, claim: Claim, *, result_key: str, partial: bool, gaps: Sequence[dict[str, Any]],
-        warnings: Sequence[dict[str, str]], performance: dict[str, Any],
-    ) -> None:  # fmt: skip
+        self,
+        claim: Claim,
+        *,
+        result_key: str,
+        partial: bool,
+        gaps: Sequence[dict[str, Any]],
+        warnings: Sequence[dict[str, str]],
+        performance: dict[str, Any],
+    ) -> None:
         values = {
-            "result_key": result_key, "partial": partial, "gaps": list(gaps), "warnings": list(warnings),
+            "result_key": result_key,
+            "partial": partial,
+            "gaps": list(gaps),
+            "warnings": list(warnings),
             "performance": performance,
-        }  # fmt: skip
+        }
         self._end_own(claim, JobStatus.COMPLETED, values)
 
     def fail(self, claim: Claim, failure: JobFailure) -> None:
@@ -200,10 +227,14 @@ class SqlClaims(Ending):
         lost = [job.c.status == JobStatus.PROCESSING, expired(now), not_(worn_out(max_attempts))]
         order = (job.c.priority.desc(), job.c.created_at, job.c.id)
         halves = [
-            select(job.c.id, job.c.priority, job.c.created_at).where(*half, *ready).order_by(*order).limit(1)
-            .with_for_update(skip_locked=True).subquery()
+            select(job.c.id, job.c.priority, job.c.created_at)
+            .where(*half, *ready)
+            .order_by(*order)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+            .subquery()
             for half in (fresh, lost)
-        ]  # fmt: skip
+        ]
         both = union_all(*(select(half) for half in halves)).subquery()
         pick = select(both.c.id).order_by(both.c.priority.desc(), both.c.created_at, both.c.id).limit(1)
         return pick.scalar_subquery()

@@ -71,7 +71,9 @@ class SqlHints(Ending):
     def sweep(self, *, max_attempts: int) -> dict[str, int]:
         self.database.keep_reserve()
         with self.database.write() as connection:
-            abandoned = and_(idempotency.c.job_id.is_(None), idempotency.c.lease_until < self.database.now() - FORGET_SECONDS)
+            abandoned = and_(
+                idempotency.c.job_id.is_(None), idempotency.c.lease_until < self.database.now() - FORGET_SECONDS
+            )
             connection.execute(delete(idempotency).where(abandoned))
             return self.end_lost(connection, max_attempts, waiting=True)
 

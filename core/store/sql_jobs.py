@@ -20,7 +20,9 @@ from core.system.crashpoints import reached
 
 # made once: building them takes as long as asking them
 _VISIBLE = select(job).where(job.c.id == bindparam("of_id"), job.c.deleted_at.is_(None))
-_VERSIONS = select(job.c.id, job.c.version).where(job.c.id.in_(bindparam("ids", expanding=True)), job.c.deleted_at.is_(None))
+_VERSIONS = select(job.c.id, job.c.version).where(
+    job.c.id.in_(bindparam("ids", expanding=True)), job.c.deleted_at.is_(None)
+)
 
 
 class SqlJobs(Role):
@@ -109,15 +111,33 @@ class SqlJobs(Role):
     def _values(self, new: NewJob) -> dict[str, Any]:
         source = new.source
         return {
-            "id": new.id, "owner": new.owner, "priority": new.priority,
-            "status": JobStatus.QUEUED, "stage": Stage.QUEUED,
-            "filename": source.filename, "bytes": source.bytes, "media_type": source.media_type,
-            "sha256": source.sha256, "source_key": source.key, "params": new.params.to_dict(),
-            "retry_of": new.retry_of, "retry_all": new.retry_all, "row_version": self.row_version,
-            "attempts": 0, "strikes": 0, "fence": 0, "hint_wait": 0.0,
-            "chunks_done": 0, "audio_seconds_done": 0.0, "partial": False, "gaps": [],
-            "warnings": list(new.warnings), "expired_audio": False, "expired_result": False, "version": 1,
-        }  # fmt: skip
+            "id": new.id,
+            "owner": new.owner,
+            "priority": new.priority,
+            "status": JobStatus.QUEUED,
+            "stage": Stage.QUEUED,
+            "filename": source.filename,
+            "bytes": source.bytes,
+            "media_type": source.media_type,
+            "sha256": source.sha256,
+            "source_key": source.key,
+            "params": new.params.to_dict(),
+            "retry_of": new.retry_of,
+            "retry_all": new.retry_all,
+            "row_version": self.row_version,
+            "attempts": 0,
+            "strikes": 0,
+            "fence": 0,
+            "hint_wait": 0.0,
+            "chunks_done": 0,
+            "audio_seconds_done": 0.0,
+            "partial": False,
+            "gaps": [],
+            "warnings": list(new.warnings),
+            "expired_audio": False,
+            "expired_result": False,
+            "version": 1,
+        }
 
     def list(
         self, *, status: JobStatus | None = None, limit: int = 50, after: str | None = None

@@ -12,7 +12,18 @@ from typing import Any
 from loguru import logger
 
 _TEXT = "{time:YYYY-MM-DD HH:mm:ss.SSS} {level: <7} {extra[where]} {message}"
-_QUIET = ("urllib3", "httpx", "httpcore", "amqp", "kombu", "multipart", "python_multipart", "asyncio", "alembic", "filelock")
+_QUIET = (
+    "urllib3",
+    "httpx",
+    "httpcore",
+    "amqp",
+    "kombu",
+    "multipart",
+    "python_multipart",
+    "asyncio",
+    "alembic",
+    "filelock",
+)
 
 
 class _Intercept(logging.Handler):
@@ -50,7 +61,9 @@ def setup(level: str = "INFO", fmt: str = "text", *, role: str = "") -> None:
 
     logger.configure(patcher=patch, extra={"role": role})
     # No enqueue: it deadlocks with fork (loguru #958). diagnose prints variable values: secrets.
-    logger.add(sys.stderr, level="TRACE", format=_TEXT, serialize=fmt == "json", backtrace=False, diagnose=False, catch=True)
+    logger.add(
+        sys.stderr, level="TRACE", format=_TEXT, serialize=fmt == "json", backtrace=False, diagnose=False, catch=True
+    )
     root = logging.getLogger()
     root.handlers[:] = [_Intercept()]
     # TRACE is loguru's; the standard library's nearest is DEBUG

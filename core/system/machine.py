@@ -96,9 +96,14 @@ def size_of(model: str) -> str:
 
 
 def resolve_plan(
-    *, model: str, max_parallel_workers: int, whisper_threads: int, max_concurrent_jobs: int,
-    use_parallel_transcription: bool, machine: Machine,
-) -> Plan:  # fmt: skip
+    *,
+    model: str,
+    max_parallel_workers: int,
+    whisper_threads: int,
+    max_concurrent_jobs: int,
+    use_parallel_transcription: bool,
+    machine: Machine,
+) -> Plan:
     """Workers x threads <= cores, weights + workers <= memory. A given number is obeyed and warned of when it cannot pay."""
     size = size_of(model)
     whole = max(1, int(machine.cores + 0.5))
@@ -108,9 +113,13 @@ def resolve_plan(
         workers = max_parallel_workers
         reasons.append(f"MAX_PARALLEL_WORKERS={workers} as given")
         if workers > whole:
-            warnings.append(f"MAX_PARALLEL_WORKERS={workers} is more than the {machine.cores:g} cores that can be used: slower, not faster")
+            warnings.append(
+                f"MAX_PARALLEL_WORKERS={workers} is more than the {machine.cores:g} cores that can be used: slower, not faster"
+            )
         if workers > fit:
-            warnings.append(f"{workers} workers of {size} may need more memory than the {machine.available_mb} MB available ({fit} would fit)")
+            warnings.append(
+                f"{workers} workers of {size} may need more memory than the {machine.available_mb} MB available ({fit} would fit)"
+            )
     else:
         workers = min(whole, fit)
         reasons.append(f"{workers} workers: {machine.cores:g} usable cores, memory for {fit}")
@@ -118,13 +127,20 @@ def resolve_plan(
     if whisper_threads:
         reasons.append(f"WHISPER_THREADS={threads} as given")
         if threads * workers > whole:
-            warnings.append(f"{workers} workers x {threads} threads are more than {machine.cores:g} cores: over-subscribed")
+            warnings.append(
+                f"{workers} workers x {threads} threads are more than {machine.cores:g} cores: over-subscribed"
+            )
     else:
         reasons.append(f"{threads} threads each: cores divided by workers")
     if not use_parallel_transcription:
         reasons.append("USE_PARALLEL_TRANSCRIPTION=false: each job works on one chunk at a time")
     return Plan(
-        workers=workers, threads=threads, jobs=max_concurrent_jobs,
+        workers=workers,
+        threads=threads,
+        jobs=max_concurrent_jobs,
         parallel=use_parallel_transcription and workers > 1,
-        cores=machine.cores, memory_mb=machine.memory_mb, reasons=tuple(reasons), warnings=tuple(warnings),
-    )  # fmt: skip
+        cores=machine.cores,
+        memory_mb=machine.memory_mb,
+        reasons=tuple(reasons),
+        warnings=tuple(warnings),
+    )

@@ -78,7 +78,9 @@ def _room(cgroup: Path) -> int | None:
 
 def _room_v1(cgroup: Path) -> int | None:
     memory = cgroup / "memory"
-    return _below(memory, "memory.limit_in_bytes", "memory.usage_in_bytes", ("total_active_file", "total_inactive_file"))
+    return _below(
+        memory, "memory.limit_in_bytes", "memory.usage_in_bytes", ("total_active_file", "total_inactive_file")
+    )
 
 
 def _below(folder: Path, limit: str, used: str, cache: tuple[str, ...]) -> int | None:

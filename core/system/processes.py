@@ -55,7 +55,13 @@ class Limits:
 
     def wanted(self) -> dict[str, int]:
         """Number by resource. Core dumps are never written: they would hold users' audio."""
-        given = {"CORE": 0, "AS": self.memory, "CPU": self.cpu_seconds, "FSIZE": self.file_bytes, "NOFILE": self.open_files}
+        given = {
+            "CORE": 0,
+            "AS": self.memory,
+            "CPU": self.cpu_seconds,
+            "FSIZE": self.file_bytes,
+            "NOFILE": self.open_files,
+        }
         return {name: number for name, number in given.items() if number is not None}
 
 
@@ -74,8 +80,16 @@ class _Tools:
             hard = resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[1]
             given.append(f"--{name.lower()}={number if hard == resource.RLIM_INFINITY else min(number, hard)}")
         return [
-            self.setpriv, "--pdeathsig", "KILL", "--no-new-privs", self.prlimit, *given, self.nice, "-n", str(limits.nice),
-        ]  # fmt: skip
+            self.setpriv,
+            "--pdeathsig",
+            "KILL",
+            "--no-new-privs",
+            self.prlimit,
+            *given,
+            self.nice,
+            "-n",
+            str(limits.nice),
+        ]
 
 
 @functools.cache
@@ -86,7 +100,9 @@ def _tools() -> _Tools | None:
         return None
     tools = _Tools(**{name: str(path) for name, path in found.items()})
     try:
-        tried = subprocess.run([*tools.tie(Limits(nice=0)), sys.executable, "-V"], capture_output=True, timeout=10, check=False)
+        tried = subprocess.run(
+            [*tools.tie(Limits(nice=0)), sys.executable, "-V"], capture_output=True, timeout=10, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return None if tried.returncode else tools
@@ -130,7 +146,11 @@ def spawn(
     """
     limits = limits or Limits()
     tools = _tools() if quick and os.access(command[0], os.X_OK) else None
-    tie = tools.tie(limits) if tools else [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), *limits.arguments(), "--"]
+    tie = (
+        tools.tie(limits)
+        if tools
+        else [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), *limits.arguments(), "--"]
+    )
     return subprocess.Popen(
         [*tie, *command],
         stdin=stdin,

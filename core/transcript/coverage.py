@@ -40,18 +40,27 @@ def untold(chunk: Chunk, texts: Iterable[tuple[float, float]]) -> list[Region]:
     speech, least = (chunk.regions, UNCOVERED) if chunk.speech is None else (chunk.speech, LEAST_SPEECH)
     spans = list(texts)
     if chunk.speech is None and not spans:
-        speech, least = tuple(Region(start=r.start + MARGIN, end=r.end - MARGIN) for r in speech if r.samples > 2 * MARGIN), LEAST_SPEECH
+        speech, least = (
+            tuple(Region(start=r.start + MARGIN, end=r.end - MARGIN) for r in speech if r.samples > 2 * MARGIN),
+            LEAST_SPEECH,
+        )
     stretches: list[list[Region]] = []
     for piece in (p for region in speech for p in _without(region, spans)):
         last = stretches[-1][-1] if stretches else None
-        if last is not None and piece.start - last.end <= SPLICE and not any(a < piece.start and last.end < b for a, b in spans):
+        if (
+            last is not None
+            and piece.start - last.end <= SPLICE
+            and not any(a < piece.start and last.end < b for a, b in spans)
+        ):
             stretches[-1].append(piece)
         else:
             stretches.append([piece])
     return [Region(start=s[0].start, end=s[-1].end) for s in stretches if sum(p.samples for p in s) >= least]
 
 
-def audit(chunks: Sequence[Chunk], segments: Iterable[Segment], *, failed: Collection[int], duration: float) -> Coverage:
+def audit(
+    chunks: Sequence[Chunk], segments: Iterable[Segment], *, failed: Collection[int], duration: float
+) -> Coverage:
     """chunks: the whole plan; segments: the merged transcript; failed: indexes of the chunks given up; duration: seconds."""
     texts = [(s.start * SAMPLE_RATE, s.end * SAMPLE_RATE) for s in segments if s.text.strip()]
     gaps: list[Gap] = []
@@ -77,7 +86,9 @@ def audit(chunks: Sequence[Chunk], segments: Iterable[Segment], *, failed: Colle
             lost, reason = untold(replace(chunk, regions=owned, speech=speech), inside), "no_text"
         for span_ in lost:
             missing += sum(r.samples for r in common(owned, [span_]))
-            gaps.append(Gap(start=round(span_.start / SAMPLE_RATE, 3), end=round(span_.end / SAMPLE_RATE, 3), reason=reason))
+            gaps.append(
+                Gap(start=round(span_.start / SAMPLE_RATE, 3), end=round(span_.end / SAMPLE_RATE, 3), reason=reason)
+            )
     return Coverage(
         audio_seconds=duration,
         speech_seconds=round(heard / SAMPLE_RATE, 3),
@@ -88,7 +99,11 @@ def audit(chunks: Sequence[Chunk], segments: Iterable[Segment], *, failed: Colle
 
 def _without(region: Region, spans: Sequence[tuple[float, float]]) -> list[Region]:
     """What is left of a region outside of the spans."""
-    edges = [(region.start, region.start), *((round(a), round(b)) for a, b in spans if b > region.start and a < region.end), (region.end, region.end)]
+    edges = [
+        (region.start, region.start),
+        *((round(a), round(b)) for a, b in spans if b > region.start and a < region.end),
+        (region.end, region.end),
+    ]
     reached, found = region.start, []
     for (_, _), (start, end) in pairwise(edges):
         if start > reached:

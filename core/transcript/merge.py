@@ -69,10 +69,12 @@ def merge(pieces: Iterable[Piece]) -> Merged:
             continue
         if left.overlap_after or right.overlap_before:
             placed[n - 1], placed[n] = stitch(
-                placed[n - 1], placed[n], cut=right.start / SAMPLE_RATE,
+                placed[n - 1],
+                placed[n],
+                cut=right.start / SAMPLE_RATE,
                 heard_from=(right.start - right.overlap_before) / SAMPLE_RATE,
                 heard_to=(left.end + left.overlap_after) / SAMPLE_RATE,
-            )  # fmt: skip
+            )
         placed[n - 1] = mended(placed[n - 1], placed[n])
     return Merged(segments=_in_order([s for segments in placed for s in segments]), warnings=tuple(warnings))
 

@@ -149,7 +149,9 @@ def _seam(a: list[Token], b: list[Token], cut: float, heard_from: float, heard_t
         i, j, length = run
         own = sum(t.middle < cut for t in a[i : i + length])  # each side keeps the words it heard with more around them
         before = sum(t.start > heard_from + EDGE for t in b[:j]) > sum(t.middle > heard_from for t in a[:i])
-        behind = sum(t.end < heard_to - EDGE for t in a[i + length :]) > sum(t.middle < heard_to for t in b[j + length :])
+        behind = sum(t.end < heard_to - EDGE for t in a[i + length :]) > sum(
+            t.middle < heard_to for t in b[j + length :]
+        )
         return i + own, j + own, before or behind
     i = sum(t.middle < cut for t in a)
     j = sum(t.middle < cut for t in b)

@@ -43,9 +43,14 @@ class Item:
     def to_dict(self) -> dict[str, Any]:
         """The shape of `transcribe --json`."""
         return {
-            "file": str(self.file), "status": self.status, "partial": self.partial, "error": self.error,
-            "outputs": [str(path) for path in self.written], "job": self.job, "result": self.result,
-        }  # fmt: skip
+            "file": str(self.file),
+            "status": self.status,
+            "partial": self.partial,
+            "error": self.error,
+            "outputs": [str(path) for path in self.written],
+            "job": self.job,
+            "result": self.result,
+        }
 
 
 Deliver = Callable[[Item, Fetch], None]
@@ -78,7 +83,11 @@ def keep(item: Item, fetch: Fetch) -> None:
 
 
 def submit(
-    client: Client, files: Sequence[Path], params: Params, report: Reporter, submitted: Callable[[Job], None] | None = None
+    client: Client,
+    files: Sequence[Path],
+    params: Params,
+    report: Reporter,
+    submitted: Callable[[Job], None] | None = None,
 ) -> list[Item]:
     """Upload all files in order; a refused one is noted and the rest go on.
 
@@ -167,7 +176,10 @@ def _patiently_sent(client: Client, item: Item, media: BinaryIO, params: Params,
     while True:
         try:
             return client.submit(
-                media, filename=called(item.file).name, on_bytes=lambda done, all_: report.bytes(name, "uploading", done, all_), **params
+                media,
+                filename=called(item.file).name,
+                on_bytes=lambda done, all_: report.bytes(name, "uploading", done, all_),
+                **params,
             )
         except Overloaded as error:
             if error.code != "queue_full":
@@ -178,7 +190,9 @@ def _patiently_sent(client: Client, item: Item, media: BinaryIO, params: Params,
 
 
 @contextlib.contextmanager
-def _cancelling(client: Client, items: Sequence[Item], report: Reporter, *reasons: type[BaseException]) -> Iterator[None]:
+def _cancelling(
+    client: Client, items: Sequence[Item], report: Reporter, *reasons: type[BaseException]
+) -> Iterator[None]:
     """For these reasons cancel what was submitted and has not ended; a second Ctrl-C gives that up too."""
     try:
         yield

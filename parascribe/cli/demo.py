@@ -103,12 +103,18 @@ def _real() -> Material | None:
         if models.path(MODEL) is None:
             _say(f"The model {MODEL} is fetched; it stays in {settings.models_path}, where the service uses it.")
         with download_progress(MODEL) as progress:
-            open_downloader(settings, models, None, total_timeout=FETCH_SECONDS).ensure_model_exists(MODEL, progress=progress)
+            open_downloader(settings, models, None, total_timeout=FETCH_SECONDS).ensure_model_exists(
+                MODEL, progress=progress
+            )
         files = fetch_recordings(settings.data_dir.absolute() / "demo", Patience(deadline=end))
     except (ServiceError, ConfigError) as error:
-        _say(f"{error}\nSo the bundled demo model transcribes the bundled samples: it knows a small grammar, and no real speech.")
+        _say(
+            f"{error}\nSo the bundled demo model transcribes the bundled samples: it knows a small grammar, and no real speech."
+        )
         return None
-    about = [f"{recording.file}: {recording.title}; {recording.licence}; from {recording.source}" for recording in RECORDINGS]
+    about = [
+        f"{recording.file}: {recording.title}; {recording.licence}; from {recording.source}" for recording in RECORDINGS
+    ]
     return Material(model=MODEL, models=models.folder, files=files, about=about)
 
 
@@ -128,9 +134,13 @@ def demo_environment(folder: Path, port: int, material: Material) -> dict[str, s
     # the service runs in a folder of its own, so that no .env and no parascribe.toml reaches it
     packages = os.pathsep.join(filter(None, [str(Path(parascribe.__path__[0]).parent), os.environ.get("PYTHONPATH")]))
     return inherited | {
-        "PYTHONPATH": packages, "DATA_DIR": str(folder / "data"), "WHISPER_MODEL": material.model,
-        "WHISPER_MODELS_DIR": str(material.models or ""), "API_HOST": "127.0.0.1", "API_PORT": str(port),
-    }  # fmt: skip
+        "PYTHONPATH": packages,
+        "DATA_DIR": str(folder / "data"),
+        "WHISPER_MODEL": material.model,
+        "WHISPER_MODELS_DIR": str(material.models or ""),
+        "API_HOST": "127.0.0.1",
+        "API_PORT": str(port),
+    }
 
 
 @contextlib.contextmanager

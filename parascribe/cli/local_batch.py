@@ -20,7 +20,9 @@ from parascribe.screen.progress import Reporter
 from parascribe.screen.render import printable
 
 
-def transcribe_locally(settings: Settings, files: Sequence[Path], params: Params, deliver: Deliver, report: Reporter) -> list[Item]:
+def transcribe_locally(
+    settings: Settings, files: Sequence[Path], params: Params, deliver: Deliver, report: Reporter
+) -> list[Item]:
     """One file after the other, with all of this machine's workers; each transcript is delivered as soon as it is there.
 
     Raises ServiceError for what concerns all files, such as an unknown model.
@@ -42,7 +44,11 @@ def transcribe_locally(settings: Settings, files: Sequence[Path], params: Params
             else:
                 item.status, item.partial = "completed", result["partial"]
                 deliver(item, _from_result(result))
-            report.end(item.name, words_for(item, {"status": item.status, "audio": {"duration": result.get("duration")}} | result), failed=item.missed)
+            report.end(
+                item.name,
+                words_for(item, {"status": item.status, "audio": {"duration": result.get("duration")}} | result),
+                failed=item.missed,
+            )
     return items
 
 

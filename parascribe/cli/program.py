@@ -14,10 +14,12 @@ from parascribe.cli.commands.common import MEANING, Exit, note
 from parascribe.screen import streams
 
 app = typer.Typer(
-    name="parascribe", no_args_is_help=True, pretty_exceptions_enable=False,
+    name="parascribe",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
     epilog="Exit codes: " + "; ".join(f"{code:d} {words}" for code, words in MEANING.items()) + ".",
     context_settings={"help_option_names": ["-h", "--help"]},
-)  # fmt: skip
+)
 
 
 def _version(asked: bool) -> None:
@@ -30,7 +32,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
 ) -> None:
     """Turns speech into text on your own machines."""
 

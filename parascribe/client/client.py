@@ -1,10 +1,10 @@
 """A client for the service's HTTP interface.
 
-    from parascribe import Client
+from parascribe import Client
 
-    with Client() as client:
-        job = client.wait(client.submit("talk.mp3", language="en")["id"])
-        print(client.result(job["id"])["text"])
+with Client() as client:
+    job = client.wait(client.submit("talk.mp3", language="en")["id"])
+    print(client.result(job["id"])["text"])
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -62,9 +64,14 @@ class Client:
         self._http.close()
 
     def submit(
-        self, path: str | Path | BinaryIO, *, filename: str | None = None, on_bytes: OnBytes | None = None,
-        idempotency_key: str | None = None, **params: Unpack[Params],
-    ) -> Job:  # fmt: skip
+        self,
+        path: str | Path | BinaryIO,
+        *,
+        filename: str | None = None,
+        on_bytes: OnBytes | None = None,
+        idempotency_key: str | None = None,
+        **params: Unpack[Params],
+    ) -> Job:
         """Upload a file and queue it; returns the new job.
 
         path: also a pipe, or `-` for stdin, which are copied to a temporary file first; or an open file on disk
@@ -77,7 +84,11 @@ class Client:
         if isinstance(path, str | Path):
             with opened(Path(path)) as file:
                 return self.submit(
-                    file, filename=filename or called(Path(path)).name, on_bytes=on_bytes, idempotency_key=idempotency_key, **params
+                    file,
+                    filename=filename or called(Path(path)).name,
+                    on_bytes=on_bytes,
+                    idempotency_key=idempotency_key,
+                    **params,
                 )
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         form = {name: _form(value) for name, value in params.items() if value is not None}
@@ -86,7 +97,9 @@ class Client:
 
         def send() -> httpx.Response:
             path.seek(0)
-            return self._http.post("/api/v1/jobs", data=form, files={"file": (name, cast(BinaryIO, upload))}, headers=headers)
+            return self._http.post(
+                "/api/v1/jobs", data=form, files={"file": (name, cast(BinaryIO, upload))}, headers=headers
+            )
 
         return cast(Job, _json(self._attempt(send)))
 
@@ -94,7 +107,9 @@ class Client:
         """The job as it stands. Raises NotFound."""
         return cast(Job, _json(self._send("GET", _job(job_id))))
 
-    def wait(self, job_id: str, *, on_progress: Callable[[Job], None] | None = None, timeout: float | None = None) -> Job:
+    def wait(
+        self, job_id: str, *, on_progress: Callable[[Job], None] | None = None, timeout: float | None = None
+    ) -> Job:
         """Wait until the job has ended and return it: completed, failed or cancelled.
 
         on_progress is called with each body that differs from the one before.

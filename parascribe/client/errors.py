@@ -1,12 +1,12 @@
 """What can go wrong on the client's side of the wire.
 
-    ClientError
-    |-- ServiceUnreachable   nothing answers, or the connection broke and stayed broken
-    |-- WaitTimeout          the job has not ended in the time given; it goes on running
-    `-- ApiError             the service answered with an error
-        |-- NotFound         404
-        |-- Conflict         409: not ready, already terminal, key in use
-        `-- Overloaded       429, 502, 503, 504, 507: try again after `retry_after` seconds
+ClientError
+|-- ServiceUnreachable   nothing answers, or the connection broke and stayed broken
+|-- WaitTimeout          the job has not ended in the time given; it goes on running
+`-- ApiError             the service answered with an error
+    |-- NotFound         404
+    |-- Conflict         409: not ready, already terminal, key in use
+    `-- Overloaded       429, 502, 503, 504, 507: try again after `retry_after` seconds
 """
 
 from __future__ import annotations
@@ -45,9 +45,14 @@ class ApiError(ClientError):
     """
 
     def __init__(
-        self, status: int, code: str, message: str, problem: dict[str, Any] | None = None,
-        *, retry_after: float | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        status: int,
+        code: str,
+        message: str,
+        problem: dict[str, Any] | None = None,
+        *,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code

@@ -93,7 +93,9 @@ def opened(file: Path) -> Iterator[BinaryIO]:
                 copy.write(data)
                 copy.flush()
             except OSError as error:
-                raise OSError(error.errno, f"no room for a copy in {tempfile.gettempdir()} (TMPDIR): {error.strerror}") from error
+                raise OSError(
+                    error.errno, f"no room for a copy in {tempfile.gettempdir()} (TMPDIR): {error.strerror}"
+                ) from error
         copy.seek(0)
         yield copy
 

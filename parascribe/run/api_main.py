@@ -40,18 +40,28 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
                 raise ModelUnavailable
 
         deps = ApiDeps(
-            settings=settings, jobs=store, idempotency=store, objects=objects, models=models,
+            settings=settings,
+            jobs=store,
+            idempotency=store,
+            objects=objects,
+            models=models,
             # the outbox row is there already: waking the sweeper sends it
             notify=lambda _: sweeper.wake(),
             system=functools.partial(wiring.system_info, settings, store, plan),
             checks={"database": store.ping, "storage": objects.ping},
             advisory={"broker": wiring.open_hints(settings, runtime).ping, "model": model},
-            free_bytes=_free_bytes(settings), probe=wiring.open_probe(), version=wiring.version(),
-        )  # fmt: skip
+            free_bytes=_free_bytes(settings),
+            probe=wiring.open_probe(),
+            version=wiring.version(),
+        )
         config = uvicorn.Config(
-            create_app(deps), http=BoundedHttp, log_config=None, access_log=False, server_header=False,
+            create_app(deps),
+            http=BoundedHttp,
+            log_config=None,
+            access_log=False,
+            server_header=False,
             timeout_graceful_shutdown=wiring.API_SHUTDOWN_SECONDS,
-        )  # fmt: skip
+        )
         server = uvicorn.Server(config)
 
         def stop(*_: object) -> None:

@@ -29,7 +29,13 @@ def main(consumer: str, runtime: Path, settings: Settings, *, poll: bool = False
     after_fork = store.database.dispose_after_fork
     if poll or settings.broker is None:
         SoloPool(
-            parts, slots, stop, count=settings.max_concurrent_jobs, doorbell=wiring.doorbell(runtime), polling=poll, after_fork=after_fork
+            parts,
+            slots,
+            stop,
+            count=settings.max_concurrent_jobs,
+            doorbell=wiring.doorbell(runtime),
+            polling=poll,
+            after_fork=after_fork,
         ).run()
     else:
         from worker.celery_app import make_celery, run_celery

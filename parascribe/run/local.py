@@ -47,10 +47,16 @@ def transcribe_files(
         folder = stack.enter_context(_scratch(settings.work_path))
         runtime = stack.enter_context(private_folder())
         settings.models_path.mkdir(parents=True, exist_ok=True)
-        isolated = settings.model_copy(update={
-            "data_dir": folder, "work_dir": folder / "work", "database_url": None, "broker_url": None,
-            "minio_endpoint": None, "whisper_models_dir": settings.models_path,
-        })  # fmt: skip
+        isolated = settings.model_copy(
+            update={
+                "data_dir": folder,
+                "work_dir": folder / "work",
+                "database_url": None,
+                "broker_url": None,
+                "minio_endpoint": None,
+                "whisper_models_dir": settings.models_path,
+            }
+        )
         store = SqlStore.in_memory()
         stack.callback(store.close)
         plan = wiring.plan_of(isolated)
@@ -60,7 +66,9 @@ def transcribe_files(
         stack.callback(parts.transcriber.engine.close)
         for path in paths:
             try:
-                job = store.create(_new_job(parts.objects, path, chosen, warnings_of(chosen, language=given.get("language"))))
+                job = store.create(
+                    _new_job(parts.objects, path, chosen, warnings_of(chosen, language=given.get("language")))
+                )
             except ServiceError as error:
                 yield {"error": {"code": error.code, "message": error.message}}
                 continue
@@ -88,7 +96,11 @@ def transcribe_files(
                 parts.objects.delete(ended.result_key)
                 yield result
             else:
-                yield {"error": ended.error.to_dict() if ended.error else {"code": ended.status.value, "message": ended.status.value}}
+                yield {
+                    "error": ended.error.to_dict()
+                    if ended.error
+                    else {"code": ended.status.value, "message": ended.status.value}
+                }
 
 
 @contextlib.contextmanager

@@ -42,39 +42,57 @@ def open_engine(settings: Settings, runtime: Path, plan: Plan) -> Engine:
         from whisper.engine.cli_engine import CliEngine
 
         return CliEngine(
-            settings.whisper_executable, settings.work_path / "cli", workers=plan.workers, threads=plan.threads,
+            settings.whisper_executable,
+            settings.work_path / "cli",
+            workers=plan.workers,
+            threads=plan.threads,
             nice=settings.engine_nice,
-        )  # fmt: skip
+        )
     return PreforkEngine(wiring.manager_socket(runtime))
 
 
 def make_parts(
     settings: Settings, store: SqlStore, runtime: Path, consumer: str, *, plan: Plan, engine: Engine | None = None
-) -> Parts:  # fmt: skip
+) -> Parts:
     """What a consumer's jobs share. Announces transcriber and model once, at INFO. engine: None = the one the settings name."""
     objects = wiring.open_objects(settings)
     models = wiring.open_models(settings)
     downloader = wiring.open_downloader(settings, models, objects)
     transcriber = WhisperTranscriber(
         engine or open_engine(settings, runtime, plan), downloader, chunk_timeout=settings.chunk_timeout
-    )  # fmt: skip
+    )
     if models.path(settings.whisper_model) is not None:
         try:
             downloader.ensure_model_exists(settings.whisper_model, announce=True)
         except ServiceError as error:
             log.error("%s", error.message)
     run = RunSettings(
-        work=settings.work_path, lease_seconds=settings.lease_seconds, max_attempts=settings.max_attempts,
-        chunk_seconds=settings.chunk_duration, chunk_strategy=settings.chunk_strategy, fit_context=settings.encoder_context == "fit",
+        work=settings.work_path,
+        lease_seconds=settings.lease_seconds,
+        max_attempts=settings.max_attempts,
+        chunk_seconds=settings.chunk_duration,
+        chunk_strategy=settings.chunk_strategy,
+        fit_context=settings.encoder_context == "fit",
         usual_languages=tuple(settings.languages),
-        chunk_fail_share=settings.chunk_fail_share, max_audio_seconds=settings.max_audio_hours * 3600,
-        shutdown_seconds=settings.shutdown_seconds, parallel=settings.use_parallel_transcription, nice=settings.engine_nice,
-    )  # fmt: skip
+        chunk_fail_share=settings.chunk_fail_share,
+        max_audio_seconds=settings.max_audio_hours * 3600,
+        shutdown_seconds=settings.shutdown_seconds,
+        parallel=settings.use_parallel_transcription,
+        nice=settings.engine_nice,
+    )
     return Parts(
-        settings=run, store=store, objects=objects, models=models, transcriber=transcriber, ffmpeg=ffmpeg.find(),
-        vad=partial(SileroVad, SileroModel.read(wiring.VAD_MODEL)), plan=plan, width=_width(settings, plan.workers),
-        consumer=consumer, speed_key=speed_key(),
-    )  # fmt: skip
+        settings=run,
+        store=store,
+        objects=objects,
+        models=models,
+        transcriber=transcriber,
+        ffmpeg=ffmpeg.find(),
+        vad=partial(SileroVad, SileroModel.read(wiring.VAD_MODEL)),
+        plan=plan,
+        width=_width(settings, plan.workers),
+        consumer=consumer,
+        speed_key=speed_key(),
+    )
 
 
 def _width(settings: Settings, workers: int) -> int:

@@ -46,4 +46,6 @@ def _make() -> Path:
             return folder
         folder.rmdir()
         reasons.append(f"{folder.parent} makes a path of {length} bytes, and {MAX_PATH} is the most")
-    raise ServiceError(f"There is no folder for sockets: {'; '.join(reasons)}. Set TMPDIR to a folder with a short path.")
+    raise ServiceError(
+        f"There is no folder for sockets: {'; '.join(reasons)}. Set TMPDIR to a folder with a short path."
+    )

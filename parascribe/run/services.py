@@ -72,30 +72,45 @@ def _supervised(settings: Settings, *, with_api: bool, programs: str) -> int:
             for line in plan.warnings:
                 log.warning("%s", line)
             children = [wiring.engine_child(settings, runtime, plan)] if settings.whisper_executable is None else []
-            children.append(Child(
-                name="consumer", env=env | _CONSUMER, grace=settings.shutdown_seconds + 10,
-                command=[sys.executable, "-m", f"{programs}.consumer_main", consumer, str(runtime)],
-            ))  # fmt: skip
+            children.append(
+                Child(
+                    name="consumer",
+                    env=env | _CONSUMER,
+                    grace=settings.shutdown_seconds + 10,
+                    command=[sys.executable, "-m", f"{programs}.consumer_main", consumer, str(runtime)],
+                )
+            )
             sweeper = wiring.make_sweeper(settings, store, wiring.open_objects(settings), runtime)
             if settings.broker is not None:
                 watched = wiring.BrokerWatch(settings.broker, settings.sweep_seconds)
                 watched.start()
-                children.append(Child(
-                    name="poller", env=env | _CONSUMER, grace=settings.shutdown_seconds + 10,
-                    command=[*children[-1].command, "poll"], wanted=lambda: watched.away or sweeper.hints_fail,
-                ))  # fmt: skip
+                children.append(
+                    Child(
+                        name="poller",
+                        env=env | _CONSUMER,
+                        grace=settings.shutdown_seconds + 10,
+                        command=[*children[-1].command, "poll"],
+                        wanted=lambda: watched.away or sweeper.hints_fail,
+                    )
+                )
             url = ""
             if with_api:
                 sock = stack.enter_context(listen(settings.api_host, settings.api_port))
                 url = _address(settings, sock.getsockname()[1])
-                children.append(Child(
-                    name="api", env=env, pass_fds=(sock.fileno(),),
-                    grace=wiring.API_SHUTDOWN_SECONDS + 5,  # to clean up after what it then cuts
-                    command=[sys.executable, "-m", f"{programs}.api_main", str(sock.fileno()), str(runtime)],
-                ))  # fmt: skip
+                children.append(
+                    Child(
+                        name="api",
+                        env=env,
+                        pass_fds=(sock.fileno(),),
+                        grace=wiring.API_SHUTDOWN_SECONDS + 5,  # to clean up after what it then cuts
+                        command=[sys.executable, "-m", f"{programs}.api_main", str(sock.fileno()), str(runtime)],
+                    )
+                )
             supervisor = Supervisor(children)
             free_dead_neighbours(store)
-            watch = ConsumerWatch(store, consumer, settings.work_path, wiring.consumer_info(settings, runtime, consumer, plan))
+            watch = ConsumerWatch(
+                store, consumer, settings.work_path, wiring.consumer_info(settings, runtime, consumer, plan)
+            )
             watch.start()
             stack.callback(watch.stop)
             sweeper.start()
@@ -140,7 +155,11 @@ def _refuse(error: Exception, settings: Settings) -> int:
     if isinstance(error, ServiceError):
         log.error("%s", error.message)
     elif isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        log.error("Port %d of %s is in use: stop what uses it, or set API_PORT (0 picks a free one)", settings.api_port, settings.api_host)
+        log.error(
+            "Port %d of %s is in use: stop what uses it, or set API_PORT (0 picks a free one)",
+            settings.api_port,
+            settings.api_host,
+        )
     else:
         log.error("Cannot start: %s", error)
     return 1
@@ -156,7 +175,9 @@ def _announce(url: str, settings: Settings) -> None:
     for _ in range(600):
         with contextlib.suppress(OSError), direct.open(f"{url}/readyz", timeout=2) as answer:
             if answer.status == 200:
-                log.info("Parascribe is ready on %s (API description: %s/docs), model %s", url, url, settings.whisper_model)
+                log.info(
+                    "Parascribe is ready on %s (API description: %s/docs), model %s", url, url, settings.whisper_model
+                )
                 return
         threading.Event().wait(0.1)
     log.error("The API has not become ready; see above, or run `parascribe doctor`")

@@ -100,7 +100,9 @@ class Supervisor:
     def _pause(self) -> float:
         """Seconds until there may be something to do, if no signal comes."""
         now = time.monotonic()
-        return min([WANTED_SECONDS, *(c.restart_at - now for c in self._children if c.process is None and c.restart_at > now)])
+        return min(
+            [WANTED_SECONDS, *(c.restart_at - now for c in self._children if c.process is None and c.restart_at > now)]
+        )
 
     def _look_after(self) -> None:
         now = time.monotonic()
@@ -120,7 +122,12 @@ class Supervisor:
                 except OSError as error:  # no memory or no process number left, or an upgrade is replacing the files
                     child.failures += 1
                     wait = _put_off(child, now)
-                    log.error("%s could not be started (%s); trying again in %.1f s", child.name, error.strerror or error, wait)
+                    log.error(
+                        "%s could not be started (%s); trying again in %.1f s",
+                        child.name,
+                        error.strerror or error,
+                        wait,
+                    )
                 else:
                     log.info("Started %s%s", child.name, " again" if child.failures else "")
 

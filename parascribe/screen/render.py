@@ -83,9 +83,14 @@ def job_line(job: dict[str, Any]) -> tuple[str, ...]:
     state = job["status"] + (" (partial)" if job["partial"] else "")
     length = (job.get("audio") or {}).get("duration")
     return (
-        job["id"], state, f"{progress['percent']:.0f} %", duration(length) if length else "-",
-        str(job["params"].get("model") or "-"), str(job["created_at"])[:19].replace("T", " "), job["source"]["filename"],
-    )  # fmt: skip
+        job["id"],
+        state,
+        f"{progress['percent']:.0f} %",
+        duration(length) if length else "-",
+        str(job["params"].get("model") or "-"),
+        str(job["created_at"])[:19].replace("T", " "),
+        job["source"]["filename"],
+    )
 
 
 JOB_COLUMNS = ("ID", "STATUS", "DONE", "AUDIO", "MODEL", "CREATED (UTC)", "FILE")
@@ -105,7 +110,9 @@ def job_text(job: dict[str, Any]) -> str:
     if language:
         sure = language.get("confidence")
         rows.append(("language", language["code"] if sure is None else f"{language['code']} ({100 * sure:.0f} %)"))
-    rows += [(key.removesuffix("_at"), str(job[key])) for key in ("created_at", "started_at", "finished_at") if job.get(key)]
+    rows += [
+        (key.removesuffix("_at"), str(job[key])) for key in ("created_at", "started_at", "finished_at") if job.get(key)
+    ]
     if job.get("retry_of"):
         rows.append(("retry of", job["retry_of"]))
     return "".join(f"{name + ':':<10} {value}\n" for name, value in rows)
@@ -128,6 +135,14 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, file: TextIO
 
 
 _STYLES = {
-    "ok": "green", "warn": "yellow", "fail": "bold red", "completed": "green", "completed (partial)": "yellow",
-    "failed": "bold red", "cancelled": "dim", "processing": "cyan", "here": "green", "broken": "bold red",
-}  # fmt: skip
+    "ok": "green",
+    "warn": "yellow",
+    "fail": "bold red",
+    "completed": "green",
+    "completed (partial)": "yellow",
+    "failed": "bold red",
+    "cancelled": "dim",
+    "processing": "cyan",
+    "here": "green",
+    "broken": "bold red",
+}

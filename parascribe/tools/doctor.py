@@ -55,7 +55,12 @@ def run_checks(settings: Settings) -> list[Check]:
 def check_settings(settings: Settings) -> Check:
     without_effect = remarks(settings)
     if without_effect:
-        return Check(name="settings", state="warn", found="; ".join(without_effect), advice="correct what has no effect, or remove it")
+        return Check(
+            name="settings",
+            state="warn",
+            found="; ".join(without_effect),
+            advice="correct what has no effect, or remove it",
+        )
     return Check(name="settings", state="ok", found="all known and in range")
 
 
@@ -104,7 +109,10 @@ def check_model(settings: Settings) -> Check:
     try:
         path = store.path(name)
         if path is None:
-            here = ", ".join(model.info.name for model in store.list() if model.installed and model.verified is not False) or "none"
+            here = (
+                ", ".join(model.info.name for model in store.list() if model.installed and model.verified is not False)
+                or "none"
+            )
             sources = open_downloader(settings, store, open_objects(settings)).sources_of(store.info(name))
             advice = f"it is fetched when first needed ({', '.join(sources)}); or now: parascribe models pull {name}"
             if not sources:
@@ -112,7 +120,9 @@ def check_model(settings: Settings) -> Check:
             return Check(name="model", state="warn", found=f"{name} is not here (here: {here})", advice=advice)
         valid = store.validate(name)
     except (UnknownModel, ModelInvalid) as error:
-        return Check(name="model", state="fail", found=error.message, advice="set WHISPER_MODEL, or fetch the model anew")
+        return Check(
+            name="model", state="fail", found=error.message, advice="set WHISPER_MODEL, or fetch the model anew"
+        )
     pinned = "checksum right" if valid.info.sha256 else "unpinned: no published checksum"
     return Check(name="model", state="ok", found=f"{name}, {size(path.stat().st_size)}, {pinned}")
 
@@ -132,9 +142,11 @@ def check_work_dir(settings: Settings) -> Check:
     kind = filesystem(path)
     if kind in ("tmpfs", "ramfs"):
         return Check(
-            name="work folder", state="warn", found=f"{path} is on {kind}: decoded audio would fill the memory",
+            name="work folder",
+            state="warn",
+            found=f"{path} is on {kind}: decoded audio would fill the memory",
             advice="set WORK_DIR to a folder on a disk",
-        )  # fmt: skip
+        )
     needed = PCM_BYTES_PER_HOUR * settings.max_audio_hours * settings.max_concurrent_jobs
     return _folder("work folder", path, needed, "WORK_DIR")
 
@@ -160,11 +172,17 @@ def check_database(settings: Settings) -> Check:
     if current == head:
         return Check(name="database", state="ok", found=f"{kind}, schema {head}")
     if current in {None, *(script.revision for script in scripts.walk_revisions())}:
-        return Check(name="database", state="ok", found=f"{kind}, schema {current or 'empty'}: brought to {head} at the next start")
+        return Check(
+            name="database",
+            state="ok",
+            found=f"{kind}, schema {current or 'empty'}: brought to {head} at the next start",
+        )
     return Check(
-        name="database", state="fail", found=f"{kind}, schema {current} is of a newer version of this program",
+        name="database",
+        state="fail",
+        found=f"{kind}, schema {current} is of a newer version of this program",
         advice="run that version, or restore a backup made before the upgrade",
-    )  # fmt: skip
+    )
 
 
 def check_broker(settings: Settings) -> Check:
@@ -187,9 +205,11 @@ def check_port(settings: Settings) -> Check:
     host, port = settings.api_host, settings.api_port
     if host not in ("127.0.0.1", "::1", "localhost") and not settings.allow_open:
         return Check(
-            name="port", state="fail", found=f"API_HOST={host} would be open to others, and there are no keys",
+            name="port",
+            state="fail",
+            found=f"API_HOST={host} would be open to others, and there are no keys",
             advice="use API_HOST=127.0.0.1, or ALLOW_OPEN=true where nobody else can reach it",
-        )  # fmt: skip
+        )
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as probe:
@@ -199,9 +219,11 @@ def check_port(settings: Settings) -> Check:
         if port and _is_parascribe(host, port):
             return Check(name="port", state="ok", found=f"{host}:{port}: the service is running there")
         return Check(
-            name="port", state="fail", found=f"{host}:{port} cannot be used: {error.strerror}",
+            name="port",
+            state="fail",
+            found=f"{host}:{port} cannot be used: {error.strerror}",
             advice="stop what listens there, or choose another API_PORT",
-        )  # fmt: skip
+        )
     return Check(name="port", state="ok", found=f"{host}:{port} is free")
 
 
@@ -216,11 +238,18 @@ def _folder(name: str, path: Path, wanted: float, variable: str) -> Check:
     """Writable, and with as much free space as `wanted` bytes."""
     place = _existing(path)
     if not os.access(place, os.W_OK | os.X_OK):
-        return Check(name=name, state="fail", found=f"{place} cannot be written", advice=f"give this user the folder, or set {variable}")
+        return Check(
+            name=name,
+            state="fail",
+            found=f"{place} cannot be written",
+            advice=f"give this user the folder, or set {variable}",
+        )
     free = shutil.disk_usage(place).free
     found = f"{path}, {size(free)} free"
     if free < wanted:
-        return Check(name=name, state="warn", found=found, advice=f"{size(wanted)} may be needed: make room, or set {variable}")
+        return Check(
+            name=name, state="warn", found=found, advice=f"{size(wanted)} may be needed: make room, or set {variable}"
+        )
     return Check(name=name, state="ok", found=found)
 
 

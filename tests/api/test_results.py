@@ -17,8 +17,10 @@ from tests.api.test_submit import refused
 
 TRANSCRIPT = Transcript(
     segments=(Segment(start=0.5, end=1.5, text="Guten Tag <b>"), Segment(start=2.0, end=3.25, text="schöne Grüße")),
-    language=Language(code="de", confidence=0.97), duration=4.0, model="base",
-)  # fmt: skip
+    language=Language(code="de", confidence=0.97),
+    duration=4.0,
+    model="base",
+)
 
 
 @pytest.fixture
@@ -35,7 +37,10 @@ def test_formats(running: Service, finished: dict[str, Any], name: str) -> None:
     assert answer.content.decode() == FORMATS[name].render(TRANSCRIPT)
     assert answer.headers["content-type"] == FORMATS[name].media_type
     assert answer.headers["content-disposition"].startswith(f'attachment; filename="talk.{FORMATS[name].extension}"')
-    assert (answer.headers["cache-control"], answer.headers["x-content-type-options"]) == ("private, no-cache", "nosniff")
+    assert (answer.headers["cache-control"], answer.headers["x-content-type-options"]) == (
+        "private, no-cache",
+        "nosniff",
+    )
     known = {"If-None-Match": answer.headers["ETag"]}
     assert running.client.get(finished["links"]["result"], params={"format": name}, headers=known).status_code == 304
     other = "txt" if name != "txt" else "srt"

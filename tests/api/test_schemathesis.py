@@ -19,11 +19,20 @@ from tests.api.test_results import TRANSCRIPT
 
 EXAMPLES = 30
 OPERATIONS = [
-    ("POST", "/api/v1/jobs"), ("GET", "/api/v1/jobs"), ("GET", "/api/v1/jobs/{job_id}"), ("DELETE", "/api/v1/jobs/{job_id}"),
-    ("POST", "/api/v1/jobs/{job_id}/cancel"), ("POST", "/api/v1/jobs/{job_id}/retry"), ("GET", "/api/v1/jobs/{job_id}/result"),
-    ("GET", "/api/v1/models"), ("GET", "/api/v1/system"), ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/version"),
+    ("POST", "/api/v1/jobs"),
+    ("GET", "/api/v1/jobs"),
+    ("GET", "/api/v1/jobs/{job_id}"),
+    ("DELETE", "/api/v1/jobs/{job_id}"),
+    ("POST", "/api/v1/jobs/{job_id}/cancel"),
+    ("POST", "/api/v1/jobs/{job_id}/retry"),
+    ("GET", "/api/v1/jobs/{job_id}/result"),
+    ("GET", "/api/v1/models"),
+    ("GET", "/api/v1/system"),
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/version"),
     ("GET", "/metrics"),
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +68,13 @@ def test_generated_requests(schema: schemathesis.BaseSchema, method: str, path: 
 
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(
-        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+    )
     def check(case: schemathesis.Case) -> None:
         if mode is GenerationMode.POSITIVE and isinstance(case.body, dict) and "file" in case.body:
             case.body["file"] = wav()  # no schema can say what a recording is

@@ -124,7 +124,9 @@ def test_metrics(running: Service) -> None:
     assert 'parascribe_http_requests_total{method="POST",route="/api/v1/jobs",status="202"} 1.0' in text
     assert 'route="unmatched",status="404"} 1.0' in text
     assert "wp-login" not in text
-    received = next(float(line.split()[1]) for line in text.splitlines() if line.startswith("parascribe_upload_bytes_total"))
+    received = next(
+        float(line.split()[1]) for line in text.splitlines() if line.startswith("parascribe_upload_bytes_total")
+    )
     assert received > 1000
 
 
@@ -141,7 +143,16 @@ def test_models_and_system(running: Service) -> None:
 def test_the_description(running: Service) -> None:
     schema = running.client.get("/openapi.json").json()
     operations = {op["operationId"]: op for path in schema["paths"].values() for op in path.values()}
-    assert {"create_job", "get_job", "list_jobs", "cancel_job", "retry_job", "delete_job", "get_result", "list_models"} <= set(operations)
+    assert {
+        "create_job",
+        "get_job",
+        "list_jobs",
+        "cancel_job",
+        "retry_job",
+        "delete_job",
+        "get_result",
+        "list_models",
+    } <= set(operations)
     form = operations["create_job"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert set(form["properties"]) == {"file", *JobForm.model_fields}
     assert all(op["tags"] and op.get("summary") for op in operations.values())
@@ -161,7 +172,9 @@ def test_memory_stays_flat_during_a_large_upload(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = subprocess.Popen([sys.executable, "-m", "tests.api.serving", str(tmp_path), str(port)], cwd=Path(__file__).parents[2])
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.api.serving", str(tmp_path), str(port)], cwd=Path(__file__).parents[2]
+    )
     with ExitStack() as stack:
         stack.callback(server.wait, 15)
         stack.callback(server.terminate)
@@ -193,7 +206,9 @@ def test_memory_stays_flat_during_a_large_upload(tmp_path: Path) -> None:
             yield b"\r\n--xyz--\r\n"
 
         start = time.monotonic()
-        answer = client.post("/api/v1/jobs", content=body(), headers={"Content-Type": "multipart/form-data; boundary=xyz"})
+        answer = client.post(
+            "/api/v1/jobs", content=body(), headers={"Content-Type": "multipart/form-data; boundary=xyz"}
+        )
         seconds = time.monotonic() - start
         done.set()
         watcher.join()

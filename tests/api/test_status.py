@@ -68,7 +68,9 @@ def test_reads_during_a_look_share_the_next_one(watched: Watched) -> None:
         await first
         answers = [await read for read in later]
         assert watched.looks == 2
-        assert {status_of(answer.body) for answer in answers[::3]} == {"cancelled"}, "no answer is older than its question"
+        assert {status_of(answer.body) for answer in answers[::3]} == {"cancelled"}, (
+            "no answer is older than its question"
+        )
         assert {answer.etag for answer in answers} == {f'"{ids[0]}.2"', f'"{ids[1]}.1"', f'"{ids[2]}.1"'}
         reads.close()
 
@@ -152,13 +154,21 @@ def test_who_gives_up_takes_nothing_from_the_others(watched: Watched) -> None:
 def test_every_spelling_of_the_path_gives_the_same_answer(running: Service) -> None:
     """The short way and the framework's own must not differ."""
     job = running.submit().json()
-    short, odd, asked = (running.client.get(f"{BASE}/jobs/{name}") for name in (job["id"], job["id"].upper(), job["id"] + "?"))
+    short, odd, asked = (
+        running.client.get(f"{BASE}/jobs/{name}") for name in (job["id"], job["id"].upper(), job["id"] + "?")
+    )
     assert short.json() == odd.json() == asked.json() == job
     for other in (odd, asked):
         drop = ("date", "x-request-id")
-        assert {k: v for k, v in short.headers.items() if k not in drop} == {k: v for k, v in other.headers.items() if k not in drop}
+        assert {k: v for k, v in short.headers.items() if k not in drop} == {
+            k: v for k, v in other.headers.items() if k not in drop
+        }
     missing = running.client.get(f"{BASE}/jobs/{job['id'][:-4]}0000")
     nonsense = running.client.get(f"{BASE}/jobs/nonsense")
-    assert (missing.status_code, missing.json()["code"]) == (nonsense.status_code, nonsense.json()["code"]) == (404, "job_not_found")
+    assert (
+        (missing.status_code, missing.json()["code"])
+        == (nonsense.status_code, nonsense.json()["code"])
+        == (404, "job_not_found")
+    )
     assert missing.headers["content-type"] == "application/problem+json" and missing.headers["x-request-id"]
     assert 'route="/api/v1/jobs/{job_id}",status="200"' in running.client.get("/metrics").text

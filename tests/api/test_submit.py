@@ -24,9 +24,25 @@ from tests.api.serving import Service, wav
 
 MIB = 1 << 20
 JOB_KEYS = {
-    "id", "status", "created_at", "started_at", "finished_at", "source", "retry_of", "params", "audio", "progress", "language",
-    "attempts", "partial", "gaps", "warnings", "error", "performance", "links",
-}  # fmt: skip
+    "id",
+    "status",
+    "created_at",
+    "started_at",
+    "finished_at",
+    "source",
+    "retry_of",
+    "params",
+    "audio",
+    "progress",
+    "language",
+    "attempts",
+    "partial",
+    "gaps",
+    "warnings",
+    "error",
+    "performance",
+    "links",
+}
 
 
 def until(true: Callable[[], object], seconds: float = 5.0) -> None:
@@ -46,7 +62,9 @@ def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
 
 def test_a_file_becomes_a_job(running: Service) -> None:
     content = wav(300_000)
-    answer = running.submit(content, name="Vortrag ä.wav", language="German", word_timestamps="true", beam_size="5", prompt="Müller")
+    answer = running.submit(
+        content, name="Vortrag ä.wav", language="German", word_timestamps="true", beam_size="5", prompt="Müller"
+    )
     assert answer.status_code == 202
     job = answer.json()
     assert set(job) == JOB_KEYS
@@ -55,9 +73,15 @@ def test_a_file_becomes_a_job(running: Service) -> None:
     assert job["source"] == {"filename": "Vortrag ä.wav", "bytes": 300_000, "media_type": "audio/wav"}
     assert job["audio"]["sha256"] == hashlib.sha256(content).hexdigest()
     assert job["params"] == {
-        "model": "base", "task": "transcribe", "language": "de", "prompt": "Müller", "temperature": 0.0, "beam_size": 5,
-        "word_timestamps": True, "audio_track": None,
-    }  # fmt: skip
+        "model": "base",
+        "task": "transcribe",
+        "language": "de",
+        "prompt": "Müller",
+        "temperature": 0.0,
+        "beam_size": 5,
+        "word_timestamps": True,
+        "audio_track": None,
+    }
     assert running.keys == [f"jobs/{job['id']}/source"]
     with running.objects.open(running.keys[0]) as stored:
         assert stored.read() == content
@@ -69,7 +93,13 @@ def form(*parts: tuple[str, str | None, bytes], boundary: bytes = b"xyz") -> tup
     body = b""
     for name, filename, content in parts:
         file = f'; filename="{filename}"' if filename is not None else ""
-        body += b"--" + boundary + f'\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'.encode() + content + b"\r\n"
+        body += (
+            b"--"
+            + boundary
+            + f'\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'.encode()
+            + content
+            + b"\r\n"
+        )
     return body + b"--" + boundary + b"--\r\n", {"Content-Type": f"multipart/form-data; boundary={boundary.decode()}"}
 
 
@@ -97,7 +127,10 @@ def test_fields_may_come_after_the_file_and_empty_ones_count_as_absent(running: 
         ([FILE, ("beam_size", None, b"9")], "validation", "beam_size"),
         ([FILE, ("word_timestamps", None, b"perhaps")], "validation", "word_timestamps"),
         ([FILE, ("language", None, b"klingon")], "validation", "language"),
-        *[([FILE, ("audio_track", None, nonsense)], "validation", "audio_track") for nonsense in (b"-1", b"200", b"1.5", b"the second", b"klingon")],
+        *[
+            ([FILE, ("audio_track", None, nonsense)], "validation", "audio_track")
+            for nonsense in (b"-1", b"200", b"1.5", b"the second", b"klingon")
+        ],
         ([FILE, ("task", None, b"summarise")], "validation", "task"),
         ([FILE, ("prompt", None, b"x" * 2001)], "validation", "prompt"),
         ([FILE, ("prompt", None, b"a\x00b")], "validation", "prompt"),
@@ -136,10 +169,16 @@ PART = b'--xyz\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\
         (PART + wav() + b"\r\n--xy", "multipart/form-data; boundary=xyz"),
         (b"--xyz\r\n\r\nno headers\r\n" + CLOSE, "multipart/form-data; boundary=xyz"),
         (b'--xyz\r\nContent-Disposition: form-data; name=""\r\n\r\n\r\n' + CLOSE, "multipart/form-data; boundary=xyz"),
-        (b'--xyz\r\nContent-Disposition: attachment; name="file"\r\n\r\n\r\n' + CLOSE, "multipart/form-data; boundary=xyz"),
+        (
+            b'--xyz\r\nContent-Disposition: attachment; name="file"\r\n\r\n\r\n' + CLOSE,
+            "multipart/form-data; boundary=xyz",
+        ),
         (b"--xyz\r\n" + b"X-A: b\r\n" * 5000 + b"\r\n" + CLOSE, "multipart/form-data; boundary=xyz"),
         (b"--xyz\r\nX-" + b"a" * 1_000_000, "multipart/form-data; boundary=xyz"),
-        (b'--xyz\r\nContent-Disposition: form-data; name="model"\r\n\r\n\r\n' * 300 + CLOSE, "multipart/form-data; boundary=xyz"),
+        (
+            b'--xyz\r\nContent-Disposition: form-data; name="model"\r\n\r\n\r\n' * 300 + CLOSE,
+            "multipart/form-data; boundary=xyz",
+        ),
         (PART + wav() + b"\r\n" + CLOSE, "multipart/form-data; boundary=" + "x" * 5000),
         (PART + wav() + b"\r\n" + CLOSE, "multipart/form-data"),
         (PART + wav() + b"\r\n" + CLOSE, 'multipart/form-data; boundary=""'),
@@ -149,12 +188,16 @@ PART = b'--xyz\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\
     ],
 )
 def test_hostile_bodies_are_refused(running: Service, body: bytes, content_type: str) -> None:
-    problem = refused(running.client.post("/api/v1/jobs", content=body, headers={"Content-Type": content_type}), 422, "validation")
+    problem = refused(
+        running.client.post("/api/v1/jobs", content=body, headers={"Content-Type": content_type}), 422, "validation"
+    )
     assert problem["errors"][0]["message"]
     assert not running.keys
 
 
-@pytest.mark.parametrize(("given", "kept"), [("1", 1), ("0", 0), ("de", "de"), ("German", "de"), ("gle", "gle"), ("", None)])
+@pytest.mark.parametrize(
+    ("given", "kept"), [("1", 1), ("0", 0), ("de", "de"), ("German", "de"), ("gle", "gle"), ("", None)]
+)
 def test_a_sound_track_is_chosen_by_index_or_language(running: Service, given: str, kept: int | str | None) -> None:
     assert running.submit(audio_track=given).json()["params"]["audio_track"] == kept
 
@@ -171,7 +214,12 @@ def test_ffmpeg_is_asked_about_what_nobody_knows(serve: Callable[..., Service]) 
     assert running.submit(odd).json()["source"]["media_type"] == "audio/x-odd"
     refused(running.submit(b"\x01even" + bytes(100_000)), 415, "not_media")
     assert [head[:4] for head in asked] == [b"\x01odd", b"\x01eve"]
-    for known in (b"%PDF-1.7" + bytes(5000), b"A letter. " * 1000, b"<html>" + bytes(100), "Ein Brief.\n".encode("latin-1") * 100):
+    for known in (
+        b"%PDF-1.7" + bytes(5000),
+        b"A letter. " * 1000,
+        b"<html>" + bytes(100),
+        "Ein Brief.\n".encode("latin-1") * 100,
+    ):
         refused(running.submit(known), 415, "not_media")
     assert len(asked) == 2, "what is known to be no media needs no ffmpeg"
 
@@ -206,7 +254,9 @@ class Wire:
             assert more, raw
         head, _, body = raw.partition(b"\r\n\r\n")
         status = int(head.split()[1])
-        length = next((int(h.split(b":")[1]) for h in head.lower().split(b"\r\n") if h.startswith(b"content-length:")), 0)
+        length = next(
+            (int(h.split(b":")[1]) for h in head.lower().split(b"\r\n") if h.startswith(b"content-length:")), 0
+        )
         while len(body) < length:
             body += (more := self.socket.recv(65536))
             assert more, body
@@ -241,7 +291,9 @@ def test_expect_continue_is_answered_when_the_upload_is_wanted(running: Service)
         assert wire.answer()[0] == 202
 
 
-def test_too_large_while_reading_and_the_answer_reaches_a_client_that_goes_on_sending(serve: Callable[..., Service]) -> None:
+def test_too_large_while_reading_and_the_answer_reaches_a_client_that_goes_on_sending(
+    serve: Callable[..., Service],
+) -> None:
     running = serve(settings={"max_upload_mb": 1})
 
     def endless() -> Iterator[bytes]:  # chunked: no length is declared
@@ -250,7 +302,9 @@ def test_too_large_while_reading_and_the_answer_reaches_a_client_that_goes_on_se
             yield bytes(MIB)
         yield b"\r\n" + CLOSE
 
-    answer = running.client.post("/api/v1/jobs", content=endless(), headers={"Content-Type": "multipart/form-data; boundary=xyz"})
+    answer = running.client.post(
+        "/api/v1/jobs", content=endless(), headers={"Content-Type": "multipart/form-data; boundary=xyz"}
+    )
     assert refused(answer, 413, "too_large")["max_bytes"] == MIB
     assert not running.keys
 
@@ -471,7 +525,14 @@ def test_long_file_names_keep_their_extension() -> None:
 
 @pytest.mark.parametrize(
     ("said", "code", "mapped"),
-    [("en-US", "en", True), ("nb", "no", True), ("fil", "tl", True), ("eng", "en", True), ("German", "de", False), ("DE", "de", False)],
+    [
+        ("en-US", "en", True),
+        ("nb", "no", True),
+        ("fil", "tl", True),
+        ("eng", "en", True),
+        ("German", "de", False),
+        ("DE", "de", False),
+    ],
 )
 def test_a_language_that_is_taken_as_another_is_said(running: Service, said: str, code: str, mapped: bool) -> None:
     job = running.submit(language=said).json()

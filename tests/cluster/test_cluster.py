@@ -31,8 +31,15 @@ class Client(Api):
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory, minio):
     folder = tmp_path_factory.mktemp("cluster")
-    env = {"WHISPER_MODEL": "demo", "LEASE_SECONDS": "4", "SWEEP_SECONDS": "1", "MAX_PARALLEL_WORKERS": "1", "WHISPER_THREADS": "1", "MAX_CONCURRENT_JOBS": "1",
-           "ENGINE_DIR": str(folder / "engine")}
+    env = {
+        "WHISPER_MODEL": "demo",
+        "LEASE_SECONDS": "4",
+        "SWEEP_SECONDS": "1",
+        "MAX_PARALLEL_WORKERS": "1",
+        "WHISPER_THREADS": "1",
+        "MAX_CONCURRENT_JOBS": "1",
+        "ENGINE_DIR": str(folder / "engine"),
+    }
     with Cluster(folder, consumers=2, env=env) as cluster:
         yield cluster
 
@@ -110,7 +117,10 @@ def test_a_broker_that_stays_away_costs_latency_only(client, cluster, tmp_path):
     assert client.wait(again["id"], seconds=120)["status"] == "completed"
     deadline = time.monotonic() + 30
     logs = [Path(c.log) for c in cluster.consumers if c.poll() is None]
-    while any("Started poller" in text and "Stopped poller" not in text for text in (log.read_text("utf-8", "replace") for log in logs)):
+    while any(
+        "Started poller" in text and "Stopped poller" not in text
+        for text in (log.read_text("utf-8", "replace") for log in logs)
+    ):
         assert time.monotonic() < deadline, "still polling although the broker is back"
         time.sleep(0.2)
 
@@ -120,7 +130,11 @@ def test_sigterm_hands_a_job_to_another_consumer(client, cluster, tmp_path):
     job = client.submit(path)
     client.wait(job["id"], lambda j: j["progress"]["chunks_done"] >= 2)
     first = client.consumer_of(job["id"])
-    leaving = next(c for c in cluster.consumers if c.poll() is None and first and first in Path(c.log).read_text("utf-8", "replace"))
+    leaving = next(
+        c
+        for c in cluster.consumers
+        if c.poll() is None and first and first in Path(c.log).read_text("utf-8", "replace")
+    )
     began = time.monotonic()
     leaving.stop()
     assert time.monotonic() - began < 20

@@ -25,7 +25,11 @@ def new_job(**changes: Any) -> NewJob:
     key = changes.pop("key", f"jobs/{number}/source")
     size = changes.pop("bytes", 1000)
     source = Source(filename="talk.mp3", bytes=size, media_type="audio/mpeg", sha256="a" * 64, key=key)
-    values: dict[str, Any] = {"id": f"0198f3c2-0000-7000-8000-{number:012x}", "source": source, "params": JobParams(model="base")}
+    values: dict[str, Any] = {
+        "id": f"0198f3c2-0000-7000-8000-{number:012x}",
+        "source": source,
+        "params": JobParams(model="base"),
+    }
     return NewJob(**values | changes)
 
 

@@ -112,7 +112,9 @@ def test_a_constant_offset_is_taken_out(name: str, tmp_path: Path) -> None:
 
 def test_eight_bits_are_centred_and_as_many_as_before(tmp_path: Path) -> None:
     pcm = speech(0.1, noise_db=None)[0]
-    assert DECODER.decode(write(tmp_path / "a.wav", pcm - 128, "-c:a", "pcm_u8"), tmp_path / "spool").samples == len(pcm)
+    assert DECODER.decode(write(tmp_path / "a.wav", pcm - 128, "-c:a", "pcm_u8"), tmp_path / "spool").samples == len(
+        pcm
+    )
     assert abs(np.fromfile(tmp_path / "spool", "<i2").mean()) < 50
 
 

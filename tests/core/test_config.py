@@ -18,10 +18,22 @@ def _elsewhere(tmp_path, monkeypatch):
 
 def test_defaults_are_the_contract():
     s = load()
-    assert (s.api_host, s.api_port, s.whisper_model, s.max_parallel_workers, s.whisper_threads) == ("127.0.0.1", 8000, "base", 0, 0)
+    assert (s.api_host, s.api_port, s.whisper_model, s.max_parallel_workers, s.whisper_threads) == (
+        "127.0.0.1",
+        8000,
+        "base",
+        0,
+        0,
+    )
     assert (s.max_concurrent_jobs, s.chunk_duration, s.chunk_strategy, s.chunk_timeout) == (2, 28, "vad", 0)
     assert (s.max_upload_mb, s.max_audio_hours, s.max_queued_jobs, s.max_attempts) == (4096, 24, 0, 3)
-    assert (s.lease_seconds, s.sweep_seconds, s.retention_hours, s.log_level, s.log_format) == (60, 5, 0, "INFO", "text")
+    assert (s.lease_seconds, s.sweep_seconds, s.retention_hours, s.log_level, s.log_format) == (
+        60,
+        5,
+        0,
+        "INFO",
+        "text",
+    )
     assert s.use_parallel_transcription is True and s.database.startswith("sqlite:///") and s.broker is None
     assert s.work_path == s.data_dir / "work" and s.models_path == s.data_dir / "models"
 
@@ -42,13 +54,24 @@ def test_languages_in_the_toml_file_are_a_list(tmp_path):
         load()
 
 
-@pytest.mark.parametrize(("name", "value", "expected"), [
-    ("CHUNK_TIMEOUT", "5min", 300.0), ("RETENTION_HOURS", "90min", 1.5), ("RETENTION_HOURS", "2d", 48.0), ("MAX_UPLOAD_MB", "1GB", 1024.0),
-    ("LEASE_SECONDS", "1500ms", None), ("LEASE_SECONDS", "30", 30.0), ("MAX_UPLOAD_MB", "0.5 gib", 512.0),
-    ("MODEL_BASE_URL", "http://a/x, http://b", ["http://a/x", "http://b"]),
-    ("LANGUAGES", "de,EN", ["de", "en"]), ("LANGUAGES", "de-DE, deu,German, zh_yue-HK,,nb", ["de", "yue", "no"]), ("LANGUAGES", " ", []),
-    ("MODEL_SOURCES", "packages, hub", ["packages", "hub"]), ("MODEL_SOURCES", "", ["mirror", "bucket", "hub", "packages"]),
-])
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("CHUNK_TIMEOUT", "5min", 300.0),
+        ("RETENTION_HOURS", "90min", 1.5),
+        ("RETENTION_HOURS", "2d", 48.0),
+        ("MAX_UPLOAD_MB", "1GB", 1024.0),
+        ("LEASE_SECONDS", "1500ms", None),
+        ("LEASE_SECONDS", "30", 30.0),
+        ("MAX_UPLOAD_MB", "0.5 gib", 512.0),
+        ("MODEL_BASE_URL", "http://a/x, http://b", ["http://a/x", "http://b"]),
+        ("LANGUAGES", "de,EN", ["de", "en"]),
+        ("LANGUAGES", "de-DE, deu,German, zh_yue-HK,,nb", ["de", "yue", "no"]),
+        ("LANGUAGES", " ", []),
+        ("MODEL_SOURCES", "packages, hub", ["packages", "hub"]),
+        ("MODEL_SOURCES", "", ["mirror", "bucket", "hub", "packages"]),
+    ],
+)
 def test_units_and_lists(monkeypatch, name, value, expected):
     monkeypatch.setenv(name, value)
     if expected is None:
@@ -58,13 +81,26 @@ def test_units_and_lists(monkeypatch, name, value, expected):
         assert getattr(load(), name.lower()) == expected
 
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("MAX_PARALLEL_WORKERS", "many"), ("MAX_PARALLEL_WORKERS", "-1"), ("CHUNK_DURATION", "31"), ("CHUNK_DURATION", "5 parsecs"),
-    ("CHUNK_STRATEGY", "magic"), ("LOG_LEVEL", "LOUD"), ("LOG_LEVEL", "INFO,worker=LOUD"), ("DATABASE_URL", "mysql://x"),
-    ("BROKER_URL", "amqp://x"), ("USE_PARALLEL_TRANSCRIPTION", "perhaps"),
-    ("LANGUAGES", "de,klingon"), ("LANGUAGES", "auto"), ("LANGUAGES", "de;en"),
-    ("MODEL_SOURCES", "hub,huub"), ("MODEL_SOURCES", "hub,packages,hub"),
-])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MAX_PARALLEL_WORKERS", "many"),
+        ("MAX_PARALLEL_WORKERS", "-1"),
+        ("CHUNK_DURATION", "31"),
+        ("CHUNK_DURATION", "5 parsecs"),
+        ("CHUNK_STRATEGY", "magic"),
+        ("LOG_LEVEL", "LOUD"),
+        ("LOG_LEVEL", "INFO,worker=LOUD"),
+        ("DATABASE_URL", "mysql://x"),
+        ("BROKER_URL", "amqp://x"),
+        ("USE_PARALLEL_TRANSCRIPTION", "perhaps"),
+        ("LANGUAGES", "de,klingon"),
+        ("LANGUAGES", "auto"),
+        ("LANGUAGES", "de;en"),
+        ("MODEL_SOURCES", "hub,huub"),
+        ("MODEL_SOURCES", "hub,packages,hub"),
+    ],
+)
 def test_nonsense_is_refused_by_name(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=name):
@@ -93,21 +129,26 @@ def test_secrets_stay_out_of_messages_and_reprs(monkeypatch):
 
 def test_nearly_ours_is_warned_of(tmp_path):
     (tmp_path / ".env").write_text("WHISPR_MODEL=base\n#MAX_ATEMPTS=3\n")
-    assert misspelt({"MAX_PARALEL_WORKERS": "3", "PATH": "/bin", "HOME": "/"}) == {"MAX_PARALEL_WORKERS": "MAX_PARALLEL_WORKERS"}
+    assert misspelt({"MAX_PARALEL_WORKERS": "3", "PATH": "/bin", "HOME": "/"}) == {
+        "MAX_PARALEL_WORKERS": "MAX_PARALLEL_WORKERS"
+    }
     assert misspelt() == {"WHISPR_MODEL": "WHISPER_MODEL"}
 
 
-@pytest.mark.parametrize(("name", "content", "said"), [
-    (".env", "WHISPER_MODEL=small\n".encode("utf-16"), r"\.env is UTF-16"),
-    (".env", "WHISPER_MODEL=small\n".encode("utf-16-le"), r"\.env is UTF-16"),
-    (".env", b"WHISPER_MODEL=small\0\n", r"\.env is UTF-16 or no text"),
-    (".env", "API_PORT=1\n# größer\n".encode("latin-1"), r"\.env, line 2: byte 0xf6 is not UTF-8"),
-    (".env", b"API_PORT=x\n", r"API_PORT: .*it is 'x', in \.env"),
-    ("parascribe.toml", b'whisper_model = "small\n', r"parascribe\.toml: .*line 1"),
-    ("parascribe.toml", b'whisper_model = "gr\xf6\xdfe"\n', r"parascribe\.toml, line 1: byte 0xf6"),
-    ("parascribe.toml", b'API_PORT = "x"\n', r"API_PORT: .*it is 'x', in parascribe\.toml"),
-    ("parascribe.toml", b'data_dir = "a\\u0000b"\n', r"DATA_DIR: holds a NUL"),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (".env", "WHISPER_MODEL=small\n".encode("utf-16"), r"\.env is UTF-16"),
+        (".env", "WHISPER_MODEL=small\n".encode("utf-16-le"), r"\.env is UTF-16"),
+        (".env", b"WHISPER_MODEL=small\0\n", r"\.env is UTF-16 or no text"),
+        (".env", "API_PORT=1\n# größer\n".encode("latin-1"), r"\.env, line 2: byte 0xf6 is not UTF-8"),
+        (".env", b"API_PORT=x\n", r"API_PORT: .*it is 'x', in \.env"),
+        ("parascribe.toml", b'whisper_model = "small\n', r"parascribe\.toml: .*line 1"),
+        ("parascribe.toml", b'whisper_model = "gr\xf6\xdfe"\n', r"parascribe\.toml, line 1: byte 0xf6"),
+        ("parascribe.toml", b'API_PORT = "x"\n', r"API_PORT: .*it is 'x', in parascribe\.toml"),
+        ("parascribe.toml", b'data_dir = "a\\u0000b"\n', r"DATA_DIR: holds a NUL"),
+    ],
+)
 def test_what_is_wrong_with_a_file_is_one_line_that_names_it(tmp_path, name, content, said):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ConfigError, match=said) as refused:
@@ -122,19 +163,28 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
         load()
 
 
-@pytest.mark.parametrize("content", [
-    b"\xef\xbb\xbfWHISPER_MODEL=small\nMAX_ATTEMPTS=7\n", b"whisper_model=small\r\nMax_Attempts=7\r\n",
-    b"export WHISPER_MODEL='small'\nMAX_ATTEMPTS = 7\n",
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbfWHISPER_MODEL=small\nMAX_ATTEMPTS=7\n",
+        b"whisper_model=small\r\nMax_Attempts=7\r\n",
+        b"export WHISPER_MODEL='small'\nMAX_ATTEMPTS = 7\n",
+    ],
+)
 def test_what_is_taken_is_not_warned_of(tmp_path, content):
     (tmp_path / ".env").write_bytes(content)
     assert (load().whisper_model, load().max_attempts, misspelt(), remarks(load())) == ("small", 7, {}, [])
 
 
 def test_toml_names_are_taken_in_any_case_and_unknown_ones_are_named(tmp_path):
-    (tmp_path / "parascribe.toml").write_bytes(b'\xef\xbb\xbfWHISPER_MODEL = "small"\ndata_dir = ""\nwhispr_model = "x"\n[server]\nport = 1\n')
+    (tmp_path / "parascribe.toml").write_bytes(
+        b'\xef\xbb\xbfWHISPER_MODEL = "small"\ndata_dir = ""\nwhispr_model = "x"\n[server]\nport = 1\n'
+    )
     assert (load().whisper_model, load().data_dir) == ("small", Settings.model_fields["data_dir"].default)
-    assert remarks(load()) == ["whispr_model is no setting; did you mean WHISPER_MODEL?", "server in parascribe.toml is no setting"]
+    assert remarks(load()) == [
+        "whispr_model is no setting; did you mean WHISPER_MODEL?",
+        "server in parascribe.toml is no setting",
+    ]
 
 
 def test_what_has_no_effect_is_remarked(tmp_path):
@@ -149,7 +199,12 @@ def test_paths_are_filled_in_as_a_shell_does(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.delenv("NOSUCH", raising=False)
     for given, path in {
-        "~": "/home/me", "~/data": "/home/me/data", "$HOME/x": "/home/me/x", "/a/${HOME}": "/a//home/me", "./~/x": "~/x", "/a$NOSUCH/b": "/a$NOSUCH/b",
+        "~": "/home/me",
+        "~/data": "/home/me/data",
+        "$HOME/x": "/home/me/x",
+        "/a/${HOME}": "/a//home/me",
+        "./~/x": "~/x",
+        "/a$NOSUCH/b": "/a$NOSUCH/b",
     }.items():
         (tmp_path / ".env").write_text(f"DATA_DIR='{given}'\n")
         assert load().data_dir == Path(path)
@@ -158,7 +213,9 @@ def test_paths_are_filled_in_as_a_shell_does(tmp_path, monkeypatch):
             load(data_dir=given)
 
 
-@pytest.mark.parametrize("name", ["50%", "a%3Fb", "what?", "a?b=c#d", "with space", "it's \"so\"", "größe", "caf\udce9", "up/../down"])
+@pytest.mark.parametrize(
+    "name", ["50%", "a%3Fb", "what?", "a?b=c#d", "with space", 'it\'s "so"', "größe", "caf\udce9", "up/../down"]
+)
 def test_the_database_lies_in_the_data_folder_whatever_that_is_called(tmp_path, name):
     settings = load(data_dir=tmp_path / name)
     database = open_database(settings.database)
@@ -174,7 +231,12 @@ def test_without_a_home_engine_builds_lie_with_the_data(monkeypatch):
 
 
 def test_a_child_process_gets_the_same_settings(monkeypatch, tmp_path):
-    before = load(max_attempts=7, model_base_url=["http://a", "http://b"], use_parallel_transcription=False, data_dir=tmp_path / "d")
+    before = load(
+        max_attempts=7,
+        model_base_url=["http://a", "http://b"],
+        use_parallel_transcription=False,
+        data_dir=tmp_path / "d",
+    )
     for name, value in before.environment().items():
         monkeypatch.setenv(name, value)
     after = load()

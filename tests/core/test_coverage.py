@@ -42,7 +42,9 @@ def test_failed_chunks_are_named_and_their_speech_is_not_transcribed() -> None:
 
 def test_a_chunk_of_speech_without_text_is_a_gap_but_a_click_is_not() -> None:
     found = audit(PLAN, text((1, 29.5)), failed=(), duration=900.0)
-    assert found.gaps == (Gap(start=30.3, end=50.2, reason="no_text"),)  # without its margins; chunk 2 has 0.9 s of speech in its own
+    assert found.gaps == (
+        Gap(start=30.3, end=50.2, reason="no_text"),
+    )  # without its margins; chunk 2 has 0.9 s of speech in its own
 
 
 def test_long_speech_between_two_segments_is_a_gap() -> None:
@@ -59,9 +61,12 @@ def test_only_silence() -> None:
 def detected(start: float, end: float, *speech: tuple[float, float]) -> Chunk:
     regions = (Region(start=round(start * S), end=round(end * S)),)
     return Chunk(
-        index=0, start=round(start * S), end=round(end * S), regions=regions,
+        index=0,
+        start=round(start * S),
+        end=round(end * S),
+        regions=regions,
         speech=tuple(Region(start=round(a * S), end=round(b * S)) for a, b in speech),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,18 +83,22 @@ def detected(start: float, end: float, *speech: tuple[float, float]) -> Chunk:
         ([(1, 5), (6, 10)], [(1, 5)], [(6, 10)]),
         ([(1, 5), (20, 25)], [], [(1, 5), (20, 25)]),
     ],
-)  # fmt: skip
+)
 def test_speech_that_no_text_touches(speech, texts, left) -> None:
     found = untold(detected(0, 30, *speech), [(a * S, b * S) for a, b in texts])
     assert [(r.start / S, r.end / S) for r in found] == left
 
 
 def test_a_second_of_speech_without_text_is_a_gap_wherever_it_is() -> None:
-    found = audit([detected(0, 30, (1, 8), (9, 14), (20, 26))], text((1, 8), (9, 10.5), (21.5, 26)), failed=(), duration=30.0)
+    found = audit(
+        [detected(0, 30, (1, 8), (9, 14), (20, 26))], text((1, 8), (9, 10.5), (21.5, 26)), failed=(), duration=30.0
+    )
     assert found.gaps == (Gap(start=10.5, end=14, reason="no_text"), Gap(start=20, end=21.5, reason="no_text"))
 
 
 def test_where_nobody_looked_for_speech_only_a_long_hole_is_a_gap() -> None:
     plan = [chunk(0, 0, 30, (0, 30))]
     assert audit(plan, text((0, 10), (13, 30)), failed=(), duration=30.0).gaps == ()
-    assert audit(plan, text((0, 10), (16, 30)), failed=(), duration=30.0).gaps == (Gap(start=10, end=16, reason="no_text"),)
+    assert audit(plan, text((0, 10), (16, 30)), failed=(), duration=30.0).gaps == (
+        Gap(start=10, end=16, reason="no_text"),
+    )

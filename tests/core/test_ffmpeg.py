@@ -69,12 +69,21 @@ def test_what_ffmpeg_says_is_shown_without_addresses() -> None:
     assert first_line(b"") == "it gave no reason"
 
 
-@pytest.mark.parametrize(("status", "complaints", "kind"), [
-    (-15, b"", DecoderKilled), (-9, b"[mp3] Header missing", DecoderKilled), (255, b"", DecoderKilled),
-    (255, b"Operation not permitted", AudioUndecodable), (-11, b"", AudioUndecodable), (-24, b"", AudioUndecodable),
-    (1, b"", AudioUndecodable),
-])  # fmt: skip
-def test_a_decoder_killed_from_outside_is_told_from_one_that_failed(status: int, complaints: bytes, kind: type[ServiceError]) -> None:
+@pytest.mark.parametrize(
+    ("status", "complaints", "kind"),
+    [
+        (-15, b"", DecoderKilled),
+        (-9, b"[mp3] Header missing", DecoderKilled),
+        (255, b"", DecoderKilled),
+        (255, b"Operation not permitted", AudioUndecodable),
+        (-11, b"", AudioUndecodable),
+        (-24, b"", AudioUndecodable),
+        (1, b"", AudioUndecodable),
+    ],
+)
+def test_a_decoder_killed_from_outside_is_told_from_one_that_failed(
+    status: int, complaints: bytes, kind: type[ServiceError]
+) -> None:
     error = failure(complaints, status)
     assert type(error) is kind and error.code == "audio_undecodable"
     assert error.retryable == (kind is DecoderKilled)

@@ -21,7 +21,16 @@ WORDS = (
 )
 TRANSCRIPT = Transcript(
     segments=(
-        Segment(start=0.5, end=1.5, text="Anna 37 says", avg_logprob=-0.25, no_speech_prob=0.01, compression_ratio=0.8, words=WORDS, language="de"),
+        Segment(
+            start=0.5,
+            end=1.5,
+            text="Anna 37 says",
+            avg_logprob=-0.25,
+            no_speech_prob=0.01,
+            compression_ratio=0.8,
+            words=WORDS,
+            language="de",
+        ),
         Segment(start=61.25, end=61.25, text='a ----> b <i> & "c", d\nnew\tline', flags=("low_confidence",)),
         Segment(start=362_000, end=362_001.5, text="Grüße"),
     ),
@@ -77,9 +86,16 @@ def test_json_has_the_fields_of_the_contract_and_words_only_when_asked_for() -> 
     assert list(body) == "text language duration model segments gaps warnings performance provenance".split()
     assert body["language"] == {"code": "de", "confidence": 0.97}
     assert body["segments"][0] == {
-        "id": 0, "start": 0.5, "end": 1.5, "text": "Anna 37 says", "avg_logprob": -0.25, "no_speech_prob": 0.01,
-        "compression_ratio": 0.8, "flags": [], "language": "de",
-    }  # fmt: skip
+        "id": 0,
+        "start": 0.5,
+        "end": 1.5,
+        "text": "Anna 37 says",
+        "avg_logprob": -0.25,
+        "no_speech_prob": 0.01,
+        "compression_ratio": 0.8,
+        "flags": [],
+        "language": "de",
+    }
     assert body["gaps"] == [{"start": 70, "end": 80.5, "reason": "no_text"}]
     assert body["warnings"] == [{"code": "no_speech", "message": "…"}]
     asked = json.loads(FORMATS["json"].render(replace(TRANSCRIPT, word_timestamps=True)))
@@ -117,7 +133,9 @@ segments = st.builds(
     text=st.text(),
     avg_logprob=st.none() | st.floats(-5, 0),
     flags=st.sampled_from([(), ("repetition", "no_speech_likely")]),
-    words=st.lists(st.builds(Word, word=st.text(), start=st.none() | times, end=st.none() | times, probability=st.none())).map(tuple),
+    words=st.lists(
+        st.builds(Word, word=st.text(), start=st.none() | times, end=st.none() | times, probability=st.none())
+    ).map(tuple),
 )
 
 
@@ -158,28 +176,35 @@ def test_stored_results_come_back_and_render_in_every_format(some: tuple[Segment
         ([(0, 0.833), (0.9, 8)], [(0, 833), (900, 8000)]),
     ],
 )
-def test_subtitles_stay_for_as_long_as_one_reads(given: list[tuple[float, float]], shown: list[tuple[int, int]]) -> None:
+def test_subtitles_stay_for_as_long_as_one_reads(
+    given: list[tuple[float, float]], shown: list[tuple[int, int]]
+) -> None:
     spoken = tuple(Segment(start=start, end=end, text="x") for start, end in given)
     transcript = replace(TRANSCRIPT, segments=spoken, duration=10.0)
     for name, point in (("srt", ","), ("vtt", ".")):
         lines = re.findall(r"00:00:(\d\d.\d\d\d) --> 00:00:(\d\d.\d\d\d)", FORMATS[name].render(transcript))
         assert [tuple(int(time.replace(point, "")) for time in line) for line in lines] == shown
     rows = [tuple(map(int, row.split("\t")[:2])) for row in FORMATS["tsv"].render(transcript).splitlines()[1:]]
-    assert all(abs(a - b * 1000) <= 2 for row, times in zip(rows, given, strict=True) for a, b in zip(row, times, strict=True)), "data as it is"
+    assert all(
+        abs(a - b * 1000) <= 2 for row, times in zip(rows, given, strict=True) for a, b in zip(row, times, strict=True)
+    ), "data as it is"
 
 
 @given(st.lists(st.integers(0, 30).map(lambda n: n * 100), max_size=24), st.integers(0, 2_000))
 def test_no_cue_is_without_length_or_over_another(moments: list[int], rest: int) -> None:
     moments.sort()
-    spoken = tuple(Segment(start=a / 1000, end=b / 1000, text="x") for a, b in zip(moments[::2], moments[1::2], strict=False))
+    spoken = tuple(
+        Segment(start=a / 1000, end=b / 1000, text="x") for a, b in zip(moments[::2], moments[1::2], strict=False)
+    )
     duration = (moments[-1] if moments else 0) + rest + len(moments)  # room for a millisecond each
     transcript = replace(TRANSCRIPT, segments=spoken, duration=duration / 1000)
     for name in ("srt", "tsv"):
         times = [
             int(clock[-3:]) + 1000 * int(clock[-6:-4]) if name == "srt" else int(clock)
-            for line in FORMATS[name].render(transcript).splitlines() if "-->" in line or "\t" in line and "text" not in line
+            for line in FORMATS[name].render(transcript).splitlines()
+            if "-->" in line or "\t" in line and "text" not in line
             for clock in (line.split(" --> ") if name == "srt" else line.split("\t")[:2])
-        ]  # fmt: skip
+        ]
         assert len(times) == 2 * len(spoken)
         assert all(a < b for a, b in zip(times[::2], times[1::2], strict=True)), times
         assert all(a <= b for a, b in zip(times[1::2], times[2::2], strict=False)), times

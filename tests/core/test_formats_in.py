@@ -167,16 +167,21 @@ def test_streams_that_start_in_the_middle_or_with_something_else(
 ) -> None:
     kind, suffix = name.split(".")
     options, media_type = {
-        "mp3": ("-b:a 64k -id3v2_version 0 -write_xing 0", "audio/mpeg"), "aac": ("-c:a aac", "audio/aac"),
-        "ac3": ("-c:a ac3 -ar 48000", "audio/ac3"), "ts": ("-c:a mp2 -ar 48000", "video/mp2t"),
-    }[suffix]  # fmt: skip
+        "mp3": ("-b:a 64k -id3v2_version 0 -write_xing 0", "audio/mpeg"),
+        "aac": ("-c:a aac", "audio/aac"),
+        "ac3": ("-c:a ac3 -ar 48000", "audio/ac3"),
+        "ts": ("-c:a mp2 -ar 48000", "video/mp2t"),
+    }[suffix]
     whole = write(tmp_path / f"whole.{suffix}", said, *options.split()).read_bytes()
     id3 = b"ID3\x04\0\0\0\0\0\x20" + bytes(32)
     ape = struct.pack("<8sIIII8x", b"APETAGEX", 2000, 32, 0, 0xA0000000)
     front = {
-        "cut": b"", "ape": ape + bytes(32), "twice": id3 + id3, "junk": id3 + np.random.default_rng(5).bytes(700),
+        "cut": b"",
+        "ape": ape + bytes(32),
+        "twice": id3 + id3,
+        "junk": id3 + np.random.default_rng(5).bytes(700),
         "icy": b"ICY 200 OK\r\nicy-name: talk\r\n" + b"icy-notice: x\r\n" * 50 + b"\r\n",
-    }[kind]  # fmt: skip
+    }[kind]
     (tmp_path / name).write_bytes(front + (whole[100:] if kind == "cut" else whole))
     with (tmp_path / name).open("rb") as file:
         assert sniff(file.read(HEAD_BYTES), name, partial(probe, FFMPEG)) == media_type

@@ -16,7 +16,9 @@ HUM = 40
 """Frames (1.3 s) of something."""
 
 SOUND = sound((3 * SECOND, ROOM), (HUM, VOICE), (3 * SECOND, ROOM), (HUM, VOICE), (3 * SECOND, ROOM))
-SCORES = np.concatenate([np.full(frames, p) for frames, p in ((96, 0.02), (HUM, 0.2), (96, 0.02), (HUM, 0.2), (96, 0.02))])
+SCORES = np.concatenate(
+    [np.full(frames, p) for frames, p in ((96, 0.02), (HUM, 0.2), (96, 0.02), (HUM, 0.2), (96, 0.02))]
+)
 FIRST, SECOND_ONE = Region(start=96 * FRAME, end=136 * FRAME), Region(start=232 * FRAME, end=272 * FRAME)
 
 
@@ -38,7 +40,9 @@ def test_what_is_heard_is_not_left_out() -> None:
     assert left(SOUND, SCORES, Region(start=FIRST.start, end=FIRST.end - 32 * FRAME), SECOND_ONE) == [
         Region(start=FIRST.end - 32 * FRAME, end=FIRST.end)
     ]
-    assert left(SOUND, SCORES, Region(start=FIRST.start, end=FIRST.end - 31 * FRAME), SECOND_ONE) == [], "below a second"
+    assert left(SOUND, SCORES, Region(start=FIRST.start, end=FIRST.end - 31 * FRAME), SECOND_ONE) == [], (
+        "below a second"
+    )
 
 
 def test_short_pauses_do_not_end_a_stretch() -> None:

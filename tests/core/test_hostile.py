@@ -155,7 +155,13 @@ def test_a_damaged_file_gives_what_it_has_and_a_warning(suffix: str, tmp_path: P
 def test_fragments_without_end_or_of_nonsense(tmp_path: Path) -> None:
     path, started = tmp_path / "a.mp4", time.monotonic()
     ftyp, moof = b"\0\0\0\x0cftypisom", b"\0\0\0\x18moof\0\0\0\x10traf\0\0\0\x04tfhd"
-    for data in (ftyp + b"\0\0\0\x08free" * 500_000, ftyp + moof * 200_000, ftyp + b"\0\0\0\0moof", ftyp + b"\xff" * 100, b""):
+    for data in (
+        ftyp + b"\0\0\0\x08free" * 500_000,
+        ftyp + moof * 200_000,
+        ftyp + b"\0\0\0\0moof",
+        ftyp + b"\xff" * 100,
+        b"",
+    ):
         path.write_bytes(data)
         with path.open("rb") as file:
             assert not restarts(file)

@@ -32,10 +32,16 @@ def test_a_row_of_a_newer_version_can_be_read_listed_and_removed() -> None:
     store = SqlStore.in_memory()
     made = store.create(new_job())
     with store.database.write() as connection:
-        connection.execute(update(job).where(job.c.id == made.id).values(
-            params={"model": "base", "melody": True}, stage="singing", status="resting",
-            error={"code": "x", "message": "y", "stage": "singing", "octave": 3},
-        ))  # fmt: skip
+        connection.execute(
+            update(job)
+            .where(job.c.id == made.id)
+            .values(
+                params={"model": "base", "melody": True},
+                stage="singing",
+                status="resting",
+                error={"code": "x", "message": "y", "stage": "singing", "octave": 3},
+            )
+        )
     read = store.get(made.id)
     assert read == store.list()[0][0]
     assert (read.params, read.stage, read.status) == (JobParams(model="base"), Stage.TRANSCRIBING, JobStatus.PROCESSING)

@@ -13,16 +13,56 @@ from core.transcript.languages import LANGUAGES
 @pytest.mark.parametrize(
     ("said", "code"),
     [
-        ("en-US", "en"), ("en_GB", "en"), ("EN-us", "en"), (" de-CH ", "de"), ("pt-BR", "pt"), ("es-419", "es"),
-        ("zh-CN", "zh"), ("zh-Hant-TW", "zh"), ("zh-TW", "zh"), ("cmn-Hans-CN", "zh"), ("sr-Latn-RS", "sr"),
-        ("zh-yue", "yue"), ("zh-yue-HK", "yue"), ("yue-HK", "yue"), ("zh-cmn", "zh"), ("ar-arz", "ar"), ("ms-zsm", "ms"),
-        ("nb", "no"), ("nb-NO", "no"), ("nn-NO", "nn"), ("no-nyn", "nn"), ("iw", "he"), ("iw-IL", "he"), ("in", "id"),
-        ("ji", "yi"), ("fil", "tl"), ("fil-PH", "tl"), ("mo", "ro"), ("sh", "sr"), ("jv", "jw"), ("jv-ID", "jw"),
-        ("eng", "en"), ("deu", "de"), ("ger", "de"), ("fra", "fr"), ("fre", "fr"), ("chi", "zh"), ("zho", "zh"), ("cmn", "zh"),
-        ("arb", "ar"), ("pes", "fa"), ("prs", "fa"), ("swh", "sw"), ("deu-AT", "de"), ("de-DE-u-co-phonebk", "de"),
-        ("de-1996", "de"), ("en-x-home", "en"), ("sl-rozaj-biske", "sl"),
+        ("en-US", "en"),
+        ("en_GB", "en"),
+        ("EN-us", "en"),
+        (" de-CH ", "de"),
+        ("pt-BR", "pt"),
+        ("es-419", "es"),
+        ("zh-CN", "zh"),
+        ("zh-Hant-TW", "zh"),
+        ("zh-TW", "zh"),
+        ("cmn-Hans-CN", "zh"),
+        ("sr-Latn-RS", "sr"),
+        ("zh-yue", "yue"),
+        ("zh-yue-HK", "yue"),
+        ("yue-HK", "yue"),
+        ("zh-cmn", "zh"),
+        ("ar-arz", "ar"),
+        ("ms-zsm", "ms"),
+        ("nb", "no"),
+        ("nb-NO", "no"),
+        ("nn-NO", "nn"),
+        ("no-nyn", "nn"),
+        ("iw", "he"),
+        ("iw-IL", "he"),
+        ("in", "id"),
+        ("ji", "yi"),
+        ("fil", "tl"),
+        ("fil-PH", "tl"),
+        ("mo", "ro"),
+        ("sh", "sr"),
+        ("jv", "jw"),
+        ("jv-ID", "jw"),
+        ("eng", "en"),
+        ("deu", "de"),
+        ("ger", "de"),
+        ("fra", "fr"),
+        ("fre", "fr"),
+        ("chi", "zh"),
+        ("zho", "zh"),
+        ("cmn", "zh"),
+        ("arb", "ar"),
+        ("pes", "fa"),
+        ("prs", "fa"),
+        ("swh", "sw"),
+        ("deu-AT", "de"),
+        ("de-DE-u-co-phonebk", "de"),
+        ("de-1996", "de"),
+        ("en-x-home", "en"),
+        ("sl-rozaj-biske", "sl"),
     ],
-)  # fmt: skip
+)
 def test_what_is_mapped(said: str, code: str) -> None:
     assert language_code(said) == code
     assert is_mapped(said)
@@ -30,9 +70,32 @@ def test_what_is_mapped(said: str, code: str) -> None:
 
 @pytest.mark.parametrize(
     "said",
-    ["", "-", "e", "english-US", "en-", "-en", "en--US", "en-USA", "en-US!", "en US", "klingon", "tlh", "xx", "xx-US", "zh-nan",
-     "zh-min-nan", "gd", "ga-IE", "en-abcdefghi", "en" + "-a1" * 12, "en\x00", "énglish", "en.UTF-8"],
-)  # fmt: skip
+    [
+        "",
+        "-",
+        "e",
+        "english-US",
+        "en-",
+        "-en",
+        "en--US",
+        "en-USA",
+        "en-US!",
+        "en US",
+        "klingon",
+        "tlh",
+        "xx",
+        "xx-US",
+        "zh-nan",
+        "zh-min-nan",
+        "gd",
+        "ga-IE",
+        "en-abcdefghi",
+        "en" + "-a1" * 12,
+        "en\x00",
+        "énglish",
+        "en.UTF-8",
+    ],
+)
 def test_what_no_model_knows(said: str) -> None:
     assert language_code(said) is None
 
@@ -45,6 +108,8 @@ def test_whispers_own_codes_and_names_are_taken_as_they_are() -> None:
 
 
 def test_the_table() -> None:
-    assert set(SUBTAGS.values()) == set(LANGUAGES) - {"haw", "yue"}, "all have a code of three letters; these have no other"
+    assert set(SUBTAGS.values()) == set(LANGUAGES) - {"haw", "yue"}, (
+        "all have a code of three letters; these have no other"
+    )
     assert not set(SUBTAGS) & (set(LANGUAGES) | set(ALIASES))
     assert all(re.fullmatch(r"[a-z]{2,3}|[a-z]{1,2}-[a-z]{3,5}", subtag) for subtag in SUBTAGS)

@@ -42,7 +42,9 @@ from core.transcript.values import Language, Segment, Transcript
 def test_joined(language: str, texts: list[str], whole: str) -> None:
     assert joined(texts, language) == whole
     segments = tuple(Segment(start=n, end=n + 1, text=text) for n, text in enumerate(texts))
-    transcript = Transcript(segments=segments, language=Language(code=language, confidence=1.0), duration=9.0, model="base")
+    transcript = Transcript(
+        segments=segments, language=Language(code=language, confidence=1.0), duration=9.0, model="base"
+    )
     assert transcript.text == whole
 
 

@@ -28,7 +28,9 @@ except ValueError:
 
 
 def run(level: str, fmt: str) -> str:
-    done = subprocess.run([sys.executable, "-c", PROGRAM, level, fmt], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, level, fmt], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout == ""
     return done.stderr
 
@@ -46,9 +48,14 @@ def test_json():
     assert records[-1]["exception"]["type"] == "ValueError"
 
 
-@pytest.mark.parametrize(("spec", "expected"), [
-    ("INFO", ("INFO", {})), ("warning,api=debug", ("WARNING", {"api": "DEBUG"})), ("worker.flow=TRACE", ("INFO", {"worker.flow": "TRACE"})),
-])
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("INFO", ("INFO", {})),
+        ("warning,api=debug", ("WARNING", {"api": "DEBUG"})),
+        ("worker.flow=TRACE", ("INFO", {"worker.flow": "TRACE"})),
+    ],
+)
 def test_levels(spec, expected):
     from core.system.logs import parse_levels
 

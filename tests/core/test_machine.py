@@ -9,14 +9,28 @@ from core.system.machine import Machine, inspect, resolve_plan
 
 def plan(machine=None, **given):
     machine = machine or Machine(cores=8, cpus=8, memory_mb=32_000, available_mb=30_000)
-    defaults = {"model": "base", "max_parallel_workers": 0, "whisper_threads": 0, "max_concurrent_jobs": 2, "use_parallel_transcription": True}
+    defaults = {
+        "model": "base",
+        "max_parallel_workers": 0,
+        "whisper_threads": 0,
+        "max_concurrent_jobs": 2,
+        "use_parallel_transcription": True,
+    }
     return resolve_plan(machine=machine, **defaults | given)
 
 
-@pytest.mark.parametrize(("cores", "available", "model", "expected"), [
-    (8, 30_000, "base", (8, 1)), (2, 30_000, "base", (2, 1)), (0.5, 30_000, "base", (1, 1)), (16, 1_200, "base", (4, 4)),
-    (8, 3_500, "medium", (2, 4)), (4, 600, "large-v3", (1, 4)), (8, 4_000, "large-v3-turbo-q5_0", (6, 1)),
-])
+@pytest.mark.parametrize(
+    ("cores", "available", "model", "expected"),
+    [
+        (8, 30_000, "base", (8, 1)),
+        (2, 30_000, "base", (2, 1)),
+        (0.5, 30_000, "base", (1, 1)),
+        (16, 1_200, "base", (4, 4)),
+        (8, 3_500, "medium", (2, 4)),
+        (4, 600, "large-v3", (1, 4)),
+        (8, 4_000, "large-v3-turbo-q5_0", (6, 1)),
+    ],
+)
 def test_from_cores_and_memory(cores, available, model, expected):
     found = plan(Machine(cores=cores, cpus=16, memory_mb=32_000, available_mb=available), model=model)
     assert (found.workers, found.threads) == expected
@@ -26,7 +40,9 @@ def test_from_cores_and_memory(cores, available, model, expected):
 def test_a_given_number_is_obeyed_and_warned_of():
     found = plan(max_parallel_workers=20, whisper_threads=2)
     assert (found.workers, found.threads) == (20, 2)
-    assert any("MAX_PARALLEL_WORKERS=20" in w for w in found.warnings) and any("over-subscribed" in w for w in found.warnings)
+    assert any("MAX_PARALLEL_WORKERS=20" in w for w in found.warnings) and any(
+        "over-subscribed" in w for w in found.warnings
+    )
     tight = Machine(cores=8, cpus=8, memory_mb=4000, available_mb=2500)
     assert any("memory" in w for w in plan(tight, model="medium", max_parallel_workers=4).warnings)
 

@@ -116,14 +116,22 @@ def test_sloppy_times_and_missing_words_keep_order_and_nearly_all_text(seed: int
 def cut_at_ten(left: str, right: str, left_times: list[float], right_times: list[float]) -> Merged:
     """Two chunks cut through speech at 10 s; words of 0.3 s that start at the times given (on the timeline)."""
     a = Chunk(index=0, start=0, end=10 * S, regions=(Region(start=0, end=10 * S + S // 2),), overlap_after=S // 2)
-    b = Chunk(index=1, start=10 * S, end=20 * S, regions=(Region(start=10 * S - S // 2, end=20 * S),), overlap_before=S // 2)
-    return merge([Piece(chunk=a, segments=(phrase(left, left_times, 0.0),)), Piece(chunk=b, segments=(phrase(right, right_times, 9.5),))])
+    b = Chunk(
+        index=1, start=10 * S, end=20 * S, regions=(Region(start=10 * S - S // 2, end=20 * S),), overlap_before=S // 2
+    )
+    return merge(
+        [
+            Piece(chunk=a, segments=(phrase(left, left_times, 0.0),)),
+            Piece(chunk=b, segments=(phrase(right, right_times, 9.5),)),
+        ]
+    )
 
 
 def phrase(text: str, times: list[float], origin: float, **figures: float) -> Segment:
     parts = text.split()
     words = tuple(
-        Word(word=w, start=t - origin, end=t - origin + 0.3, probability=None) for w, t in zip(parts, times, strict=True)
+        Word(word=w, start=t - origin, end=t - origin + 0.3, probability=None)
+        for w, t in zip(parts, times, strict=True)
     )
     return Segment(start=times[0] - origin, end=times[-1] - origin + 0.3, text=text, words=words, **figures)  # type: ignore[arg-type]
 
@@ -131,8 +139,22 @@ def phrase(text: str, times: list[float], origin: float, **figures: float) -> Se
 @pytest.mark.parametrize(
     ("left", "left_times", "right", "right_times", "text", "doubt"),
     [
-        ("We buy five blue", [9, 9.4, 9.8, 10.2], "five blue books.", [9.85, 10.2, 10.6], "We buy five blue books.", False),
-        ("We buy Five, bl", [9, 9.4, 9.8, 10.3], "five blue books.", [9.85, 10.2, 10.6], "We buy Five, blue books.", False),
+        (
+            "We buy five blue",
+            [9, 9.4, 9.8, 10.2],
+            "five blue books.",
+            [9.85, 10.2, 10.6],
+            "We buy five blue books.",
+            False,
+        ),
+        (
+            "We buy Five, bl",
+            [9, 9.4, 9.8, 10.3],
+            "five blue books.",
+            [9.85, 10.2, 10.6],
+            "We buy Five, blue books.",
+            False,
+        ),
         ("no no no no", [9.0, 9.4, 9.8, 10.2], "no no stop", [9.8, 10.2, 10.6], "no no no no stop", False),
         ("We buy two", [9, 9.4, 9.75], "too many books.", [9.8, 10.2, 10.6], "We buy two many books.", True),
         ("We buy", [9, 9.4], "many books.", [10.2, 10.6], "We buy many books.", False),
@@ -140,8 +162,10 @@ def phrase(text: str, times: list[float], origin: float, **figures: float) -> Se
         ("We", [9], "buy many books.", [9.65, 10.2, 10.6], "We buy many books.", True),
     ],
     ids=["anchor", "truncated", "repeated", "reworded", "pause", "only left heard it", "only right heard it"],
-)  # fmt: skip
-def test_seams(left: str, left_times: list[float], right: str, right_times: list[float], text: str, doubt: bool) -> None:
+)
+def test_seams(
+    left: str, left_times: list[float], right: str, right_times: list[float], text: str, doubt: bool
+) -> None:
     merged = cut_at_ten(left, right, left_times, right_times)
     assert " ".join(s.text for s in merged.segments) == text
     assert any("dropped_words_possible" in s.flags for s in merged.segments) is doubt
@@ -153,7 +177,9 @@ def test_a_failed_neighbour_leaves_the_text_as_it_was() -> None:
     assert [s.text for s in merged.segments] == ["to the end"]
 
 
-SPLICED = Chunk(index=0, start=0, end=100 * S, regions=(Region(start=10 * S, end=15 * S), Region(start=60 * S, end=70 * S)))
+SPLICED = Chunk(
+    index=0, start=0, end=100 * S, regions=(Region(start=10 * S, end=15 * S), Region(start=60 * S, end=70 * S))
+)
 
 
 def test_times_are_mapped_back_over_a_spliced_hole() -> None:
@@ -174,7 +200,11 @@ def test_times_are_mapped_back_over_a_spliced_hole() -> None:
 
 def test_overlapping_and_backward_times_are_put_in_order() -> None:
     chunk = Chunk(index=0, start=0, end=30 * S, regions=(Region(start=0, end=30 * S),))
-    texts = (Segment(start=0, end=6, text=" One  "), Segment(start=4, end=5, text="two\n "), Segment(start=50, end=40, text="three"))
+    texts = (
+        Segment(start=0, end=6, text=" One  "),
+        Segment(start=4, end=5, text="two\n "),
+        Segment(start=50, end=40, text="three"),
+    )
     merged = merge([Piece(chunk=chunk, segments=(*texts, Segment(start=29, end=30, text="  ")))])
     assert [(s.start, s.end, s.text) for s in merged.segments] == [(0, 5, "One"), (5, 5, "two"), (30, 30, "three")]
 
@@ -196,39 +226,51 @@ def test_loops() -> None:
     assert not is_loop("No, no, no, no! Five five seven two two five.")
 
 
-@pytest.mark.parametrize("text", [
-    "ご視聴ありがとうございました" * 4,
-    "はい、" * 6,
-    "あ" * 10,
-    "字幕由志愿者提供。" * 4,
-    "谢谢大家!" + "谢谢" * 6,
-    "OK我们走吧" * 4,
-    "ขอบคุณที่รับชม" * 4,
-    "ສະບາຍດີ" * 6,
-    "ကျေးဇူးတင်ပါတယ်။" * 4,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ご視聴ありがとうございました" * 4,
+        "はい、" * 6,
+        "あ" * 10,
+        "字幕由志愿者提供。" * 4,
+        "谢谢大家!" + "谢谢" * 6,
+        "OK我们走吧" * 4,
+        "ขอบคุณที่รับชม" * 4,
+        "ສະບາຍດີ" * 6,
+        "ကျေးဇူးတင်ပါတယ်။" * 4,
+    ],
+)
 def test_loops_where_words_have_no_blanks_between_them(text: str) -> None:
     assert is_loop(text)
     assert is_loop(f"今日は{text}終わり")
 
 
-@pytest.mark.parametrize("text", [
-    "はい、はい、はい、はい。そうそうそうそう、いろいろあって、だんだん良くなってきました。",
-    "ドキドキドキドキしながら待っていたら、ハハハハハハと笑われた。",
-    "对对对对对对,哈哈哈哈哈哈哈,好的好的好的,我们慢慢来,高高兴兴地去。",
-    "电话号码是八八八八六六六六,价格是10000000000元。",
-    "四是四,十是十,十四是十四,四十是四十,十四不是四十,四十不是十四。",
-    "すもももももももものうち。にわにはにわにわとりがいる。",
-    "吃葡萄不吐葡萄皮,不吃葡萄倒吐葡萄皮。",
-    "ครับครับครับ ต่างๆ นานา เรื่อยๆ 55555555555",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "はい、はい、はい、はい。そうそうそうそう、いろいろあって、だんだん良くなってきました。",
+        "ドキドキドキドキしながら待っていたら、ハハハハハハと笑われた。",
+        "对对对对对对,哈哈哈哈哈哈哈,好的好的好的,我们慢慢来,高高兴兴地去。",
+        "电话号码是八八八八六六六六,价格是10000000000元。",
+        "四是四,十是十,十四是十四,四十是四十,十四不是四十,四十不是十四。",
+        "すもももももももものうち。にわにはにわにわとりがいる。",
+        "吃葡萄不吐葡萄皮,不吃葡萄倒吐葡萄皮。",
+        "ครับครับครับ ต่างๆ นานา เรื่อยๆ 55555555555",
+    ],
+)
 def test_ordinary_text_without_blanks_is_no_loop(text: str) -> None:
     assert not is_loop(text)
 
 
 @pytest.mark.parametrize(
     ("speech", "no_speech", "logprob", "dropped"),
-    [(0.3, 0.9, -1.5, True), (2.0, 0.9, -1.5, False), (0.3, 0.2, -1.5, False), (0.3, 0.9, -0.4, False), (0.3, None, -1.5, False)],
+    [
+        (0.3, 0.9, -1.5, True),
+        (2.0, 0.9, -1.5, False),
+        (0.3, 0.2, -1.5, False),
+        (0.3, 0.9, -0.4, False),
+        (0.3, None, -1.5, False),
+    ],
 )
 def test_text_is_dropped_only_when_detector_and_model_agree(
     speech: float, no_speech: float | None, logprob: float, dropped: bool
@@ -244,7 +286,9 @@ def test_text_is_dropped_only_when_detector_and_model_agree(
 
 def test_word_times_that_the_model_did_not_give_are_interpolated_for_the_seam_only() -> None:
     times = [(0.0, 0.4), (None, None), (None, None), (1.4, 2.0)]
-    words = tuple(Word(word=w, start=a, end=b, probability=None) for w, (a, b) in zip("a bbb 37 d".split(), times, strict=True))
+    words = tuple(
+        Word(word=w, start=a, end=b, probability=None) for w, (a, b) in zip("a bbb 37 d".split(), times, strict=True)
+    )
     segment = Segment(start=0, end=2, text="a bbb 37 d", words=words)
     filled = tokens(segment)
     assert [t.start for t in filled] == sorted(t.start for t in filled)

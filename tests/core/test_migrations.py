@@ -46,7 +46,9 @@ def test_a_database_that_is_up_to_date_needs_no_alembic(url: str) -> None:
         "import sys; from core.store.database import open_database; database = open_database(sys.argv[1]); database.migrate(); "
         "database.close(); print('alembic' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", code, url], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+    )
     assert done.stdout.strip() == "False"
 
 
@@ -105,8 +107,11 @@ def test_the_package_carries_its_migrations(tmp_path: Path) -> None:
     code = "from core.store.sql import SqlStore; import core; print(core.__file__); SqlStore.in_memory().ping()"
     made = subprocess.run(
         [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); {code}"],
-        capture_output=True, text=True, cwd=tmp_path, timeout=60,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+    )
     assert made.returncode == 0, made.stderr
     assert str(tmp_path) in made.stdout
 

@@ -27,9 +27,12 @@ MIB = 1 << 20
 
 def s3_objects(server: Minio, bucket: str | None = None, timeout: float = 30.0) -> S3Objects:
     store = S3Objects(
-        endpoint=server.url, access_key=server.access_key, secret_key=server.secret_key,
-        bucket=bucket or f"test-{secrets.token_hex(6)}", timeout=timeout,
-    )  # fmt: skip
+        endpoint=server.url,
+        access_key=server.access_key,
+        secret_key=server.secret_key,
+        bucket=bucket or f"test-{secrets.token_hex(6)}",
+        timeout=timeout,
+    )
     store.ensure_bucket()
     return store
 
@@ -170,7 +173,9 @@ def test_puts_beside_deletes_of_the_same_folder(store: ObjectStore) -> None:
         thread.join()
 
 
-@pytest.mark.parametrize("key", ["../x", "a/../../x", "/etc/passwd", "a//b", "", ".tmp/x", "a/.", "a/b/", "ä", "a b", "a\n", "x" * 513])
+@pytest.mark.parametrize(
+    "key", ["../x", "a/../../x", "/etc/passwd", "a//b", "", ".tmp/x", "a/.", "a/b/", "ä", "a b", "a\n", "x" * 513]
+)
 def test_unsafe_keys_are_refused(store: ObjectStore, key: str) -> None:
     with pytest.raises(ValueError, match="not an object key"):
         store.put(key, io.BytesIO(b"x"))
@@ -185,7 +190,9 @@ def test_keys_made_by_the_service_are_keys() -> None:
 
 
 @pytest.mark.parametrize(("kind", "bound"), [("local", 20 * MIB), ("s3", 100 * MIB)])
-def test_memory_does_not_grow_with_the_upload(kind: str, bound: int, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_memory_does_not_grow_with_the_upload(
+    kind: str, bound: int, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     store = LocalObjects(tmp_path) if kind == "local" else s3_objects(request.getfixturevalue("minio"))
     store.put("warm", io.BytesIO(b"x"))
     data, file = stream(200 * MIB)

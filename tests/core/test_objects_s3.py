@@ -51,9 +51,14 @@ def test_a_dead_server_is_reported_soon_and_used_again_when_it_is_back(own: Mini
     own.kill()
     started = time.monotonic()
     uses = (
-        store.ping, store.ensure_bucket, lambda: store.open("a"), lambda: store.put("a", io.BytesIO(b"x")),
-        lambda: store.delete("a"), lambda: list(store.keys("")), lambda: store.abort_stale(0),
-    )  # fmt: skip
+        store.ping,
+        store.ensure_bucket,
+        lambda: store.open("a"),
+        lambda: store.put("a", io.BytesIO(b"x")),
+        lambda: store.delete("a"),
+        lambda: list(store.keys("")),
+        lambda: store.abort_stale(0),
+    )
     for use in uses:
         with pytest.raises(StorageUnavailable):
             use()
@@ -64,7 +69,9 @@ def test_a_dead_server_is_reported_soon_and_used_again_when_it_is_back(own: Mini
 
 def test_a_frozen_server_is_given_up_after_the_timeout(own: Minio) -> None:
     ready = s3_objects(own, "test-frozen")
-    store = S3Objects(endpoint=own.url, access_key=own.access_key, secret_key=own.secret_key, bucket="test-frozen", timeout=0.4)
+    store = S3Objects(
+        endpoint=own.url, access_key=own.access_key, secret_key=own.secret_key, bucket="test-frozen", timeout=0.4
+    )
     own.pause()
     try:
         started = time.monotonic()
@@ -130,7 +137,9 @@ def test_a_server_that_asks_for_a_minute_of_patience_gets_an_error_at_once() -> 
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        store = S3Objects(endpoint=f"127.0.0.1:{server.server_port}", access_key="k", secret_key="secret-key", bucket="test")
+        store = S3Objects(
+            endpoint=f"127.0.0.1:{server.server_port}", access_key="k", secret_key="secret-key", bucket="test"
+        )
         started = time.monotonic()
         with pytest.raises(StorageUnavailable, match="503"):
             store.ping()
@@ -157,7 +166,9 @@ def test_a_404_without_a_body_is_not_a_missing_object() -> None:
     source = Source(filename="a.wav", bytes=1, media_type="audio/wav", sha256="0" * 64, key="jobs/j/source")
     with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        store = S3Objects(endpoint=f"127.0.0.1:{server.server_port}", access_key="k", secret_key="secret-key", bucket="test")
+        store = S3Objects(
+            endpoint=f"127.0.0.1:{server.server_port}", access_key="k", secret_key="secret-key", bucket="test"
+        )
         with pytest.raises(StorageUnavailable):
             fetch(store, source, Path("/nowhere"), threading.Event())
         server.shutdown()
@@ -182,7 +193,9 @@ def test_unfinished_uploads_are_aborted_by_age(minio: Minio) -> None:
 
 def test_a_full_store_is_disk_full(minio: Minio) -> None:
     store = s3_objects(minio)
-    admin = MinioAdmin(endpoint=minio.endpoint, credentials=StaticProvider(minio.access_key, minio.secret_key), secure=False)
+    admin = MinioAdmin(
+        endpoint=minio.endpoint, credentials=StaticProvider(minio.access_key, minio.secret_key), secure=False
+    )
     admin.bucket_quota_set(store._bucket, 1 * MIB)
     with pytest.raises(DiskFull):
         store.put("a", io.BytesIO(bytes(2 * MIB)))
@@ -199,7 +212,9 @@ def test_wrong_keys_are_named_without_secrets(minio: Minio) -> None:
 
 def test_the_bucket_is_made_on_first_need_whatever_that_is(minio: Minio) -> None:
     def fresh(name: str) -> S3Objects:
-        return S3Objects(endpoint=minio.url, access_key=minio.access_key, secret_key=minio.secret_key, bucket=f"test-{name}")
+        return S3Objects(
+            endpoint=minio.url, access_key=minio.access_key, secret_key=minio.secret_key, bucket=f"test-{name}"
+        )
 
     fresh("need-ping").ping()
     assert list(fresh("need-keys").keys("")) == []
@@ -217,10 +232,14 @@ def test_many_may_make_the_bucket_at_once(minio: Minio) -> None:
 
 
 def test_the_endpoint_may_be_an_address_with_a_scheme(minio: Minio) -> None:
-    bare = S3Objects(endpoint=minio.endpoint, access_key=minio.access_key, secret_key=minio.secret_key, bucket="test-bare")
+    bare = S3Objects(
+        endpoint=minio.endpoint, access_key=minio.access_key, secret_key=minio.secret_key, bucket="test-bare"
+    )
     bare.ensure_bucket()
     bare.ping()
-    over_tls = S3Objects(endpoint=f"https://{minio.endpoint}", access_key="k", secret_key="secret-key", bucket="test-bare")
+    over_tls = S3Objects(
+        endpoint=f"https://{minio.endpoint}", access_key="k", secret_key="secret-key", bucket="test-bare"
+    )
     with pytest.raises(StorageUnavailable):
         over_tls.ping()  # this server speaks no TLS: the scheme was heeded
     for bad in ("ftp://host", "http://host/path", "http://"):
@@ -268,7 +287,11 @@ def test_a_wrong_clock_and_one_that_is_set_right_change_nothing(
 ) -> None:
     caplog.set_level(logging.INFO, "core.objects.s3_clock")
     store = s3_objects(minio)
-    for seconds in (3600 * hours, 0, -3600 * hours):  # jumps in the middle of a process's life, the last one across both
+    for seconds in (
+        3600 * hours,
+        0,
+        -3600 * hours,
+    ):  # jumps in the middle of a process's life, the last one across both
         wrong_clock(seconds)
         for size in (15 * MIB, 20 * MIB):  # the first request sends a body as large as they come; then several parts
             sent, file = stream(size)
@@ -325,7 +348,9 @@ def test_a_refusal_that_does_not_say_the_time_is_final(wrong_clock: Callable[[fl
     wrong_clock(3600)
     with ThreadingHTTPServer(("127.0.0.1", 0), Timeless) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        store = S3Objects(endpoint=f"127.0.0.1:{server.server_port}", access_key="k", secret_key="secret-key", bucket="test")
+        store = S3Objects(
+            endpoint=f"127.0.0.1:{server.server_port}", access_key="k", secret_key="secret-key", bucket="test"
+        )
         with pytest.raises(StorageUnavailable, match="RequestTimeTooSkewed"):
             store.ping()
         server.shutdown()

@@ -36,7 +36,13 @@ def anywhere(start: int, end: int) -> int:
     return start + (start * 7919 + end) % (end - start + 1)
 
 
-def plan(regions: list[Region], total: int, window: int, after: Chunk | None = None, quietest: Callable[[int, int], int] = anywhere) -> list[Chunk]:
+def plan(
+    regions: list[Region],
+    total: int,
+    window: int,
+    after: Chunk | None = None,
+    quietest: Callable[[int, int], int] = anywhere,
+) -> list[Chunk]:
     start, index = (after.end, after.index + 1) if after else (0, 0)
     planner = ChunkPlanner(window, quietest=quietest, start=start, first_index=index)
     return planner.feed(regions) + planner.finish(total)
@@ -104,7 +110,9 @@ def test_silence_is_one_chunk_that_needs_no_engine() -> None:
 def test_long_holes_are_spliced_and_short_pauses_kept() -> None:
     (chunk,) = plan(seconds((5, 8), (8.9, 12), (40, 43)), 100 * S, 28 * S)
     speech = tuple(seconds((5, 8), (8.9, 12), (40, 43)))
-    assert chunk == Chunk(index=0, start=0, end=100 * S, regions=tuple(seconds((4.7, 12.3), (39.7, 43.3))), speech=speech)
+    assert chunk == Chunk(
+        index=0, start=0, end=100 * S, regions=tuple(seconds((4.7, 12.3), (39.7, 43.3))), speech=speech
+    )
 
 
 def test_the_cut_is_in_the_middle_of_the_longest_silence_near_the_limit() -> None:

@@ -32,7 +32,9 @@ def test_what_is_half_heard_and_stands_out_of_the_room_is_speech(step) -> None:
     lifted = look(QUIET, HALF, step)
     begin = 3 * SECOND + 6  # 7 of 9 frames at 0.4 and two at 0.02 are 0.32 in the mean
     assert (lifted[begin : 3 * SECOND + 40] == AS_SPEECH).all()
-    assert (lifted[:begin] == HALF.astype(np.float32)[:begin]).all() and (lifted[3 * SECOND + 40 :] == np.float32(0.02)).all()
+    assert (lifted[:begin] == HALF.astype(np.float32)[:begin]).all() and (
+        lifted[3 * SECOND + 40 :] == np.float32(0.02)
+    ).all()
 
 
 def test_a_knock_is_too_short() -> None:
@@ -56,7 +58,9 @@ def test_all_else_stays_as_it_was(pcm, scores) -> None:
 
 def test_pauses_of_normal_speech_are_left_alone() -> None:
     pause = PAUSE - 1
-    scores = np.concatenate([np.full(3 * SECOND, 0.02), np.full(40, 0.9), np.full(pause, 0.4), np.full(40, 0.9), np.full(PAUSE + 10, 0.4)])
+    scores = np.concatenate(
+        [np.full(3 * SECOND, 0.02), np.full(40, 0.9), np.full(pause, 0.4), np.full(40, 0.9), np.full(PAUSE + 10, 0.4)]
+    )
     lifted = look(sound((3 * SECOND, ROOM), (40 + pause + 40 + PAUSE + 10, VOICE)), scores, 64)
-    assert (lifted[: -10] == scores.astype(np.float32)[: -10]).all()
+    assert (lifted[:-10] == scores.astype(np.float32)[:-10]).all()
     assert (lifted[-10:] == AS_SPEECH).all()

@@ -30,7 +30,19 @@ def joined(regions: list[Region]) -> list[tuple[int, int]]:
 def test_hysteresis_padding_and_the_shortest_speech() -> None:
     regions = SpeechRegions()
     found = regions.feed(
-        scores((0.1, 20), (0.9, 20), (0.4, 5), (0.9, 5), (0.1, 30), (0.9, 6), (0.1, 30), (0.9, 10), (0.1, 2), (0.6, 5), (0.1, 9))
+        scores(
+            (0.1, 20),
+            (0.9, 20),
+            (0.4, 5),
+            (0.9, 5),
+            (0.1, 30),
+            (0.9, 6),
+            (0.1, 30),
+            (0.9, 10),
+            (0.1, 2),
+            (0.6, 5),
+            (0.1, 9),
+        )
     )
     total = 142 * FRAME
     found += regions.finish(total)

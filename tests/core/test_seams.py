@@ -15,7 +15,9 @@ from core.transcript.values import Segment, Word
 def said(text: str, start: float, end: float, *, words: bool = False) -> Segment:
     parts = text.split()
     step = (end - start) / max(1, len(parts))
-    timed = [Word(word=w, start=start + n * step, end=start + (n + 1) * step, probability=0.9) for n, w in enumerate(parts)]
+    timed = [
+        Word(word=w, start=start + n * step, end=start + (n + 1) * step, probability=0.9) for n, w in enumerate(parts)
+    ]
     return Segment(start=start, end=end, text=text, words=tuple(timed) if words else ())
 
 
@@ -60,24 +62,52 @@ def test_a_dot_inside_a_sentence_goes(left: str, right: str, then: str, words: b
         ("He went through the town.", "I saw it."),
         ("He put down his.", "iPhone and went."),
         # not a dot, or not one alone
-        ("Did he go?", CONTINUED), ("Go!", CONTINUED), ("He went,", CONTINUED), ("He went", CONTINUED),
-        ("He went...", CONTINUED), ("He went…", CONTINUED), ("He went..", CONTINUED),
+        ("Did he go?", CONTINUED),
+        ("Go!", CONTINUED),
+        ("He went,", CONTINUED),
+        ("He went", CONTINUED),
+        ("He went...", CONTINUED),
+        ("He went…", CONTINUED),
+        ("He went..", CONTINUED),
         # quotes and brackets have a sentence of their own
-        ('He said "I went."', CONTINUED), ("He went (to town.)", CONTINUED), ("He said “go.”", CONTINUED),
-        ("He went.", '"and all" came.'), ("He went.", "(and all) came."), ("He went.", "- and all came."), ("He went.", "... and all came."),
+        ('He said "I went."', CONTINUED),
+        ("He went (to town.)", CONTINUED),
+        ("He said “go.”", CONTINUED),
+        ("He went.", '"and all" came.'),
+        ("He went.", "(and all) came."),
+        ("He went.", "- and all came."),
+        ("He went.", "... and all came."),
         # abbreviations, initials, numbers
-        ("He met Mr.", "van Dyke."), ("He met Dr.", "van Dyke."), ("apples, pears etc.", CONTINUED), ("at 5 p.m.", CONTINUED),
-        ("in the U.S.", CONTINUED), ("that is, e.g.", "in town."), ("with J.", "van Dyke."), ("Er kam am 3.", "mai an."),
-        ("bzw.", "und so weiter."), ("he has 3.5.", "and more."), ("Prof.", "von Stein kam."), ("It costs $5.", "and more."), ("go to example.com.", "and look."),
-        ("MP3.", "and more."), ("Nr.", "drei ist da."), ("v2.", "and more."),
+        ("He met Mr.", "van Dyke."),
+        ("He met Dr.", "van Dyke."),
+        ("apples, pears etc.", CONTINUED),
+        ("at 5 p.m.", CONTINUED),
+        ("in the U.S.", CONTINUED),
+        ("that is, e.g.", "in town."),
+        ("with J.", "van Dyke."),
+        ("Er kam am 3.", "mai an."),
+        ("bzw.", "und so weiter."),
+        ("he has 3.5.", "and more."),
+        ("Prof.", "von Stein kam."),
+        ("It costs $5.", "and more."),
+        ("go to example.com.", "and look."),
+        ("MP3.", "and more."),
+        ("Nr.", "drei ist da."),
+        ("v2.", "and more."),
         # a number, or a script without case
-        ("He went.", "5 apples fell."), ("今天天气很好.", "今天天气很好."), ("He went.", "今天天气很好。"), ("ذهب.", "إلى البيت."),
+        ("He went.", "5 apples fell."),
+        ("今天天气很好.", "今天天气很好."),
+        ("He went.", "今天天气很好。"),
+        ("ذهب.", "إلى البيت."),
         # a text that knows neither capitals nor dots, or no capitals
         ("He went through the town.", "and all the folk came out and then they went on"),
         ("He went through the town.", "and all came out. then they went on. and so on."),
-        ("", CONTINUED), (".", CONTINUED), ("He went.", ""), ("He went.", "'"),
+        ("", CONTINUED),
+        (".", CONTINUED),
+        ("He went.", ""),
+        ("He went.", "'"),
     ],
-)  # fmt: skip
+)
 def test_what_has_a_right_to_its_dot_keeps_it(left: str, right: str, words: bool) -> None:
     assert after(left, right, words=words) == left
 
@@ -88,7 +118,12 @@ def test_nobody_pauses_so_long_inside_a_sentence() -> None:
 
 
 def test_words_without_the_dot_are_left_as_they_are() -> None:
-    last = Segment(start=0, end=2, text="He went.", words=(Word(word="He", start=0, end=1, probability=1), Word(word="went", start=1, end=2, probability=1)))
+    last = Segment(
+        start=0,
+        end=2,
+        text="He went.",
+        words=(Word(word="He", start=0, end=1, probability=1), Word(word="went", start=1, end=2, probability=1)),
+    )
     assert mended([last], [said(CONTINUED, 2, 4)]) == [last]
 
 
@@ -116,13 +151,24 @@ def test_at_the_borders_of_chunks_and_nowhere_else(overlap: int, missing: bool) 
         start = index * size
         begin, end = start - (overlap if index else 0), start + size + overlap
         region = Region(start=begin, end=end)
-        chunk = Chunk(index=index, start=start, end=start + size, regions=(region,), overlap_before=start - begin, overlap_after=overlap)
+        chunk = Chunk(
+            index=index,
+            start=start,
+            end=start + size,
+            regions=(region,),
+            overlap_before=start - begin,
+            overlap_after=overlap,
+        )
         return Piece(chunk=chunk, segments=spoken)
 
     shift = overlap / SAMPLE_RATE
     pieces = [
         piece(0, said("It rained.", 1, 3, words=True), said("he walked through the town.", 4, 9, words=True)),
-        piece(second, said("and all the folk came.", 1 + shift, 5 + shift, words=True), said("It was late.", 6 + shift, 9 + shift, words=True)),
+        piece(
+            second,
+            said("and all the folk came.", 1 + shift, 5 + shift, words=True),
+            said("It was late.", 6 + shift, 9 + shift, words=True),
+        ),
     ]
     texts = [s.text for s in merge(pieces).segments]
     dot = "." if missing else ""

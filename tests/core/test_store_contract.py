@@ -21,16 +21,7 @@ from core.errors import (
     ValidationFailed,
 )
 from core.jobs.job import ChunkRow, ChunkState, Claim, JobFailure, JobParams, JobStatus, Stage
-from core.store.protocols import (
-    ChunkStore,
-    Claims,
-    Consumers,
-    Hints,
-    Idempotency,
-    JobStore,
-    Reservation,
-    SpeedStore,
-)
+from core.store.protocols import ChunkStore, Claims, Consumers, Hints, Idempotency, JobStore, Reservation, SpeedStore
 from core.store.sql import SqlStore
 from core.store.tables import ROW_VERSION, idempotency, job
 from core.system.clock import ManualClock
@@ -102,20 +93,38 @@ def test_list_by_status(store: SqlStore) -> None:
     assert [j.id for j in store.list(status=JobStatus.QUEUED)[0]] == [ids[2], ids[0]]
     assert [j.id for j in store.list(status=JobStatus.CANCELLED)[0]] == [ids[1]]
     assert store.counts() == {
-        "queued": 2, "processing": 0, "cancelling": 0, "completed": 0, "failed": 0, "cancelled": 1
-    }  # fmt: skip
+        "queued": 2,
+        "processing": 0,
+        "cancelling": 0,
+        "completed": 0,
+        "failed": 0,
+        "cancelled": 1,
+    }
 
 
 ID = "0198f3c2-1111-7abc-8def-0123456789ab"
 CRAFTED = (
-    f"0001-01-01T00:00:00+23:00 {ID}", f"9999-12-31T23:59:59-23:00 {ID}", f"2026-01-01T00:00:00 {ID}",
-    "2026-01-01T00:00:00+00:00 a\0b", "2026-01-01T00:00:00+00:00 ", f"2026-01-01T00:00:00+00:00 {ID}\n",
-)  # fmt: skip
+    f"0001-01-01T00:00:00+23:00 {ID}",
+    f"9999-12-31T23:59:59-23:00 {ID}",
+    f"2026-01-01T00:00:00 {ID}",
+    "2026-01-01T00:00:00+00:00 a\0b",
+    "2026-01-01T00:00:00+00:00 ",
+    f"2026-01-01T00:00:00+00:00 {ID}\n",
+)
 
 
-@pytest.mark.parametrize("cursor", [
-    "", "x", "!!!", "aGVsbG8", "bm90LWEtZGF0ZSBqb2I", "\u00e9", *(base64.urlsafe_b64encode(text.encode()).decode() for text in CRAFTED),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "",
+        "x",
+        "!!!",
+        "aGVsbG8",
+        "bm90LWEtZGF0ZSBqb2I",
+        "\u00e9",
+        *(base64.urlsafe_b64encode(text.encode()).decode() for text in CRAFTED),
+    ],
+)
 def test_a_made_up_cursor_is_refused(cursor: str) -> None:
     with pytest.raises(ValidationFailed):
         SqlStore.in_memory().list(after=cursor)
@@ -253,9 +262,16 @@ def test_progress_writes_what_a_run_learns_and_nothing_else(store: SqlStore) -> 
     store.create(new_job())
     claim = take(store)
     store.progress(
-        claim, stage=Stage.TRANSCRIBING, duration=12.5, language="en", language_confidence=0.9,
-        speech_seconds=9.0, chunks_total=4, eta_seconds=3.0, warnings=({"code": "a", "message": "b"},),
-    )  # fmt: skip
+        claim,
+        stage=Stage.TRANSCRIBING,
+        duration=12.5,
+        language="en",
+        language_confidence=0.9,
+        speech_seconds=9.0,
+        chunks_total=4,
+        eta_seconds=3.0,
+        warnings=({"code": "a", "message": "b"},),
+    )
     now = store.get(claim.job.id)
     assert (now.stage, now.duration, now.language, now.chunks_total) == (Stage.TRANSCRIBING, 12.5, "en", 4)
     assert now.version == claim.job.version + 1 and now.warnings[0]["code"] == "a"

@@ -64,7 +64,9 @@ assert (folder / "jobs.db-reserve").stat().st_blocks * 512 >= SIZE, "kept again"
 def test_a_really_full_disk_lets_jobs_be_deleted(tmp_path: Path) -> None:
     """On a file system of its own, where this user may mount one in a namespace."""
     mount = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
-    if subprocess.run([*mount, "mount", "-t", "tmpfs", "-o", "size=16m", "none", str(tmp_path)], check=False).returncode:
+    if subprocess.run(
+        [*mount, "mount", "-t", "tmpfs", "-o", "size=16m", "none", str(tmp_path)], check=False
+    ).returncode:
         return  # a container without that right: the test below is all that can be shown
     script = 'mount -t tmpfs -o size=16m none "$1" && exec "$0" -c "$3" "$1" "$2"'
     subprocess.run([*mount, "sh", "-c", script, sys.executable, str(tmp_path), str(REPOSITORY), CODE], check=True)

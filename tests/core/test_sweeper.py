@@ -193,7 +193,9 @@ def test_a_job_that_cannot_be_removed_holds_up_no_other(tmp_path, how):
     assert path.exists()
 
 
-@pytest.mark.parametrize(("audio", "result", "left"), [(0, 0, {"source", "result.1.json"}), (1, 0, {"result.1.json"}), (1, 1, set())])
+@pytest.mark.parametrize(
+    ("audio", "result", "left"), [(0, 0, {"source", "result.1.json"}), (1, 0, {"result.1.json"}), (1, 1, set())]
+)
 def test_retention(audio, result, left):
     kit = Kit(audio_hours=audio and 1e-9, result_hours=result and 1e-9)
     job = kit.submit()

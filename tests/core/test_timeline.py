@@ -20,7 +20,9 @@ def sound(frames: int) -> NDArray[np.int16]:
     return np.arange(1, frames * FRAME + 1).astype(np.int16) | 1  # never 0: silence is told from it
 
 
-def placed(clock: Callable[[int], float], *, count: int = 500, step: int = 10_000, longest: int = DAY) -> tuple[list[tuple[int, int]], Timeline]:
+def placed(
+    clock: Callable[[int], float], *, count: int = 500, step: int = 10_000, longest: int = DAY
+) -> tuple[list[tuple[int, int]], Timeline]:
     """Runs of silence (place, length) in frames of 20 ms; checks that all the sound is there, in order."""
     timeline = Timeline(start=0.0, longest=longest)
     pcm, frames = sound(count), [(clock(n), FRAME) for n in range(count)]

@@ -95,7 +95,9 @@ def test_a_sound_track_behind_forty_others_is_whole(tmp_path: Path) -> None:
     (tmp_path / "a.srt").write_text(cues, encoding="utf-8")
     voice = write(tmp_path / "a.wav", said)
     others = [option for n in range(40) for option in ("-map", "0:s")]
-    ffmpeg("-i", str(tmp_path / "a.srt"), "-i", str(voice), *others, "-map", "1:a", "-c:a", "flac", str(tmp_path / "a.mkv"))
+    ffmpeg(
+        "-i", str(tmp_path / "a.srt"), "-i", str(voice), *others, "-map", "1:a", "-c:a", "flac", str(tmp_path / "a.mkv")
+    )
     heard, audio = decoded(tmp_path / "a.mkv")
     np.testing.assert_array_equal(heard, said)
     assert audio.warnings == ()
@@ -103,7 +105,16 @@ def test_a_sound_track_behind_forty_others_is_whole(tmp_path: Path) -> None:
 
 def test_a_broken_picture_is_no_damage_and_broken_sound_is(tmp_path: Path) -> None:
     voice = write(tmp_path / "a.wav", speech(0.2)[0])
-    picture = ("-f", "lavfi", "-i", "testsrc=size=64x64:rate=1:duration=1", "-c:v", "mjpeg", "-disposition:v", "attached_pic")
+    picture = (
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc=size=64x64:rate=1:duration=1",
+        "-c:v",
+        "mjpeg",
+        "-disposition:v",
+        "attached_pic",
+    )
     ffmpeg("-i", str(voice), *picture, "-map", "0", "-map", "1", "-b:a", "64k", str(tmp_path / "a.mp3"))
     file = (tmp_path / "a.mp3").read_bytes()
     assert file.count(b"image/jpeg\0") == 1

@@ -42,7 +42,9 @@ ASIDE = chunk(b"LIST", b"INFOISFT\x04\0\0\0me!\0")
 PLAIN = {
     "as short as can be": riff(FMT, DATA),
     "with tags": riff(FMT, ASIDE, DATA),
-    "tags of odd length, a broadcaster's chunk, room": riff(chunk(b"JUNK", b"abc"), FMT, chunk(b"bext", bytes(602)), DATA),
+    "tags of odd length, a broadcaster's chunk, room": riff(
+        chunk(b"JUNK", b"abc"), FMT, chunk(b"bext", bytes(602)), DATA
+    ),
     "one sample": riff(FMT, chunk(b"data", b"\1\0")),
     "an unknown chunk": riff(FMT, chunk(b"fact", bytes(4)), DATA),
     "a longer format chunk": riff(chunk(b"fmt ", form() + b"\0\0"), DATA),

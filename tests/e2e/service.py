@@ -31,8 +31,12 @@ class Api:
     def submit(self, path: Path, **params: Any) -> dict[str, Any]:
         with path.open("rb") as data:
             answer = httpx.post(
-                f"{self.url}/api/v1/jobs", files={"file": (path.name, data)}, timeout=60,
-                data={key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in params.items()},
+                f"{self.url}/api/v1/jobs",
+                files={"file": (path.name, data)},
+                timeout=60,
+                data={
+                    key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in params.items()
+                },
             )
         assert answer.status_code == 202, answer.text
         return answer.json()
@@ -42,7 +46,9 @@ class Api:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def wait(self, job_id: str, until: Callable[[dict[str, Any]], bool] | None = None, seconds: float = 240.0) -> dict[str, Any]:
+    def wait(
+        self, job_id: str, until: Callable[[dict[str, Any]], bool] | None = None, seconds: float = 240.0
+    ) -> dict[str, Any]:
         until = until or (lambda job: job["status"] in ENDED)
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -63,13 +69,19 @@ class Service(Api):
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.log_file = folder / "service.log"
-        self.env = {
-            key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "CI", "TMPDIR")
-        } | {
-            "API_PORT": "0", "DATA_DIR": str(folder / "data"), "WHISPER_MODEL": "demo", "SWEEP_SECONDS": "1",
-            "LEASE_SECONDS": "6", "ENGINE_DIR": str(folder / "engine"),
-            "CPU_PRESSURE_LIMIT": "0",  # what the tests see shall not depend on who else is at work here
-        } | env
+        self.env = (
+            {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "CI", "TMPDIR")}
+            | {
+                "API_PORT": "0",
+                "DATA_DIR": str(folder / "data"),
+                "WHISPER_MODEL": "demo",
+                "SWEEP_SECONDS": "1",
+                "LEASE_SECONDS": "6",
+                "ENGINE_DIR": str(folder / "engine"),
+                "CPU_PRESSURE_LIMIT": "0",  # what the tests see shall not depend on who else is at work here
+            }
+            | env
+        )
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
 
@@ -77,7 +89,16 @@ class Service(Api):
         seen = self.log_file.stat().st_size if self.log_file.exists() else 0
         with self.log_file.open("ab") as log:
             # in the folder, and dead when the tests are
-            command = ["/bin/sh", "-c", 'cd "$0" && exec "$@"', str(self.folder), sys.executable, "-m", "parascribe", "serve"]
+            command = [
+                "/bin/sh",
+                "-c",
+                'cd "$0" && exec "$@"',
+                str(self.folder),
+                sys.executable,
+                "-m",
+                "parascribe",
+                "serve",
+            ]
             self.process = processes.spawn(command, stdout=log, stderr=log, env=self.env)
         if wait:
             found = self.wait_log(r"ready on (http://[0-9.:]+)", since=seen)
@@ -119,7 +140,9 @@ class Service(Api):
                     found.append(process)
             except psutil.Error:
                 continue
-        return sorted(found, key=lambda process: process.create_time())  # a parent before its children, whatever their pids
+        return sorted(
+            found, key=lambda process: process.create_time()
+        )  # a parent before its children, whatever their pids
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = 40.0) -> int:
         """Signal, wait, and prove that nothing is left."""

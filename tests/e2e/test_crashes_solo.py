@@ -73,7 +73,7 @@ def test_kill_9_of_the_job_process_frees_its_lease_at_once(tmp_path, talk, undis
     with running(tmp_path, LEASE_SECONDS="120") as service:
         job_id = midway(service, talk)
         with sqlite3.connect(tmp_path / "data" / "parascribe.db") as database:
-            owner, = database.execute("select lease_owner from job where id = ?", (job_id,)).fetchone()
+            (owner,) = database.execute("select lease_owner from job where id = ?", (job_id,)).fetchone()
         os.kill(int(owner.rpartition("/")[2].partition(":")[0]), signal.SIGKILL)
         done = check(service, job_id, undisturbed)
         assert done["attempts"] == 2
@@ -99,7 +99,10 @@ def test_sigterm_hands_back_without_costing_an_attempt(tmp_path, talk, undisturb
     assert time.monotonic() - began < 15
     assert not list((tmp_path / "data" / "work").glob("*-*")), "work folders left behind"
     with sqlite3.connect(tmp_path / "data" / "parascribe.db") as database:
-        assert database.execute("select status, lease_owner from job where id = ?", (job_id,)).fetchone() == ("queued", None)
+        assert database.execute("select status, lease_owner from job where id = ?", (job_id,)).fetchone() == (
+            "queued",
+            None,
+        )
     service.start()
     done = check(service, job_id, undisturbed)
     assert done["attempts"] == 1
@@ -139,7 +142,7 @@ def test_a_job_that_crashes_its_process_every_time_fails_with_a_code(tmp_path, t
         deaths = 0
         while (state := service.job(job["id"]))["status"] not in ENDED:
             with sqlite3.connect(tmp_path / "data" / "parascribe.db") as database:
-                owner, = database.execute("select lease_owner from job where id = ?", (job["id"],)).fetchone()
+                (owner,) = database.execute("select lease_owner from job where id = ?", (job["id"],)).fetchone()
             if owner and state["progress"]["chunks_done"] == 0:
                 pid = int(owner.rpartition("/")[2].partition(":")[0])
                 try:

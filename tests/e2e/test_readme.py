@@ -34,7 +34,11 @@ def test_curl_lines(service):
     assert len(lines) == 6
     job_id = ""
     for line in lines:
-        command = line.replace("http://127.0.0.1:8000", service.url).replace("$ID", job_id).replace("model=base", "model=demo")
+        command = (
+            line.replace("http://127.0.0.1:8000", service.url)
+            .replace("$ID", job_id)
+            .replace("model=base", "model=demo")
+        )
         done = subprocess.run(command, shell=True, cwd=service.folder, capture_output=True, text=True, check=True)
         if not job_id:
             job_id = re.search(r'"id":\s*"([^"]+)"', done.stdout)[1]
@@ -48,7 +52,11 @@ def test_curl_lines(service):
 def test_python_lines(service):
     code = blocks("python")[0].replace('model="base"', 'model="demo"')
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=service.folder, env=service.env | {"PARASCRIBE_URL": service.url}, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        cwd=service.folder,
+        env=service.env | {"PARASCRIBE_URL": service.url},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert re.search(r"[A-Z][a-z]+ .*\.", done.stdout)
@@ -58,5 +66,11 @@ def test_command_lines(service):
     tool = [sys.executable, "-m", "parascribe"]
     env = service.env | {"PARASCRIBE_URL": service.url}
     line = re.search(r"parascribe transcribe talk.mp3 (.*?) +#", README)[1]
-    subprocess.run([*tool, "transcribe", "talk.mp3", *line.split(), "--model", "demo"], cwd=service.folder, env=env, check=True, capture_output=True)
+    subprocess.run(
+        [*tool, "transcribe", "talk.mp3", *line.split(), "--model", "demo"],
+        cwd=service.folder,
+        env=env,
+        check=True,
+        capture_output=True,
+    )
     assert (service.folder / "subtitles" / "talk.srt").read_text().startswith("1\n00:00:")

@@ -34,7 +34,10 @@ def test_a_talk_becomes_a_transcript_in_every_format(service, tmp_path):
     done = service.wait(job["id"])
     assert (done["status"], done["partial"], done["gaps"], done["error"]) == ("completed", False, [], None)
     assert done["language"]["code"] == "en"
-    assert done["progress"]["percent"] == 100.0 and done["progress"]["chunks_done"] == done["progress"]["chunks_total"] >= 4
+    assert (
+        done["progress"]["percent"] == 100.0
+        and done["progress"]["chunks_done"] == done["progress"]["chunks_total"] >= 4
+    )
     assert done["audio"]["duration"] == pytest.approx(120.0, abs=0.1)
     assert done["performance"]["parallel"] is True and done["performance"]["engine_seconds"] > 0
     body = service.result(job["id"]).json()
@@ -61,7 +64,9 @@ def test_parallel_and_sequential_agree_to_the_letter(service, tmp_path):
     path, _ = audio(tmp_path, minutes=1.5, seed=12, silence=0.2)
     parallel = service.submit(path)
     service.wait(parallel["id"])
-    with running(tmp_path / "one", USE_PARALLEL_TRANSCRIPTION="false", MAX_PARALLEL_WORKERS="1", WHISPER_THREADS="1") as one:
+    with running(
+        tmp_path / "one", USE_PARALLEL_TRANSCRIPTION="false", MAX_PARALLEL_WORKERS="1", WHISPER_THREADS="1"
+    ) as one:
         sequential = one.submit(path)
         done = one.wait(sequential["id"])
         assert done["performance"]["parallel"] is False
@@ -99,10 +104,13 @@ def test_silence_completes_with_a_warning(service, tmp_path):
     assert service.result(done["id"]).json()["text"] == ""
 
 
-@pytest.mark.parametrize(("name", "content", "code"), [
-    ("cut.mp4", b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41" + b"\0" * 5000, "audio_undecodable"),
-    ("cut.flac", b"fLaC\0\0\0\x22" + b"\x10" * 4000, "audio_undecodable"),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("cut.mp4", b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41" + b"\0" * 5000, "audio_undecodable"),
+        ("cut.flac", b"fLaC\0\0\0\x22" + b"\x10" * 4000, "audio_undecodable"),
+    ],
+)
 def test_undecodable_files_fail_with_a_code(service, tmp_path, name, content, code):
     (tmp_path / name).write_bytes(content)
     done = service.wait(service.submit(tmp_path / name)["id"])
@@ -120,18 +128,24 @@ def test_refusals_have_codes(service, tmp_path):
         return httpx.post(f"{service.url}/api/v1/jobs", files={"file": file}, data=data, timeout=30)
 
     for answer, status, code in (
-        (post(b""), 400, "empty_upload"), (post(b"<html>hello</html>" * 20), 415, "not_media"),
-        (post(model="bsae"), 422, "unknown_model"), (post(model="base.en", task="translate"), 422, "task_not_supported"),
-        (post(language="klingon"), 422, "validation"), (post(colour="red"), 422, "validation"),
+        (post(b""), 400, "empty_upload"),
+        (post(b"<html>hello</html>" * 20), 415, "not_media"),
+        (post(model="bsae"), 422, "unknown_model"),
+        (post(model="base.en", task="translate"), 422, "task_not_supported"),
+        (post(language="klingon"), 422, "validation"),
+        (post(colour="red"), 422, "validation"),
         (httpx.get(f"{service.url}/api/v1/jobs/{'0' * 8}-0000-7000-8000-{'0' * 12}"), 404, "job_not_found"),
-        (httpx.get(f"{service.url}/nothing"), 404, "not_found"), (httpx.put(f"{service.url}/api/v1/jobs"), 405, "method_not_allowed"),
+        (httpx.get(f"{service.url}/nothing"), 404, "not_found"),
+        (httpx.put(f"{service.url}/api/v1/jobs"), 405, "method_not_allowed"),
     ):
         assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
         assert answer.headers["content-type"].startswith("application/problem+json")
 
 
 def test_a_missing_model_fails_the_job_and_not_the_service(tmp_path):
-    with running(tmp_path, WHISPER_MODEL="tiny", MODEL_BASE_URL="http://127.0.0.1:9/none", MODEL_SOURCES="mirror,hub,packages") as service:
+    with running(
+        tmp_path, WHISPER_MODEL="tiny", MODEL_BASE_URL="http://127.0.0.1:9/none", MODEL_SOURCES="mirror,hub,packages"
+    ) as service:
         path, _ = audio(tmp_path, minutes=0.1, seed=1)
         done = service.wait(service.submit(path)["id"])
         assert (done["status"], done["error"]["code"]) == ("failed", "model_unavailable")

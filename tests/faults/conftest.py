@@ -19,10 +19,11 @@ from tests.faults.rig import Rig, Servers, rig
 SHARED: dict[str, Any] = {
     # a job that names no language asks the engine for it, and that kills the process: poison on request
     "script": {"delay": 0.1, "rules": [{"kind": "kill", "label": "language"}]},
-    "MAX_AUDIO_HOURS": "0.05", "MAX_UPLOAD_MB": "40",
+    "MAX_AUDIO_HOURS": "0.05",
+    "MAX_UPLOAD_MB": "40",
     "MODEL_BASE_URL": "http://127.0.0.1:9/",  # nobody listens on the discard port
     "MODEL_SOURCES": "mirror",
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="session")

@@ -25,11 +25,26 @@ from core.speech.chunks import Chunk
 from core.store.sql import SqlStore
 from worker.watch import STALE_SECONDS
 
-CODES = frozenset({
-    "no_audio_stream", "audio_track_missing", "audio_empty", "audio_undecodable", "audio_too_long", "audio_encrypted", "model_unavailable",
-    "model_invalid", "engine_unavailable", "chunk_failed", "chunk_timeout", "worker_crashed", "source_missing",
-    "source_corrupt", "storage_unavailable", "disk_full",
-})  # fmt: skip
+CODES = frozenset(
+    {
+        "no_audio_stream",
+        "audio_track_missing",
+        "audio_empty",
+        "audio_undecodable",
+        "audio_too_long",
+        "audio_encrypted",
+        "model_unavailable",
+        "model_invalid",
+        "engine_unavailable",
+        "chunk_failed",
+        "chunk_timeout",
+        "worker_crashed",
+        "source_missing",
+        "source_corrupt",
+        "storage_unavailable",
+        "disk_full",
+    }
+)
 """All that a failed job may say, `internal` excepted: that would be a defect."""
 
 MEMORY = 600 * 2**20
@@ -70,7 +85,14 @@ class Figures:
         self.broken += other.broken
 
 
-def check_jobs(store: SqlStore, objects: ObjectStore, accepted: Sequence[Accepted], calls: Iterable[dict[str, Any]], *, tries: int = 1) -> Figures:
+def check_jobs(
+    store: SqlStore,
+    objects: ObjectStore,
+    accepted: Sequence[Accepted],
+    calls: Iterable[dict[str, Any]],
+    *,
+    tries: int = 1,
+) -> Figures:
     """I1-I5 and I8 from database, objects and the engine's call log.
 
     tries: executions of a chunk that the script itself causes (a chunk whose worker dies is tried twice)
@@ -104,7 +126,9 @@ def check_jobs(store: SqlStore, objects: ObjectStore, accepted: Sequence[Accepte
         allowed = tries + (job.fence - job.attempts if want.broken_off else 0)
         for row in rows:
             if executed[job.id, row.index] > allowed + row.crashes:
-                wrong(f"I4: chunk {row.index} executed {executed[job.id, row.index]} times, {row.crashes} times in flight at a crash")
+                wrong(
+                    f"I4: chunk {row.index} executed {executed[job.id, row.index]} times, {row.crashes} times in flight at a crash"
+                )
         if want.source_kept and _sha256(objects, job.source.key) != want.sha256:
             wrong("I5: the upload is not what was sent")
         found.planned += len(rows)
@@ -114,7 +138,9 @@ def check_jobs(store: SqlStore, objects: ObjectStore, accepted: Sequence[Accepte
     return found
 
 
-def leftovers(store: SqlStore, objects: ObjectStore, work: Sequence[Path], accepted: Sequence[Accepted], *, kills: int = 0) -> list[str]:
+def leftovers(
+    store: SqlStore, objects: ObjectStore, work: Sequence[Path], accepted: Sequence[Accepted], *, kills: int = 0
+) -> list[str]:
     """I7: what lies about when nothing runs any more. Folders of killed processes count after a sweep.
 
     kills: so many processes ended at any moment, each of which may have been storing a result
@@ -124,7 +150,11 @@ def leftovers(store: SqlStore, objects: ObjectStore, work: Sequence[Path], accep
         remove_dead(folder)
         broken += [f"I7: work folder {path.name}" for path in folder.glob("*-*.*")]
         # one that was raised when its run was just over is removed by the next look at old ones
-        broken += [f"I7: cancel flag {path.name}" for path in folder.glob("cancel/*") if time.time() - path.stat().st_mtime > STALE_SECONDS]
+        broken += [
+            f"I7: cancel flag {path.name}"
+            for path in folder.glob("cancel/*")
+            if time.time() - path.stat().st_mtime > STALE_SECONDS
+        ]
     known = {want.id for want in accepted}
     keys = [key for key in objects.keys("jobs/") if key.split("/")[1] in known]
     for want in accepted:

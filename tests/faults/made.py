@@ -51,18 +51,35 @@ def noise(seconds: int, seed: int = 1) -> bytes:
     return out.getvalue() + b"JUNK\0\0\0\0"
 
 
-def parts(store: SqlStore, objects: ObjectStore, work: Path, engine: Engine, *, consumer: str = "test", **settings: Any) -> Parts:
+def parts(
+    store: SqlStore, objects: ObjectStore, work: Path, engine: Engine, *, consumer: str = "test", **settings: Any
+) -> Parts:
     """A consumer of this process, with the settings the rigs use too."""
     models = ModelStore(work.parent / "models", DATA / "models")
     run = RunSettings(
-        work=work, lease_seconds=4, max_attempts=3, chunk_seconds=CHUNK_SECONDS, chunk_strategy="fixed", chunk_fail_share=0.5,
-        max_audio_seconds=3600, shutdown_seconds=5, parallel=True, backoff=(0.05, 0.1, 0.2, 0.4),
-    )  # fmt: skip
+        work=work,
+        lease_seconds=4,
+        max_attempts=3,
+        chunk_seconds=CHUNK_SECONDS,
+        chunk_strategy="fixed",
+        chunk_fail_share=0.5,
+        max_audio_seconds=3600,
+        shutdown_seconds=5,
+        parallel=True,
+        backoff=(0.05, 0.1, 0.2, 0.4),
+    )
     return Parts(
-        settings=replace(run, **settings), store=store, objects=objects, models=models, ffmpeg=ffmpeg.find(),
+        settings=replace(run, **settings),
+        store=store,
+        objects=objects,
+        models=models,
+        ffmpeg=ffmpeg.find(),
         transcriber=WhisperTranscriber(engine, ModelDownloader(models)),
-        vad=partial(SileroVad, SileroModel.read(VAD_MODEL)), plan=PLAN, width=3, consumer=consumer,
-    )  # fmt: skip
+        vad=partial(SileroVad, SileroModel.read(VAD_MODEL)),
+        plan=PLAN,
+        width=3,
+        consumer=consumer,
+    )
 
 
 def submit(store: SqlStore, objects: ObjectStore, data: bytes, **params: Any) -> Job:
@@ -70,7 +87,9 @@ def submit(store: SqlStore, objects: ObjectStore, data: bytes, **params: Any) ->
     job_id = str(uuid7())
     key = source_key(job_id)
     objects.put(key, io.BytesIO(data))
-    source = Source(filename="a.wav", bytes=len(data), media_type="audio/wav", sha256=hashlib.sha256(data).hexdigest(), key=key)
+    source = Source(
+        filename="a.wav", bytes=len(data), media_type="audio/wav", sha256=hashlib.sha256(data).hexdigest(), key=key
+    )
     return store.create(NewJob(id=job_id, source=source, params=JobParams(**{"model": "demo"} | params)))
 
 

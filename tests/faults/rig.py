@@ -58,9 +58,12 @@ class Servers:
         return {
             "DATABASE_URL": self.database_url.replace(f"{parts.hostname}:{parts.port}", self.database.address),
             "BROKER_URL": self.valkey.url.replace(f"127.0.0.1:{self.valkey.port}", self.broker.address),
-            "MINIO_ENDPOINT": self.storage.address, "MINIO_ACCESS_KEY": self.minio.access_key,
-            "MINIO_SECRET_KEY": self.minio.secret_key, "MINIO_BUCKET": self.bucket, "MODEL_MIRROR": "false",
-        }  # fmt: skip
+            "MINIO_ENDPOINT": self.storage.address,
+            "MINIO_ACCESS_KEY": self.minio.access_key,
+            "MINIO_SECRET_KEY": self.minio.secret_key,
+            "MINIO_BUCKET": self.bucket,
+            "MODEL_MIRROR": "false",
+        }
 
     def close(self) -> None:
         for proxy in (self.database, self.broker, self.storage):
@@ -75,14 +78,27 @@ class Rig(Service):
     """
 
     def __init__(
-        self, folder: Path, servers: Servers | None = None, *, consumers: int = 1, script: Mapping[str, Any] | None = None,
-        scripts: Mapping[int, Mapping[str, Any]] | None = None, **env: str,
-    ) -> None:  # fmt: skip
+        self,
+        folder: Path,
+        servers: Servers | None = None,
+        *,
+        consumers: int = 1,
+        script: Mapping[str, Any] | None = None,
+        scripts: Mapping[int, Mapping[str, Any]] | None = None,
+        **env: str,
+    ) -> None:
         defaults = {
-            "LEASE_SECONDS": "6", "SWEEP_SECONDS": "0.5", "CHUNK_STRATEGY": "fixed", "CHUNK_DURATION": str(made.CHUNK_SECONDS),
-            "MAX_PARALLEL_WORKERS": "2", "MAX_CONCURRENT_JOBS": "1", "WHISPER_EXECUTABLE": sys.executable, "SHUTDOWN_SECONDS": "5",
-            "PYTHONPATH": str(ROOT), "MIN_FREE_DISK_MB": "0",
-        }  # fmt: skip
+            "LEASE_SECONDS": "6",
+            "SWEEP_SECONDS": "0.5",
+            "CHUNK_STRATEGY": "fixed",
+            "CHUNK_DURATION": str(made.CHUNK_SECONDS),
+            "MAX_PARALLEL_WORKERS": "2",
+            "MAX_CONCURRENT_JOBS": "1",
+            "WHISPER_EXECUTABLE": sys.executable,
+            "SHUTDOWN_SECONDS": "5",
+            "PYTHONPATH": str(ROOT),
+            "MIN_FREE_DISK_MB": "0",
+        }
         super().__init__(folder, **(defaults | (servers.environment() if servers else {}) | env))
         self.servers, self._count = servers, consumers
         self.calls = folder / "calls"
@@ -122,12 +138,19 @@ class Rig(Service):
             self._since = self.log_file.stat().st_size if self.log_file.exists() else 0
         with self.log_file.open("ab") as log:
             self.process = self.processes_[name] = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.program", part], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                env=self.env | {"PARASCRIBE_TEST_SCRIPT": str(file)} | env, cwd=self.folder, start_new_session=True,
-            )  # fmt: skip
+                [sys.executable, "-m", "tests.faults.program", part],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=self.env | {"PARASCRIBE_TEST_SCRIPT": str(file)} | env,
+                cwd=self.folder,
+                start_new_session=True,
+            )
 
     def ready(self) -> None:
-        self.url = self.wait_log(r"API on (http://[0-9.:]+)|ready on (http://[0-9.:]+)", since=self._since)[0].rpartition(" ")[2]
+        self.url = self.wait_log(r"API on (http://[0-9.:]+)|ready on (http://[0-9.:]+)", since=self._since)[
+            0
+        ].rpartition(" ")[2]
         wait_for(lambda: self.get("/readyz").status_code == 200, 20)
 
     def get(self, path: str, seconds: float = 5.0) -> httpx.Response:
@@ -174,7 +197,12 @@ class Rig(Service):
         if self.servers is None:
             return LocalObjects(Path(self.env["DATA_DIR"]) / "objects")
         minio = self.servers.minio
-        return S3Objects(endpoint=minio.endpoint, access_key=minio.access_key, secret_key=minio.secret_key, bucket=self.servers.bucket)
+        return S3Objects(
+            endpoint=minio.endpoint,
+            access_key=minio.access_key,
+            secret_key=minio.secret_key,
+            bucket=self.servers.bucket,
+        )
 
     @property
     def work(self) -> list[Path]:
@@ -186,6 +214,7 @@ class Rig(Service):
 
     def owner(self, job_id: str) -> int:
         """Pid of the job process that holds the lease."""
+
         def look() -> int:
             owner = self.store.get(job_id).lease_owner
             return int(owner.rpartition("/")[2].partition(":")[0]) if owner else 0
@@ -212,6 +241,7 @@ class Rig(Service):
         SQLite has one write lock for all, and whoever is stopped with it in hand keeps it; on PostgreSQL the server
         ends such a transaction (core/store/postgres.py).
         """
+
         def stopped_outside() -> bool:
             process.suspend()
             wait_for(lambda: process.status() == psutil.STATUS_STOPPED)  # until then it may begin a transaction
@@ -225,16 +255,31 @@ class Rig(Service):
         wait_for(stopped_outside, 10)
 
     # --- work
-    def upload(self, seconds: int = 20, *, seed: int = 1, compare: bool = True, ends: str = "completed", broken_off: bool = False, **params: Any) -> str:
+    def upload(
+        self,
+        seconds: int = 20,
+        *,
+        seed: int = 1,
+        compare: bool = True,
+        ends: str = "completed",
+        broken_off: bool = False,
+        **params: Any,
+    ) -> str:
         """Submit noise and remember what has to come of it; returns the job id."""
         data = made.noise(seconds, seed)
         path = self.folder / f"noise-{seconds}-{seed}.wav"
         path.write_bytes(data)
         heard = made.heard(self.folder / "calm", data) if compare else None  # before: it takes about as long as the job
         job = self.submit(path, **({"language": "en"} | params))
-        self.accepted.append(Accepted(
-            id=job["id"], sha256=hashlib.sha256(data).hexdigest(), text=heard, ends=frozenset(ends.split("/")), broken_off=broken_off,
-        ))  # fmt: skip
+        self.accepted.append(
+            Accepted(
+                id=job["id"],
+                sha256=hashlib.sha256(data).hexdigest(),
+                text=heard,
+                ends=frozenset(ends.split("/")),
+                broken_off=broken_off,
+            )
+        )
         return str(job["id"])
 
     def midway(self, seconds: int = 100, *, chunks: int = 2, **params: Any) -> str:
@@ -251,7 +296,9 @@ class Rig(Service):
         try:
             wait_for(lambda: self.store.get(job_id).status.value in ENDED, seconds)
         except AssertionError:
-            raise AssertionError(f"not ended within {seconds} s: {self.store.get(job_id)}\n{self.log[-6000:]}") from None
+            raise AssertionError(
+                f"not ended within {seconds} s: {self.store.get(job_id)}\n{self.log[-6000:]}"
+            ) from None
         return self.store.get(job_id)
 
     def check(self, *, tries: int = 1, stop: bool = True) -> Figures:
@@ -265,7 +312,9 @@ class Rig(Service):
         figures.broken += big
         if stop:
             jobs = {want.id for want in (*self._earlier, *self.accepted)}
-            again = sum(self.store.get(job).fence - 1 for job in jobs)  # a process ended before each, perhaps while it stored a result
+            again = sum(
+                self.store.get(job).fence - 1 for job in jobs
+            )  # a process ended before each, perhaps while it stored a result
             figures.broken += leftovers(self.store, self.objects, self.work, self.accepted, kills=again)
         assert not figures.broken, "\n".join(figures.broken) + "\n" + self.log[-6000:]
         return figures

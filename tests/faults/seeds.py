@@ -43,9 +43,20 @@ from worker.stop import Stop
 LEASE = 30.0
 FAULTS = (
     *(("crash", point) for point in crashpoints.POINTS if point not in ("after_create", "after_send", "after_drop")),
-    ("kill", ""), ("stop", ""), ("hurry", ""), ("freeze", ""), ("many kills", ""), ("cancel", ""), ("storage", ""),
-    ("worker dies", ""), ("engine hangs", ""), ("engine away", ""), ("poison chunk", ""), ("poison", ""), ("spoilt", ""),
-)  # fmt: skip
+    ("kill", ""),
+    ("stop", ""),
+    ("hurry", ""),
+    ("freeze", ""),
+    ("many kills", ""),
+    ("cancel", ""),
+    ("storage", ""),
+    ("worker dies", ""),
+    ("engine hangs", ""),
+    ("engine away", ""),
+    ("poison chunk", ""),
+    ("poison", ""),
+    ("spoilt", ""),
+)
 
 
 class Flaky(LocalObjects):
@@ -120,7 +131,11 @@ class Place:
                     os.truncate(path, rng.randrange(10, 1000))
                 want = replace(want, text=None, ends=frozenset({"failed"}), source_kept=False)
         calls = self.calls = self.folder / f"calls-{seed}"  # of its own: the script counts by label
-        engine = ScriptedEngine(delay=delay or (0.02 if kind in ("kill", "stop", "hurry", "freeze", "many kills", "cancel") else 0), rules=rules, call_log=calls)
+        engine = ScriptedEngine(
+            delay=delay or (0.02 if kind in ("kill", "stop", "hurry", "freeze", "many kills", "cancel") else 0),
+            rules=rules,
+            call_log=calls,
+        )
         transcriber = WhisperTranscriber(engine, self.parts.transcriber.downloader, chunk_timeout=0.5)
         parts = replace(self.parts, transcriber=transcriber)
         first = True
@@ -249,7 +264,10 @@ def main() -> int:
             kinds[kind] += 1
             total.add(replace(found, broken=[f"seed {seed} ({kind}): {line}" for line in found.broken]))
             if options.verbose:
-                print(f"seed {seed} {kind}: {found.executed}/{found.planned}/{found.in_flight} in {time.monotonic() - started:.2f} s", flush=True)
+                print(
+                    f"seed {seed} {kind}: {found.executed}/{found.planned}/{found.in_flight} in {time.monotonic() - started:.2f} s",
+                    flush=True,
+                )
         remove_dead(place.work)
         place.close()
     print("\n".join(total.broken))

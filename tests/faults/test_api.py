@@ -52,7 +52,11 @@ def test_20_kill_9_between_object_and_row(either: Rig) -> None:
 
     def send() -> None:
         try:
-            outcome.append(httpx.post(f"{either.url}/api/v1/jobs", files={"file": ("a.wav", made.noise(8))}, timeout=30).status_code)
+            outcome.append(
+                httpx.post(
+                    f"{either.url}/api/v1/jobs", files={"file": ("a.wav", made.noise(8))}, timeout=30
+                ).status_code
+            )
         except httpx.HTTPError as error:
             outcome.append(error)
 
@@ -77,7 +81,9 @@ def test_21_kill_9_between_row_and_hint(own: Callable[..., Rig]) -> None:
     except httpx.HTTPError:
         pass
     (job,), _ = rig.store.list()
-    rig.accepted.append(Accepted(id=job.id, sha256=hashlib.sha256(data).hexdigest(), text=made.heard(rig.folder / "calm", data)))
+    rig.accepted.append(
+        Accepted(id=job.id, sha256=hashlib.sha256(data).hexdigest(), text=made.heard(rig.folder / "calm", data))
+    )
     assert rig.ended(job.id).attempts == 1, "committed, so it runs, although nobody sent a hint"
     rig.check()
 
@@ -91,7 +97,9 @@ def test_21_kill_9_between_hint_and_outbox(own_cluster: Callable[..., Rig]) -> N
     assert rig.processes_["api"].wait(20) == crashpoints.EXIT
     (job,), _ = rig.store.list()
     assert [job_id for _, job_id in rig.store.unsent(10)] == [job.id]
-    rig.accepted.append(Accepted(id=job.id, sha256=hashlib.sha256(data).hexdigest(), text=made.heard(rig.folder / "calm", data)))
+    rig.accepted.append(
+        Accepted(id=job.id, sha256=hashlib.sha256(data).hexdigest(), text=made.heard(rig.folder / "calm", data))
+    )
     rig.start_api()
     wait_for(lambda: not rig.store.unsent(10))
     rig.start_consumer()
@@ -139,13 +147,28 @@ def test_24_clients_that_lie_or_leave_cost_nothing(either: Rig) -> None:
             sent += 1 << 20
     except OSError:
         pass
-    assert sent < 150 << 20, "MAX_UPLOAD_MB=40, what is read so that the answer arrives, and what lies in kernel buffers"
+    assert sent < 150 << 20, (
+        "MAX_UPLOAD_MB=40, what is read so that the answer arrives, and what lies in kernel buffers"
+    )
     bomb.close()
     for client in leavers:
         client.close()
     api = either.processes("program api" if either.servers else "tests.faults.api_main")[0]
-    wait_for(lambda: either.told(r"POST /api/v1/jobs -> 499") == len(leavers))  # said when all of an upload is cleared away
-    wait_for(lambda: len([c for c in api.net_connections("tcp") if c.status == psutil.CONN_ESTABLISHED and c.laddr.port == address[1]]) == 0)
+    wait_for(
+        lambda: either.told(r"POST /api/v1/jobs -> 499") == len(leavers)
+    )  # said when all of an upload is cleared away
+    wait_for(
+        lambda: (
+            len(
+                [
+                    c
+                    for c in api.net_connections("tcp")
+                    if c.status == psutil.CONN_ESTABLISHED and c.laddr.port == address[1]
+                ]
+            )
+            == 0
+        )
+    )
     assert count(either) == jobs and set(either.objects.keys("jobs/")) == keys
     assert either.objects.abort_stale(0.0) == 0
     assert api.memory_info().rss < 400 << 20
@@ -156,8 +179,12 @@ def test_27_one_key_twenty_times_at_once_is_one_job(either: Rig) -> None:
 
     def post(_: int) -> httpx.Response:
         return httpx.post(
-            f"{either.url}/api/v1/jobs", files={"file": ("a.wav", data)}, data={"language": "en"}, headers={"Idempotency-Key": key}, timeout=60,
-        )  # fmt: skip
+            f"{either.url}/api/v1/jobs",
+            files={"file": ("a.wav", data)},
+            data={"language": "en"},
+            headers={"Idempotency-Key": key},
+            timeout=60,
+        )
 
     jobs = count(either)
     with ThreadPoolExecutor(20) as pool:
@@ -166,9 +193,9 @@ def test_27_one_key_twenty_times_at_once_is_one_job(either: Rig) -> None:
     ids = {answer.json()["id"] for answer in answers if answer.status_code == 202}
     assert len(ids) == 1 and count(either) == jobs + 1
     assert {answer.json()["code"] for answer in answers if answer.status_code == 409} <= {"idempotency_in_flight"}
-    either.accepted.append(Accepted(
-        id=ids.pop(), sha256=hashlib.sha256(data).hexdigest(), text=made.heard(either.folder / "calm", data),
-    ))  # fmt: skip
+    either.accepted.append(
+        Accepted(id=ids.pop(), sha256=hashlib.sha256(data).hexdigest(), text=made.heard(either.folder / "calm", data))
+    )
 
 
 def test_28_cancel_against_finish_has_one_winner(either: Rig) -> None:

@@ -58,7 +58,9 @@ def test_23_disk_full_in_the_work_folder(either: Rig) -> None:
     done = either.ended(job_id)
     assert (done.status, done.attempts, done.fence) == ("completed", 1, 1), "it went on when there was space again"
     assert either.ended(other).status == "completed"
-    wait_for(lambda: not any(spool.parent.exists() for spool in spools))  # the job's process takes its own, a sweep the others
+    wait_for(
+        lambda: not any(spool.parent.exists() for spool in spools)
+    )  # the job's process takes its own, a sweep the others
 
 
 def submit_with_full_disk(either: Rig) -> tuple[str, list[Path]]:
@@ -78,10 +80,18 @@ def submit_with_full_disk(either: Rig) -> tuple[str, list[Path]]:
         file.write(data)
         file.seek(0)
         either.objects.put(key, file)
-    source = Source(filename="a.wav", bytes=len(data), media_type="audio/wav", sha256=hashlib.sha256(data).hexdigest(), key=key)
+    source = Source(
+        filename="a.wav", bytes=len(data), media_type="audio/wav", sha256=hashlib.sha256(data).hexdigest(), key=key
+    )
     either.store.create(NewJob(id=job_id, source=source, params=JobParams(model="demo", language="en")))
     inodes = {str(os.fstat(lock).st_ino) for lock in locks}
-    wait_for(lambda: [1 for line in Path("/proc/locks").read_text().splitlines() if "->" in line and line.split()[-3].split(":")[-1] in inodes])
+    wait_for(
+        lambda: [
+            1
+            for line in Path("/proc/locks").read_text().splitlines()
+            if "->" in line and line.split()[-3].split(":")[-1] in inodes
+        ]
+    )
     for lock in locks:  # now that the job's process waits for it
         os.close(lock)
     return job_id, spools
@@ -126,7 +136,9 @@ def hostile(folder: Path) -> dict[str, tuple[bytes, set[str]]]:
 def test_25_hostile_files_end_with_a_code(solo: Rig) -> None:
     began = time.monotonic()
     for name, (data, codes) in hostile(solo.folder).items():
-        answer = httpx.post(f"{solo.url}/api/v1/jobs", files={"file": (name, data)}, data={"language": "en"}, timeout=30)
+        answer = httpx.post(
+            f"{solo.url}/api/v1/jobs", files={"file": (name, data)}, data={"language": "en"}, timeout=30
+        )
         if answer.status_code == 202:
             done = solo.ended(answer.json()["id"])
             assert done.error is not None and done.error.code in codes and done.attempts == 1, (name, done)
@@ -161,7 +173,9 @@ def test_29_another_chunk_length_in_the_middle_keeps_what_is_done(own_solo: Call
     rig.start()
     done = rig.ended(job)
     assert [w["code"] for w in done.warnings] == ["mixed_versions"]
-    assert {row.index: row.plan for row in rig.store.rows(job) if row.index in before} == before, "stored chunks are never planned anew"
+    assert {row.index: row.plan for row in rig.store.rows(job) if row.index in before} == before, (
+        "stored chunks are never planned anew"
+    )
     assert done.chunks_done >= done_before
     rig.check()
 

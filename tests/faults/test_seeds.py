@@ -87,11 +87,15 @@ def test_single_faults() -> None:
     ranges = [f"{SEEDS * n // AT_ONCE}-{SEEDS * (n + 1) // AT_ONCE - 1}" for n in range(AT_ONCE)]
     running = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.seeds", "--seeds", seeds], cwd=ROOT, text=True, env=dict(os.environ),
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            [sys.executable, "-m", "tests.faults.seeds", "--seeds", seeds],
+            cwd=ROOT,
+            text=True,
+            env=dict(os.environ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         for seeds in ranges
-    ]  # fmt: skip
+    ]
     said = [process.communicate()[0] for process in running]
     for process, output in zip(running, said, strict=True):
         print(output.splitlines()[-1])

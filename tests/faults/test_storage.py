@@ -53,8 +53,11 @@ def test_17_dies_in_the_middle_of_a_multipart_upload(cluster: Rig) -> None:
         yield b"\r\n--x--\r\n"
 
     answer = httpx.post(
-        f"{cluster.url}/api/v1/jobs", content=body(), headers={"content-type": "multipart/form-data; boundary=x"}, timeout=60,
-    )  # fmt: skip
+        f"{cluster.url}/api/v1/jobs",
+        content=body(),
+        headers={"content-type": "multipart/form-data; boundary=x"},
+        timeout=60,
+    )
     assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
     storage.set("pass")
     assert count(cluster) == jobs
@@ -76,11 +79,15 @@ def test_18_away_or_slow_while_a_job_runs(cluster: Rig, how: str) -> None:
     assert (done.attempts, done.fence) == (1, 1), "no attempt, and no chunk, was spent on it"
 
 
-@pytest.mark.parametrize(("spoil", "code"), [
-    (None, "source_missing"),
-    (lambda data: data[:-1000], "source_corrupt"),
-    (lambda data: data[:5000] + bytes([data[5000] ^ 1]) + data[5001:], "source_corrupt"),
-], ids=["missing", "truncated", "bit-flipped"])
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        (None, "source_missing"),
+        (lambda data: data[:-1000], "source_corrupt"),
+        (lambda data: data[:5000] + bytes([data[5000] ^ 1]) + data[5001:], "source_corrupt"),
+    ],
+    ids=["missing", "truncated", "bit-flipped"],
+)
 def test_19_not_what_was_stored(either: Rig, spoil: object, code: str) -> None:
     class Spoilt:
         """An object store that loses or changes what it was given."""

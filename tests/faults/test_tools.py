@@ -28,6 +28,7 @@ JOB = "0198f3c2-1111-7abc-8def-0123456789ab"
 def echo() -> Iterator[int]:
     """A server that sends back what it gets."""
     with socket.create_server(("127.0.0.1", 0)) as server:
+
         def serve() -> None:
             while True:
                 try:
@@ -56,6 +57,7 @@ def ask(client: socket.socket, word: bytes = b"hello") -> bytes:
 
 def test_the_proxys_modes() -> None:
     with echo() as port, FaultProxy("127.0.0.1", port) as proxy:
+
         def connect() -> socket.socket:
             return socket.create_connection(("127.0.0.1", proxy.port), timeout=0.5)
 

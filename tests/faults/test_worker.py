@@ -57,7 +57,9 @@ def test_03_sigterm_hands_back_without_costing_an_attempt(cluster: Rig) -> None:
 
 
 def test_05_a_frozen_whisper_worker_is_replaced_at_its_deadline(own_solo: Callable[..., Rig], tmp_path: Path) -> None:
-    rig = own_solo(script={"real": True}, WHISPER_EXECUTABLE="", CHUNK_STRATEGY="vad", CHUNK_DURATION="10", CHUNK_TIMEOUT="3")
+    rig = own_solo(
+        script={"real": True}, WHISPER_EXECUTABLE="", CHUNK_STRATEGY="vad", CHUNK_DURATION="10", CHUNK_TIMEOUT="3"
+    )
     path, truth = audio(tmp_path, minutes=2, seed=5)
     job = rig.submit(path, language="en")
     wait_for(lambda: rig.store.get(job["id"]).chunks_done >= 1, 30)
@@ -70,7 +72,9 @@ def test_05_a_frozen_whisper_worker_is_replaced_at_its_deadline(own_solo: Callab
     assert len(rig.result(job["id"]).json()["text"].split()) > 0.9 * len(truth["text"].split())
 
 
-def test_06_an_engine_that_says_nothing_of_use_fails_the_job_with_a_code(own_solo: Callable[..., Rig], tmp_path: Path) -> None:
+def test_06_an_engine_that_says_nothing_of_use_fails_the_job_with_a_code(
+    own_solo: Callable[..., Rig], tmp_path: Path
+) -> None:
     program = tmp_path / "whisper-cli"
     program.write_text(MUTE.format(python=sys.executable))
     program.chmod(0o755)
@@ -103,7 +107,9 @@ def test_08_an_owner_frozen_past_its_lease_writes_nothing_when_it_wakes(either: 
     assert done.result_key.endswith(f"result.{done.fence}.json")
 
 
-def test_08_an_owner_stopped_inside_a_transaction_does_not_lock_sqlite_for_ever(own_solo: Callable[..., Rig], tmp_path: Path) -> None:
+def test_08_an_owner_stopped_inside_a_transaction_does_not_lock_sqlite_for_ever(
+    own_solo: Callable[..., Rig], tmp_path: Path
+) -> None:
     flag = tmp_path / "stop"
     rig = own_solo(script={"delay": 0.1, "stop_at_commit": str(flag)})
     job = rig.midway()
@@ -132,7 +138,9 @@ def test_job_processes_come_when_wanted_and_go_when_idle(own_solo: Callable[...,
     assert len(jobs()) == 3
     busy = next(p for p in jobs() if p.pid == rig.owner(running[0]))
     busy.kill()
-    assert [rig.ended(job).status for job in running] == ["completed"] * 3, "the killed one's job too, though nobody rang"
+    assert [rig.ended(job).status for job in running] == ["completed"] * 3, (
+        "the killed one's job too, though nobody rang"
+    )
     wait_for(lambda: len(jobs()) == 1, 3 * IDLE_SECONDS)
     (idle,) = jobs()
     rig.freeze(idle)

@@ -48,13 +48,27 @@ def encoded(folder: Path, name: str, options: str = "", n: int = 0) -> Path:
 def film(folder: Path, name: str, options: str, *, late: float = 0.0) -> Path:
     """A moving picture and a clip; the sound starts `late` seconds after the picture."""
     voice = write(folder / "voice.wav", clip())
-    ffmpeg(*PICTURE, "-itsoffset", str(late), "-i", str(voice), "-map", "0:v", "-map", "1:a", *options.split(), str(folder / name))
+    ffmpeg(
+        *PICTURE,
+        "-itsoffset",
+        str(late),
+        "-i",
+        str(voice),
+        "-map",
+        "0:v",
+        "-map",
+        "1:a",
+        *options.split(),
+        str(folder / name),
+    )
     return folder / name
 
 
 def joined(folder: Path, name: str, first: str = "", second: str | None = None) -> Path:
     """Two recordings, one file behind the other: `cat`."""
-    parts = [encoded(folder, f"{n}-{name}", first if second is None or not n else second, n).read_bytes() for n in (0, 1)]
+    parts = [
+        encoded(folder, f"{n}-{name}", first if second is None or not n else second, n).read_bytes() for n in (0, 1)
+    ]
     (folder / name).write_bytes(b"".join(parts))
     return folder / name
 
@@ -137,7 +151,9 @@ def tracks(folder: Path, name: str, *sounds: int | None, options: str = "", subt
         given += ["-i", str(write(folder / f"{n}.wav", pcm))]
     mapped = [word for n in range(subtitles + len(sounds)) for word in ("-map", str(n))]
     font = bytes_of(folder, "a.ttf", bytes(1000))
-    attached = [word for n in range(fonts) for word in ("-attach", str(font), f"-metadata:s:t:{n}", "mimetype=font/ttf")]
+    attached = [
+        word for n in range(fonts) for word in ("-attach", str(font), f"-metadata:s:t:{n}", "mimetype=font/ttf")
+    ]
     ffmpeg(*given, *mapped, *attached, *options.split(), str(folder / name))
     return folder / name
 
@@ -160,7 +176,18 @@ def with_cover(folder: Path, name: str, options: str, *, lie: bool) -> Path:
     """A clip with a picture as its cover; lie: the file calls the JPEG a PNG."""
     ffmpeg("-f", "lavfi", "-i", "testsrc=size=32x32:duration=1:rate=1", "-frames:v", "1", str(folder / "cover.jpg"))
     voice = write(folder / "voice.wav", clip())
-    cover = ("-i", str(folder / "cover.jpg"), "-map", "0:a", "-map", "1:v", "-c:v", "copy", "-disposition:v", "attached_pic")
+    cover = (
+        "-i",
+        str(folder / "cover.jpg"),
+        "-map",
+        "0:a",
+        "-map",
+        "1:v",
+        "-c:v",
+        "copy",
+        "-disposition:v",
+        "attached_pic",
+    )
     ffmpeg("-i", str(voice), *cover, *options.split(), str(folder / name))
     data = (folder / name).read_bytes()
     if lie:

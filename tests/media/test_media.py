@@ -56,7 +56,9 @@ def test_media(name: str, inference: Inference, silero: SileroModel, tmp_path: P
     path = medium.make(tmp_path, name)
     media_type = sniff(path.read_bytes()[:HEAD_BYTES], name, partial(probe, FFMPEG))
     choice = TrackChoice(
-        wanted=medium.track, speech=lambda: ScoredRegions(SileroVad(silero).feed, SpeechRegions()), language_code=language_code
+        wanted=medium.track,
+        speech=lambda: ScoredRegions(SileroVad(silero).feed, SpeechRegions()),
+        language_code=language_code,
     )
     audio = Decoder(FFMPEG, max_seconds=600, choice=choice, media_type=media_type).decode(path, tmp_path / "spool")
     pcm = np.fromfile(tmp_path / "spool", "<i2")
@@ -66,7 +68,9 @@ def test_media(name: str, inference: Inference, silero: SileroModel, tmp_path: P
         part = slice(first, first + round(LENGTH * RATE))
         heard = inference.transcribe(samples_of(pcm[part]), OPTIONS)["segments"]
         assert words(segment["text"] for segment in heard) == words([text]), audio
-        assert first / RATE + onset(pcm[part]) == pytest.approx(start + onset(clip_of(text)) - LEAD, abs=medium.tolerance), audio
+        assert first / RATE + onset(pcm[part]) == pytest.approx(
+            start + onset(clip_of(text)) - LEAD, abs=medium.tolerance
+        ), audio
         covered[part] = True
     assert not (np.abs(pcm[~covered].astype(int)) > LOUD).any(), "something is heard where nothing was said"
     assert {warning.code for warning in audio.warnings} == medium.warnings, audio.warnings
@@ -106,4 +110,6 @@ def test_there_are_enough_of_them() -> None:
 def test_the_page_names_them_all() -> None:
     page = (Path(__file__).parents[2] / "docs" / "reference" / "media.md").read_text("utf-8")
     table = [line.rsplit(" | ", 1)[1] for line in page.splitlines() if line.startswith("| ")][1:]
-    assert re.findall(r"`([^`]+)`", " ".join(table)) == [name for kind in dict.fromkeys(m.kind for m in CORPUS.values()) for name, m in CORPUS.items() if m.kind == kind]
+    assert re.findall(r"`([^`]+)`", " ".join(table)) == [
+        name for kind in dict.fromkeys(m.kind for m in CORPUS.values()) for name, m in CORPUS.items() if m.kind == kind
+    ]

@@ -139,14 +139,33 @@ class FakeService:
         job_id = f"job-{len(self.jobs) + 1}"
         self.kinds[job_id] = content
         self.jobs[job_id] = job = {
-            "id": job_id, "status": "queued", "version": 0, "created_at": "2026-11-21T09:30:00Z", "started_at": None,
-            "finished_at": None, "source": {"filename": filename, "bytes": len(content), "media_type": "audio/x"},
-            "retry_of": None, "params": {"model": "base", "task": "transcribe", "language": None} | form,
-            "audio": {"duration": 3725.5, "sha256": "", "speech_seconds": None}, "language": None, "attempts": 1,
-            "progress": {"percent": 0.0, "stage": "queued", "chunks_done": 0, "chunks_total": None,
-                         "audio_seconds_done": 0.0, "eta_seconds": None},
-            "partial": False, "gaps": [], "warnings": [], "error": None, "performance": None, "links": {},
-        }  # fmt: skip
+            "id": job_id,
+            "status": "queued",
+            "version": 0,
+            "created_at": "2026-11-21T09:30:00Z",
+            "started_at": None,
+            "finished_at": None,
+            "source": {"filename": filename, "bytes": len(content), "media_type": "audio/x"},
+            "retry_of": None,
+            "params": {"model": "base", "task": "transcribe", "language": None} | form,
+            "audio": {"duration": 3725.5, "sha256": "", "speech_seconds": None},
+            "language": None,
+            "attempts": 1,
+            "progress": {
+                "percent": 0.0,
+                "stage": "queued",
+                "chunks_done": 0,
+                "chunks_total": None,
+                "audio_seconds_done": 0.0,
+                "eta_seconds": None,
+            },
+            "partial": False,
+            "gaps": [],
+            "warnings": [],
+            "error": None,
+            "performance": None,
+            "links": {},
+        }
         return job
 
     def _get(self, job: dict[str, Any], headers: dict[str, str]) -> Any:
@@ -190,8 +209,21 @@ class FakeService:
             return 200, {"content-type": f"{media}; charset=utf-8"}, text
         language = {"code": "en", "confidence": 0.98}
         text = " ".join(str(s["text"]) for s in SEGMENTS)
-        return 200, {}, {"text": text, "language": language, "duration": 3725.5, "model": "base", "segments": SEGMENTS,
-                         "gaps": job["gaps"], "warnings": [], "performance": job["performance"], "provenance": {}}  # fmt: skip
+        return (
+            200,
+            {},
+            {
+                "text": text,
+                "language": language,
+                "duration": 3725.5,
+                "model": "base",
+                "segments": SEGMENTS,
+                "gaps": job["gaps"],
+                "warnings": [],
+                "performance": job["performance"],
+                "provenance": {},
+            },
+        )
 
     def _list(self, query: dict[str, str]) -> Any:
         jobs = [job for job in reversed(self.jobs.values()) if query.get("status") in (None, job["status"])]
@@ -202,4 +234,8 @@ class FakeService:
 
 def _problem(status: int, code: str, detail: str, **more: Any) -> Any:
     extra = {"retry-after": "1"} if status == 429 else {}
-    return status, extra, {"type": "about:blank", "title": code, "status": status, "detail": detail, "code": code} | more
+    return (
+        status,
+        extra,
+        {"type": "about:blank", "title": code, "status": status, "detail": detail, "code": code} | more,
+    )

@@ -27,7 +27,9 @@ Capture = pytest.CaptureFixture[str]
 COMMAND = [sys.executable, "-m", "parascribe"]
 
 
-def test_one_file_goes_to_stdout_with_times_and_nothing_else_does(service: FakeService, upload: Upload, capsys: Capture) -> None:
+def test_one_file_goes_to_stdout_with_times_and_nothing_else_does(
+    service: FakeService, upload: Upload, capsys: Capture
+) -> None:
     assert main(["transcribe", str(upload())]) == 0
     out, err = capsys.readouterr()
     assert out == "[00:00.0 -> 00:03.2] Good morning.\n[00:03.2 -> 1:02:05.5] The café opens.\n"
@@ -41,7 +43,9 @@ def test_one_format_goes_to_stdout(service: FakeService, upload: Upload, capsys:
     assert capsys.readouterr() == (TEXTS["srt"][1], "")
 
 
-def test_several_formats_lie_beside_the_file_and_replace_what_is_there(service: FakeService, upload: Upload, capsys: Capture) -> None:
+def test_several_formats_lie_beside_the_file_and_replace_what_is_there(
+    service: FakeService, upload: Upload, capsys: Capture
+) -> None:
     media = upload(name="talk.mp4")
     media.with_name("talk.srt").write_text("older and longer than the new one" * 10)
     assert main(["transcribe", str(media), "-f", "srt", "-f", "json"]) == 0
@@ -51,10 +55,16 @@ def test_several_formats_lie_beside_the_file_and_replace_what_is_there(service: 
     assert json.loads(media.with_name("talk.json").read_text())["segments"] == SEGMENTS
 
 
-def test_a_folder_is_made_and_equal_stems_do_not_collide(service: FakeService, upload: Upload, tmp_path: Path, capsys: Capture) -> None:
+def test_a_folder_is_made_and_equal_stems_do_not_collide(
+    service: FakeService, upload: Upload, tmp_path: Path, capsys: Capture
+) -> None:
     files = [str(upload(name=name)) for name in ("talk.mp3", "talk.mp4", "other.wav")]
     assert main(["transcribe", *files, "-o", str(tmp_path / "new" / "out")]) == 0
-    assert sorted(path.name for path in (tmp_path / "new" / "out").iterdir()) == ["other.txt", "talk.mp3.txt", "talk.mp4.txt"]
+    assert sorted(path.name for path in (tmp_path / "new" / "out").iterdir()) == [
+        "other.txt",
+        "talk.mp3.txt",
+        "talk.mp4.txt",
+    ]
     assert "3 files: 3 completed" in capsys.readouterr().err
 
 
@@ -105,13 +115,17 @@ def test_a_full_queue_is_waited_for(service: FakeService, upload: Upload, capsys
     assert "queue is full" in capsys.readouterr().err
 
 
-def test_an_outage_between_the_end_of_a_job_and_its_transcript_is_borne(service: FakeService, upload: Upload, capsys: Capture) -> None:
+def test_an_outage_between_the_end_of_a_job_and_its_transcript_is_borne(
+    service: FakeService, upload: Upload, capsys: Capture
+) -> None:
     service.busy = 2
     assert main(["transcribe", str(upload()), "-f", "srt", "-q"]) == 0
     assert capsys.readouterr() == (TEXTS["srt"][1], "")
 
 
-def test_a_restart_between_the_end_of_a_job_and_its_transcript_is_borne(service: FakeService, client: Client, upload: Upload) -> None:
+def test_a_restart_between_the_end_of_a_job_and_its_transcript_is_borne(
+    service: FakeService, client: Client, upload: Upload
+) -> None:
     port = int(client.base_url.rpartition(":")[2])
 
     def deliver(item: Item, fetch: Fetch) -> None:
@@ -233,7 +247,9 @@ def test_unreachable_service(upload: Upload, capsys: Capture) -> None:
 
 def test_ctrl_c_cancels_what_was_submitted(service: FakeService, upload: Upload) -> None:
     files = [str(upload(b"slow", name=name)) for name in ("a.mp3", "b.mp3")]
-    with subprocess.Popen([*COMMAND, "transcribe", *files], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*COMMAND, "transcribe", *files], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         deadline = time.monotonic() + 20
         while not all(job["status"] == "processing" for job in service.jobs.values()) or len(service.jobs) < 2:
             assert time.monotonic() < deadline
@@ -250,7 +266,9 @@ def test_ctrl_c_cancels_what_was_submitted(service: FakeService, upload: Upload)
 def test_a_terminal_gets_bars_and_the_pipe_stays_clean(service: FakeService, upload: Upload) -> None:
     control, terminal = pty.openpty()
     command = [*COMMAND, "transcribe", str(upload(name="[bold]talk.mp3"))]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=terminal, env=os.environ | {"TERM": "xterm", "COLUMNS": "120"}) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=terminal, env=os.environ | {"TERM": "xterm", "COLUMNS": "120"}
+    ) as process:
         os.close(terminal)
         shown = b""
         while True:

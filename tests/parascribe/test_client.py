@@ -54,7 +54,9 @@ def test_a_retry_is_never_sent_twice(client: Client, service: FakeService, uploa
     assert len(service.jobs) == 2, "the service did make the job; a second one would be a double"
 
 
-def test_what_was_done_before_its_answer_was_lost_is_no_error(client: Client, service: FakeService, upload: Upload) -> None:
+def test_what_was_done_before_its_answer_was_lost_is_no_error(
+    client: Client, service: FakeService, upload: Upload
+) -> None:
     job = client.submit(upload(b"slow"))
     service.drop_answers = 1
     assert client.cancel(job["id"])["status"] == "cancelled"
@@ -85,7 +87,10 @@ def test_unreachable_says_what_to_do() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    with Client(address) as client, pytest.raises(ServiceUnreachable, match=r"Is the service running\?.*parascribe serve"):
+    with (
+        Client(address) as client,
+        pytest.raises(ServiceUnreachable, match=r"Is the service running\?.*parascribe serve"),
+    ):
         client.get("x")
 
 

@@ -26,14 +26,42 @@ def test_the_real_api_understands_the_client(tmp_path: Path, service_job: Job) -
     file.write_bytes(wav(300_000))
     with service(tmp_path) as running, Client(f"http://127.0.0.1:{running.port}") as client:
         seen: list[Job] = []
-        job = client.submit(file, model="demo", language="de", word_timestamps=True, temperature=0.4, beam_size=3, prompt="Grüße", idempotency_key="k")
-        asked = {"model": "demo", "language": "de", "word_timestamps": True, "temperature": 0.4, "beam_size": 3, "prompt": "Grüße"}
+        job = client.submit(
+            file,
+            model="demo",
+            language="de",
+            word_timestamps=True,
+            temperature=0.4,
+            beam_size=3,
+            prompt="Grüße",
+            idempotency_key="k",
+        )
+        asked = {
+            "model": "demo",
+            "language": "de",
+            "word_timestamps": True,
+            "temperature": 0.4,
+            "beam_size": 3,
+            "prompt": "Grüße",
+        }
         assert job["params"] | asked == job["params"]
         assert job["source"]["bytes"] == 300_000
         for part in ("progress", "source", "audio"):
             assert shape(cast("dict[str, Any]", job)[part]) == shape(cast("dict[str, Any]", service_job)[part])
         assert set(job) == set(service_job) - {"version"}
-        assert client.submit(file, model="demo", language="de", word_timestamps=True, temperature=0.4, beam_size=3, prompt="Grüße", idempotency_key="k")["id"] == job["id"]
+        assert (
+            client.submit(
+                file,
+                model="demo",
+                language="de",
+                word_timestamps=True,
+                temperature=0.4,
+                beam_size=3,
+                prompt="Grüße",
+                idempotency_key="k",
+            )["id"]
+            == job["id"]
+        )
 
         def look(body: Job) -> None:
             seen.append(body)

@@ -35,7 +35,12 @@ def rewrite(path: Path) -> None:
     os.utime(path, ns=(0, 0))  # the clock of file times may stand still for some milliseconds
 
 
-CHANGES = {"grows": grow, "shrinks": lambda path: os.truncate(path, 100_000), "is emptied": lambda path: os.truncate(path, 0), "is rewritten": rewrite}
+CHANGES = {
+    "grows": grow,
+    "shrinks": lambda path: os.truncate(path, 100_000),
+    "is emptied": lambda path: os.truncate(path, 0),
+    "is rewritten": rewrite,
+}
 
 
 class Meddling(Silent):
@@ -52,7 +57,9 @@ class Meddling(Silent):
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_a_file_that_changes_while_it_is_sent_fails_alone(client: Client, upload: Upload, change: Callable[[Path], None]) -> None:
+def test_a_file_that_changes_while_it_is_sent_fails_alone(
+    client: Client, upload: Upload, change: Callable[[Path], None]
+) -> None:
     files = [upload(name="a.mp3"), upload(LONG, name="changing.mp3"), upload(name="b.mp3")]
     items = submit(client, files, {}, Meddling(files[1], change))
     assert [item.status for item in items] == ["queued", "refused", "queued"]
@@ -90,13 +97,20 @@ def test_a_pipe_can_be_read_twice(tmp_path: Path) -> None:
 def test_stdin_is_sent_once_and_its_transcripts_lie_here(service: FakeService, upload: Upload, tmp_path: Path) -> None:
     command = [*COMMAND, "-", str(upload(b"full", name="talk.mp3")), "/dev/stdin", "-", "-f", "srt"]
     packages = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(command, input=LONG, cwd=tmp_path, env=os.environ | {"PYTHONPATH": packages}, capture_output=True, check=False)
+    done = subprocess.run(
+        command, input=LONG, cwd=tmp_path, env=os.environ | {"PYTHONPATH": packages}, capture_output=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stdin.srt", "talk.mp3", "talk.srt"]
-    assert [(job["source"]["filename"], job["source"]["bytes"]) for job in service.jobs.values()] == [("stdin", len(LONG)), ("talk.mp3", 4)]
+    assert [(job["source"]["filename"], job["source"]["bytes"]) for job in service.jobs.values()] == [
+        ("stdin", len(LONG)),
+        ("talk.mp3", 4),
+    ]
 
 
-@pytest.mark.parametrize("content", [b"ok", b"full"])  # `full` is refused once: what came through the pipe is sent again
+@pytest.mark.parametrize(
+    "content", [b"ok", b"full"]
+)  # `full` is refused once: what came through the pipe is sent again
 def test_a_pipe_to_stdout(service: FakeService, content: bytes) -> None:
     done = subprocess.run([*COMMAND, "-", "-q", "-f", "srt"], input=content, capture_output=True, check=False)
     assert (done.returncode, done.stdout.decode(), done.stderr) == (0, TEXTS["srt"][1], b"")
@@ -108,12 +122,18 @@ def test_a_broken_connection_sends_a_pipe_again(service: FakeService, client: Cl
     os.mkfifo(tmp_path / "pipe.mp3")
     writer = threading.Thread(target=(tmp_path / "pipe.mp3").write_bytes, args=(b"ok",))
     writer.start()
-    assert client.submit(tmp_path / "pipe.mp3")["source"] == {"filename": "pipe.mp3", "bytes": 2, "media_type": "audio/x"}
+    assert client.submit(tmp_path / "pipe.mp3")["source"] == {
+        "filename": "pipe.mp3",
+        "bytes": 2,
+        "media_type": "audio/x",
+    }
     writer.join()
 
 
 def test_nothing_on_stdin_is_left_to_the_service(service: FakeService) -> None:
-    done = subprocess.run([*COMMAND, "-", "--no-wait", "-q"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*COMMAND, "-", "--no-wait", "-q"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "job-1\n", "")
 
 
@@ -142,7 +162,12 @@ def test_a_file_called_like_stdin_is_a_file(
 
 
 def test_names_of_what_has_none() -> None:
-    assert [str(called(Path(path))) for path in ("-", "/dev/fd/63", "/proc/self/fd/5", "a/talk.mp3")] == ["stdin", "63", "5", "a/talk.mp3"]
+    assert [str(called(Path(path))) for path in ("-", "/dev/fd/63", "/proc/self/fd/5", "a/talk.mp3")] == [
+        "stdin",
+        "63",
+        "5",
+        "a/talk.mp3",
+    ]
 
 
 def test_a_copy_that_does_not_fit_is_said(service: FakeService) -> None:

@@ -32,13 +32,22 @@ def environment(tmp_path: Path) -> dict[str, str]:
     """Settings of this test alone, and a way to the packages from any folder."""
     names = {name.upper() for name in Settings.model_fields}
     packages = os.pathsep.join([str(DATA.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
-    own = {"PYTHONPATH": packages, "WHISPER_MODEL": "demo", "DATA_DIR": str(tmp_path / "data"), "ENGINE_DIR": str(tmp_path / "engine")}
+    own = {
+        "PYTHONPATH": packages,
+        "WHISPER_MODEL": "demo",
+        "DATA_DIR": str(tmp_path / "data"),
+        "ENGINE_DIR": str(tmp_path / "engine"),
+    }
     return {name: value for name, value in os.environ.items() if name not in names} | own
 
 
-def parascribe(*arguments: str, folder: Path, environment: dict[str, str], seconds: float = 120) -> subprocess.CompletedProcess[str]:
+def parascribe(
+    *arguments: str, folder: Path, environment: dict[str, str], seconds: float = 120
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "parascribe", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds, check=False
+    )
 
 
 def words(text: str) -> set[str]:
@@ -48,7 +57,9 @@ def words(text: str) -> set[str]:
 def test_files_are_transcribed_without_a_service(tmp_path: Path, environment: dict[str, str]) -> None:
     (tmp_path / "broken.mp3").write_bytes(b"no media at all" * 100)
     (tmp_path / "film.mp4").symlink_to(SAMPLES / "film.mp4")
-    done = parascribe("transcribe", "--local", "film.mp4", "broken.mp3", "--json", folder=tmp_path, environment=environment)
+    done = parascribe(
+        "transcribe", "--local", "film.mp4", "broken.mp3", "--json", folder=tmp_path, environment=environment
+    )
     assert done.returncode == 1, done.stderr
     film, broken = json.loads(done.stdout)
     assert film["error"] is None, done.stderr
@@ -57,7 +68,12 @@ def test_files_are_transcribed_without_a_service(tmp_path: Path, environment: di
     assert broken["error"]["code"] == "not_media"
     assert "film.mp4: 25.0 s transcribed in" in done.stderr
     assert "INFO" not in done.stderr
-    assert parascribe("transcribe", "--local", "film.mp4", "-m", "nosuch", folder=tmp_path, environment=environment).returncode == 1
+    assert (
+        parascribe(
+            "transcribe", "--local", "film.mp4", "-m", "nosuch", folder=tmp_path, environment=environment
+        ).returncode
+        == 1
+    )
 
 
 def test_one_file_that_cannot_be_read_fails_alone(tmp_path: Path, environment: dict[str, str]) -> None:
@@ -89,7 +105,9 @@ def test_parameters_are_refused_before_any_work(tmp_path: Path, params: dict[str
 
 
 def test_nothing_of_a_file_stays_when_it_is_done(tmp_path: Path) -> None:
-    settings = Settings(_env_file=None, data_dir=tmp_path / "data", engine_dir=tmp_path / "engine", whisper_model="demo")
+    settings = Settings(
+        _env_file=None, data_dir=tmp_path / "data", engine_dir=tmp_path / "engine", whisper_model="demo"
+    )
     (tmp_path / "broken.wav").write_bytes(b"RIFF\0\0\0\0WAVEfmt " + b"\xff" * 1000)
     results = transcribe_files(settings, [tmp_path / "broken.wav", SAMPLES / "film.mp4"], {"language": "auto"})
     with contextlib.closing(results):
@@ -105,7 +123,9 @@ self-substantial fuel, making a famine where abundance lies, thyself thy foe, to
 NO_SOURCE = {"MODEL_SOURCES": "mirror"}
 
 
-def test_demo_transcribes_recordings_with_the_published_model(tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_transcribes_recordings_with_the_published_model(
+    tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = parascribe("demo", folder=tmp_path, environment=environment | {"TMPDIR": str(tmp_path)}, seconds=400)
     assert done.returncode == 0, done.stderr
     if "bundled demo model" in done.stderr:
@@ -122,10 +142,15 @@ def test_demo_transcribes_recordings_with_the_published_model(tmp_path: Path, en
     settings = Settings(_env_file=None, data_dir=tmp_path / "data", model_sources=["mirror"])
     assert open_models(settings).validate(settings.whisper_model).info.name == "base"
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    assert [path.name for path in fetch_recordings(tmp_path / "data" / "demo", Patience(deadline=0.0))] == ["sonnet.mp3", "sprichwort.wav"]
+    assert [path.name for path in fetch_recordings(tmp_path / "data" / "demo", Patience(deadline=0.0))] == [
+        "sonnet.mp3",
+        "sprichwort.wav",
+    ]
 
 
-def test_demo_without_a_source_shows_all_samples_and_stops_what_it_started(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_demo_without_a_source_shows_all_samples_and_stops_what_it_started(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
     # an unusable setting of the caller's must not reach the demo's service
     own = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/x", "TMPDIR": str(tmp_path)} | NO_SOURCE
     done = parascribe("demo", folder=tmp_path, environment=environment | own)
@@ -144,7 +169,12 @@ def test_demo_without_a_source_shows_all_samples_and_stops_what_it_started(tmp_p
 
 def test_kill_9_of_a_demo_ends_its_service(tmp_path: Path, environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "parascribe", "demo"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment | NO_SOURCE | {"TMPDIR": str(tmp_path)}) as demo:
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env=environment | NO_SOURCE | {"TMPDIR": str(tmp_path)},
+    ) as demo:
         assert demo.stderr is not None
         assert any(b"The service is up" in line for line in demo.stderr)
         started = psutil.Process(demo.pid).children(recursive=True)

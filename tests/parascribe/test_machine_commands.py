@@ -48,7 +48,18 @@ def test_doctor_finds_a_sound_machine_sound(monkeypatch: pytest.MonkeyPatch, cap
     monkeypatch.setenv("MAX_AUDIO_HOURS", "0.1")
     assert main(["doctor", "--json"]) == 0
     found = states(capsys)
-    assert list(found) == ["settings", "workers", "ffmpeg", "engine", "model", "storage", "work folder", "database", "broker", "port"]
+    assert list(found) == [
+        "settings",
+        "workers",
+        "ffmpeg",
+        "engine",
+        "model",
+        "storage",
+        "work folder",
+        "database",
+        "broker",
+        "port",
+    ]
     assert {found[name] for name in ("ffmpeg", "engine", "model", "database", "broker", "port")} == {"ok"}
     assert not Path("data", "parascribe.db").exists(), "doctor only looks"
 
@@ -60,10 +71,17 @@ def test_doctor_names_what_is_broken_and_what_to_do(
     (tmp_path / "models" / "ggml-tiny.bin").write_bytes(b"<html>not found</html>")
     (tmp_path / "library").mkdir()
     for name, value in {
-        "WHISPER_MODEL": "tiny", "WHISPER_MODELS_DIR": str(tmp_path / "models"), "WHISPER_LIBRARY": str(tmp_path / "library"),
-        "BROKER_URL": "redis://127.0.0.1:9", "MINIO_ENDPOINT": "127.0.0.1:9", "MINIO_ACCESS_KEY": "access", "MINIO_SECRET_KEY": "very-secret",
-        "DATABASE_URL": "postgresql://user:very-secret@127.0.0.1:9/x", "API_PORT": str(taken), "MAX_PARALEL_WORKERS": "3",
-    }.items():  # fmt: skip
+        "WHISPER_MODEL": "tiny",
+        "WHISPER_MODELS_DIR": str(tmp_path / "models"),
+        "WHISPER_LIBRARY": str(tmp_path / "library"),
+        "BROKER_URL": "redis://127.0.0.1:9",
+        "MINIO_ENDPOINT": "127.0.0.1:9",
+        "MINIO_ACCESS_KEY": "access",
+        "MINIO_SECRET_KEY": "very-secret",
+        "DATABASE_URL": "postgresql://user:very-secret@127.0.0.1:9/x",
+        "API_PORT": str(taken),
+        "MAX_PARALEL_WORKERS": "3",
+    }.items():
         monkeypatch.setenv(name, value)
     assert main(["doctor", "--json"]) == 1
     out = capsys.readouterr().out
@@ -157,9 +175,15 @@ def test_models_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("MODEL_SOURCES", "packages,mirror,hub")
     monkeypatch.setenv("MODEL_BASE_URL", "http://127.0.0.1:9")
     assert main(["models", "list"]) == 0
-    assert re.search(r"^base-q8_0 .* packages, mirror, hub *$", capsys.readouterr().out.replace("\t", " "), re.MULTILINE)
+    assert re.search(
+        r"^base-q8_0 .* packages, mirror, hub *$", capsys.readouterr().out.replace("\t", " "), re.MULTILINE
+    )
     assert main(["models", "verify", "--json"]) == 1
-    assert {v["name"]: v["ok"] for v in json.loads(capsys.readouterr().out)} == {"demo": True, "tiny": False, "local:mine": True}
+    assert {v["name"]: v["ok"] for v in json.loads(capsys.readouterr().out)} == {
+        "demo": True,
+        "tiny": False,
+        "local:mine": True,
+    }
     assert main(["models", "remove", "tiny"]) == 0
     assert not (folder / "ggml-tiny.bin").exists()
     assert main(["models", "verify"]) == 0

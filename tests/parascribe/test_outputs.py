@@ -33,7 +33,9 @@ def test_names_that_cannot_be_told_apart_are_refused_before_any_work(tmp_path: P
 def test_a_name_as_long_as_names_can_be_is_written(tmp_path: Path) -> None:
     media = tmp_path / ("\u00e9" * 125 + "a.mp3")
     assert len(media.with_suffix(".srt").name.encode()) == 255
-    assert Outputs.plan([media], [FileFormat.SRT], str(tmp_path)).deliver(media, lambda _: "new") == [media.with_suffix(".srt")]
+    assert Outputs.plan([media], [FileFormat.SRT], str(tmp_path)).deliver(media, lambda _: "new") == [
+        media.with_suffix(".srt")
+    ]
     assert [path.read_text() for path in tmp_path.iterdir()] == ["new"]
 
 
@@ -41,7 +43,11 @@ def test_a_name_with_a_format_is_a_file_or_refused(tmp_path: Path) -> None:
     media = tmp_path / "talk.mp3"
     named = str(tmp_path / "here.srt")
     assert Outputs.plan([media], [], named).targets == {media: ((FileFormat.SRT, Path(named)),)}
-    for files, formats in (([media], [FileFormat.VTT]), ([media], [FileFormat.SRT, FileFormat.VTT]), ([media, tmp_path / "b.mp3"], [])):
+    for files, formats in (
+        ([media], [FileFormat.VTT]),
+        ([media], [FileFormat.SRT, FileFormat.VTT]),
+        ([media, tmp_path / "b.mp3"], []),
+    ):
         with pytest.raises(OutputError, match="one srt file"):
             Outputs.plan(files, formats, named)
     with pytest.raises(OutputError, match="media file itself"):
@@ -58,7 +64,15 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
         Outputs.plan([Path("a.mp3")], [], str(tmp_path / "taken"))
 
 
-@pytest.mark.parametrize(("name", "hint"), [("out.docx", "no format docx"), ("out.srtt", "mean .srt"), ("out.TEXT", "mean .txt"), ("a.b/out.pdf", "no format pdf")])
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("out.docx", "no format docx"),
+        ("out.srtt", "mean .srt"),
+        ("out.TEXT", "mean .txt"),
+        ("a.b/out.pdf", "no format pdf"),
+    ],
+)
 def test_a_format_that_there_is_none_of_is_refused_and_no_folder(tmp_path: Path, name: str, hint: str) -> None:
     output = str(tmp_path / name)
     with pytest.raises(OutputError, match=hint):
@@ -77,11 +91,15 @@ def test_a_folder_may_have_a_dot_in_its_name(tmp_path: Path, name: str) -> None:
 
 def test_a_format_may_be_in_capitals(tmp_path: Path) -> None:
     media = tmp_path / "talk.mp3"
-    assert Outputs.plan([media], [], str(tmp_path / "HERE.SRT")).targets == {media: ((FileFormat.SRT, tmp_path / "HERE.SRT"),)}
+    assert Outputs.plan([media], [], str(tmp_path / "HERE.SRT")).targets == {
+        media: ((FileFormat.SRT, tmp_path / "HERE.SRT"),)
+    }
 
 
 @pytest.mark.parametrize("output", ["taken/here.srt", "taken/x/y", "taken/", ""])
-def test_a_place_where_nothing_can_be_written_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str) -> None:
+def test_a_place_where_nothing_can_be_written_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("taken").touch()
     with pytest.raises(OutputError):
@@ -89,6 +107,17 @@ def test_a_place_where_nothing_can_be_written_is_refused_before_any_work(tmp_pat
 
 
 def test_numbers_for_people() -> None:
-    assert [clock(value) for value in (0, 59.96, 599.94, 3599.99, 36_000)] == ["00:00.0", "01:00.0", "09:59.9", "1:00:00.0", "10:00:00.0"]
-    assert [duration(value) for value in (0.04, 59.96, 200, 7500)] == ["0.0 s", "1 min 00 s", "3 min 20 s", "2 h 05 min"]
+    assert [clock(value) for value in (0, 59.96, 599.94, 3599.99, 36_000)] == [
+        "00:00.0",
+        "01:00.0",
+        "09:59.9",
+        "1:00:00.0",
+        "10:00:00.0",
+    ]
+    assert [duration(value) for value in (0.04, 59.96, 200, 7500)] == [
+        "0.0 s",
+        "1 min 00 s",
+        "3 min 20 s",
+        "2 h 05 min",
+    ]
     assert [size(value) for value in (0, 999, 1000, 999_960, 2.5e9)] == ["0 B", "999 B", "1.0 kB", "1.0 MB", "2.5 GB"]

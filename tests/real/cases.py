@@ -15,9 +15,22 @@ from tests import audio_bank
 
 Pcm = NDArray[np.int16]
 
-OTHERS = tuple(f"test-other/{speaker}-000{n}.flac" for speaker in ("1688-142285", "1998-15444", "2033-164914", "2414-128291", "2609-156975") for n in (1, 5))
+OTHERS = tuple(
+    f"test-other/{speaker}-000{n}.flac"
+    for speaker in ("1688-142285", "1998-15444", "2033-164914", "2414-128291", "2609-156975")
+    for n in (1, 5)
+)
 ALIGNED = tuple(f"pocketsphinx/sense_and_sensibility_01_austen_64kb-0{n}.wav" for n in (870, 880, 890))
-ENGLISH = ("jfk.wav", "sonnet.mp3", "libri/2412-153948-0000.flac", "libri/1995-1837-0001.wav", "lj/LJ050-0131.wav", "faster-whisper/stereo_diarization.wav", *ALIGNED, *OTHERS)
+ENGLISH = (
+    "jfk.wav",
+    "sonnet.mp3",
+    "libri/2412-153948-0000.flac",
+    "libri/1995-1837-0001.wav",
+    "lj/LJ050-0131.wav",
+    "faster-whisper/stereo_diarization.wav",
+    *ALIGNED,
+    *OTHERS,
+)
 FOREIGN = ("sprichwort.wav", "zh/aishell-BAC009S0724W0121.wav", "uberi/french.aiff", "faster-whisper/multilingual.mp3")
 NOISES = tuple(f"noise/noise{n}.wav" for n in range(1, 6))
 

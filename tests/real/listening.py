@@ -44,7 +44,11 @@ class Heard:
 
     @property
     def timing(self) -> Timing:
-        found = [(word["word"], word["start"], word["end"]) for segment in self.result["segments"] for word in segment["words"]]
+        found = [
+            (word["word"], word["start"], word["end"])
+            for segment in self.result["segments"]
+            for word in segment["words"]
+        ]
         return timing(self.clips[0].words, found)
 
 
@@ -67,7 +71,13 @@ def listen(model: str, folder: Path) -> dict[str, Heard]:
     chosen = {case.name: [here[clip] for clip in case.clips] for case in cases}
     sources = {case.name: _file(case, chosen[case.name], folder / str(n)) for n, case in enumerate(cases)}
     library = candidates(None, None)[0].directory
-    with running(folder / "service", WHISPER_LIBRARY=str(library), WHISPER_MODELS_DIR=str(models), WHISPER_MODEL=name, LEASE_SECONDS="60") as service:
+    with running(
+        folder / "service",
+        WHISPER_LIBRARY=str(library),
+        WHISPER_MODELS_DIR=str(models),
+        WHISPER_MODEL=name,
+        LEASE_SECONDS="60",
+    ) as service:
         aligned = [case for case in cases if any(clip.words for clip in chosen[case.name]) and len(case.clips) == 1]
         found = _heard(service, aligned, sources, {"word_timestamps": "true"})
         found |= _heard(service, [case for case in cases if case not in aligned], sources, {})
@@ -80,7 +90,9 @@ def _file(case: Case, chosen: list[Clip], folder: Path) -> Path:
     return path if path.is_relative_to(folder) else Path(shutil.copy(path, folder))
 
 
-def _heard(service: Service, cases: list[Case], sources: dict[str, Path], params: dict[str, str]) -> dict[str, dict[str, Any]]:
+def _heard(
+    service: Service, cases: list[Case], sources: dict[str, Path], params: dict[str, str]
+) -> dict[str, dict[str, Any]]:
     results = watch.results(service, [sources[case.name] for case in cases], params)
     return {case.name: result for case, result in zip(cases, results, strict=True)}
 

@@ -35,7 +35,9 @@ def main() -> None:
             together = sum(timed[1:], timed[0])
             for key, share in (("start_median", 50), ("start_p95", 95)):
                 before[key] = round(1000 * together.percentile(share))
-            print(f"{model}: starts of words off by {before['start_median']} ms (median), {before['start_p95']} ms (95th percentile)")
+            print(
+                f"{model}: starts of words off by {before['start_median']} ms (median), {before['start_p95']} ms (95th percentile)"
+            )
     FIGURES.write_text(json.dumps(kept, indent=2, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
 
 

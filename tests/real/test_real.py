@@ -75,4 +75,6 @@ def test_times_stay_within_the_recording_and_in_order(heard, model):
     for case in spoken(model):
         result = heard(model, case.name).result
         times = [moment for segment in result["segments"] for moment in (segment["start"], segment["end"])]
-        assert times == sorted(times) and (not times or times[0] >= 0.0 and times[-1] <= result["duration"] + 0.01), case.name
+        assert times == sorted(times) and (not times or times[0] >= 0.0 and times[-1] <= result["duration"] + 0.01), (
+            case.name
+        )

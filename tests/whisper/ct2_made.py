@@ -79,9 +79,16 @@ def _renamed(ours: dict[str, Any], *, heads: tuple[int, int]) -> dict[str, Any]:
     for side, count in zip(("encoder", "decoder"), heads, strict=True):
         theirs[f"{side}/num_heads"] = np.int16(count)
         theirs[f"{side}/position_encodings/encodings"] = ours[f"{side}.positional_embedding"]
-    simple = {"mlp_ln": "ffn/layer_norm", "mlp.0": "ffn/linear_0", "mlp.2": "ffn/linear_1",
-              "attn_ln": "self_attention/layer_norm", "attn.out": "self_attention/linear_1",
-              "cross_attn_ln": "attention/layer_norm", "cross_attn.out": "attention/linear_2", "cross_attn.query": "attention/linear_0"}  # fmt: skip
+    simple = {
+        "mlp_ln": "ffn/layer_norm",
+        "mlp.0": "ffn/linear_0",
+        "mlp.2": "ffn/linear_1",
+        "attn_ln": "self_attention/layer_norm",
+        "attn.out": "self_attention/linear_1",
+        "cross_attn_ln": "attention/layer_norm",
+        "cross_attn.out": "attention/linear_2",
+        "cross_attn.query": "attention/linear_0",
+    }
 
     def take(name: str, other: str) -> None:
         norm = name.rpartition(".")[2].startswith("ln") or name.endswith("_ln")

@@ -128,13 +128,27 @@ class HostClient:
 
 
 @contextmanager
-def running_host(folder: Path, *, workers: int = 1, arguments: tuple[str, ...] = (), model: Path = MODEL) -> Iterator[HostClient]:
+def running_host(
+    folder: Path, *, workers: int = 1, arguments: tuple[str, ...] = (), model: Path = MODEL
+) -> Iterator[HostClient]:
     ready, tell = os.pipe()
     path = folder / "h.sock"
     command = python_command(
-        "whisper.host.main", "--library", str(WHEEL.directory), "--model", str(model), "--socket", str(path),
-        "--ready-fd", str(tell), "--parent", str(os.getpid()), "--workers", str(workers), *arguments,
-    )  # fmt: skip
+        "whisper.host.main",
+        "--library",
+        str(WHEEL.directory),
+        "--model",
+        str(model),
+        "--socket",
+        str(path),
+        "--ready-fd",
+        str(tell),
+        "--parent",
+        str(os.getpid()),
+        "--workers",
+        str(workers),
+        *arguments,
+    )
     process = subprocess.Popen(command, pass_fds=[tell], env=engine_environment(), stdin=subprocess.DEVNULL)
     os.close(tell)
     with os.fdopen(ready) as lines:

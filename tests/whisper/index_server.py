@@ -35,7 +35,9 @@ class IndexServer(BadServer):
             for name, data in members.items():
                 wheel.writestr(f"{folder}/data/{name.replace('__', '.')}", data)
             wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {project}\nVersion: 1.0\n")
-            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(
+                f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+            )
             wheel.writestr(f"{info}/RECORD", "")
         data = held.getvalue()
         self.files[f"{folder}-1.0-py3-none-any.whl"] = data
@@ -49,8 +51,16 @@ class _Handler(BadHandler):
         server = self.server
         name = self.path.rstrip("/").rpartition("/")[2]
         if name not in server.files:
-            links = [f'<a href="/files/{file}">{file}</a>' for file in server.files if file.startswith(name.replace("-", "_") + "-")]
-            self._answer(200 if links else 404, "text/html", f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>".encode())
+            links = [
+                f'<a href="/files/{file}">{file}</a>'
+                for file in server.files
+                if file.startswith(name.replace("-", "_") + "-")
+            ]
+            self._answer(
+                200 if links else 404,
+                "text/html",
+                f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>".encode(),
+            )
             return
         mode = server.mode()
         server.asked.append(re.split(r"-\d", name)[0].replace("_", "-"))
@@ -69,8 +79,15 @@ class _Handler(BadHandler):
 
 def pip_environment(url: str) -> dict[str, str]:
     """pip asks this index alone, and remembers nothing of the others."""
-    return {"PIP_CONFIG_FILE": "/dev/null", "PIP_INDEX_URL": url, "PIP_NO_CACHE_DIR": "1", "PIP_FIND_LINKS": "",
-            "PIP_EXTRA_INDEX_URL": "", "PIP_DEFAULT_TIMEOUT": "600", "NO_PROXY": "127.0.0.1"}  # fmt: skip
+    return {
+        "PIP_CONFIG_FILE": "/dev/null",
+        "PIP_INDEX_URL": url,
+        "PIP_NO_CACHE_DIR": "1",
+        "PIP_FIND_LINKS": "",
+        "PIP_EXTRA_INDEX_URL": "",
+        "PIP_DEFAULT_TIMEOUT": "600",
+        "NO_PROXY": "127.0.0.1",
+    }
 
 
 @contextmanager

@@ -38,7 +38,9 @@ class LibraryVad:
 
     def feed(self, pcm: NDArray[np.int16]) -> NDArray[np.float32]:
         samples = pcm.astype(np.float32) / np.float32(32768)
-        assert self._dll.whisper_vad_detect_speech_no_reset(self._vad, samples.ctypes.data_as(FloatPointer), c_int(len(samples)))
+        assert self._dll.whisper_vad_detect_speech_no_reset(
+            self._vad, samples.ctypes.data_as(FloatPointer), c_int(len(samples))
+        )
         count = self._dll.whisper_vad_n_probs(self._vad)
         values = ctypes.cast(self._dll.whisper_vad_probs(self._vad), ctypes.POINTER(ctypes.c_float * count)).contents
         return np.array(values, np.float32)

@@ -21,11 +21,15 @@ def context() -> int:
     return LIB.load_model(MODEL)
 
 
-def heard(context: int, alignment: Alignment | None, *, threads: int = 1, seed: int = 3, **options: Any) -> dict[str, Any]:
+def heard(
+    context: int, alignment: Alignment | None, *, threads: int = 1, seed: int = 3, **options: Any
+) -> dict[str, Any]:
     pcm, _ = chunk(seed)
     samples = Samples(len(pcm))
     ctypes.memmove(samples.floats, (pcm / np.float32(32768)).astype(np.float32).tobytes(), 4 * len(pcm))
-    return Inference(LIB, context, threads=threads, alignment=alignment).transcribe(samples, {"language": "en", **options})
+    return Inference(LIB, context, threads=threads, alignment=alignment).transcribe(
+        samples, {"language": "en", **options}
+    )
 
 
 def times(reply: dict[str, Any]) -> list[tuple[str, float, float]]:
@@ -37,7 +41,9 @@ def said(reply: dict[str, Any]) -> Any:
     return reply["no_speech_prob"], [(s["text"], s["avg_logprob"]) for s in reply["segments"]]
 
 
-@pytest.mark.parametrize("options", [{}, {"fit_context": True}, {"beam_size": 3}, {"temperature": 0.6}, {"prompt": "Lucy"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"fit_context": True}, {"beam_size": 3}, {"temperature": 0.6}, {"prompt": "Lucy"}]
+)
 def test_text_and_figures_are_the_same_with_words_aligned(context: int, options: dict[str, Any]) -> None:
     alignment = Alignment(LIB, context, heads=TOP_LAYER)
     plain = heard(context, alignment, **options)
@@ -82,12 +88,22 @@ def test_a_state_that_is_built_otherwise_is_left_alone(context: int) -> None:
     LIB.f.free_state(state)
 
 
-@pytest.mark.parametrize(("architecture", "name", "heads"), [
-    ((4, 384, 51_864), "tiny.en-q5_1", 3), ((6, 512, 51_865), "base", 6), ((24, 1024, 51_864), "mine", 9),
-    ((32, 1280, 51_865), "large-v1", 11), ((32, 1280, 51_865), "large-v2-q5_0", 12), ((32, 1280, 51_865), "mine", TOP_LAYER),
-    ((32, 1280, 51_866), "large-v3", 13), ((4, 1280, 51_866), "large-v3-turbo-q8_0", 14),
-    ((2, 1280, 51_866), "distilled", TOP_LAYER), ((4, 128, 51_865), "demo", 0), ((40, 2048, 51_866), "huge", 0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("architecture", "name", "heads"),
+    [
+        ((4, 384, 51_864), "tiny.en-q5_1", 3),
+        ((6, 512, 51_865), "base", 6),
+        ((24, 1024, 51_864), "mine", 9),
+        ((32, 1280, 51_865), "large-v1", 11),
+        ((32, 1280, 51_865), "large-v2-q5_0", 12),
+        ((32, 1280, 51_865), "mine", TOP_LAYER),
+        ((32, 1280, 51_866), "large-v3", 13),
+        ((4, 1280, 51_866), "large-v3-turbo-q8_0", 14),
+        ((2, 1280, 51_866), "distilled", TOP_LAYER),
+        ((4, 128, 51_865), "demo", 0),
+        ((40, 2048, 51_866), "huge", 0),
+    ],
+)
 def test_heads_by_architecture(architecture: tuple[int, int, int], name: str, heads: int) -> None:
     assert heads_of(architecture, name) == heads
 

@@ -39,9 +39,18 @@ def figures(cpu: float, text: str = "one two") -> dict[str, Figures]:
 
 
 def test_only_a_faster_build_with_the_same_text_is_kept() -> None:
-    assert judge(figures(5), figures(10)) == (True, "The own build is 2.00 times as fast as the wheel with m (5.0 s against 10.0 s)")
-    several = [figures(2) | {"f16": one, "q8_0": two} for one, two in ((figures(4)["m"], figures(3)["m"]), (figures(6)["m"], figures(9)["m"]))]
-    assert judge(*several)[1] == "The own build is 3.00 times as fast as the wheel with q8_0 (3.0 s against 9.0 s), 1.50 times with f16"
+    assert judge(figures(5), figures(10)) == (
+        True,
+        "The own build is 2.00 times as fast as the wheel with m (5.0 s against 10.0 s)",
+    )
+    several = [
+        figures(2) | {"f16": one, "q8_0": two}
+        for one, two in ((figures(4)["m"], figures(3)["m"]), (figures(6)["m"], figures(9)["m"]))
+    ]
+    assert (
+        judge(*several)[1]
+        == "The own build is 3.00 times as fast as the wheel with q8_0 (3.0 s against 9.0 s), 1.50 times with f16"
+    )
     assert judge(figures(10), figures(10))[0] is False
     kept, why = judge(figures(1, "one too"), figures(10))
     assert not kept and "another text" in why
@@ -57,7 +66,9 @@ def test_a_build_is_tested_and_measured_against_the_wheel(staged: Path, tmp_path
     assert own["text_sha256"] == wheel["text_sha256"]
     assert 0 < own["cpu_seconds"] < 30 and own["audio_seconds"] == pytest.approx(12)
     assert "faster" in record["verdict"] or "as fast" in record["verdict"]
-    assert said == [f"{record['verdict']}: {(engine_dir / 'current').resolve() if record['kept'] else 'the wheel stays in use'}"]
+    assert said == [
+        f"{record['verdict']}: {(engine_dir / 'current').resolve() if record['kept'] else 'the wheel stays in use'}"
+    ]
 
 
 @pytest.mark.parametrize("kept", [True, False])

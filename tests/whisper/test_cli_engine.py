@@ -112,9 +112,7 @@ def test_waiting_chunks_share_a_process(fake: Path, tmp_path: Path) -> None:
     engine.close()
 
 
-@pytest.mark.parametrize(
-    ("bad", "error"), [(HANG, "ChunkTimeout"), (CRASH, "ChunkFailed"), (SKIP, "ChunkFailed")]
-)
+@pytest.mark.parametrize(("bad", "error"), [(HANG, "ChunkTimeout"), (CRASH, "ChunkFailed"), (SKIP, "ChunkFailed")])
 def test_one_bad_chunk_costs_nobody_else_theirs(fake: Path, tmp_path: Path, bad: int, error: str) -> None:
     engine = CliEngine(fake, tmp_path / "work")
     assert together(engine, fake, [GOOD, bad, GOOD, GOOD]) == ["word 1", error, "word 1", "word 1"]
@@ -137,7 +135,9 @@ def test_the_program_sees_an_empty_folder_and_no_secrets(
 ) -> None:
     monkeypatch.setenv("MINIO_SECRET_KEY", "secret")
     engine = CliEngine(fake, tmp_path / "work", threads=3)
-    said = engine.transcribe(MODEL, clip(GOOD), TranscribeOptions(language="de", prompt="-f /etc/passwd", word_timestamps=True))
+    said = engine.transcribe(
+        MODEL, clip(GOOD), TranscribeOptions(language="de", prompt="-f /etc/passwd", word_timestamps=True)
+    )
     assert (said.segments[0].start, said.segments[0].end) == (0.2, 2.0), "an end beyond the audio is clamped"
     assert [word.word for word in said.segments[0].words] == ["word", "1"]
     run = log_of(fake)[-1]

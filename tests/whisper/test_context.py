@@ -40,7 +40,16 @@ def samples_of(pcm: Pcm) -> Samples:
 
 
 def test_the_window_covers_the_audio_and_is_never_very_short() -> None:
-    assert [fitted_context(seconds) for seconds in (0.1, 5.0, 8.0, 9.0, 20.0, 28.0, 29.0, 30.0)] == [512, 512, 512, 576, 1088, 1472, 0, 0]
+    assert [fitted_context(seconds) for seconds in (0.1, 5.0, 8.0, 9.0, 20.0, 28.0, 29.0, 30.0)] == [
+        512,
+        512,
+        512,
+        576,
+        1088,
+        1472,
+        0,
+        0,
+    ]
     for tenths in range(1, 301):
         context = fitted_context(tenths / 10)
         assert context == 0 or context * 0.02 >= tenths / 10 + 1.2
@@ -58,7 +67,8 @@ def test_short_clips_say_the_same_in_a_short_window(inference: Watched, seed: in
 def test_what_looks_doubtful_is_decoded_again_in_full(inference: Watched) -> None:
     nothing = np.zeros(5 * 16_000, np.int16)
     fitted, full = (
-        inference.transcribe(samples_of(nothing), options) | {"engine_seconds": 0, "wall_seconds": 0} for options in (FIT, ENGLISH)
+        inference.transcribe(samples_of(nothing), options) | {"engine_seconds": 0, "wall_seconds": 0}
+        for options in (FIT, ENGLISH)
     )
     assert fitted == full
     assert inference.contexts[-3:] == [512, 0, 0]

@@ -24,7 +24,14 @@ from whisper.download.sources import AddressSource, BucketSource, ModelSource, h
 from whisper.models.store import ModelStore
 
 
-def downloader(folder: Path, *urls: str, idle: float = 5.0, pauses: Sequence[float] = (0.0, 0.0), bucket: ObjectStore | None = None, **more: Any) -> ModelDownloader:
+def downloader(
+    folder: Path,
+    *urls: str,
+    idle: float = 5.0,
+    pauses: Sequence[float] = (0.0, 0.0),
+    bucket: ObjectStore | None = None,
+    **more: Any,
+) -> ModelDownloader:
     store = ModelStore(folder, folder / "none", catalogue=CATALOGUE)
     client = partial(http_client, connect=1.0, idle=idle)
     sources: list[ModelSource] = [AddressSource("mirror", url, client=client, pauses=pauses) for url in urls]
@@ -36,7 +43,9 @@ def fetched(folder: Path) -> bool:
     return path.is_file() and path.read_bytes() == QUANTISED.read_bytes()
 
 
-def test_a_missing_model_is_fetched_with_progress_and_then_known(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_model_is_fetched_with_progress_and_then_known(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG, "whisper")
     steps: list[tuple[int, int | None]] = []
     with model_server("ok") as server:
@@ -113,7 +122,9 @@ def test_a_proxy_that_lets_nobody_through_is_given_up_soon(tmp_path: Path, monke
     with model_server("missing") as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", "")
-        with pytest.raises(ModelUnavailable, match=r"https://models.invalid/ggml-demo-q8_0.bin \(501 "):  # the name was not looked up here
+        with pytest.raises(
+            ModelUnavailable, match=r"https://models.invalid/ggml-demo-q8_0.bin \(501 "
+        ):  # the name was not looked up here
             downloader(tmp_path, "https://models.invalid", pauses=(3600.0,)).ensure_model_exists(INFO.name)
 
 
@@ -170,7 +181,9 @@ def test_a_part_of_something_else_is_dropped(tmp_path: Path, size: int) -> None:
         (["stall", "missing"], ModelUnavailable, "answered 404"),
     ],
 )
-def test_bad_answers_each_have_their_error(tmp_path: Path, modes: list[str], error: type[Exception], message: str) -> None:
+def test_bad_answers_each_have_their_error(
+    tmp_path: Path, modes: list[str], error: type[Exception], message: str
+) -> None:
     with model_server(*modes) as server, pytest.raises(error, match=message) as caught:
         downloader(tmp_path, server.url, idle=1.0 if "stall" in modes else 10.0).ensure_model_exists(INFO.name)
     assert server.url in str(caught.value)

@@ -20,17 +20,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.whisper.engine_parts import (
-    MODEL,
-    Asked,
-    HostClient,
-    chunk,
-    gone,
-    running_host,
-    text_of,
-    timeless,
-    wait_for,
-)  # fmt: skip
+from tests.whisper.engine_parts import MODEL, Asked, HostClient, chunk, gone, running_host, text_of, timeless, wait_for
 from whisper.host.worker import process_cpu, waited_for_cpu
 from whisper.wire.frames import PREFIX, FrameType, pack
 
@@ -77,7 +67,7 @@ def test_text_times_and_figures(shared: HostClient) -> None:
 
 def test_short_audio_is_padded_and_times_stay_inside(shared: HostClient) -> None:
     pcm, _ = chunk()
-    short = pcm[16000:16000 + 4000]
+    short = pcm[16000 : 16000 + 4000]
     reply = shared.transcribe(short)
     assert all(s["end"] <= 0.25 for s in reply["segments"])
 

@@ -45,9 +45,12 @@ def source(tools: Path) -> Path:
 
 def run(tools: Path, *command: str) -> None:
     done = subprocess.run(
-        [str(tools / "tools" / "bin" / "python"), "-m", "ziglang", *command], capture_output=True, text=True, check=False,
+        [str(tools / "tools" / "bin" / "python"), "-m", "ziglang", *command],
+        capture_output=True,
+        text=True,
+        check=False,
         env=os.environ | {"ZIG_GLOBAL_CACHE_DIR": str(tools / "zig"), "ZIG_LOCAL_CACHE_DIR": str(tools / "zig")},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr[-4000:]
 
 
@@ -57,9 +60,18 @@ def test_kernels_compute_what_they_should(tools: Path, source: Path, tmp_path: P
     ggml = source / "ggml"
     includes = [f"-I{folder}" for folder in (SOURCES, ggml / "include", ggml / "src", ggml / "src" / "ggml-cpu")]
     run(
-        tools, "c++", "-std=c++17", "-O2", "-mcpu=native", "-fno-exceptions", *includes, "-c", str(HERE / "kernel_check.cpp"),
-        "-o", str(tmp_path / "check.o"),
-    )  # fmt: skip
+        tools,
+        "c++",
+        "-std=c++17",
+        "-O2",
+        "-mcpu=native",
+        "-fno-exceptions",
+        *includes,
+        "-c",
+        str(HERE / "kernel_check.cpp"),
+        "-o",
+        str(tmp_path / "check.o"),
+    )
     run(tools, "cc", str(tmp_path / "check.o"), "-lm", "-o", str(tmp_path / "check"))
     done = subprocess.run([str(tmp_path / "check")], capture_output=True, text=True, check=False, timeout=60)
     has = platform.machine() == "x86_64" and set(Path("/proc/cpuinfo").read_text().split()) >= NEEDED
@@ -74,7 +86,9 @@ def test_kernels_find_their_places_in_the_pinned_sources(source: Path, tmp_path:
         assert (folder / name).read_bytes() == (SOURCES / name).read_bytes()
     products, attention = (folder / "repack.cpp").read_text(), (folder / "ops.cpp").read_text()
     assert products.index(PRODUCTS) < products.index("class tensor_traits_base") < products.index("return &q8_0_x16;")
-    assert attention.index(ATTENTION) < attention.index("attention_64::attend(") < attention.index("attention_64::turn(")
+    assert (
+        attention.index(ATTENTION) < attention.index("attention_64::attend(") < attention.index("attention_64::turn(")
+    )
     with pytest.raises(EngineUnavailable, match="repack"):
         (folder / "repack.cpp").write_text("another version")
         add_kernels(tmp_path)

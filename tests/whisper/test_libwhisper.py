@@ -63,7 +63,10 @@ def test_candidates_in_order(tmp_path: Path) -> None:
     operator = tmp_path / "operator"
     operator.mkdir()
     found = candidates(operator, tmp_path / "engine")
-    assert [(c.kind, c.directory, c.version) for c in found[:2]] == [("operator", operator, ""), ("own", build, "1.8.5")]
+    assert [(c.kind, c.directory, c.version) for c in found[:2]] == [
+        ("operator", operator, ""),
+        ("own", build, "1.8.5"),
+    ]
     assert found[2:] == [WHEEL]
 
 

@@ -51,7 +51,9 @@ def test_words_before_a_long_pause_keep_a_human_pace() -> None:
 
 
 def test_words_of_a_phrase_without_duration_have_no_times() -> None:
-    assert words_of(Phrase(3.5, 3.5, tuple(say(" c"))), spaced=True) == [{"word": "c", "start": None, "end": None, "probability": 0.5}]
+    assert words_of(Phrase(3.5, 3.5, tuple(say(" c"))), spaced=True) == [
+        {"word": "c", "start": None, "end": None, "probability": 0.5}
+    ]
 
 
 def test_characters_cut_by_tokens_are_joined() -> None:

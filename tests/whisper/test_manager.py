@@ -74,7 +74,12 @@ def test_a_host_starts_on_demand_and_is_shared(monkeypatch: pytest.MonkeyPatch) 
         with client.holding(MODEL) as first, client.holding(MODEL) as second:
             assert first == second and (first["library"], first["version"]) == ("wheel", "1.8.5")
             host = client.hosts()["ggml-demo.bin"]
-            assert (host["state"], host["references"], host["pool"]["most"], len(host["workers"])) == ("serving", 2, 2, 1)
+            assert (host["state"], host["references"], host["pool"]["most"], len(host["workers"])) == (
+                "serving",
+                2,
+                2,
+                1,
+            )
             process = psutil.Process(host["pid"])
             assert process.nice() == 3
             assert process.environ().get("DATA_DIR") == "/somewhere" and "MINIO_SECRET_KEY" not in process.environ()

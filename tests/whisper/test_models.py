@@ -40,8 +40,16 @@ def test_the_catalogue_knows_what_each_model_can_do() -> None:
     turbo = {n for n, m in models.items() if m.multilingual and not m.translates}
     assert turbo == {"large-v3-turbo", "large-v3-turbo-q5_0", "large-v3-turbo-q8_0"}
     assert {m.family for m in models.values()} == {
-        "demo", "tiny", "base", "small", "medium", "large-v1", "large-v2", "large-v3", "large-v3-turbo",
-    }  # fmt: skip
+        "demo",
+        "tiny",
+        "base",
+        "small",
+        "medium",
+        "large-v1",
+        "large-v2",
+        "large-v3",
+        "large-v3-turbo",
+    }
 
 
 def test_the_bundled_model_is_what_the_catalogue_says(tmp_path: Path) -> None:
@@ -51,13 +59,17 @@ def test_the_bundled_model_is_what_the_catalogue_says(tmp_path: Path) -> None:
         store.remove("demo")
 
 
-@pytest.mark.parametrize(("name", "hint"), [("larg-v3-turbo", "large-v3-turbo"), ("Base", "base"), ("base-en", "base.en")])
+@pytest.mark.parametrize(
+    ("name", "hint"), [("larg-v3-turbo", "large-v3-turbo"), ("Base", "base"), ("base-en", "base.en")]
+)
 def test_an_unknown_name_is_answered_with_the_nearest(tmp_path: Path, name: str, hint: str) -> None:
     with pytest.raises(UnknownModel, match=f"Did you mean .*{hint}"):
         ModelStore(tmp_path, BUNDLED).info(name)
 
 
-@pytest.mark.parametrize("name", ["", "../demo", "/etc/passwd", "local:../models/ggml-x", "local:", "local:.x", "demo\0", "local:base"])
+@pytest.mark.parametrize(
+    "name", ["", "../demo", "/etc/passwd", "local:../models/ggml-x", "local:", "local:.x", "demo\0", "local:base"]
+)
 def test_names_are_no_paths(tmp_path: Path, name: str) -> None:
     (tmp_path / "ggml-base.bin").write_bytes(b"")  # a catalogue name cannot be had unpinned
     with pytest.raises(UnknownModel):
@@ -160,4 +172,6 @@ def test_what_cannot_be_read_is_shown_as_broken_and_hides_nothing(store: ModelSt
 
 def test_a_models_folder_that_is_none_holds_no_models(tmp_path: Path) -> None:
     (tmp_path / "models").write_bytes(b"")
-    assert [status.info.name for status in ModelStore(tmp_path / "models", BUNDLED, catalogue=CATALOGUE).list()] == list(CATALOGUE)
+    assert [
+        status.info.name for status in ModelStore(tmp_path / "models", BUNDLED, catalogue=CATALOGUE).list()
+    ] == list(CATALOGUE)

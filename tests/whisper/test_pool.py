@@ -87,7 +87,9 @@ class Pressed:
     def running(self) -> Iterator[HostClient]:
         """`words`: what the host said, once it has ended."""
         command = [sys.executable, "-c", _HOST, str(self._folder), str(WHEEL.directory), str(MODEL)]
-        process = subprocess.Popen(command, cwd=ROOT, env=engine_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=engine_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         try:
             assert process.stdout is not None and process.stdout.readline() == b"\n"
             yield HostClient(process, self._folder / "h.sock")
@@ -124,7 +126,9 @@ def test_a_lone_chunk_uses_the_idle_cores_where_that_is_wished_for(folder: Path)
         first = host.send(chunk()[0], options={"language": "en"})
         wait_for(lambda: not host.status()["workers"][0]["idle"])
         assert host.status()["workers"][0]["threads"] == 2
-        assert text_of(host.transcribe(chunk()[0])) == chunk()[1]  # by a second worker, with the one thread that is its share
+        assert (
+            text_of(host.transcribe(chunk()[0])) == chunk()[1]
+        )  # by a second worker, with the one thread that is its share
         os.kill(pid, signal.SIGCONT)
         assert text_of(first.answer()) == chunk()[1]  # with two threads
 
@@ -169,7 +173,12 @@ class Watched:
     def __init__(self) -> None:
         self.pressure, self.now = 0.0, 0.0
         self.said: list[str] = []
-        self.pool = Pool(PoolRule(most=4, memory_limit=10), lambda: Pressure(memory=self.pressure), self.said.append, lambda: self.now)
+        self.pool = Pool(
+            PoolRule(most=4, memory_limit=10),
+            lambda: Pressure(memory=self.pressure),
+            self.said.append,
+            lambda: self.now,
+        )
 
     def step(self, pressure: float, *, waiting: int = 2, seconds: float = LOOK_SECONDS) -> int:
         """Workers added, so many seconds later."""
@@ -230,7 +239,10 @@ def test_the_rule_survives_a_command_line_and_is_told_in_words() -> None:
     add_arguments(parser)
     assert PoolRule.of(parser.parse_args(rule.arguments())) == rule
     words = "; ".join(rule.words())
-    assert all(part in words for part in ("1 to 4 workers", "30.5 s", "memory pressure is 10 %", "CPU pressure is 95 %", "8 threads"))
+    assert all(
+        part in words
+        for part in ("1 to 4 workers", "30.5 s", "memory pressure is 10 %", "CPU pressure is 95 %", "8 threads")
+    )
     assert PoolRule(most=1).words() == ("1 worker",)
 
 

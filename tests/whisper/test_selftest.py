@@ -55,7 +55,9 @@ def test_an_illegal_instruction_makes_way_and_is_remembered(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT], ids=lambda number: number.name)
-def test_a_death_that_may_have_other_reasons_is_not_held_against_a_library(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_death_that_may_have_other_reasons_is_not_held_against_a_library(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     """Somebody's kill, or a lack of memory."""
     killed = library(tmp_path, "killed", signal=number)
     with pytest.raises(EngineUnavailable, match=number.name):

@@ -116,11 +116,15 @@ def test_an_unknown_model_and_language_detection(tmp_path: Path) -> None:
 
 def test_a_model_removed_under_a_job_is_not_fetched_again_by_a_chunk(tmp_path: Path) -> None:
     with model_server("ok") as server:
-        downloader = ModelDownloader(ModelStore(tmp_path, tmp_path / "none", catalogue=CATALOGUE_OF_ONE), [AddressSource("mirror", server.url)])
+        downloader = ModelDownloader(
+            ModelStore(tmp_path, tmp_path / "none", catalogue=CATALOGUE_OF_ONE), [AddressSource("mirror", server.url)]
+        )
         shared = WhisperTranscriber(ScriptedEngine(), downloader)
         assert shared.transcribe(tone(1), EN, model=INFO.name).text
         downloader.store.remove(INFO.name)
-        with pytest.raises(ModelUnavailable, match=f"removed while it was in use: .*{INFO.filename}"):  # the script reads the file
+        with pytest.raises(
+            ModelUnavailable, match=f"removed while it was in use: .*{INFO.filename}"
+        ):  # the script reads the file
             shared.transcribe(tone(1), EN, model=INFO.name)
         assert len(server.ranges) == 1
         downloader.ensure_model_exists(INFO.name)  # as the next job does
@@ -158,7 +162,9 @@ def test_deadlines_follow_what_was_measured() -> None:
     assert book.deadline(base, EN, audio=30) >= 600
     book.observe(base, EN, audio=30, wall=30)
     assert 30 < book.expected(base, EN, audio=30) < 60, "one fast chunk does not undo fifty"
-    assert book.expected(base, EN, audio=2) == pytest.approx(book.expected(base, EN, audio=15)), "a window costs a window"
+    assert book.expected(base, EN, audio=2) == pytest.approx(book.expected(base, EN, audio=15)), (
+        "a window costs a window"
+    )
     again = SpeedBook(json.loads(json.dumps(book.to_dict())))
     assert again.expected(base, EN, audio=30) == book.expected(base, EN, audio=30)
 

@@ -87,7 +87,9 @@ def damaged(kind: str) -> bytes:
     }[kind]
 
 
-@pytest.mark.parametrize("kind", ["nothing", "cut short", "without its last tensor", "another model", "another name", "not finite"])
+@pytest.mark.parametrize(
+    "kind", ["nothing", "cut short", "without its last tensor", "another model", "another name", "not finite"]
+)
 def test_a_vad_model_that_is_none(kind: str, tmp_path: Path) -> None:
     (tmp_path / "vad.bin").write_bytes(damaged(kind))
     with pytest.raises(ModelInvalid, match="VAD model"):

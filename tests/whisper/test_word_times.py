@@ -28,7 +28,9 @@ def test_pauses_are_quiet_stretches_and_all_quiet_at_the_edges() -> None:
     assert [(round(a, 2), round(b, 2)) for a, b in found] == [(0.0, 0.1), (1.7, 2.1), (3.1, 3.15)]
 
 
-@pytest.mark.parametrize("samples", [sound((2.0, 0.3)), sound((1.0, 0.1), (1.0, 0.2)), sound((0.005, 0.1)), sound((1.0, 0.0))])
+@pytest.mark.parametrize(
+    "samples", [sound((2.0, 0.3)), sound((1.0, 0.1), (1.0, 0.2)), sound((0.005, 0.1)), sound((1.0, 0.0))]
+)
 def test_sound_without_contrast_has_no_pauses(samples: memoryview[float]) -> None:
     assert pauses(samples) == []
 
@@ -77,8 +79,10 @@ def test_phrases_follow_their_words_and_a_comma_lasts_as_long_as_its_pause() -> 
     found = timed(phrases, spaced=True, quiet=[(0.0, 0.2), (0.8, 1.5)], seconds=4.0)
     assert [(p.start, p.end) for p, _ in found] == [(0.2, 2.0), (2.0, 3.5)]
     assert [(w["word"], w["start"], w["end"]) for _, words in found for w in words] == [
-        ("Yes,", 0.2, 0.8), ("no", 1.5, 2.0), ("maybe.", 2.0, 3.5),
-    ]  # fmt: skip
+        ("Yes,", 0.2, 0.8),
+        ("no", 1.5, 2.0),
+        ("maybe.", 2.0, 3.5),
+    ]
 
 
 def test_characters_have_times_where_words_have_no_spaces() -> None:

@@ -47,16 +47,32 @@ class Kit:
         self.call_log = folder / "calls"
         models = ModelStore(folder / "models", DATA / "models")
         run = RunSettings(
-            work=folder / "work", lease_seconds=30, max_attempts=3, chunk_seconds=8, chunk_strategy="vad", chunk_fail_share=0.5,
-            max_audio_seconds=3600, shutdown_seconds=5, parallel=True, backoff=(0.01, 0.01),
+            work=folder / "work",
+            lease_seconds=30,
+            max_attempts=3,
+            chunk_seconds=8,
+            chunk_strategy="vad",
+            chunk_fail_share=0.5,
+            max_audio_seconds=3600,
+            shutdown_seconds=5,
+            parallel=True,
+            backoff=(0.01, 0.01),
         )
         (run.work / "cancel").mkdir(parents=True)
         self.parts = Parts(
-            settings=replace(run, **settings), store=self.store, objects=self.objects, models=models, ffmpeg=ffmpeg.find(),
+            settings=replace(run, **settings),
+            store=self.store,
+            objects=self.objects,
+            models=models,
+            ffmpeg=ffmpeg.find(),
             transcriber=WhisperTranscriber(
-                ScriptedEngine(delay=delay, language=language, rules=rules, call_log=self.call_log), ModelDownloader(models)
+                ScriptedEngine(delay=delay, language=language, rules=rules, call_log=self.call_log),
+                ModelDownloader(models),
             ),
-            vad=partial(SileroVad, SileroModel.read(VAD_MODEL)), plan=PLAN, width=3, consumer="test",
+            vad=partial(SileroVad, SileroModel.read(VAD_MODEL)),
+            plan=PLAN,
+            width=3,
+            consumer="test",
         )
         self.stop = Stop()
 
@@ -69,8 +85,16 @@ class Kit:
         job_id = str(uuid7())
         key = source_key(job_id)
         self.objects.put(key, io.BytesIO(data))
-        source = Source(filename="talk.wav", bytes=len(data), media_type="audio/wav", sha256=hashlib.sha256(data).hexdigest(), key=key)
-        return self.store.create(NewJob(id=job_id, source=source, params=JobParams(**{"model": "demo"} | params), retry_of=retry_of))
+        source = Source(
+            filename="talk.wav",
+            bytes=len(data),
+            media_type="audio/wav",
+            sha256=hashlib.sha256(data).hexdigest(),
+            key=key,
+        )
+        return self.store.create(
+            NewJob(id=job_id, source=source, params=JobParams(**{"model": "demo"} | params), retry_of=retry_of)
+        )
 
     def run(self) -> str:
         """Claim whichever job waits and run it; returns how it went."""

@@ -35,8 +35,7 @@ def test_one_doubtful_window_does_not_decide_and_none_is_no_language() -> None:
 
 
 @pytest.mark.parametrize(
-    ("usual", "language"),
-    [((), "en"), (("de", "en"), "en"), (("de", "fr"), "de"), (("tr",), "tr")],
+    ("usual", "language"), [((), "en"), (("de", "en"), "en"), (("de", "fr"), "de"), (("tr",), "tr")]
 )
 def test_a_weak_guess_is_one_of_the_usual_languages(usual, language) -> None:
     """0.12 for Arabic is what three seconds of noisy English looked like."""
@@ -81,12 +80,19 @@ def test_what_the_user_is_told() -> None:
     assert codes(said("en"), weak) == ["language_unsure"]
     assert codes(said("en", "de", "zh"), sure) == ["mixed_languages"]
     assert "Chinese, German" in notices(said("en", "de", "zh"), sure, asked=None, heard={})[0].message
-    assert codes(said("en"), Language(code="en", confidence=1.0), asked="en", heard={"de": 3, "en": 1}) == ["language_mismatch"]
+    assert codes(said("en"), Language(code="en", confidence=1.0), asked="en", heard={"de": 3, "en": 1}) == [
+        "language_mismatch"
+    ]
     assert codes(said("en"), Language(code="en", confidence=1.0), asked="en", heard={"de": 1, "en": 2}) == []
     assert codes([], None) == []
 
 
-@pytest.mark.parametrize(("logprob", "multilingual", "told"), [(-0.6, False, ["english_only"]), (-0.3, False, []), (-0.6, True, [])])
+@pytest.mark.parametrize(
+    ("logprob", "multilingual", "told"), [(-0.6, False, ["english_only"]), (-0.3, False, []), (-0.6, True, [])]
+)
 def test_an_english_model_that_doubts_what_it_heard_says_so(logprob, multilingual, told) -> None:
-    segments = [Segment(start=0, end=1, text="please subscribe", avg_logprob=logprob), Segment(start=1, end=2, text="so", avg_logprob=-0.1)]
+    segments = [
+        Segment(start=0, end=1, text="please subscribe", avg_logprob=logprob),
+        Segment(start=1, end=2, text="so", avg_logprob=-0.1),
+    ]
     assert codes(segments, Language(code="en", confidence=1.0), multilingual=multilingual) == told

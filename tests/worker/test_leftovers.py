@@ -23,9 +23,16 @@ def speech(*spans: tuple[float, float], regions: tuple[tuple[float, float], ...]
 
 def transcript(*segments: tuple[float, float, str], logprob: float = -0.2, language: str = "en") -> ChunkTranscript:
     return ChunkTranscript(
-        segments=tuple(EngineSegment(start=a, end=b, text=text, avg_logprob=logprob, compression_ratio=1.0) for a, b, text in segments),
-        language=language, no_speech_prob=0.1, engine_seconds=1.0, wall_seconds=1.0, engine={},
-    )  # fmt: skip
+        segments=tuple(
+            EngineSegment(start=a, end=b, text=text, avg_logprob=logprob, compression_ratio=1.0)
+            for a, b, text in segments
+        ),
+        language=language,
+        no_speech_prob=0.1,
+        engine_seconds=1.0,
+        wall_seconds=1.0,
+        engine={},
+    )
 
 
 class Engine:
@@ -56,9 +63,13 @@ def test_where_all_speech_has_text_nothing_is_decoded_again() -> None:
 
 
 def test_the_rest_of_a_window_that_ended_early_is_decoded_by_itself() -> None:
-    found, seconds, asked = run(speech((0.3, 12), (13, 27)), transcript((0, 12, "The beginning.")), transcript((0.2, 14.2, "And the rest.")))
+    found, seconds, asked = run(
+        speech((0.3, 12), (13, 27)), transcript((0, 12, "The beginning.")), transcript((0.2, 14.2, "And the rest."))
+    )
     assert [s.text for s in found.segments] == ["The beginning.", "And the rest."]
-    assert found.segments[1].start == pytest.approx(12.9, abs=0.2) and found.segments[1].end == pytest.approx(26.9, abs=0.3)
+    assert found.segments[1].start == pytest.approx(12.9, abs=0.2) and found.segments[1].end == pytest.approx(
+        26.9, abs=0.3
+    )
     assert seconds == 1.0 and len(asked) == 1 and asked[0] == (14.6, False)
 
 
@@ -77,7 +88,9 @@ def test_words_that_both_heard_are_said_once() -> None:
 
 
 def test_letters_that_both_heard_are_said_once_where_words_have_no_blanks() -> None:
-    words = tuple(EngineWord(word=w, start=n, end=n + 1, probability=0.9) for n, w in enumerate(["很好,", "我们", "去", "公园。"]))
+    words = tuple(
+        EngineWord(word=w, start=n, end=n + 1, probability=0.9) for n, w in enumerate(["很好,", "我们", "去", "公园。"])
+    )
     answer = transcript((0, 10, "很好,我们去公园。"))
     answer = replace(answer, segments=(replace(answer.segments[0], words=words),))
     found, *_ = run(speech((0.3, 27)), transcript((0, 10, "今天天气很好"), (20, 27, "公园很大")), answer)
@@ -117,11 +130,15 @@ def test_times_hold_across_what_was_spliced_out() -> None:
 
 
 def test_it_knows_the_language_and_the_doubts_of_each_part() -> None:
-    found, _, _ = run(speech((0.3, 12), (13, 27)), transcript((0, 12, "One.")), transcript((0, 14, "Zwei."), language="de"))
+    found, _, _ = run(
+        speech((0.3, 12), (13, 27)), transcript((0, 12, "One.")), transcript((0, 14, "Zwei."), language="de")
+    )
     assert [(s.language, s.no_speech_prob) for s in found.segments] == [(None, None), ("de", 0.1)]
 
 
 def test_a_decode_that_fails_costs_nothing_of_what_was_heard() -> None:
     said = transcript((0, 12, "One."))
-    found, seconds, asked = run(speech((0.3, 12), (13, 18), (20, 27)), said, None, transcript((0, 6, "Never asked for.")))
+    found, seconds, asked = run(
+        speech((0.3, 12), (13, 18), (20, 27)), said, None, transcript((0, 6, "Never asked for."))
+    )
     assert (found, seconds, len(asked)) == (said, 0.0, 1)

@@ -34,11 +34,21 @@ def listen(recording: Path, tmp_path: Path) -> Iterator[Callable[..., Listener]]
 
     def make(**changes: Any) -> Listener:
         regions = region_source("silence", lambda pcm: pytest.fail("no VAD here"))
-        made = Listener(**{
-            "source": recording, "spool": tmp_path / "pcm", "decoder": Decoder(ffmpeg.find(), max_seconds=3600.0),
-            "regions": regions, "planner": ChunkPlanner(5 * 16_000, quietest=regions.quietest), "replan": True, "head": HEAD,
-            "cancel": threading.Event(), "on_chunks": lambda chunks: None, "on_planned": lambda decoded: None,
-        } | changes)  # fmt: skip
+        made = Listener(
+            **{
+                "source": recording,
+                "spool": tmp_path / "pcm",
+                "decoder": Decoder(ffmpeg.find(), max_seconds=3600.0),
+                "regions": regions,
+                "planner": ChunkPlanner(5 * 16_000, quietest=regions.quietest),
+                "replan": True,
+                "head": HEAD,
+                "cancel": threading.Event(),
+                "on_chunks": lambda chunks: None,
+                "on_planned": lambda decoded: None,
+            }
+            | changes
+        )
         opened.append(made.__enter__())
         return made
 

@@ -43,7 +43,9 @@ def test_a_run_completes_and_leaves_nothing_behind(tmp_path, minute, calm):
     job = kit.submit(minute)
     assert kit.run() == "completed"
     done = kit.job(job)
-    assert done.status is JobStatus.COMPLETED and done.chunks_done == done.chunks_total == len(kit.store.rows(job.id)) >= 7
+    assert (
+        done.status is JobStatus.COMPLETED and done.chunks_done == done.chunks_total == len(kit.store.rows(job.id)) >= 7
+    )
     assert done.duration == pytest.approx(60.0) and done.audio_seconds_done == pytest.approx(60.0)
     assert 30 < done.speech_seconds <= 60 and (done.language, done.language_confidence) == ("en", 0.99)
     assert done.performance["engine_seconds"] == 0 and done.performance["wall"] > 0
@@ -119,7 +121,9 @@ def test_a_stop_does_not_wait_for_a_model_that_does_not_come(tmp_path, minute):
         return http_client()
 
     with model_server("busy") as server:
-        downloader = ModelDownloader(kit.parts.models, [AddressSource("mirror", server.url, client=client, pauses=(60.0,))])
+        downloader = ModelDownloader(
+            kit.parts.models, [AddressSource("mirror", server.url, client=client, pauses=(60.0,))]
+        )
         kit.parts = replace(kit.parts, transcriber=WhisperTranscriber(kit.parts.transcriber.engine, downloader))
         thread = threading.Thread(target=lambda: asked.wait(30) and kit.stop.set(), daemon=True)
         thread.start()
@@ -164,7 +168,9 @@ def test_retry_takes_over_finished_chunks(tmp_path, minute, calm):
     assert kit.result(second)["segments"] == calm["segments"] and not kit.job(second).partial
 
 
-@pytest.mark.parametrize(("when", "error"), [("before", LeaseLost), ("after", LeaseLost), ("before", DatabaseUnavailable)])
+@pytest.mark.parametrize(
+    ("when", "error"), [("before", LeaseLost), ("after", LeaseLost), ("before", DatabaseUnavailable)]
+)
 def test_what_a_retry_takes_over_is_not_lost_with_its_owner_or_an_outage(tmp_path, minute, when, error):
     kit = Kit(tmp_path, Rule(kind="crash", label="chunk 3/*"), language="de")
     first = kit.submit(minute)
@@ -265,11 +271,19 @@ def test_an_engine_that_comes_back_costs_nothing(tmp_path, minute, calm):
     assert kit.result(job)["segments"] == calm["segments"] and kit.job(job).attempts == 1
 
 
-@pytest.mark.parametrize(("spoil", "code"), [
-    (lambda kit, job: kit.objects.delete(job.source.key), "source_missing"),
-    (lambda kit, job: kit.objects.put(job.source.key, __import__("io").BytesIO(b"RIFF" + b"\1" * (job.source.bytes - 4))), "source_corrupt"),
-    (lambda kit, job: kit.objects.put(job.source.key, __import__("io").BytesIO(b"RIFF")), "source_corrupt"),
-])
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        (lambda kit, job: kit.objects.delete(job.source.key), "source_missing"),
+        (
+            lambda kit, job: kit.objects.put(
+                job.source.key, __import__("io").BytesIO(b"RIFF" + b"\1" * (job.source.bytes - 4))
+            ),
+            "source_corrupt",
+        ),
+        (lambda kit, job: kit.objects.put(job.source.key, __import__("io").BytesIO(b"RIFF")), "source_corrupt"),
+    ],
+)
 def test_a_spoilt_source_has_its_code(tmp_path, minute, spoil, code):
     kit = Kit(tmp_path)
     job = kit.submit(minute)
@@ -449,7 +463,19 @@ def two_tracks(folder: Path) -> bytes:
     said = audio_bank.write(folder / "said.wav", audio_bank.speech(minutes=1.0, seed=41)[0])
     silent = audio_bank.write(folder / "silent.wav", np.zeros(60 * 16_000, np.int16))
     audio_bank.ffmpeg(
-        "-i", str(silent), "-i", str(said), "-map", "0", "-map", "1", "-c:a", "flac", "-metadata:s:a:1", "language=ger", str(folder / "two.mka")
+        "-i",
+        str(silent),
+        "-i",
+        str(said),
+        "-map",
+        "0",
+        "-map",
+        "1",
+        "-c:a",
+        "flac",
+        "-metadata:s:a:1",
+        "language=ger",
+        str(folder / "two.mka"),
     )
     return (folder / "two.mka").read_bytes()
 
@@ -467,8 +493,16 @@ def test_a_track_with_speech_is_found_again_after_an_interruption(tmp_path, calm
 
 def test_a_wanted_track_is_taken_and_one_that_is_not_there_fails_the_job(tmp_path):
     kit, data = Kit(tmp_path), two_tracks(tmp_path)
-    silent, missing, other = kit.submit(data, audio_track=0), kit.submit(data, audio_track=7), kit.submit(data, audio_track="fr")
-    assert [kit.run(), kit.run(), kit.run()] == ["completed", "failed audio_track_missing", "failed audio_track_missing"]
+    silent, missing, other = (
+        kit.submit(data, audio_track=0),
+        kit.submit(data, audio_track=7),
+        kit.submit(data, audio_track="fr"),
+    )
+    assert [kit.run(), kit.run(), kit.run()] == [
+        "completed",
+        "failed audio_track_missing",
+        "failed audio_track_missing",
+    ]
     assert "no_speech" in {w["code"] for w in kit.job(silent).warnings}
     error = kit.job(missing).error
     assert error.code == "audio_track_missing" and not error.retryable

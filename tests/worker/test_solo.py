@@ -23,7 +23,9 @@ def started(tmp_path: Path) -> Callable[..., tuple[int, Stop]]:
     """Runs a pool of one job process in a process group of its own; returns its leader when the job process is ready."""
     kit, stop = Kit(tmp_path), Stop()
 
-    def start(*, first: Callable[[], None] = lambda: None, in_child: Callable[[], None] = lambda: None) -> tuple[int, Stop]:
+    def start(
+        *, first: Callable[[], None] = lambda: None, in_child: Callable[[], None] = lambda: None
+    ) -> tuple[int, Stop]:
         ready, tell = os.pipe()
 
         def after_fork() -> None:
@@ -35,9 +37,14 @@ def started(tmp_path: Path) -> Callable[..., tuple[int, Stop]]:
                 os.setpgid(0, 0)
                 first()
                 pool = SoloPool(
-                    kit.parts, Slots(1, tmp_path / "slots"), stop, count=1, doorbell=Doorbell(tmp_path / "bell"), polling=True,
+                    kit.parts,
+                    Slots(1, tmp_path / "slots"),
+                    stop,
+                    count=1,
+                    doorbell=Doorbell(tmp_path / "bell"),
+                    polling=True,
                     after_fork=after_fork,
-                )  # fmt: skip
+                )
                 pool.run()
                 os._exit(0)
             finally:

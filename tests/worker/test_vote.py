@@ -62,7 +62,12 @@ def test_a_wrong_guess_is_decoded_again_and_nothing_else(tmp_path, minute, paral
 
 
 def test_parallel_and_sequential_say_the_same(tmp_path, minute) -> None:
-    others = {"chunk 1": {"nl": 0.5, "de": 0.4}, "chunk 2": {"de": 0.6, "nl": 0.3}, "chunk 3": {"de": 0.6}, "chunk 5": {"fr": 0.95}}
+    others = {
+        "chunk 1": {"nl": 0.5, "de": 0.4},
+        "chunk 2": {"de": 0.6, "nl": 0.3},
+        "chunk 3": {"de": 0.6},
+        "chunk 5": {"fr": 0.95},
+    }
     results = []
     for parallel in (True, False):
         place = kit(tmp_path / str(parallel), language="de", others=others, parallel=parallel)

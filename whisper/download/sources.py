@@ -56,8 +56,13 @@ class AddressSource:
     """
 
     def __init__(
-        self, kind: str, address: str, *, client: Callable[[], httpx.Client] = http_client, pauses: Sequence[float] = PAUSES
-    ) -> None:  # fmt: skip
+        self,
+        kind: str,
+        address: str,
+        *,
+        client: Callable[[], httpx.Client] = http_client,
+        pauses: Sequence[float] = PAUSES,
+    ) -> None:
         self.kind = kind
         self._address, self._client, self._pauses = address.rstrip("/"), client, pauses
 

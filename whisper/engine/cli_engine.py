@@ -98,9 +98,16 @@ class CliEngine:
         os.register_at_fork(after_in_child=lambda: (method := reset()) and method())
 
     def transcribe(
-        self, model: str, pcm: Pcm, options: TranscribeOptions, *, job: str = "", label: str = "",
-        timeout: float | None = None, cancel: Cancel | None = None,
-    ) -> ChunkTranscript:  # fmt: skip
+        self,
+        model: str,
+        pcm: Pcm,
+        options: TranscribeOptions,
+        *,
+        job: str = "",
+        label: str = "",
+        timeout: float | None = None,
+        cancel: Cancel | None = None,
+    ) -> ChunkTranscript:
         arguments = self._program.decode_arguments(options)
         return self._wait(_Request(model, arguments, pcm, options.word_timestamps, timeout, cancel))
 
@@ -116,9 +123,11 @@ class CliEngine:
             raise ChunkFailed(f"{self._program.path.name} did not say which language it detected.")
         language, probability = found
         return LanguageGuess(
-            language=language, probability=probability, probabilities={language: probability},
+            language=language,
+            probability=probability,
+            probabilities={language: probability},
             engine_seconds=answer.engine_seconds,
-        )  # fmt: skip
+        )
 
     @property
     def waiting(self) -> int:
@@ -284,10 +293,13 @@ class CliEngine:
                 if self._closed:
                     raise EngineUnavailable("The engine has been closed.")
                 if time.monotonic() - began > limit + load:
-                    left.pop(0).settle(ChunkTimeout(
-                        f"A chunk took longer than the {limit:.0f} s it was given: raise CHUNK_TIMEOUT, or use fewer "
-                        "workers or a smaller model.", timeout=limit,
-                    ))  # fmt: skip
+                    left.pop(0).settle(
+                        ChunkTimeout(
+                            f"A chunk took longer than the {limit:.0f} s it was given: raise CHUNK_TIMEOUT, or use fewer "
+                            "workers or a smaller model.",
+                            timeout=limit,
+                        )
+                    )
                     return True
                 meter.look()
                 time.sleep(_POLL)
@@ -298,9 +310,13 @@ class CliEngine:
 
     def _transcript(self, output: CliOutput, *, cpu: float, wall: float) -> ChunkTranscript:
         return ChunkTranscript(
-            segments=output.segments, language=output.language, no_speech_prob=None, engine_seconds=cpu,
-            wall_seconds=wall, engine={"library": self._program.path.name, "version": self._program.version},
-        )  # fmt: skip
+            segments=output.segments,
+            language=output.language,
+            no_speech_prob=None,
+            engine_seconds=cpu,
+            wall_seconds=wall,
+            engine={"library": self._program.path.name, "version": self._program.version},
+        )
 
     def _check_model(self, model: str, folder: Path) -> None:
         """Raises ModelInvalid when the program fails on a second of silence too: then it is not the chunk's fault."""
@@ -315,11 +331,24 @@ class CliEngine:
             raise ModelInvalid(f"{self._program.path.name} cannot use {Path(model).name}: {_tail(log)}")
 
     def _spawn(self, command: list[str], stderr: Any) -> subprocess.Popen[bytes]:
-        launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), *Limits(nice=self._nice).arguments(), "--"]
+        launcher = [
+            sys.executable,
+            "-I",
+            "-S",
+            str(LAUNCHER),
+            str(os.getpid()),
+            *Limits(nice=self._nice).arguments(),
+            "--",
+        ]
         return subprocess.Popen(
-            [*launcher, *command], cwd=self._empty, env=engine_environment(), stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True,
-        )  # fmt: skip
+            [*launcher, *command],
+            cwd=self._empty,
+            env=engine_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            start_new_session=True,
+        )
 
     @contextlib.contextmanager
     def _folder_in_use(self) -> Iterator[Path]:

@@ -45,9 +45,14 @@ class CliProgram:
         self._threads = threads
         try:
             done = subprocess.run(
-                [str(self.path), "--help"], env=engine_environment(), cwd="/", stdin=subprocess.DEVNULL,
-                capture_output=True, timeout=20, check=False,
-            )  # fmt: skip
+                [str(self.path), "--help"],
+                env=engine_environment(),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=20,
+                check=False,
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise EngineUnavailable(f"WHISPER_EXECUTABLE {self.path} cannot be run: {error}") from error
         text = (done.stdout + done.stderr).decode("utf-8", "replace")
@@ -140,11 +145,16 @@ def read_output(path: Path, *, seconds: float, words: bool) -> CliOutput | None:
                 continue
             phrase = Phrase(start, end, tokens)
             timed = words_of(phrase, spaced=spaced) if words and tokens else []
-            segments.append(EngineSegment(
-                start=start, end=end, text=text,
-                avg_logprob=sum(token.plog for token in tokens) / len(tokens) if tokens else None,
-                compression_ratio=ratio, words=tuple(EngineWord(**word) for word in timed),
-            ))  # fmt: skip
+            segments.append(
+                EngineSegment(
+                    start=start,
+                    end=end,
+                    text=text,
+                    avg_logprob=sum(token.plog for token in tokens) / len(tokens) if tokens else None,
+                    compression_ratio=ratio,
+                    words=tuple(EngineWord(**word) for word in timed),
+                )
+            )
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return CliOutput(language=language, segments=tuple(segments))

@@ -54,9 +54,16 @@ class PreforkEngine:
             os.register_at_fork(after_in_child=lambda: (method := reset()) and method())
 
     def transcribe(
-        self, model: str, pcm: Pcm, options: TranscribeOptions, *, job: str = "", label: str = "",
-        timeout: float | None = None, cancel: Cancel | None = None,
-    ) -> ChunkTranscript:  # fmt: skip
+        self,
+        model: str,
+        pcm: Pcm,
+        options: TranscribeOptions,
+        *,
+        job: str = "",
+        label: str = "",
+        timeout: float | None = None,
+        cancel: Cancel | None = None,
+    ) -> ChunkTranscript:
         request = {"op": "transcribe", "job": job, "label": label, "timeout": timeout, "options": options.to_dict()}
         body, info = self._call(model, request, pcm, cancel)
         engine = {"library": info["library"], "version": info["version"]}
@@ -83,11 +90,15 @@ class PreforkEngine:
 
     # -- hosts
 
-    def _call(self, model: str, request: dict[str, Any], pcm: Pcm, cancel: Cancel | None) -> tuple[dict[str, Any], dict[str, str]]:
+    def _call(
+        self, model: str, request: dict[str, Any], pcm: Pcm, cancel: Cancel | None
+    ) -> tuple[dict[str, Any], dict[str, str]]:
         try:
             head = pack(FrameType.REQUEST, request, 4 * len(pcm))
         except FrameError as error:
-            raise ChunkFailed(f"The chunk is not one that can be sent to the engine: {error}", reason="bad_chunk") from error
+            raise ChunkFailed(
+                f"The chunk is not one that can be sent to the engine: {error}", reason="bad_chunk"
+            ) from error
         for _ in range(_LOST_HOSTS):
             lease = self._lease(model, cancel)
             try:
@@ -142,7 +153,9 @@ class PreforkEngine:
 
     # -- the manager
 
-    def _ask(self, request: dict[str, Any], cancel: Cancel | None, seconds: float = float("inf")) -> tuple[socket.socket, dict[str, Any]]:
+    def _ask(
+        self, request: dict[str, Any], cancel: Cancel | None, seconds: float = float("inf")
+    ) -> tuple[socket.socket, dict[str, Any]]:
         """The connection, still open, and the answer. Raises EngineUnavailable, ModelInvalid, Cancelled."""
         deadline = time.monotonic() + seconds
         try:
@@ -229,8 +242,9 @@ def _raise(error: dict[str, Any]) -> NoReturn:
             allowed = error["timeout"]
             raise ChunkTimeout(
                 f"A chunk took longer than the {allowed:.0f} s it was given: raise CHUNK_TIMEOUT, or use fewer workers or a smaller model.",
-                seconds=error["seconds"], timeout=allowed,
-            )  # fmt: skip
+                seconds=error["seconds"],
+                timeout=allowed,
+            )
         case "model_invalid":
             raise ModelInvalid(message)
         case "engine_unavailable":
@@ -259,11 +273,15 @@ class ManagerOptions(TypedDict, total=False):
 
 def manager_command(manager_socket: Path, **options: Unpack[ManagerOptions]) -> list[str]:
     """argv of an engine manager that is to be a child of this process."""
-    given = [w for name, value in options.items() if value is not None for w in ("--" + name.replace("_", "-"), str(value))]
+    given = [
+        w for name, value in options.items() if value is not None for w in ("--" + name.replace("_", "-"), str(value))
+    ]
     return python_command("whisper.host.manager", "--socket", str(manager_socket), "--parent", str(os.getpid()), *given)
 
 
-def start_manager(manager_socket: Path, *, wait: float = 20.0, **options: Unpack[ManagerOptions]) -> subprocess.Popen[bytes]:
+def start_manager(
+    manager_socket: Path, *, wait: float = 20.0, **options: Unpack[ManagerOptions]
+) -> subprocess.Popen[bytes]:
     """Start an engine manager and wait until it answers. It ends on SIGTERM, and with the *thread* that called this.
 
     manager_socket: short path in a folder of its own (made if missing, mode 0700)
@@ -274,9 +292,8 @@ def start_manager(manager_socket: Path, *, wait: float = 20.0, **options: Unpack
     manager_socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     manager_socket.unlink(missing_ok=True)
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        env=engine_environment(), start_new_session=True,
-    )  # fmt: skip
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=engine_environment(), start_new_session=True
+    )
     engine, end = PreforkEngine(manager_socket), time.monotonic() + wait
     while True:
         try:

@@ -15,15 +15,7 @@ from pathlib import Path
 
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable
 from whisper.models.store import read_header
-from whisper.types import (
-    Cancel,
-    ChunkTranscript,
-    EngineSegment,
-    EngineWord,
-    LanguageGuess,
-    Pcm,
-    TranscribeOptions,
-)
+from whisper.types import Cancel, ChunkTranscript, EngineSegment, EngineWord, LanguageGuess, Pcm, TranscribeOptions
 
 RATE = 16_000
 QUIET = 100
@@ -78,9 +70,16 @@ class ScriptedEngine:
         self._calls: list[str] = []
 
     def transcribe(
-        self, model: str, pcm: Pcm, options: TranscribeOptions, *, job: str = "", label: str = "",
-        timeout: float | None = None, cancel: Cancel | None = None,
-    ) -> ChunkTranscript:  # fmt: skip
+        self,
+        model: str,
+        pcm: Pcm,
+        options: TranscribeOptions,
+        *,
+        job: str = "",
+        label: str = "",
+        timeout: float | None = None,
+        cancel: Cancel | None = None,
+    ) -> ChunkTranscript:
         began = time.monotonic()
         self._act(model, pcm, job, label, timeout, cancel)
         return ChunkTranscript(
@@ -109,7 +108,9 @@ class ScriptedEngine:
             raise Cancelled
         read_header(Path(model))
         if not RATE // 10 <= len(pcm) <= 30 * RATE:
-            raise ChunkFailed(f"A chunk must have 0.1 to 30 s, this one has {len(pcm) / RATE:.3f} s.", reason="bad_chunk")
+            raise ChunkFailed(
+                f"A chunk must have 0.1 to 30 s, this one has {len(pcm) / RATE:.3f} s.", reason="bad_chunk"
+            )
         call = self._note(job, label, hashlib.sha256(pcm.tobytes()).hexdigest())
         rule = next((rule for rule in self._rules if rule.applies(label, call)), None)
         match rule.kind if rule else None:
@@ -161,10 +162,16 @@ def _segments(pcm: Pcm, options: TranscribeOptions) -> list[EngineSegment]:
     def close() -> None:
         if words:
             text = " ".join(word.word for word in words)
-            segments.append(EngineSegment(
-                start=words[0].start or 0.0, end=words[-1].end or 0.0, text=text, avg_logprob=-0.1,
-                compression_ratio=1.0, words=tuple(words) if options.word_timestamps else (),
-            ))  # fmt: skip
+            segments.append(
+                EngineSegment(
+                    start=words[0].start or 0.0,
+                    end=words[-1].end or 0.0,
+                    text=text,
+                    avg_logprob=-0.1,
+                    compression_ratio=1.0,
+                    words=tuple(words) if options.word_timestamps else (),
+                )
+            )
             words.clear()
 
     for start in range(0, len(pcm), RATE):

@@ -16,9 +16,16 @@ GENEROSITY = 10.0
 
 _NEWEST_SHARE = 0.2
 _BEFORE_MEASURED = {
-    "demo": 0.1, "tiny": 0.2, "base": 0.4, "small": 1.2, "medium": 4.0,
-    "large-v1": 8.0, "large-v2": 8.0, "large-v3": 8.0, "large-v3-turbo": 6.0,
-}  # fmt: skip
+    "demo": 0.1,
+    "tiny": 0.2,
+    "base": 0.4,
+    "small": 1.2,
+    "medium": 4.0,
+    "large-v1": 8.0,
+    "large-v2": 8.0,
+    "large-v3": 8.0,
+    "large-v3-turbo": 6.0,
+}
 """Seconds of wall per second of audio on one slow core: 4-5 times what one core of 2020 takes."""
 
 

@@ -10,15 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from core.errors import (
-    Cancelled,
-    ChunkFailed,
-    ChunkTimeout,
-    ModelInvalid,
-    ModelUnavailable,
-    ServiceError,
-    UnknownModel,
-)
+from core.errors import Cancelled, ChunkFailed, ChunkTimeout, ModelInvalid, ModelUnavailable, ServiceError, UnknownModel
 from core.speech.chunks import SAMPLE_RATE
 from whisper.download.downloader import ModelDownloader
 from whisper.engine.speed import SpeedBook
@@ -79,15 +71,15 @@ class WhisperTranscriber:
         self.speed.observe(info, options, audio=seconds, wall=transcript.wall_seconds)
         return transcript
 
-    def detect_language(
-        self, pcm: Pcm, *, model: str, job: str = "", cancel: Cancel | None = None
-    ) -> LanguageGuess:
+    def detect_language(self, pcm: Pcm, *, model: str, job: str = "", cancel: Cancel | None = None) -> LanguageGuess:
         """Guess the language of 0.1 to 30 s of speech. Retries and raises as `transcribe` does."""
         seconds = _check(pcm, "language")
         with self._model(model, cancel) as (path, info):
             timeout = self.chunk_timeout or self.speed.deadline(info, TranscribeOptions(), audio=seconds)
             return _twice(
-                lambda: self.engine.detect_language(path, pcm, job=job, timeout=timeout, cancel=cancel), "language", cancel
+                lambda: self.engine.detect_language(path, pcm, job=job, timeout=timeout, cancel=cancel),
+                "language",
+                cancel,
             )
 
     @contextmanager
@@ -107,7 +99,9 @@ class WhisperTranscriber:
         except ModelInvalid as error:
             if Path(path).exists():
                 raise
-            raise ModelUnavailable(f"The model {name} was removed while it was in use: there is no file {path}.", model=name) from error
+            raise ModelUnavailable(
+                f"The model {name} was removed while it was in use: there is no file {path}.", model=name
+            ) from error
 
     def close(self) -> None:
         """Let go of the engine."""

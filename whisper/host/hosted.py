@@ -67,27 +67,48 @@ class ModelHost:
         if self.broken and wait > 0:
             raise EngineUnavailable(
                 f"The engine host for {self.model.name} died {self.deaths} times in a row; next try in {wait:.0f} s. "
-                "Its last words are in the log.", retry_after=round(wait, 1),
-            )  # fmt: skip
+                "Its last words are in the log.",
+                retry_after=round(wait, 1),
+            )
         await asyncio.sleep(max(0.0, wait))
 
-    async def launch(self, library: Library, path: Path, arguments: Sequence[str], cwd: Path) -> asyncio.subprocess.Process:
+    async def launch(
+        self, library: Library, path: Path, arguments: Sequence[str], cwd: Path
+    ) -> asyncio.subprocess.Process:
         """Start a process that serves at `path`, and wait until it does. Raises EngineUnavailable, ModelInvalid.
 
         cwd: a folder that stays empty, made if missing: whatever an engine loads from its working directory is code
         """
         ready, tell = os.pipe()
         command = python_command(
-            "whisper.host.main", "--library", str(library.directory), "--model", str(self.model), "--socket", str(path),
-            "--ready-fd", str(tell), "--parent", str(os.getpid()), *arguments,
-        )  # fmt: skip
+            "whisper.host.main",
+            "--library",
+            str(library.directory),
+            "--model",
+            str(self.model),
+            "--socket",
+            str(path),
+            "--ready-fd",
+            str(tell),
+            "--parent",
+            str(os.getpid()),
+            *arguments,
+        )
         self.started = time.monotonic()
         try:
-            os.makedirs(cwd, mode=0o500, exist_ok=True)  # each time: what clears old temporary files away may have taken it
+            os.makedirs(
+                cwd, mode=0o500, exist_ok=True
+            )  # each time: what clears old temporary files away may have taken it
             process = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-                pass_fds=[tell], env=engine_environment(), cwd=cwd, start_new_session=True,
-            )  # fmt: skip
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                pass_fds=[tell],
+                env=engine_environment(),
+                cwd=cwd,
+                start_new_session=True,
+            )
         except OSError as error:
             os.close(ready)
             raise EngineUnavailable(f"The engine host cannot be started: {error}") from error
@@ -106,8 +127,15 @@ class ModelHost:
             if said.get("code") == ModelInvalid.code:
                 raise ModelInvalid(said["message"])
             self.note_death(f"did not start (status {process.returncode})")
-            raise EngineUnavailable(said.get("message") or f"The engine host for {self.model.name} died while starting.")
-        self.info = {"socket": str(path), "library": library.kind, "version": said["version"], "directory": str(library.directory)}
+            raise EngineUnavailable(
+                said.get("message") or f"The engine host for {self.model.name} died while starting."
+            )
+        self.info = {
+            "socket": str(path),
+            "library": library.kind,
+            "version": said["version"],
+            "directory": str(library.directory),
+        }
         self.process, self.ended = process, asyncio.Event()
         return process
 
@@ -167,7 +195,9 @@ class ModelHost:
 async def _read_line(fd: int) -> dict[str, Any]:
     """The one JSON line a starting host says, or {} if it dies without a word. Closes the descriptor."""
     reader = asyncio.StreamReader()
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb"))
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb")
+    )
     try:
         said = json.loads(await reader.readline() or b"{}")
         return said if isinstance(said, dict) else {}

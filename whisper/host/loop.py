@@ -382,16 +382,23 @@ class Host:
         now = time.monotonic()
         busy = any(not w.idle for w in self._workers) or bool(self._queues)
         return {
-            **self._about, "pid": os.getpid(), "done": self._done, "lost": self._lost,
+            **self._about,
+            "pid": os.getpid(),
+            "done": self._done,
+            "lost": self._lost,
             "idle_seconds": 0.0 if busy else now - self._active,
             "queued": {job: len(queue) for job, queue in self._queues.items()},
             "pool": self._pool.status(),
             "workers": [
                 {"pid": w.pid, "idle": w.idle}
-                | ({} if w.deadline is None else {"job": w.job, "label": w.label, "seconds": now - w.started, "threads": w.threads})
+                | (
+                    {}
+                    if w.deadline is None
+                    else {"job": w.job, "label": w.label, "seconds": now - w.started, "threads": w.threads}
+                )
                 for w in self._workers
             ],
-        }  # fmt: skip
+        }
 
 
 def log(text: str) -> None:

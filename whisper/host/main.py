@@ -44,11 +44,15 @@ RSS_ABOVE_WEIGHTS = 1536 * 1024 * 1024
 
 
 def main() -> NoReturn:
-    parser = argparse.ArgumentParser(prog="whisper.host.main", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="whisper.host.main", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--library", type=Path, required=True, help="directory of libwhisper")
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--socket", type=Path, required=True, help="where to listen")
-    parser.add_argument("--ready-fd", type=int, required=True, help="told in one JSON line when the host serves, or why not")
+    parser.add_argument(
+        "--ready-fd", type=int, required=True, help="told in one JSON line when the host serves, or why not"
+    )
     parser.add_argument("--parent", type=int, required=True, help="process to die with")
     add_arguments(parser)
     parser.add_argument("--worker-mb", type=int, default=0, help="memory one takes for itself; 0: not looked at")
@@ -85,8 +89,9 @@ def main() -> NoReturn:
         host = Host(
             listener,
             lambda control: serve(control, inference, recycle_after=options.recycle_after, rss_cap=rss_cap),
-            pool=Pool(rule, pressure.read, log), about=about,
-        )  # fmt: skip
+            pool=Pool(rule, pressure.read, log),
+            about=about,
+        )
         # not before: while the model is being read a signal handler of ours could not run
         signal.signal(signal.SIGTERM, lambda *_: host.stop())
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -94,7 +99,6 @@ def main() -> NoReturn:
     gc.collect()
     gc.freeze()  # so that a child's collector does not write to, and thereby copy, our pages
     host.run()
-
 
 
 if __name__ == "__main__":

@@ -175,14 +175,24 @@ class Manager:
         path, config = self._folder / f"h{self._counter}.sock", self._config
         rule = replace(config.pool, worker_mb=WORKER_MB[size_of(host.name)])
         arguments = [
-            *rule.arguments(), "--worker-mb", str(rule.worker_mb), "--nice", str(config.nice),
+            *rule.arguments(),
+            "--worker-mb",
+            str(rule.worker_mb),
+            "--nice",
+            str(config.nice),
             *(["--debug"] if config.debug else []),
-        ]  # fmt: skip
+        ]
         process = await host.launch(library, path, arguments, self._cwd)
         log.info(
-            "engine host %d serves %s with the %s library %s (%.1f s to start), %d threads per worker; %s", process.pid,
-            host.model.name, library.kind, host.info["version"], time.monotonic() - host.started, rule.threads, "; ".join(rule.words()),
-        )  # fmt: skip
+            "engine host %d serves %s with the %s library %s (%.1f s to start), %d threads per worker; %s",
+            process.pid,
+            host.model.name,
+            library.kind,
+            host.info["version"],
+            time.monotonic() - host.started,
+            rule.threads,
+            "; ".join(rule.words()),
+        )
         self._spawn(self._watch(host, process, host.ended, path))
 
     async def _watch(
@@ -268,7 +278,9 @@ def _problem(code: str, message: str, **details: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="whisper.host.manager", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="whisper.host.manager", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--socket", type=Path, required=True, help="where to listen; the hosts' sockets lie beside it")
     add_arguments(parser)
     parser.add_argument("--max-loaded-models", type=int, default=2)
@@ -286,10 +298,15 @@ def main() -> None:
     setproctitle("parascribe whisper manager")
     logs.setup(options.log_level, options.log_format, role="engine")
     config = ManagerConfig(
-        socket=options.socket, pool=PoolRule.of(options), max_models=options.max_loaded_models,
-        idle_seconds=options.idle_seconds, library=options.library, engine_dir=options.engine_dir, nice=options.nice,
+        socket=options.socket,
+        pool=PoolRule.of(options),
+        max_models=options.max_loaded_models,
+        idle_seconds=options.idle_seconds,
+        library=options.library,
+        engine_dir=options.engine_dir,
+        nice=options.nice,
         debug=log.isEnabledFor(logging.DEBUG),
-    )  # fmt: skip
+    )
     try:
         asyncio.run(_main(config))
     except (ValueError, OSError) as error:

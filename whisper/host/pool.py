@@ -47,16 +47,24 @@ class PoolRule:
     def of(cls, options: Namespace) -> PoolRule:
         """From the arguments of `add_arguments`; `worker_mb` depends on the model and is not among them."""
         return cls(
-            most=options.workers, threads=options.threads, idle_seconds=options.worker_idle_seconds,
-            memory_limit=options.memory_pressure, cpu_limit=options.cpu_pressure, lone_threads=options.lone_threads,
-        )  # fmt: skip
+            most=options.workers,
+            threads=options.threads,
+            idle_seconds=options.worker_idle_seconds,
+            memory_limit=options.memory_pressure,
+            cpu_limit=options.cpu_pressure,
+            lone_threads=options.lone_threads,
+        )
 
     def words(self) -> tuple[str, ...]:
         """The rule as people read it: in the log, `parascribe plan` and GET /system."""
         first = f"1 to {self.most} workers: one more when a chunk waits" if self.most > 1 else "1 worker"
         if self.most > 1 and self.idle_seconds:
             first += f", one fewer after {self.idle_seconds:g} s without work"
-        limits = [f"{name} pressure is {limit:g} % or more" for name, limit in (("memory", self.memory_limit), ("CPU", self.cpu_limit)) if limit]
+        limits = [
+            f"{name} pressure is {limit:g} % or more"
+            for name, limit in (("memory", self.memory_limit), ("CPU", self.cpu_limit))
+            if limit
+        ]
         if self.worker_mb:
             limits.append(f"less than {self.worker_mb / MARGIN:.0f} MB are available")
         found = [first]
@@ -69,9 +77,13 @@ class PoolRule:
     def arguments(self) -> list[str]:
         """What gives this rule to a process with `add_arguments`."""
         given = {
-            "--workers": self.most, "--threads": self.threads, "--worker-idle-seconds": self.idle_seconds,
-            "--memory-pressure": self.memory_limit, "--cpu-pressure": self.cpu_limit, "--lone-threads": self.lone_threads,
-        }  # fmt: skip
+            "--workers": self.most,
+            "--threads": self.threads,
+            "--worker-idle-seconds": self.idle_seconds,
+            "--memory-pressure": self.memory_limit,
+            "--cpu-pressure": self.cpu_limit,
+            "--lone-threads": self.lone_threads,
+        }
         return [word for name, value in given.items() for word in (name, str(value))]
 
 
@@ -79,10 +91,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     """The arguments of a PoolRule."""
     parser.add_argument("--workers", type=int, default=1, help="at most; forked as chunks wait")
     parser.add_argument("--threads", type=int, default=1, help="of each worker")
-    parser.add_argument("--worker-idle-seconds", type=float, default=60.0, help="after which a worker is retired; 0: never")
-    parser.add_argument("--memory-pressure", type=float, default=0.0, help="PSI some avg10 from which none is added; 0: not looked at")
+    parser.add_argument(
+        "--worker-idle-seconds", type=float, default=60.0, help="after which a worker is retired; 0: never"
+    )
+    parser.add_argument(
+        "--memory-pressure", type=float, default=0.0, help="PSI some avg10 from which none is added; 0: not looked at"
+    )
     parser.add_argument("--cpu-pressure", type=float, default=0.0, help="likewise")
-    parser.add_argument("--lone-threads", type=int, default=0, help="of all busy workers while no chunk waits; 0: --threads each")
+    parser.add_argument(
+        "--lone-threads", type=int, default=0, help="of all busy workers while no chunk waits; 0: --threads each"
+    )
 
 
 class Pool:
@@ -93,7 +111,11 @@ class Pool:
     """
 
     def __init__(
-        self, rule: PoolRule, read: ReadPressure, say: Callable[[str], object], clock: Callable[[], float] = time.monotonic
+        self,
+        rule: PoolRule,
+        read: ReadPressure,
+        say: Callable[[str], object],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.rule = rule
         self.held = ""

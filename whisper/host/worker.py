@@ -50,7 +50,9 @@ def serve(control: socket.socket, inference: Callable[[int], Inference], *, recy
         request = receive(control).body
         _title(f"{request.get('job', '')} {request.get('label', '')}")
         short = bool((request.get("options") or {}).get("fit_context"))
-        if short != keeps:  # new pages for each state would be a seventh of a short chunk's time, and a full one's are large
+        if (
+            short != keeps
+        ):  # new pages for each state would be a seventh of a short chunk's time, and a full one's are large
             (keep_memory if short else give_back_memory)()
             keeps = short
         with socket.socket(fileno=descriptors[0]) as client:
@@ -75,7 +77,11 @@ def _serve_client(control: socket.socket, client: socket.socket, core: Inference
         return True  # the client has gone or does not send: nobody to answer
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
-        kind, body, sound = FrameType.ERROR, {"code": "chunk_failed", "message": f"{type(error).__name__}: {error}"}, False
+        kind, body, sound = (
+            FrameType.ERROR,
+            {"code": "chunk_failed", "message": f"{type(error).__name__}: {error}"},
+            False,
+        )
     _say(control, "answering", seconds=time.monotonic() - started, good=kind is FrameType.REPLY)
     try:
         client.settimeout(CLIENT_SECONDS)

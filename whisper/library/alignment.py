@@ -35,9 +35,17 @@ TOP_LAYER = 1
 """WHISPER_AHEADS_N_TOP_MOST with one layer: all heads of the last one."""
 
 _HEADS = {
-    (4, 384, 51_864): 3, (4, 384, 51_865): 4, (6, 512, 51_864): 5, (6, 512, 51_865): 6, (12, 768, 51_864): 7,
-    (12, 768, 51_865): 8, (24, 1024, 51_864): 9, (24, 1024, 51_865): 10, (32, 1280, 51_866): 13, (4, 1280, 51_866): 14,
-}  # fmt: skip
+    (4, 384, 51_864): 3,
+    (4, 384, 51_865): 4,
+    (6, 512, 51_864): 5,
+    (6, 512, 51_865): 6,
+    (12, 768, 51_864): 7,
+    (12, 768, 51_865): 8,
+    (24, 1024, 51_864): 9,
+    (24, 1024, 51_865): 10,
+    (32, 1280, 51_866): 13,
+    (4, 1280, 51_866): 14,
+}
 """whisper_alignment_heads_preset by text layers, width and vocabulary: tiny.en, tiny, base.en, base, small.en, small,
 medium.en, medium, large-v3, large-v3-turbo. The values are those of whisper.h."""
 _LARGE, _LARGE_HEADS = (32, 1280, 51_865), {"large-v1": 11, "large-v2": 12}
@@ -118,7 +126,9 @@ class Alignment:
             return True
 
         callbacks = _OnSegment(on_segment), _OnEncode(on_encode)
-        params.new_segment_callback, params.encoder_begin_callback = (ctypes.cast(c, ctypes.c_void_p) for c in callbacks)
+        params.new_segment_callback, params.encoder_begin_callback = (
+            ctypes.cast(c, ctypes.c_void_p) for c in callbacks
+        )
         try:
             yield
         finally:
@@ -136,11 +146,16 @@ class Alignment:
         sizes = {ctypes.c_uint32.from_address(state + cache + _CACHE_SIZE).value for cache in (_CROSS, _PAD)}
         if sizes != {padded}:
             return None
-        keys, values = (ctypes.c_size_t.from_address(state + _CROSS + offset).value for offset in (_CACHE_KEYS, _CACHE_VALUES))
+        keys, values = (
+            ctypes.c_size_t.from_address(state + _CROSS + offset).value for offset in (_CACHE_KEYS, _CACHE_VALUES)
+        )
         if not (keys and values and keys % 8 == values % 8 == 0):
             return None
         expected = 2 * self._layers * self._width * padded  # of f16
-        if any(self._ggml.ggml_nbytes(tensor) != expected or self._ggml.ggml_element_size(tensor) != 2 for tensor in (keys, values)):
+        if any(
+            self._ggml.ggml_nbytes(tensor) != expected or self._ggml.ggml_element_size(tensor) != 2
+            for tensor in (keys, values)
+        ):
             return None
         return keys, values
 
@@ -153,7 +168,9 @@ class Alignment:
         width, padded = self._width, _padded(positions)
         data = self._ggml.ggml_get_data(keys)
         for layer in range(1, self._layers):
-            ctypes.memmove(data + 2 * layer * width * positions, data + 2 * layer * width * padded, 2 * width * positions)
+            ctypes.memmove(
+                data + 2 * layer * width * positions, data + 2 * layer * width * padded, 2 * width * positions
+            )
         room = (ctypes.c_uint16 * (self._layers * width * padded)).from_address(self._ggml.ggml_get_data(values))
         cells = memoryview(room).cast("B").cast("H")
         for layer in range(self._layers):
@@ -197,6 +214,13 @@ def _padded(positions: int) -> int:
 
 def _fields(params: ContextParams) -> tuple[Any, ...]:
     return (
-        params.use_gpu, params.flash_attn, params.gpu_device, params.dtw_token_timestamps, params.dtw_aheads_preset, params.dtw_n_top,
-        params.dtw_aheads.n_heads, params.dtw_aheads.heads, params.dtw_mem_size,
-    )  # fmt: skip
+        params.use_gpu,
+        params.flash_attn,
+        params.gpu_device,
+        params.dtw_token_timestamps,
+        params.dtw_aheads_preset,
+        params.dtw_n_top,
+        params.dtw_aheads.n_heads,
+        params.dtw_aheads.heads,
+        params.dtw_mem_size,
+    )

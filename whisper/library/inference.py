@@ -139,22 +139,31 @@ class Inference:
         finally:
             if code != _STATE_ALREADY_FREED:
                 self._f.free_state(state)
-        (no_speech, languages), = heard
+        ((no_speech, languages),) = heard
         phrases = split_phrases(tokens, self._f.token_beg(self._context), samples.seconds)
         ratio = compression_ratio(b"".join(t.data for p in phrases for t in p.tokens))
         spaced, seconds = params.translate or language not in UNSPACED, samples.seconds
-        timed = word_times.timed(phrases, spaced=spaced, quiet=quiet, seconds=seconds) if timed_words else [(p, []) for p in phrases]
+        timed = (
+            word_times.timed(phrases, spaced=spaced, quiet=quiet, seconds=seconds)
+            if timed_words
+            else [(p, []) for p in phrases]
+        )
         return {
             "segments": [
                 {
-                    "start": p.start, "end": p.end, "text": text_of(p.tokens),
-                    "avg_logprob": sum(t.plog for t in p.tokens) / len(p.tokens), "compression_ratio": ratio,
+                    "start": p.start,
+                    "end": p.end,
+                    "text": text_of(p.tokens),
+                    "avg_logprob": sum(t.plog for t in p.tokens) / len(p.tokens),
+                    "compression_ratio": ratio,
                     "words": words,
                 }
                 for p, words in timed
             ],
-            "language": language, "languages": languages, "no_speech_prob": no_speech,
-        }  # fmt: skip
+            "language": language,
+            "languages": languages,
+            "no_speech_prob": no_speech,
+        }
 
     def detect_language(self, samples: Samples) -> dict[str, Any]:
         """One encoder pass and one token; returns the JSON form of `whisper.types.LanguageGuess`.
@@ -169,16 +178,22 @@ class Inference:
         state = self._new_state()
         try:
             code = self._f.pcm_to_mel_with_state(self._context, state, samples.floats, samples.padded, self._threads)
-            best = -1 if code else self._f.lang_auto_detect_with_state(self._context, state, 0, self._threads, probabilities)
+            best = (
+                -1
+                if code
+                else self._f.lang_auto_detect_with_state(self._context, state, 0, self._threads, probabilities)
+            )
         finally:
             self._f.free_state(state)
         if best < 0:
             raise DecodeFailed(f"libwhisper could not detect the language (code {code or best})")
         likely = {self._f.lang_str(i).decode(): p for i, p in enumerate(probabilities) if p > _LIKELY}
         return {
-            "language": self._f.lang_str(best).decode(), "probability": probabilities[best],
-            "probabilities": likely, "engine_seconds": time.process_time() - cpu,
-        }  # fmt: skip
+            "language": self._f.lang_str(best).decode(),
+            "probability": probabilities[best],
+            "probabilities": likely,
+            "engine_seconds": time.process_time() - cpu,
+        }
 
     def _new_state(self, alignment: Alignment | None = None) -> int:
         state: int | None = alignment.new_state() if alignment else self._f.init_state(self._context)
@@ -280,7 +295,9 @@ def _doubtful(segments: list[dict[str, Any]]) -> bool:
     if not segments:
         return True
     ratio = segments[0]["compression_ratio"]
-    return (ratio is not None and ratio > _DOUBTFUL_RATIO) or any(s["avg_logprob"] < _DOUBTFUL_LOGPROB for s in segments)
+    return (ratio is not None and ratio > _DOUBTFUL_RATIO) or any(
+        s["avg_logprob"] < _DOUBTFUL_LOGPROB for s in segments
+    )
 
 
 def compression_ratio(text: bytes) -> float | None:

@@ -39,7 +39,9 @@ def candidates(operator_dir: Path | None, engine_dir: Path | None) -> list[Libra
         found.append(Library(kind="operator", directory=directory, version=_version_of(directory)))
     if engine_dir is not None and find_library(engine_dir / "current"):
         directory = (engine_dir / "current").resolve()  # a later build must not change under a running host
-        found.append(Library(kind="own", directory=directory, version=_recorded_version(directory) or _version_of(directory)))
+        found.append(
+            Library(kind="own", directory=directory, version=_recorded_version(directory) or _version_of(directory))
+        )
     if wheel := _wheel_directory():
         found.append(Library(kind="wheel", directory=wheel, version=_version_of(wheel)))
     return found

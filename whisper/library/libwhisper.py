@@ -38,52 +38,110 @@ class ContextParams(Structure):
     """whisper_context_params, 48 bytes."""
 
     _fields_ = [
-        ("use_gpu", c_bool), ("flash_attn", c_bool), ("gpu_device", c_int), ("dtw_token_timestamps", c_bool),
-        ("dtw_aheads_preset", c_int), ("dtw_n_top", c_int), ("dtw_aheads", Aheads), ("dtw_mem_size", c_size_t),
-    ]  # fmt: skip
+        ("use_gpu", c_bool),
+        ("flash_attn", c_bool),
+        ("gpu_device", c_int),
+        ("dtw_token_timestamps", c_bool),
+        ("dtw_aheads_preset", c_int),
+        ("dtw_n_top", c_int),
+        ("dtw_aheads", Aheads),
+        ("dtw_mem_size", c_size_t),
+    ]
 
 
 class VadParams(Structure):
     """whisper_vad_params, 24 bytes."""
 
     _fields_ = [
-        ("threshold", c_float), ("min_speech_duration_ms", c_int), ("min_silence_duration_ms", c_int),
-        ("max_speech_duration_s", c_float), ("speech_pad_ms", c_int), ("samples_overlap", c_float),
-    ]  # fmt: skip
+        ("threshold", c_float),
+        ("min_speech_duration_ms", c_int),
+        ("min_silence_duration_ms", c_int),
+        ("max_speech_duration_s", c_float),
+        ("speech_pad_ms", c_int),
+        ("samples_overlap", c_float),
+    ]
 
 
 class FullParams(Structure):
     """whisper_full_params, 304 bytes."""
 
     _fields_ = [
-        ("strategy", c_int), ("n_threads", c_int), ("n_max_text_ctx", c_int), ("offset_ms", c_int), ("duration_ms", c_int),
-        ("translate", c_bool), ("no_context", c_bool), ("no_timestamps", c_bool), ("single_segment", c_bool),
-        ("print_special", c_bool), ("print_progress", c_bool), ("print_realtime", c_bool), ("print_timestamps", c_bool),
-        ("token_timestamps", c_bool), ("thold_pt", c_float), ("thold_ptsum", c_float), ("max_len", c_int),
-        ("split_on_word", c_bool), ("max_tokens", c_int), ("debug_mode", c_bool), ("audio_ctx", c_int),
-        ("tdrz_enable", c_bool), ("suppress_regex", c_char_p), ("initial_prompt", c_char_p),
-        ("carry_initial_prompt", c_bool), ("prompt_tokens", c_void_p), ("prompt_n_tokens", c_int),
-        ("language", c_char_p), ("detect_language", c_bool), ("suppress_blank", c_bool), ("suppress_nst", c_bool),
-        ("temperature", c_float), ("max_initial_ts", c_float), ("length_penalty", c_float),
-        ("temperature_inc", c_float), ("entropy_thold", c_float), ("logprob_thold", c_float), ("no_speech_thold", c_float),
-        ("best_of", c_int), ("beam_size", c_int), ("patience", c_float),
-        ("new_segment_callback", c_void_p), ("new_segment_user_data", c_void_p),
-        ("progress_callback", c_void_p), ("progress_user_data", c_void_p),
-        ("encoder_begin_callback", c_void_p), ("encoder_begin_user_data", c_void_p),
-        ("abort_callback", c_void_p), ("abort_user_data", c_void_p),
-        ("logits_filter_callback", c_void_p), ("logits_filter_user_data", c_void_p),
-        ("grammar_rules", c_void_p), ("n_grammar_rules", c_size_t), ("i_start_rule", c_size_t),
-        ("grammar_penalty", c_float), ("vad", c_bool), ("vad_model_path", c_char_p), ("vad_params", VadParams),
-    ]  # fmt: skip
+        ("strategy", c_int),
+        ("n_threads", c_int),
+        ("n_max_text_ctx", c_int),
+        ("offset_ms", c_int),
+        ("duration_ms", c_int),
+        ("translate", c_bool),
+        ("no_context", c_bool),
+        ("no_timestamps", c_bool),
+        ("single_segment", c_bool),
+        ("print_special", c_bool),
+        ("print_progress", c_bool),
+        ("print_realtime", c_bool),
+        ("print_timestamps", c_bool),
+        ("token_timestamps", c_bool),
+        ("thold_pt", c_float),
+        ("thold_ptsum", c_float),
+        ("max_len", c_int),
+        ("split_on_word", c_bool),
+        ("max_tokens", c_int),
+        ("debug_mode", c_bool),
+        ("audio_ctx", c_int),
+        ("tdrz_enable", c_bool),
+        ("suppress_regex", c_char_p),
+        ("initial_prompt", c_char_p),
+        ("carry_initial_prompt", c_bool),
+        ("prompt_tokens", c_void_p),
+        ("prompt_n_tokens", c_int),
+        ("language", c_char_p),
+        ("detect_language", c_bool),
+        ("suppress_blank", c_bool),
+        ("suppress_nst", c_bool),
+        ("temperature", c_float),
+        ("max_initial_ts", c_float),
+        ("length_penalty", c_float),
+        ("temperature_inc", c_float),
+        ("entropy_thold", c_float),
+        ("logprob_thold", c_float),
+        ("no_speech_thold", c_float),
+        ("best_of", c_int),
+        ("beam_size", c_int),
+        ("patience", c_float),
+        ("new_segment_callback", c_void_p),
+        ("new_segment_user_data", c_void_p),
+        ("progress_callback", c_void_p),
+        ("progress_user_data", c_void_p),
+        ("encoder_begin_callback", c_void_p),
+        ("encoder_begin_user_data", c_void_p),
+        ("abort_callback", c_void_p),
+        ("abort_user_data", c_void_p),
+        ("logits_filter_callback", c_void_p),
+        ("logits_filter_user_data", c_void_p),
+        ("grammar_rules", c_void_p),
+        ("n_grammar_rules", c_size_t),
+        ("i_start_rule", c_size_t),
+        ("grammar_penalty", c_float),
+        ("vad", c_bool),
+        ("vad_model_path", c_char_p),
+        ("vad_params", VadParams),
+    ]
 
 
 class TokenData(Structure):
     """whisper_token_data, 56 bytes."""
 
     _fields_ = [
-        ("id", c_int32), ("tid", c_int32), ("p", c_float), ("plog", c_float), ("pt", c_float), ("ptsum", c_float),
-        ("t0", c_int64), ("t1", c_int64), ("t_dtw", c_int64), ("vlen", c_float),
-    ]  # fmt: skip
+        ("id", c_int32),
+        ("tid", c_int32),
+        ("p", c_float),
+        ("plog", c_float),
+        ("pt", c_float),
+        ("ptsum", c_float),
+        ("t0", c_int64),
+        ("t1", c_int64),
+        ("t_dtw", c_int64),
+        ("vlen", c_float),
+    ]
 
 
 _SIZES = {ContextParams: 48, VadParams: 24, FullParams: 304, TokenData: 56}
@@ -185,19 +243,37 @@ class LibWhisper:
 
     def _check_abi(self) -> None:
         if self.version not in KNOWN_VERSIONS:
-            raise LibraryUnusable(f"libwhisper {self.version!r} in {self.directory} is none of {', '.join(sorted(KNOWN_VERSIONS))}")
+            raise LibraryUnusable(
+                f"libwhisper {self.version!r} in {self.directory} is none of {', '.join(sorted(KNOWN_VERSIONS))}"
+            )
         for struct, size in _SIZES.items():
             if ctypes.sizeof(struct) != size:
-                raise LibraryUnusable(f"{struct.__name__} has {ctypes.sizeof(struct)} bytes on this platform, not {size}")
-        full, context, vad = self.f.full_default_params(GREEDY), self.f.context_default_params(), self.f.vad_default_params()
+                raise LibraryUnusable(
+                    f"{struct.__name__} has {ctypes.sizeof(struct)} bytes on this platform, not {size}"
+                )
+        full, context, vad = (
+            self.f.full_default_params(GREEDY),
+            self.f.context_default_params(),
+            self.f.vad_default_params(),
+        )
         seen = (
-            full.entropy_thold, full.logprob_thold, full.no_speech_thold, full.best_of, full.grammar_penalty,
-            full.vad_params.threshold, full.vad_params.samples_overlap, full.language, context.flash_attn, vad.threshold,
-        )  # fmt: skip
+            full.entropy_thold,
+            full.logprob_thold,
+            full.no_speech_thold,
+            full.best_of,
+            full.grammar_penalty,
+            full.vad_params.threshold,
+            full.vad_params.samples_overlap,
+            full.language,
+            context.flash_attn,
+            vad.threshold,
+        )
         expected = (2.4, -1.0, 0.6, 5, 100.0, 0.5, 0.1, b"en", True, 0.5)
         for value, default in zip(seen, expected, strict=True):
             if (abs(value - default) > 1e-6) if isinstance(default, float) else (value != default):
-                raise LibraryUnusable(f"libwhisper {self.version} in {self.directory}: defaults {seen}, expected {expected}")
+                raise LibraryUnusable(
+                    f"libwhisper {self.version} in {self.directory}: defaults {seen}, expected {expected}"
+                )
 
 
 class _Functions:
@@ -224,7 +300,9 @@ def find_library(directory: Path) -> Path | None:
 @functools.cache
 def _load_backends(directory: Path) -> None:
     """Load the kernels for this CPU, once per process: ggml would register them again at each call."""
-    loader = next((path for name in _LOADER_NAMES if (path := directory / name).is_file()), directory / _LOADER_NAMES[0])
+    loader = next(
+        (path for name in _LOADER_NAMES if (path := directory / name).is_file()), directory / _LOADER_NAMES[0]
+    )
     ggml = ctypes.CDLL(str(loader), ctypes.RTLD_GLOBAL)
     ggml.ggml_log_set.argtypes, ggml.ggml_log_set.restype = (_LogCallback, c_void_p), None
     ggml.ggml_log_set(_SILENT, None)

@@ -35,9 +35,14 @@ _LASTING_SIGNALS = frozenset({signal.SIGILL, signal.SIGFPE})
 
 
 def choose_library(
-    candidates: Sequence[Library], model_path: Path, engine_dir: Path | None, *,
-    fresh: bool = False, command: Sequence[str] | None = None, timeout: float = TIMEOUT,
-) -> Library:  # fmt: skip
+    candidates: Sequence[Library],
+    model_path: Path,
+    engine_dir: Path | None,
+    *,
+    fresh: bool = False,
+    command: Sequence[str] | None = None,
+    timeout: float = TIMEOUT,
+) -> Library:
     """The first candidate that decodes a second of noise with the model.
 
     engine_dir: verdicts are kept in its `selftest` folder, by library files, model and CPU; None = not kept
@@ -70,9 +75,15 @@ def _run(library: Library, model: Path, command: Sequence[str], timeout: float) 
     arguments = ["--library", str(library.directory), "--model", str(model), "--parent", str(os.getpid())]
     try:
         done = subprocess.run(
-            [*command, *arguments], env=engine_environment(), cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, timeout=timeout, check=False,
-        )  # fmt: skip
+            [*command, *arguments],
+            env=engine_environment(),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=timeout,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return 1, f"the self-test was not done after {timeout:.0f} s"
     if done.returncode == 0:
@@ -80,7 +91,9 @@ def _run(library: Library, model: Path, command: Sequence[str], timeout: float) 
     if done.returncode < 0:
         number = -done.returncode
         name = signal.Signals(number).name
-        hint = ": built for another CPU, or by a compiler that is broken for this one" if number == signal.SIGILL else ""
+        hint = (
+            ": built for another CPU, or by a compiler that is broken for this one" if number == signal.SIGILL else ""
+        )
         return done.returncode, f"the self-test was killed by {name}{hint}"
     said = done.stderr.decode("utf-8", "replace").strip().splitlines()
     return done.returncode, said[-1] if said else f"the self-test ended with status {done.returncode}"

@@ -41,7 +41,8 @@ _LEAST_RANGE, _MOST_RANGE = 12.0, 50.0
 def pauses(samples: memoryview[float]) -> list[tuple[float, float]]:
     """(start, end) in seconds of each quiet stretch in f32 samples at 16 kHz; also short ones at their very beginning and end."""
     levels = [
-        20 * math.log10(max(math.hypot(*samples[n : n + _FRAME].tolist()), 1e-6)) for n in range(0, len(samples) - _FRAME + 1, _FRAME)
+        20 * math.log10(max(math.hypot(*samples[n : n + _FRAME].tolist()), 1e-6))
+        for n in range(0, len(samples) - _FRAME + 1, _FRAME)
     ]
     ranked = sorted(levels)
     if not ranked:

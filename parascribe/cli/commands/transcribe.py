@@ -19,21 +19,68 @@ if TYPE_CHECKING:
 
 
 def transcribe(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", parser=media_file, help="Audio or video files, pipes, or - for stdin.")],
-    formats: Annotated[list[FileFormat] | None, typer.Option("--format", "-f", help="Format; may be given several times.", show_default=False)] = None,
-    output: Annotated[str | None, typer.Option("--output", "-o", metavar="DIR|FILE|-", help="Folder for the transcripts, a file such as talk.srt for a single one, or - for stdout. Without it: one file in one format goes to stdout, else beside each media file. Existing transcripts are overwritten.", show_default=False)] = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="Model [default: the service's].", show_default=False)] = None,
-    language: Annotated[str | None, typer.Option("--language", "-l", help="Code, tag or English name: de, deu, de-CH, german [default: detected].", show_default=False)] = None,
-    task: Annotated[str | None, typer.Option("--task", help="transcribe, or translate (to English) [default: transcribe].", show_default=False)] = None,
-    prompt: Annotated[str | None, typer.Option("--prompt", help="Names and terms the model should expect.", show_default=False)] = None,
-    temperature: Annotated[float | None, typer.Option("--temperature", help="First temperature of decoding, 0 to 1.", show_default=False)] = None,
-    beam_size: Annotated[int | None, typer.Option("--beam-size", help="Beam search with so many beams [default: greedy].", show_default=False)] = None,
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE", parser=media_file, help="Audio or video files, pipes, or - for stdin."),
+    ],
+    formats: Annotated[
+        list[FileFormat] | None,
+        typer.Option("--format", "-f", help="Format; may be given several times.", show_default=False),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR|FILE|-",
+            help="Folder for the transcripts, a file such as talk.srt for a single one, or - for stdout. Without it: one file in one format goes to stdout, else beside each media file. Existing transcripts are overwritten.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Model [default: the service's].", show_default=False)
+    ] = None,
+    language: Annotated[
+        str | None,
+        typer.Option(
+            "--language",
+            "-l",
+            help="Code, tag or English name: de, deu, de-CH, german [default: detected].",
+            show_default=False,
+        ),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option("--task", help="transcribe, or translate (to English) [default: transcribe].", show_default=False),
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", help="Names and terms the model should expect.", show_default=False)
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", help="First temperature of decoding, 0 to 1.", show_default=False)
+    ] = None,
+    beam_size: Annotated[
+        int | None,
+        typer.Option("--beam-size", help="Beam search with so many beams [default: greedy].", show_default=False),
+    ] = None,
     word_timestamps: Annotated[bool, typer.Option("--word-timestamps", help="Times for each word (in json).")] = False,
-    audio_track: Annotated[str | None, typer.Option("--audio-track", metavar="INDEX|LANGUAGE", help="Which of several sound tracks, from 0 [default: the default one, or the next that holds speech].", show_default=False)] = None,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="--no-wait prints the ids of the jobs, one a line, and leaves.")] = True,
+    audio_track: Annotated[
+        str | None,
+        typer.Option(
+            "--audio-track",
+            metavar="INDEX|LANGUAGE",
+            help="Which of several sound tracks, from 0 [default: the default one, or the next that holds speech].",
+            show_default=False,
+        ),
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="--no-wait prints the ids of the jobs, one a line, and leaves.")
+    ] = True,
     local: Annotated[bool, typer.Option("--local", help="Transcribe in this process, without a service.")] = False,
-    url: UrlOption = None, json: JsonOption = False, quiet: QuietOption = False,
-) -> None:  # fmt: skip
+    url: UrlOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
     """Transcribe audio and video files.
 
     Progress goes to stderr, transcripts to stdout or into files. Ctrl-C cancels the submitted jobs.
@@ -45,7 +92,9 @@ def transcribe(
     if local and not wait:
         raise typer.BadParameter("--local and --no-wait do not go together")
     if not wait and (formats or output is not None):
-        raise typer.BadParameter("--no-wait writes no transcript, so that -f and -o have no meaning: give them to parascribe result")
+        raise typer.BadParameter(
+            "--no-wait writes no transcript, so that -f and -o have no meaning: give them to parascribe result"
+        )
     if json and output == "-":
         raise typer.BadParameter("--json and -o - would both print to stdout")
     files = list(dict.fromkeys(files))
@@ -57,9 +106,15 @@ def transcribe(
         raise typer.BadParameter(str(error)) from error
     deliver = keep if json and not to_files else deliver_to(outputs)
     given = {
-        "model": model, "language": language, "task": task, "prompt": prompt, "temperature": temperature,
-        "beam_size": beam_size, "word_timestamps": word_timestamps or None, "audio_track": audio_track,
-    }  # fmt: skip
+        "model": model,
+        "language": language,
+        "task": task,
+        "prompt": prompt,
+        "temperature": temperature,
+        "beam_size": beam_size,
+        "word_timestamps": word_timestamps or None,
+        "audio_track": audio_track,
+    }
     params = cast("Params", {name: value for name, value in given.items() if value is not None})
     with reporter(quiet=quiet) as report:
         run = _local if local else _remote(url, wait, None if wait or json else _print_id)

@@ -18,12 +18,17 @@ _BUSY = 0.5
 
 
 def tune(
-    model: Annotated[str | None, typer.Option("--model", help="The model to measure with [default: WHISPER_MODEL].", show_default=False)] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="The model to measure with [default: WHISPER_MODEL].", show_default=False),
+    ] = None,
     seconds: Annotated[float, typer.Option("--seconds", min=5, max=3600, help="How long to measure.")] = 90,
-    write: Annotated[bool, typer.Option("--write", help="Set MAX_PARALLEL_WORKERS and WHISPER_THREADS in .env to the best.")] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Set MAX_PARALLEL_WORKERS and WHISPER_THREADS in .env to the best.")
+    ] = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
-) -> None:  # fmt: skip
+) -> None:
     """Measure which number of workers and threads is the fastest here. Best done while the service is stopped.
 
     Each split of the cores transcribes the same 28 s chunks. SPEED is seconds of audio per second; EFFICIENCY is what
@@ -48,7 +53,9 @@ def tune(
     if not quiet:
         _remarks(found, values, path, written=written)
     if write and not written:
-        note(f"parascribe: {path.name} was left as it is, since not all that can be chosen was measured: allow more --seconds")
+        note(
+            f"parascribe: {path.name} was left as it is, since not all that can be chosen was measured: allow more --seconds"
+        )
         raise typer.Exit(Exit.FAILED)
 
 
@@ -73,8 +80,15 @@ def _rows(found: Tuning) -> list[tuple[str, ...]]:
         efficiency = found.efficiency(one)
         words = [word for word, chosen in (("throughput", best.throughput), ("latency", best.latency)) if chosen is one]
         remark = ", ".join(words) or ("(more than the cores)" if one.split.width > found.cores else "")
-        rows.append((
-            str(one.split.workers), str(one.split.threads), f"{one.speed:.1f}", "-" if efficiency is None else f"{100 * efficiency:.0f} %",
-            f"{one.alone:.2f} s", f"{one.memory_mb:.0f} MB", remark,
-        ))  # fmt: skip
+        rows.append(
+            (
+                str(one.split.workers),
+                str(one.split.threads),
+                f"{one.speed:.1f}",
+                "-" if efficiency is None else f"{100 * efficiency:.0f} %",
+                f"{one.alone:.2f} s",
+                f"{one.memory_mb:.0f} MB",
+                remark,
+            )
+        )
     return rows
