@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,11 +25,18 @@ def test_a_socket_fits_into_it_whatever_tmpdir_is(tmp_path: Path, monkeypatch: p
     assert list((tmp_path / place).iterdir()) == []
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """pytest's own may be too long for sockets."""
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
 def test_what_killed_services_left_is_removed_unless_their_processes_cannot_be_seen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two containers may share a folder for temporary files, and not their process numbers."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(short_path))
     dead = f"/{2**22 + 1}:1"
     for name, owner in {
         "dead": f"{identity.pid_space()}\n{dead}",
@@ -36,8 +44,8 @@ def test_what_killed_services_left_is_removed_unless_their_processes_cannot_be_s
         "alive": f"{identity.pid_space()}\n{identity.owner('')}",
         "strange": "17",
     }.items():
-        (tmp_path / f"parascribe-{name}").mkdir()
-        (tmp_path / f"parascribe-{name}" / "owner").write_text(owner)
+        (short_path / f"parascribe-{name}").mkdir()
+        (short_path / f"parascribe-{name}" / "owner").write_text(owner)
     with private_folder() as folder:
-        left = {path.name for path in tmp_path.iterdir()}
+        left = {path.name for path in short_path.iterdir()}
     assert left == {"parascribe-elsewhere", "parascribe-alive", "parascribe-strange", folder.name}

@@ -13,7 +13,7 @@ from tests.whisper.model_server import CATALOGUE, INFO, QUANTISED
 from whisper.models import catalogue
 from whisper.models.store import ModelStore
 
-BUNDLED = Path(catalogue.__file__).parent / "data" / "models"
+BUNDLED = Path(catalogue.__file__).parents[1] / "data" / "models"
 
 
 @pytest.fixture
