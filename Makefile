@@ -34,7 +34,7 @@ lint: dev        ## ruff, mypy, import rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
-bench: dev       ## all benchmarks, within 45 minutes on 2 cores (ARGS= names, --rounds N)
+bench: dev       ## all benchmarks, more than an hour on 2 cores (ARGS= names, --rounds N)
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
 bench-full: dev  ## the same at the lengths and sizes the goals name (hours)

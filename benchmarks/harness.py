@@ -34,7 +34,7 @@ class CannotRun(Exception):
 
 
 class Scale(StrEnum):
-    """SMOKE: seconds, proves that it runs; BENCH: all within 45 minutes on two cores; FULL: as the goals say."""
+    """SMOKE: seconds, proves that it runs; BENCH: minutes each, `accuracy` an hour; FULL: as the goals say."""
 
     SMOKE = "smoke"
     BENCH = "bench"
