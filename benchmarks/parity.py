@@ -30,14 +30,21 @@ PAUSES, THROUGH, RUN_TOGETHER = "with pauses", "cut through speech", "sentences 
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """WER in per cent of either way; words lost and doubled at cuts (lost: which the serial pass did hear)."""
+    """What cutting did to one file."""
 
     name: str
     words: int
+    """Said."""
+    near: int
+    """Of them, within NEAR of a cut."""
     cuts: int
     parallel: float
+    """WER in per cent, and so `serial`."""
     serial: float
     lost: int
+    """Words near a cut that the serial pass heard and the parallel one did not."""
+    lost_elsewhere: int
+    """The same, away from every cut: what another window hears otherwise anyway."""
     doubled: int
 
 
@@ -75,6 +82,8 @@ def _figures(group: str, found: list[Parity]) -> list[Figure]:
     parallel, serial = (sum(getattr(one, way) * one.words for one in found) / words for way in ("parallel", "serial"))
     goal = "" if group == RUN_TOGETHER else "parity"
     within, none = (None, None) if group == RUN_TOGETHER else (0.2, 0.0)
+    near = sum(one.near for one in found)
+    lost, elsewhere = sum(one.lost for one in found), sum(one.lost_elsewhere for one in found)
     return [
         Figure(
             name=f"{group}: WER, parallel less serial",
@@ -83,7 +92,9 @@ def _figures(group: str, found: list[Parity]) -> list[Figure]:
             goal=goal,
             at_most=within,
         ),
-        Figure(name=f"{group}: words lost at cuts", value=sum(one.lost for one in found), goal=goal, at_most=none),
+        Figure(name=f"{group}: words lost at cuts", value=lost, goal=goal, at_most=none),
+        Figure(name=f"{group}: of the words at cuts", value=100 * lost / max(1, near), unit="%"),
+        Figure(name=f"{group}: of the words elsewhere", value=100 * elsewhere / max(1, words - near), unit="%"),
         Figure(
             name=f"{group}: words doubled at cuts", value=sum(one.doubled for one in found), goal=goal, at_most=none
         ),
@@ -123,7 +134,6 @@ def measure(bench: Bench, library: Library, model: Path, files: dict[str, tuple[
                 mode="serial", library=library.directory, model=model, pcm=pcm, processes=1, threads=bench.cores
             )
             serial = answer["texts"][0]
-            lost, doubled = at_cuts(truth, result["segments"], serial, chunks)
             found.append(
                 Parity(
                     name=name,
@@ -131,17 +141,16 @@ def measure(bench: Bench, library: Library, model: Path, files: dict[str, tuple[
                     cuts=len(chunks) - 1,
                     parallel=100 * score(truth, result["segments"]).wer,
                     serial=100 * score(truth, serial).wer,
-                    lost=lost,
-                    doubled=doubled,
+                    **at_cuts(truth, result["segments"], serial, chunks),
                 )
             )
     return found
 
 
-def at_cuts(truth: dict[str, Any], segments: list[dict[str, Any]], serial: str, chunks: list[Chunk]) -> tuple[int, int]:
-    """(words lost, words doubled) at cuts.
+def at_cuts(truth: dict[str, Any], segments: list[dict[str, Any]], serial: str, chunks: list[Chunk]) -> dict[str, int]:
+    """Parity's counts: `near`, `lost`, `lost_elsewhere`, `doubled`.
 
-    Lost: said within NEAR of a cut, heard by the serial pass, not heard in parallel. Doubled: heard in parallel but not
+    Lost: heard by the serial pass, not heard in parallel, be it cut off or misheard. Doubled: heard in parallel but not
     said, and the same as a word beside it, where both chunks have heard. A word's time is its share of its sentence.
     """
     cuts = [chunk.end / RATE for chunk in chunks[:-1]]
@@ -149,11 +158,9 @@ def at_cuts(truth: dict[str, Any], segments: list[dict[str, Any]], serial: str, 
     parallel, _ = _words(segments)
     alone, _ = _words([{"start": None, "text": serial}])
     here, there = dict(align(said, parallel)[0]), dict(align(said, alone)[0])
-    lost = sum(
-        1
-        for n, word in enumerate(said)
-        if n not in here and n in there and alone[there[n]] == word and _near(times[n], cuts)
-    )
+    lost = [
+        _near(times[n], cuts) for n, word in enumerate(said) if n not in here and n in there and alone[there[n]] == word
+    ]
     seams = [
         (
             min(cut - SEAM, after.regions[0].start / RATE - SEAM / 2),
@@ -169,7 +176,8 @@ def at_cuts(truth: dict[str, Any], segments: list[dict[str, Any]], serial: str, 
             m for m in range(max(0, n - 3), min(len(parallel), n + 4)) if m != n and m in place and parallel[m] == word
         ]
         doubled += n not in place and any(a <= times[place[m]] <= b for m in twins for a, b in seams)
-    return lost, doubled
+    near = sum(_near(moment, cuts) for moment in times)
+    return {"near": near, "lost": sum(lost), "lost_elsewhere": len(lost) - sum(lost), "doubled": doubled}
 
 
 def _timed(utterances: list[dict[str, Any]]) -> tuple[list[str], list[float]]:
