@@ -10,11 +10,14 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
+from api.access.authentication import Authentication
+from api.access.identity import Authenticator
 from api.deps import PREFIX, ApiDeps, Parts
 from api.events.status import StatusRoute
 from api.http import problems
 from api.http.middleware import HeadAsGet, ReadUnread, Surround
 from api.routes import about, docs, health, jobs, results, submit
+from core.store.protocols import JobStore
 
 DESCRIPTION = """Turns speech into text: `POST /api/v1/jobs` with a file, look at the job until it has completed, fetch
 the result in the format you want. Errors are `application/problem+json` with a stable `code`."""
@@ -26,9 +29,9 @@ TAGS = [
 ]
 
 
-def create_app(deps: ApiDeps) -> FastAPI:
+def create_app(deps: ApiDeps, store: JobStore, authenticator: Authenticator) -> FastAPI:
     """The whole HTTP interface over these parts. Each app has threads of its own, from start-up to shutdown."""
-    parts = Parts.of(deps)
+    parts = Parts.of(deps, store)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -55,6 +58,7 @@ def create_app(deps: ApiDeps) -> FastAPI:
     # the last one added is the outermost
     app.add_middleware(StatusRoute, reads=parts.status, prefix=PREFIX, route=jobs.STATUS)
     app.add_middleware(HeadAsGet)
+    app.add_middleware(Authentication, authenticator=authenticator)
     app.add_middleware(Surround, observe=parts.metrics.request)
     app.add_middleware(ReadUnread)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request
 
+from api.access.identity import Identity, identity_of
 from api.events.notifier import Notifier
 from api.events.status import StatusReads
 from api.http.metrics import Metrics
@@ -19,7 +20,7 @@ from core.audio.sniff import Probe
 from core.config import Settings
 from core.errors import InsufficientStorage, JobNotFound
 from core.objects.store import ObjectStore
-from core.store.protocols import Idempotency, JobStore
+from core.store.protocols import JobStore, OwnerJobs
 
 PREFIX = "/api/v1"
 """Where all routes lie but those of `api.routes.health`."""
@@ -39,8 +40,6 @@ class ApiDeps:
     """
 
     settings: Settings
-    jobs: JobStore
-    idempotency: Idempotency
     objects: ObjectStore
     models: Models
     notify: Callable[[str], object]
@@ -61,9 +60,16 @@ class ApiDeps:
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What an app makes from its ApiDeps and keeps as long as it runs."""
+    """What an app makes from its ApiDeps and its store, and keeps as long as it runs.
+
+    The store itself is not among it: a route has the jobs of who asks (`Jobs`).
+
+    waiting: number of queued jobs, counted up to the given one
+    """
 
     deps: ApiDeps
+    jobs: Callable[[Identity], OwnerJobs]
+    waiting: Callable[[int], int]
     metrics: Metrics
     receiver: Receiver
     notifier: Notifier
@@ -71,17 +77,19 @@ class Parts:
     status: StatusReads
 
     @staticmethod
-    def of(deps: ApiDeps) -> Parts:
-        metrics = Metrics(deps.jobs.counts)
+    def of(deps: ApiDeps, store: JobStore) -> Parts:
+        metrics = Metrics(store.counts)
         max_bytes = int(deps.settings.max_upload_mb * 1024 * 1024)
         disk = {"disk": deps.check_disk} if deps.free_bytes is not None else {}
         return Parts(
             deps=deps,
+            jobs=lambda who: store.of(who.owner, all_jobs=who.all_jobs),
+            waiting=lambda at_most: store.waiting(at_most=at_most),
             metrics=metrics,
             notifier=Notifier(deps.notify),
             readiness=Readiness({**deps.checks, **disk}, deps.advisory),
             receiver=Receiver(max_bytes=max_bytes, limits=deps.limits, count=metrics.received, probe=deps.probe),
-            status=StatusReads(deps.jobs),
+            status=StatusReads(store),
         )
 
     def close(self) -> None:
@@ -99,6 +107,17 @@ async def get_parts(request: Request) -> Parts:
 
 async def get_deps(parts: Annotated[Parts, Depends(get_parts)]) -> ApiDeps:
     return parts.deps
+
+
+async def get_identity(request: Request) -> Identity:
+    return identity_of(request.scope)
+
+
+async def get_jobs(
+    parts: Annotated[Parts, Depends(get_parts)], who: Annotated[Identity, Depends(get_identity)]
+) -> OwnerJobs:
+    """The jobs of who asks."""
+    return parts.jobs(who)
 
 
 async def get_base(request: Request) -> str:
@@ -131,5 +150,7 @@ NO_REPEATS, NO_QUERY = Depends(no_repeats), Depends(no_query)
 
 PartsDep = Annotated[Parts, Depends(get_parts)]
 Deps = Annotated[ApiDeps, Depends(get_deps)]
+Who = Annotated[Identity, Depends(get_identity)]
+Jobs = Annotated[OwnerJobs, Depends(get_jobs)]
 Base = Annotated[str, Depends(get_base)]
 JobId = Annotated[str, Depends(get_job_id)]

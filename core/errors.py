@@ -2,6 +2,7 @@
 
     ServiceError
     |-- RequestError            the caller can do something about it
+    |   |-- Unauthorized, Forbidden
     |   |-- ValidationFailed, EmptyUpload, NotMedia, TooLarge, UploadTooSlow, UnknownModel, TaskNotSupported
     |   |-- JobNotFound, NotReady, AlreadyTerminal, Expired
     |   |-- QueueFull, IdempotencyConflict, IdempotencyInFlight
@@ -50,6 +51,18 @@ class RequestError(ServiceError):
     """The request cannot be served as it stands."""
 
     code = "validation"
+
+
+class Unauthorized(RequestError):
+    """This needs a key that is known here."""
+
+    code = "unauthorized"
+
+
+class Forbidden(RequestError):
+    """The key is known, but this is not for it."""
+
+    code = "forbidden"
 
 
 class ValidationFailed(RequestError):

@@ -117,17 +117,15 @@ def error_codes() -> str:
 
 def openapi_description() -> str:
     """The description the service itself gives, made without starting it."""
+    from api.access.identity import Open
     from api.app import create_app
     from api.deps import ApiDeps
     from core.objects.memory import MemoryObjects
     from core.store.sql import SqlStore
     from whisper.models.store import ModelStore
 
-    store = SqlStore.in_memory()
     deps = ApiDeps(
         settings=load(),
-        jobs=store,
-        idempotency=store,
         objects=MemoryObjects(),
         models=ModelStore(ROOT / "none", ROOT / "none"),
         notify=lambda _: None,
@@ -135,7 +133,7 @@ def openapi_description() -> str:
         checks={},
         version="0",
     )
-    return json.dumps(create_app(deps).openapi(), indent=1, sort_keys=True) + "\n"
+    return json.dumps(create_app(deps, SqlStore.in_memory(), Open()).openapi(), indent=1, sort_keys=True) + "\n"
 
 
 def pages() -> dict[Path, str]:

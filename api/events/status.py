@@ -1,7 +1,8 @@
 """Reading one job's status: what clients do most, so it costs as little as it can.
 
 Reads that arrive while a look at the table is under way share the next one: at any load there is one short query
-at a time, in one thread, and no answer is older than its question. A body is made once per version of its row.
+at a time, in one thread, and no answer is older than its question. A body is made once per version of its row and
+who may see it.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.access.identity import Identity, identity_of
 from api.http.problems import told
 from api.schemas import JobBody
 from core.errors import JobNotFound, ServiceError
@@ -28,6 +31,14 @@ REMEMBERED = 1024
 GATHER_SECONDS = 0.001
 """How long reads that found a look under way wait for company: with four busy clients a sixth less CPU time per read
 (`benchmarks reads`)."""
+
+
+class Asked(NamedTuple):
+    """One question. base: path under which the routes lie"""
+
+    who: Identity
+    job_id: str
+    base: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,16 +66,15 @@ def matches(etag: str, if_none_match: str | None) -> bool:
 class StatusReads:
     """Belongs to one event loop. gather: as GATHER_SECONDS"""
 
-    def __init__(self, jobs: JobStore, *, gather: float = GATHER_SECONDS) -> None:
-        self._jobs, self._gather = jobs, gather
+    def __init__(self, store: JobStore, *, gather: float = GATHER_SECONDS) -> None:
+        self._store, self._gather = store, gather
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="status")
-        self._known: OrderedDict[tuple[str, str], tuple[int, Status]] = OrderedDict()
-        self._waiting: dict[tuple[str, str], asyncio.Future[Status]] = {}
+        self._known: OrderedDict[Asked, tuple[int, Status]] = OrderedDict()
+        self._waiting: dict[Asked, asyncio.Future[Status]] = {}
         self._looking: asyncio.Task[None] | None = None
 
-    async def read(self, job_id: str, base: str) -> Status:
-        """The job as it stands now. base: path under which the routes lie. Raises JobNotFound, DatabaseUnavailable."""
-        asked = (job_id, base)
+    async def read(self, asked: Asked) -> Status:
+        """The job as it stands now. Raises JobNotFound (another owner's job is none), DatabaseUnavailable."""
         answer = self._waiting.get(asked)
         if answer is None:
             answer = self._waiting[asked] = asyncio.get_running_loop().create_future()
@@ -85,7 +95,7 @@ class StatusReads:
         finally:
             self._looking = None
 
-    async def _answer(self, asked: Mapping[tuple[str, str], asyncio.Future[Status]]) -> None:
+    async def _answer(self, asked: Mapping[Asked, asyncio.Future[Status]]) -> None:
         """Raises what ends the look itself (it was cancelled)."""
         try:
             found = await asyncio.get_running_loop().run_in_executor(self._thread, self._find, asked.keys())
@@ -103,23 +113,21 @@ class StatusReads:
                 answer.set_exception(JobNotFound())
                 answer.exception()
 
-    def _find(self, asked: Collection[tuple[str, str]]) -> dict[tuple[str, str], Status]:
-        versions = self._jobs.versions({job_id for job_id, _ in asked})
+    def _find(self, asked: Collection[Asked]) -> dict[Asked, Status]:
+        versions = self._store.versions({one.job_id for one in asked})
+        theirs = [one for one in asked if one.job_id in versions and one.who.sees(versions[one.job_id][0])]
+        known = {one: self._known.pop(one) for one in theirs if one in self._known}
+        changed = {one.job_id for one in theirs if one not in known or known[one][0] != versions[one.job_id][1]}
+        jobs = {job.id: job for job in self._store.jobs_of(changed)} if changed else {}
         found = {}
-        for key in asked:
-            job_id, base = key
-            if job_id not in versions:
-                continue
-            known = self._known.pop(key, None)
-            if known is None or known[0] != versions[job_id]:
-                try:
-                    job = self._jobs.get(job_id)
-                except JobNotFound:
-                    continue
-                body = JobBody.of(job, base=base).model_dump_json().encode()
-                known = job.version, Status(etag=f'"{job.id}.{job.version}"', body=body)
-            self._known[key] = known
-            found[key] = known[1]
+        for one in theirs:
+            if (job := jobs.get(one.job_id)) is not None:
+                body = JobBody.of(job, base=one.base).model_dump_json().encode()
+                known[one] = job.version, Status(etag=f'"{job.id}.{job.version}"', body=body)
+            elif one.job_id in changed:
+                continue  # deleted meanwhile
+            self._known[one] = known[one]
+            found[one] = known[one][1]
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         return found
@@ -147,7 +155,7 @@ class StatusRoute:
             return await self._app(scope, receive, send)
         scope["route"] = self._route
         try:
-            status = await self._reads.read(job_id, base)
+            status = await self._reads.read(Asked(identity_of(scope), job_id, base))
         except ServiceError as error:
             response = told(scope["method"], path, error)
         else:

@@ -28,6 +28,8 @@ MEDIA_TYPE = "application/problem+json"
 STATUS: Mapping[str, int] = MappingProxyType(
     {
         # requests
+        "unauthorized": 401,
+        "forbidden": 403,
         "validation": 422,
         "empty_upload": 400,
         "not_media": 415,
@@ -117,7 +119,7 @@ def problem(
 def from_error(path: str, error: ServiceError) -> Response:
     """The response for one of our own errors."""
     status = status_of(error)
-    headers = {}
+    headers = {"WWW-Authenticate": 'Bearer realm="parascribe"'} if status == HTTPStatus.UNAUTHORIZED else {}
     if retry_after := error.details.get("retry_after", RETRY_AFTER.get(error.code, RETRY_AFTER.get(status))):
         headers["Retry-After"] = str(retry_after)
     more = {name: error.details[name] for name in PUBLIC if name in error.details}

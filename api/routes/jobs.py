@@ -9,7 +9,8 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from uuid_utils import uuid7
 
-from api.deps import NO_REPEATS, PREFIX, Base, Deps, JobId, PartsDep
+from api.deps import NO_REPEATS, PREFIX, Base, JobId, Jobs, PartsDep, Who
+from api.events.status import Asked
 from api.http.problems import Responses, responses
 from api.schemas import JobBody, JobPageBody
 from core.errors import AlreadyTerminal, Expired, NotReady
@@ -43,18 +44,18 @@ IfNoneMatch = Annotated[str | None, Header(description="ETag of the answer the c
 
 
 @router.get("/jobs", dependencies=[NO_REPEATS], responses=responses("validation"))
-def list_jobs(deps: Deps, base: Base, query: Annotated[ListQuery, Query()]) -> JobPageBody:
+def list_jobs(jobs: Jobs, base: Base, query: Annotated[ListQuery, Query()]) -> JobPageBody:
     """Jobs, newest first."""
-    jobs, following = deps.jobs.list(status=query.status, limit=query.limit, after=query.after)
-    return JobPageBody(items=[JobBody.of(job, base=base) for job in jobs], next=following)
+    page, following = jobs.list(status=query.status, limit=query.limit, after=query.after)
+    return JobPageBody(items=[JobBody.of(job, base=base) for job in page], next=following)
 
 
 @router.get(
     "/jobs/{job_id}", response_model=JobBody, responses={**NOT_MODIFIED, **responses("job_not_found", "validation")}
 )
-async def get_job(job_id: JobId, parts: PartsDep, base: Base, if_none_match: IfNoneMatch = None) -> Response:
+async def get_job(job_id: JobId, parts: PartsDep, who: Who, base: Base, if_none_match: IfNoneMatch = None) -> Response:
     """One job. 200 as long as it exists, however it ended; poll with the ETag."""
-    return (await parts.status.read(job_id, base)).response(if_none_match)
+    return (await parts.status.read(Asked(who, job_id, base))).response(if_none_match)
 
 
 STATUS = router.routes[-1]
@@ -64,9 +65,9 @@ STATUS = router.routes[-1]
 @router.post(
     "/jobs/{job_id}/cancel", status_code=202, responses=responses("job_not_found", "already_terminal", "validation")
 )
-def cancel_job(job_id: JobId, deps: Deps, base: Base) -> JobBody:
+def cancel_job(job_id: JobId, jobs: Jobs, base: Base) -> JobBody:
     """Ask for a job to be cancelled. One that waits is cancelled at once, one that runs within a second or so."""
-    return JobBody.of(deps.jobs.request_cancel(job_id), base=base)
+    return JobBody.of(jobs.request_cancel(job_id), base=base)
 
 
 @router.post(
@@ -77,6 +78,7 @@ def cancel_job(job_id: JobId, deps: Deps, base: Base) -> JobBody:
 )
 def retry_job(
     job_id: JobId,
+    jobs: Jobs,
     parts: PartsDep,
     base: Base,
     request: Request,
@@ -86,9 +88,9 @@ def retry_job(
     """Make a new job from one that failed, was cancelled or is partial, with its file and parameters.
 
     The new job takes over the finished chunks (`?all=true`: none). Both jobs refer to one stored upload, under
-    the older one's key: it is removed when the last job that refers to it is (`Hints.known_keys`).
+    the older one's key: it is removed when the last job that refers to it is (`Retention.known_keys`).
     """
-    old = parts.deps.jobs.get(job_id)
+    old = jobs.get(job_id)
     _check_retry(old)
     new = NewJob(
         id=str(uuid7()),
@@ -96,10 +98,9 @@ def retry_job(
         params=old.params,
         retry_of=old.id,
         retry_all=query.all,
-        owner=old.owner,
         priority=old.priority,
     )
-    job = parts.deps.jobs.create(new)
+    job = jobs.create(new)
     parts.notifier.notify(job.id)
     log.info("Job %s retries %s", job.id, old.id)
     response.headers["Location"] = f"{base}/jobs/{job.id}"
@@ -117,7 +118,7 @@ def _check_retry(job: Job) -> None:
 
 
 @router.delete("/jobs/{job_id}", status_code=204, responses=responses("job_not_found", "validation"))
-def delete_job(job_id: JobId, deps: Deps) -> None:
+def delete_job(job_id: JobId, jobs: Jobs) -> None:
     """Cancel the job if need be and remove it with its audio and transcript. It is gone from now on."""
-    deps.jobs.request_delete(job_id)
+    jobs.request_delete(job_id)
     log.info("Deletion of job %s requested", job_id)

@@ -9,12 +9,13 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.deps import NO_REPEATS, PREFIX, ApiDeps, Deps, JobId
+from api.deps import NO_REPEATS, PREFIX, ApiDeps, Deps, JobId, Jobs
 from api.events.status import matches
 from api.http.problems import responses
 from api.routes.jobs import NOT_MODIFIED, IfNoneMatch
 from core.errors import Expired, NotReady, ServiceError
 from core.jobs.job import Job, JobStatus
+from core.store.protocols import OwnerJobs
 from core.transcript.formats import FORMATS, from_result
 
 router = APIRouter(prefix=PREFIX, tags=["jobs"])
@@ -49,10 +50,10 @@ def _described() -> dict[str, Any]:
     },
 )
 def get_result(
-    job_id: JobId, deps: Deps, query: Annotated[ResultQuery, Query()], if_none_match: IfNoneMatch = None
+    job_id: JobId, jobs: Jobs, deps: Deps, query: Annotated[ResultQuery, Query()], if_none_match: IfNoneMatch = None
 ) -> Response:
     """The transcript as a file. 409 until the job has completed, 410 when its retention is over."""
-    job = deps.jobs.get(job_id)
+    job = jobs.get(job_id)
     key = _result_key(job)
     chosen = FORMATS[query.format]
     headers = {
@@ -62,7 +63,7 @@ def get_result(
     }
     if matches(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
-    transcript = from_result(_load(deps, job, key))
+    transcript = from_result(_load(deps, jobs, job, key))
     return Response(chosen.render(transcript), headers=headers, media_type=chosen.media_type)
 
 
@@ -78,12 +79,12 @@ def _result_key(job: Job) -> str:
     return job.result_key
 
 
-def _load(deps: ApiDeps, job: Job, key: str) -> dict[str, Any]:
+def _load(deps: ApiDeps, jobs: OwnerJobs, job: Job, key: str) -> dict[str, Any]:
     try:
         with deps.objects.open(key) as stream:
             result = json.load(stream)
     except KeyError:
-        _result_key(deps.jobs.get(job.id))  # deleted or expired since it was looked up?
+        _result_key(jobs.get(job.id))  # deleted or expired since it was looked up?
         raise ServiceError(f"The result of job {job.id} is not in the object store.") from None
     assert isinstance(result, dict)
     return result

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from uuid_utils import uuid7
 
-from api.deps import NO_QUERY, PREFIX, ApiDeps, Base, PartsDep
+from api.deps import NO_QUERY, PREFIX, ApiDeps, Base, Jobs, Parts, PartsDep
 from api.http.problems import responses
 from api.schemas import JobBody
 from api.upload.form import JobForm, fingerprint, warnings_of
@@ -24,9 +24,9 @@ from core.errors import (
     RequestError,
     ServiceError,
 )
-from core.jobs.job import Job, JobParams, JobStatus, NewJob, Source
+from core.jobs.job import Job, JobParams, NewJob, Source
 from core.objects.store import source_key
-from core.store.protocols import Reservation
+from core.store.protocols import OwnerJobs, Reservation
 
 log = logging.getLogger(__name__)
 router = APIRouter(prefix=PREFIX, tags=["jobs"])
@@ -91,27 +91,27 @@ ACCEPTED: dict[str, Any] = {
         ),
     },
 )
-async def create_job(request: Request, response: Response, parts: PartsDep, base: Base) -> JobBody:
+async def create_job(request: Request, response: Response, jobs: Jobs, parts: PartsDep, base: Base) -> JobBody:
     """Upload a file and queue it.
 
     Fields may come before or after the file; before it they are checked before it is sent. Unknown and
     repeated fields are refused.
     """
-    async with parts.receiver.place(request), held(request, parts.deps.idempotency) as reserved:
+    async with parts.receiver.place(request), held(request, jobs) as reserved:
         if reserved.job_id is None:
-            job = await _accept(request, parts, reserved)
+            job = await _accept(request, jobs, parts, reserved)
             parts.notifier.notify(job.id)
         else:
-            job = await _replay(request, parts, reserved, reserved.job_id)
+            job = await _replay(request, jobs, parts, reserved, reserved.job_id)
             response.headers["Idempotent-Replayed"] = "true"
     response.headers["Location"] = f"{base}/jobs/{job.id}"
     response.headers["Retry-After"] = "1"
     return JobBody.of(job, base=base)
 
 
-async def _accept(request: Request, parts: PartsDep, reserved: Held) -> Job:
+async def _accept(request: Request, jobs: OwnerJobs, parts: Parts, reserved: Held) -> Job:
     deps = parts.deps
-    await run_in_threadpool(_check_room, deps, declared_length(request) or 0)
+    await run_in_threadpool(_check_room, parts, declared_length(request) or 0)
     job_id = str(uuid7())
     key = source_key(job_id)
 
@@ -120,14 +120,14 @@ async def _accept(request: Request, parts: PartsDep, reserved: Held) -> Job:
 
     upload = await parts.receiver.receive(request, store=store, early=_early(deps))
     try:
-        return await run_in_threadpool(_create, deps, job_id, upload, reserved)
+        return await run_in_threadpool(_create, jobs, deps, job_id, upload, reserved)
     except (RequestError, ModelInvalid):  # refused, so no row refers to the object
         await run_in_threadpool(_remove, deps, key)
         raise
     # After any other error the row may be there all the same. If it is not, the sweeper removes the object.
 
 
-def _create(deps: ApiDeps, job_id: str, upload: Upload, reserved: Held) -> Job:
+def _create(jobs: OwnerJobs, deps: ApiDeps, job_id: str, upload: Upload, reserved: Held) -> Job:
     params = _params(deps, upload.fields)
     source = Source(
         filename=upload.filename,
@@ -143,20 +143,20 @@ def _create(deps: ApiDeps, job_id: str, upload: Upload, reserved: Held) -> Job:
     if reserved.key is not None:
         reservation = Reservation(key=reserved.key, fingerprint=fingerprint(upload.sha256, params))
     try:
-        job = deps.jobs.create(new, reservation=reservation)
+        job = jobs.create(new, reservation=reservation)
     except DatabaseUnavailable:
         # the connection may have been lost after the commit, and a large upload is worth asking again
-        job = deps.jobs.create(new, reservation=reservation)
+        job = jobs.create(new, reservation=reservation)
     log.info("Accepted job %s: %d bytes of %s, model %s", job_id, upload.bytes, upload.media_type, params.model)
     return job
 
 
-async def _replay(request: Request, parts: PartsDep, reserved: Held, job_id: str) -> Job:
+async def _replay(request: Request, jobs: OwnerJobs, parts: Parts, reserved: Held, job_id: str) -> Job:
     """The job that the key made, if file and parameters are the same: so the body has to be read, but not stored."""
     deps = parts.deps
     assert reserved.key is not None
     try:
-        await run_in_threadpool(deps.jobs.get, job_id)
+        await run_in_threadpool(jobs.get, job_id)
     except JobNotFound:
         raise JobNotFound("The job that this Idempotency-Key made has been deleted; use a new key.") from None
 
@@ -165,9 +165,9 @@ async def _replay(request: Request, parts: PartsDep, reserved: Held, job_id: str
 
     upload = await parts.receiver.receive(request, store=hash_only, early=_early(deps))
     params = await run_in_threadpool(_params, deps, upload.fields)
-    if await run_in_threadpool(deps.idempotency.fingerprint, reserved.key) != fingerprint(upload.sha256, params):
+    if await run_in_threadpool(jobs.fingerprint, reserved.key) != fingerprint(upload.sha256, params):
         raise IdempotencyConflict(job_id=job_id)
-    return await run_in_threadpool(deps.jobs.get, job_id)
+    return await run_in_threadpool(jobs.get, job_id)
 
 
 def _params(deps: ApiDeps, fields: dict[str, str]) -> JobParams:
@@ -185,11 +185,11 @@ def _early(deps: ApiDeps) -> Early:
     return check
 
 
-def _check_room(deps: ApiDeps, incoming: int) -> None:
-    limit = deps.settings.max_queued_jobs
-    if limit and deps.jobs.counts().get(JobStatus.QUEUED, 0) >= limit:
+def _check_room(parts: Parts, incoming: int) -> None:
+    limit = parts.deps.settings.max_queued_jobs
+    if limit and parts.waiting(limit) >= limit:
         raise QueueFull(f"{limit} jobs are waiting already (MAX_QUEUED_JOBS); try again later.")
-    deps.check_disk(incoming)
+    parts.deps.check_disk(incoming)
 
 
 def _remove(deps: ApiDeps, key: str) -> None:

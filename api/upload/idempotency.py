@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from api.upload.form import refusal
 from core.errors import ServiceError
-from core.store.protocols import Idempotency
+from core.store.protocols import OwnerJobs
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Held:
 
 
 @asynccontextmanager
-async def held(request: Request, table: Idempotency, *, lease_seconds: float = LEASE_SECONDS) -> AsyncIterator[Held]:
+async def held(request: Request, jobs: OwnerJobs, *, lease_seconds: float = LEASE_SECONDS) -> AsyncIterator[Held]:
     """Hold the request's key, if it has one, for as long as the block runs. If it raises, the key is free again.
 
     Raises ValidationFailed for a malformed key, IdempotencyInFlight.
@@ -49,28 +49,28 @@ async def held(request: Request, table: Idempotency, *, lease_seconds: float = L
         return
     if not _KEY.fullmatch(key):
         raise refusal({"field": HEADER, "message": "must be 1 to 200 visible ASCII characters"})
-    job_id = await run_in_threadpool(table.reserve, key, lease_seconds=lease_seconds)
+    job_id = await run_in_threadpool(jobs.reserve, key, lease_seconds=lease_seconds)
     if job_id is not None:
         yield Held(key=key, job_id=job_id)
         return
-    renewal = asyncio.create_task(_renew(table, key, lease_seconds))
+    renewal = asyncio.create_task(_renew(jobs, key, lease_seconds))
     try:
         yield Held(key=key)
     except BaseException:
         await _end(renewal)
         try:
-            await run_in_threadpool(table.free, key)
+            await run_in_threadpool(jobs.free, key)
         except ServiceError as error:
             log.warning("An Idempotency-Key stays reserved until its lease ends: %s", error.message)
         raise
     await _end(renewal)
 
 
-async def _renew(table: Idempotency, key: str, lease_seconds: float) -> None:
+async def _renew(jobs: OwnerJobs, key: str, lease_seconds: float) -> None:
     while True:
         await asyncio.sleep(lease_seconds * RENEW_SECONDS / LEASE_SECONDS)
         try:
-            await run_in_threadpool(table.renew, key, lease_seconds=lease_seconds)
+            await run_in_threadpool(jobs.renew, key, lease_seconds=lease_seconds)
         except ServiceError as error:
             log.warning("An Idempotency-Key could not be renewed: %s", error.message)
 

@@ -120,7 +120,7 @@ class Job:
     retry_of: str | None = None
     #: retried with ?all=true: takes over no finished chunk of `retry_of`
     retry_all: bool = False
-    #: who asked, and how urgent: no keys exist yet, both are kept for them
+    #: whose it is (None: made where nobody needs a key), and how urgent
     owner: str | None = None
     priority: int = 0
     #: attempts so far, and those since a chunk was last committed (what MAX_ATTEMPTS counts)
@@ -181,7 +181,6 @@ class NewJob:
     params: JobParams
     retry_of: str | None = None
     retry_all: bool = False
-    owner: str | None = None
     priority: int = 0
     warnings: tuple[dict[str, str], ...] = ()
 

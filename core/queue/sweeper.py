@@ -1,6 +1,7 @@
 """The sweeper: sends waiting hints, ends what nobody else will end, removes what nobody refers to.
 
-Safe to run in every process at once: each step is one guarded statement or an idempotent removal.
+Safe to run in every process at once: each step is one guarded statement or an idempotent removal. What costs much, going
+through all objects, one of them does for all.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from core.errors import DatabaseUnavailable, ServiceError
 from core.jobs.job import Job
 from core.jobs.workfolders import remove_dead
 from core.objects.store import ObjectStore, job_folder
 from core.queue.hints import HintSender
-from core.store.protocols import Hints
+from core.store.protocols import Outbox, Retention, Upkeep
 from core.system.crashpoints import reached
 
 log = logging.getLogger(__name__)
@@ -33,17 +35,26 @@ INSTALLATION_KEY = "installation"
 HINTS_PER_SWEEP = 100
 
 
+ORPHAN_TURN = 3600.0
+"""How often some process goes through the whole object store."""
+
+
+class SweeperStore(Outbox, Retention, Upkeep, Protocol):
+    """What the sweeper asks of the store."""
+
+
 class Sweeper:
     """Runs every `interval` seconds in a thread of its own; `wake()` sends new hints at once.
 
     interval: SWEEP_SECONDS
     max_attempts: MAX_ATTEMPTS
     audio_hours, result_hours: retention, 0 = keep
+    orphans_after: seconds until it first asks for its turn to clear the object store
     """
 
     def __init__(
         self,
-        store: Hints,
+        store: SweeperStore,
         objects: ObjectStore,
         hints: HintSender,
         *,
@@ -52,6 +63,7 @@ class Sweeper:
         audio_hours: float = 0.0,
         result_hours: float = 0.0,
         work: Path | None = None,
+        orphans_after: float = 60.0,
     ) -> None:
         self._store, self._objects, self._hints = store, objects, hints
         self._interval, self._max_attempts = interval, max_attempts
@@ -61,7 +73,7 @@ class Sweeper:
         self.hints_fail = False
         """Whether the broker refused the last hint (away, or full)."""
         self._next_full = 0.0
-        self._next_orphans = time.monotonic() + 60.0
+        self._next_orphans = time.monotonic() + orphans_after
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
@@ -138,8 +150,9 @@ class Sweeper:
                     if job.expired_result and job.result_key:
                         self._drop([job.result_key], besides=job.id)
         if time.monotonic() >= self._next_orphans:
-            self._next_orphans = time.monotonic() + 3600.0
-            self.collect_orphans()
+            self._next_orphans = time.monotonic() + ORPHAN_TURN
+            if self._store.take_turn("orphans", every=ORPHAN_TURN):
+                self.collect_orphans()
 
     @contextlib.contextmanager
     def _on_its_own(self, job: Job) -> Iterator[None]:

@@ -21,6 +21,7 @@ from sqlalchemy import (
     bindparam,
     cast,
     column,
+    delete,
     exc,
     func,
     inspect,
@@ -40,6 +41,9 @@ T = TypeVar("T")
 
 POSTGRES_DISK_FULL = "53100"
 """SQLSTATE disk_full (PostgreSQL's appendix A)."""
+
+TURN = "turn "
+"""Begins the keys of `meta` that hold from when on (lease clock) a task is due again."""
 
 _REVISION = table("alembic_version", column("version_num"))
 
@@ -163,6 +167,7 @@ class Database:
         connection.execute(update(outbox).values(not_before=0.0))
         connection.execute(update(idempotency).values(lease_until=0.0))
         connection.execute(consumer.delete())
+        connection.execute(delete(meta).where(meta.c.key.startswith(TURN)))
         row = self.insert(meta).values(key="boot", value=boot)
         connection.execute(row.on_conflict_do_update(index_elements=["key"], set_={"value": boot}))
 

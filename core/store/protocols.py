@@ -17,11 +17,10 @@ from core.jobs.job import ChunkRow, Claim, Job, JobFailure, JobStatus, NewJob
 
 @dataclass(frozen=True, kw_only=True)
 class Reservation:
-    """An Idempotency-Key that `Idempotency.reserve` has given us, and the fingerprint of the request."""
+    """An Idempotency-Key that `OwnerJobs.reserve` has given us, and the fingerprint of the request."""
 
     key: str
     fingerprint: str
-    owner: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,13 +33,16 @@ class ConsumerRow:
     info: dict[str, Any]
 
 
-class JobStore(Protocol):
-    """What the API needs."""
+class OwnerJobs(Protocol):
+    """The jobs of one owner, and its Idempotency-Keys. Another owner's job is to it like one that does not exist."""
 
     def create(self, new: NewJob, *, reservation: Reservation | None = None) -> Job:
         """Insert job and outbox row in one transaction, and bind the reserved Idempotency-Key in it.
 
-        Safe to repeat with the same id. Raises IdempotencyInFlight, storing nothing, when another job has the key.
+        A retry belongs to the owner of the job that it retries, any other job to this one. Calling it again after a lost
+        answer (DatabaseUnavailable) is safe: the job of that id is returned. Raises, and stores nothing:
+        IdempotencyInFlight when another job has got the key meanwhile; JobNotFound or Expired when the job that it
+        retries is deleted, or its upload past retention, at this very moment.
         """
         ...
 
@@ -48,14 +50,13 @@ class JobStore(Protocol):
         """Raises JobNotFound (also for jobs whose deletion has begun)."""
         ...
 
-    def versions(self, job_ids: Collection[str]) -> dict[str, int]:
-        """`Job.version` of those that `get` would return; cheap, for who looks often."""
-        ...
-
     def list(
         self, *, status: JobStatus | None = None, limit: int = 50, after: str | None = None
     ) -> tuple[Sequence[Job], str | None]:
-        """Newest first. `after` is the cursor of the page before; returns (jobs, next cursor or None)."""
+        """Newest first. `after` is the cursor of the page before; returns (jobs, next cursor or None).
+
+        Raises ValidationFailed for a cursor that is none.
+        """
         ...
 
     def request_cancel(self, job_id: str) -> Job:
@@ -66,12 +67,47 @@ class JobStore(Protocol):
         """Hide the job from now on and cancel it; the sweeper removes objects and rows. Raises JobNotFound."""
         ...
 
-    def counts(self) -> dict[str, int]:
-        """Number of jobs by status (for MAX_QUEUED_JOBS, /metrics)."""
+    def reserve(self, key: str, *, lease_seconds: float) -> str | None:
+        """None = reserved now by us; a job id = already used by that job (compare `fingerprint`). Raises IdempotencyInFlight."""
         ...
 
-    def ping(self) -> None:
-        """Raises DatabaseUnavailable unless a trivial query succeeds."""
+    def renew(self, key: str, *, lease_seconds: float) -> None:
+        """The request that reserved the key is still coming in. Of a key without a reservation, nothing comes."""
+        ...
+
+    def fingerprint(self, key: str) -> str | None:
+        """That of the request whose job has the key."""
+        ...
+
+    def free(self, key: str) -> None:
+        """Give up a reservation that led to no job; one that did stays."""
+        ...
+
+
+class JobStore(Protocol):
+    """What the API is made over: who asks for a job does so through `of`, or says who asks (`versions`)."""
+
+    def of(self, owner: str | None, *, all_jobs: bool = False) -> OwnerJobs:
+        """The jobs of this owner; cheap. owner: None = those that are made where nobody needs a key.
+
+        all_jobs: sees everybody's too; what it makes is the owner's all the same
+        """
+        ...
+
+    def versions(self, job_ids: Collection[str]) -> dict[str, tuple[str | None, int]]:
+        """Owner and `Job.version` of those that there are, whoever's they are; cheap, for who looks often."""
+        ...
+
+    def jobs_of(self, job_ids: Collection[str]) -> Sequence[Job]:
+        """Those that there are, whoever's they are, in any order: one query."""
+        ...
+
+    def waiting(self, *, at_most: int) -> int:
+        """Number of queued jobs, of all owners; counting ends at that many."""
+        ...
+
+    def counts(self) -> dict[str, int]:
+        """Number of jobs by status, of all owners (for /metrics): goes through an index of all jobs there are."""
         ...
 
 
@@ -86,7 +122,7 @@ class Claims(Protocol):
         Waiting is queued, or processing with an expired lease, and not held back by `not_before`.
         Raises fence and attempts; a claim of an expired lease adds a strike. A cancelling job with
         an expired lease is ended as cancelled here. short_only: only jobs known or guessed
-        (by size) to be under 10 minutes of audio. max_attempts: as in `Hints.sweep`, which is part of
+        (by size) to be under 10 minutes of audio. max_attempts: as in `Upkeep.sweep`, which is part of
         each claim, since a job that kills its owners would otherwise be taken before a sweep sees it.
         """
         ...
@@ -159,8 +195,8 @@ class ChunkStore(Protocol):
         ...
 
 
-class Hints(Protocol):
-    """The outbox, and what the sweeper looks after."""
+class Outbox(Protocol):
+    """Hints to be sent to consumers."""
 
     def unsent(self, limit: int) -> list[tuple[int, str]]:
         """(outbox id, job id) due for sending, oldest first."""
@@ -176,16 +212,9 @@ class Hints(Protocol):
         """Add outbox rows, with growing back-off per job, for waiting jobs whose last hint is old. Returns how many."""
         ...
 
-    def sweep(self, *, max_attempts: int) -> dict[str, int]:
-        """End what nobody else will: cancelling with an expired lease -> cancelled; expired for the max_attempts-th
-        time in a row without a finished chunk -> failed/worker_crashed. Returns {"cancelled": n, "failed": n}.
 
-        Also forgets reservations of Idempotency-Keys that ran out long ago without a job."""
-        ...
-
-    def installation(self) -> str:
-        """Id of this database, made when first asked for: an object store that knows another one is not ours to clear."""
-        ...
+class Retention(Protocol):
+    """What is to be removed, and what is not."""
 
     def removable(self, *, limit: int) -> list[Job]:
         """Jobs whose deletion is requested and whose lease is free: objects first, then `remove`."""
@@ -196,7 +225,10 @@ class Hints(Protocol):
         ...
 
     def expire(self, *, audio_hours: float, result_hours: float, limit: int) -> list[Job]:
-        """Mark terminal jobs past retention; returns them so that the caller removes their objects. 0 = never."""
+        """Mark terminal jobs past retention; returns them so that the caller removes their objects. 0 = never.
+
+        With the result goes the text in the chunk rows.
+        """
         ...
 
     def known_keys(self, keys: Sequence[str], *, besides: str | None = None) -> set[str]:
@@ -205,41 +237,28 @@ class Hints(Protocol):
         ...
 
 
-class Idempotency(Protocol):
-    """Reservations of Idempotency-Key (contract: same key and fingerprint -> same job)."""
+class Upkeep(Protocol):
+    """What some process has to do from time to time, whichever."""
 
-    def reserve(self, key: str, *, owner: str = "", lease_seconds: float) -> str | None:
-        """None = reserved now by us; a job id = already used by that job (compare `fingerprint`). Raises IdempotencyInFlight."""
+    def sweep(self, *, max_attempts: int) -> dict[str, int]:
+        """End what nobody else will: cancelling with an expired lease -> cancelled; expired for the max_attempts-th
+        time in a row without a finished chunk -> failed/worker_crashed. Returns {"cancelled": n, "failed": n}.
+
+        Also forgets reservations of Idempotency-Keys that ran out long ago without a job."""
         ...
 
-    def renew(self, key: str, *, owner: str = "", lease_seconds: float) -> None:
-        """The request that reserved the key is still coming in. Of a key without a reservation, nothing comes."""
+    def take_turn(self, task: str, *, every: float) -> bool:
+        """Whether this process is to do it now: of all that ask within `every` seconds, the first."""
         ...
 
-    def fingerprint(self, key: str, *, owner: str = "") -> str | None: ...
-
-    def bind(self, key: str, *, owner: str = "", fingerprint: str, job_id: str) -> None: ...
-
-    def free(self, key: str, *, owner: str = "") -> None: ...
+    def installation(self) -> str:
+        """Id of this database, made when first asked for: an object store that knows another one is not ours to clear."""
+        ...
 
 
 class Consumers(Protocol):
-    """Who is at work: each consumer gives a sign of life, the API shows it."""
+    """Who is at work."""
 
-    def beat(self, name: str, info: dict[str, Any]) -> None:
-        """Sign of life. info: JSON (host, worker plan, ...), replaced each time."""
+    def consumers(self) -> list[ConsumerRow]:
+        """All that have been heard of within a day, by name."""
         ...
-
-    def leave(self, name: str) -> None:
-        """Clean shutdown: forget the consumer."""
-        ...
-
-    def consumers(self) -> list[ConsumerRow]: ...
-
-
-class SpeedStore(Protocol):
-    """Measured engine speed, by a key of the caller's (machine, library, model)."""
-
-    def load_speed(self) -> dict[str, dict[str, Any]]: ...
-
-    def save_speed(self, key: str, data: dict[str, Any]) -> None: ...

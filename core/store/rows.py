@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -19,6 +19,7 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    true,
 )
 
 from core.jobs.job import ChunkRow, ChunkState, Job, JobFailure, JobParams, JobStatus, Source, Stage
@@ -35,12 +36,15 @@ class Role:
     """Base of the store's roles.
 
     row_version: what rows this code writes and up to which it understands them
+    statements: those that `made` has made for other roles on the same database, to be shared
     """
 
-    def __init__(self, database: Database, *, row_version: int = ROW_VERSION) -> None:
+    def __init__(
+        self, database: Database, *, row_version: int = ROW_VERSION, statements: dict[Hashable, Any] | None = None
+    ) -> None:
         self.database = database
         self.row_version = row_version
-        self._statements: dict[Hashable, Any] = {}
+        self._statements = {} if statements is None else statements
 
     def made(self, name: Hashable, make: Callable[[], T]) -> T:
         """A statement (its values as `bindparam`s) that is made at its first use: making one takes longer than executing it."""
@@ -59,6 +63,22 @@ class Role:
             return insert(outbox).from_select(["job_id", "not_before"], row)
 
         connection.execute(self.made("hint", make), {"of_job": job_id, "delay": delay})
+
+
+class OwnerRole(Role):
+    """Base of the roles that are bound to an owner (`JobStore.of`). One that is made without saying so sees all jobs."""
+
+    owner: str | None = None
+    all_jobs: bool = True
+
+    def bound(self, owner: str | None, *, all_jobs: bool) -> Self:
+        """As `JobStore.of`, for one just made."""
+        self.owner, self.all_jobs = owner, all_jobs
+        return self
+
+    def mine(self) -> ColumnElement[bool]:
+        """Narrows a statement to the jobs that may be seen here."""
+        return true() if self.all_jobs else job.c.owner == self.owner  # None becomes IS NULL
 
 
 def _known(kind: type[E], value: str, otherwise: E) -> E:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from core.store.database import open_database
+from core.store.sql_all_jobs import SqlAllJobs
 from core.store.sql_chunks import SqlChunks
 from core.store.sql_claims import SqlClaims
 from core.store.sql_consumers import SqlConsumers, SqlSpeed
-from core.store.sql_hints import SqlHints
-from core.store.sql_idempotency import SqlIdempotency
 from core.store.sql_jobs import SqlJobs
+from core.store.sql_outbox import SqlOutbox
+from core.store.sql_retention import SqlRetention
+from core.store.sql_upkeep import SqlUpkeep
 from core.system.clock import LeaseClock
 
 
-class SqlStore(SqlJobs, SqlClaims, SqlChunks, SqlHints, SqlIdempotency, SqlConsumers, SqlSpeed):
-    """JobStore, Claims, ChunkStore, Hints, Idempotency, Consumers and SpeedStore on one database.
+class SqlStore(SqlJobs, SqlAllJobs, SqlClaims, SqlChunks, SqlOutbox, SqlRetention, SqlUpkeep, SqlConsumers, SqlSpeed):
+    """Every protocol of `core.store.protocols` on one database; as `OwnerJobs`, it sees all jobs.
 
     The database must have been migrated (`Database.migrate`).
     """

@@ -1,56 +1,40 @@
-"""JobStore on SQL: what the API asks."""
+"""OwnerJobs on SQL: what a request may do."""
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Row, bindparam, delete, func, literal, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Executable, Row, and_, delete, literal, select, tuple_, update
 
 from core.errors import AlreadyTerminal, Expired, IdempotencyInFlight, JobNotFound, ValidationFailed
 from core.jobs.job import ID_PATTERN, Job, JobStatus, NewJob, Stage
 from core.store.protocols import Reservation
-from core.store.rows import Role, drop_hints, ended, to_job
-from core.store.sql_idempotency import bind
-from core.store.tables import UtcDateTime, idempotency, job, meta
+from core.store.rows import drop_hints, ended, to_job
+from core.store.sql_idempotency import SqlIdempotency
+from core.store.tables import UtcDateTime, idempotency, job
 from core.system.crashpoints import reached
 
-# made once: building them takes as long as asking them
-_VISIBLE = select(job).where(job.c.id == bindparam("of_id"), job.c.deleted_at.is_(None))
-_VERSIONS = select(job.c.id, job.c.version).where(
-    job.c.id.in_(bindparam("ids", expanding=True)), job.c.deleted_at.is_(None)
-)
 
-
-class SqlJobs(Role):
+class SqlJobs(SqlIdempotency):
     def create(self, new: NewJob, *, reservation: Reservation | None = None) -> Job:
-        """Insert job and outbox row in one transaction, and give the reserved Idempotency-Key to the job.
-
-        Calling it again after a lost answer (DatabaseUnavailable) is safe: the job of that id is returned.
-        Raises, and stores nothing: IdempotencyInFlight when the key has gone to another job meanwhile; JobNotFound or Expired
-        when the job that it retries is deleted, or its upload past retention, at this very moment.
-        """
         with self.database.write() as connection:
             if connection.execute(self.made("create", self._insert), self._values(new)).rowcount:
                 self.add_hint(connection, new.id)
                 if new.retry_of is not None:
-                    _keep_upload(connection, new.retry_of)
-            if reservation and not bind(self.database, connection, reservation, new.id):
+                    self._share_upload(connection, new.id, new.retry_of)
+            if reservation and not self.bind(connection, reservation, new.id):
                 raise IdempotencyInFlight
-            created = to_job(_visible(connection, new.id))
+            created = to_job(self._visible(connection, new.id))
         reached("after_create")
         return created
 
     def get(self, job_id: str) -> Job:
         with self.database.read() as connection:
-            return to_job(_visible(connection, job_id))
-
-    def versions(self, job_ids: Collection[str]) -> dict[str, int]:
-        with self.database.read() as connection:
-            return {row[0]: row[1] for row in connection.execute(_VERSIONS, {"ids": list(job_ids)})}
+            return to_job(self._visible(connection, job_id))
 
     def request_cancel(self, job_id: str) -> Job:
         return self.database.making_room(lambda: self._request_cancel(job_id))
@@ -62,7 +46,7 @@ class SqlJobs(Role):
         with self.database.write() as connection:
             row = self._cancel(connection, job_id)
             if row is None:
-                row = _visible(connection, job_id)
+                row = self._visible(connection, job_id)
                 if row.status != JobStatus.CANCELLING:
                     raise AlreadyTerminal
             return to_job(row)
@@ -70,38 +54,46 @@ class SqlJobs(Role):
     def _request_delete(self, job_id: str) -> None:
         with self.database.write() as connection:
             self._cancel(connection, job_id)
-            hide = update(job).where(job.c.id == job_id, job.c.deleted_at.is_(None))
+            hide = update(job).where(self._this(job_id))
             if not connection.execute(hide.values(deleted_at=self.database.wall(), version=job.c.version + 1)).rowcount:
                 raise JobNotFound
             # the same request sent again is a new one now
             connection.execute(delete(idempotency).where(idempotency.c.job_id == job_id))
 
-    def counts(self) -> dict[str, int]:
-        query = select(job.c.status, func.count()).where(job.c.deleted_at.is_(None)).group_by(job.c.status)
-        with self.database.read() as connection:
-            found: dict[str, int] = {row[0]: row[1] for row in connection.execute(query)}
-        return {status.value: found.get(status, 0) for status in JobStatus}
-
-    def ping(self) -> None:
-        with self.database.read() as connection:
-            connection.execute(select(meta.c.key).limit(1))
-
     def _cancel(self, connection: Connection, job_id: str) -> Row[Any] | None:
         """The row when this changed it."""
         waiting, running = job.c.status == JobStatus.QUEUED, job.c.status == JobStatus.PROCESSING
         end = ended(JobStatus.CANCELLED, self.database.wall())
-        row = connection.execute(
-            update(job).where(job.c.id == job_id, job.c.deleted_at.is_(None), waiting).values(end).returning(job)
-        ).first()
+        row = connection.execute(update(job).where(self._this(job_id), waiting).values(end).returning(job)).first()
         if row is not None:
             drop_hints(connection, job_id)
             return row
         return connection.execute(
             update(job)
-            .where(job.c.id == job_id, job.c.deleted_at.is_(None), running)
+            .where(self._this(job_id), running)
             .values(status=JobStatus.CANCELLING, version=job.c.version + 1)
             .returning(job)
         ).first()
+
+    def _this(self, job_id: str) -> ColumnElement[bool]:
+        return and_(job.c.id == job_id, job.c.deleted_at.is_(None), self.mine())
+
+    def _visible(self, connection: Connection, job_id: str) -> Row[Any]:
+        row = connection.execute(select(job).where(self._this(job_id))).first()
+        if row is None:
+            raise JobNotFound
+        return row
+
+    def _share_upload(self, connection: Connection, job_id: str, old: str) -> None:
+        """Hold the old job whose upload this one shares, so that whoever removes it sees both or neither."""
+        of = select(job.c.owner, job.c.deleted_at, job.c.expired_audio).where(job.c.id == old, self.mine())
+        row = connection.execute(of.with_for_update(read=True)).one_or_none()
+        if row is None or row.deleted_at is not None:
+            raise JobNotFound
+        if row.expired_audio:
+            raise Expired
+        if row.owner != self.owner:
+            connection.execute(update(job).where(job.c.id == job_id).values(owner=row.owner))
 
     def _insert(self) -> Executable:
         row = self.database.insert(job).values(created_at=self.database.wall(), hint_due=self.database.now())
@@ -112,7 +104,7 @@ class SqlJobs(Role):
         source = new.source
         return {
             "id": new.id,
-            "owner": new.owner,
+            "owner": self.owner,
             "priority": new.priority,
             "status": JobStatus.QUEUED,
             "stage": Stage.QUEUED,
@@ -142,8 +134,7 @@ class SqlJobs(Role):
     def list(
         self, *, status: JobStatus | None = None, limit: int = 50, after: str | None = None
     ) -> tuple[Sequence[Job], str | None]:
-        """Newest first; raises ValidationFailed for a cursor that is none."""
-        query = select(job).where(job.c.deleted_at.is_(None))
+        query = select(job).where(self.mine(), job.c.deleted_at.is_(None))
         if status is not None:
             query = query.where(job.c.status == status)
         if after is not None:
@@ -154,23 +145,6 @@ class SqlJobs(Role):
         with self.database.read() as connection:
             jobs = [to_job(row) for row in connection.execute(query)]
         return jobs[:limit], _cursor(jobs[limit - 1]) if len(jobs) > limit else None
-
-
-def _keep_upload(connection: Connection, job_id: str) -> None:
-    """Hold the job whose upload another one is to share, so that whoever removes it sees both or neither."""
-    of = select(job.c.deleted_at, job.c.expired_audio).where(job.c.id == job_id).with_for_update(read=True)
-    row = connection.execute(of).one_or_none()
-    if row is None or row.deleted_at is not None:
-        raise JobNotFound
-    if row.expired_audio:
-        raise Expired
-
-
-def _visible(connection: Connection, job_id: str) -> Row[Any]:
-    row = connection.execute(_VISIBLE, {"of_id": job_id}).first()
-    if row is None:
-        raise JobNotFound
-    return row
 
 
 def _cursor(last: Job) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import uvicorn
 
+from api.access.identity import Open
 from api.app import create_app
 from api.deps import ApiDeps
 from api.http.protocol import BoundedHttp
@@ -41,8 +42,6 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
 
         deps = ApiDeps(
             settings=settings,
-            jobs=store,
-            idempotency=store,
             objects=objects,
             models=models,
             # the outbox row is there already: waking the sweeper sends it
@@ -55,7 +54,7 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
             version=wiring.version(),
         )
         config = uvicorn.Config(
-            create_app(deps),
+            create_app(deps, store, Open()),
             http=BoundedHttp,
             log_config=None,
             access_log=False,

@@ -25,8 +25,9 @@ from core.errors import ServiceError
 from core.objects.local import LocalObjects
 from core.objects.store import ObjectStore
 from core.queue.hints import CeleryHints, Doorbell, HintSender, PollOnly
-from core.queue.sweeper import Sweeper
+from core.queue.sweeper import Sweeper, SweeperStore
 from core.store.database import open_database
+from core.store.protocols import Consumers
 from core.store.sql import SqlStore
 from core.system import identity, machine
 from core.system.machine import Plan
@@ -229,7 +230,7 @@ def engine_child(settings: Settings, runtime: Path, plan: Plan) -> Child:
     return Child(name="engine", command=command, env=engine_environment())
 
 
-def make_sweeper(settings: Settings, store: SqlStore, objects: ObjectStore, runtime: Path | None) -> Sweeper:
+def make_sweeper(settings: Settings, store: SweeperStore, objects: ObjectStore, runtime: Path | None) -> Sweeper:
     return Sweeper(
         store,
         objects,
@@ -287,7 +288,7 @@ def fetch_model(settings: Settings) -> None:
         )
 
 
-def system_info(settings: Settings, store: SqlStore, plan: Plan) -> dict[str, Any]:
+def system_info(settings: Settings, store: Consumers, plan: Plan) -> dict[str, Any]:
     """GET /system: this machine, the plan in force, the programs in use, the consumers seen lately."""
     found = machine.inspect()
     memory = psutil.virtual_memory()
