@@ -307,7 +307,8 @@ class JobFlow:
             future.result()
         if not self.lifeline.draining.is_set():
             self.lifeline.check()
-        eta = self._report.eta(self.job.duration)
+        # with the chunk, which has changed the row just now
+        eta = self._report.eta(self.job.duration) if done else None
         if eta is not None:
             self._progress(eta_seconds=eta)
         return bool(done)

@@ -14,6 +14,9 @@ from core.system.machine import Plan
 
 log = logging.getLogger(__name__)
 
+ETA_SECONDS = 5.0
+"""How often the time left is written, at most: each time the job's row changes for all who look at it."""
+
 EVERY_LINE = 40
 """Up to so many chunks each gets its lines; a longer job logs every total / EVERY_LINE-th."""
 
@@ -30,7 +33,8 @@ class Report:
     def _restart(self, done: int) -> None:
         self._done = done
         self._engine_seconds = self._audio_seconds = 0.0
-        self._started = self._eta_at = time.monotonic()
+        self._started = time.monotonic()
+        self._eta_at = self._started + 1.0 - ETA_SECONDS  # the first one after a second
 
     def begin(self, *, done: int, total: int | None) -> None:
         """The run begins, or begins again after an outage. done: chunks that are finished already."""
@@ -60,10 +64,10 @@ class Report:
         log.log(level, "Progress: %d/%s (%s)", done, of, f"{100 * done / total:.0f}%" if total else "?%")
 
     def eta(self, duration: float | None) -> float | None:
-        """Seconds left at this run's pace; None more often than once a second or while nothing is known."""
+        """Seconds left at this run's pace; None more often than every ETA_SECONDS or while nothing is known."""
         now = time.monotonic()
         with self._lock:
-            if now - self._eta_at < 1.0 or not duration or not self._audio_seconds or self.total is None:
+            if now - self._eta_at < ETA_SECONDS or not duration or not self._audio_seconds or self.total is None:
                 return None
             self._eta_at = now
             left = max(0.0, duration * (1 - self._done / self.total))

@@ -24,7 +24,7 @@ LINGER_SECONDS, LINGER_IDLE, LINGER_BYTES = 10.0, 2.0, 64 << 20
 """How long, how patiently and how much of an unread body is read after the answer (as nginx's lingering_close)."""
 
 Observe = Callable[[str, str, int, float], None]
-"""(method, route template, status, seconds)"""
+"""(method or WEBSOCKET, route template, status, seconds to the first byte of the answer)"""
 
 
 class Surround:
@@ -34,44 +34,45 @@ class Surround:
         self._app, self._observe = app, observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        method = scope.get("method", "WEBSOCKET")
         given = Headers(scope=scope).get(REQUEST_ID, "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         start = time.perf_counter()
-        status = 0
+        status, seconds = 0, 0.0
 
         async def send_on(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                _add_headers(MutableHeaders(scope=message), request_id, scope["path"])
+            nonlocal status, seconds
+            if not status and (status := _status_of(message)):
+                seconds = time.perf_counter() - start
+                if "status" in message:
+                    _add_headers(MutableHeaders(scope=message), request_id, scope["path"])
             await send(message)
 
         with logs.bound(request_id=request_id):
             try:
                 await self._app(scope, receive, send_on)
             except Exception:
-                log.exception("%s %s failed (request %s)", scope["method"], scope["path"], request_id)
-                if status:  # half an answer is out; the server has to break the connection
+                log.exception("%s %s failed (request %s)", method, scope["path"], request_id)
+                # half an answer is out, or a WebSocket is open or refused: the server has to break the connection
+                if status or scope["type"] == "websocket":
                     raise
                 await internal(scope["path"])(scope, receive, send_on)
             finally:
-                seconds = time.perf_counter() - start
+                seconds = seconds or time.perf_counter() - start  # nobody was there any more
                 route = getattr(scope.get("route"), "path", "unmatched")
                 # a client that follows its job asks many times a minute
-                level = logging.DEBUG if scope["method"] in ("GET", "HEAD") and status < 400 else logging.INFO
-                log.log(
-                    level,
-                    "%s %s -> %d in %.3f s (request %s)",
-                    scope["method"],
-                    scope["path"],
-                    status,
-                    seconds,
-                    request_id,
-                )
-                self._observe(scope["method"], route, status, seconds)
+                level = logging.DEBUG if method in ("GET", "HEAD") and status < 400 else logging.INFO
+                log.log(level, "%s %s -> %d in %.3f s (request %s)", method, scope["path"], status, seconds, request_id)
+                self._observe(method, route, status, seconds)
+
+
+def _status_of(message: Message) -> int:
+    """What a message to the client says of the outcome; 0 = nothing. A WebSocket is 101 or, refused without a word, 403."""
+    known = {"websocket.accept": 101, "websocket.close": 403}
+    return int(message.get("status", known.get(message["type"], 0)))
 
 
 def _add_headers(headers: MutableHeaders, request_id: str, path: str) -> None:

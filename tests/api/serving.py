@@ -15,6 +15,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from api.access.identity import Authenticator, Open
 from api.app import create_app
 from api.deps import ApiDeps
 from api.http.protocol import BoundedHttp
@@ -58,12 +59,16 @@ def wav(size: int = 1000, fill: bytes = b"\x01") -> bytes:
     return head + fill * (size - len(head))
 
 
-def make_deps(folder: Path, *, settings: dict[str, Any] | None = None, **parts: Any) -> ApiDeps:
-    store = parts.pop("jobs", None) or SqlStore.in_memory()
+def make_app(
+    folder: Path,
+    store: SqlStore,
+    *,
+    settings: dict[str, Any] | None = None,
+    authenticator: Authenticator | None = None,
+    **parts: Any,
+) -> FastAPI:
     made: dict[str, Any] = {
         "settings": Settings(_env_file=None, data_dir=folder, **(settings or {})),
-        "jobs": store,
-        "idempotency": store,
         "objects": MemoryObjects(),
         "models": ModelStore(folder / "models", BUNDLED),
         "notify": lambda job_id: None,
@@ -71,7 +76,7 @@ def make_deps(folder: Path, *, settings: dict[str, Any] | None = None, **parts: 
         "checks": {"database": store.ping},
         "version": "0.0.1",
     }
-    return ApiDeps(**(made | parts))
+    return create_app(ApiDeps(**(made | parts)), store, authenticator or Open())
 
 
 @contextmanager
@@ -95,21 +100,21 @@ def serving(app: FastAPI) -> Iterator[int]:
 
 
 @contextmanager
-def service(folder: Path, **parts: Any) -> Iterator[Service]:
+def service(folder: Path, *, store: SqlStore | None = None, **parts: Any) -> Iterator[Service]:
     hints: list[str] = []
-    deps = make_deps(folder, **({"notify": hints.append} | parts))
-    assert isinstance(deps.jobs, SqlStore)
+    store = store or SqlStore.in_memory()
+    objects = parts.setdefault("objects", MemoryObjects())
     with (
-        serving(create_app(deps)) as port,
+        serving(make_app(folder, store, **({"notify": hints.append} | parts))) as port,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client,
     ):
-        yield Service(store=deps.jobs, objects=deps.objects, hints=hints, client=client, port=port)
+        yield Service(store=store, objects=objects, hints=hints, client=client, port=port)
 
 
 if __name__ == "__main__":
     where = Path(sys.argv[1])
     uvicorn.run(
-        create_app(make_deps(where, objects=LocalObjects(where / "objects"))),
+        make_app(where, SqlStore.in_memory(), objects=LocalObjects(where / "objects")),
         port=int(sys.argv[2]),
         log_level="warning",
     )

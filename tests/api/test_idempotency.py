@@ -15,7 +15,7 @@ from starlette.requests import Request
 from api.upload.idempotency import held
 from core.errors import DatabaseUnavailable, IdempotencyInFlight, NotMedia
 from core.jobs.job import Job, NewJob
-from core.store.protocols import Reservation
+from core.store.protocols import OwnerJobs, Reservation
 from core.store.sql import SqlStore
 from tests.api.serving import Service, wav
 from tests.api.test_submit import refused
@@ -64,11 +64,11 @@ class Renewals(SqlStore):
         self.fails = False
         self._done: queue.SimpleQueue[None] = queue.SimpleQueue()
 
-    def renew(self, key: str, *, owner: str = "", lease_seconds: float) -> None:
+    def renew(self, key: str, *, lease_seconds: float) -> None:
         try:
             if self.fails:
                 raise DatabaseUnavailable
-            super().renew(key, owner=owner, lease_seconds=lease_seconds)
+            super().renew(key, lease_seconds=lease_seconds)
         finally:
             self._done.put(None)
 
@@ -151,6 +151,9 @@ class LosesTheAnswer(SqlStore):
 
     left = 1
 
+    def of(self, owner: str | None, *, all_jobs: bool = False) -> OwnerJobs:
+        return self
+
     def create(self, new: NewJob, *, reservation: Reservation | None = None) -> Job:
         job = super().create(new, reservation=reservation)
         if self.left:
@@ -160,7 +163,7 @@ class LosesTheAnswer(SqlStore):
 
 
 def test_a_lost_answer_of_the_database_neither_doubles_nor_strands_the_job(serve: Callable[..., Service]) -> None:
-    running = serve(jobs=LosesTheAnswer.in_memory())
+    running = serve(store=LosesTheAnswer.in_memory())
     answer = running.submit(key="k")
     assert answer.status_code == 202
     assert running.store.counts()["queued"] == len(running.keys) == 1
@@ -171,16 +174,19 @@ def test_an_object_stays_while_a_row_may_refer_to_it(serve: Callable[..., Servic
     store = LosesTheAnswer.in_memory()
     assert isinstance(store, LosesTheAnswer)
     store.left = 2
-    running = serve(jobs=store)
+    running = serve(store=store)
     refused(running.submit(), 503, "internal")
     assert running.store.counts()["queued"] == len(running.keys) == 1
 
 
 def test_a_key_lost_to_another_job_stores_nothing(serve: Callable[..., Service]) -> None:
     class Overtaken(SqlStore):
+        def of(self, owner: str | None, *, all_jobs: bool = False) -> OwnerJobs:
+            return self
+
         def create(self, new: NewJob, *, reservation: Reservation | None = None) -> Job:
             raise IdempotencyInFlight
 
-    running = serve(jobs=Overtaken.in_memory())
+    running = serve(store=Overtaken.in_memory())
     refused(running.submit(key="k"), 409, "idempotency_in_flight")
     assert not running.keys

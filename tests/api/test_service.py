@@ -81,7 +81,7 @@ def test_health_needs_nothing_and_readiness_tells_what_is_missing(serve: Callabl
         raise ConnectionError
 
     store = SqlStore.in_memory()
-    running = serve(jobs=store, checks={"database": store.ping}, advisory={"model": no_model, "broker": no_broker})
+    running = serve(store=store, checks={"database": store.ping}, advisory={"model": no_model, "broker": no_broker})
     wanted = {"status": "ready", "checks": {"database": "ok", "model": "missing", "broker": "unavailable"}}
     until(lambda: running.client.get("/readyz").json() == wanted)  # a check may be late once
     assert running.client.get("/readyz").status_code == 200

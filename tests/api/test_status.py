@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import pytest
 
-from api.events.status import StatusReads
+from api.access.identity import Identity, Open
+from api.events.status import Asked, Status, StatusReads
 from core.errors import DatabaseUnavailable, JobNotFound
 from core.jobs.job import Job
 from core.store.sql import SqlStore
@@ -22,7 +23,7 @@ BASE = "/api/v1"
 class Watched(SqlStore):
     """Counts the looks and can hold them up, or fail."""
 
-    looks = gets = 0
+    looks = fetches = 0
     fails = False
 
     def __init__(self, inner: SqlStore) -> None:
@@ -30,7 +31,7 @@ class Watched(SqlStore):
         self.begun, self.open = threading.Event(), threading.Event()
         self.open.set()
 
-    def versions(self, job_ids: Collection[str]) -> dict[str, int]:
+    def versions(self, job_ids: Collection[str]) -> dict[str, tuple[str | None, int]]:
         self.looks += 1
         found = super().versions(job_ids)
         self.begun.set()
@@ -39,14 +40,18 @@ class Watched(SqlStore):
             raise DatabaseUnavailable
         return found
 
-    def get(self, job_id: str) -> Job:
-        self.gets += 1
-        return super().get(job_id)
+    def jobs_of(self, job_ids: Collection[str]) -> Sequence[Job]:
+        self.fetches += 1
+        return super().jobs_of(job_ids)
 
 
 @pytest.fixture
 def watched() -> Watched:
     return Watched(SqlStore.in_memory())
+
+
+def asked(job_id: str, *, who: Identity = Open.LOCAL, base: str = BASE) -> Asked:
+    return Asked(who, job_id, base)
 
 
 def status_of(body: bytes) -> str:
@@ -59,15 +64,15 @@ def test_reads_during_a_look_share_the_next_one(watched: Watched) -> None:
     async def run() -> None:
         reads = StatusReads(watched)
         watched.open.clear()
-        first = asyncio.create_task(reads.read(ids[0], BASE))
+        first = asyncio.create_task(reads.read(asked(ids[0])))
         assert await asyncio.to_thread(watched.begun.wait, 10)
         watched.request_cancel(ids[0])  # the look under way has not seen this
-        later = [asyncio.create_task(reads.read(job_id, BASE)) for job_id in ids * 10]
+        later = [asyncio.create_task(reads.read(asked(job_id))) for job_id in ids * 10]
         await asyncio.sleep(0.01)
         watched.open.set()
         await first
         answers = [await read for read in later]
-        assert watched.looks == 2
+        assert (watched.looks, watched.fetches) == (2, 2), "one query for whatever has changed"
         assert {status_of(answer.body) for answer in answers[::3]} == {"cancelled"}, (
             "no answer is older than its question"
         )
@@ -83,14 +88,14 @@ def test_reads_after_a_look_join_those_that_wait_for_the_next_one(watched: Watch
     async def run() -> None:
         reads = StatusReads(watched, gather=1.0)
         watched.open.clear()
-        first = asyncio.create_task(reads.read(ids[0], BASE))
+        first = asyncio.create_task(reads.read(asked(ids[0])))
         assert await asyncio.to_thread(watched.begun.wait, 10)
-        second = asyncio.create_task(reads.read(ids[1], BASE))
+        second = asyncio.create_task(reads.read(asked(ids[1])))
         await asyncio.sleep(0.01)
         watched.open.set()
         await first
         watched.request_cancel(ids[2])
-        third = await reads.read(ids[2], BASE)
+        third = await reads.read(asked(ids[2]))
         await second
         assert watched.looks == 2
         assert status_of(third.body) == "cancelled", "no answer is older than its question"
@@ -105,13 +110,32 @@ def test_a_body_is_made_once_per_version(watched: Watched) -> None:
 
     async def run() -> None:
         reads = StatusReads(watched)
-        before = [(await reads.read(claim.job.id, BASE)).body for _ in range(3)]
-        made = watched.gets
-        await reads.read(claim.job.id, "/speech/api/v1")
-        assert (made, watched.gets) == (1, 2), "links differ behind a proxy"
+        before = [(await reads.read(asked(claim.job.id))).body for _ in range(3)]
+        made = watched.fetches
+        await reads.read(asked(claim.job.id, base="/speech/api/v1"))
+        assert (made, watched.fetches) == (1, 2), "links differ behind a proxy"
         watched.progress(claim, chunks_total=7)
-        after = await reads.read(claim.job.id, BASE)
+        after = await reads.read(asked(claim.job.id))
         assert len(set(before)) == 1 and json.loads(after.body)["progress"]["chunks_total"] == 7
+        reads.close()
+
+    asyncio.run(run())
+
+
+def test_nobody_reads_anothers_job_whoever_has_read_it_before(watched: Watched) -> None:
+    job_id = watched.of("anna").create(new_job()).id
+    anna, bert = (Identity(owner=name, scopes=frozenset({"jobs"})) for name in ("anna", "bert"))
+    admin = Identity(owner="root", scopes=frozenset({"admin"}))
+
+    async def run() -> None:
+        reads = StatusReads(watched)
+        for _ in range(2):
+            answers = await asyncio.gather(
+                *(reads.read(asked(job_id, who=who)) for who in (anna, bert, admin)), return_exceptions=True
+            )
+            assert isinstance(answers[1], JobNotFound)
+            assert [status_of(answer.body) for answer in answers[::2] if isinstance(answer, Status)] == ["queued"] * 2
+        assert watched.looks == 2, "one look for all of them"
         reads.close()
 
     asyncio.run(run())
@@ -123,13 +147,13 @@ def test_errors_reach_everybody_and_do_not_stay(watched: Watched) -> None:
     async def run() -> None:
         reads = StatusReads(watched)
         watched.fails = True
-        failed = await asyncio.gather(*(reads.read(job_id, BASE) for _ in range(5)), return_exceptions=True)
+        failed = await asyncio.gather(*(reads.read(asked(job_id)) for _ in range(5)), return_exceptions=True)
         assert {type(answer) for answer in failed} == {DatabaseUnavailable}
         watched.fails = False
-        assert status_of((await reads.read(job_id, BASE)).body) == "queued"
+        assert status_of((await reads.read(asked(job_id))).body) == "queued"
         watched.request_delete(job_id)
         with pytest.raises(JobNotFound):
-            await reads.read(job_id, BASE)
+            await reads.read(asked(job_id))
         reads.close()
 
     asyncio.run(run())
@@ -141,7 +165,7 @@ def test_who_gives_up_takes_nothing_from_the_others(watched: Watched) -> None:
     async def run() -> None:
         reads = StatusReads(watched)
         watched.open.clear()
-        one, other = (asyncio.create_task(reads.read(job_id, BASE)) for _ in range(2))
+        one, other = (asyncio.create_task(reads.read(asked(job_id))) for _ in range(2))
         await asyncio.sleep(0.01)
         one.cancel()
         watched.open.set()

@@ -21,7 +21,7 @@ from core.errors import (
     ValidationFailed,
 )
 from core.jobs.job import ChunkRow, ChunkState, Claim, JobFailure, JobParams, JobStatus, Stage
-from core.store.protocols import ChunkStore, Claims, Consumers, Hints, Idempotency, JobStore, Reservation, SpeedStore
+from core.store.protocols import Reservation
 from core.store.sql import SqlStore
 from core.store.tables import ROW_VERSION, idempotency, job
 from core.system.clock import ManualClock
@@ -37,11 +37,6 @@ def finish(store: SqlStore, claim: Claim, **changes: Any) -> None:
     store.finish(claim, **values | changes)
 
 
-def roles(store: SqlStore) -> tuple[JobStore, Claims, ChunkStore, Hints, Idempotency, Consumers, SpeedStore]:
-    """Checked by mypy: the facade offers every protocol."""
-    return store, store, store, store, store, store, store
-
-
 # --- submit, read, list
 
 
@@ -49,11 +44,11 @@ def test_a_created_job_reads_back_whole_and_is_hinted_once(store: SqlStore) -> N
     params = JobParams(model="base", language="de", prompt="Grüße \u2028 \U0001f600", temperature=0.2, beam_size=5)
     warning = {"code": "unpinned", "message": "local model"}
     other = store.create(new_job()).id
-    new = new_job(params=params, owner="someone", priority=3, retry_of=other, retry_all=True, warnings=(warning,))
+    new = new_job(params=params, priority=3, retry_of=other, retry_all=True, warnings=(warning,))
     created = store.create(new)
     assert created == store.get(new.id)
     assert (created.source, created.params, created.retry_of, created.retry_all) == (new.source, params, other, True)
-    assert (created.owner, created.priority, created.warnings) == ("someone", 3, (warning,))
+    assert (created.owner, created.priority, created.warnings) == (None, 3, (warning,))
     assert (created.status, created.attempts, created.version) == (JobStatus.QUEUED, 0, 1)
     assert created.created_at.tzinfo is UTC and abs(created.created_at - datetime.now(UTC)) < timedelta(minutes=1)
     assert store.create(new) == created, "the answer was lost and the caller asks again"
@@ -68,11 +63,14 @@ def test_an_unknown_job_is_not_found(store: SqlStore) -> None:
 
 def test_versions_follow_every_change_and_end_with_the_job(store: SqlStore) -> None:
     first, second = (store.create(new_job()).id for _ in range(2))
-    assert store.versions([first, second, "nobody"]) == {first: 1, second: 1}
+    assert store.versions([first, second, "nobody"]) == {first: (None, 1), second: (None, 1)}
     store.request_cancel(second)
-    assert store.versions([first, second]) == {first: 1, second: store.get(second).version}
+    assert store.versions([first, second]) == {first: (None, 1), second: (None, store.get(second).version)}
+    assert {job.id: job for job in store.jobs_of([first, second, "nobody"])} == {
+        job_id: store.get(job_id) for job_id in (first, second)
+    }
     store.request_delete(first)
-    assert store.versions([first]) == {}
+    assert store.versions([first]) == {} and not store.jobs_of([first])
 
 
 def test_pages_neither_skip_nor_repeat_while_jobs_come_and_go(store: SqlStore) -> None:
@@ -633,7 +631,7 @@ def test_an_upload_shared_with_a_retry_stays_known(store: SqlStore) -> None:
 
 def test_a_reservation_is_exclusive_until_it_runs_out(store: SqlStore, clock: ManualClock) -> None:
     assert store.reserve("k", lease_seconds=60) is None
-    assert store.reserve("k", owner="somebody else", lease_seconds=60) is None
+    assert store.of("somebody else").reserve("k", lease_seconds=60) is None
     with pytest.raises(IdempotencyInFlight):
         store.reserve("k", lease_seconds=60)
     clock.advance(61)
@@ -643,17 +641,16 @@ def test_a_reservation_is_exclusive_until_it_runs_out(store: SqlStore, clock: Ma
 
 
 def test_a_reservation_that_is_renewed_does_not_run_out(store: SqlStore, clock: ManualClock) -> None:
-    mine = store.create(new_job())
     store.reserve("k", lease_seconds=9)
     for _ in range(10):
         clock.advance(8)
         store.renew("k", lease_seconds=9)
-        store.renew("k", owner="somebody else", lease_seconds=9)
+        store.of("somebody else").renew("k", lease_seconds=9)
     with pytest.raises(IdempotencyInFlight):
         store.reserve("k", lease_seconds=9)
     clock.advance(10)
     assert store.reserve("k", lease_seconds=9) is None
-    store.bind("k", fingerprint="f", job_id=mine.id)
+    mine = store.create(new_job(), reservation=Reservation(key="k", fingerprint="f"))
     store.renew("k", lease_seconds=9)
     assert store.reserve("k", lease_seconds=9) == mine.id, "what has become a job needs no lease"
     assert store.reserve("other", lease_seconds=9) is None, "renewing reserves nothing"
@@ -678,19 +675,10 @@ def test_create_binds_the_key_in_the_same_transaction(store: SqlStore, clock: Ma
     assert store.reserve("k", lease_seconds=60) is None
 
 
-def test_a_key_bound_to_a_job_that_never_came_runs_out(store: SqlStore, clock: ManualClock) -> None:
-    store.reserve("k", lease_seconds=60)
-    store.bind("k", fingerprint="f", job_id="never-stored")
-    assert store.reserve("k", lease_seconds=60) == "never-stored"
-    clock.advance(61)
-    assert store.reserve("k", lease_seconds=60) is None and store.fingerprint("k") is None
-
-
 def test_a_reservation_whose_request_died_is_forgotten_after_a_day(store: SqlStore, clock: ManualClock) -> None:
-    mine = store.create(new_job())
     for key in ("lost", "bound"):
         store.reserve(key, lease_seconds=60)
-    store.bind("bound", fingerprint="f", job_id=mine.id)
+    store.create(new_job(), reservation=Reservation(key="bound", fingerprint="f"))
 
     def kept() -> set[str]:
         store.sweep(max_attempts=3)
