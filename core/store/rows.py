@@ -19,7 +19,6 @@ from sqlalchemy import (
     insert,
     or_,
     select,
-    true,
 )
 
 from core.jobs.job import ChunkRow, ChunkState, Job, JobFailure, JobParams, JobStatus, Source, Stage
@@ -75,10 +74,6 @@ class OwnerRole(Role):
         """As `JobStore.of`, for one just made."""
         self.owner, self.all_jobs = owner, all_jobs
         return self
-
-    def mine(self) -> ColumnElement[bool]:
-        """Narrows a statement to the jobs that may be seen here."""
-        return true() if self.all_jobs else job.c.owner == self.owner  # None becomes IS NULL
 
 
 def _known(kind: type[E], value: str, otherwise: E) -> E:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import bindparam, func, select, union_all
+from sqlalchemy import bindparam, func, literal, select, union_all
 
 from core.jobs.job import Job, JobStatus
 from core.store.protocols import OwnerJobs
@@ -39,7 +39,7 @@ class SqlAllJobs(Role):
     def counts(self) -> dict[str, int]:
         # through an index, not the rows; those being deleted are few, and have an index of their own
         there = select(job.c.status, func.count()).group_by(job.c.status)
-        gone = select(job.c.status, -func.count()).where(job.c.deleted_at.is_not(None)).group_by(job.c.status)
+        gone = select(job.c.status, literal(-1)).where(job.c.deleted_at.is_not(None))
         found = {status.value: 0 for status in JobStatus}
         with self.database.read() as connection:
             for status, count in connection.execute(union_all(there, gone)):

@@ -8,7 +8,20 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Executable, Row, and_, delete, literal, select, tuple_, update
+from sqlalchemy import (
+    Boolean,
+    Connection,
+    Executable,
+    Row,
+    and_,
+    bindparam,
+    delete,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from core.errors import AlreadyTerminal, Expired, IdempotencyInFlight, JobNotFound, ValidationFailed
 from core.jobs.job import ID_PATTERN, Job, JobStatus, NewJob, Stage
@@ -17,6 +30,15 @@ from core.store.rows import drop_hints, ended, to_job
 from core.store.sql_idempotency import SqlIdempotency
 from core.store.tables import UtcDateTime, idempotency, job
 from core.system.crashpoints import reached
+
+# with parameters, made once: making a statement takes longer than executing it
+_MINE = or_(
+    bindparam("sees_all", type_=Boolean),
+    job.c.owner.is_not_distinct_from(bindparam("of_owner", type_=job.c.owner.type)),
+)
+_THIS = and_(job.c.id == bindparam("of_id"), job.c.deleted_at.is_(None), _MINE)
+_VISIBLE = select(job).where(_THIS)
+_SHARED = select(job.c.owner, job.c.expired_audio).where(_THIS).with_for_update(read=True)
 
 
 class SqlJobs(SqlIdempotency):
@@ -54,8 +76,8 @@ class SqlJobs(SqlIdempotency):
     def _request_delete(self, job_id: str) -> None:
         with self.database.write() as connection:
             self._cancel(connection, job_id)
-            hide = update(job).where(self._this(job_id))
-            if not connection.execute(hide.values(deleted_at=self.database.wall(), version=job.c.version + 1)).rowcount:
+            hide = update(job).where(_THIS).values(deleted_at=self.database.wall(), version=job.c.version + 1)
+            if not connection.execute(hide, self._this(job_id)).rowcount:
                 raise JobNotFound
             # the same request sent again is a new one now
             connection.execute(delete(idempotency).where(idempotency.c.job_id == job_id))
@@ -64,31 +86,34 @@ class SqlJobs(SqlIdempotency):
         """The row when this changed it."""
         waiting, running = job.c.status == JobStatus.QUEUED, job.c.status == JobStatus.PROCESSING
         end = ended(JobStatus.CANCELLED, self.database.wall())
-        row = connection.execute(update(job).where(self._this(job_id), waiting).values(end).returning(job)).first()
+        row = connection.execute(
+            update(job).where(_THIS, waiting).values(end).returning(job), self._this(job_id)
+        ).first()
         if row is not None:
             drop_hints(connection, job_id)
             return row
         return connection.execute(
             update(job)
-            .where(self._this(job_id), running)
+            .where(_THIS, running)
             .values(status=JobStatus.CANCELLING, version=job.c.version + 1)
-            .returning(job)
+            .returning(job),
+            self._this(job_id),
         ).first()
 
-    def _this(self, job_id: str) -> ColumnElement[bool]:
-        return and_(job.c.id == job_id, job.c.deleted_at.is_(None), self.mine())
+    def _this(self, job_id: str) -> dict[str, Any]:
+        """The values that `_THIS` asks for."""
+        return {"of_id": job_id, "of_owner": self.owner, "sees_all": self.all_jobs}
 
     def _visible(self, connection: Connection, job_id: str) -> Row[Any]:
-        row = connection.execute(select(job).where(self._this(job_id))).first()
+        row = connection.execute(_VISIBLE, self._this(job_id)).first()
         if row is None:
             raise JobNotFound
         return row
 
     def _share_upload(self, connection: Connection, job_id: str, old: str) -> None:
         """Hold the old job whose upload this one shares, so that whoever removes it sees both or neither."""
-        of = select(job.c.owner, job.c.deleted_at, job.c.expired_audio).where(job.c.id == old, self.mine())
-        row = connection.execute(of.with_for_update(read=True)).one_or_none()
-        if row is None or row.deleted_at is not None:
+        row = connection.execute(_SHARED, self._this(old)).one_or_none()
+        if row is None:
             raise JobNotFound
         if row.expired_audio:
             raise Expired
@@ -134,7 +159,9 @@ class SqlJobs(SqlIdempotency):
     def list(
         self, *, status: JobStatus | None = None, limit: int = 50, after: str | None = None
     ) -> tuple[Sequence[Job], str | None]:
-        query = select(job).where(self.mine(), job.c.deleted_at.is_(None))
+        query = select(job).where(job.c.deleted_at.is_(None))
+        if not self.all_jobs:
+            query = query.where(job.c.owner == self.owner)  # None becomes IS NULL
         if status is not None:
             query = query.where(job.c.status == status)
         if after is not None:
