@@ -47,7 +47,7 @@ class Surround:
             nonlocal status, seconds
             if not status and (status := _status_of(message)):
                 seconds = time.perf_counter() - start
-                if "status" in message:
+                if message["type"] != "websocket.close":
                     _add_headers(MutableHeaders(scope=message), request_id, scope["path"])
             await send(message)
 
