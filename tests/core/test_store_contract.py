@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 from sqlalchemy.exc import IntegrityError
 
 from core.errors import (
@@ -98,6 +99,36 @@ def test_list_by_status(store: SqlStore) -> None:
         "failed": 0,
         "cancelled": 1,
     }
+
+
+def test_waiting_jobs_are_counted_no_further_than_asked(store: SqlStore) -> None:
+    for _ in range(4):
+        store.create(new_job())
+    take(store)
+    assert [store.waiting(at_most=n) for n in (1, 3, 9)] == [1, 3, 3]
+
+
+def test_counting_goes_by_an_index() -> None:
+    """Rows are wide, and without retention all jobs there ever were are there. (PostgreSQL's plan depends on its figures.)"""
+    store = SqlStore.in_memory()
+    asked: list[tuple[str, Any]] = []
+
+    def note(connection: Any, cursor: Any, statement: str, values: Any, *rest: Any) -> None:
+        asked.append((statement, values))
+
+    event.listen(store.database.engine, "before_cursor_execute", note)
+    store.counts()
+    store.waiting(at_most=5)
+    event.remove(store.database.engine, "before_cursor_execute", note)
+    with store.database.read() as connection:
+        steps = [
+            row.detail
+            for statement, values in asked
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+            if "job " in row.detail
+        ]
+    assert len(steps) == 3
+    assert all("USING COVERING INDEX" in step or "INDEX job_deleted" in step for step in steps), steps
 
 
 ID = "0198f3c2-1111-7abc-8def-0123456789ab"
@@ -690,6 +721,17 @@ def test_a_reservation_whose_request_died_is_forgotten_after_a_day(store: SqlSto
     clock.advance(24 * 3600)
     store.reserve("new", lease_seconds=60)
     assert kept() == {"new", "bound"}
+
+
+def test_one_of_all_takes_a_turn(store: SqlStore, clock: ManualClock) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        taken = list(pool.map(lambda _: store.take_turn("a", every=60), range(8)))
+    assert sorted(taken) == [False] * 7 + [True]
+    assert store.take_turn("b", every=60), "tasks have turns of their own"
+    clock.advance(59)
+    assert not store.take_turn("a", every=60)
+    clock.advance(1)
+    assert [store.take_turn("a", every=60) for _ in range(2)] == [True, False]
 
 
 def test_consumers_are_seen_and_forgotten(store: SqlStore, clock: ManualClock) -> None:

@@ -189,6 +189,7 @@ def test_a_reboot_ends_what_was_held_and_put_off(tmp_path: Any) -> None:
     before.release(take(before), delay=1e6)
     before.reserve("k", lease_seconds=1e6)
     before.beat("gone", {})
+    assert before.take_turn("a", every=1e6)
     assert before.claim(owner="x", consumer="here", lease_seconds=60) is None
     before.close()
     same = open_store(path, ManualClock(now=500_001.0, boot="first"))
@@ -196,6 +197,7 @@ def test_a_reboot_ends_what_was_held_and_put_off(tmp_path: Any) -> None:
     same.close()
     after = open_store(path, ManualClock(now=5.0, boot="second"))
     assert after.consumers() == [] and after.reserve("k", lease_seconds=60) is None
+    assert after.take_turn("a", every=60)
     assert len(after.unsent(10)) == 2
     assert [(take(after).job.id) for _ in range(2)] == [held, put_off]
     assert isinstance(together(lambda: after.heartbeat(claim, 60))[0], LeaseLost)

@@ -228,6 +228,25 @@ def test_all_that_lies_in_the_folder_of_an_unfinished_job_stays():
     assert kit.keys == {ended.source.key}
 
 
+def test_one_sweeper_of_all_goes_through_the_objects():
+    class Listed(MemoryObjects):
+        times = 0
+
+        def keys(self, prefix, **options):
+            self.times += prefix == "jobs/"
+            return super().keys(prefix, **options)
+
+    kit = Kit(Listed())
+    for hours in (1, 2):
+        sweepers = [
+            Sweeper(kit.store, kit.objects, kit.hints, interval=5, max_attempts=2, orphans_after=0.0) for _ in range(3)
+        ]
+        for sweeper in sweepers * 2:
+            sweeper.sweep_once()
+        assert kit.objects.times == hours
+        kit.clock.advance(3600)
+
+
 def test_the_store_of_another_database_is_left_alone(caplog):
     """A service started with the wrong DATABASE_URL, or before its database was restored, knows none of the objects."""
     kit = Kit()
