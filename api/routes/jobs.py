@@ -88,7 +88,7 @@ def retry_job(
     """Make a new job from one that failed, was cancelled or is partial, with its file and parameters.
 
     The new job takes over the finished chunks (`?all=true`: none). Both jobs refer to one stored upload, under
-    the older one's key: it is removed when the last job that refers to it is (`Retention.known_keys`).
+    the older one's key: it is removed when the last job that refers to it is.
     """
     old = jobs.get(job_id)
     _check_retry(old)

@@ -150,8 +150,10 @@ class Sweeper:
                     if job.expired_result and job.result_key:
                         self._drop([job.result_key], besides=job.id)
         if time.monotonic() >= self._next_orphans:
+            # a little less: who had the last turn shall not be refused for a moment's difference of two clocks
+            ours = self._store.take_turn("orphans", every=0.9 * ORPHAN_TURN)
             self._next_orphans = time.monotonic() + ORPHAN_TURN
-            if self._store.take_turn("orphans", every=ORPHAN_TURN):
+            if ours:
                 self.collect_orphans()
 
     @contextlib.contextmanager

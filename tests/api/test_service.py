@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -18,8 +19,10 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 import core.errors
+from api.http.middleware import Surround
 from api.http.problems import STATUS, status_of
 from api.upload.form import JobForm
 from core.errors import ModelUnavailable, ServiceError
@@ -71,6 +74,29 @@ def test_request_ids_and_headers(running: Service) -> None:
     assert {answer.headers["X-Content-Type-Options"] for answer in answers} == {"nosniff"}
     evil = running.client.get("/healthz", headers={"X-Request-ID": "a b<script>"})
     assert evil.headers["X-Request-ID"] != "a b<script>"
+
+
+def test_a_stream_counts_as_one_request_until_its_first_byte() -> None:
+    out: list[float] = []
+    counted: list[tuple[str, str, int, float]] = []
+
+    async def stream(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        out.append(time.perf_counter())
+        await asyncio.sleep(0.001)
+        await send({"type": "http.response.body", "body": b"later"})
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        pass
+
+    surround = Surround(stream, observe=lambda *figures: counted.append(figures))
+    began = time.perf_counter()
+    asyncio.run(surround({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send))
+    ((method, _, status, seconds),) = counted
+    assert (method, status) == ("GET", 200) and 0 < seconds <= out[0] - began
 
 
 def test_health_needs_nothing_and_readiness_tells_what_is_missing(serve: Callable[..., Service]) -> None:
