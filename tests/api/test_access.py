@@ -167,7 +167,7 @@ def same(one: httpx.Response, other: httpx.Response, job_id: str) -> bool:
     return seen(one) == seen(other)
 
 
-def test_every_route_is_known_here(guarded: Service, tmp_path: Path) -> None:
+def test_every_route_is_known_here(tmp_path: Path) -> None:
     app = make_app(tmp_path, SqlStore.in_memory())
     found = set()
     for route in iter_route_contexts(app.routes):
