@@ -60,7 +60,6 @@ _COMMIT = (
         output=bindparam("gave"),
         error=bindparam("problem"),
         engine_seconds=bindparam("took"),
-        audio_seconds=bindparam("covered"),
         owner=null(),
         lease_until=null(),
     )
@@ -77,6 +76,7 @@ class SqlTasks(Role):
         rows = [
             _NEW
             | {"job_id": claim.job.id, "stage": stage, "number": one.number, "plan": one.plan, "identity": one.identity}
+            | {"audio_seconds": one.audio_seconds}
             for one in tasks
         ]
         with self.database.write() as connection:
@@ -145,7 +145,7 @@ class SqlTasks(Role):
                 place
                 | {"by_fence": lease.fence, "by_owner": lease.owner}
                 | {"now_state": part.state, "gave": part.output, "problem": part.error}
-                | {"took": part.engine_seconds, "covered": part.audio_seconds},
+                | {"took": part.engine_seconds},
             )
             if stored.rowcount:
                 return True
@@ -172,7 +172,7 @@ class SqlTasks(Role):
                     "output": task.c.output,
                     "identity": task.c.identity,
                     "engine_seconds": case((done, task.c.engine_seconds), else_=0.0),
-                    "audio_seconds": case((done, task.c.audio_seconds), else_=0.0),
+                    "audio_seconds": task.c.audio_seconds,
                     "crashes": literal(0),
                     "fence": literal(0),
                 }

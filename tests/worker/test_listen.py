@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from worker.listen import Listener
 
 from core.audio import ffmpeg
 from core.audio.decoder import DecodedAudio, Decoder
 from core.speech.planner import ChunkPlanner
 from core.speech.strategies import region_source
 from tests import audio_bank
-from worker.listen import Listener
 
 MINUTES = 12.0
 HEAD = 3

@@ -42,6 +42,25 @@ def upgrade() -> None:
         FROM chunk JOIN job ON job.id = chunk.job_id
         """
     )
+    _cover(op.get_bind())
     op.drop_table("chunk")
     working = sa.text("consumer IS NOT NULL")
     op.create_index("job_consumer", "job", ["consumer"], sqlite_where=working, postgresql_where=working)
+
+
+def _cover(connection: sa.Connection) -> None:
+    """How much of the recording a planned chunk covers was not said before it was done."""
+    task = sa.table(
+        "task",
+        sa.column("job_id"),
+        sa.column("number"),
+        sa.column("plan", sa.JSON),
+        sa.column("state"),
+        sa.column("audio_seconds", sa.Double),
+    )
+    for row in connection.execute(sa.select(task).where(task.c.state == "planned")).all():
+        connection.execute(
+            task.update()
+            .where(task.c.job_id == row.job_id, task.c.number == row.number)
+            .values(audio_seconds=(row.plan["end"] - row.plan["start"]) / 16_000)
+        )
