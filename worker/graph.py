@@ -58,6 +58,10 @@ class Graph:
         """Whether all tasks that are stored have ended."""
         return all(self._progress[name].complete for name, stage in self._stages.items() if stage.stored)
 
+    def waiting(self, stage: str) -> int:
+        """Tasks of a stage that have not begun."""
+        return len(self._progress[stage].open)
+
     def is_closed(self, stage: str) -> bool:
         return self._progress[stage].closed
 
@@ -124,9 +128,6 @@ class Graph:
             for name, progress in self._progress.items()
             if self._stages[name].stored and self._stages[name].grain is not besides
         )
-
-    def ended(self, stage: str) -> int:
-        return len(self._progress[stage].ended)
 
     @property
     def by_segment(self) -> list[str]:

@@ -36,8 +36,8 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.25
 """How often the conductor looks when nothing wakes it: a stop is heard of within so long."""
 
-WRITE_SECONDS = 1.0
-"""Progress is written to the job's row at most so often."""
+WRITE_SECONDS = 0.25
+"""Progress is written to the job's row at most so often: nobody is told of it more often either."""
 
 BUSY_SECONDS = 1.0
 """After so long a task that was somebody else's is asked for again."""
@@ -102,7 +102,13 @@ class Pipeline:
         work.stored = work.patiently(lambda: parts.store.tasks(work.job.id))
         chunks = [task for task in work.stored if task.stage == TRANSCRIBE]
         complete = bool(chunks) and work.job.chunks_total == len(chunks)
-        work.plan = GrowingPlan(chunks, complete=complete, cancel=work.cancel, on_change=work.wake.set)
+        work.plan = GrowingPlan(
+            chunks,
+            complete=complete,
+            cancel=work.cancel,
+            on_change=work.wake.set,
+            on_wait=lambda: work.recording.want_more(beyond=work.recording.planned),
+        )
         work.language = _known_language(work)
         work.stages = by_name(stage for stage in parts.stages if stage.wanted(work))
         work.report.begin(done=sum(task.ended for task in chunks), total=len(chunks) if complete else None)
@@ -207,8 +213,8 @@ class _Run:
                     arguments = (stage, task) if stage.stored else (self._work, task)
                     self._running[self._lanes.start(stage.lane, context.run, run, *arguments)] = (stage, task)
                     started = True
-        if self._lanes.room(Lane.ENGINE):
-            self._work.recording.go_on()
+        if self._lanes.room(Lane.ENGINE) and not self._graph.waiting(TRANSCRIBE):
+            self._work.recording.want_more(beyond=self._planned)
 
     def _run(self, stage: Stage, task: Task) -> Task | None:
         """One task from its lease to its place in the table, in a lane's thread; None: it is somebody else's."""
@@ -284,7 +290,7 @@ class _Run:
             self._count()
 
     def _count(self) -> None:
-        """Written once a second at most, and by this thread alone: chunks that end do not queue up for the job's row."""
+        """Written by this thread alone: chunks that end do not queue up for the job's row."""
         work = self._work
         eta = work.report.eta(work.job.duration)
         news: dict[str, Any] = {} if eta is None else {"eta_seconds": eta}

@@ -14,15 +14,21 @@ class GrowingPlan:
 
     stored: what former owners planned, and what came of it
     complete: nothing comes any more
-    on_change: told each time there is more
+    on_change: told each time there is more; on_wait: while somebody waits for that
     """
 
     def __init__(
-        self, stored: Sequence[Task], *, complete: bool, cancel: Cancel, on_change: Callable[[], None] = lambda: None
+        self,
+        stored: Sequence[Task],
+        *,
+        complete: bool,
+        cancel: Cancel,
+        on_change: Callable[[], None] = lambda: None,
+        on_wait: Callable[[], None] = lambda: None,
     ) -> None:
         self.tasks = list(stored)
         self.complete = complete
-        self._cancel, self._on_change = cancel, on_change
+        self._cancel, self._on_change, self._on_wait = cancel, on_change, on_wait
         self._grown = threading.Condition()
 
     def add(self, tasks: Sequence[Task]) -> None:
@@ -52,7 +58,8 @@ class GrowingPlan:
         while True:
             with self._grown:
                 while n >= len(self.tasks) and not self.complete and not self._cancel.is_set():
-                    self._grown.wait(0.1)
+                    if not self._grown.wait(0.1):
+                        self._on_wait()
             if n >= len(self.tasks):
                 return
             yield self.tasks[n]

@@ -79,8 +79,13 @@ class Recording:
         self.go_on()
 
     def go_on(self) -> None:
-        """The first chunks are done, or not enough for those who wait: no more pause."""
+        """A chunk is done: no more pause."""
         self._going_on.set()
+
+    def want_more(self, *, beyond: int) -> None:
+        """Somebody has had so many chunks and waits for the next."""
+        if self._head <= self.planned <= beyond:
+            self.go_on()
 
     def has(self, position: int) -> bool:
         """Whether `wait` for that position would return at once."""

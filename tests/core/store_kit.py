@@ -61,7 +61,7 @@ def start(store: SqlStore, claim: Claim, number: int) -> Lease:
     return lease
 
 
-def finish(store: SqlStore, claim: Claim, part: Task) -> bool:
+def finish_task(store: SqlStore, claim: Claim, part: Task) -> bool:
     return store.commit(start(store, claim, part.number), part)
 
 

@@ -86,6 +86,6 @@ class PlanStage(Stage):
             ]
             work.patiently(lambda: work.parts.store.plan(work.claim, tasks))
             reached("after_plan")
+            work.recording.planned = chunks[-1].index + 1
             work.plan.add(tasks)
-            work.recording.planned += len(chunks)
         return chunks
