@@ -22,7 +22,7 @@ from parascribe.run.parts import make_parts, running_manager
 from whisper.engine.transcriber import WhisperTranscriber
 from whisper.library.libraries import Library
 from whisper.types import Engine
-from worker.parts import Parts
+from worker.context.parts import Parts
 from worker.run import run_job
 from worker.stop import Stop
 

@@ -24,9 +24,9 @@ from core.errors import (
 from core.jobs.job import Claim, JobFailure, Stage
 from core.jobs.workfolders import work_folder
 from core.system import logs
-from worker.lifeline import Lifeline
-from worker.parts import Parts
-from worker.pipeline import Pipeline
+from worker.context.lease_keeper import LeaseKeeper
+from worker.context.parts import Parts
+from worker.pipeline.conductor import Pipeline
 from worker.stop import Stopping
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def run_job(
     """
     settings = parts.settings
     with logs.bound(job_id=claim.job.id):
-        lifeline = Lifeline(
+        lease_keeper = LeaseKeeper(
             parts.store,
             claim,
             lease_seconds=settings.lease_seconds,
@@ -58,14 +58,16 @@ def run_job(
             grace=settings.shutdown_seconds,
         )
         try:
-            with work_folder(settings.work, claim.job.id, claim.fence) as folder, lifeline:
-                return _run(parts, claim, lifeline, Pipeline(parts, claim, folder, lifeline, on_duration), stopping)
+            with work_folder(settings.work, claim.job.id, claim.fence) as folder, lease_keeper:
+                return _run(
+                    parts, claim, lease_keeper, Pipeline(parts, claim, folder, lease_keeper, on_duration), stopping
+                )
         except OSError as error:
             log.error("No work folder in %s (WORK_DIR): %s", settings.work, error.strerror)
             return _close(lambda: parts.store.release(claim, delay=YIELD_SECONDS), "put off", settings.backoff)
 
 
-def _run(parts: Parts, claim: Claim, lifeline: Lifeline, pipeline: Pipeline, stopping: Stopping) -> str:
+def _run(parts: Parts, claim: Claim, lease_keeper: LeaseKeeper, pipeline: Pipeline, stopping: Stopping) -> str:
     kills = 0
     for wait in (*parts.settings.backoff, None):
         try:
@@ -77,8 +79,8 @@ def _run(parts: Parts, claim: Claim, lifeline: Lifeline, pipeline: Pipeline, sto
                 log.debug("Left by %r", error, exc_info=True)
                 killed = isinstance(error, DecoderKilled)
                 if killed:
-                    lifeline.wait(HEARD_SECONDS)
-                lifeline.check()
+                    lease_keeper.wait(HEARD_SECONDS)
+                lease_keeper.check()
                 if killed and stopping.is_set():
                     raise HandedBack from error
                 raise
@@ -104,7 +106,7 @@ def _run(parts: Parts, claim: Claim, lifeline: Lifeline, pipeline: Pipeline, sto
                     lambda: parts.store.release(claim, delay=YIELD_SECONDS), "put off", parts.settings.backoff
                 )
             log.warning("%s Trying again in %d s.", error.message, wait)
-            lifeline.wait(wait)
+            lease_keeper.wait(wait)
         except Exception:
             log.exception("Unexpected error")
             return _fail(

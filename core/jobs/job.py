@@ -70,7 +70,7 @@ _DEFAULTS = {field.name: field.default for field in fields(JobParams)}
 
 
 SHORT_SECONDS = 600.0
-"""Jobs under ten minutes of audio are short: one slot may be kept for them (`worker.slots`)."""
+"""Jobs under ten minutes of audio are short: one slot may be kept for them (`worker.pools.slots`)."""
 
 SHORT_BYTES = 19_200_000
 """While the length is unknown: ten minutes at 256 kbit/s, which is also 16 kHz PCM."""

@@ -31,10 +31,10 @@ from whisper.models.store import ModelStore
 from whisper.types import Engine
 from whisper.vad.model import SileroModel
 from whisper.vad.silero import SileroVad
-from worker.parts import Parts, RunSettings
+from worker.context.parts import Parts, RunSettings
+from worker.context.stage import Stage
 from worker.run import run_job
 from worker.stages.catalogue import catalogue
-from worker.stages.stage import Stage
 from worker.stop import Stop
 
 CHUNK_SECONDS = 5.0

@@ -40,7 +40,7 @@ from tests.faults.rig import writable
 from tests.faults.stages import Fingerprint, Shout
 from whisper.engine.scripted import Rule, ScriptedEngine
 from whisper.engine.transcriber import WhisperTranscriber
-from worker.lifeline import cancel_flag
+from worker.context.lease_keeper import cancel_flag
 from worker.run import run_job
 from worker.stop import Stop
 

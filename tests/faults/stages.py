@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 from core.jobs.tasks import Task
-from worker.stages.stage import Grain, Lane, OnFailure, Output, Place, Stage
-from worker.work import Work
+from worker.context.stage import Grain, Lane, OnFailure, Output, Place, Stage
+from worker.context.work import Work
 
 BLOCK = 16_000
 

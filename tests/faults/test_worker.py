@@ -15,7 +15,7 @@ import psutil
 from core.jobs.tasks import TRANSCRIBE
 from tests.e2e.service import audio
 from tests.faults.rig import Rig, wait_for
-from worker.solo import IDLE_SECONDS
+from worker.pools.solo import IDLE_SECONDS
 
 MUTE = """#!{python} -I
 import sys

@@ -30,8 +30,8 @@ from whisper.engine.transcriber import WhisperTranscriber
 from whisper.models.store import ModelStore
 from whisper.vad.model import SileroModel
 from whisper.vad.silero import SileroVad
-from worker.lifeline import cancel_flag
-from worker.parts import Parts, RunSettings
+from worker.context.lease_keeper import cancel_flag
+from worker.context.parts import Parts, RunSettings
 from worker.run import run_job
 from worker.stages.catalogue import catalogue
 from worker.stop import Stop

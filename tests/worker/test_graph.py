@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from core.jobs.tasks import Task, TaskState
-from worker.graph import Graph
+from worker.context.stage import Grain, Output, Stage
+from worker.pipeline.graph import Graph
 from worker.stages.catalogue import catalogue
-from worker.stages.stage import Grain, Output, Stage
 
 
 def stage(name_: str, *needs_: str, grain_: Grain = Grain.JOB, stored_: bool = True) -> Stage:

@@ -18,9 +18,9 @@ from tests.faults.stages import Fingerprint, Shout
 from tests.worker.kit import Kit
 from whisper.engine.scripted import Rule, ScriptedEngine
 from whisper.engine.transcriber import WhisperTranscriber
+from worker.context.stage import Grain, Lane, OnFailure, Output, Stage
+from worker.context.work import Work
 from worker.stages.catalogue import catalogue
-from worker.stages.stage import Grain, Lane, OnFailure, Output, Stage
-from worker.work import Work
 
 
 class Made(Stage):

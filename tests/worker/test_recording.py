@@ -14,8 +14,8 @@ from core.jobs.tasks import TRANSCRIBE, Task
 from tests import audio_bank
 from tests.worker.kit import Kit
 from whisper.engine.scripted import Rule
-from worker.plan import GrowingPlan
-from worker.recording import Recording
+from worker.context.growing_plan import GrowingPlan
+from worker.context.recording import Recording
 
 MINUTES = 12.0
 

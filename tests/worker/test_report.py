@@ -6,7 +6,7 @@ from pathlib import Path
 
 from core.jobs.tasks import TRANSCRIBE, Task, TaskState
 from tests.worker.kit import PLAN, Kit
-from worker.report import Report
+from worker.context.report import Report
 
 
 def test_a_run_that_begins_again_forgets_the_pace_of_the_one_before(tmp_path: Path) -> None:

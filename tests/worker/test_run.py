@@ -24,10 +24,10 @@ from whisper.download.downloader import ModelDownloader
 from whisper.download.sources import AddressSource, http_client
 from whisper.engine.scripted import Rule
 from whisper.engine.transcriber import WhisperTranscriber
-from worker.slots import Slots
+from worker.pools.slots import Slots
+from worker.pools.turn import take_turn
 from worker.stages.source import fetch
 from worker.stop import Stop
-from worker.turn import take_turn
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from core.jobs.tasks import TRANSCRIBE, Task
 from core.objects.store import result_key
 from core.system.crashpoints import reached
 from core.transcript.formats import to_result
-from worker.outcome import assemble
-from worker.stages.stage import Lane, Output, Stage
-from worker.work import Work
+from worker.context.stage import Lane, Output, Stage
+from worker.context.work import Work
+from worker.stages.outcome import assemble
 
 
 class AssembleStage(Stage):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from worker.context.stage import Stage
 from worker.stages.assemble import AssembleStage
 from worker.stages.decode import DecodeStage
 from worker.stages.language import LanguageStage
 from worker.stages.plan import PlanStage
 from worker.stages.source import SourceStage
-from worker.stages.stage import Stage
 from worker.stages.transcribe import TranscribeStage
 
 

@@ -8,8 +8,8 @@ from core.errors import Interrupted
 from core.jobs.tasks import Task
 from core.speech.strategies import region_source
 from core.transcript.language_tags import language_code
-from worker.stages.stage import Output, Stage
-from worker.work import Work
+from worker.context.stage import Output, Stage
+from worker.context.work import Work
 
 
 class DecodeStage(Stage):

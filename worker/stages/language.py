@@ -12,10 +12,10 @@ from core.speech.chunks import Chunk
 from core.system import logs
 from whisper.engine.transcriber import SHORTEST
 from whisper.types import ChunkTranscript, LanguageGuess
-from worker.language import LanguageVote
-from worker.stages.stage import Output, Stage
+from worker.context.stage import Output, Stage
+from worker.context.work import Evidence, Work
+from worker.stages.language_vote import LanguageVote
 from worker.stages.transcribe import ask_engine, options_of
-from worker.work import Evidence, Work
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from core.speech.half_heard import notice
 from core.speech.planner import ChunkPlanner
 from core.speech.strategies import region_source
 from core.system.crashpoints import reached
-from worker.stages.stage import Output, Stage
-from worker.work import Work
+from worker.context.stage import Output, Stage
+from worker.context.work import Work
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from core.objects.local import storage_error
 from core.objects.store import ObjectStore
 from core.system.crashpoints import reached
 from whisper.types import Cancel
-from worker.stages.stage import Lane, Output, Stage
-from worker.work import Work
+from worker.context.stage import Lane, Output, Stage
+from worker.context.work import Work
 
 _BLOCK = 1 << 20
 

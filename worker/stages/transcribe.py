@@ -13,10 +13,10 @@ from core.speech.planner import PLANNER_VERSION
 from core.transcript.merge import needs_words
 from whisper.engine.transcriber import SHORTEST
 from whisper.types import ChunkTranscript, Pcm, TranscribeOptions
-from worker.language import own_language
-from worker.leftovers import complete
-from worker.stages.stage import Grain, Lane, OnFailure, Output, Stage
-from worker.work import Work
+from worker.context.stage import Grain, Lane, OnFailure, Output, Stage
+from worker.context.work import Work
+from worker.stages.language_vote import own_language
+from worker.stages.leftovers import complete
 
 log = logging.getLogger(__name__)
 

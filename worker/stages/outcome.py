@@ -16,7 +16,7 @@ from core.transcript.merge import Piece, merge
 from core.transcript.values import Language, Segment, Transcript, Word
 from whisper.models.store import LOCAL, ValidModel
 from whisper.types import ChunkTranscript
-from worker.language import CLEAR, notices
+from worker.stages.language_vote import CLEAR, notices
 
 UNKNOWN = Language(code="und", confidence=0.0)
 """ISO 639 for `undetermined`: a file without speech has no language."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from core.jobs.tasks import Task
 
 if TYPE_CHECKING:
-    from worker.work import Work
+    from worker.context.work import Work
 
 
 class Grain(StrEnum):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from worker.stages.stage import Stage
+    from worker.context.stage import Stage
 
 
 class Vad(Protocol):

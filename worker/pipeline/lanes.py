@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from worker.stages.stage import Lane
+from worker.context.stage import Lane
 
 T = TypeVar("T")
 

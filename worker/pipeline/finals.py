@@ -9,9 +9,9 @@ from core.speech.chunks import Chunk
 from core.transcript.merge import Merger, Piece
 from core.transcript.values import Segment
 from whisper.types import ChunkTranscript
-from worker.graph import Graph
-from worker.outcome import segments_of
-from worker.work import Work
+from worker.context.work import Work
+from worker.pipeline.graph import Graph
+from worker.stages.outcome import segments_of
 
 
 class FinalSegments:

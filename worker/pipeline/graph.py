@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from core.jobs.tasks import TRANSCRIBE, Task
-from worker.stages.stage import Grain, Stage
+from worker.context.stage import Grain, Stage
 
 
 class _Progress:

@@ -17,15 +17,15 @@ from core.system.crashpoints import reached
 from core.transcript.values import Language, Segment
 from whisper.models.store import ValidModel
 from whisper.types import ChunkTranscript, LanguageGuess
-from worker.lifeline import Lifeline
-from worker.parts import Parts
-from worker.plan import GrowingPlan
-from worker.recording import Recording
-from worker.report import Report
-from worker.upload import Upload
+from worker.context.growing_plan import GrowingPlan
+from worker.context.lease_keeper import LeaseKeeper
+from worker.context.parts import Parts
+from worker.context.recording import Recording
+from worker.context.report import Report
+from worker.context.upload import Upload
 
 if TYPE_CHECKING:
-    from worker.stages.stage import Stage
+    from worker.context.stage import Stage
 
 log = logging.getLogger(__name__)
 
@@ -38,15 +38,15 @@ Evidence = ChunkTranscript | LanguageGuess | None
 class Cancel:
     """Set when this run is to stop, whatever the reason."""
 
-    def __init__(self, lifeline: Lifeline) -> None:
-        self._lifeline = lifeline
+    def __init__(self, lease_keeper: LeaseKeeper) -> None:
+        self._lease_keeper = lease_keeper
         self._abort = threading.Event()
 
     def abort(self) -> None:
         self._abort.set()
 
     def is_set(self) -> bool:
-        return self._abort.is_set() or self._lifeline.is_set()
+        return self._abort.is_set() or self._lease_keeper.is_set()
 
 
 class Work:
@@ -62,12 +62,12 @@ class Work:
         parts: Parts,
         claim: Claim,
         folder: Path,
-        lifeline: Lifeline,
+        lease_keeper: LeaseKeeper,
         *,
         on_duration: Callable[[float], None] | None,
         report: Report,
     ) -> None:
-        self.parts, self.claim, self.folder, self.lifeline = parts, claim, folder, lifeline
+        self.parts, self.claim, self.folder, self.lease_keeper = parts, claim, folder, lease_keeper
         self.report = report
         self.job = claim.job
         self.shown = claim.job.stage
@@ -75,7 +75,7 @@ class Work:
         self.width = parts.width if parts.settings.parallel else 1
         self.wake = threading.Event()
         """Set whenever something has happened that may let a task begin."""
-        self.cancel = Cancel(lifeline)
+        self.cancel = Cancel(lease_keeper)
         self.upload = Upload(self.cancel)
         self.recording = Recording(folder / "pcm.s16le", head=self.width + 1, cancel=self.cancel, on_grow=self.wake.set)
         self.model: ValidModel
@@ -97,7 +97,7 @@ class Work:
     # --- stopping
     def check(self) -> None:
         """Raises Interrupted when the run is to stop."""
-        self.lifeline.check()
+        self.lease_keeper.check()
         if self.cancel.is_set():
             raise Interrupted("Stopped.")
 
@@ -119,7 +119,7 @@ class Work:
                 return ask()
             except TransientError as error:
                 log.warning("Not stored yet: %s", error.message)
-                if self.lifeline.wait(delay):
+                if self.lease_keeper.wait(delay):
                     raise
                 delay = min(5.0, delay * 2)
 

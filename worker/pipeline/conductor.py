@@ -21,15 +21,15 @@ from core.jobs.job import Stage as Shown
 from core.jobs.tasks import TRANSCRIBE, Task, TaskState
 from core.system.crashpoints import reached
 from core.transcript.values import Language
-from worker.finals import FinalSegments
-from worker.graph import Graph, by_name
-from worker.lanes import Lanes
-from worker.lifeline import Lifeline
-from worker.parts import Parts
-from worker.plan import GrowingPlan
-from worker.report import Report
-from worker.stages.stage import Grain, Lane, OnFailure, Place, Stage
-from worker.work import Work
+from worker.context.growing_plan import GrowingPlan
+from worker.context.lease_keeper import LeaseKeeper
+from worker.context.parts import Parts
+from worker.context.report import Report
+from worker.context.stage import Grain, Lane, OnFailure, Place, Stage
+from worker.context.work import Work
+from worker.pipeline.finals import FinalSegments
+from worker.pipeline.graph import Graph, by_name
+from worker.pipeline.lanes import Lanes
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +53,14 @@ class Pipeline:
     """One claim's work. `run` may be called again after a TransientError and goes on where it was."""
 
     def __init__(
-        self, parts: Parts, claim: Claim, folder: Path, lifeline: Lifeline, on_duration: Callable[[float], None] | None
+        self,
+        parts: Parts,
+        claim: Claim,
+        folder: Path,
+        lease_keeper: LeaseKeeper,
+        on_duration: Callable[[float], None] | None,
     ) -> None:
-        self._parts, self._claim, self._folder, self._lifeline = parts, claim, folder, lifeline
+        self._parts, self._claim, self._folder, self._lease_keeper = parts, claim, folder, lease_keeper
         self._on_duration = on_duration
         self._report = Report(parts.plan, parts.settings.parallel)
         self._unaccounted = 0.0
@@ -69,7 +74,7 @@ class Pipeline:
             self._parts,
             replace(self._claim, job=self._job),
             self._folder,
-            self._lifeline,
+            self._lease_keeper,
             on_duration=self._on_duration,
             report=self._report,
         )
@@ -91,9 +96,9 @@ class Pipeline:
         """The model, what is known of the job, and what its former owners have planned and finished."""
         parts, params = work.parts, work.job.params
         try:
-            parts.transcriber.downloader.ensure_model_exists(params.model, cancel=_Early(self._lifeline))
+            parts.transcriber.downloader.ensure_model_exists(params.model, cancel=_StopOrDrain(self._lease_keeper))
         except Cancelled:
-            self._lifeline.check()
+            self._lease_keeper.check()
             raise HandedBack from None
         work.model = parts.models.validate(params.model)
         work.check()
@@ -163,11 +168,11 @@ class _Run:
             self._grow()
             if graph.complete:
                 return
-            draining = work.lifeline.draining.is_set() and not graph.only_the_end_is_left
+            draining = work.lease_keeper.draining.is_set() and not graph.only_the_end_is_left
             if not draining:
                 self._start()
             elif not graph.running(besides=Grain.JOB):
-                work.lifeline.check()
+                work.lease_keeper.check()
                 self._count()
                 raise HandedBack
             work.wake.wait(LOOK_SECONDS)
@@ -175,7 +180,7 @@ class _Run:
             for future in self._lanes.ended():
                 self._end(*self._running.pop(future), future)
             if not draining:
-                work.lifeline.check()
+                work.lease_keeper.check()
             self._show()
 
     def _grow(self) -> None:
@@ -301,14 +306,14 @@ class _Run:
         self._written = time.monotonic()
 
 
-class _Early:
+class _StopOrDrain:
     """Cancel flag of what comes before the first chunk: at a shutdown there is nothing in flight to wait for."""
 
-    def __init__(self, lifeline: Lifeline) -> None:
-        self._lifeline = lifeline
+    def __init__(self, lease_keeper: LeaseKeeper) -> None:
+        self._lease_keeper = lease_keeper
 
     def is_set(self) -> bool:
-        return self._lifeline.is_set() or self._lifeline.draining.is_set()
+        return self._lease_keeper.is_set() or self._lease_keeper.draining.is_set()
 
 
 def _known_language(work: Work) -> Language | None:
