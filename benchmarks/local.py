@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks import made
 from core.config import Settings
 from core.jobs.job import JobParams, JobStatus
+from core.jobs.tasks import TRANSCRIBE
 from core.speech.chunks import Chunk
 from core.store.sql import SqlStore
 from core.system import identity
@@ -21,7 +22,7 @@ from parascribe.run.parts import make_parts, running_manager
 from whisper.engine.transcriber import WhisperTranscriber
 from whisper.library.libraries import Library
 from whisper.types import Engine
-from worker.parts import Parts
+from worker.context.parts import Parts
 from worker.run import run_job
 from worker.stop import Stop
 
@@ -72,4 +73,4 @@ def _run(parts: Parts, store: SqlStore, source: Path, model: str) -> tuple[dict[
     if ended.status is not JobStatus.COMPLETED or not ended.result_key:
         raise RuntimeError(f"the job ended as {ended.status}: {ended.error}")
     with parts.objects.open(ended.result_key) as data:
-        return json.load(data), [Chunk.from_dict(row.plan) for row in store.rows(job.id)]
+        return json.load(data), [Chunk.from_dict(row.plan or {}) for row in store.tasks(job.id, TRANSCRIBE)]

@@ -16,7 +16,7 @@ from core.errors import DatabaseUnavailable, ServiceError
 from core.store.database import Database
 from core.store.sql import SqlStore
 from core.system import identity
-from worker.lifeline import cancel_flag
+from worker.context.lease_keeper import cancel_flag
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -70,7 +70,7 @@ _DEFAULTS = {field.name: field.default for field in fields(JobParams)}
 
 
 SHORT_SECONDS = 600.0
-"""Jobs under ten minutes of audio are short: one slot may be kept for them (`worker.slots`)."""
+"""Jobs under ten minutes of audio are short: one slot may be kept for them (`worker.pools.slots`)."""
 
 SHORT_BYTES = 19_200_000
 """While the length is unknown: ten minutes at 256 kbit/s, which is also 16 kHz PCM."""
@@ -186,29 +186,6 @@ class NewJob:
     warnings: tuple[dict[str, str], ...] = ()
 
 
-class ChunkState(StrEnum):
-    PLANNED = "planned"
-    DONE = "done"
-    FAILED = "failed"  #: gave up after its own attempts; named in the gaps
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChunkRow:
-    """One stored chunk: the plan (`core.speech.chunks.Chunk.to_dict`) and, when done, what the engine said.
-
-    transcript: `whisper.types.ChunkTranscript.to_dict()`, None until done
-    crashes: how often a job process died while this chunk was in flight (poison is counted per chunk)
-    """
-
-    index: int
-    plan: dict[str, Any]
-    state: ChunkState = ChunkState.PLANNED
-    transcript: dict[str, Any] | None = None
-    error: dict[str, Any] | None = None
-    engine_seconds: float = 0.0
-    crashes: int = 0
-
-
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """The right to work on one job: valid while the lease is renewed and the fence is the newest."""
@@ -216,4 +193,3 @@ class Claim:
     job: Job
     fence: int
     owner: str
-    in_flight: tuple[int, ...] = field(default=())  #: chunk indexes that were running when a former owner died

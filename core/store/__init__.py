@@ -1,7 +1,6 @@
 """The job table: small protocols here, one SQL implementation (SQLite and PostgreSQL) beside it."""
 
 from core.store.protocols import (
-    ChunkStore,
     Claims,
     ConsumerRow,
     Consumers,
@@ -10,10 +9,10 @@ from core.store.protocols import (
     JobStore,
     Reservation,
     SpeedStore,
+    TaskStore,
 )
 
 __all__ = [
-    "ChunkStore",
     "Claims",
     "ConsumerRow",
     "Consumers",
@@ -22,4 +21,5 @@ __all__ = [
     "JobStore",
     "Reservation",
     "SpeedStore",
+    "TaskStore",
 ]

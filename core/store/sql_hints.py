@@ -12,7 +12,7 @@ from core.jobs.job import Job, JobStatus
 from core.objects.store import job_of
 from core.store.ending import Ending
 from core.store.rows import expired, to_job
-from core.store.tables import chunk, consumer, idempotency, job, meta, outbox
+from core.store.tables import consumer, idempotency, job, meta, outbox, task
 
 MAX_HINT_WAIT = 60.0
 """The back-off between hints for one job doubles up to this many seconds."""
@@ -115,7 +115,7 @@ class SqlHints(Ending):
                 for row in connection.execute(mark.returning(job)).all():
                     found[row.id] = to_job(row)
                     if flag is job.c.expired_result:
-                        connection.execute(delete(chunk).where(chunk.c.job_id == row.id))
+                        connection.execute(delete(task).where(task.c.job_id == row.id))
         return list(found.values())
 
     def known_keys(self, keys: Sequence[str], *, besides: str | None = None) -> set[str]:
