@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+from core.jobs.params import JobParams
 
 ID_PATTERN = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 """Job ids are UUIDs (version 7), as a regular expression."""
@@ -34,39 +36,6 @@ class Stage(StrEnum):
     TRANSCRIBING = "transcribing"
     MERGING = "merging"
     DONE = "done"
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobParams:
-    """What the user asked for, frozen at submit. Retry uses exactly these."""
-
-    model: str
-    task: str = "transcribe"
-    language: str | None = None
-    prompt: str | None = None
-    temperature: float = 0.0
-    beam_size: int | None = None
-    word_timestamps: bool = False
-    #: index among the file's sound tracks, or a language; None: the default one, or the next that holds speech
-    audio_track: int | str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """As stored and hashed: a parameter that came after FIRST_PARAMS only where it is not at its default.
-
-        So the identity of a job that does not use it stays what it was before, and older versions can read its row.
-        """
-        return {name: value for name, value in asdict(self).items() if name in FIRST_PARAMS or value != _DEFAULTS[name]}
-
-    @staticmethod
-    def from_dict(data: dict[str, Any]) -> JobParams:
-        """What is stored, read as far as this version knows it: a newer one may have written more."""
-        return JobParams(**{name: value for name, value in data.items() if name in _DEFAULTS})
-
-
-FIRST_PARAMS = frozenset({"model", "task", "language", "prompt", "temperature", "beam_size", "word_timestamps"})
-"""Parameters of version 0.1.0: always stored."""
-
-_DEFAULTS = {field.name: field.default for field in fields(JobParams)}
 
 
 SHORT_SECONDS = 600.0

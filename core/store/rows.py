@@ -21,7 +21,8 @@ from sqlalchemy import (
     select,
 )
 
-from core.jobs.job import ChunkRow, ChunkState, Job, JobFailure, JobParams, JobStatus, Source, Stage
+from core.jobs.job import ChunkRow, ChunkState, Job, JobFailure, JobStatus, Source, Stage
+from core.jobs.params import JobParams
 from core.store.database import Database
 from core.store.tables import ROW_VERSION, job, outbox
 

@@ -8,7 +8,8 @@ import json
 import pytest
 from sqlalchemy import update
 
-from core.jobs.job import FIRST_PARAMS, JobParams, JobStatus, Stage
+from core.jobs.job import JobStatus, Stage
+from core.jobs.params import FIRST_PARAMS, JobParams
 from core.store.sql import SqlStore
 from core.store.tables import job
 from tests.core.store_kit import new_job
@@ -44,6 +45,10 @@ def test_a_row_of_a_newer_version_can_be_read_listed_and_removed() -> None:
         )
     read = store.get(made.id)
     assert read == store.list()[0][0]
-    assert (read.params, read.stage, read.status) == (JobParams(model="base"), Stage.TRANSCRIBING, JobStatus.PROCESSING)
+    assert (read.params, read.stage, read.status) == (
+        JobParams(model="base", unknown={"melody": True}),
+        Stage.TRANSCRIBING,
+        JobStatus.PROCESSING,
+    )
     assert read.error is not None and read.error.code == "x"
     store.close()
