@@ -61,7 +61,7 @@ class JobParams:
     language: str | None = field(
         default=None,
         metadata=about(
-            "Code, tag or English name (de, deu, de-CH, German); auto or nothing: detected.",
+            "Code, tag or English name (de, deu, de-CH, German), taken as its code; auto or nothing: detected.",
             short="-l",
             convert=_language,
         ),

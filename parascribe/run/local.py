@@ -70,7 +70,10 @@ def transcribe_files(
             try:
                 with opened(path) as data:
                     name = called(path).name.encode(errors="replace").decode()  # which need not be valid Unicode
-                    job_id, source = intake.store(name, cast(BinaryIO, Steady(data)))
+                    steady = Steady(data)
+                    data.read(1)  # what says that it is empty may be unreadable
+                    data.seek(0)
+                    job_id, source = intake.store(name, cast(BinaryIO, steady))
                 job = intake.accept(store, job_id, source, params)
             except ServiceError as error:
                 yield {"error": {"code": error.code, "message": error.message}}
