@@ -57,7 +57,9 @@ class JobParams:
             "Name of a model; nothing: the service's own (WHISPER_MODEL).", max_length=110, example="base", short="-m"
         )
     )
-    task: Task = field(default="transcribe", metadata=about("Text as spoken, or translated to English."))
+    task: Task = field(
+        default="transcribe", metadata=about("What to write: transcribe (as spoken), or translate (to English).")
+    )
     language: str | None = field(
         default=None,
         metadata=about(

@@ -10,14 +10,22 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from core.notices import Notice
 from core.transcript.languages import LANGUAGES
 from core.transcript.values import Gap, Language, Segment, Transcript
+
+JsonFormat = Literal["json", "verbose_json"]
+TextFormat = Literal["txt", "srt", "vtt", "tsv", "csv", "lrc"]
+FormatName = Literal[JsonFormat, TextFormat]
+"""What `?format=` takes."""
+
+FileFormat = Literal["json", TextFormat]
+"""What a transcript file on disk can hold; the name is also its extension."""
 
 _ARROW = re.compile("--+>")
 """What separates times in subtitles and must not stand in their text."""
@@ -216,7 +224,7 @@ def _lrc(transcript: Transcript) -> str:
     )
 
 
-FORMATS = MappingProxyType(
+FORMATS: Mapping[FormatName, Format] = MappingProxyType(
     {
         "json": Format(media_type="application/json", extension="json", render=_json),
         "verbose_json": Format(media_type="application/json", extension="json", render=_verbose_json),
@@ -228,4 +236,4 @@ FORMATS = MappingProxyType(
         "lrc": Format(media_type="text/plain; charset=utf-8", extension="lrc", render=_lrc),
     }
 )
-"""By the name that `?format=` and `-f` take."""
+"""How each of them is written."""

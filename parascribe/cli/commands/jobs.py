@@ -7,8 +7,18 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from parascribe.cli.commands.common import Exit, JsonOption, QuietOption, UrlOption, connect, each, note, print_json
-from parascribe.screen.outputs import FileFormat
+from parascribe.cli.commands.common import (
+    Exit,
+    Formats,
+    JsonOption,
+    QuietOption,
+    UrlOption,
+    connect,
+    each,
+    format_option,
+    note,
+    print_json,
+)
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the job.")]
 Ids = Annotated[list[str], typer.Argument(metavar="ID", help="Ids of the jobs.")]
@@ -55,10 +65,7 @@ def list_(
 def result(
     job_id: Id,
     formats: Annotated[
-        list[FileFormat] | None,
-        typer.Option(
-            "--format", "-f", help="Format; may be given several times [default: lines with times].", show_default=False
-        ),
+        Formats | None, format_option("Format; may be given several times [default: lines with times].")
     ] = None,
     output: Annotated[
         str | None,
