@@ -7,6 +7,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from core.jobs.job import JobStatus
 from parascribe.cli.commands.common import (
     Exit,
     Formats,
@@ -35,12 +36,7 @@ def status(job_id: Id, url: UrlOption = None, json: JsonOption = False) -> None:
 
 def list_(
     status: Annotated[
-        str | None,
-        typer.Option(
-            "--status",
-            "-s",
-            help="Only jobs in this state: queued, processing, completed, failed, cancelling, cancelled.",
-        ),
+        str | None, typer.Option("--status", "-s", help=f"Only jobs in this state: {', '.join(JobStatus)}.")
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many.")] = 20,
     after: Annotated[
