@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from core.jobs.consumers import ConsumerInfo
 from core.jobs.job import ChunkRow, ChunkState, Claim, JobParams, NewJob, Source
 from core.store.database import Database, open_database
 from core.store.sql import SqlStore
 from core.store.tables import metadata
 from core.system.clock import LeaseClock, ManualClock
+from core.system.machine import Plan
 
 _numbers = itertools.count(1)
 DATABASES = ["memory", "sqlite", "postgres"]
@@ -45,6 +47,14 @@ def planned(*indexes: int) -> list[ChunkRow]:
 
 def done(index: int, text: str = "hello") -> ChunkRow:
     return ChunkRow(index=index, plan={}, state=ChunkState.DONE, transcript={"text": text}, engine_seconds=0.5)
+
+
+def consumer(jobs: int = 2, **more: Any) -> ConsumerInfo:
+    """A consumer that takes so many jobs at once."""
+    plan = Plan(
+        workers=jobs, threads=1, jobs=jobs, parallel=True, cores=2.0, memory_mb=4000, reasons=(), warnings=(), pool=()
+    )
+    return ConsumerInfo(**{"host": "h", "plan": plan} | more)
 
 
 def open_store(url: str, clock: LeaseClock | None) -> SqlStore:

@@ -11,13 +11,14 @@ import pytest
 from sqlalchemy import update
 
 from api.schemas import JobBody
+from core.jobs.consumers import ConsumerInfo
 from core.jobs.job import JobStatus, Stage
 from core.jobs.params import FIRST_PARAMS, JobParams
 from core.store.sql import SqlStore
 from core.store.tables import ROW_VERSION, job
 from core.submission.intake import retry
 from core.system.clock import ManualClock
-from tests.core.store_kit import new_job, take
+from tests.core.store_kit import consumer, new_job, take
 
 
 def test_what_is_stored_and_hashed_of_a_job_of_version_0_1_0_stays() -> None:
@@ -87,3 +88,17 @@ def test_a_retry_keeps_what_only_a_newer_version_knows() -> None:
     newer = SqlStore(store.database, row_version=ROW_VERSION + 1)
     assert take(newer).job.id == again.id
     store.close()
+
+
+def test_what_other_versions_say_of_their_consumers_is_read_as_far_as_it_is_known() -> None:
+    said = consumer(3, version="9.9", engine={"state": "ready"})
+    assert ConsumerInfo.from_dict(said.to_dict()) == said
+    later = said.to_dict() | {"choir": True, "plan": said.to_dict()["plan"] | {"voices": 4}}
+    assert ConsumerInfo.from_dict(later) == said
+    assert said.slots == 3
+    plan = said.to_dict()["plan"]
+    del plan["pool"]
+    assert ConsumerInfo.from_dict({"plan": plan}).slots == 3
+    del plan["jobs"]
+    assert ConsumerInfo.from_dict({"host": "h", "plan": plan}) == ConsumerInfo(host="h")
+    assert set(said.public()) == {"host", "plan", "version", "engine"}
