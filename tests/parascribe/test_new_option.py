@@ -17,7 +17,7 @@ from core.jobs.options import about, options
 from core.jobs.params import JobParams
 from core.submission.checks import check, fingerprint
 from parascribe.cli.commands.job_options import with_options
-from parascribe.cli.commands.transcribe import transcribe_files
+from parascribe.cli.commands.transcribe import transcribe_command
 from parascribe.client.bodies import Params
 from parascribe.client.client import Client
 from tests.api.serving import BUNDLED, Service, service, wav
@@ -79,7 +79,7 @@ def test_the_description_has_it(running: Service) -> None:
 
 def test_the_command_line_has_it(running: Service, tmp_path: Path) -> None:
     app = typer.Typer()
-    app.command()(with_options(Table, before="wait")(transcribe_files))
+    app.command()(with_options(Table, before="wait")(transcribe_command))
     file = tmp_path / "talk.wav"
     file.write_bytes(wav())
     asked = [str(file), "--no-wait", "--url", f"http://127.0.0.1:{running.port}", "--melody"]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from parascribe.screen.progress import Reporter
 
 
-def transcribe_files(
+def transcribe_command(
     files: Annotated[
         list[Path],
         typer.Argument(metavar="FILE", parser=media_file, help="Audio or video files, pipes, or - for stdin."),
@@ -89,7 +89,7 @@ def transcribe_files(
     raise typer.Exit(_code(items))
 
 
-transcribe = with_options(JobParams, before="wait")(transcribe_files)
+transcribe = with_options(JobParams, before="wait")(transcribe_command)
 
 Run = Callable[[Sequence[Path], "Params", "Deliver", "Reporter"], "list[Item]"]
 
