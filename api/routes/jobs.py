@@ -12,7 +12,7 @@ from api.deps import NO_REPEATS, PREFIX, Base, Deps, JobId, PartsDep
 from api.http.problems import Responses, responses
 from api.schemas import JobBody, JobPageBody
 from core.jobs.job import JobStatus
-from core.submission.intake import retry
+from core.submission.retry import retry
 
 log = logging.getLogger(__name__)
 router = APIRouter(prefix=PREFIX, tags=["jobs"])

@@ -16,10 +16,9 @@ from api.upload.form import form_of
 from api.upload.idempotency import HEADER, Held, held
 from api.upload.receiver import Fields, Upload, declared_length
 from core.errors import IdempotencyConflict, JobNotFound
-from core.jobs.job import Job, Source
+from core.jobs.job import Job, Source, new_id
 from core.objects.store import source_key
 from core.submission.checks import fingerprint
-from core.submission.intake import new_id
 
 router = APIRouter(prefix=PREFIX, tags=["jobs"])
 

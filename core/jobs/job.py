@@ -7,10 +7,17 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from uuid_utils import uuid7
+
 from core.jobs.params import JobParams
 
 ID_PATTERN = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 """Job ids are UUIDs (version 7), as a regular expression."""
+
+
+def new_id() -> str:
+    """Ids sort by the time they were made."""
+    return str(uuid7())
 
 
 class JobStatus(StrEnum):

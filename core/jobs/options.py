@@ -1,7 +1,9 @@
 """What is known of an option besides its name, type and default: bounds, words for people, and how a value is read.
 
 A table of options is a frozen dataclass whose fields carry `about(...)`; `core.jobs.params.JobParams` is the one of jobs.
-Forms, JSON, the command line and the description of the API are made from `options(table)`.
+Forms, JSON, the command line and the description of the API are made from `options(table)`. Values are read here and not
+by pydantic, which stands at the edges only: the command line asks without a service too. The words are pydantic's, which
+users know.
 """
 
 from __future__ import annotations

@@ -9,23 +9,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
-from uuid_utils import uuid7
-
 from core.audio.sniff import HEAD_BYTES, Probe, sniff
 from core.errors import (
-    AlreadyTerminal,
     DatabaseUnavailable,
     EmptyUpload,
-    Expired,
     InsufficientStorage,
     ModelInvalid,
-    NotReady,
     QueueFull,
     RequestError,
     ServiceError,
     TooLarge,
 )
-from core.jobs.job import Job, JobStatus, NewJob, Source
+from core.jobs.job import Job, JobStatus, NewJob, Source, new_id
 from core.jobs.params import JobParams
 from core.objects.store import ObjectStore, source_key
 from core.store.protocols import JobStore, Reservation
@@ -152,39 +147,6 @@ class Intake:
             self._objects.delete(key)
         except ServiceError as error:
             log.warning("The object %s is left for the sweeper: %s", key, error.message)
-
-
-def retry(jobs: JobStore, job_id: str, *, everything: bool) -> Job:
-    """A new job with the file and the options of one that failed, was cancelled or is partial.
-
-    everything: it takes over no finished chunk. Both jobs refer to one stored upload, under the older one's key: it is
-    removed when the last job that refers to it is (`Hints.known_keys`).
-    Raises JobNotFound, NotReady, AlreadyTerminal, Expired.
-    """
-    old = jobs.get(job_id)
-    if not old.terminal:
-        raise NotReady("The job has not ended yet: cancel it first, or wait.")
-    if old.status is JobStatus.COMPLETED and not old.partial:
-        raise AlreadyTerminal("The job is complete: there is nothing to retry.")
-    if old.expired_audio:
-        raise Expired("The retention time is over and the upload has been removed; send the file again.")
-    new = NewJob(
-        id=new_id(),
-        source=old.source,
-        params=old.params,
-        retry_of=old.id,
-        retry_all=everything,
-        owner=old.owner,
-        priority=old.priority,
-    )
-    job = jobs.create(new)
-    log.info("Job %s retries %s", job.id, old.id)
-    return job
-
-
-def new_id() -> str:
-    """Ids of jobs sort by the time they were made."""
-    return str(uuid7())
 
 
 class _Hashed(io.RawIOBase):

@@ -16,7 +16,7 @@ from core.jobs.job import JobStatus, Stage
 from core.jobs.params import FIRST_PARAMS, JobParams
 from core.store.sql import SqlStore
 from core.store.tables import ROW_VERSION, job
-from core.submission.intake import retry
+from core.submission.retry import retry
 from core.system.clock import ManualClock
 from tests.core.store_kit import consumer, new_job, take
 

@@ -26,7 +26,8 @@ from core.errors import (
 from core.objects.memory import MemoryObjects
 from core.store.sql import SqlStore
 from core.submission.checks import fingerprint
-from core.submission.intake import Intake, Limits, retry
+from core.submission.intake import Intake, Limits
+from core.submission.retry import retry
 from tests.api.serving import BUNDLED, wav
 from tests.core.store_kit import take
 from whisper.models.store import ModelStore
