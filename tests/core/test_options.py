@@ -8,6 +8,7 @@ import pytest
 
 from core.jobs.options import options, read
 from core.jobs.params import JobParams
+from core.store.tables import ROW_VERSION
 
 
 @pytest.mark.parametrize(
@@ -71,3 +72,16 @@ def test_every_option_says_what_it_is() -> None:
     for option in options(JobParams):
         assert option.about.help.endswith("."), option.name
     assert {option.name for option in options(JobParams)} == set(JobParams(model="base").shown())
+
+
+OF_ROW_VERSION = {
+    1: {"model", "task", "language", "prompt", "temperature", "beam_size", "word_timestamps", "audio_track"}
+}
+"""From which ROW_VERSION on which options are known."""
+
+
+def test_a_new_option_has_a_row_version_of_its_own_so_that_older_consumers_leave_its_jobs_alone() -> None:
+    newest = max(version for version in OF_ROW_VERSION if version <= ROW_VERSION)
+    assert {option.name for option in options(JobParams)} == OF_ROW_VERSION[newest], (
+        "raise core.store.tables.ROW_VERSION, and say here what came with it"
+    )
