@@ -80,19 +80,27 @@ def options(table: type) -> tuple[Option, ...]:
 
 @functools.cache
 def _options(table: type) -> tuple[Option, ...]:
-    hints = get_type_hints(table)
-    return tuple(
-        Option(
-            name=field.name,
-            annotation=hints[field.name],
-            kind=_kind(hints[field.name]),
-            default=field.default,
-            choices=get_args(hints[field.name]) if get_origin(hints[field.name]) is Literal else (),
-            about=field.metadata["about"],
+    made = []
+    for field in fields(table):
+        if "about" not in field.metadata:
+            continue
+        annotation = get_type_hints(table)[field.name]
+        several = get_origin(annotation) in (Union, types.UnionType)
+        inner = [part for part in get_args(annotation) if part is not types.NoneType] if several else [annotation]
+        choices = get_args(inner[0]) if get_origin(inner[0]) is Literal else ()
+        kind = str if choices else inner[0] if len(inner) == 1 else object
+        assert kind in _PARSE, f"{field.name}: no way to read {annotation}"
+        made.append(
+            Option(
+                name=field.name,
+                annotation=annotation,
+                kind=kind,
+                default=field.default,
+                choices=choices,
+                about=field.metadata["about"],
+            )
         )
-        for field in fields(table)
-        if "about" in field.metadata
-    )
+    return tuple(made)
 
 
 def read(table: type, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, str]]]:
@@ -117,16 +125,6 @@ def read(table: type, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[di
 def unset(option: Option) -> Any:
     """The default as it is shown and compared; None for what has none."""
     return None if option.default is MISSING else option.default
-
-
-def _kind(annotation: Any) -> type:
-    if get_origin(annotation) in (Union, types.UnionType):
-        inner = [part for part in get_args(annotation) if part is not types.NoneType]
-        return _kind(inner[0]) if len(inner) == 1 else object
-    if get_origin(annotation) is Literal:
-        return str
-    assert annotation in _PARSE, f"no way to read {annotation}"
-    return annotation  # type: ignore[no-any-return]
 
 
 def _invalid(kind: str, why: str = "") -> ValueError:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import pytest
 
-from core.jobs.options import options, read
+from core.jobs.options import about, options, read
 from core.jobs.params import JobParams
 from core.store.tables import ROW_VERSION
 
@@ -66,6 +67,19 @@ def test_what_cannot_be_used_is_named(name: str, given: Any, message: str) -> No
 
 def test_what_is_empty_counts_as_not_given() -> None:
     assert read(JobParams, {"model": " ", "language": "", "beam_size": None}) == ({}, [])
+
+
+def test_a_table_may_have_any_of_the_kinds_there_are() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Songs:
+        key: Literal["major", "minor"] | None = field(default=None, metadata=about("Its key."))
+        loud: bool = field(default=True, metadata=about("Whether it is loud."))
+        note: str = ""
+
+    key, loud = options(Songs)
+    assert (key.choices, key.kind, loud.kind, loud.default) == (("major", "minor"), str, bool, True)
+    assert read(Songs, {"key": "minor", "loud": "no"}) == ({"key": "minor", "loud": False}, [])
+    assert [error["field"] for error in read(Songs, {"key": "green", "note": "x"})[1]] == ["key", "note"]
 
 
 def test_every_option_says_what_it_is() -> None:
