@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from core.jobs.consumers import ConsumerInfo
 from core.jobs.job import Claim, Job, JobFailure, JobStatus, NewJob
 from core.jobs.tasks import Lease, Task
 
@@ -32,7 +33,7 @@ class ConsumerRow:
     name: str
     started_at: datetime
     silent_seconds: float
-    info: dict[str, Any]
+    info: ConsumerInfo
 
 
 class JobStore(Protocol):
@@ -236,8 +237,8 @@ class Idempotency(Protocol):
 class Consumers(Protocol):
     """Who is at work: each consumer gives a sign of life, the API shows it."""
 
-    def beat(self, name: str, info: dict[str, Any]) -> None:
-        """Sign of life. info: JSON (host, worker plan, ...), replaced each time."""
+    def beat(self, name: str, info: ConsumerInfo) -> None:
+        """Sign of life. info: replaced each time."""
         ...
 
     def leave(self, name: str) -> None:

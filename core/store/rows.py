@@ -21,13 +21,14 @@ from sqlalchemy import (
     select,
 )
 
-from core.jobs.job import Job, JobFailure, JobParams, JobStatus, Source, Stage
+from core.jobs.job import Job, JobFailure, JobStatus, Source, Stage
+from core.jobs.params import JobParams
 from core.jobs.tasks import Task, TaskState
 from core.store.database import Database
 from core.store.tables import ROW_VERSION, job, outbox
 
 T = TypeVar("T")
-E = TypeVar("E", JobStatus, Stage)
+E = TypeVar("E", JobStatus, Stage, TaskState)
 
 _DROP_HINTS = delete(outbox).where(outbox.c.job_id == bindparam("of_job"))
 
@@ -113,7 +114,7 @@ def to_task(row: Row[Any]) -> Task:
         stage=row.stage,
         number=row.number,
         plan=row.plan,
-        state=TaskState(row.state),
+        state=_known(TaskState, row.state, TaskState.PLANNED),
         output=row.output,
         error=row.error,
         identity=row.identity,

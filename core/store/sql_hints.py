@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from sqlalchemy import and_, case, delete, exists, func, insert, or_, select, union, update
 
+from core.jobs.consumers import ConsumerInfo
 from core.jobs.job import Job, JobStatus
 from core.objects.store import job_of
 from core.store.ending import Ending
@@ -38,10 +39,10 @@ class SqlHints(Ending):
         with self.database.read() as connection:
             now = self.database.now()
             here = select(consumer.c.info).where(consumer.c.last_seen >= now - SILENT_SECONDS)
-            slots = sum(info.get("plan", {}).get("jobs", 0) for info in connection.scalars(here))
+            slots = sum(ConsumerInfo.from_dict(info).slots for info in connection.scalars(here))
             working = job.c.status.in_([JobStatus.PROCESSING, JobStatus.CANCELLING])
             busy = select(func.count()).select_from(job).where(working, job.c.lease_until > now)
-            return max(0, int(slots) - (connection.scalar(busy) or 0))
+            return max(0, slots - (connection.scalar(busy) or 0))
 
     def rehint(self, *, older_than: float, limit: int) -> int:
         with self.database.write() as connection:

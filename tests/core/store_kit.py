@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from core.jobs.job import Claim, JobParams, NewJob, Source
+from core.jobs.consumers import ConsumerInfo
+from core.jobs.job import Claim, NewJob, Source
+from core.jobs.params import JobParams
 from core.jobs.tasks import TRANSCRIBE, Lease, Task, TaskState
 from core.store.database import Database, open_database
 from core.store.sql import SqlStore
 from core.store.tables import metadata
 from core.system.clock import LeaseClock, ManualClock
+from core.system.machine import Plan
 
 _numbers = itertools.count(1)
 DATABASES = ["memory", "sqlite", "postgres"]
@@ -63,6 +66,14 @@ def start(store: SqlStore, claim: Claim, number: int) -> Lease:
 
 def finish_task(store: SqlStore, claim: Claim, part: Task) -> bool:
     return store.commit(start(store, claim, part.number), part)
+
+
+def consumer(jobs: int = 2, **more: Any) -> ConsumerInfo:
+    """A consumer that takes so many jobs at once."""
+    plan = Plan(
+        workers=jobs, threads=1, jobs=jobs, parallel=True, cores=2.0, memory_mb=4000, reasons=(), warnings=(), pool=()
+    )
+    return ConsumerInfo(**{"host": "h", "plan": plan} | more)
 
 
 def open_store(url: str, clock: LeaseClock | None) -> SqlStore:

@@ -21,13 +21,15 @@ from core.errors import (
     LeaseLost,
     ValidationFailed,
 )
-from core.jobs.job import Claim, JobFailure, JobParams, JobStatus, Stage
+from core.jobs.consumers import ConsumerInfo
+from core.jobs.job import Claim, JobFailure, JobStatus, Stage
+from core.jobs.params import JobParams
 from core.jobs.tasks import TRANSCRIBE, Task, TaskState
 from core.store.protocols import Claims, Consumers, Hints, Idempotency, JobStore, Reservation, SpeedStore, TaskStore
 from core.store.sql import SqlStore
 from core.store.tables import ROW_VERSION, idempotency, job
 from core.system.clock import ManualClock
-from tests.core.store_kit import clock, ended, finish_task, new_job, outbox_size, planned, start, store, take
+from tests.core.store_kit import clock, consumer, ended, finish_task, new_job, outbox_size, planned, start, store, take
 
 __all__ = ["clock", "store"]
 
@@ -788,15 +790,15 @@ def test_a_reservation_whose_request_died_is_forgotten_after_a_day(store: SqlSto
 
 
 def test_consumers_are_seen_and_forgotten(store: SqlStore, clock: ManualClock) -> None:
-    store.beat("a", {"host": "h", "plan": {"workers": 2}})
+    store.beat("a", consumer())
     clock.advance(10)
-    store.beat("b", {})
-    store.beat("b", {"host": "i"})
+    store.beat("b", ConsumerInfo())
+    store.beat("b", ConsumerInfo(host="i"))
     first, second = store.consumers()
-    assert (first.name, first.silent_seconds, first.info) == ("a", 10.0, {"host": "h", "plan": {"workers": 2}})
-    assert (second.silent_seconds, second.info) == (0.0, {"host": "i"}) and second.started_at.tzinfo is UTC
+    assert (first.name, first.silent_seconds, first.info) == ("a", 10.0, consumer())
+    assert (second.silent_seconds, second.info) == (0.0, ConsumerInfo(host="i")) and second.started_at.tzinfo is UTC
     clock.advance(24 * 3600)
-    store.beat("b", {})
+    store.beat("b", ConsumerInfo())
     assert [row.name for row in store.consumers()] == ["b"]
     store.leave("b")
     assert store.consumers() == []

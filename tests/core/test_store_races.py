@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from core.errors import AlreadyTerminal, Cancelled, IdempotencyInFlight, LeaseLost
+from core.jobs.consumers import ConsumerInfo
 from core.jobs.job import JobStatus
 from core.store.sql import SqlStore
 from core.system.clock import ManualClock
@@ -187,7 +188,7 @@ def test_a_reboot_ends_what_was_held_and_put_off(tmp_path: Any) -> None:
     claim = take(before, lease=60)
     before.release(take(before), delay=1e6)
     before.reserve("k", lease_seconds=1e6)
-    before.beat("gone", {})
+    before.beat("gone", ConsumerInfo())
     assert before.claim(owner="x", consumer="here", lease_seconds=60) is None
     before.close()
     same = open_store(path, ManualClock(now=500_001.0, boot="first"))
