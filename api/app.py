@@ -17,6 +17,8 @@ from api.events.status import StatusRoute
 from api.http import problems
 from api.http.middleware import HeadAsGet, ReadUnread, Surround
 from api.routes import about, docs, health, jobs, results, submit
+from api.upload.form import form_schema, options_schema
+from core.jobs.params import JobParams
 from core.store.protocols import JobStore
 
 DESCRIPTION = """Turns speech into text: `POST /api/v1/jobs` with a file, look at the job until it has completed, fetch
@@ -61,7 +63,7 @@ def create_app(deps: ApiDeps, store: JobStore, authenticator: Authenticator) -> 
     app.add_middleware(Authentication, authenticator=authenticator)
     app.add_middleware(Surround, observe=parts.metrics.request)
     app.add_middleware(ReadUnread)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.openapi = lambda: _openapi(app, deps.options)  # type: ignore[method-assign]
     return app
 
 
@@ -69,8 +71,8 @@ def _operation_id(route: APIRoute) -> str:
     return route.name
 
 
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's description, with our error body in place of its own."""
+def _openapi(app: FastAPI, options: type[JobParams]) -> dict[str, Any]:
+    """FastAPI's description, with our error body in place of its own, and the options of a job from their table."""
     if app.openapi_schema is None:
         schema = get_openapi(
             title=app.title, version=app.version, description=app.description, tags=app.openapi_tags, routes=app.routes
@@ -79,5 +81,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         template = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         components.update(template.pop("$defs"))
         components["Problem"] = template
+        components["ParamsBody"] |= options_schema(options, "ParamsBody", filled=True)
+        form = schema["paths"][f"{PREFIX}/jobs"]["post"]["requestBody"]["content"]["multipart/form-data"]
+        form["schema"] = form_schema(options)
         app.openapi_schema = schema
     return app.openapi_schema

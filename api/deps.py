@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, Path, Request
 
@@ -14,16 +14,29 @@ from api.events.notifier import Notifier
 from api.events.status import StatusReads
 from api.http.metrics import Metrics
 from api.http.readiness import Check, Readiness
-from api.upload.form import Models, refusal
 from api.upload.receiver import Receiver, UploadLimits
 from core.audio.sniff import Probe
 from core.config import Settings
-from core.errors import InsufficientStorage, JobNotFound
+from core.errors import JobNotFound, refusal
+from core.jobs.params import JobParams
 from core.objects.store import ObjectStore
 from core.store.protocols import JobStore, OwnerJobs
+from core.submission.intake import Intake, Limits
+from whisper.models.catalogue import ModelInfo
+from whisper.models.store import ModelStatus
 
 PREFIX = "/api/v1"
 """Where all routes lie but those of `api.routes.health`."""
+
+
+class Models(Protocol):
+    """What is asked of the model store (`whisper.models.store.ModelStore`)."""
+
+    def info(self, name: str) -> ModelInfo:
+        """Raises UnknownModel, ModelInvalid."""
+        ...
+
+    def list(self) -> tuple[ModelStatus, ...]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +50,7 @@ class ApiDeps:
     free_bytes: space left where uploads land; None where it cannot be known (S3)
     probe: says what a file is that `core.audio.sniff` does not know, by its beginning; may take a while
     version: of the program
+    options: the table of what may be asked of a job
     """
 
     settings: Settings
@@ -50,12 +64,24 @@ class ApiDeps:
     limits: UploadLimits = field(default_factory=UploadLimits)
     probe: Probe = lambda _: None
     version: str
+    options: type[JobParams] = JobParams
 
-    def check_disk(self, incoming: int = 0) -> None:
-        """Raises InsufficientStorage when less than MIN_FREE_DISK_MB is left, or would be after so many more bytes."""
-        floor = self.settings.min_free_disk_mb * 1024 * 1024
-        if self.free_bytes is not None and self.free_bytes() - incoming < floor:
-            raise InsufficientStorage
+    def intake(self) -> Intake:
+        """The rules by which files are taken in."""
+        settings = self.settings
+        return Intake(
+            objects=self.objects,
+            models=self.models,
+            default_model=settings.whisper_model,
+            limits=Limits(
+                max_bytes=int(settings.max_upload_mb * 1024 * 1024),
+                max_queued=settings.max_queued_jobs,
+                min_free=settings.min_free_disk_mb * 1024 * 1024,
+            ),
+            free_bytes=self.free_bytes,
+            probe=self.probe,
+            options=self.options,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +97,7 @@ class Parts:
     jobs: Callable[[Identity], OwnerJobs]
     waiting: Callable[[int], int]
     metrics: Metrics
+    intake: Intake
     receiver: Receiver
     notifier: Notifier
     readiness: Readiness
@@ -79,16 +106,17 @@ class Parts:
     @staticmethod
     def of(deps: ApiDeps, store: JobStore) -> Parts:
         metrics = Metrics(store.counts)
-        max_bytes = int(deps.settings.max_upload_mb * 1024 * 1024)
-        disk = {"disk": deps.check_disk} if deps.free_bytes is not None else {}
+        intake = deps.intake()
+        disk = {"disk": intake.check_disk} if deps.free_bytes is not None else {}
         return Parts(
             deps=deps,
             jobs=lambda who: store.of(who.owner, all_jobs=who.all_jobs),
             waiting=lambda at_most: store.waiting(at_most=at_most),
             metrics=metrics,
+            intake=intake,
             notifier=Notifier(deps.notify),
             readiness=Readiness({**deps.checks, **disk}, deps.advisory),
-            receiver=Receiver(max_bytes=max_bytes, limits=deps.limits, count=metrics.received, probe=deps.probe),
+            receiver=Receiver(intake=intake, limits=deps.limits, count=metrics.received),
             status=StatusReads(store),
         )
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.jobs.job import Job, JobStatus, Stage
+from core.jobs.params import JobParams
 
 Seconds = Annotated[float, Field(ge=0, description="Seconds on the file's own timeline.")]
 
@@ -27,16 +28,8 @@ class SourceBody(Body):
 class ParamsBody(Body):
     """What was asked for, with the defaults filled in."""
 
-    model: str = Field(examples=["base"])
-    task: Literal["transcribe", "translate"] = "transcribe"
-    language: str | None = Field(None, description="ISO 639-1 code; null: detected.")
-    prompt: str | None = None
-    temperature: float = 0.0
-    beam_size: int | None = Field(None, description="null: greedy.")
-    word_timestamps: bool = False
-    audio_track: int | str | None = Field(
-        None, description="Index among the file's sound tracks, or a language; null: chosen."
-    )
+    # its members are those of the table of options: `api.app` describes them
+    model_config = ConfigDict(extra="allow")
 
 
 class AudioBody(Body):
@@ -108,16 +101,7 @@ EXAMPLE: dict[str, Any] = {
     "finished_at": None,
     "source": {"filename": "talk.mp4", "bytes": 18234211, "media_type": "video/mp4"},
     "retry_of": None,
-    "params": {
-        "model": "base",
-        "task": "transcribe",
-        "language": None,
-        "prompt": None,
-        "temperature": 0.0,
-        "beam_size": None,
-        "word_timestamps": False,
-        "audio_track": None,
-    },
+    "params": JobParams(model="base").shown(),
     "audio": {
         "duration": 5412.3,
         "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -194,7 +178,7 @@ class JobBody(Body):
                     "media_type": job.source.media_type,
                 },
                 "retry_of": job.retry_of,
-                "params": job.params.to_dict(),
+                "params": job.params.shown(),
                 "audio": {"duration": job.duration, "sha256": job.source.sha256, "speech_seconds": job.speech_seconds},
                 "progress": {
                     "percent": job.percent,

@@ -26,6 +26,7 @@ from benchmarks.peers import service_memory
 from benchmarks.plot import Plot
 from benchmarks.report import Figure
 from benchmarks.words import align
+from core.jobs.tasks import TRANSCRIBE
 from core.speech.chunks import Chunk
 from core.store.database import open_database
 from core.store.sql import SqlStore
@@ -216,7 +217,7 @@ def _windows(service: Service, job: str, pcm: Pcm) -> list[Pcm]:
     """The samples of each chunk that the job planned, its regions spliced as the engine heard them."""
     store = SqlStore(open_database(f"sqlite:///{Path(service.env['DATA_DIR']) / 'parascribe.db'}"))
     try:
-        chunks = [Chunk.from_dict(row.plan) for row in store.rows(job)]
+        chunks = [Chunk.from_dict(row.plan or {}) for row in store.tasks(job, TRANSCRIBE)]
     finally:
         store.close()
     return [

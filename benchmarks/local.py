@@ -11,17 +11,18 @@ from typing import Any
 
 from benchmarks import made
 from core.config import Settings
-from core.jobs.job import JobParams, JobStatus
+from core.jobs.job import JobStatus
+from core.jobs.tasks import TRANSCRIBE
 from core.speech.chunks import Chunk
 from core.store.sql import SqlStore
+from core.submission.intake import Intake
 from core.system import identity
 from parascribe.run import wiring
-from parascribe.run.local import _new_job
 from parascribe.run.parts import make_parts, running_manager
 from whisper.engine.transcriber import WhisperTranscriber
 from whisper.library.libraries import Library
 from whisper.types import Engine
-from worker.parts import Parts
+from worker.context.parts import Parts
 from worker.run import run_job
 from worker.stop import Stop
 
@@ -64,7 +65,9 @@ def runner(
 
 
 def _run(parts: Parts, store: SqlStore, source: Path, model: str) -> tuple[dict[str, Any], list[Chunk]]:
-    job = store.create(_new_job(parts.objects, source, JobParams(model=model, language="en"), ()))
+    intake = Intake(objects=parts.objects, models=parts.models, default_model=model, probe=wiring.open_probe())
+    with source.open("rb") as data:
+        job = intake.accept(store, *intake.store(source.name, data), {"language": "en"})
     claim = store.claim(owner=identity.owner(parts.consumer), consumer=parts.consumer, lease_seconds=3600.0)
     assert claim is not None
     run_job(parts, claim, Stop())
@@ -72,4 +75,4 @@ def _run(parts: Parts, store: SqlStore, source: Path, model: str) -> tuple[dict[
     if ended.status is not JobStatus.COMPLETED or not ended.result_key:
         raise RuntimeError(f"the job ended as {ended.status}: {ended.error}")
     with parts.objects.open(ended.result_key) as data:
-        return json.load(data), [Chunk.from_dict(row.plan) for row in store.rows(job.id)]
+        return json.load(data), [Chunk.from_dict(row.plan or {}) for row in store.tasks(job.id, TRANSCRIBE)]

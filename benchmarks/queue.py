@@ -12,7 +12,8 @@ from uuid_utils import uuid7
 from benchmarks.harness import Bench
 from benchmarks.plot import Plot
 from benchmarks.report import Figure
-from core.jobs.job import Claim, JobParams, JobStatus, NewJob, Source
+from core.jobs.job import Claim, JobStatus, NewJob, Source
+from core.jobs.params import JobParams
 from core.objects.local import LocalObjects
 from core.queue.hints import PollOnly
 from core.queue.sweeper import Sweeper

@@ -71,6 +71,11 @@ class ValidationFailed(RequestError):
     code = "validation"
 
 
+def refusal(*errors: dict[str, str]) -> ValidationFailed:
+    """A ValidationFailed that names fields: each with its `field` and a `message`."""
+    return ValidationFailed("; ".join(f"{e['field']}: {e['message']}" for e in errors), errors=list(errors))
+
+
 class EmptyUpload(RequestError):
     """The uploaded file has no bytes."""
 

@@ -24,9 +24,9 @@ from core.errors import (
 from core.jobs.job import Claim, JobFailure, Stage
 from core.jobs.workfolders import work_folder
 from core.system import logs
-from worker.flow import JobFlow
-from worker.lifeline import Lifeline
-from worker.parts import Parts
+from worker.context.lease_keeper import LeaseKeeper
+from worker.context.parts import Parts
+from worker.pipeline.conductor import Pipeline
 from worker.stop import Stopping
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def run_job(
     """
     settings = parts.settings
     with logs.bound(job_id=claim.job.id):
-        lifeline = Lifeline(
+        lease_keeper = LeaseKeeper(
             parts.store,
             claim,
             lease_seconds=settings.lease_seconds,
@@ -58,27 +58,29 @@ def run_job(
             grace=settings.shutdown_seconds,
         )
         try:
-            with work_folder(settings.work, claim.job.id, claim.fence) as folder, lifeline:
-                return _run(parts, claim, lifeline, JobFlow(parts, claim, folder, lifeline, on_duration), stopping)
+            with work_folder(settings.work, claim.job.id, claim.fence) as folder, lease_keeper:
+                return _run(
+                    parts, claim, lease_keeper, Pipeline(parts, claim, folder, lease_keeper, on_duration), stopping
+                )
         except OSError as error:
             log.error("No work folder in %s (WORK_DIR): %s", settings.work, error.strerror)
             return _close(lambda: parts.store.release(claim, delay=YIELD_SECONDS), "put off", settings.backoff)
 
 
-def _run(parts: Parts, claim: Claim, lifeline: Lifeline, flow: JobFlow, stopping: Stopping) -> str:
+def _run(parts: Parts, claim: Claim, lease_keeper: LeaseKeeper, pipeline: Pipeline, stopping: Stopping) -> str:
     kills = 0
     for wait in (*parts.settings.backoff, None):
         try:
             try:
-                flow.run()
+                pipeline.run()
                 return "completed"
             except Exception as error:
                 # what a stopped run raises on its way out is not the reason it stopped, whatever it is
                 log.debug("Left by %r", error, exc_info=True)
                 killed = isinstance(error, DecoderKilled)
                 if killed:
-                    lifeline.wait(HEARD_SECONDS)
-                lifeline.check()
+                    lease_keeper.wait(HEARD_SECONDS)
+                lease_keeper.check()
                 if killed and stopping.is_set():
                     raise HandedBack from error
                 raise
@@ -92,23 +94,26 @@ def _run(parts: Parts, claim: Claim, lifeline: Lifeline, flow: JobFlow, stopping
         except Interrupted as stop:
             return _close(lambda: parts.store.release(claim), stop.code, parts.settings.backoff)
         except (JobError, RequestError) as error:  # the latter: a model that this machine's version does not know
-            return _fail(parts, claim, flow.stage, error)
+            return _fail(parts, claim, pipeline.shown, error)
         except TransientError as error:
             if isinstance(error, DecoderKilled):
                 kills += 1
             if wait is None or kills > 1:
                 if isinstance(error, EngineUnavailable | DiskFull | DecoderKilled):
-                    return _fail(parts, claim, flow.stage, error)
+                    return _fail(parts, claim, pipeline.shown, error)
                 log.warning("Handed back for %d s: %s", YIELD_SECONDS, error.message)
                 return _close(
                     lambda: parts.store.release(claim, delay=YIELD_SECONDS), "put off", parts.settings.backoff
                 )
             log.warning("%s Trying again in %d s.", error.message, wait)
-            lifeline.wait(wait)
+            lease_keeper.wait(wait)
         except Exception:
             log.exception("Unexpected error")
             return _fail(
-                parts, claim, flow.stage, ServiceError("Something went wrong inside the service; its log says more.")
+                parts,
+                claim,
+                pipeline.shown,
+                ServiceError("Something went wrong inside the service; its log says more."),
             )
     raise AssertionError("unreachable")
 

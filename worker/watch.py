@@ -8,15 +8,15 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from core.errors import DatabaseUnavailable, ServiceError
+from core.jobs.consumers import ConsumerInfo
 from core.store.database import Database
 from core.store.sql import SqlStore
 from core.system import identity
-from worker.lifeline import cancel_flag
+from worker.context.lease_keeper import cancel_flag
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class ConsumerWatch:
         answer shall not hold up a cancel
     """
 
-    def __init__(self, store: SqlStore, consumer: str, work: Path, info: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, store: SqlStore, consumer: str, work: Path, info: Callable[[], ConsumerInfo]) -> None:
         self._store, self._consumer, self._work, self._info = store, consumer, work, info
         self._stop = threading.Event()
         self._threads = [
@@ -117,7 +117,7 @@ def free_dead_neighbours(store: SqlStore) -> None:
     here = identity.pid_space()
     for consumer in store.consumers():
         info = consumer.info
-        if info.get("pid_space") != here or info.get("supervisor") is None or identity.alive(info["supervisor"]):
+        if info.pid_space != here or info.supervisor is None or identity.alive(info.supervisor):
             continue
         for _, owner, _ in store.held(consumer.name):
             if not identity.alive(owner):

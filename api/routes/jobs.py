@@ -7,14 +7,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
-from uuid_utils import uuid7
 
 from api.deps import NO_REPEATS, PREFIX, Base, JobId, Jobs, PartsDep, Who
 from api.events.status import Asked
 from api.http.problems import Responses, responses
 from api.schemas import JobBody, JobPageBody
-from core.errors import AlreadyTerminal, Expired, NotReady
-from core.jobs.job import Job, JobStatus, NewJob
+from core.jobs.job import JobStatus
+from core.submission.retry import retry
 
 log = logging.getLogger(__name__)
 router = APIRouter(prefix=PREFIX, tags=["jobs"])
@@ -87,34 +86,13 @@ def retry_job(
 ) -> JobBody:
     """Make a new job from one that failed, was cancelled or is partial, with its file and parameters.
 
-    The new job takes over the finished chunks (`?all=true`: none). Both jobs refer to one stored upload, under
-    the older one's key: it is removed when the last job that refers to it is.
+    The new job takes over the finished chunks (`?all=true`: none).
     """
-    old = jobs.get(job_id)
-    _check_retry(old)
-    new = NewJob(
-        id=str(uuid7()),
-        source=old.source,
-        params=old.params,
-        retry_of=old.id,
-        retry_all=query.all,
-        priority=old.priority,
-    )
-    job = jobs.create(new)
+    job = retry(jobs, job_id, everything=query.all)
     parts.notifier.notify(job.id)
-    log.info("Job %s retries %s", job.id, old.id)
     response.headers["Location"] = f"{base}/jobs/{job.id}"
     response.headers["Retry-After"] = "1"
     return JobBody.of(job, base=base)
-
-
-def _check_retry(job: Job) -> None:
-    if not job.terminal:
-        raise NotReady("The job has not ended yet: cancel it first, or wait.")
-    if job.status is JobStatus.COMPLETED and not job.partial:
-        raise AlreadyTerminal("The job is complete: there is nothing to retry.")
-    if job.expired_audio:
-        raise Expired("The retention time is over and the upload has been removed; send the file again.")
 
 
 @router.delete("/jobs/{job_id}", status_code=204, responses=responses("job_not_found", "validation"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Response
@@ -16,11 +16,9 @@ from api.routes.jobs import NOT_MODIFIED, IfNoneMatch
 from core.errors import Expired, NotReady, ServiceError
 from core.jobs.job import Job, JobStatus
 from core.store.protocols import OwnerJobs
-from core.transcript.formats import FORMATS, from_result
+from core.transcript.formats import FORMATS, FormatName, from_result
 
 router = APIRouter(prefix=PREFIX, tags=["jobs"])
-
-FormatName = Literal["json", "verbose_json", "txt", "srt", "vtt", "tsv", "csv", "lrc"]
 
 
 class ResultQuery(BaseModel):

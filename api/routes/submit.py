@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
-import logging
+from functools import partial
 from typing import Any, BinaryIO
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from uuid_utils import uuid7
 
-from api.deps import NO_QUERY, PREFIX, ApiDeps, Base, Jobs, Parts, PartsDep
+from api.deps import NO_QUERY, PREFIX, Base, Jobs, Parts, PartsDep
 from api.http.problems import responses
 from api.schemas import JobBody
-from api.upload.form import JobForm, fingerprint, warnings_of
+from api.upload.filepart import Store
+from api.upload.form import form_of
 from api.upload.idempotency import HEADER, Held, held
-from api.upload.receiver import Early, Upload, declared_length
-from core.errors import (
-    DatabaseUnavailable,
-    IdempotencyConflict,
-    JobNotFound,
-    ModelInvalid,
-    QueueFull,
-    RequestError,
-    ServiceError,
-)
-from core.jobs.job import Job, JobParams, NewJob, Source
+from api.upload.receiver import Fields, Upload, declared_length
+from core.errors import IdempotencyConflict, JobNotFound
+from core.jobs.job import Job, Source, new_id
 from core.objects.store import source_key
-from core.store.protocols import OwnerJobs, Reservation
+from core.store.protocols import OwnerJobs
+from core.submission.checks import fingerprint
 
-log = logging.getLogger(__name__)
 router = APIRouter(prefix=PREFIX, tags=["jobs"])
 
 
-def _form_schema() -> dict[str, Any]:
-    schema = JobForm.model_json_schema()
-    file = {"type": "string", "format": "binary", "description": "An audio or video file."}
-    return {
-        "type": "object",
-        "required": ["file"],
-        "properties": {"file": file, **schema["properties"]},
-        "additionalProperties": False,
-    }
-
-
 FORM = {
-    "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _form_schema()}}},
+    # what may be in it is filled in by `api.app`, from the table of options
+    "requestBody": {"required": True, "content": {"multipart/form-data": {}}},
     "parameters": [
         {
             "name": HEADER,
@@ -110,25 +92,10 @@ async def create_job(request: Request, response: Response, jobs: Jobs, parts: Pa
 
 
 async def _accept(request: Request, jobs: OwnerJobs, parts: Parts, reserved: Held) -> Job:
-    deps = parts.deps
-    await run_in_threadpool(_check_room, parts, declared_length(request) or 0)
-    job_id = str(uuid7())
-    key = source_key(job_id)
-
-    def store(data: BinaryIO, media_type: str) -> int:
-        return deps.objects.put(key, data, media_type=media_type)
-
-    upload = await parts.receiver.receive(request, store=store, early=_early(deps))
-    try:
-        return await run_in_threadpool(_create, jobs, deps, job_id, upload, reserved)
-    except (RequestError, ModelInvalid):  # refused, so no row refers to the object
-        await run_in_threadpool(_remove, deps, key)
-        raise
-    # After any other error the row may be there all the same. If it is not, the sweeper removes the object.
-
-
-def _create(jobs: OwnerJobs, deps: ApiDeps, job_id: str, upload: Upload, reserved: Held) -> Job:
-    params = _params(deps, upload.fields)
+    intake = parts.intake
+    await run_in_threadpool(intake.check_room, parts.waiting, declared_length(request) or 0)
+    job_id = new_id()
+    upload = await _receive(request, parts, partial(intake.put, job_id))
     source = Source(
         filename=upload.filename,
         bytes=upload.bytes,
@@ -136,24 +103,11 @@ def _create(jobs: OwnerJobs, deps: ApiDeps, job_id: str, upload: Upload, reserve
         sha256=upload.sha256,
         key=source_key(job_id),
     )
-    new = NewJob(
-        id=job_id, source=source, params=params, warnings=warnings_of(params, language=upload.fields.get("language"))
-    )
-    reservation = None
-    if reserved.key is not None:
-        reservation = Reservation(key=reserved.key, fingerprint=fingerprint(upload.sha256, params))
-    try:
-        job = jobs.create(new, reservation=reservation)
-    except DatabaseUnavailable:
-        # the connection may have been lost after the commit, and a large upload is worth asking again
-        job = jobs.create(new, reservation=reservation)
-    log.info("Accepted job %s: %d bytes of %s, model %s", job_id, upload.bytes, upload.media_type, params.model)
-    return job
+    return await run_in_threadpool(intake.accept, jobs, job_id, source, upload.fields, key=reserved.key)
 
 
 async def _replay(request: Request, jobs: OwnerJobs, parts: Parts, reserved: Held, job_id: str) -> Job:
     """The job that the key made, if file and parameters are the same: so the body has to be read, but not stored."""
-    deps = parts.deps
     assert reserved.key is not None
     try:
         await run_in_threadpool(jobs.get, job_id)
@@ -163,37 +117,17 @@ async def _replay(request: Request, jobs: OwnerJobs, parts: Parts, reserved: Hel
     def hash_only(data: BinaryIO, media_type: str) -> int:
         return sum(len(block) for block in iter(lambda: data.read(1 << 18), b""))
 
-    upload = await parts.receiver.receive(request, store=hash_only, early=_early(deps))
-    params = await run_in_threadpool(_params, deps, upload.fields)
+    upload = await _receive(request, parts, hash_only)
+    params = await run_in_threadpool(parts.intake.check, upload.fields)
     if await run_in_threadpool(jobs.fingerprint, reserved.key) != fingerprint(upload.sha256, params):
         raise IdempotencyConflict(job_id=job_id)
     return await run_in_threadpool(jobs.get, job_id)
 
 
-def _params(deps: ApiDeps, fields: dict[str, str]) -> JobParams:
-    return JobForm.read(fields).params(deps.models, default_model=deps.settings.whisper_model)
+async def _receive(request: Request, parts: PartsDep, store: Store) -> Upload:
+    """The form; what comes before its file is checked before the file is sent."""
 
+    async def early(fields: Fields) -> None:
+        await run_in_threadpool(parts.intake.check_some, fields)
 
-def _early(deps: ApiDeps) -> Early:
-    """Checks what came before the file; whether the model can do it only if the model is among that."""
-
-    async def check(fields: dict[str, str]) -> None:
-        form = JobForm.read(fields)
-        if form.model:
-            await run_in_threadpool(form.params, deps.models, default_model=form.model)
-
-    return check
-
-
-def _check_room(parts: Parts, incoming: int) -> None:
-    limit = parts.deps.settings.max_queued_jobs
-    if limit and parts.waiting(limit) >= limit:
-        raise QueueFull(f"{limit} jobs are waiting already (MAX_QUEUED_JOBS); try again later.")
-    parts.deps.check_disk(incoming)
-
-
-def _remove(deps: ApiDeps, key: str) -> None:
-    try:
-        deps.objects.delete(key)
-    except ServiceError as error:
-        log.warning("The object %s is left for the sweeper: %s", key, error.message)
+    return await parts.receiver.receive(request, form_of(parts.deps.options), store=store, early=early)

@@ -10,8 +10,9 @@ from concurrent.futures import Executor
 from typing import BinaryIO, cast
 
 from api.upload.pipe import Pipe
-from core.audio.sniff import HEAD_BYTES, Probe, sniff
-from core.errors import EmptyUpload, StorageUnavailable, TooLarge
+from core.audio.sniff import HEAD_BYTES
+from core.errors import EmptyUpload, StorageUnavailable
+from core.submission.intake import Intake
 
 Store = Callable[[BinaryIO, str], int]
 """(stream, media type) -> bytes written; runs in a thread. A read that raises means that nothing may be left behind."""
@@ -22,22 +23,21 @@ class GivenUp(Exception):
 
 
 class FilePart:
-    """One file as it arrives. `max_bytes` is the most it may have; size, media_type and sha256 are final after `finish`."""
+    """One file as it arrives, held against the rules of `intake`; size, media_type and sha256 are final after `finish`."""
 
-    def __init__(self, filename: str, *, store: Store, threads: Executor, max_bytes: int, probe: Probe) -> None:
+    def __init__(self, filename: str, *, store: Store, threads: Executor, intake: Intake) -> None:
         self.filename = clean_filename(filename)
         self.size = 0
         self.media_type = ""
         self.sha256 = ""
-        self._store, self._threads, self._max_bytes, self._probe = store, threads, max_bytes, probe
+        self._store, self._threads, self._intake = store, threads, intake
         self._head = bytearray()
         self._storing: _Storing | None = None
 
     async def write(self, data: bytes) -> None:
         """Take some bytes. Raises TooLarge, NotMedia, and what the store raises."""
         self.size += len(data)
-        if self.size > self._max_bytes:
-            raise too_large(self._max_bytes)
+        self._intake.check_size(self.size)
         if self._storing is not None:
             await self._storing.send(data)
             return
@@ -63,7 +63,7 @@ class FilePart:
     async def _begin(self) -> _Storing:
         loop = asyncio.get_running_loop()
         self.media_type = await loop.run_in_executor(
-            self._threads, sniff, bytes(self._head), self.filename, self._probe
+            self._threads, self._intake.media_type, bytes(self._head), self.filename
         )
         self._storing = _Storing(self._store, self.media_type, self._threads)
         head, self._head = bytes(self._head), bytearray()
@@ -96,13 +96,6 @@ class _Storing:
         await asyncio.wait([self._done])
         if not self._done.cancelled():
             self._done.exception()  # seen: it is what made the upload fail, or GivenUp itself
-
-
-def too_large(max_bytes: int) -> TooLarge:
-    """The refusal that names the limit."""
-    return TooLarge(
-        f"The file is larger than the {max_bytes:,} bytes this service takes (MAX_UPLOAD_MB).", max_bytes=max_bytes
-    )
 
 
 def clean_filename(name: str) -> str:

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from fastapi.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from api.upload.form import refusal
-from core.errors import ServiceError
+from core.errors import ServiceError, refusal
 from core.store.protocols import OwnerJobs
 
 log = logging.getLogger(__name__)

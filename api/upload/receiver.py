@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
 
-from api.upload.filepart import FilePart, Store, too_large
-from api.upload.form import JobForm, refusal
+from api.upload.filepart import FilePart, Store
+from api.upload.form import Form
 from api.upload.multipart import Event, MultipartReader, PartData, PartEnd, PartStart, boundary_of
-from core.audio.sniff import Probe
-from core.errors import QueueFull, UploadTooSlow
+from core.errors import QueueFull, UploadTooSlow, refusal
+from core.submission.intake import Intake
 
 FIELD_BYTES = 16_384
 """Longest form field, in bytes."""
@@ -24,7 +24,7 @@ FORM_BYTES = 256 * 1024
 """What a form may have around its file."""
 
 Fields = dict[str, str]
-"""The form's other fields, as sent."""
+"""The form's fields that come once, as sent."""
 
 Early = Callable[[Fields], Awaitable[None]]
 """Checks the fields that came before the file, so that a bad one is refused before the file is sent."""
@@ -50,6 +50,8 @@ class Upload:
     """A complete upload, stored. sha256 and bytes are of the file."""
 
     fields: Fields
+    #: those that may come several times, each in the order sent
+    repeated: dict[str, list[str]]
     filename: str
     media_type: str
     bytes: int
@@ -59,11 +61,11 @@ class Upload:
 class Receiver:
     """Takes uploads, each with one thread that writes to the object store.
 
-    max_bytes: largest file; count: told of every piece received (for metrics); probe: of `core.audio.sniff`
+    intake: the rules for files; count: told of every piece received (for metrics)
     """
 
-    def __init__(self, *, max_bytes: int, limits: UploadLimits, count: Callable[[int], None], probe: Probe) -> None:
-        self._max_bytes, self._limits, self._count, self._probe = max_bytes, limits, count, probe
+    def __init__(self, *, intake: Intake, limits: UploadLimits, count: Callable[[int], None]) -> None:
+        self._intake, self._limits, self._count = intake, limits, count
         self._places, self._waiting = asyncio.Semaphore(limits.concurrent), 0
         self._threads = ThreadPoolExecutor(limits.concurrent, thread_name_prefix="upload")
 
@@ -78,8 +80,7 @@ class Receiver:
         Raises QueueFull when none became free in time, and ValidationFailed and TooLarge for what the headers alone rule out.
         """
         boundary_of(request.headers.get("content-type", ""))
-        if (declared_length(request) or 0) > self._max_bytes + FORM_BYTES:
-            raise too_large(self._max_bytes)
+        self._intake.check_size(declared_length(request) or 0, around=FORM_BYTES)
         if self._places.locked() and self._waiting >= self._limits.waiting:
             raise _no_place()
         self._waiting += 1
@@ -95,14 +96,14 @@ class Receiver:
         finally:
             self._places.release()
 
-    async def receive(self, request: Request, *, store: Store, early: Early) -> Upload:
-        """Receive one form with its file, which goes to `store`.
+    async def receive(self, request: Request, spec: Form, *, store: Store, early: Early) -> Upload:
+        """Receive one form with its file, which goes to `store`; parts that are not in `spec` are refused.
 
         If this raises, `store` has been made to fail first, and so leaves nothing behind (`ObjectStore.put`).
         Raises ValidationFailed, EmptyUpload, NotMedia, TooLarge, UploadTooSlow, ClientDisconnect, and what `store`
         and `early` raise.
         """
-        form = _Form(store, early, self._threads, self._max_bytes, self._probe)
+        form = _Received(spec, store, early, self._threads, self._intake)
         reader = MultipartReader(boundary_of(request.headers.get("content-type", "")))
         try:
             async for piece in self._pieces(request):
@@ -142,12 +143,13 @@ class Receiver:
                 waited, received = 0.0, 0
 
 
-class _Form:
+class _Received:
     """The parts of one form, in any order."""
 
-    def __init__(self, store: Store, early: Early, threads: Executor, max_bytes: int, probe: Probe) -> None:
-        self._store, self._early, self._threads, self._max_bytes, self._probe = store, early, threads, max_bytes, probe
+    def __init__(self, spec: Form, store: Store, early: Early, threads: Executor, intake: Intake) -> None:
+        self._spec, self._store, self._early, self._threads, self._intake = spec, store, early, threads, intake
         self._fields: Fields = {}
+        self._repeated: dict[str, list[str]] = {name: [] for name in spec.repeated}
         self._file: FilePart | None = None
         self._current: tuple[str, bytearray] | FilePart | None = None
 
@@ -163,10 +165,15 @@ class _Form:
     async def finish(self) -> Upload:
         file = self._file
         if file is None:
-            raise refusal({"field": "file", "message": "missing"})
+            raise refusal({"field": self._spec.file, "message": "missing"})
         await file.finish()
         return Upload(
-            fields=self._fields, filename=file.filename, media_type=file.media_type, bytes=file.size, sha256=file.sha256
+            fields=self._fields,
+            repeated=self._repeated,
+            filename=file.filename,
+            media_type=file.media_type,
+            bytes=file.size,
+            sha256=file.sha256,
         )
 
     async def abort(self) -> None:
@@ -174,19 +181,19 @@ class _Form:
             await self._file.abort()
 
     async def _start(self, name: str, filename: str | None) -> None:
-        if name == "file":
+        spec = self._spec
+        if name == spec.file:
             if self._file is not None:
                 raise refusal({"field": name, "message": "more than one file; send each in a request of its own"})
             if filename is None:
                 raise refusal({"field": name, "message": "sent as a plain field; it has to be a part with a file name"})
             await self._early(self._fields)
             self._current = self._file = FilePart(
-                filename, store=self._store, threads=self._threads, max_bytes=self._max_bytes, probe=self._probe
+                filename, store=self._store, threads=self._threads, intake=self._intake
             )
-        elif name not in JobForm.model_fields:
-            raise refusal(
-                {"field": name, "message": f"no such field; there are: file, {', '.join(JobForm.model_fields)}"}
-            )
+        elif name not in spec.fields:
+            message = f"no such field; there are: {', '.join((spec.file, *spec.fields))}"
+            raise refusal({"field": name, "message": message})
         elif name in self._fields:
             raise refusal({"field": name, "message": "sent more than once"})
         elif filename is not None:
@@ -207,9 +214,13 @@ class _Form:
         if isinstance(self._current, tuple):
             name, value = self._current
             try:
-                self._fields[name] = value.decode("utf-8")
+                text = value.decode("utf-8")
             except UnicodeDecodeError:
                 raise refusal({"field": name, "message": "not UTF-8"}) from None
+            if name in self._repeated:
+                self._repeated[name].append(text)
+            else:
+                self._fields[name] = text
         self._current = None
 
 

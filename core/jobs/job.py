@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from uuid_utils import uuid7
+
+from core.jobs.params import JobParams
+
 ID_PATTERN = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 """Job ids are UUIDs (version 7), as a regular expression."""
+
+
+def new_id() -> str:
+    """Ids sort by the time they were made."""
+    return str(uuid7())
 
 
 class JobStatus(StrEnum):
@@ -23,7 +32,6 @@ class JobStatus(StrEnum):
 
 
 TERMINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
-ACTIVE = frozenset({JobStatus.QUEUED, JobStatus.PROCESSING, JobStatus.CANCELLING})
 
 
 class Stage(StrEnum):
@@ -36,41 +44,8 @@ class Stage(StrEnum):
     DONE = "done"
 
 
-@dataclass(frozen=True, kw_only=True)
-class JobParams:
-    """What the user asked for, frozen at submit. Retry uses exactly these."""
-
-    model: str
-    task: str = "transcribe"
-    language: str | None = None
-    prompt: str | None = None
-    temperature: float = 0.0
-    beam_size: int | None = None
-    word_timestamps: bool = False
-    #: index among the file's sound tracks, or a language; None: the default one, or the next that holds speech
-    audio_track: int | str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """As stored and hashed: a parameter that came after FIRST_PARAMS only where it is not at its default.
-
-        So the identity of a job that does not use it stays what it was before, and older versions can read its row.
-        """
-        return {name: value for name, value in asdict(self).items() if name in FIRST_PARAMS or value != _DEFAULTS[name]}
-
-    @staticmethod
-    def from_dict(data: dict[str, Any]) -> JobParams:
-        """What is stored, read as far as this version knows it: a newer one may have written more."""
-        return JobParams(**{name: value for name, value in data.items() if name in _DEFAULTS})
-
-
-FIRST_PARAMS = frozenset({"model", "task", "language", "prompt", "temperature", "beam_size", "word_timestamps"})
-"""Parameters of version 0.1.0: always stored."""
-
-_DEFAULTS = {field.name: field.default for field in fields(JobParams)}
-
-
 SHORT_SECONDS = 600.0
-"""Jobs under ten minutes of audio are short: one slot may be kept for them (`worker.slots`)."""
+"""Jobs under ten minutes of audio are short: one slot may be kept for them (`worker.pools.slots`)."""
 
 SHORT_BYTES = 19_200_000
 """While the length is unknown: ten minutes at 256 kbit/s, which is also 16 kHz PCM."""
@@ -185,29 +160,6 @@ class NewJob:
     warnings: tuple[dict[str, str], ...] = ()
 
 
-class ChunkState(StrEnum):
-    PLANNED = "planned"
-    DONE = "done"
-    FAILED = "failed"  #: gave up after its own attempts; named in the gaps
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChunkRow:
-    """One stored chunk: the plan (`core.speech.chunks.Chunk.to_dict`) and, when done, what the engine said.
-
-    transcript: `whisper.types.ChunkTranscript.to_dict()`, None until done
-    crashes: how often a job process died while this chunk was in flight (poison is counted per chunk)
-    """
-
-    index: int
-    plan: dict[str, Any]
-    state: ChunkState = ChunkState.PLANNED
-    transcript: dict[str, Any] | None = None
-    error: dict[str, Any] | None = None
-    engine_seconds: float = 0.0
-    crashes: int = 0
-
-
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """The right to work on one job: valid while the lease is renewed and the fence is the newest."""
@@ -215,4 +167,3 @@ class Claim:
     job: Job
     fence: int
     owner: str
-    in_flight: tuple[int, ...] = field(default=())  #: chunk indexes that were running when a former owner died

@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, Update, and_, bindparam, case, not_, or_, select, update
 
 from core.errors import WorkerCrashed
-from core.jobs.job import ChunkState, JobFailure, JobStatus
+from core.jobs.job import JobFailure, JobStatus
+from core.jobs.tasks import TaskState
 from core.store.rows import Role, drop_hints, ended, expired
-from core.store.tables import STRUCK, chunk, job
+from core.store.tables import STRUCK, job, task
 
 
 class Ending(Role):
@@ -52,33 +53,41 @@ class Ending(Role):
     def _lost(self, max_attempts: int, waiting: bool) -> Select[Any]:
         now = self.database.now()
         cancelled = and_(job.c.status == JobStatus.CANCELLING, expired(now))
-        crashed = and_(job.c.status == JobStatus.PROCESSING, expired(now), worn_out(max_attempts))
+        crashed = and_(job.c.status == JobStatus.PROCESSING, expired(now), worn_out(max_attempts, now))
         gone = [cancelled, crashed]
         if waiting:
             gone.append(and_(job.c.status == JobStatus.QUEUED, STRUCK, tried_out(max_attempts)))
         return select(job.c.id, job.c.status, job.c.stage).where(or_(*gone)).with_for_update(skip_locked=True)
 
 
-def worn_out(max_attempts: int) -> ColumnElement[bool]:
-    """Its last owner crashed, for the max_attempts-th time in a row without a chunk getting done.
+def strikes() -> ColumnElement[int]:
+    """Crashes of the job's owners in a row without a task getting done: under the newest fence, one that is done ends the row."""
+    got_on = and_(task.c.job_id == job.c.id, task.c.state == TaskState.DONE, task.c.job_fence == job.c.fence)
+    return case((select(task.c.number).where(got_on).correlate(job).exists(), 0), else_=job.c.strikes)
 
-    One claim more when other chunks are done and one has been in flight at as many crashes: that one will be given up
+
+def worn_out(max_attempts: int, now: ColumnElement[float]) -> ColumnElement[bool]:
+    """Its last owner crashed, for the max_attempts-th time in a row without a task getting done.
+
+    One claim more when others are done and one has been in flight at as many crashes: that one will be given up
     (`worker_crashed`) instead of the whole job.
     """
-    crashes = chunk.c.crashes + case((chunk.c.started_fence == job.c.fence, 1), else_=0)
-    poison = and_(chunk.c.state == ChunkState.PLANNED, crashes >= max_attempts)
-    return and_(job.c.strikes + 1 >= max_attempts, not_(and_(job.c.strikes + 1 == max_attempts, _past(poison))))
+    crashes = task.c.crashes + case((task.c.lease_until < now, 1), else_=0)
+    poison = and_(task.c.state == TaskState.PLANNED, crashes >= max_attempts)
+    return and_(strikes() + 1 >= max_attempts, not_(and_(strikes() + 1 == max_attempts, _past(poison))))
 
 
 def tried_out(max_attempts: int) -> ColumnElement[bool]:
     """Of a waiting job: as `worn_out`, its owners having handed it back. The one claim more may have been handed back too."""
     return and_(
-        job.c.strikes >= max_attempts, not_(and_(job.c.strikes == max_attempts, _past(chunk.c.crashes >= max_attempts)))
+        job.c.strikes >= max_attempts, not_(and_(job.c.strikes == max_attempts, _past(task.c.crashes >= max_attempts)))
     )
 
 
 def _past(poison: ColumnElement[bool]) -> ColumnElement[bool]:
-    """The job has chunks that are done, and such a one."""
-    return and_(
-        job.c.chunks_done > 0, select(chunk.c.number).where(chunk.c.job_id == job.c.id, poison).correlate(job).exists()
-    )
+    """The job has tasks that are done, and such a one."""
+    found = [
+        select(task.c.number).where(task.c.job_id == job.c.id, one).correlate(job).exists()
+        for one in (task.c.state == TaskState.DONE, poison)
+    ]
+    return and_(*found)

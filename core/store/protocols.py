@@ -7,12 +7,14 @@ boot id + CLOCK_BOOTTIME (SQLite): a changed wall clock changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from core.jobs.job import ChunkRow, Claim, Job, JobFailure, JobStatus, NewJob
+from core.jobs.consumers import ConsumerInfo
+from core.jobs.job import Claim, Job, JobFailure, JobStatus, NewJob
+from core.jobs.tasks import Lease, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,7 @@ class ConsumerRow:
     name: str
     started_at: datetime
     silent_seconds: float
-    info: dict[str, Any]
+    info: ConsumerInfo
 
 
 class OwnerJobs(Protocol):
@@ -170,28 +172,37 @@ class Claims(Protocol):
         ...
 
 
-class ChunkStore(Protocol):
-    """The plan and its finished parts. Writes are fenced: a stale claim raises LeaseLost and writes nothing."""
+class TaskStore(Protocol):
+    """The parts of a job's work and what came of them. A stale lease or claim raises LeaseLost and writes nothing."""
 
-    def add(self, claim: Claim, chunks: Sequence[ChunkRow]) -> None:
-        """Append planned chunks (indexes continue the stored plan; an index that exists is left as it is)."""
+    def plan(self, claim: Claim, tasks: Sequence[Task]) -> None:
+        """Append planned tasks of one stage (numbers continue the stored plan; one that exists is left as it is)."""
         ...
 
-    def rows(self, job_id: str) -> list[ChunkRow]:
-        """All chunks in order."""
+    def tasks(self, job_id: str, stage: str | None = None) -> list[Task]:
+        """All tasks, or those of one stage, in order."""
         ...
 
-    def start(self, claim: Claim, index: int) -> None:
-        """Note that the chunk is in flight under this fence."""
+    def take(self, claim: Claim, part: Task) -> Lease | None:
+        """Begin a task as the job's owner: the lease lasts as long as the job's. None: ended, or somebody else works on it.
+        Of one that is not stored yet, a row is made."""
         ...
 
-    def commit(self, claim: Claim, row: ChunkRow, *, audio_seconds: float) -> bool:
-        """Store a finished (done or failed) chunk and the job's progress in one transaction; resets strikes when done.
-        Returns False when it was already finished."""
+    def help_with(self, job_id: str, part: Task, *, owner: str, lease_seconds: float) -> Lease | None:
+        """Begin a task of a job that another holds. A lease that runs out is a crash of the task, not of the job."""
         ...
 
-    def adopt(self, claim: Claim, from_job: str) -> int:
-        """Copy plan and finished chunks of another job with the same plan hash (retry); returns how many are done."""
+    def renew_lease(self, lease: Lease, lease_seconds: float) -> None:
+        """A helper's sign of life."""
+        ...
+
+    def commit(self, lease: Lease, part: Task) -> bool:
+        """Store a done or failed task. Returns False when it was ended before."""
+        ...
+
+    def adopt(self, claim: Claim, from_job: str, identities: Mapping[str, str]) -> int:
+        """Copy another job's tasks of the named stages where the identity is the same (retry); returns how many chunks are
+        done."""
         ...
 
 

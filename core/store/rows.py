@@ -21,12 +21,14 @@ from sqlalchemy import (
     select,
 )
 
-from core.jobs.job import ChunkRow, ChunkState, Job, JobFailure, JobParams, JobStatus, Source, Stage
+from core.jobs.job import Job, JobFailure, JobStatus, Source, Stage
+from core.jobs.params import JobParams
+from core.jobs.tasks import Task, TaskState
 from core.store.database import Database
 from core.store.tables import ROW_VERSION, job, outbox
 
 T = TypeVar("T")
-E = TypeVar("E", JobStatus, Stage)
+E = TypeVar("E", JobStatus, Stage, TaskState)
 
 _DROP_HINTS = delete(outbox).where(outbox.c.job_id == bindparam("of_job"))
 
@@ -122,14 +124,17 @@ def to_job(row: Row[Any]) -> Job:
     )
 
 
-def to_chunk(row: Row[Any]) -> ChunkRow:
-    return ChunkRow(
-        index=row.number,
+def to_task(row: Row[Any]) -> Task:
+    return Task(
+        stage=row.stage,
+        number=row.number,
         plan=row.plan,
-        state=ChunkState(row.state),
-        transcript=row.transcript,
+        state=_known(TaskState, row.state, TaskState.PLANNED),
+        output=row.output,
         error=row.error,
+        identity=row.identity,
         engine_seconds=row.engine_seconds,
+        audio_seconds=row.audio_seconds,
         crashes=row.crashes,
     )
 

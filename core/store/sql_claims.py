@@ -23,10 +23,11 @@ from sqlalchemy import (
 )
 
 from core.errors import Cancelled, LeaseLost
-from core.jobs.job import SHORT_BYTES, SHORT_SECONDS, ChunkState, Claim, JobFailure, JobStatus, Stage
-from core.store.ending import Ending, tried_out, worn_out
+from core.jobs.job import SHORT_BYTES, SHORT_SECONDS, Claim, JobFailure, JobStatus, Stage
+from core.jobs.tasks import TaskState
+from core.store.ending import Ending, strikes, tried_out, worn_out
 from core.store.rows import expired, to_job, unleased
-from core.store.tables import chunk, job
+from core.store.tables import job, task
 
 LEARNT = frozenset(
     {
@@ -37,6 +38,8 @@ LEARNT = frozenset(
         "language_confidence",
         "plan_hash",
         "chunks_total",
+        "chunks_done",
+        "audio_seconds_done",
         "eta_seconds",
         "warnings",
         "performance",
@@ -54,6 +57,8 @@ HELD_BY = and_(
 )
 """The guard of every write: this owner, this fence, not ended. Its values are `held_by(claim)`."""
 
+_OF_JOB = task.c.job_id == bindparam("of_job")
+_OWN = and_(_OF_JOB, task.c.state == TaskState.PLANNED, task.c.owner == bindparam("by"))
 _SECONDS = bindparam("seconds", type_=Double)
 _LOCK = select(job.c.status).where(HELD_BY).with_for_update(key_share=True)
 _OUTCOME = select(job.c.status).where(
@@ -90,8 +95,9 @@ class SqlClaims(Ending):
             row = connection.execute(take, {"by": owner, "at": consumer, "seconds": lease_seconds}).first()
             if row is None:
                 return None
-            in_flight = _count_crashes(connection, row.id, row.fence - 1)
-        return Claim(job=to_job(row), fence=row.fence, owner=owner, in_flight=in_flight)
+            lost = self.made("lost tasks", lambda: _freed(and_(_OF_JOB, task.c.lease_until < self.database.now())))
+            connection.execute(lost, {"of_job": row.id})
+        return Claim(job=to_job(row), fence=row.fence, owner=owner)
 
     def heartbeat(self, claim: Claim, lease_seconds: float) -> None:
         with self.database.write() as connection:
@@ -99,6 +105,10 @@ class SqlClaims(Ending):
                 "renew", lambda: update(job).where(HELD_BY).values(lease_until=self.database.now() + _SECONDS)
             )
             _changed(connection.execute(renew, held_by(claim) | {"seconds": lease_seconds}).rowcount)
+            parts = self.made(
+                "renew tasks", lambda: update(task).where(_OWN).values(lease_until=self.database.now() + _SECONDS)
+            )
+            connection.execute(parts, {"of_job": claim.job.id, "by": claim.owner, "seconds": lease_seconds})
 
     def release(self, claim: Claim, *, delay: float = 0.0, count_attempt: bool = False) -> None:
         """Hand the job back; one whose cancel is requested ends here. Raises LeaseLost."""
@@ -107,7 +117,9 @@ class SqlClaims(Ending):
                 self.end(connection, claim.job.id, JobStatus.CANCELLED)
                 return
             now = self.database.now()
-            counted = {"strikes": job.c.strikes + 1} if count_attempt else {"attempts": job.c.attempts - 1}
+            counted = {"strikes": strikes() + 1}
+            if not count_attempt:
+                counted = {"strikes": strikes(), "attempts": job.c.attempts - 1}
             back = {
                 "status": JobStatus.QUEUED,
                 "stage": Stage.QUEUED,
@@ -117,7 +129,8 @@ class SqlClaims(Ending):
             }
             connection.execute(update(job).where(job.c.id == claim.job.id).values(unleased() | back | counted))
             # handed back in good order: these did not crash anything
-            connection.execute(update(chunk).where(chunk.c.job_id == claim.job.id).values(started_fence=None))
+            back_too = update(task).where(_OWN).values(owner=None, lease_until=None, fence=task.c.fence + 1)
+            connection.execute(back_too, {"of_job": claim.job.id, "by": claim.owner})
             self.add_hint(connection, claim.job.id, delay)
 
     def free_owner(self, owner: str) -> list[str]:
@@ -126,6 +139,7 @@ class SqlClaims(Ending):
         with self.database.write() as connection:
             freed = dead.values(unleased()).returning(job.c.id, job.c.status)
             rows = connection.execute(freed).all()
+            connection.execute(_freed(task.c.owner == owner))
             for row in rows:
                 if row.status == JobStatus.CANCELLING:
                     self.end(connection, row.id, JobStatus.CANCELLED)
@@ -200,7 +214,7 @@ class SqlClaims(Ending):
                 stage=Stage.DECODING,
                 fence=job.c.fence + 1,
                 attempts=job.c.attempts + 1,
-                strikes=job.c.strikes + case((job.c.status == JobStatus.PROCESSING, 1), else_=0),
+                strikes=case((job.c.status == JobStatus.PROCESSING, strikes() + 1), else_=job.c.strikes),
                 started_at=case((job.c.started_at.is_(None), self.database.wall()), else_=job.c.started_at),
                 lease_owner=bindparam("by"),
                 consumer=bindparam("at"),
@@ -224,7 +238,7 @@ class SqlClaims(Ending):
             ready.append(or_(job.c.duration < SHORT_SECONDS, unknown))
         due = or_(job.c.not_before.is_(None), job.c.not_before <= now)
         fresh = [job.c.status == JobStatus.QUEUED, due, not_(tried_out(max_attempts))]
-        lost = [job.c.status == JobStatus.PROCESSING, expired(now), not_(worn_out(max_attempts))]
+        lost = [job.c.status == JobStatus.PROCESSING, expired(now), not_(worn_out(max_attempts, now))]
         order = (job.c.priority.desc(), job.c.created_at, job.c.id)
         halves = [
             select(job.c.id, job.c.priority, job.c.created_at)
@@ -254,11 +268,13 @@ def _outcome(connection: Connection, claim: Claim) -> JobStatus | None:
     return JobStatus(status) if status else None
 
 
-def _count_crashes(connection: Connection, job_id: str, fence: int) -> tuple[int, ...]:
-    """Chunks that were running when the owner of that fence was lost: each has seen one more crash."""
-    running = (chunk.c.job_id == job_id) & (chunk.c.state == ChunkState.PLANNED) & (chunk.c.started_fence == fence)
-    counted = update(chunk).where(running).values(crashes=chunk.c.crashes + 1).returning(chunk.c.number)
-    return tuple(sorted(connection.scalars(counted)))
+def _freed(lost: ColumnElement[bool]) -> Update:
+    """Tasks whose owner died: each has seen one more crash."""
+    return (
+        update(task)
+        .where(task.c.state == TaskState.PLANNED, task.c.owner.is_not(None), lost)
+        .values(owner=None, lease_until=None, fence=task.c.fence + 1, crashes=task.c.crashes + 1)
+    )
 
 
 def _changed(rows: int) -> None:

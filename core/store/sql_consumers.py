@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import delete, select
 
+from core.jobs.consumers import ConsumerInfo
 from core.store.protocols import ConsumerRow
 from core.store.rows import Role
 from core.store.tables import consumer, speed
@@ -15,12 +16,12 @@ FORGET_SECONDS = 24 * 3600.0
 
 
 class SqlConsumers(Role):
-    def beat(self, name: str, info: dict[str, Any]) -> None:
-        """Sign of life. info: JSON (host, worker plan, ...), replaced each time."""
+    def beat(self, name: str, info: ConsumerInfo) -> None:
+        """Sign of life. info: replaced each time."""
         with self.database.write() as connection:
             now = self.database.now()
             row = self.database.insert(consumer).values(
-                id=name, started_at=self.database.wall(), last_seen=now, info=info
+                id=name, started_at=self.database.wall(), last_seen=now, info=info.to_dict()
             )
             seen = {"last_seen": row.excluded.last_seen, "info": row.excluded.info}
             connection.execute(row.on_conflict_do_update(index_elements=["id"], set_=seen))
@@ -36,7 +37,12 @@ class SqlConsumers(Role):
             silent = (self.database.now() - consumer.c.last_seen).label("silent")
             rows = connection.execute(select(consumer, silent).order_by(consumer.c.id))
             return [
-                ConsumerRow(name=row.id, started_at=row.started_at, silent_seconds=row.silent, info=row.info)
+                ConsumerRow(
+                    name=row.id,
+                    started_at=row.started_at,
+                    silent_seconds=row.silent,
+                    info=ConsumerInfo.from_dict(row.info),
+                )
                 for row in rows
             ]
 

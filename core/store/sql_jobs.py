@@ -141,7 +141,8 @@ class SqlJobs(SqlIdempotency):
             "params": new.params.to_dict(),
             "retry_of": new.retry_of,
             "retry_all": new.retry_all,
-            "row_version": self.row_version,
+            # what has options that are not known here is for newer consumers
+            "row_version": self.row_version + bool(new.params.unknown),
             "attempts": 0,
             "strikes": 0,
             "fence": 0,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import and_, case, delete, exists, func, insert, or_, select, update
 
+from core.jobs.consumers import ConsumerInfo
 from core.jobs.job import JobStatus
 from core.store.rows import Role, expired
 from core.store.tables import consumer, job, outbox
@@ -31,10 +32,10 @@ class SqlOutbox(Role):
         with self.database.read() as connection:
             now = self.database.now()
             here = select(consumer.c.info).where(consumer.c.last_seen >= now - SILENT_SECONDS)
-            slots = sum(info.get("plan", {}).get("jobs", 0) for info in connection.scalars(here))
+            slots = sum(ConsumerInfo.from_dict(info).slots for info in connection.scalars(here))
             working = job.c.status.in_([JobStatus.PROCESSING, JobStatus.CANCELLING])
             busy = select(func.count()).select_from(job).where(working, job.c.lease_until > now)
-            return max(0, int(slots) - (connection.scalar(busy) or 0))
+            return max(0, slots - (connection.scalar(busy) or 0))
 
     def rehint(self, *, older_than: float, limit: int) -> int:
         with self.database.write() as connection:

@@ -10,7 +10,7 @@ from sqlalchemy import delete, select, union, update
 from core.jobs.job import Job
 from core.objects.store import job_of
 from core.store.rows import Role, to_job
-from core.store.tables import chunk, idempotency, job
+from core.store.tables import idempotency, job, task
 
 
 class SqlRetention(Role):
@@ -40,7 +40,7 @@ class SqlRetention(Role):
                 for row in connection.execute(mark.returning(job)).all():
                     found[row.id] = to_job(row)
                     if flag is job.c.expired_result:
-                        connection.execute(delete(chunk).where(chunk.c.job_id == row.id))
+                        connection.execute(delete(task).where(task.c.job_id == row.id))
         return list(found.values())
 
     def known_keys(self, keys: Sequence[str], *, besides: str | None = None) -> set[str]:

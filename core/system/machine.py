@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,10 @@ class Plan:
         return asdict(self) | {name: list(getattr(self, name)) for name in _TEXTS}
 
     @staticmethod
-    def from_dict(data: dict[str, Any]) -> Plan:
-        return Plan(**data | {name: tuple(data[name]) for name in _TEXTS})
+    def from_dict(data: Mapping[str, Any]) -> Plan:
+        """What is stored, read as far as this version knows it. Raises TypeError when it lacks a number."""
+        known = {field.name: data[field.name] for field in fields(Plan) if field.name in data}
+        return Plan(**known | {name: tuple(data.get(name, ())) for name in _TEXTS})
 
 
 _TEXTS = ("reasons", "warnings", "pool")

@@ -10,14 +10,22 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from core.notices import Notice
 from core.transcript.languages import LANGUAGES
-from core.transcript.values import Gap, Language, Segment, Transcript
+from core.transcript.values import Gap, Language, Segment, Transcript, Word
+
+JsonFormat = Literal["json", "verbose_json"]
+TextFormat = Literal["txt", "srt", "vtt", "tsv", "csv", "lrc"]
+FormatName = Literal[JsonFormat, TextFormat]
+"""What `?format=` takes."""
+
+FileFormat = Literal["json", TextFormat]
+"""What a transcript file on disk can hold; the name is also its extension."""
 
 _ARROW = re.compile("--+>")
 """What separates times in subtitles and must not stand in their text."""
@@ -35,37 +43,47 @@ class Format:
     render: Callable[[Transcript], str]
 
 
-def to_result(transcript: Transcript) -> dict[str, Any]:
-    """The stored result: the body of `format=json`, and what else the other formats need.
+RESULT_VERSION = 2
+"""Of what is stored. Up to 1 (which says nothing of itself) words are there only if they were asked for."""
 
-    Word times that nobody asked for (the seams needed them) are left out.
-    """
-    return _body(transcript) | {"task": transcript.task, "word_timestamps": transcript.word_timestamps}
+
+def to_result(transcript: Transcript) -> dict[str, Any]:
+    """The stored result: all that is known, words too where the engine gave them, whoever asked for what."""
+    body = _body(transcript, words=True)
+    asked = {"task": transcript.task, "word_timestamps": transcript.word_timestamps}
+    return body | asked | {"version": RESULT_VERSION}
 
 
 def from_result(data: dict[str, Any]) -> Transcript:
-    """The reverse of `to_result`. Raises KeyError or TypeError for anything else."""
+    """The reverse of `to_result`, read as far as this version knows it. Raises KeyError or TypeError for anything else."""
     return Transcript(
-        segments=tuple(Segment.from_dict({k: v for k, v in s.items() if k != "id"}) for s in data["segments"]),
-        language=Language(**data["language"]),
+        segments=tuple(
+            Segment.from_dict(_known(Segment, s) | {"words": [_known(Word, w) for w in s.get("words", ())]})
+            for s in data["segments"]
+        ),
+        language=Language(**_known(Language, data["language"])),
         duration=data["duration"],
         model=data["model"],
         task=data["task"],
         word_timestamps=data["word_timestamps"],
-        gaps=tuple(Gap(**g) for g in data["gaps"]),
-        warnings=tuple(Notice(**w) for w in data["warnings"]),
+        gaps=tuple(Gap(**_known(Gap, g)) for g in data["gaps"]),
+        warnings=tuple(Notice(**_known(Notice, w)) for w in data["warnings"]),
         performance=data["performance"],
         provenance=data["provenance"],
     )
 
 
-def _body(transcript: Transcript) -> dict[str, Any]:
+def _known(kind: type, data: dict[str, Any]) -> dict[str, Any]:
+    return {field.name: data[field.name] for field in fields(kind) if field.name in data}
+
+
+def _body(transcript: Transcript, *, words: bool) -> dict[str, Any]:
     return {
         "text": transcript.text,
         "language": asdict(transcript.language),
         "duration": transcript.duration,
         "model": transcript.model,
-        "segments": [_segment(n, s, words=transcript.word_timestamps) for n, s in enumerate(transcript.segments)],
+        "segments": [_segment(n, s, words=words) for n, s in enumerate(transcript.segments)],
         "gaps": [g.to_dict() for g in transcript.gaps],
         "warnings": [w.to_dict() for w in transcript.warnings],
         "performance": transcript.performance,
@@ -89,7 +107,7 @@ def _segment(n: int, segment: Segment, *, words: bool) -> dict[str, Any]:
 
 
 def _json(transcript: Transcript) -> str:
-    return json.dumps(_body(transcript), ensure_ascii=False) + "\n"
+    return json.dumps(_body(transcript, words=transcript.word_timestamps), ensure_ascii=False) + "\n"
 
 
 def _verbose_json(transcript: Transcript) -> str:
@@ -216,7 +234,7 @@ def _lrc(transcript: Transcript) -> str:
     )
 
 
-FORMATS = MappingProxyType(
+FORMATS: Mapping[FormatName, Format] = MappingProxyType(
     {
         "json": Format(media_type="application/json", extension="json", render=_json),
         "verbose_json": Format(media_type="application/json", extension="json", render=_verbose_json),
@@ -228,4 +246,4 @@ FORMATS = MappingProxyType(
         "lrc": Format(media_type="text/plain; charset=utf-8", extension="lrc", render=_lrc),
     }
 )
-"""By the name that `?format=` and `-f` take."""
+"""How each of them is written."""

@@ -60,23 +60,63 @@ def merge(pieces: Iterable[Piece]) -> Merged:
     The segments are in order and do not overlap; nothing is capped, and no text is dropped but what detector and
     model both call no speech.
     """
-    ordered = sorted(pieces, key=lambda p: p.chunk.index)
-    warnings: list[Notice] = []
-    placed = [_placed(piece, warnings) for piece in ordered]
-    for n in range(1, len(ordered)):
-        left, right = ordered[n - 1].chunk, ordered[n].chunk
-        if left.index + 1 != right.index:
-            continue
-        if left.overlap_after or right.overlap_before:
-            placed[n - 1], placed[n] = stitch(
-                placed[n - 1],
-                placed[n],
-                cut=right.start / SAMPLE_RATE,
-                heard_from=(right.start - right.overlap_before) / SAMPLE_RATE,
-                heard_to=(left.end + left.overlap_after) / SAMPLE_RATE,
-            )
-        placed[n - 1] = mended(placed[n - 1], placed[n])
-    return Merged(segments=_in_order([s for segments in placed for s in segments]), warnings=tuple(warnings))
+    merger = Merger()
+    found = [s for piece in sorted(pieces, key=lambda p: p.chunk.index) for s in merger.add(piece)]
+    return Merged(segments=(*found, *merger.finish()), warnings=tuple(merger.warnings))
+
+
+class Merger:
+    """`merge` for chunks that come one after the other: gives each segment as soon as nothing behind it can change it."""
+
+    def __init__(self) -> None:
+        self.warnings: list[Notice] = []
+        self._chunk: Chunk | None = None
+        self._placed: list[Segment] = []
+        """Of the last chunk: the next may take words at its end."""
+        self._last: Segment | None = None
+        """The next segment may begin before it ends: they then meet halfway."""
+
+    def add(self, piece: Piece) -> list[Segment]:
+        """The next chunk in order -> the segments that are final now."""
+        left, right, placed = self._chunk, piece.chunk, _placed(piece, self.warnings)
+        if left is not None and left.index + 1 == right.index:
+            if left.overlap_after or right.overlap_before:
+                self._placed, placed = stitch(
+                    self._placed,
+                    placed,
+                    cut=right.start / SAMPLE_RATE,
+                    heard_from=(right.start - right.overlap_before) / SAMPLE_RATE,
+                    heard_to=(left.end + left.overlap_after) / SAMPLE_RATE,
+                )
+            self._placed = mended(self._placed, placed)
+        final = self._in_order(self._placed)
+        self._chunk, self._placed = right, placed
+        return final
+
+    def skip(self) -> list[Segment]:
+        """The next chunk brings nothing -> the segments that are final now."""
+        final = self._in_order(self._placed)
+        self._chunk, self._placed = None, []
+        return final
+
+    def finish(self) -> list[Segment]:
+        """No chunk comes any more -> what is left."""
+        final = self.skip()
+        return [*final, _rounded(self._last)] if self._last is not None else final
+
+    def _in_order(self, segments: Sequence[Segment]) -> list[Segment]:
+        """Clean text and times in milliseconds; where two segments overlap they meet halfway."""
+        final = []
+        for segment in segments:
+            start, end = segment.start, max(segment.start, segment.end)
+            if (last := self._last) is not None:
+                if start < last.end:
+                    start = min(max((start + last.end) / 2, last.start), last.end)
+                    end = max(start, end)
+                    last = replace(last, end=start)
+                final.append(_rounded(last))
+            self._last = replace(segment, start=start, end=end, text=" ".join(segment.text.split()))
+        return final
 
 
 def _placed(piece: Piece, warnings: list[Notice]) -> list[Segment]:
@@ -204,20 +244,6 @@ def _dropped(segment: Segment) -> Notice:
         message=f"Text from {segment.start:.2f} to {segment.end:.2f} s was left out: "
         "neither the speech detector nor the model hears speech there.",
     )
-
-
-def _in_order(segments: Sequence[Segment]) -> tuple[Segment, ...]:
-    """Clean text and times in milliseconds; where two segments overlap they meet halfway."""
-    placed: list[Segment] = []
-    for segment in segments:
-        start, end = segment.start, max(segment.start, segment.end)
-        if placed and start < placed[-1].end:
-            last = placed[-1]
-            start = min(max((start + last.end) / 2, last.start), last.end)
-            end = max(start, end)
-            placed[-1] = replace(last, end=start)
-        placed.append(replace(segment, start=start, end=end, text=" ".join(segment.text.split())))
-    return tuple(_rounded(s) for s in placed)
 
 
 def _rounded(segment: Segment) -> Segment:

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from parascribe.client.bodies import TERMINAL, Job, Params
+from core.jobs.job import TERMINAL
+from core.transcript.formats import FileFormat
+from parascribe.client.bodies import Job, Params
 from parascribe.client.client import OUTAGE_SECONDS, POLL_FIRST, POLL_LAST, Client
 from parascribe.client.errors import ApiError, ClientError, Overloaded, ServiceUnreachable
 from parascribe.client.inputs import called, fault, opened
-from parascribe.screen.outputs import Fetch, FileFormat, Outputs
+from parascribe.screen.outputs import Fetch, Outputs
 from parascribe.screen.progress import Reporter
 from parascribe.screen.render import outcome, printable
 
@@ -74,12 +76,12 @@ def deliver_to(outputs: Outputs) -> Deliver:
 
 def from_service(client: Client, job_id: str) -> Fetch:
     """Fetches a finished job's transcript in any format."""
-    return lambda kind: client.result(job_id, cast(Any, kind.value))
+    return lambda kind: client.result(job_id, cast(Any, kind))
 
 
 def keep(item: Item, fetch: Fetch) -> None:
     """Keep the JSON transcript in the item (`--json` without files)."""
-    item.result = fetch(FileFormat.JSON)
+    item.result = fetch("json")
 
 
 def submit(

@@ -11,11 +11,11 @@ from typing import Any
 from core.config import Settings
 from core.jobs.job import Job
 from core.system import logs
-from core.transcript.formats import FORMATS, from_result
+from core.transcript.formats import FORMATS, FileFormat, from_result
 from parascribe.cli.batch import Deliver, Item, words_for
 from parascribe.client.bodies import Params
 from parascribe.run.local import transcribe_files
-from parascribe.screen.outputs import Fetch, FileFormat
+from parascribe.screen.outputs import Fetch
 from parascribe.screen.progress import Reporter
 from parascribe.screen.render import printable
 
@@ -56,7 +56,7 @@ def _from_result(result: dict[str, Any]) -> Fetch:
     transcript = from_result(result)
 
     def fetch(kind: FileFormat) -> Any:
-        text = FORMATS[kind.value].render(transcript)
-        return json.loads(text) if kind is FileFormat.JSON else text
+        text = FORMATS[kind].render(transcript)
+        return json.loads(text) if kind == "json" else text
 
     return fetch

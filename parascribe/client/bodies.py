@@ -5,20 +5,17 @@ Times of day are ISO 8601 strings in UTC, durations are float seconds on the fil
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
-Format = Literal["json", "verbose_json", "txt", "srt", "vtt", "tsv", "csv", "lrc"]
-TextFormat = Literal["txt", "srt", "vtt", "tsv", "csv", "lrc"]
-TERMINAL = frozenset({"completed", "failed", "cancelled"})
-"""The statuses that never change again."""
+from core.jobs.params import Task
 
 
 class Params(TypedDict, total=False):
-    """What may be asked for with a file. What is left out is the service's default."""
+    """What may be asked for with a file (`core.jobs.params`). What is left out is the service's default."""
 
     model: str
     language: str
-    task: str
+    task: Task
     prompt: str
     temperature: float
     beam_size: int

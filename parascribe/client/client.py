@@ -15,12 +15,14 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, Self, Unpack, cast, overload
+from typing import Any, BinaryIO, Self, Unpack, cast, get_args, overload
 from urllib.parse import quote, urlsplit
 
 import httpx
 
-from parascribe.client.bodies import TERMINAL, Format, Job, JobPage, Params, TextFormat
+from core.jobs.job import TERMINAL
+from core.transcript.formats import FormatName, JsonFormat, TextFormat
+from parascribe.client.bodies import Job, JobPage, Params
 from parascribe.client.errors import ApiError, Overloaded, ServiceUnreachable, WaitTimeout, kind_of
 from parascribe.client.inputs import OnBytes, Steady, called, opened
 
@@ -161,13 +163,13 @@ class Client:
             due[job_id] = time.monotonic() + max(pause[job_id], _retry_after(answer) or 0.0)
 
     @overload
-    def result(self, job_id: str, format: Literal["json", "verbose_json"] = "json") -> dict[str, Any]: ...
+    def result(self, job_id: str, format: JsonFormat = "json") -> dict[str, Any]: ...
     @overload
     def result(self, job_id: str, format: TextFormat) -> str: ...
-    def result(self, job_id: str, format: Format = "json") -> dict[str, Any] | str:  # noqa: A002 (the query's own name)
+    def result(self, job_id: str, format: FormatName = "json") -> dict[str, Any] | str:  # noqa: A002 (the query's own name)
         """The transcript: a dict for the two JSON formats, else text. Raises Conflict (`not_ready`), NotFound."""
         answer = self._send("GET", f"{_job(job_id)}/result", params={"format": format})
-        return cast("dict[str, Any]", _json(answer)) if format in ("json", "verbose_json") else answer.text
+        return cast("dict[str, Any]", _json(answer)) if format in get_args(JsonFormat) else answer.text
 
     def list(self, *, status: str | None = None, limit: int | None = None, after: str | None = None) -> JobPage:
         """One page of jobs, newest first; `after` is the `next` of the page before."""

@@ -14,8 +14,8 @@ from core.system import logs
 from parascribe.run import wiring
 from parascribe.run.parts import make_parts
 from whisper.types import Engine
-from worker.slots import Slots
-from worker.solo import SoloPool
+from worker.pools.slots import Slots
+from worker.pools.solo import SoloPool
 from worker.stop import Stop
 
 
@@ -38,7 +38,7 @@ def main(consumer: str, runtime: Path, settings: Settings, *, poll: bool = False
             after_fork=after_fork,
         ).run()
     else:
-        from worker.celery_app import make_celery, run_celery
+        from worker.pools.celery_app import make_celery, run_celery
 
         app = make_celery(settings.broker, parts, slots, stop, after_fork=after_fork)
         run_celery(app, slots=settings.max_concurrent_jobs, name=consumer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -12,14 +11,14 @@ from typing import Any, BinaryIO, cast
 
 from uuid_utils import uuid7
 
-from api.upload.form import JobForm, warnings_of
-from core.audio.sniff import sniff
 from core.config import Settings
-from core.errors import EmptyUpload, ServiceError
-from core.jobs.job import Job, JobParams, JobStatus, NewJob, Source
+from core.errors import ServiceError
+from core.jobs.job import Job, JobStatus
+from core.jobs.params import JobParams
 from core.jobs.workfolders import remove_dead, work_folder
-from core.objects.store import source_key
 from core.store.sql import SqlStore
+from core.submission.checks import check
+from core.submission.intake import Intake
 from core.system import identity
 from parascribe.client.inputs import Steady, called, fault, opened
 from parascribe.run import wiring
@@ -41,8 +40,8 @@ def transcribe_files(
     params: as a service takes them, and refused for the same reasons.
     Raises ServiceError for what concerns all files (a parameter, an unknown model, no engine library).
     """
-    given = {name: str(value) for name, value in params.items() if value is not None}
-    chosen = JobForm.read(given).params(wiring.open_models(settings), default_model=settings.whisper_model)
+    models = wiring.open_models(settings)
+    check(JobParams, params, models, default_model=settings.whisper_model)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(_scratch(settings.work_path))
         runtime = stack.enter_context(private_folder())
@@ -64,11 +63,18 @@ def transcribe_files(
             stack.enter_context(running_manager(isolated, runtime, plan))
         parts = make_parts(isolated, store, runtime, identity.new_consumer(), plan=plan)
         stack.callback(parts.transcriber.engine.close)
+        intake = Intake(
+            objects=parts.objects, models=models, default_model=settings.whisper_model, probe=wiring.open_probe()
+        )
         for path in paths:
             try:
-                job = store.create(
-                    _new_job(parts.objects, path, chosen, warnings_of(chosen, language=given.get("language")))
-                )
+                with opened(path) as data:
+                    name = called(path).name.encode(errors="replace").decode()  # which need not be valid Unicode
+                    steady = Steady(data)
+                    data.read(1)  # what says that it is empty may be unreadable
+                    data.seek(0)
+                    job_id, source = intake.store(name, cast(BinaryIO, steady))
+                job = intake.accept(store, job_id, source, params)
             except ServiceError as error:
                 yield {"error": {"code": error.code, "message": error.message}}
                 continue
@@ -113,23 +119,6 @@ def _scratch(work: Path) -> Iterator[Path]:
         except OSError as error:
             raise ServiceError(f"No work folder in {work} (WORK_DIR): {error.strerror}") from error
         yield folder
-
-
-def _new_job(objects: Any, path: Path, params: JobParams, warnings: tuple[dict[str, str], ...]) -> NewJob:
-    job_id = str(uuid7())
-    with opened(path) as data:
-        steady = Steady(data)
-        head = data.read(1 << 16)
-        if not head:
-            raise EmptyUpload
-        media_type = sniff(head, path.name, wiring.open_probe())
-        data.seek(0)
-        size = objects.put(source_key(job_id), cast(BinaryIO, steady), media_type=media_type)
-        with objects.open(source_key(job_id)) as stored:
-            digest = hashlib.file_digest(stored, "sha256").hexdigest()
-    name = called(path).name.encode(errors="replace").decode()  # a name from disk need not be valid Unicode
-    source = Source(filename=name, bytes=size, media_type=media_type, sha256=digest, key=source_key(job_id))
-    return NewJob(id=job_id, source=source, params=params, warnings=warnings)
 
 
 def _report(store: SqlStore, job_id: str, path: Path, on_progress: Progress | None, stop: Stop) -> None:

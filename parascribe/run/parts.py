@@ -21,7 +21,8 @@ from whisper.engine.transcriber import WhisperTranscriber
 from whisper.types import Engine
 from whisper.vad.model import SileroModel
 from whisper.vad.silero import SileroVad
-from worker.parts import Parts, RunSettings
+from worker.context.parts import Parts, RunSettings
+from worker.stages.catalogue import catalogue
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ def make_parts(
         plan=plan,
         width=_width(settings, plan.workers),
         consumer=consumer,
+        stages=catalogue(),
         speed_key=speed_key(),
     )
 

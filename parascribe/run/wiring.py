@@ -22,6 +22,7 @@ from core.audio.probe import probe
 from core.audio.sniff import Probe
 from core.config import Settings
 from core.errors import ServiceError
+from core.jobs.consumers import ConsumerInfo
 from core.objects.local import LocalObjects
 from core.objects.store import ObjectStore
 from core.queue.hints import CeleryHints, Doorbell, HintSender, PollOnly
@@ -243,26 +244,26 @@ def make_sweeper(settings: Settings, store: SweeperStore, objects: ObjectStore, 
     )
 
 
-def consumer_info(settings: Settings, runtime: Path, consumer: str, plan: Plan) -> Callable[[], dict[str, Any]]:
+def consumer_info(settings: Settings, runtime: Path, consumer: str, plan: Plan) -> Callable[[], ConsumerInfo]:
     """What /system shows of a consumer, and by what a neighbour sees whether it still lives."""
-    fixed = {
-        "host": socket.gethostname(),
-        "pid_space": identity.pid_space(),
-        "supervisor": identity.owner(consumer),
-        "plan": plan.to_dict(),
-        "model": settings.whisper_model,
-        "version": version(),
-    }
+    fixed = ConsumerInfo(
+        host=socket.gethostname(),
+        pid_space=identity.pid_space(),
+        supervisor=identity.owner(consumer),
+        plan=plan,
+        model=settings.whisper_model,
+        version=version(),
+    )
     prefork = PreforkEngine(manager_socket(runtime))
 
-    def info() -> dict[str, Any]:
+    def info() -> ConsumerInfo:
         engine: dict[str, Any] = {}
         if settings.whisper_executable is None:
             try:
                 engine = prefork.status()
             except (OSError, ServiceError):
                 engine = {"state": "away"}
-        return fixed | {"engine": engine}
+        return replace(fixed, engine=engine)
 
     return info
 
@@ -310,10 +311,6 @@ def system_info(settings: Settings, store: Consumers, plan: Plan) -> dict[str, A
         "ffmpeg": ffmpeg_info,
         "model": settings.whisper_model,
         "consumers": [
-            {"id": c.name, "seen_seconds_ago": round(c.silent_seconds, 1), **_public(c.info)} for c in store.consumers()
+            {"id": c.name, "seen_seconds_ago": round(c.silent_seconds, 1), **c.info.public()} for c in store.consumers()
         ],
     }
-
-
-def _public(info: dict[str, Any]) -> dict[str, Any]:
-    return {key: info[key] for key in ("host", "plan", "model", "version", "engine") if key in info}

@@ -24,28 +24,17 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, TextIO, cast, get_args
 
+from core.transcript.formats import FileFormat
 from parascribe.client.inputs import called
 from parascribe.screen.render import printable, timed_lines, to_json
 
 _EXTENSION = re.compile("[a-z][a-z0-9]{1,4}")
 """What can only be meant as a format, unlike the end of `2026.11.28` or `v1.2`."""
 
-
-class FileFormat(StrEnum):
-    """What a file can hold; the value is also its extension."""
-
-    SRT = "srt"
-    VTT = "vtt"
-    TXT = "txt"
-    JSON = "json"
-    TSV = "tsv"
-    CSV = "csv"
-    LRC = "lrc"
-
+FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 
 Fetch = Callable[[FileFormat], Any]
 """Gives one file's transcript in a format: a dict for json, else text."""
@@ -74,7 +63,7 @@ class Outputs:
             if len(chosen) > 1:
                 raise OutputError("-o - takes one format")
             return Outputs(formats=chosen, targets=None, several=several)
-        wanted: tuple[FileFormat, ...] = chosen or (FileFormat.TXT,)
+        wanted: tuple[FileFormat, ...] = chosen or ("txt",)
         if output == "":
             raise OutputError("-o is empty: it takes a folder, a file or -")
         if output and (named := _format_of(output)):
@@ -110,7 +99,7 @@ class Outputs:
             text = (
                 _text(self.formats[0], fetch, sys.stdout)
                 if self.formats
-                else timed_lines(cast("dict[str, Any]", fetch(FileFormat.JSON)))
+                else timed_lines(cast("dict[str, Any]", fetch("json")))
             )
             sys.stdout.write((f"==> {printable(file)} <==\n" if self.several else "") + text)
             sys.stdout.flush()
@@ -137,11 +126,11 @@ def _format_of(output: str) -> FileFormat | None:
     kind = path.suffix.removeprefix(".").lower()
     if output.endswith("/") or path.is_dir():
         return None
-    if kind in tuple(FileFormat):
-        return FileFormat(kind)
+    if kind in FORMATS:
+        return kind
     if _EXTENSION.fullmatch(kind):
-        near = difflib.get_close_matches(kind, tuple(FileFormat), n=1)
-        hint = f"did you mean .{near[0]}?" if near else f"there is {', '.join(FileFormat)}."
+        near = difflib.get_close_matches(kind, FORMATS, n=1)
+        hint = f"did you mean .{near[0]}?" if near else f"there is {', '.join(FORMATS)}."
         raise OutputError(
             f"-o {output}: transcripts have no format {kind}; {hint} A folder of that name is -o {output}/"
         )
@@ -161,4 +150,4 @@ def _check_folder(folder: Path) -> None:
 
 def _text(kind: FileFormat, fetch: Fetch, out: TextIO | None = None) -> str:
     value = fetch(kind)
-    return to_json(value, out) + "\n" if kind is FileFormat.JSON else cast(str, value)
+    return to_json(value, out) + "\n" if kind == "json" else cast(str, value)

@@ -24,8 +24,9 @@ from starlette.types import Message, Receive, Scope, Send
 import core.errors
 from api.http.middleware import Surround
 from api.http.problems import STATUS, status_of
-from api.upload.form import JobForm
 from core.errors import ModelUnavailable, ServiceError
+from core.jobs.options import options
+from core.jobs.params import JobParams
 from core.store.sql import SqlStore
 from tests.api.serving import Service
 from tests.api.test_submit import refused, until
@@ -180,7 +181,7 @@ def test_the_description(running: Service) -> None:
         "list_models",
     } <= set(operations)
     form = operations["create_job"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    assert set(form["properties"]) == {"file", *JobForm.model_fields}
+    assert set(form["properties"]) == {"file", *(option.name for option in options(JobParams))}
     assert all(op["tags"] and op.get("summary") for op in operations.values())
     assert "HTTPValidationError" not in schema["components"]["schemas"]
     assert schema["components"]["schemas"]["JobBody"]["examples"]

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from core.jobs.job import ChunkRow, ChunkState, Claim, JobParams, NewJob, Source
+from core.jobs.consumers import ConsumerInfo
+from core.jobs.job import Claim, NewJob, Source
+from core.jobs.params import JobParams
+from core.jobs.tasks import TRANSCRIBE, Lease, Task, TaskState
 from core.store.database import Database, open_database
 from core.store.sql import SqlStore
 from core.store.tables import metadata
 from core.system.clock import LeaseClock, ManualClock
+from core.system.machine import Plan
 
 _numbers = itertools.count(1)
 DATABASES = ["memory", "sqlite", "postgres"]
@@ -39,12 +44,36 @@ def take(store: SqlStore, *, owner: str = "one", lease: float = 60.0, **options:
     return claim
 
 
-def planned(*indexes: int) -> list[ChunkRow]:
-    return [ChunkRow(index=i, plan={"index": i, "start": i * 100, "end": i * 100 + 100}) for i in indexes]
+def planned(*numbers: int) -> list[Task]:
+    return [
+        Task(stage=TRANSCRIBE, number=n, plan={"index": n, "start": n * 100, "end": n * 100 + 100}) for n in numbers
+    ]
 
 
-def done(index: int, text: str = "hello") -> ChunkRow:
-    return ChunkRow(index=index, plan={}, state=ChunkState.DONE, transcript={"text": text}, engine_seconds=0.5)
+def ended(number: int, text: str | None = "hello", *, seconds: float = 1.0) -> Task:
+    """Done with a text, or failed without one."""
+    part = Task(stage=TRANSCRIBE, number=number, engine_seconds=0.5, audio_seconds=seconds)
+    if text is None:
+        return replace(part, state=TaskState.FAILED, error={"code": "x"})
+    return replace(part, state=TaskState.DONE, output={"text": text})
+
+
+def start(store: SqlStore, claim: Claim, number: int) -> Lease:
+    lease = store.take(claim, Task(stage=TRANSCRIBE, number=number))
+    assert lease is not None
+    return lease
+
+
+def finish_task(store: SqlStore, claim: Claim, part: Task) -> bool:
+    return store.commit(start(store, claim, part.number), part)
+
+
+def consumer(jobs: int = 2, **more: Any) -> ConsumerInfo:
+    """A consumer that takes so many jobs at once."""
+    plan = Plan(
+        workers=jobs, threads=1, jobs=jobs, parallel=True, cores=2.0, memory_mb=4000, reasons=(), warnings=(), pool=()
+    )
+    return ConsumerInfo(**{"host": "h", "plan": plan} | more)
 
 
 def open_store(url: str, clock: LeaseClock | None) -> SqlStore:

@@ -5,13 +5,14 @@ import io
 import json
 import re
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.notices import Notice
-from core.transcript.formats import FORMATS, from_result, to_result
+from core.transcript.formats import FORMATS, RESULT_VERSION, FileFormat, FormatName, from_result, to_result
 from core.transcript.values import Gap, Language, Segment, Transcript, Word
 
 WORDS = (
@@ -211,10 +212,33 @@ def test_no_cue_is_without_length_or_over_another(moments: list[int], rest: int)
         assert not times or times[-1] <= duration
 
 
-def test_words_that_only_the_seams_needed_are_not_stored() -> None:
+def test_words_are_stored_and_shown_only_if_they_were_asked_for() -> None:
+    stored = json.loads(json.dumps(to_result(TRANSCRIPT)))
+    assert (stored["version"], stored["word_timestamps"]) == (RESULT_VERSION, False)
+    assert stored["segments"][0]["words"]
+    back = from_result(stored)
+    assert back == TRANSCRIPT
+    for shown in ("json", "verbose_json"):
+        assert '"words"' not in FORMATS[shown].render(back)
+        assert '"words"' in FORMATS[shown].render(replace(back, word_timestamps=True))
+
+
+def test_results_of_other_versions_are_read() -> None:
     stored = to_result(TRANSCRIPT)
-    assert all("words" not in s for s in stored["segments"])
-    assert from_result(stored) == replace(TRANSCRIPT, segments=tuple(replace(s, words=()) for s in TRANSCRIPT.segments))
+    older = {name: value for name, value in stored.items() if name != "version"}
+    older["segments"] = [{name: value for name, value in s.items() if name != "words"} for s in stored["segments"]]
+    without = replace(TRANSCRIPT, segments=tuple(replace(s, words=()) for s in TRANSCRIPT.segments))
+    assert from_result(older) == without
+    newer = stored | {"version": RESULT_VERSION + 1, "speakers": ["A"]}
+    newer["segments"] = [
+        s | {"speaker": "A", "words": [w | {"speaker": "A"} for w in s["words"]]} for s in stored["segments"]
+    ]
+    assert from_result(newer) == TRANSCRIPT
+
+
+def test_the_list_of_formats_is_one() -> None:
+    assert tuple(FORMATS) == get_args(FormatName)
+    assert {FORMATS[name].extension for name in FORMATS} == set(get_args(FileFormat))
 
 
 def test_names_and_media_types() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from core.speech.chunks import SAMPLE_RATE, Chunk, Region
 from core.speech.planner import ChunkPlanner
-from core.transcript.merge import Merged, Piece, is_loop, merge, needs_words
+from core.transcript.merge import Merged, Merger, Piece, is_loop, merge, needs_words
 from core.transcript.stitch import tokens
 from core.transcript.values import Segment, Word
 
@@ -93,6 +93,13 @@ def test_no_word_is_lost_or_doubled_at_any_seam(seed: int, pauses: bool) -> None
     for w, truth in zip(heard, said, strict=True):
         assert w.start == pytest.approx(truth.start, abs=0.35)
     check_order(merged, total)
+    gone = rng.randrange(len(pieces))
+    merger, final = Merger(), []
+    for n, piece in enumerate(pieces):
+        final += merger.skip() if n == gone else merger.add(piece)
+        assert tuple(final) == merge(pieces[:gone] + pieces[gone + 1 :]).segments[: len(final)], "it was not final"
+    final += merger.finish()
+    assert tuple(final) == merge(pieces[:gone] + pieces[gone + 1 :]).segments
     rng.shuffle(pieces)  # chunks finish in any order
     assert merge(pieces) == merged
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import subprocess
 import sys
@@ -9,12 +10,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from core.errors import ServiceError
+from core.jobs.tasks import TRANSCRIBE
 from core.store import migrations
 from core.store.database import open_database
 from core.store.sql import SqlStore
@@ -121,3 +124,59 @@ def test_an_unknown_kind_of_database_is_refused_without_its_password() -> None:
         open_database("mysql://me:secret@host/db")
     assert "secret" not in str(refused.value)
     assert SqlStore.in_memory().counts()["queued"] == 0
+
+
+def test_finished_chunks_of_an_older_version_are_kept(url: str) -> None:
+    """A job half done under 0.1.0, one waiting, one that was in flight when its consumer was stopped for the upgrade."""
+    database = open_database(url)
+    with database.engine.connect().execution_options(immediate=True) as connection, connection.begin():
+        command.upgrade(migrations.config(connection), "0001")
+    said = {"segments": [], "language": "en", "no_speech_prob": 0.1, "engine_seconds": 2.5}
+    now = "2026-01-01 00:00:00+00:00" if url.startswith("postgres") else "2026-01-01 00:00:00.000000"
+    with database.engine.connect().execution_options(immediate=True) as connection, connection.begin():
+        connection.execute(
+            text(
+                "INSERT INTO job (id, priority, status, stage, filename, bytes, media_type, sha256, source_key, params, "
+                "retry_all, row_version, created_at, attempts, strikes, fence, hint_due, hint_wait, plan_hash, chunks_total, "
+                "chunks_done, audio_seconds_done, partial, gaps, warnings, expired_audio, expired_result, version) VALUES "
+                "('old', 0, 'processing', 'transcribing', 'a.wav', 9, 'audio/wav', 'abc', 'jobs/old/source', "
+                "'{\"model\": \"base\"}', :no, 1, :now, 1, 0, 3, 0, 0, 'hash', 3, 1, 5.0, :no, '[]', '[]', :no, :no, 7)"
+            ),
+            {"now": now, "no": False},
+        )
+        for number, state, output, fence in ((0, "done", said, 3), (1, "planned", None, 3), (2, "planned", None, None)):
+            plan = {"index": number, "start": number * 80_000, "end": number * 80_000 + 80_000, "regions": []}
+            connection.execute(
+                text(
+                    "INSERT INTO chunk (job_id, number, plan, state, transcript, engine_seconds, audio_seconds, crashes, "
+                    "started_fence) VALUES ('old', :number, :plan, :state, :output, 2.5, :seconds, 1, :fence)"
+                ),
+                {
+                    "number": number,
+                    "plan": json.dumps(plan | {"overlap_before": 0, "overlap_after": 0}),
+                    "state": state,
+                    "output": json.dumps(output) if output else None,
+                    "seconds": 5.0 if output else 0.0,
+                    "fence": fence,
+                },
+            )
+    database.migrate()
+    store = SqlStore(database)
+    claim = store.claim(owner="new", consumer="here", lease_seconds=60)
+    assert claim is not None and claim.job.id == "old"
+    done, *left = store.tasks("old")
+    assert (done.stage, done.output, done.identity, done.state, done.audio_seconds) == (
+        TRANSCRIBE,
+        said,
+        "hash",
+        "done",
+        5,
+    )
+    assert [(task.number, task.state, task.crashes, task.audio_seconds) for task in left] == [
+        (1, "planned", 1, 5.0),
+        (2, "planned", 1, 5.0),
+    ]
+    assert store.take(claim, left[0]) is not None and store.take(claim, done) is None
+    with database.engine.connect() as connection:
+        assert not inspect(connection).has_table("chunk")
+    store.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,12 +22,15 @@ from core.errors import (
     LeaseLost,
     ValidationFailed,
 )
-from core.jobs.job import ChunkRow, ChunkState, Claim, JobFailure, JobParams, JobStatus, Stage
+from core.jobs.consumers import ConsumerInfo
+from core.jobs.job import Claim, JobFailure, JobStatus, Stage
+from core.jobs.params import JobParams
+from core.jobs.tasks import TRANSCRIBE, Task, TaskState
 from core.store.protocols import Reservation
 from core.store.sql import SqlStore
 from core.store.tables import ROW_VERSION, idempotency, job
 from core.system.clock import ManualClock
-from tests.core.store_kit import clock, done, new_job, outbox_size, planned, store, take
+from tests.core.store_kit import clock, consumer, ended, finish_task, new_job, outbox_size, planned, start, store, take
 
 __all__ = ["clock", "store"]
 
@@ -193,21 +197,20 @@ def test_every_write_under_an_old_fence_is_refused(store: SqlStore, clock: Manua
     other = store.create(new_job(priority=-1)).id
     stale = take(store, lease=60)
     store.progress(stale, plan_hash="p")
-    store.add(stale, planned(0))
+    store.plan(stale, planned(0))
     clock.advance(61)
     fresh = take(store, owner="two")
     assert fresh.job.id == job_id and fresh.fence == stale.fence + 1
-    before, rows = store.get(job_id), store.rows(job_id)
+    before, rows = store.get(job_id), store.tasks(job_id)
     same_name = Claim(job=stale.job, fence=stale.fence, owner="two")
     other_name = Claim(job=stale.job, fence=fresh.fence, owner="one")
     writes: list[Callable[[Claim], Any]] = [
         lambda c: store.heartbeat(c, 60),
         lambda c: store.release(c),
         lambda c: store.progress(c, duration=1.0),
-        lambda c: store.add(c, planned(1)),
-        lambda c: store.start(c, 0),
-        lambda c: store.commit(c, done(0), audio_seconds=1),
-        lambda c: store.adopt(c, other),
+        lambda c: store.plan(c, planned(1)),
+        lambda c: store.take(c, planned(0)[0]),
+        lambda c: store.adopt(c, other, {}),
         lambda c: store.fail(c, FAILURE),
         lambda c: store.cancelled(c),
         lambda c: finish(store, c),
@@ -216,7 +219,7 @@ def test_every_write_under_an_old_fence_is_refused(store: SqlStore, clock: Manua
         for claim in (stale, same_name, other_name):
             with pytest.raises(LeaseLost):
                 write(claim)
-    assert (store.get(job_id), store.rows(job_id)) == (before, rows)
+    assert (store.get(job_id), store.tasks(job_id)) == (before, rows)
 
 
 def test_a_released_job_waits_its_delay_and_costs_no_attempt(store: SqlStore, clock: ManualClock) -> None:
@@ -281,7 +284,7 @@ def test_jobs_and_plans_of_a_newer_version_are_left_alone(store: SqlStore, clock
     planned_by_newer = store.create(new_job(priority=1)).id
     claim = take(newer)
     assert claim.job.id == planned_by_newer
-    newer.add(claim, planned(0))
+    newer.plan(claim, planned(0))
     newer.release(claim)
     assert store.claim(owner="old", consumer="here", lease_seconds=60) is None
     assert {take(newer).job.id for _ in range(2)} == {written, planned_by_newer}
@@ -351,127 +354,209 @@ def test_attempts_counted_at_release_end_too(store: SqlStore, clock: ManualClock
 def test_twenty_crashes_that_each_advance_cost_nothing(store: SqlStore, clock: ManualClock) -> None:
     job_id = store.create(new_job()).id
     claim = take(store)
-    store.add(claim, planned(*range(20)))
-    for index in range(20):
-        store.start(claim, index)
-        assert store.commit(claim, done(index), audio_seconds=2.0)
+    store.plan(claim, planned(*range(20)))
+    for number in range(20):
+        assert finish_task(store, claim, ended(number))
         claim = crash(store, clock)
-        assert (claim.job.strikes, claim.job.chunks_done, claim.in_flight) == (1, index + 1, ())
+        assert claim.job.strikes == 1
     finish(store, claim)
-    assert store.get(job_id).status is JobStatus.COMPLETED and store.get(job_id).audio_seconds_done == 40.0
+    assert store.get(job_id).status is JobStatus.COMPLETED
+    assert [task.crashes for task in store.tasks(job_id)] == [0] * 20
 
 
 def test_a_last_chunk_that_kills_does_not_take_the_finished_ones_with_it(store: SqlStore, clock: ManualClock) -> None:
     job_id = store.create(new_job()).id
     claim = take(store)
-    store.add(claim, planned(0, 1))
-    store.start(claim, 0)
-    store.commit(claim, done(0), audio_seconds=1)
+    store.plan(claim, planned(0, 1))
+    finish_task(store, claim, ended(0))
     for strikes in (1, 2, 3):
-        store.start(claim, 1)
+        assert start(store, claim, 1).crashes == strikes - 1
         claim = crash(store, clock)
-        assert (claim.job.strikes, claim.in_flight) == (strikes, (1,))
+        assert claim.job.strikes == strikes
         assert store.sweep(max_attempts=3) == {"cancelled": 0, "failed": 0}
-    assert [row.crashes for row in store.rows(job_id)] == [0, 3], "it is given up now, and only it"
+    assert [task.crashes for task in store.tasks(job_id)] == [0, 3], "it is given up now, and only it"
     store.release(claim)
     assert store.sweep(max_attempts=3) == {"cancelled": 0, "failed": 0}, "also when it is drained away before"
     claim = take(store)
     assert (claim.job.id, claim.job.strikes) == (job_id, 3)
-    store.commit(claim, ChunkRow(index=1, plan={}, state=ChunkState.FAILED, error={"code": "x"}), audio_seconds=1)
+    finish_task(store, claim, ended(1, None))
     store.release(claim)
     take(store)
     clock.advance(61)
     assert store.sweep(max_attempts=3) == {"cancelled": 0, "failed": 1}, "once more, and no further"
 
 
-def test_crashes_are_counted_by_chunk_in_flight(store: SqlStore, clock: ManualClock) -> None:
+def test_crashes_are_counted_by_task_in_flight(store: SqlStore, clock: ManualClock) -> None:
     store.create(new_job())
     claim = take(store)
-    store.add(claim, planned(0, 1, 2, 3))
-    for index in (0, 1, 2):
-        store.start(claim, index)
-    store.commit(claim, done(1), audio_seconds=1)
+
+    def crashes() -> list[int]:
+        return [task.crashes for task in store.tasks(claim.job.id)]
+
+    store.plan(claim, planned(0, 1, 2, 3))
+    for number in (0, 1, 2):
+        start(store, claim, number)
+    finish_task(store, claim, ended(1))
     claim = crash(store, clock)
-    assert claim.in_flight == (0, 2)
-    store.start(claim, 2)
+    assert crashes() == [1, 0, 1, 0]
+    start(store, claim, 2)
+    start(store, claim, 2)  # once more by the same owner: it lives
     store.release(claim)
     claim = take(store)
-    assert claim.in_flight == (), "handing back is not a crash"
-    store.start(claim, 2)
+    assert crashes() == [1, 0, 1, 0], "handing back is not a crash"
+    start(store, claim, 2)
     claim = crash(store, clock, max_attempts=9)
-    assert claim.in_flight == (2,)
+    assert crashes() == [1, 0, 2, 0]
     claim = crash(store, clock, max_attempts=9)
-    assert claim.in_flight == (), "nothing was started since"
-    assert [row.crashes for row in store.rows(claim.job.id)] == [1, 0, 2, 0]
+    assert crashes() == [1, 0, 2, 0], "nothing was started since"
+    start(store, claim, 3)
+    store.free_owner(claim.owner)
+    assert crashes() == [1, 0, 2, 1], "its parent has seen it die"
 
 
-# --- chunks
+# --- tasks
 
 
-def test_a_finished_chunk_never_changes(store: SqlStore) -> None:
+def test_a_finished_task_never_changes(store: SqlStore) -> None:
     store.create(new_job())
     claim = take(store)
-    store.add(claim, planned(0, 1))
-    assert store.commit(claim, done(0, "first"), audio_seconds=5.0)
+    store.plan(claim, planned(0, 1))
+    lease = start(store, claim, 0)
+    assert store.commit(lease, ended(0, "first"))
     after = store.get(claim.job.id)
-    assert (after.chunks_done, after.audio_seconds_done, after.version) == (1, 5.0, claim.job.version + 1)
-    again = ChunkRow(index=0, plan={}, state=ChunkState.FAILED, error={"code": "x"})
-    assert not store.commit(claim, again, audio_seconds=5.0)
-    store.add(claim, [ChunkRow(index=0, plan={"other": 1}), *planned(1, 2)])
-    rows = store.rows(claim.job.id)
+    assert not store.commit(lease, ended(0, None))
+    assert store.take(claim, ended(0)) is None
+    store.plan(claim, [Task(stage=TRANSCRIBE, plan={"other": 1}), *planned(1, 2)])
+    tasks = store.tasks(claim.job.id)
     assert store.get(claim.job.id) == after
-    assert rows[0].transcript == {"text": "first"} and rows[0].state is ChunkState.DONE and rows[0].error is None
-    assert [row.plan for row in rows] == [row.plan for row in planned(0, 1, 2)]
+    assert tasks[0].output == {"text": "first"} and tasks[0].state is TaskState.DONE and tasks[0].error is None
+    assert [task.plan for task in tasks] == [task.plan for task in planned(0, 1, 2)]
 
 
 def test_a_plan_has_no_holes_and_no_strangers(store: SqlStore) -> None:
     store.create(new_job())
     claim = take(store)
-    store.add(claim, planned(0))
+    store.plan(claim, planned(0))
     for hole in (planned(2), planned(1, 3), planned(1, 1)):
         with pytest.raises(ValueError, match="do not continue"):
-            store.add(claim, hole)
-    with pytest.raises(KeyError):
-        store.commit(claim, done(7), audio_seconds=1)
+            store.plan(claim, hole)
     with pytest.raises(ValueError, match="done or failed"):
-        store.commit(claim, planned(0)[0], audio_seconds=1)
-    assert len(store.rows(claim.job.id)) == 1
+        store.commit(start(store, claim, 0), planned(0)[0])
+    with pytest.raises(LeaseLost):
+        store.commit(replace(start(store, claim, 0), number=7), ended(7))
+    assert len(store.tasks(claim.job.id)) == 1
 
 
-def test_a_failed_chunk_counts_as_progress_shown_but_not_as_a_way_out_of_strikes(
-    store: SqlStore, clock: ManualClock
-) -> None:
+def test_stages_have_tasks_of_their_own(store: SqlStore) -> None:
     store.create(new_job())
     claim = take(store)
-    store.add(claim, planned(0, 1))
+    store.plan(claim, planned(0, 1))
+    whole = Task(stage="loudness", identity="i", plan={"of": "all"})
+    lease = store.take(claim, whole)
+    assert lease is not None, "one that was not planned is stored as it begins"
+    assert store.commit(lease, replace(whole, state=TaskState.DONE, output={"peak": 3}))
+    assert [(task.number, task.state) for task in store.tasks(claim.job.id, TRANSCRIBE)] == [
+        (0, TaskState.PLANNED),
+        (1, TaskState.PLANNED),
+    ]
+    assert store.tasks(claim.job.id, "loudness") == [replace(whole, state=TaskState.DONE, output={"peak": 3})]
+    assert store.take(claim, whole) is None
+
+
+def test_a_failed_task_is_no_way_out_of_strikes(store: SqlStore, clock: ManualClock) -> None:
+    store.create(new_job())
+    claim = take(store)
+    store.plan(claim, planned(0, 1))
     claim = crash(store, clock)
-    store.commit(claim, ChunkRow(index=0, plan={}, state=ChunkState.FAILED, error={"code": "x"}), audio_seconds=1)
-    assert (store.get(claim.job.id).chunks_done, store.get(claim.job.id).strikes) == (1, 1)
-    store.commit(claim, done(1), audio_seconds=1)
-    assert store.get(claim.job.id).strikes == 0
+    finish_task(store, claim, ended(0, None))
+    claim = crash(store, clock)
+    assert claim.job.strikes == 2
+    finish_task(store, claim, ended(1))
+    assert crash(store, clock).job.strikes == 1
+
+
+def test_another_consumer_can_take_a_task(store: SqlStore, clock: ManualClock) -> None:
+    job_id = store.create(new_job()).id
+    claim = take(store)
+    store.plan(claim, planned(0, 1))
+    helped = store.help_with(job_id, planned(0)[0], owner="helper", lease_seconds=20)
+    assert helped is not None
+    assert store.take(claim, planned(0)[0]) is None, "it is worked on"
+    assert store.help_with(job_id, planned(0)[0], owner="third", lease_seconds=20) is None
+    clock.advance(15)
+    store.renew_lease(helped, 20)
+    clock.advance(15)
+    assert store.take(claim, planned(0)[0]) is None
+    assert store.commit(helped, ended(0, "from afar"))
+    assert store.tasks(job_id)[0].output == {"text": "from afar"}
+    before = store.get(job_id)
+    lost = store.help_with(job_id, planned(1)[0], owner="helper", lease_seconds=20)
+    assert lost is not None
+    clock.advance(21)
+    mine = store.take(claim, planned(1)[0])
+    assert mine is not None and mine.crashes == 1, "the helper died"
+    for late in (lambda: store.renew_lease(lost, 20), lambda: store.commit(lost, ended(1, "late"))):
+        with pytest.raises(LeaseLost):
+            late()
+    assert store.commit(mine, ended(1))
+    assert store.get(job_id) == before, "nothing of it touched the job's row"
+
+
+def test_a_helper_survives_its_jobs_owner_and_not_its_jobs_end(store: SqlStore, clock: ManualClock) -> None:
+    job_id = store.create(new_job()).id
+    claim = take(store)
+    store.plan(claim, planned(0, 1))
+    start(store, claim, 1)
+    helped = store.help_with(job_id, planned(0)[0], owner="helper", lease_seconds=600)
+    assert helped is not None
+    claim = crash(store, clock)
+    assert [task.crashes for task in store.tasks(job_id)] == [0, 1], "the owner's task, and not the helper's"
+    assert store.commit(helped, ended(0))
+    helped = store.help_with(job_id, planned(1)[0], owner="helper", lease_seconds=600)
+    assert helped is not None
+    store.fail(claim, FAILURE)
+    with pytest.raises(LeaseLost):
+        store.commit(helped, ended(1))
+    assert store.help_with(job_id, planned(1)[0], owner="third", lease_seconds=600) is None
+
+
+def test_the_owners_leases_last_as_long_as_the_jobs(store: SqlStore, clock: ManualClock) -> None:
+    job_id = store.create(new_job()).id
+    claim = take(store, lease=60)
+    store.plan(claim, planned(0))
+    clock.advance(50)
+    start(store, claim, 0)
+    store.heartbeat(claim, 60)
+    clock.advance(50)
+    assert store.help_with(job_id, planned(0)[0], owner="helper", lease_seconds=60) is None
+    clock.advance(11)
+    late = store.help_with(job_id, planned(0)[0], owner="helper", lease_seconds=60)
+    assert late is not None and late.crashes == 1
 
 
 def test_a_retry_adopts_what_is_done(store: SqlStore) -> None:
     store.create(new_job())
     old = take(store)
-    store.progress(old, plan_hash="same")
-    store.add(old, planned(0, 1, 2))
-    store.commit(old, done(0, "kept"), audio_seconds=3.0)
-    store.commit(old, ChunkRow(index=1, plan={}, state=ChunkState.FAILED, error={"code": "x"}), audio_seconds=3.0)
+    store.plan(old, [replace(task, identity="same", audio_seconds=3.0) for task in planned(0, 1, 2)])
+    finish_task(store, old, ended(0, "kept"))
+    finish_task(store, old, ended(1, None))
+    lease = store.take(old, Task(stage="loudness", identity="loud"))
+    assert lease is not None
+    store.commit(lease, Task(stage="loudness", state=TaskState.DONE, output={"peak": 1}))
     store.fail(old, FAILURE)
     store.create(new_job(retry_of=old.job.id))
     new = take(store)
-    store.progress(new, plan_hash="another")
-    assert store.adopt(new, old.job.id) == 0 and store.rows(new.job.id) == []
-    store.progress(new, plan_hash="same")
+    assert store.adopt(new, old.job.id, {TRANSCRIBE: "another"}) == 0 and store.tasks(new.job.id) == []
     for _ in range(2):  # a crash in between makes the next owner ask again
-        assert store.adopt(new, old.job.id) == 1
-    rows = store.rows(new.job.id)
-    assert [row.state for row in rows] == [ChunkState.DONE, ChunkState.PLANNED, ChunkState.PLANNED]
-    assert rows[0].transcript == {"text": "kept"} and rows[0].engine_seconds == 0.5 and rows[1].error is None
+        assert store.adopt(new, old.job.id, {TRANSCRIBE: "same", "loudness": "louder"}) == 1
+    tasks = store.tasks(new.job.id)
+    assert [task.state for task in tasks] == [TaskState.DONE, TaskState.PLANNED, TaskState.PLANNED]
+    assert tasks[0].output == {"text": "kept"} and tasks[0].engine_seconds == 0.5 and tasks[1].error is None
     taken = store.get(new.job.id)
     assert (taken.chunks_done, taken.audio_seconds_done) == (1, 3.0)
-    assert len(store.rows(old.job.id)) == 3
+    assert store.adopt(new, old.job.id, {"loudness": "loud"}) == 1, "chunks that are done"
+    assert store.tasks(new.job.id, "loudness")[0].output == {"peak": 1}
+    assert len(store.tasks(old.job.id)) == 4
 
 
 # --- ends
@@ -560,7 +645,7 @@ def test_delete_hides_at_once_and_removes_when_the_owner_has_let_go(store: SqlSt
     new = new_job()
     store.create(new)
     claim = take(store)
-    store.add(claim, planned(0))
+    store.plan(claim, planned(0))
     store.request_delete(new.id)
     for ask in (store.get, store.request_cancel, store.request_delete):
         with pytest.raises(JobNotFound):
@@ -571,7 +656,7 @@ def test_delete_hides_at_once_and_removes_when_the_owner_has_let_go(store: SqlSt
     store.cancelled(claim)
     assert [j.id for j in store.removable(limit=5)] == [new.id]
     store.remove(new.id)
-    assert store.removable(limit=5) == [] and store.rows(new.id) == [] and store.known_keys([new.source.key]) == set()
+    assert store.removable(limit=5) == [] and store.tasks(new.id) == [] and store.known_keys([new.source.key]) == set()
     with pytest.raises(LeaseLost):
         store.heartbeat(claim, 60)
 
@@ -610,8 +695,8 @@ def test_retention_counts_audio_and_results_apart(store: SqlStore) -> None:
     new, young = new_job(), new_job()
     store.create(new)
     claim = take(store)
-    store.add(claim, planned(0))
-    store.commit(claim, done(0), audio_seconds=1)
+    store.plan(claim, planned(0))
+    finish_task(store, claim, ended(0))
     finish(store, claim)
     store.create(young)
     take(store)
@@ -623,9 +708,9 @@ def test_retention_counts_audio_and_results_apart(store: SqlStore) -> None:
     (gone,) = store.expire(audio_hours=1, result_hours=3, limit=10)
     assert (gone.id, gone.expired_audio, gone.expired_result) == (new.id, True, False)
     assert store.known_keys([new.source.key, "r", young.source.key, "x"]) == {"r", young.source.key}
-    assert store.rows(new.id)
+    assert store.tasks(new.id)
     (gone,) = store.expire(audio_hours=1, result_hours=1, limit=10)
-    assert gone.expired_result and store.rows(new.id) == [] and store.known_keys(["r"]) == set()
+    assert gone.expired_result and store.tasks(new.id) == [] and store.known_keys(["r"]) == set()
     assert store.expire(audio_hours=1, result_hours=1, limit=10) == []
     assert store.get(new.id).version == gone.version
 
@@ -735,15 +820,15 @@ def test_one_of_all_takes_a_turn(store: SqlStore, clock: ManualClock) -> None:
 
 
 def test_consumers_are_seen_and_forgotten(store: SqlStore, clock: ManualClock) -> None:
-    store.beat("a", {"host": "h", "plan": {"workers": 2}})
+    store.beat("a", consumer())
     clock.advance(10)
-    store.beat("b", {})
-    store.beat("b", {"host": "i"})
+    store.beat("b", ConsumerInfo())
+    store.beat("b", ConsumerInfo(host="i"))
     first, second = store.consumers()
-    assert (first.name, first.silent_seconds, first.info) == ("a", 10.0, {"host": "h", "plan": {"workers": 2}})
-    assert (second.silent_seconds, second.info) == (0.0, {"host": "i"}) and second.started_at.tzinfo is UTC
+    assert (first.name, first.silent_seconds, first.info) == ("a", 10.0, consumer())
+    assert (second.silent_seconds, second.info) == (0.0, ConsumerInfo(host="i")) and second.started_at.tzinfo is UTC
     clock.advance(24 * 3600)
-    store.beat("b", {})
+    store.beat("b", ConsumerInfo())
     assert [row.name for row in store.consumers()] == ["b"]
     store.leave("b")
     assert store.consumers() == []

@@ -16,10 +16,11 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from core.errors import AlreadyTerminal, Cancelled, IdempotencyInFlight, LeaseLost
+from core.jobs.consumers import ConsumerInfo
 from core.jobs.job import JobStatus
 from core.store.sql import SqlStore
 from core.system.clock import ManualClock
-from tests.core.store_kit import clock, done, new_job, open_store, planned, store, take, url
+from tests.core.store_kit import clock, ended, finish_task, new_job, open_store, planned, start, store, take, url
 
 __all__ = ["clock", "store", "url"]
 
@@ -67,8 +68,8 @@ def _consume(store: SqlStore, pipe: Connection) -> None:
             idle += 1
             time.sleep(0.02)
             continue
-        store.add(claim, planned(0))
-        store.commit(claim, done(0), audio_seconds=1)
+        store.plan(claim, planned(0))
+        finish_task(store, claim, ended(0))
         store.finish(claim, result_key=f"{claim.job.id}/r", partial=False, gaps=[], warnings=[], performance={})
         mine.append(claim.job.id)
     pipe.send(mine)
@@ -88,17 +89,14 @@ def test_eight_processes_finish_each_job_once(url: str) -> None:
         child.join(30)
     assert [child.exitcode for child in children] == [0] * 8
     assert Counter(sum(taken, [])) == dict.fromkeys(ids, 1)
-    assert {(job.status, job.attempts, job.chunks_done) for job in store.list(limit=100)[0]} == {
-        (JobStatus.COMPLETED, 1, 1)
-    }
+    assert {(job.status, job.attempts) for job in store.list(limit=100)[0]} == {(JobStatus.COMPLETED, 1)}
     store.close()
 
 
 def _hold(store: SqlStore, pipe: Connection) -> None:
     claim = take(store, owner="doomed", lease=LEASE)
-    store.add(claim, planned(0, 1))
-    store.start(claim, 0)
-    pipe.send(claim)
+    store.plan(claim, planned(0, 1))
+    pipe.send(start(store, claim, 0))
     time.sleep(60)
 
 
@@ -117,8 +115,9 @@ def test_a_killed_owner_is_replaced_when_its_lease_ends_by_the_real_clock(url: s
         assert time.monotonic() < started + 30
         time.sleep(0.05)
     assert time.monotonic() - started >= LEASE
-    assert (claim.job.id, claim.fence, claim.job.strikes, claim.in_flight) == (job_id, 2, 1, (0,))
-    assert isinstance(together(lambda: store.commit(stale, done(0), audio_seconds=1))[0], LeaseLost)
+    assert (claim.job.id, claim.fence, claim.job.strikes) == (job_id, 2, 1)
+    assert [task.crashes for task in store.tasks(job_id)] == [1, 0]
+    assert isinstance(together(lambda: store.commit(stale, ended(0)))[0], LeaseLost)
     store.close()
 
 
@@ -140,27 +139,28 @@ def test_cancel_against_finish_has_one_winner(store: SqlStore) -> None:
 
 
 def test_a_stale_owner_against_its_successor(store: SqlStore, clock: ManualClock) -> None:
-    """Both commit the chunk at the moment of take-over: it is stored once, and counted once."""
+    """Both commit the chunk at the moment of take-over: it is stored once."""
     for _ in range(15):
         job_id = store.create(new_job(priority=1)).id
         stale = take(store)
-        store.add(stale, planned(0))
+        store.plan(stale, planned(0))
+        late = start(store, stale, 0)
         clock.advance(61)
 
-        def commit_late(claim: Any = stale) -> bool:
-            return store.commit(claim, done(0, "old"), audio_seconds=1)
+        def commit_late(lease: Any = late) -> bool:
+            return store.commit(lease, ended(0, "old"))
 
         def succeed() -> bool:
             # a row that somebody is just writing to is passed over: consumers ask again
             while not (claim := store.claim(owner="two", consumer="here", lease_seconds=60)):
                 time.sleep(0.001)
-            return store.commit(claim, done(0, "new"), audio_seconds=1)
+            lease = store.take(claim, planned(0)[0])
+            return lease is not None and store.commit(lease, ended(0, "new"))
 
         old, new = together(commit_late, succeed)
-        row = store.rows(job_id)[0]
-        assert store.get(job_id).chunks_done == 1
-        assert (old, new, row.transcript) == (True, False, {"text": "old"}) or (
-            isinstance(old, LeaseLost) and (new, row.transcript) == (True, {"text": "new"})
+        row = store.tasks(job_id)[0]
+        assert (old, new, row.output) == (True, False, {"text": "old"}) or (
+            (old is False or isinstance(old, LeaseLost)) and (new, row.output) == (True, {"text": "new"})
         )
         store.request_cancel(job_id)
 
@@ -188,7 +188,7 @@ def test_a_reboot_ends_what_was_held_and_put_off(tmp_path: Any) -> None:
     claim = take(before, lease=60)
     before.release(take(before), delay=1e6)
     before.reserve("k", lease_seconds=1e6)
-    before.beat("gone", {})
+    before.beat("gone", ConsumerInfo())
     assert before.take_turn("a", every=1e6)
     assert before.claim(owner="x", consumer="here", lease_seconds=60) is None
     before.close()

@@ -17,6 +17,7 @@ from core.queue.hints import MemoryHints
 from core.queue.sweeper import Sweeper
 from core.store.sql import SqlStore
 from core.system.clock import ManualClock
+from tests.core.store_kit import consumer
 
 
 class Kit:
@@ -30,7 +31,7 @@ class Kit:
     def beat(self, *names, jobs=2):
         """Signs of life of consumers with so many job slots each."""
         for name in names or ("c",):
-            self.store.beat(name, {"plan": {"jobs": jobs}})
+            self.store.beat(name, consumer(jobs))
 
     def submit(self, retry_of=None, key=None):
         job_id = str(uuid7())

@@ -18,7 +18,8 @@ from typing import Any
 
 import psutil
 
-from core.jobs.job import ChunkRow, ChunkState, Job, JobStatus
+from core.jobs.job import Job, JobStatus
+from core.jobs.tasks import TRANSCRIBE, Task, TaskState
 from core.jobs.workfolders import remove_dead
 from core.objects.store import ObjectStore
 from core.speech.chunks import Chunk
@@ -103,7 +104,7 @@ def check_jobs(
         if number := re.match(r"chunk (\d+)/", call["label"]):
             executed[call["job"], int(number[1]) - 1] += 1
     for want in accepted:
-        job, rows = store.get(want.id), store.rows(want.id)
+        job, rows = store.get(want.id), store.tasks(want.id, TRANSCRIBE)
 
         def wrong(what: str, job: Job = job) -> None:
             found.broken.append(f"{what} (job {job.id}, {job.status}, attempts {job.attempts}, error {job.error})")
@@ -125,14 +126,14 @@ def check_jobs(
                 wrong(f"I3: another text: {text!r:.200} instead of {want.text!r:.200}")
         allowed = tries + (job.fence - job.attempts if want.broken_off else 0)
         for row in rows:
-            if executed[job.id, row.index] > allowed + row.crashes:
+            if executed[job.id, row.number] > allowed + row.crashes:
                 wrong(
-                    f"I4: chunk {row.index} executed {executed[job.id, row.index]} times, {row.crashes} times in flight at a crash"
+                    f"I4: chunk {row.number} executed {executed[job.id, row.number]} times, {row.crashes} times in flight at a crash"
                 )
         if want.source_kept and _sha256(objects, job.source.key) != want.sha256:
             wrong("I5: the upload is not what was sent")
         found.planned += len(rows)
-        found.executed += sum(executed[job.id, row.index] for row in rows)
+        found.executed += sum(executed[job.id, row.number] for row in rows)
         found.in_flight += sum(row.crashes for row in rows)
         found.attempts += job.attempts
     return found
@@ -196,13 +197,13 @@ def read_calls(path: Path) -> list[dict[str, Any]]:
     return calls
 
 
-def _plan_problems(job: Job, rows: Sequence[ChunkRow]) -> Iterable[str]:
+def _plan_problems(job: Job, rows: Sequence[Task]) -> Iterable[str]:
     position = 0
     for n, row in enumerate(rows):
-        chunk = Chunk.from_dict(row.plan)
-        if row.index != n or chunk.start != position or chunk.end <= chunk.start:
-            yield f"chunk {row.index} owns {chunk.start}-{chunk.end} after {position}"
-        if row.state is ChunkState.PLANNED:
+        chunk = Chunk.from_dict(row.plan or {})
+        if row.number != n or chunk.start != position or chunk.end <= chunk.start:
+            yield f"chunk {row.number} owns {chunk.start}-{chunk.end} after {position}"
+        if row.state is TaskState.PLANNED:
             yield f"chunk {n} is not done"
         position = chunk.end
     if job.duration is None or position != round(job.duration * 16_000):

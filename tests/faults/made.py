@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import wave
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from uuid_utils import uuid7
 
 from core.audio import ffmpeg
+from core.audio.decoder import Decoder
 from core.jobs.job import Job, JobParams, NewJob, Source
 from core.objects.memory import MemoryObjects
 from core.objects.store import ObjectStore, source_key
@@ -29,8 +31,10 @@ from whisper.models.store import ModelStore
 from whisper.types import Engine
 from whisper.vad.model import SileroModel
 from whisper.vad.silero import SileroVad
-from worker.parts import Parts, RunSettings
+from worker.context.parts import Parts, RunSettings
+from worker.context.stage import Stage
 from worker.run import run_job
+from worker.stages.catalogue import catalogue
 from worker.stop import Stop
 
 CHUNK_SECONDS = 5.0
@@ -38,9 +42,13 @@ RATE = 16_000
 PLAN = Plan(workers=2, threads=1, jobs=1, parallel=True, cores=2, memory_mb=1000, reasons=(), warnings=())
 
 
+TAIL = b"JUNK\0\0\0\0"
+"""Behind the samples of a WAV file: makes it ffmpeg's (`core.audio.wav`)."""
+
+
 @cache
 def noise(seconds: int, seed: int = 1) -> bytes:
-    """A WAV file in which the scripted engine hears one word per second. What follows its samples makes it ffmpeg's (`core.audio.wav`)."""
+    """A WAV file in which the scripted engine hears one word per second."""
     pcm = (np.random.default_rng(seed).standard_normal(seconds * RATE) * 3000).clip(-32768, 32767).astype("<i2")
     out = io.BytesIO()
     with wave.open(out, "wb") as file:
@@ -48,13 +56,20 @@ def noise(seconds: int, seed: int = 1) -> bytes:
         file.setsampwidth(2)
         file.setframerate(RATE)
         file.writeframes(pcm.tobytes())
-    return out.getvalue() + b"JUNK\0\0\0\0"
+    return out.getvalue() + TAIL
 
 
 def parts(
-    store: SqlStore, objects: ObjectStore, work: Path, engine: Engine, *, consumer: str = "test", **settings: Any
+    store: SqlStore,
+    objects: ObjectStore,
+    work: Path,
+    engine: Engine,
+    *,
+    more: Sequence[Stage] = (),
+    consumer: str = "test",
+    **settings: Any,
 ) -> Parts:
-    """A consumer of this process, with the settings the rigs use too."""
+    """A consumer of this process, with the settings the rigs use too. more: stages besides the usual ones"""
     models = ModelStore(work.parent / "models", DATA / "models")
     run = RunSettings(
         work=work,
@@ -79,6 +94,7 @@ def parts(
         plan=PLAN,
         width=3,
         consumer=consumer,
+        stages=catalogue(*more),
     )
 
 
@@ -111,3 +127,12 @@ def heard(folder: Path, data: bytes) -> str:
     with_nothing.close()
     assert len(text.split()) > (len(data) - 44) // 2 // RATE * 0.8, "about one word per second"
     return text
+
+
+@cache
+def decoded(folder: Path, data: bytes) -> bytes:
+    """The samples as a decode in which nothing goes wrong gives them. folder: a scratch one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "decoded.wav").write_bytes(data)
+    Decoder(ffmpeg.find(), max_seconds=3600).decode(folder / "decoded.wav", folder / "decoded.pcm")
+    return (folder / "decoded.pcm").read_bytes()

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import hashlib
+import json
 import os
 import random
 import signal
@@ -23,6 +25,7 @@ from typing import Any, BinaryIO
 
 from core.errors import AlreadyTerminal, StorageUnavailable
 from core.jobs.job import JobStatus
+from core.jobs.tasks import TRANSCRIBE, TaskState
 from core.jobs.workfolders import remove_dead
 from core.objects.local import LocalObjects
 from core.queue.hints import MemoryHints
@@ -34,9 +37,10 @@ from core.system.clock import ManualClock
 from tests.faults import made
 from tests.faults.invariants import Accepted, Figures, check_jobs, leftovers, read_calls
 from tests.faults.rig import writable
+from tests.faults.stages import Fingerprint, Shout
 from whisper.engine.scripted import Rule, ScriptedEngine
 from whisper.engine.transcriber import WhisperTranscriber
-from worker.lifeline import cancel_flag
+from worker.context.lease_keeper import cancel_flag
 from worker.run import run_job
 from worker.stop import Stop
 
@@ -91,7 +95,9 @@ class Place:
         self.store, self.objects = SqlStore(database), LocalObjects(folder / "objects")
         self.sweeper = Sweeper(self.store, self.objects, MemoryHints(), interval=1, max_attempts=3, work=self.work)
         (self.work / "cancel").mkdir(parents=True)
-        self.parts = made.parts(self.store, self.objects, self.work, ScriptedEngine(), lease_seconds=LEASE)
+        self.executed = folder / "executed"
+        more = [Fingerprint(self.executed), Shout(self.executed)]
+        self.parts = made.parts(self.store, self.objects, self.work, ScriptedEngine(), more=more, lease_seconds=LEASE)
         self.accepted: list[Accepted] = []
 
     def close(self) -> None:
@@ -146,6 +152,7 @@ class Place:
             first = False
             self.sweeper.sweep_once()
         found = check_jobs(self.store, self.objects, [want], read_calls(calls), tries=tries)
+        found.broken += self.check_stages(kind, job.id, data, broken_off=want.broken_off)
         if kind == "poison chunk":
             self.check_poison(job.id, found)
         kills = self.store.get(job.id).attempts if kind in ("kill", "many kills") else 0
@@ -153,21 +160,56 @@ class Place:
         self.accepted.append(want)
         return f"{kind} {point}".strip(), found
 
+    def check_stages(self, kind: str, job_id: str, data: bytes, *, broken_off: bool) -> list[str]:
+        """The stages of tests: complete, right, and what was finished not done again."""
+        job, tasks = self.store.get(job_id), self.store.tasks(job_id)
+        lines = self.executed.read_text().splitlines() if self.executed.exists() else []
+        executed = Counter(tuple(line.split()[1:]) for line in lines if line.startswith(job_id))
+        mine = [task for task in tasks if task.stage in ("fingerprint", "shout")]
+        # one that reads a whole file is not waited for when the consumer is asked to stop, nor when the run begins again
+        again = job.fence - job.attempts + (kind in ("storage", "engine away"))
+        broken = [
+            f"I4: {task.stage} {task.number} executed {executed[task.stage, str(task.number)]} times, crashes {task.crashes}"
+            for task in mine
+            if executed[task.stage, str(task.number)]
+            > 1 + task.crashes + (again if broken_off or task.stage == "fingerprint" else 0)
+        ]
+        if job.status is not JobStatus.COMPLETED:
+            return broken
+        with self.objects.open(job.result_key or "") as body:
+            said = [segment["text"].upper() for segment in json.load(body)["segments"]]
+        shouted = [(task.output or {}).get("text") for task in mine if task.stage == "shout"]
+        if shouted != said:
+            broken.append(f"I3: shouted {shouted}, said {said}")
+        samples = made.decoded(self.folder / "calm", data)
+        want = {"sha256": hashlib.sha256(samples).hexdigest(), "samples": len(samples) // 2}
+        for task in mine:
+            if task.stage == "fingerprint" and (task.state is TaskState.FAILED) != any(
+                warning["code"] == "fingerprint_failed" for warning in job.warnings
+            ):
+                broken.append(f"a stage failed without a warning, or with one for nothing: {task}, {job.warnings}")
+            if task.stage == "fingerprint" and task.state is TaskState.DONE and task.output != want:
+                broken.append(f"I3: fingerprint {task.output} instead of {want}")
+        return broken if any(task.stage == "fingerprint" for task in mine) else [*broken, "no fingerprint"]
+
     def check_poison(self, job_id: str, found: Figures) -> None:
         """Exactly the chunk that kills is given up, and none of its neighbours."""
-        job, rows = self.store.get(job_id), self.store.rows(job_id)
-        failed = [row.index for row in rows if row.state == "failed"]
+        job, rows = self.store.get(job_id), self.store.tasks(job_id, TRANSCRIBE)
+        failed = [row.number for row in rows if row.state == "failed"]
         if job.status is JobStatus.COMPLETED and failed != [1]:
             found.broken.append(f"poison: chunks {failed} were given up instead of 1")
         if job.status is JobStatus.FAILED and len(rows) > 3:
             found.broken.append(f"poison: one chunk of {len(rows)} failed the job: {job.error}")
+
+    def chunks_done(self, job_id: str) -> int:
+        return sum(task.ended for task in self.store.tasks(job_id, TRANSCRIBE))
 
     def run_once(self, parts: Any, rng: random.Random, kind: str = "", point: str = "", job_id: str = "") -> None:
         """Claim in a child, let it happen, and wait for the child's end; the lease of a dead one is freed as the parent does.
 
         many kills: each comes as soon as one more chunk of the job is done
         """
-        done = self.store.get(job_id).chunks_done if job_id else 0
+        done = self.chunks_done(job_id)
         stop = Stop()
         times = rng.randrange(1, 4) if point in ("after_start", "before_commit", "after_commit") else 1
         flaky_at = rng.randrange(1, 3)
@@ -191,7 +233,7 @@ class Place:
             case "kill":
                 os.kill(pid, signal.SIGKILL)
             case "many kills":
-                while not (job := self.store.get(job_id)).terminal and job.chunks_done <= done:
+                while not self.store.get(job_id).terminal and self.chunks_done(job_id) <= done:
                     time.sleep(0.005)
                 os.kill(pid, signal.SIGKILL)
             case "stop" | "hurry":

@@ -15,6 +15,7 @@ import pytest
 from uuid_utils import uuid7
 
 from core.jobs.job import JobParams, NewJob, Source
+from core.jobs.tasks import TRANSCRIBE
 from core.objects.store import source_key
 from core.store.sql import SqlStore
 from scripts.servers import Minio, Postgres
@@ -167,13 +168,13 @@ def test_29_another_chunk_length_in_the_middle_keeps_what_is_done(own_solo: Call
     rig = own_solo()
     job = rig.midway(chunks=3, compare=False)
     rig.kill_all()
-    before = {row.index: row.plan for row in rig.store.rows(job)}
+    before = {row.number: row.plan for row in rig.store.tasks(job, TRANSCRIBE)}
     done_before = rig.store.get(job).chunks_done
     rig.env["CHUNK_DURATION"] = "7"
     rig.start()
     done = rig.ended(job)
     assert [w["code"] for w in done.warnings] == ["mixed_versions"]
-    assert {row.index: row.plan for row in rig.store.rows(job) if row.index in before} == before, (
+    assert {row.number: row.plan for row in rig.store.tasks(job, TRANSCRIBE) if row.number in before} == before, (
         "stored chunks are never planned anew"
     )
     assert done.chunks_done >= done_before

@@ -13,6 +13,7 @@ import pytest
 
 from core.errors import JobNotFound
 from core.system import crashpoints
+from tests.core.store_kit import consumer
 from tests.faults import made
 from tests.faults.invariants import Accepted, check_jobs, leftovers, read_calls
 from tests.faults.rig import ROOT
@@ -35,7 +36,7 @@ def test_killed_twenty_times_in_a_row(tmp_path: Path) -> None:
     for _ in range(20):
         place.run_once(parts, random.Random(0), "many kills", job_id=job.id)
     state = place.store.get(job.id)
-    assert not state.terminal and state.attempts == 20 and state.chunks_done >= 20
+    assert not state.terminal and state.attempts == 20 and place.chunks_done(job.id) >= 20
     place.run_once(parts, random.Random(0))
     want = Accepted(id=job.id, sha256=job.source.sha256, text=made.heard(tmp_path / "calm", data))
     found = check_jobs(place.store, place.objects, [want], read_calls(calls))
@@ -48,7 +49,7 @@ def test_killed_twenty_times_in_a_row(tmp_path: Path) -> None:
 def test_a_sweeper_killed_between_two_steps_is_followed_up_by_the_next(tmp_path: Path, point: str) -> None:
     """The two crash points that no run of a job passes; with servers: test_api.py."""
     place = Place(tmp_path)
-    place.store.beat("consumer", {"plan": {"jobs": 2}})  # hints are for slots that are free
+    place.store.beat("consumer", consumer(2))  # hints are for slots that are free
     data = made.noise(8)
     jobs = [made.submit(place.store, place.objects, data, language="en") for _ in range(2)]
     want = [Accepted(id=job.id, sha256=job.source.sha256, text=made.heard(tmp_path / "calm", data)) for job in jobs]

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import psutil
 
+from core.jobs.tasks import TRANSCRIBE
 from tests.e2e.service import audio
 from tests.faults.rig import Rig, wait_for
-from worker.solo import IDLE_SECONDS
+from worker.pools.solo import IDLE_SECONDS
 
 MUTE = """#!{python} -I
 import sys
@@ -81,7 +82,9 @@ def test_06_an_engine_that_says_nothing_of_use_fails_the_job_with_a_code(
     rig = own_solo(script={"real": True}, WHISPER_EXECUTABLE=str(program))
     job = rig.upload(10, compare=False, ends="failed")
     assert rig.ended(job).error.code == "chunk_failed"
-    assert rig.log.count("trying once more") == len(rig.store.rows(job)), "each chunk has a second try, and no third"
+    assert rig.log.count("trying once more") == len(rig.store.tasks(job, TRANSCRIBE)), (
+        "each chunk has a second try, and no third"
+    )
     rig.check()
 
 

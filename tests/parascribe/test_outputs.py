@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from parascribe.screen.outputs import FileFormat, OutputError, Outputs
+from core.transcript.formats import FileFormat
+from parascribe.screen.outputs import OutputError, Outputs
 from parascribe.screen.render import clock, duration, size
 
 
 def test_a_failed_fetch_leaves_the_old_file_whole(tmp_path: Path) -> None:
     old = tmp_path / "talk.srt"
     old.write_text("old")
-    outputs = Outputs.plan([tmp_path / "talk.mp3"], [FileFormat.SRT], str(tmp_path))
+    outputs = Outputs.plan([tmp_path / "talk.mp3"], ["srt"], str(tmp_path))
 
     def fetch(_: FileFormat) -> str:
         raise ConnectionError
@@ -33,26 +34,20 @@ def test_names_that_cannot_be_told_apart_are_refused_before_any_work(tmp_path: P
 def test_a_name_as_long_as_names_can_be_is_written(tmp_path: Path) -> None:
     media = tmp_path / ("\u00e9" * 125 + "a.mp3")
     assert len(media.with_suffix(".srt").name.encode()) == 255
-    assert Outputs.plan([media], [FileFormat.SRT], str(tmp_path)).deliver(media, lambda _: "new") == [
-        media.with_suffix(".srt")
-    ]
+    assert Outputs.plan([media], ["srt"], str(tmp_path)).deliver(media, lambda _: "new") == [media.with_suffix(".srt")]
     assert [path.read_text() for path in tmp_path.iterdir()] == ["new"]
 
 
 def test_a_name_with_a_format_is_a_file_or_refused(tmp_path: Path) -> None:
     media = tmp_path / "talk.mp3"
     named = str(tmp_path / "here.srt")
-    assert Outputs.plan([media], [], named).targets == {media: ((FileFormat.SRT, Path(named)),)}
-    for files, formats in (
-        ([media], [FileFormat.VTT]),
-        ([media], [FileFormat.SRT, FileFormat.VTT]),
-        ([media, tmp_path / "b.mp3"], []),
-    ):
+    assert Outputs.plan([media], [], named).targets == {media: (("srt", Path(named)),)}
+    for files, formats in (([media], ["vtt"]), ([media], ["srt", "vtt"]), ([media, tmp_path / "b.mp3"], [])):
         with pytest.raises(OutputError, match="one srt file"):
             Outputs.plan(files, formats, named)
     with pytest.raises(OutputError, match="media file itself"):
         Outputs.plan([tmp_path / "talk.txt"], [], str(tmp_path / "talk.txt"))
-    folder = {media: ((FileFormat.TXT, tmp_path / "here.srt" / "talk.txt"),)}
+    folder = {media: (("txt", tmp_path / "here.srt" / "talk.txt"),)}
     assert Outputs.plan([media], [], named + "/").targets == folder
     Path(named).mkdir()
     assert Outputs.plan([media], [], named).targets == folder
@@ -85,15 +80,13 @@ def test_a_format_that_there_is_none_of_is_refused_and_no_folder(tmp_path: Path,
 @pytest.mark.parametrize("name", ["2026.11.28", "v1.2", "my.transcripts", ".hidden"])
 def test_a_folder_may_have_a_dot_in_its_name(tmp_path: Path, name: str) -> None:
     assert Outputs.plan([tmp_path / "talk.mp3"], [], str(tmp_path / name)).targets == {
-        tmp_path / "talk.mp3": ((FileFormat.TXT, tmp_path / name / "talk.txt"),)
+        tmp_path / "talk.mp3": (("txt", tmp_path / name / "talk.txt"),)
     }
 
 
 def test_a_format_may_be_in_capitals(tmp_path: Path) -> None:
     media = tmp_path / "talk.mp3"
-    assert Outputs.plan([media], [], str(tmp_path / "HERE.SRT")).targets == {
-        media: ((FileFormat.SRT, tmp_path / "HERE.SRT"),)
-    }
+    assert Outputs.plan([media], [], str(tmp_path / "HERE.SRT")).targets == {media: (("srt", tmp_path / "HERE.SRT"),)}
 
 
 @pytest.mark.parametrize("output", ["taken/here.srt", "taken/x/y", "taken/", ""])

@@ -16,6 +16,7 @@ from uuid_utils import uuid7
 
 from core.audio import ffmpeg
 from core.jobs.job import Job, JobParams, NewJob, Source
+from core.jobs.tasks import TRANSCRIBE, Task
 from core.objects.memory import MemoryObjects
 from core.objects.store import source_key
 from core.store.sql import SqlStore
@@ -29,9 +30,10 @@ from whisper.engine.transcriber import WhisperTranscriber
 from whisper.models.store import ModelStore
 from whisper.vad.model import SileroModel
 from whisper.vad.silero import SileroVad
-from worker.lifeline import cancel_flag
-from worker.parts import Parts, RunSettings
+from worker.context.lease_keeper import cancel_flag
+from worker.context.parts import Parts, RunSettings
 from worker.run import run_job
+from worker.stages.catalogue import catalogue
 from worker.stop import Stop
 
 PLAN = Plan(workers=2, threads=1, jobs=1, parallel=True, cores=2, memory_mb=1000, reasons=(), warnings=())
@@ -73,6 +75,7 @@ class Kit:
             plan=PLAN,
             width=3,
             consumer="test",
+            stages=catalogue(),
         )
         self.stop = Stop()
 
@@ -107,7 +110,7 @@ class Kit:
         self.stop = Stop()
 
         def watch() -> None:
-            while self.store.get(job.id).chunks_done < chunks:
+            while self.chunks_done(job) < chunks:
                 time.sleep(0.005)
             self.stop.set()
 
@@ -116,6 +119,13 @@ class Kit:
         outcome = self.run()
         self.stop = Stop()
         return outcome
+
+    def chunks(self, job: Job) -> list[Task]:
+        return self.store.tasks(job.id, TRANSCRIBE)
+
+    def chunks_done(self, job: Job) -> int:
+        """As the table has it; the job's row is told once a second."""
+        return sum(task.ended for task in self.chunks(job))
 
     def cancel(self, job: Job) -> None:
         """As the API and the supervisor do together."""

@@ -4,7 +4,7 @@ import pytest
 
 from core.speech.chunks import SAMPLE_RATE
 from core.transcript.values import Language, Segment
-from worker.language import LanguageVote, notices, own_language
+from worker.stages.language_vote import LanguageVote, notices, own_language
 
 
 def vote(*windows: dict[str, float], usual: tuple[str, ...] = ()) -> LanguageVote:

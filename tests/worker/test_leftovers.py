@@ -9,7 +9,7 @@ import pytest
 
 from core.speech.chunks import SAMPLE_RATE, Chunk, Region
 from whisper.types import ChunkTranscript, EngineSegment, EngineWord
-from worker.leftovers import MOST, complete
+from worker.stages.leftovers import MOST, complete
 
 S = SAMPLE_RATE
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from core.errors import DatabaseUnavailable, DiskFull, HandedBack, LeaseLost
-from core.jobs.job import ChunkState, JobStatus, Stage
+from core.jobs.job import JobStatus, Stage
+from core.jobs.tasks import TaskState
 from core.objects.local import LocalObjects
 from core.objects.memory import MemoryObjects
 from core.store.sql import SqlStore
@@ -23,10 +24,10 @@ from whisper.download.downloader import ModelDownloader
 from whisper.download.sources import AddressSource, http_client
 from whisper.engine.scripted import Rule
 from whisper.engine.transcriber import WhisperTranscriber
-from worker.slots import Slots
-from worker.source import fetch
+from worker.pools.slots import Slots
+from worker.pools.turn import take_turn
+from worker.stages.source import fetch
 from worker.stop import Stop
-from worker.turn import take_turn
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +44,7 @@ def test_a_run_completes_and_leaves_nothing_behind(tmp_path, minute, calm):
     job = kit.submit(minute)
     assert kit.run() == "completed"
     done = kit.job(job)
-    assert (
-        done.status is JobStatus.COMPLETED and done.chunks_done == done.chunks_total == len(kit.store.rows(job.id)) >= 7
-    )
+    assert done.status is JobStatus.COMPLETED and done.chunks_done == done.chunks_total == len(kit.chunks(job)) >= 7
     assert done.duration == pytest.approx(60.0) and done.audio_seconds_done == pytest.approx(60.0)
     assert 30 < done.speech_seconds <= 60 and (done.language, done.language_confidence) == ("en", 0.99)
     assert done.performance["engine_seconds"] == 0 and done.performance["wall"] > 0
@@ -74,7 +73,7 @@ def test_twenty_interruptions_give_the_same_transcript(tmp_path, minute, calm):
     for n in range(20):
         if kit.job(job).status is JobStatus.COMPLETED:
             break
-        kit.run_until(job, min(kit.job(job).chunks_done + n % 2, 6))
+        kit.run_until(job, min(kit.chunks_done(job) + n % 2, 6))
     if kit.job(job).status is not JobStatus.COMPLETED:
         assert kit.run() == "completed"
     assert kit.result(job)["segments"] == calm["segments"]
@@ -142,8 +141,8 @@ def test_a_failed_chunk_becomes_a_gap(tmp_path, minute, calm):
     kept = [s for s in calm["segments"] if s["end"] <= done.gaps[0]["start"] or s["start"] >= done.gaps[0]["end"]]
     found = [s["text"] for s in kit.result(job)["segments"]]
     assert len(kept) >= 4 and found == [s["text"] for s in kept]
-    row = kit.store.rows(job.id)[2]
-    assert row.state is ChunkState.FAILED and row.error["code"] == "chunk_failed"
+    row = kit.chunks(job)[2]
+    assert row.state is TaskState.FAILED and row.error["code"] == "chunk_failed"
     assert kit.calls.count("chunk 3") == 2, "a chunk whose worker dies is tried once more"
 
 
@@ -181,13 +180,13 @@ def test_what_a_retry_takes_over_is_not_lost_with_its_owner_or_an_outage(tmp_pat
     class Flaky(SqlStore):
         failures = 1
 
-        def adopt(self, claim, from_job):
+        def adopt(self, claim, from_job, identities):
             if when == "after":
-                super().adopt(claim, from_job)
+                super().adopt(claim, from_job, identities)
             if self.failures:
                 self.failures -= 1
                 raise error
-            return super().adopt(claim, from_job)
+            return super().adopt(claim, from_job, identities)
 
     kit.store = Flaky(kit.store.database)
     kit.parts = replace(kit.parts, store=kit.store)
@@ -250,7 +249,7 @@ def test_speech_without_text_is_tried_again_and_then_told(tmp_path):
     job = kit.submit(audio_bank.write(tmp_path / "a.wav", quiet).read_bytes())
     assert kit.run() == "completed"
     done = kit.job(job)
-    if kit.store.rows(job.id)[0].plan["regions"]:
+    if kit.chunks(job)[0].plan["regions"]:
         assert done.partial and {gap["reason"] for gap in done.gaps} == {"no_text"}
         assert kit.calls.count("chunk 1") == 2
     else:
@@ -314,14 +313,14 @@ def test_a_job_that_goes_on_under_another_decoder_keeps_its_plan(tmp_path):
     kit = Kit(tmp_path / "other", delay=0.5)
     job = kit.submit(source)
     assert kit.run_until(job, 1) == "handed back"
-    assert kit.job(job).chunks_done < kit.job(job).chunks_total, "the plan is complete, the work is not"
+    assert kit.chunks_done(job) < kit.job(job).chunks_total, "the plan is complete, the work is not"
     program = kit.folder / "other-ffmpeg"
     program.write_text(f'#!/bin/sh\n{kit.parts.ffmpeg.path} "$@" | head -c -32000\n')
     program.chmod(0o755)
     kit.parts = replace(kit.parts, ffmpeg=replace(kit.parts.ffmpeg, path=str(program)))
     assert kit.run() == "completed"
     assert kit.job(job).duration == calm.job(whole).duration
-    assert len(kit.store.rows(job.id)) == len(calm.store.rows(whole.id))
+    assert len(kit.chunks(job)) == len(calm.chunks(whole))
 
 
 class NoRoomForResults(MemoryObjects):
@@ -404,7 +403,7 @@ def test_a_lost_lease_stops_the_run_and_writes_nothing(tmp_path, minute):
     job = kit.submit(minute)
 
     def steal():
-        while kit.job(job).chunks_done < 3:
+        while kit.chunks_done(job) < 3:
             time.sleep(0.01)
         kit.store.free_owner(kit.job(job).lease_owner)
         assert kit.store.claim(owner="other/1:1", consumer="other", lease_seconds=60) is not None
@@ -424,11 +423,11 @@ def test_the_database_away_for_a_while_loses_no_finished_chunk(tmp_path, minute,
     class Flaky(SqlStore):
         failures = 3
 
-        def commit(self, claim, row, *, audio_seconds):
-            if row.index == 1 and self.failures:
+        def commit(self, lease, part):
+            if part.number == 1 and self.failures:
                 self.failures -= 1
                 raise DatabaseUnavailable
-            return super().commit(claim, row, audio_seconds=audio_seconds)
+            return super().commit(lease, part)
 
     kit.store = Flaky(kit.store.database)
     kit.parts = replace(kit.parts, store=kit.store)
@@ -442,7 +441,7 @@ def test_other_strategies_plan_the_whole_file(tmp_path, minute, strategy):
     kit = Kit(tmp_path, chunk_strategy=strategy)
     job = kit.submit(minute)
     assert kit.run() == "completed"
-    plans = [row.plan for row in kit.store.rows(job.id)]
+    plans = [row.plan for row in kit.chunks(job)]
     assert plans[0]["start"] == 0 and plans[-1]["end"] == 60 * 16_000
     assert all(a["end"] == b["start"] for a, b in zip(plans, plans[1:], strict=False))
 

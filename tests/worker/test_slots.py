@@ -13,7 +13,7 @@ import pytest
 
 from core.jobs.job import Claim
 from tests.worker.kit import Kit
-from worker.slots import CHOICE_SECONDS, SHORT_SECONDS, Slots
+from worker.pools.slots import CHOICE_SECONDS, SHORT_SECONDS, Slots
 
 
 def test_who_was_stopped_while_choosing_is_not_waited_for_without_end(tmp_path: Path) -> None:

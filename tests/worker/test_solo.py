@@ -13,8 +13,8 @@ import pytest
 
 from core.queue.hints import Doorbell
 from tests.worker.kit import Kit
-from worker.slots import Slots
-from worker.solo import SoloPool
+from worker.pools.slots import Slots
+from worker.pools.solo import SoloPool
 from worker.stop import Stop
 
 

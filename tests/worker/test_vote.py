@@ -39,14 +39,14 @@ def test_a_right_guess_costs_nothing(tmp_path, minute) -> None:
     job = place.submit(minute)
     assert place.run() == "completed"
     assert place.job(job).language == "en"
-    assert sorted(place.calls) == sorted(f"chunk {row.index + 1}" for row in place.store.rows(job.id))
+    assert sorted(place.calls) == sorted(f"chunk {row.number + 1}" for row in place.chunks(job))
 
 
 def test_usual_languages_are_tried_first(tmp_path, minute) -> None:
     place = kit(tmp_path, language="de", usual_languages=("de", "en"))
     job = place.submit(minute)
     assert place.run() == "completed"
-    assert place.job(job).language == "de" and len(place.calls) == len(place.store.rows(job.id))
+    assert place.job(job).language == "de" and len(place.calls) == len(place.chunks(job))
 
 
 @pytest.mark.parametrize("parallel", [True, False])
@@ -82,7 +82,7 @@ def test_a_part_in_another_language_is_decoded_in_it_and_told(tmp_path, minute) 
     place = kit(tmp_path, others={"chunk 3": {"de": 0.93, "en": 0.04}, "chunk 4": {"de": 0.6, "en": 0.3}})
     job = place.submit(minute)
     assert place.run() == "completed"
-    third = place.store.rows(job.id)[2].plan
+    third = place.chunks(job)[2].plan
     for segment in place.result(job)["segments"]:
         assert segment["language"] == ("de" if third["start"] <= 16_000 * segment["start"] < third["end"] else "en")
     assert [w["code"] for w in place.result(job)["warnings"]] == ["mixed_languages"]

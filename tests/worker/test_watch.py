@@ -9,7 +9,7 @@ from typing import Any
 
 from core.system import identity
 from tests.worker.kit import Kit, talk
-from worker.lifeline import cancel_flag
+from worker.context.lease_keeper import cancel_flag
 from worker.watch import ConsumerWatch
 
 

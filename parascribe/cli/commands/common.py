@@ -6,9 +6,11 @@ import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
+
+from core.transcript.formats import FileFormat
 
 if TYPE_CHECKING:
     from core.config import Settings
@@ -48,6 +50,33 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr; what failed is said all the same.")
 ]
+
+
+if TYPE_CHECKING:
+    Formats = list[FileFormat]
+else:
+    Formats = list[str]  # typer knows no lists of Literal
+
+
+def format_option(words: str) -> Any:
+    """The option `-f` of a command that takes formats; `words` for `--help`."""
+    names = get_args(FileFormat)
+    return typer.Option(
+        "--format",
+        "-f",
+        parser=_format,
+        metavar="|".join(names),
+        autocompletion=lambda: list(names),
+        help=words,
+        show_default=False,
+    )
+
+
+def _format(given: str) -> str:
+    names = get_args(FileFormat)
+    if given not in names:
+        raise typer.BadParameter(f"{given!r} is not one of {', '.join(map(repr, names))}.")
+    return given
 
 
 def connect(url: str | None) -> Client:

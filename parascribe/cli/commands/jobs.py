@@ -7,8 +7,19 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from parascribe.cli.commands.common import Exit, JsonOption, QuietOption, UrlOption, connect, each, note, print_json
-from parascribe.screen.outputs import FileFormat
+from core.jobs.job import JobStatus
+from parascribe.cli.commands.common import (
+    Exit,
+    Formats,
+    JsonOption,
+    QuietOption,
+    UrlOption,
+    connect,
+    each,
+    format_option,
+    note,
+    print_json,
+)
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the job.")]
 Ids = Annotated[list[str], typer.Argument(metavar="ID", help="Ids of the jobs.")]
@@ -25,12 +36,7 @@ def status(job_id: Id, url: UrlOption = None, json: JsonOption = False) -> None:
 
 def list_(
     status: Annotated[
-        str | None,
-        typer.Option(
-            "--status",
-            "-s",
-            help="Only jobs in this state: queued, processing, completed, failed, cancelling, cancelled.",
-        ),
+        str | None, typer.Option("--status", "-s", help=f"Only jobs in this state: {', '.join(JobStatus)}.")
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many.")] = 20,
     after: Annotated[
@@ -55,10 +61,7 @@ def list_(
 def result(
     job_id: Id,
     formats: Annotated[
-        list[FileFormat] | None,
-        typer.Option(
-            "--format", "-f", help="Format; may be given several times [default: lines with times].", show_default=False
-        ),
+        Formats | None, format_option("Format; may be given several times [default: lines with times].")
     ] = None,
     output: Annotated[
         str | None,

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from parascribe.cli.commands.common import Exit, JsonOption, QuietOption, UrlOption, connect, note, print_json, settings
+from core.jobs.params import JobParams
+from parascribe.cli.commands.common import (
+    Exit,
+    Formats,
+    JsonOption,
+    QuietOption,
+    UrlOption,
+    connect,
+    format_option,
+    note,
+    print_json,
+    settings,
+)
+from parascribe.cli.commands.job_options import with_options
 from parascribe.client.inputs import media_file
-from parascribe.screen.outputs import FileFormat
 
 if TYPE_CHECKING:
     from parascribe.cli.batch import Deliver, Item
@@ -18,15 +30,12 @@ if TYPE_CHECKING:
     from parascribe.screen.progress import Reporter
 
 
-def transcribe(
+def transcribe_command(
     files: Annotated[
         list[Path],
         typer.Argument(metavar="FILE", parser=media_file, help="Audio or video files, pipes, or - for stdin."),
     ],
-    formats: Annotated[
-        list[FileFormat] | None,
-        typer.Option("--format", "-f", help="Format; may be given several times.", show_default=False),
-    ] = None,
+    formats: Annotated[Formats | None, format_option("Format; may be given several times.")] = None,
     output: Annotated[
         str | None,
         typer.Option(
@@ -37,42 +46,6 @@ def transcribe(
             show_default=False,
         ),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Model [default: the service's].", show_default=False)
-    ] = None,
-    language: Annotated[
-        str | None,
-        typer.Option(
-            "--language",
-            "-l",
-            help="Code, tag or English name: de, deu, de-CH, german [default: detected].",
-            show_default=False,
-        ),
-    ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option("--task", help="transcribe, or translate (to English) [default: transcribe].", show_default=False),
-    ] = None,
-    prompt: Annotated[
-        str | None, typer.Option("--prompt", help="Names and terms the model should expect.", show_default=False)
-    ] = None,
-    temperature: Annotated[
-        float | None, typer.Option("--temperature", help="First temperature of decoding, 0 to 1.", show_default=False)
-    ] = None,
-    beam_size: Annotated[
-        int | None,
-        typer.Option("--beam-size", help="Beam search with so many beams [default: greedy].", show_default=False),
-    ] = None,
-    word_timestamps: Annotated[bool, typer.Option("--word-timestamps", help="Times for each word (in json).")] = False,
-    audio_track: Annotated[
-        str | None,
-        typer.Option(
-            "--audio-track",
-            metavar="INDEX|LANGUAGE",
-            help="Which of several sound tracks, from 0 [default: the default one, or the next that holds speech].",
-            show_default=False,
-        ),
-    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="--no-wait prints the ids of the jobs, one a line, and leaves.")
     ] = True,
@@ -80,6 +53,7 @@ def transcribe(
     url: UrlOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
+    **params: Any,
 ) -> None:
     """Transcribe audio and video files.
 
@@ -105,26 +79,17 @@ def transcribe(
     except OutputError as error:
         raise typer.BadParameter(str(error)) from error
     deliver = keep if json and not to_files else deliver_to(outputs)
-    given = {
-        "model": model,
-        "language": language,
-        "task": task,
-        "prompt": prompt,
-        "temperature": temperature,
-        "beam_size": beam_size,
-        "word_timestamps": word_timestamps or None,
-        "audio_track": audio_track,
-    }
-    params = cast("Params", {name: value for name, value in given.items() if value is not None})
     with reporter(quiet=quiet) as report:
         run = _local if local else _remote(url, wait, None if wait or json else _print_id)
-        items = run(files, params, deliver, report)
+        items = run(files, cast("Params", params), deliver, report)
     if json:
         print_json([item.to_dict() for item in items])
     if len(items) > 1 and not quiet:
         _summary(items)
     raise typer.Exit(_code(items))
 
+
+transcribe = with_options(JobParams, before="wait")(transcribe_command)
 
 Run = Callable[[Sequence[Path], "Params", "Deliver", "Reporter"], "list[Item]"]
 

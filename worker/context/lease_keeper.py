@@ -24,7 +24,7 @@ def cancel_flag(work: Path, job_id: str) -> Path:
     return work / "cancel" / job_id
 
 
-class Lifeline:
+class LeaseKeeper:
     """Two threads for the time of one run; `reason` says why it must end, `is_set` makes it usable as a cancel flag.
 
     A heartbeat that cannot reach the database keeps trying until the lease itself has run out; then the

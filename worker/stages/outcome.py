@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from core.errors import ChunkFailed, ChunkTimeout, ServiceError
-from core.jobs.job import ChunkRow, ChunkState, Job
+from core.jobs.job import Job
+from core.jobs.tasks import Task, TaskState
 from core.notices import Notice
 from core.speech.chunks import Chunk
 from core.transcript.coverage import audit
@@ -15,7 +16,7 @@ from core.transcript.merge import Piece, merge
 from core.transcript.values import Language, Segment, Transcript, Word
 from whisper.models.store import LOCAL, ValidModel
 from whisper.types import ChunkTranscript
-from worker.language import CLEAR, notices
+from worker.stages.language_vote import CLEAR, notices
 
 UNKNOWN = Language(code="und", confidence=0.0)
 """ISO 639 for `undetermined`: a file without speech has no language."""
@@ -23,7 +24,7 @@ UNKNOWN = Language(code="und", confidence=0.0)
 
 def assemble(
     job: Job,
-    rows: Sequence[ChunkRow],
+    rows: Sequence[Task],
     *,
     language: Language | None,
     model: ValidModel,
@@ -38,20 +39,20 @@ def assemble(
     ServiceError when the rows are no complete plan (which must never be called a transcript).
     """
     assert job.duration is not None
-    chunks = [Chunk.from_dict(row.plan) for row in rows]
+    chunks = [Chunk.from_dict(row.plan or {}) for row in rows]
     check_plan(chunks, round(job.duration * 16_000), [row.state for row in rows])
-    failed = {row.index for row in rows if row.state is ChunkState.FAILED}
+    failed = {row.number for row in rows if row.state is TaskState.FAILED}
     spoken = sum(1 for chunk in chunks if chunk.regions)
     if failed and len(failed) > fail_share * spoken:
-        first = next(row.error or {} for row in rows if row.index in failed)
+        first = next(row.error or {} for row in rows if row.number in failed)
         kind = ChunkTimeout if first.get("code") == ChunkTimeout.code else ChunkFailed
         raise kind(f"{len(failed)} of {spoken} chunks failed. The first: {first.get('message', 'unknown')}")
-    transcripts = {row.index: ChunkTranscript.from_dict(row.transcript) for row in rows if row.transcript is not None}
+    transcripts = {row.number: ChunkTranscript.from_dict(row.output) for row in rows if row.output is not None}
     if language is None and transcripts:
         # no window could be asked about its language, so each chunk detected its own
         code = Counter(said.language for said in transcripts.values()).most_common(1)[0][0]
         language = Language(code=code, confidence=0.0)
-    merged = merge(Piece(chunk=chunks[i], segments=_segments(said)) for i, said in transcripts.items())
+    merged = merge(Piece(chunk=chunks[i], segments=segments_of(said)) for i, said in transcripts.items())
     coverage = audit(chunks, merged.segments, failed=failed, duration=job.duration)
     notes = [Notice(code=w["code"], message=w["message"]) for w in warnings] + list(merged.warnings)
     if not spoken:
@@ -115,18 +116,18 @@ def _heard(transcripts: Iterable[ChunkTranscript]) -> Counter[str]:
     return Counter(code for code, probability in best if probability >= CLEAR)
 
 
-def check_plan(chunks: Sequence[Chunk], samples: int, states: Sequence[ChunkState]) -> None:
+def check_plan(chunks: Sequence[Chunk], samples: int, states: Sequence[TaskState]) -> None:
     """Invariant I3: indexes 0..n-1, owned spans that follow one another from 0 to the end, nothing left undone."""
     position = 0
     for n, (chunk, state) in enumerate(zip(chunks, states, strict=True)):
-        if chunk.index != n or chunk.start != position or state is ChunkState.PLANNED:
+        if chunk.index != n or chunk.start != position or state is TaskState.PLANNED:
             raise ServiceError(f"The stored plan is broken at chunk {n}; this is a defect.")
         position = chunk.end
     if position != samples:
         raise ServiceError(f"The stored plan ends at sample {position} of {samples}; this is a defect.")
 
 
-def _segments(said: ChunkTranscript) -> tuple[Segment, ...]:
+def segments_of(said: ChunkTranscript) -> tuple[Segment, ...]:
     return tuple(
         Segment(
             start=s.start,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from worker.context.stage import Stage
+
 
 class Vad(Protocol):
     """Streaming voice activity detection."""
@@ -56,6 +58,7 @@ class Parts:
 
     vad: makes a fresh detector per job
     width: chunks of one job handed to the engine at once
+    stages: what a job goes through
     consumer: id of this consumer, leads the lease owner's name
     speed_key: under which the engine's measured speed is kept; empty = not kept
     """
@@ -70,4 +73,5 @@ class Parts:
     plan: Plan
     width: int
     consumer: str
+    stages: tuple[Stage, ...]
     speed_key: str = ""

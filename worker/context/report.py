@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from core.jobs.job import ChunkRow, ChunkState, Job
+from core.jobs.job import Job
+from core.jobs.tasks import Task, TaskState
 from core.system.machine import Plan
+from whisper.types import ChunkTranscript
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +47,12 @@ class Report:
             "Transcribing (%s): %s chunks, %d done before", mode, total if total is not None else "yet uncounted", done
         )
 
-    def chunk(self, row: ChunkRow, *, characters: int, seconds: float) -> None:
+    def chunk(self, row: Task, *, seconds: float) -> None:
+        characters = len(ChunkTranscript.from_dict(row.output).text) if row.output else 0
         with self._lock:
             self._done += 1
             self._engine_seconds += row.engine_seconds
-            self._audio_seconds += (row.plan["end"] - row.plan["start"]) / 16_000
+            self._audio_seconds += row.audio_seconds
             done, total = self._done, self.total
         level = (
             logging.DEBUG
@@ -57,10 +60,10 @@ class Report:
             else logging.INFO
         )
         of = total if total is not None else "?"
-        if row.state is ChunkState.FAILED:
-            log.error("[%d/%s] Failed in %.2f s: %s", row.index + 1, of, seconds, (row.error or {}).get("message"))
+        if row.state is TaskState.FAILED:
+            log.error("[%d/%s] Failed in %.2f s: %s", row.number + 1, of, seconds, (row.error or {}).get("message"))
         else:
-            log.log(level, "[%d/%s] Completed in %.2f s: %d chars", row.index + 1, of, seconds, characters)
+            log.log(level, "[%d/%s] Completed in %.2f s: %d chars", row.number + 1, of, seconds, characters)
         log.log(level, "Progress: %d/%s (%s)", done, of, f"{100 * done / total:.0f}%" if total else "?%")
 
     def eta(self, duration: float | None) -> float | None:
@@ -73,7 +76,7 @@ class Report:
             left = max(0.0, duration * (1 - self._done / self.total))
             return round(left * (now - self._started) / self._audio_seconds, 1)
 
-    def performance(self, job: Job, rows: Sequence[ChunkRow], detect_seconds: float) -> dict[str, Any]:
+    def performance(self, job: Job, rows: Sequence[Task], detect_seconds: float) -> dict[str, Any]:
         """The `performance` object of contract: wall seconds since the job first started, CPU seconds of the engine."""
         wall = (datetime.now(UTC) - (job.started_at or job.created_at)).total_seconds()
         stage_wall = max(1e-3, time.monotonic() - self._started)
@@ -87,8 +90,8 @@ class Report:
             "parallel": self._parallel,
         }
 
-    def end(self, rows: Sequence[ChunkRow], performance: dict[str, Any]) -> None:
-        good = sum(row.state is ChunkState.DONE for row in rows)
+    def end(self, rows: Sequence[Task], performance: dict[str, Any]) -> None:
+        good = sum(row.state is TaskState.DONE for row in rows)
         share = 100 * good / len(rows) if rows else 100
         log.info(
             "Finished in %.1f s. Success rate: %.0f%% (%d/%d), speed-up %.2f, real-time factor %.3f",

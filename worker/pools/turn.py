@@ -8,9 +8,9 @@ import logging
 from core.errors import DatabaseUnavailable, DiskFull, ServiceError
 from core.system import identity
 from core.system.crashpoints import reached
-from worker.parts import Parts
+from worker.context.parts import Parts
+from worker.pools.slots import Slots
 from worker.run import run_job
-from worker.slots import Slots
 from worker.stop import Stopping
 
 log = logging.getLogger(__name__)

@@ -4,22 +4,55 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from core.errors import DiskFull, SourceCorrupt, SourceMissing
 from core.jobs.job import Source
+from core.jobs.tasks import Task
 from core.objects.local import storage_error
 from core.objects.store import ObjectStore
+from core.system.crashpoints import reached
 from whisper.types import Cancel
+from worker.context.stage import Lane, Output, Stage
+from worker.context.work import Work
 
 _BLOCK = 1 << 20
 
 
-def fetch(objects: ObjectStore, source: Source, folder: Path, cancel: Cancel) -> Path:
+class SourceStage(Stage):
+    """A file that already lies on this machine is decoded while it is still being read through."""
+
+    name = "source"
+    lane = Lane.IO
+    stored = False
+    streams = True
+
+    def run(self, work: Work, task: Task) -> Output:
+        upload = work.upload
+        try:
+            path = fetch(work.parts.objects, work.job.source, work.folder, work.cancel, upload.offer)
+        except BaseException as error:
+            upload.fail(error)
+            raise
+        work.check()
+        reached("after_source")
+        upload.offer(path)
+        upload.verified.set()
+        return Output()
+
+
+def fetch(
+    objects: ObjectStore,
+    source: Source,
+    folder: Path,
+    cancel: Cancel,
+    found: Callable[[Path], None] = lambda path: None,
+) -> Path:
     """Path of a local file with the upload's bytes; a copy in `folder` unless the store is a folder itself.
 
+    found: told of a file in the store's folder before its bytes have been looked at
     Raises SourceMissing, SourceCorrupt (size or SHA-256 differ), StorageUnavailable, DiskFull.
     Returns early, with whatever is there, when `cancel` is set.
     """
@@ -43,6 +76,7 @@ def fetch(objects: ObjectStore, source: Source, folder: Path, cancel: Cancel) ->
                     raise DiskFull(f"No space left in {folder} (WORK_DIR).") from error
                 raise
         else:
+            found(path)
             for block in _blocks(data, cancel):
                 digest.update(block)
                 size += len(block)

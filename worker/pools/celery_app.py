@@ -13,10 +13,10 @@ from celery import Celery, signals
 from kombu import Queue
 
 from core.queue.hints import QUEUE, TASK, celery_settings
-from worker.parts import Parts
-from worker.slots import Slots
+from worker.context.parts import Parts
+from worker.pools.slots import Slots
+from worker.pools.turn import take_turn
 from worker.stop import Stop
-from worker.turn import take_turn
 
 log = logging.getLogger(__name__)
 

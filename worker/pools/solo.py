@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 from core.queue.hints import Doorbell
 from whisper.wire.process import die_with
-from worker.parts import Parts
-from worker.slots import Slots
+from worker.context.parts import Parts
+from worker.pools.slots import Slots
+from worker.pools.turn import take_turn
 from worker.stop import Stop
-from worker.turn import take_turn
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,51 @@
+"""What a consumer says of itself with each sign of life."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from core.system.machine import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsumerInfo:
+    """All of it may be missing: other versions write other things."""
+
+    host: str | None = None
+    #: where its process ids mean something, and the owner name of its supervisor (`core.system.identity`)
+    pid_space: str | None = None
+    supervisor: str | None = None
+    plan: Plan | None = None
+    #: the default model, and the version of the program
+    model: str | None = None
+    version: str | None = None
+    #: state of its engine manager (`whisper.engine.client.PreforkEngine.status`)
+    engine: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def slots(self) -> int:
+        """Jobs that it takes at once."""
+        return self.plan.jobs if self.plan else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As stored: what is known of it."""
+        known = {name: getattr(self, name) for name in _NAMES if getattr(self, name) is not None}
+        return known | ({"plan": self.plan.to_dict()} if self.plan else {})
+
+    def public(self) -> dict[str, Any]:
+        """What GET /system shows of it."""
+        return {name: value for name, value in self.to_dict().items() if name not in ("pid_space", "supervisor")}
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> ConsumerInfo:
+        """What is stored, read as far as this version knows it."""
+        known = {name: data[name] for name in _NAMES if name in data}
+        try:
+            return ConsumerInfo(**known | {"plan": Plan.from_dict(data["plan"]) if data.get("plan") else None})
+        except TypeError:  # another version's plan
+            return ConsumerInfo(**known | {"plan": None})
+
+
+_NAMES = tuple(field.name for field in fields(ConsumerInfo))

@@ -1,0 +1,117 @@
+"""The options of a job: the one table from which form, JSON, command line, client and the API's description are made.
+
+A new option is one field here, and the code that honours it. It changes no identity of jobs that do not use it. A release
+that adds one raises `core.store.tables.ROW_VERSION`, so that consumers of older ones leave its jobs alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+from core.audio.tracks import TRACKS
+from core.jobs.options import about, options, unset
+from core.transcript.language_tags import language_code
+from core.transcript.languages import LANGUAGES
+
+Task = Literal["transcribe", "translate"]
+
+FIRST_PARAMS = frozenset({"model", "task", "language", "prompt", "temperature", "beam_size", "word_timestamps"})
+"""Options of version 0.1.0: always stored and hashed, at their defaults too."""
+
+
+def _language(value: str) -> str | None:
+    if value.strip().lower() == "auto":
+        return None
+    code = language_code(value)
+    if code is None:
+        raise ValueError(
+            f"not a language Whisper knows; a code such as {', '.join(list(LANGUAGES)[:6])}, a tag such as en-US or an English name"
+        )
+    return code
+
+
+def _audio_track(value: int | str) -> int | str:
+    text = str(value).strip()
+    if text.isascii() and text.isdigit() and int(text) < TRACKS:
+        return int(text)
+    if code := language_code(text) or (text.lower() if re.fullmatch("[A-Za-z]{2,3}", text) else None):
+        return code  # a file may have tracks in languages that Whisper does not know
+    raise ValueError(f"must be an index from 0 to {TRACKS - 1}, or a language")
+
+
+def _prompt(value: str) -> str:
+    if any(ord(c) < 32 and c not in "\n\t\r" for c in value):
+        raise ValueError("must not hold control characters")
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobParams:
+    """What the user asked for, frozen at submit. Retry uses exactly these."""
+
+    model: str = field(
+        metadata=about(
+            "Name of a model; nothing: the service's own (WHISPER_MODEL).", max_length=110, example="base", short="-m"
+        )
+    )
+    task: Task = field(
+        default="transcribe", metadata=about("What to write: transcribe (as spoken), or translate (to English).")
+    )
+    language: str | None = field(
+        default=None,
+        metadata=about(
+            "Code, tag or English name (de, deu, de-CH, German), taken as its code; auto or nothing: detected.",
+            short="-l",
+            convert=_language,
+        ),
+    )
+    prompt: str | None = field(
+        default=None,
+        metadata=about("Names and words to expect; given to every chunk.", max_length=2000, convert=_prompt),
+    )
+    temperature: float = field(
+        default=0.0, metadata=about("First temperature of decoding; 0 is most certain.", ge=0, le=1)
+    )
+    beam_size: int | None = field(
+        default=None,
+        metadata=about(
+            "Beam search with so many beams; 1 or nothing: greedy.", ge=1, le=8, convert=lambda n: None if n == 1 else n
+        ),
+    )
+    word_timestamps: bool = field(default=False, metadata=about("Also times of words, in the JSON formats."))
+    audio_track: int | str | None = field(
+        default=None,
+        metadata=about(
+            "Which sound track of a file that has several: its index from 0, or its language (1, de); "
+            "nothing: the default one, or the next that holds speech.",
+            metavar="INDEX|LANGUAGE",
+            convert=_audio_track,
+        ),
+    )
+    #: what a newer version wrote beside these: kept and shown, never run
+    unknown: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As stored and hashed: what came after FIRST_PARAMS only where it is not at its default.
+
+        So the identity of a job that does not use it stays what it was before, and older versions can read its row.
+        """
+        return {
+            option.name: value
+            for option in options(type(self))
+            if (value := getattr(self, option.name)) != unset(option) or option.name in FIRST_PARAMS
+        } | dict(self.unknown)
+
+    def shown(self) -> dict[str, Any]:
+        """All of them, with the defaults filled in."""
+        return {option.name: getattr(self, option.name) for option in options(type(self))} | dict(self.unknown)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """What is stored, whoever wrote it."""
+        known = {option.name for option in options(cls)} & data.keys()
+        unknown = {name: value for name, value in data.items() if name not in known}
+        return cls(**{name: data[name] for name in known}, unknown=unknown)

@@ -1,0 +1,1 @@
+"""How a file becomes a job, whoever asks: the rules for what may be asked, and the order in which it is written down."""

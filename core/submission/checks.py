@@ -1,0 +1,96 @@
+"""What was asked for, against the table of options and against the model: nothing is accepted and ignored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from core.errors import TaskNotSupported, UnknownModel, refusal
+from core.jobs.options import read
+from core.jobs.params import JobParams
+from core.transcript.language_tags import is_mapped
+from core.transcript.languages import LANGUAGES
+
+P = TypeVar("P", bound=JobParams)
+
+PROMPT_SURELY_HEARD = 600
+"""Characters that fit into the 224 tokens the model keeps of a prompt, at a cautious 2.7 characters a token."""
+
+
+class ModelFacts(Protocol):
+    """What a job's options depend on (`whisper.models.catalogue.ModelInfo`)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def multilingual(self) -> bool: ...
+    @property
+    def translates(self) -> bool: ...
+
+
+class ModelEntry(Protocol):
+    """One model of a list (`whisper.models.store.ModelStatus`)."""
+
+    @property
+    def info(self) -> ModelFacts: ...
+
+
+class Models(Protocol):
+    """What is asked of the model store (`whisper.models.store.ModelStore`)."""
+
+    def info(self, name: str) -> ModelFacts:
+        """Raises UnknownModel, ModelInvalid."""
+        ...
+
+    def list(self) -> Sequence[ModelEntry]: ...
+
+
+def values_of(table: type[JobParams], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given, each checked by itself. Raises ValidationFailed naming every bad one."""
+    values, errors = read(table, given)
+    if errors:
+        raise refusal(*errors)
+    return values
+
+
+def check(table: type[P], given: Mapping[str, Any], models: Models, *, default_model: str) -> P:
+    """The options as a job has them.
+
+    given: by name, as text or as in JSON; what is None or blank counts as not given
+    Raises UnknownModel, ModelInvalid, TaskNotSupported, ValidationFailed.
+    """
+    values = values_of(table, given)
+    try:
+        info = models.info(values.get("model", default_model).strip())
+    except UnknownModel as error:
+        raise UnknownModel(error.message, models=[status.info.name for status in models.list()]) from None
+    params = table(**values | {"model": info.name})
+    if params.task == "translate" and not info.translates:
+        raise TaskNotSupported(
+            f"The model {info.name} cannot translate: English-only and turbo models only transcribe."
+        )
+    if params.language not in (None, "en") and not info.multilingual:
+        raise refusal({"field": "language", "message": f"the model {info.name} knows English only"})
+    if params.language == "yue" and "large-v3" not in info.name:
+        raise refusal({"field": "language", "message": f"the model {info.name} does not know Cantonese; large-v3 does"})
+    return params
+
+
+def warnings_of(params: JobParams, given: Mapping[str, Any]) -> tuple[dict[str, str], ...]:
+    """What the user should know about options that are taken as they are. given: as they were sent"""
+    found = []
+    if params.prompt and len(params.prompt) > PROMPT_SURELY_HEARD:
+        message = "The model keeps only the last 224 tokens of a prompt; the beginning of this one may not be heard."
+        found.append({"code": "prompt_long", "message": message})
+    language = given.get("language")
+    if language and params.language and is_mapped(language):
+        message = f"The language {language.strip()} was taken as {params.language} ({LANGUAGES[params.language]})."
+        found.append({"code": "language_mapped", "message": message})
+    return tuple(found)
+
+
+def fingerprint(sha256: str, params: JobParams) -> str:
+    """Identity of a submission for Idempotency-Key: the file's bytes and the normalised options."""
+    return hashlib.sha256(json.dumps([sha256, params.to_dict()], sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,33 @@
+"""The same file and options once more."""
+
+from __future__ import annotations
+
+import logging
+
+from core.errors import AlreadyTerminal, Expired, NotReady
+from core.jobs.job import Job, JobStatus, NewJob, new_id
+from core.store.protocols import OwnerJobs
+
+log = logging.getLogger(__name__)
+
+
+def retry(jobs: OwnerJobs, job_id: str, *, everything: bool) -> Job:
+    """A new job with the file and the options of one that failed, was cancelled or is partial.
+
+    everything: it takes over no finished chunk. Both jobs refer to one stored upload, under the older one's key: it is
+    removed when the last job that refers to it is (`Retention.known_keys`).
+    Raises JobNotFound, NotReady, AlreadyTerminal, Expired.
+    """
+    old = jobs.get(job_id)
+    if not old.terminal:
+        raise NotReady("The job has not ended yet: cancel it first, or wait.")
+    if old.status is JobStatus.COMPLETED and not old.partial:
+        raise AlreadyTerminal("The job is complete: there is nothing to retry.")
+    if old.expired_audio:
+        raise Expired("The retention time is over and the upload has been removed; send the file again.")
+    new = NewJob(
+        id=new_id(), source=old.source, params=old.params, retry_of=old.id, retry_all=everything, priority=old.priority
+    )
+    job = jobs.create(new)
+    log.info("Job %s retries %s", job.id, old.id)
+    return job

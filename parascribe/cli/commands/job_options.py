@@ -1,0 +1,61 @@
+"""The options of a job on the command line, made from their table."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from core.jobs.options import Option, options
+from core.jobs.params import JobParams
+
+Command = Callable[..., None]
+
+
+def with_options(table: type[JobParams], *, before: str) -> Callable[[Command], Command]:
+    """Gives a command the options of a table, ahead of its parameter `before`; its `**params` get those that were given."""
+
+    def decorate(run: Command) -> Command:
+        names = {option.name for option in options(table)}
+        parameters = []
+        for name, parameter in inspect.signature(run, eval_str=True).parameters.items():
+            if name == before:
+                parameters += [_parameter(option) for option in options(table)]
+            if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
+                parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+
+        @functools.wraps(run)
+        def command(**given: Any) -> None:
+            run(**{name: value for name, value in given.items() if name not in names or value is not None})
+
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return command
+
+    return decorate
+
+
+def _parameter(option: Option) -> inspect.Parameter:
+    words, flag = option.about, option.name.replace("_", "-")
+    # what the service refuses is refused by the service, in its words
+    kind = str if option.kind is object else option.kind
+    described = typer.Option(
+        f"--{flag}/--no-{flag}" if option.default is True else f"--{flag}",
+        *([words.short] if words.short else ()),
+        metavar=words.metavar or "|".join(option.choices) or None,
+        help=_help(option),
+        show_default=False,
+    )
+    return inspect.Parameter(
+        option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, described]
+    )
+
+
+def _help(option: Option) -> str:
+    words = option.about
+    bounds = f" [{words.ge:g} to {words.le:g}]" if words.ge is not None and words.le is not None else ""
+    default = f" [default: {option.default}]" if option.choices else ""
+    return words.help + bounds + default

@@ -1,0 +1,101 @@
+"""The table of options: how values are read, in the words users have always been told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pytest
+
+from core.jobs.options import about, options, read
+from core.jobs.params import JobParams
+from core.store.tables import ROW_VERSION
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "kept"),
+    [
+        ("temperature", " 0.5 ", 0.5),
+        ("temperature", 1, 1.0),
+        ("beam_size", "5", 5),
+        ("beam_size", "5.0", 5),
+        ("beam_size", 5.0, 5),
+        ("beam_size", "1", None),
+        ("word_timestamps", "on", True),
+        ("word_timestamps", "False", False),
+        ("word_timestamps", 1, True),
+        ("language", "German", "de"),
+        ("language", "AUTO", None),
+        ("audio_track", 3, 3),
+        ("audio_track", " 3 ", 3),
+        ("audio_track", "German", "de"),
+        ("prompt", " as it is\n", " as it is\n"),
+    ],
+)
+def test_values_come_as_text_or_as_json(name: str, given: Any, kept: Any) -> None:
+    values, errors = read(JobParams, {name: given})
+    assert (values, errors) == ({name: kept}, [])
+    assert type(values[name]) is type(kept)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("temperature", "1.5", "Input should be less than or equal to 1"),
+        ("temperature", "-0.1", "Input should be greater than or equal to 0"),
+        ("temperature", "nan", "Input should be a finite number"),
+        ("temperature", "warm", "Input should be a valid number, unable to parse string as a number"),
+        ("temperature", [0.2], "Input should be a valid number"),
+        ("beam_size", "1_0", "Input should be a valid integer, unable to parse string as an integer"),
+        ("beam_size", "9" * 5000, "Input should be a valid integer, unable to parse string as an integer"),
+        ("beam_size", True, "Input should be a valid integer"),
+        ("beam_size", 2.5, "Input should be a valid integer"),
+        ("beam_size", float("inf"), "Input should be a valid integer"),
+        ("word_timestamps", "perhaps", "Input should be a valid boolean, unable to interpret input"),
+        ("word_timestamps", {}, "Input should be a valid boolean, unable to interpret input"),
+        ("task", "sing", "Input should be 'transcribe' or 'translate'"),
+        ("prompt", "x" * 2001, "String should have at most 2000 characters"),
+        ("prompt", 7, "Input should be a valid string"),
+        ("audio_track", True, "must be an index from 0 to 199, or a language"),
+        ("melody", "3", "Extra inputs are not permitted"),
+    ],
+)
+def test_what_cannot_be_used_is_named(name: str, given: Any, message: str) -> None:
+    values, errors = read(JobParams, {name: given, "model": "base"})
+    assert (values, errors) == ({"model": "base"}, [{"field": name, "message": message}])
+
+
+def test_what_is_empty_counts_as_not_given() -> None:
+    assert read(JobParams, {"model": " ", "language": "", "beam_size": None}) == ({}, [])
+
+
+def test_a_table_may_have_any_of_the_kinds_there_are() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Songs:
+        key: Literal["major", "minor"] | None = field(default=None, metadata=about("Its key."))
+        loud: bool = field(default=True, metadata=about("Whether it is loud."))
+        note: str = ""
+
+    key, loud = options(Songs)
+    assert (key.choices, key.kind, loud.kind, loud.default) == (("major", "minor"), str, bool, True)
+    assert read(Songs, {"key": "minor", "loud": "no"}) == ({"key": "minor", "loud": False}, [])
+    assert [error["field"] for error in read(Songs, {"key": "green", "note": "x"})[1]] == ["key", "note"]
+
+
+def test_every_option_says_what_it_is() -> None:
+    for option in options(JobParams):
+        assert option.about.help.endswith("."), option.name
+    assert {option.name for option in options(JobParams)} == set(JobParams(model="base").shown())
+
+
+OF_ROW_VERSION = {
+    1: {"model", "task", "language", "prompt", "temperature", "beam_size", "word_timestamps", "audio_track"}
+}
+"""From which ROW_VERSION on which options are known."""
+
+
+def test_a_new_option_has_a_row_version_of_its_own_so_that_older_consumers_leave_its_jobs_alone() -> None:
+    newest = max(version for version in OF_ROW_VERSION if version <= ROW_VERSION)
+    assert {option.name for option in options(JobParams)} == OF_ROW_VERSION[newest], (
+        "raise core.store.tables.ROW_VERSION, and say here what came with it"
+    )

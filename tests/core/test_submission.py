@@ -1,0 +1,160 @@
+"""A file becomes a job without any HTTP: the same rules, and nothing is left of what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+
+from core.errors import (
+    AlreadyTerminal,
+    EmptyUpload,
+    InsufficientStorage,
+    NotMedia,
+    NotReady,
+    QueueFull,
+    ServiceError,
+    TaskNotSupported,
+    TooLarge,
+    UnknownModel,
+    ValidationFailed,
+)
+from core.objects.memory import MemoryObjects
+from core.store.sql import SqlStore
+from core.submission.checks import fingerprint
+from core.submission.intake import Intake, Limits
+from core.submission.retry import retry
+from tests.api.serving import BUNDLED, wav
+from tests.core.store_kit import take
+from whisper.models.store import ModelStore
+
+
+@pytest.fixture
+def jobs() -> Iterator[SqlStore]:
+    store = SqlStore.in_memory()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def objects() -> MemoryObjects:
+    return MemoryObjects()
+
+
+def intake(objects: MemoryObjects, folder: Path, **rules: Any) -> Intake:
+    models = ModelStore(folder, BUNDLED)
+    return Intake(**{"objects": objects, "models": models, "default_model": "base", "probe": lambda _: None} | rules)
+
+
+def test_a_file_becomes_a_job(jobs: SqlStore, objects: MemoryObjects, tmp_path: Path) -> None:
+    taking, content = intake(objects, tmp_path), wav(200_000)
+    job_id, source = taking.store("talk.wav", io.BytesIO(content))
+    job = taking.accept(jobs, job_id, source, {"language": "en-US", "temperature": 0.2})
+    assert (job.id, job.params.model, job.params.language, job.params.temperature) == (job_id, "base", "en", 0.2)
+    assert (source.bytes, source.media_type) == (200_000, "audio/wav")
+    assert source.sha256 == hashlib.sha256(content).hexdigest()
+    assert [warning["code"] for warning in job.warnings] == ["language_mapped"]
+    with objects.open(source.key) as stored:
+        assert stored.read() == content
+    assert jobs.get(job_id) == job
+
+
+class Trickle(io.RawIOBase):
+    """A source that cannot seek and breaks off."""
+
+    def __init__(self, content: bytes, ends: BaseException | None) -> None:
+        self.inner, self.ends = io.BytesIO(content), ends
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.inner.read(size)
+        if not data and self.ends:
+            raise self.ends
+        return data
+
+
+def test_what_cannot_seek_is_taken_too_and_leaves_nothing_when_it_breaks(
+    objects: MemoryObjects, tmp_path: Path
+) -> None:
+    taking = intake(objects, tmp_path)
+    broken: BinaryIO = Trickle(wav(100_000), OSError("gone"))  # type: ignore[assignment]
+    with pytest.raises(OSError, match="gone"):
+        taking.store("talk.wav", broken)
+    assert not list(objects.keys(""))
+    whole: BinaryIO = Trickle(wav(100_000), None)  # type: ignore[assignment]
+    assert taking.store("talk.wav", whole)[1].bytes == 100_000
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [(b"", EmptyUpload), (b"%PDF-1.7" + bytes(5000), NotMedia), (wav(1001), TooLarge), (wav(300_000), TooLarge)],
+)
+def test_a_file_that_is_not_taken_leaves_nothing(
+    objects: MemoryObjects, tmp_path: Path, content: bytes, error: type[ServiceError]
+) -> None:
+    with pytest.raises(error):
+        intake(objects, tmp_path, limits=Limits(max_bytes=1000)).store("talk.wav", io.BytesIO(content))
+    assert not list(objects.keys(""))
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"colour": "red"}, ValidationFailed),
+        ({"beam_size": 9}, ValidationFailed),
+        ({"model": "enormous"}, UnknownModel),
+        ({"model": "base.en", "task": "translate"}, TaskNotSupported),
+    ],
+)
+def test_a_refused_job_takes_its_file_along(
+    jobs: SqlStore, objects: MemoryObjects, tmp_path: Path, given: dict[str, Any], error: type[ServiceError]
+) -> None:
+    taking = intake(objects, tmp_path)
+    stored = taking.store("talk.wav", io.BytesIO(wav()))
+    with pytest.raises(error):
+        taking.accept(jobs, *stored, given)
+    assert not list(objects.keys(""))
+    assert not any(jobs.counts().values())
+
+
+def test_the_key_of_a_request_gets_its_job_and_fingerprint(
+    jobs: SqlStore, objects: MemoryObjects, tmp_path: Path
+) -> None:
+    taking = intake(objects, tmp_path)
+    assert jobs.reserve("k", lease_seconds=60) is None
+    job = taking.accept(jobs, *taking.store("talk.wav", io.BytesIO(wav())), {"language": "de"}, key="k")
+    assert jobs.reserve("k", lease_seconds=60) == job.id
+    assert jobs.fingerprint("k") == fingerprint(job.source.sha256, taking.check({"language": "German"}))
+
+
+def test_a_full_house(jobs: SqlStore, objects: MemoryObjects, tmp_path: Path) -> None:
+    taking = intake(objects, tmp_path, limits=Limits(max_queued=1, min_free=100), free_bytes=lambda: 1000)
+    taking.check_room(jobs, 900)
+    with pytest.raises(InsufficientStorage):
+        taking.check_room(jobs, 901)
+    taking.accept(jobs, *taking.store("talk.wav", io.BytesIO(wav())), {})
+    with pytest.raises(QueueFull):
+        taking.check_room(jobs)
+
+
+def test_what_is_known_before_the_file_is_checked_before_it(objects: MemoryObjects, tmp_path: Path) -> None:
+    taking = intake(objects, tmp_path, default_model="base.en")
+    taking.check_some({"language": "de"})  # the model may still come
+    with pytest.raises(ValidationFailed, match="knows English only"):
+        taking.check_some({"language": "de", "model": "tiny.en"})
+
+
+def test_a_retry_has_the_same_file_and_options(jobs: SqlStore, objects: MemoryObjects, tmp_path: Path) -> None:
+    taking = intake(objects, tmp_path)
+    first = taking.accept(jobs, *taking.store("talk.wav", io.BytesIO(wav())), {"prompt": "Müller"})
+    with pytest.raises(NotReady):
+        retry(jobs, first.id, everything=False)
+    jobs.request_cancel(first.id)
+    again = retry(jobs, first.id, everything=True)
+    assert (again.source, again.params, again.retry_of, again.retry_all) == (first.source, first.params, first.id, True)
+    jobs.finish(take(jobs), result_key="r", partial=False, gaps=[], warnings=[], performance={})
+    with pytest.raises(AlreadyTerminal):
+        retry(jobs, again.id, everything=False)

@@ -1,0 +1,183 @@
+"""Stages beside each other: what may begin while chunks are still being transcribed, and what a failure means."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import AudioUndecodable, ChunkFailed, EngineUnavailable
+from core.jobs.tasks import TRANSCRIBE, Task, TaskState
+from core.objects.local import LocalObjects
+from tests.faults.stages import Fingerprint, Shout
+from tests.worker.kit import Kit
+from whisper.engine.scripted import Rule, ScriptedEngine
+from whisper.engine.transcriber import WhisperTranscriber
+from worker.context.stage import Grain, Lane, OnFailure, Output, Stage
+from worker.context.work import Work
+from worker.stages.catalogue import catalogue
+
+
+class Made(Stage):
+    """Does what a test says."""
+
+    name = "made"
+    needs = ("decode",)
+
+    def __init__(self, run: Callable[[Work, Task], dict[str, Any] | None], **traits: Any) -> None:
+        self._run = run
+        for name, value in traits.items():
+            setattr(self, name, value)
+
+    def run(self, work: Work, task: Task) -> Output:
+        return Output(data=self._run(work, task))
+
+
+class Waiting(ScriptedEngine):
+    """Does no chunk from the fifth on before `go` is set."""
+
+    def __init__(self, go: threading.Event, **script: Any) -> None:
+        super().__init__(**script)
+        self._go = go
+
+    def transcribe(self, model, pcm, options, *, label="", **how):
+        if int(label.removeprefix("chunk ").partition("/")[0]) >= 5:
+            assert self._go.wait(20), "nothing was given out before the last chunk was done"
+        return super().transcribe(model, pcm, options, label=label, **how)
+
+
+def kit(folder: Path, *more: Stage, rules: tuple[Rule, ...] = (), go: threading.Event | None = None) -> Kit:
+    made = Kit(folder, *rules)
+    made.parts = replace(made.parts, stages=catalogue(*more))
+    if go is not None:
+        engine = Waiting(go, call_log=made.call_log)
+        made.parts = replace(made.parts, transcriber=WhisperTranscriber(engine, made.parts.transcriber.downloader))
+    return made
+
+
+def test_segments_go_on_while_later_chunks_are_transcribed(tmp_path: Path, minute: bytes) -> None:
+    seen = threading.Event()
+
+    def say(work: Work, task: Task) -> dict[str, Any]:
+        seen.set()
+        return {"text": work.segments[task.number].text}
+
+    place = kit(tmp_path, Made(say, needs=(TRANSCRIBE,), grain=Grain.SEGMENT, lane=Lane.IO), go=seen)
+    job = place.submit(minute)
+    assert place.run() == "completed"
+    said = [segment["text"] for segment in place.result(job)["segments"]]
+    assert [(task.output or {})["text"] for task in place.store.tasks(job.id, "made")] == said
+
+
+def test_a_stage_by_chunk_goes_on_chunk_by_chunk_and_one_by_job_beside_it(tmp_path: Path, minute: bytes) -> None:
+    both = threading.Barrier(3, timeout=20)
+
+    def beside(work: Work, task: Task) -> None:
+        both.wait()
+
+    place = kit(
+        tmp_path,
+        Made(beside),
+        Made(beside, name="other"),
+        Made(
+            lambda work, task: both.wait() and None if task.number == 1 else None,
+            name="align",
+            needs=(TRANSCRIBE,),
+            grain=Grain.CHUNK,
+        ),
+    )
+    job = place.submit(minute)
+    assert place.run() == "completed"
+    stages = [task.stage for task in place.store.tasks(job.id) if task.state is TaskState.DONE]
+    chunks = len(place.chunks(job))
+    assert sorted(stages) == sorted(["made", "other", *["align"] * chunks, *[TRANSCRIBE] * chunks])
+
+
+@pytest.mark.parametrize("error", [AudioUndecodable("no"), EngineUnavailable(), RuntimeError("secret detail")])
+def test_a_stage_that_degrades_costs_a_warning_and_no_word(tmp_path: Path, minute: bytes, error: Exception) -> None:
+    def broken(work: Work, task: Task) -> None:
+        raise error
+
+    place = kit(tmp_path, Made(broken, on_failure=OnFailure.DEGRADE))
+    calm = kit(tmp_path / "calm")
+    job, other = place.submit(minute), calm.submit(minute)
+    assert (place.run(), calm.run()) == ("completed", "completed")
+    assert place.result(job)["segments"] == calm.result(other)["segments"]
+    (warning,) = place.result(job)["warnings"]
+    assert warning["code"] == "made_failed" and "secret" not in warning["message"]
+    (task,) = place.store.tasks(job.id, "made")
+    assert task.state is TaskState.FAILED
+
+
+def test_a_stage_that_must_not_fail_ends_the_job(tmp_path: Path, minute: bytes) -> None:
+    def broken(work: Work, task: Task) -> None:
+        raise ChunkFailed("no")
+
+    place = kit(tmp_path, Made(broken))
+    place.submit(minute)
+    assert place.run() == "failed chunk_failed"
+
+
+def test_a_failed_chunk_has_no_segments_and_keeps_none_back(tmp_path: Path, minute: bytes) -> None:
+    place = kit(tmp_path, Shout(tmp_path / "log"), rules=(Rule(kind="crash", label="chunk 3/*"),))
+    job = place.submit(minute)
+    assert place.run() == "completed"
+    said = [segment["text"].upper() for segment in place.result(job)["segments"]]
+    assert [(task.output or {})["text"] for task in place.store.tasks(job.id, "shout")] == said
+
+
+def test_interrupted_stages_go_on_where_they_were(tmp_path: Path, minute: bytes) -> None:
+    log = tmp_path / "log"
+    place = kit(tmp_path, Fingerprint(log), Shout(log))
+    place.script(delay=0.02)
+    job = place.submit(minute)
+    for chunks in (1, 3, 5):
+        place.run_until(job, chunks)
+    assert place.run() == "completed" if not place.job(job).terminal else True
+    lines = [line.split()[1:] for line in log.read_text().splitlines()]
+    shouts = [number for stage, number in lines if stage == "shout"]
+    assert len(shouts) == len(set(shouts)) == len(place.result(job)["segments"])
+    (task,) = place.store.tasks(job.id, "fingerprint")
+    assert (task.output or {})["samples"] == 60 * 16_000
+
+
+def test_a_retry_takes_over_what_other_stages_have_finished(tmp_path: Path, minute: bytes) -> None:
+    log = tmp_path / "log"
+    place = kit(tmp_path, Fingerprint(log), rules=(Rule(kind="crash", label="chunk 3/*"),))
+    first = place.submit(minute)
+    assert place.run() == "completed"
+    place.script()
+    second = place.submit(minute, retry_of=first.id)
+    assert place.run() == "completed" and not place.job(second).partial
+    assert len(log.read_text().splitlines()) == 1
+    assert place.store.tasks(second.id, "fingerprint") == place.store.tasks(first.id, "fingerprint")
+
+
+def test_the_identity_of_a_stage_is_that_of_what_it_needs_too() -> None:
+    class Options(Made):
+        def options(self, work: Work) -> dict[str, Any]:
+            return work  # type: ignore[return-value]
+
+    def identity(**given: Any) -> str:
+        made = Options(lambda work, task: None, needs=(), **given.pop("traits", {}))
+        return made.identity(given)  # type: ignore[arg-type]
+
+    assert identity(a=1, b=2) == identity(b=2, a=1) != identity(a=1)
+    assert identity(a=1) != identity(a=1, traits={"version": "2"})
+    assert len(identity()) == len(hashlib.sha256().hexdigest())
+
+
+def test_a_file_that_is_damaged_in_the_store_is_not_called_undecodable(tmp_path: Path, minute: bytes) -> None:
+    place = kit(tmp_path)
+    job = place.submit(minute)
+    path = tmp_path / "objects" / job.source.key
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"RIFF" + bytes(job.source.bytes - 4))
+    place.parts = replace(place.parts, objects=LocalObjects(tmp_path / "objects"))
+    assert place.run() == "failed source_corrupt"
+    assert not place.chunks(job) or not any(task.ended for task in place.chunks(job))

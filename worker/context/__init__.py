@@ -1,0 +1,1 @@
+"""What a run has in its hands: parts, files, plan, lease; and what a stage declares."""

@@ -1,0 +1,164 @@
+"""What the stages of one run share: the job, its files, its plan, and ways to say what was learnt."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from core.errors import Interrupted, TransientError
+from core.jobs.job import Claim
+from core.jobs.job import Stage as Shown
+from core.jobs.tasks import Lease, Task
+from core.system.crashpoints import reached
+from core.transcript.values import Language, Segment
+from whisper.models.store import ValidModel
+from whisper.types import ChunkTranscript, LanguageGuess
+from worker.context.growing_plan import GrowingPlan
+from worker.context.lease_keeper import LeaseKeeper
+from worker.context.parts import Parts
+from worker.context.recording import Recording
+from worker.context.report import Report
+from worker.context.upload import Upload
+
+if TYPE_CHECKING:
+    from worker.context.stage import Stage
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+Evidence = ChunkTranscript | LanguageGuess | None
+"""What one window tells about its language."""
+
+
+class Cancel:
+    """Set when this run is to stop, whatever the reason."""
+
+    def __init__(self, lease_keeper: LeaseKeeper) -> None:
+        self._lease_keeper = lease_keeper
+        self._abort = threading.Event()
+
+    def abort(self) -> None:
+        self._abort.set()
+
+    def is_set(self) -> bool:
+        return self._abort.is_set() or self._lease_keeper.is_set()
+
+
+class Work:
+    """One run of one claim. All methods may be called from any of its threads.
+
+    model: the job's, with a valid file
+    stages: those that this job has, by name
+    stored: all tasks in the table when the run began
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        claim: Claim,
+        folder: Path,
+        lease_keeper: LeaseKeeper,
+        *,
+        on_duration: Callable[[float], None] | None,
+        report: Report,
+    ) -> None:
+        self.parts, self.claim, self.folder, self.lease_keeper = parts, claim, folder, lease_keeper
+        self.report = report
+        self.job = claim.job
+        self.shown = claim.job.stage
+        self.warnings: list[dict[str, str]] = list(claim.job.warnings)
+        self.width = parts.width if parts.settings.parallel else 1
+        self.wake = threading.Event()
+        """Set whenever something has happened that may let a task begin."""
+        self.cancel = Cancel(lease_keeper)
+        self.upload = Upload(self.cancel)
+        self.recording = Recording(folder / "pcm.s16le", head=self.width + 1, cancel=self.cancel, on_grow=self.wake.set)
+        self.model: ValidModel
+        self.plan: GrowingPlan
+        self.stages: Mapping[str, Stage] = {}
+        self.stored: list[Task] = []
+        self.engine: Executor
+        self.language: Language | None = None
+        """Of the whole job; None until it is known, and where each chunk finds its own."""
+        self.early: dict[int, Future[Evidence]] = {}
+        """By chunk: what finding the language has already asked the engine."""
+        self.segments: list[Segment] = []
+        """The transcript's segments as far as they are final, while a stage wants them one by one."""
+        self.unaccounted_seconds = 0.0
+        """The engine's CPU seconds that no task will account for."""
+        self._on_duration = on_duration
+        self._lock = threading.Lock()
+
+    # --- stopping
+    def check(self) -> None:
+        """Raises Interrupted when the run is to stop."""
+        self.lease_keeper.check()
+        if self.cancel.is_set():
+            raise Interrupted("Stopped.")
+
+    def is_poison(self, crashes: int) -> bool:
+        """Give a task up before the job's own attempts run out?
+
+        Only when the process has also died again and again without any task getting done: a job that is killed
+        often and gets further each time loses none.
+        """
+        most = self.parts.settings.max_attempts
+        return crashes >= most and self.claim.job.strikes >= most - 1
+
+    # --- the table
+    def patiently(self, ask: Callable[[], T]) -> T:
+        """A database that is away holds the run up, and undoes nothing of it, until the lease has run out."""
+        delay = 0.2
+        while True:
+            try:
+                return ask()
+            except TransientError as error:
+                log.warning("Not stored yet: %s", error.message)
+                if self.lease_keeper.wait(delay):
+                    raise
+                delay = min(5.0, delay * 2)
+
+    def lease(self, task: Task) -> Lease | None:
+        """The task is in flight from here on: it may be what kills this process. None: it is another's, or has ended."""
+        lease = self.patiently(lambda: self.parts.store.take(self.claim, task))
+        reached("after_start")
+        return lease
+
+    def learn(self, **fields: Any) -> None:
+        """Write what the run has found out into the job's row. Raises LeaseLost."""
+        self.patiently(lambda: self.parts.store.progress(self.claim, **fields))
+        with self._lock:
+            self.job = self.job.evolve(**fields)
+
+    def learn_duration(self, seconds: float, **more: Any) -> None:
+        self.learn(duration=seconds, **more)
+        if self._on_duration:
+            self._on_duration(seconds)
+
+    def show(self, stage: Shown, **more: Any) -> None:
+        """What users see of where the job is, and what is named if it fails here."""
+        self.shown = stage
+        if self.job.stage is not stage or more:
+            self.learn(stage=stage, **more)
+
+    def warn(self, code: str, message: str) -> None:
+        """Once for each code."""
+        with self._lock:
+            if any(code == warning["code"] for warning in self.warnings):
+                return
+            self.warnings.append({"code": code, "message": message})
+        self.learn(warnings=tuple(self.warnings))
+
+    def outputs(self, stage: str) -> list[Task]:
+        """The stored tasks of a stage, those that have ended with what they gave."""
+        return self.patiently(lambda: self.parts.store.tasks(self.job.id, stage))
+
+    # --- the engine
+    def submit(self, ask: Callable[..., T], *args: Any) -> Future[T]:
+        """Ask the engine beside the tasks, as one of them would."""
+        return self.engine.submit(ask, *args)

@@ -1,0 +1,1 @@
+"""The conductor of a job: which task may begin, in which lane."""

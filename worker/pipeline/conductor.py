@@ -1,0 +1,325 @@
+"""The conductor of one job: begins each task when what it needs is there, and stores what comes of it.
+
+Whatever dies, the next owner finds the same graph in the table and goes on where it was.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from core.errors import Cancelled, ChunkFailed, HandedBack, Interrupted, JobNotFound, ServiceError
+from core.jobs.job import Claim, Job
+from core.jobs.job import Stage as Shown
+from core.jobs.tasks import TRANSCRIBE, Task, TaskState
+from core.system.crashpoints import reached
+from core.transcript.values import Language
+from worker.context.growing_plan import GrowingPlan
+from worker.context.lease_keeper import LeaseKeeper
+from worker.context.parts import Parts
+from worker.context.report import Report
+from worker.context.stage import Grain, Lane, OnFailure, Place, Stage
+from worker.context.work import Work
+from worker.pipeline.finals import FinalSegments
+from worker.pipeline.graph import Graph, by_name
+from worker.pipeline.lanes import Lanes
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.25
+"""How often the conductor looks when nothing wakes it: a stop is heard of within so long."""
+
+WRITE_SECONDS = 0.25
+"""Progress is written to the job's row at most so often: nobody is told of it more often either."""
+
+BUSY_SECONDS = 1.0
+"""After so long a task that was somebody else's is asked for again."""
+
+
+_BORNE: Mapping[OnFailure, tuple[type[Exception], ...]] = MappingProxyType(
+    {OnFailure.FAIL: (), OnFailure.GAP: (ChunkFailed,), OnFailure.DEGRADE: (Exception,)}
+)
+"""What a task may fail with and the job goes on."""
+
+
+class Pipeline:
+    """One claim's work. `run` may be called again after a TransientError and goes on where it was."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        claim: Claim,
+        folder: Path,
+        lease_keeper: LeaseKeeper,
+        on_duration: Callable[[float], None] | None,
+    ) -> None:
+        self._parts, self._claim, self._folder, self._lease_keeper = parts, claim, folder, lease_keeper
+        self._on_duration = on_duration
+        self._report = Report(parts.plan, parts.settings.parallel)
+        self._unaccounted = 0.0
+        self._job = claim.job
+        self.shown = Shown.DECODING
+        """Where the run is, or has failed."""
+
+    def run(self) -> None:
+        """Raises JobError, TransientError or Interrupted; returns when the job is completed."""
+        work = Work(
+            self._parts,
+            replace(self._claim, job=self._job),
+            self._folder,
+            self._lease_keeper,
+            on_duration=self._on_duration,
+            report=self._report,
+        )
+        work.unaccounted_seconds = self._unaccounted
+        lanes = Lanes(engine=work.width, on_end=work.wake.set)
+        work.engine = lanes.pool(Lane.ENGINE)
+        try:
+            work.show(Shown.DECODING)
+            self._prepare(work)
+            _Run(work, lanes).conduct()
+        finally:
+            # the threads must be gone before the recording is; on the way out of an error their calls are cancelled
+            work.cancel.abort()
+            lanes.close()
+            work.recording.close()
+            self.shown, self._job, self._unaccounted = work.shown, work.job, work.unaccounted_seconds
+
+    def _prepare(self, work: Work) -> None:
+        """The model, what is known of the job, and what its former owners have planned and finished."""
+        parts, params = work.parts, work.job.params
+        try:
+            parts.transcriber.downloader.ensure_model_exists(params.model, cancel=_StopOrDrain(self._lease_keeper))
+        except Cancelled:
+            self._lease_keeper.check()
+            raise HandedBack from None
+        work.model = parts.models.validate(params.model)
+        work.check()
+        work.stages = by_name(parts.stages)
+        self._adopt(work)
+        work.stored = work.patiently(lambda: parts.store.tasks(work.job.id))
+        chunks = [task for task in work.stored if task.stage == TRANSCRIBE]
+        complete = bool(chunks) and work.job.chunks_total == len(chunks)
+        work.plan = GrowingPlan(
+            chunks,
+            complete=complete,
+            cancel=work.cancel,
+            on_change=work.wake.set,
+            on_wait=lambda: work.recording.want_more(beyond=work.recording.planned),
+        )
+        work.language = _known_language(work)
+        work.stages = by_name(stage for stage in parts.stages if stage.wanted(work))
+        work.report.begin(done=sum(task.ended for task in chunks), total=len(chunks) if complete else None)
+
+    def _adopt(self, work: Work) -> None:
+        """Take over what the retried job has finished. An owner that dies here leaves it to the next."""
+        store, job = self._parts.store, work.job
+        identity = work.stages[TRANSCRIBE].identity(work)
+        if job.plan_hash is None:
+            work.learn(plan_hash=identity)
+        elif job.plan_hash != identity:
+            work.warn(
+                "mixed_versions", "The job went on under another version or model file; finished chunks were kept."
+            )
+        if not job.retry_of or job.retry_all or work.patiently(lambda: store.tasks(job.id, TRANSCRIBE)):
+            return
+        old: str = job.retry_of
+        try:
+            before: Job = work.patiently(lambda: store.get(old))
+        except JobNotFound:
+            return
+        if before.plan_hash != identity:
+            return
+        if before.language:
+            # first, for nobody comes here again once there are chunks: those still to do must be heard in the same language
+            work.learn(language=before.language, language_confidence=before.language_confidence)
+        identities = {stage.name: stage.identity(work) for stage in work.stages.values() if stage.stored}
+        adopted = work.patiently(lambda: store.adopt(work.claim, old, identities))
+        if adopted:
+            log.info("Took over %d finished chunks of job %s", adopted, old)
+            work.job = work.patiently(lambda: store.get(job.id))
+
+
+class _Run:
+    """The conductor's loop over one graph."""
+
+    def __init__(self, work: Work, lanes: Lanes) -> None:
+        self._work, self._lanes = work, lanes
+        due = [stage.name for stage in work.stages.values() if not stage.stored and stage.due(work)]
+        self._graph = Graph(list(work.stages.values()), work.stored, due=due)
+        self._planned = 0
+        self._seconds = {task.number: task.audio_seconds for task in work.plan.tasks if task.ended}
+        self._written = time.monotonic()
+        self._running: dict[Future[Any], tuple[Stage, Task]] = {}
+        self._busy: list[tuple[float, Task]] = []
+        self._finals = FinalSegments(work, self._graph)
+
+    def conduct(self) -> None:
+        """Until all is done. Raises what a stage raised whose failure is the job's."""
+        work, graph = self._work, self._graph
+        while True:
+            self._grow()
+            if graph.complete:
+                return
+            draining = work.lease_keeper.draining.is_set() and not graph.only_the_end_is_left
+            if not draining:
+                self._start()
+            elif not graph.running(besides=Grain.JOB):
+                work.lease_keeper.check()
+                self._count()
+                raise HandedBack
+            work.wake.wait(LOOK_SECONDS)
+            work.wake.clear()
+            for future in self._lanes.ended():
+                self._end(*self._running.pop(future), future)
+            if not draining:
+                work.lease_keeper.check()
+            self._show()
+
+    def _grow(self) -> None:
+        """What has been planned since the last look."""
+        work, graph = self._work, self._graph
+        complete, tasks = work.plan.complete, work.plan.tasks  # in this order: what is complete does not grow
+        if len(tasks) > self._planned:
+            new = tasks[self._planned :]
+            self._planned += len(new)
+            graph.add(new)
+            self._finals.add(new)
+        if complete and not graph.is_closed(TRANSCRIBE):
+            work.report.total = len(tasks)
+            graph.close(TRANSCRIBE)
+            self._finals.end()
+        due = [task for until, task in self._busy if until <= time.monotonic()]
+        self._busy = [(until, task) for until, task in self._busy if until > time.monotonic()]
+        if due:
+            fresh = {(task.stage, task.number): task for task in work.patiently(lambda: work.outputs(due[0].stage))}
+            for task in due:
+                now = fresh.get((task.stage, task.number), task)
+                graph.put_back(task)
+                if now.ended:
+                    self._settle(now)
+
+    def _start(self) -> None:
+        started = True
+        while started:
+            started = False
+            for stage, task in list(self._graph.ready()):
+                if self._lanes.room(stage.lane) and stage.ready(self._work, task):
+                    self._graph.start(task)
+                    context = contextvars.copy_context()
+                    run = self._run if stage.stored else stage.run
+                    arguments = (stage, task) if stage.stored else (self._work, task)
+                    self._running[self._lanes.start(stage.lane, context.run, run, *arguments)] = (stage, task)
+                    started = True
+        if self._lanes.room(Lane.ENGINE) and not self._graph.waiting(TRANSCRIBE):
+            self._work.recording.want_more(beyond=self._planned)
+
+    def _run(self, stage: Stage, task: Task) -> Task | None:
+        """One task from its lease to its place in the table, in a lane's thread; None: it is somebody else's."""
+        work = self._work
+        task = replace(task, identity=task.identity or stage.identity(work))
+        lease = work.lease(task)
+        if lease is None:
+            return None
+        began = time.monotonic()
+        done = self._done(stage, task, lease.crashes)
+        if stage.place is Place.HERE:
+            work.upload.verify()
+        reached("before_commit")
+        # a finished task is never computed again: while the database is away, wait with it in hand
+        work.patiently(lambda: work.parts.store.commit(lease, done))
+        reached("after_commit")
+        if stage.name == TRANSCRIBE:
+            work.report.chunk(done, seconds=time.monotonic() - began)
+        return done
+
+    def _done(self, stage: Stage, task: Task, crashes: int) -> Task:
+        """The task with what came of it."""
+        work = self._work
+        if work.is_poison(crashes):
+            return self._given_up(
+                stage, task, "worker_crashed", f"The job's process died {crashes} times while it worked on this."
+            )
+        try:
+            output = stage.run(work, task)
+        except Exception as error:
+            if (
+                isinstance(error, Interrupted)
+                or work.cancel.is_set()
+                or not isinstance(error, _BORNE[stage.on_failure])
+            ):
+                raise
+            if not isinstance(error, ServiceError):
+                log.exception("Unexpected error in %s", stage.name)
+                error = ServiceError("Something went wrong.")
+            return self._given_up(stage, task, error.code, error.message)
+        return replace(task, state=TaskState.DONE, output=output.data, engine_seconds=output.engine_seconds)
+
+    def _given_up(self, stage: Stage, task: Task, code: str, message: str) -> Task:
+        """Raises ChunkFailed where that is the job's end."""
+        if stage.on_failure is OnFailure.FAIL:
+            raise ChunkFailed(f"{stage.name}: {message}")
+        if stage.on_failure is OnFailure.DEGRADE:
+            self._work.warn(f"{stage.name}_failed", f"The transcript comes without {stage.name}. {message}")
+        return replace(task, state=TaskState.FAILED, error={"code": code, "message": message})
+
+    def _end(self, stage: Stage, task: Task, future: Future[Any]) -> None:
+        done = future.result()
+        if not stage.stored:
+            self._graph.end(task)
+        elif done is None:
+            self._busy.append((time.monotonic() + BUSY_SECONDS, task))
+        else:
+            self._settle(done)
+
+    def _settle(self, done: Task) -> None:
+        self._graph.end(done)
+        if done.stage == TRANSCRIBE:
+            self._seconds[done.number] = done.audio_seconds
+            self._work.recording.go_on()
+            self._finals.ended(done)
+
+    # --- what users see
+    def _show(self) -> None:
+        work = self._work
+        if work.shown is Shown.DECODING and work.recording.available:
+            work.show(Shown.TRANSCRIBING)
+        if time.monotonic() - self._written >= WRITE_SECONDS and not self._graph.only_the_end_is_left:
+            self._count()
+
+    def _count(self) -> None:
+        """Written by this thread alone: chunks that end do not queue up for the job's row."""
+        work = self._work
+        if len(self._seconds) != work.job.chunks_done:
+            eta = work.report.eta(work.job.duration)
+            more = {} if eta is None else {"eta_seconds": eta}
+            work.learn(chunks_done=len(self._seconds), audio_seconds_done=sum(self._seconds.values()), **more)
+        self._written = time.monotonic()
+
+
+class _StopOrDrain:
+    """Cancel flag of what comes before the first chunk: at a shutdown there is nothing in flight to wait for."""
+
+    def __init__(self, lease_keeper: LeaseKeeper) -> None:
+        self._lease_keeper = lease_keeper
+
+    def is_set(self) -> bool:
+        return self._lease_keeper.is_set() or self._lease_keeper.draining.is_set()
+
+
+def _known_language(work: Work) -> Language | None:
+    job = work.job
+    if not work.model.info.multilingual:
+        return Language(code="en", confidence=1.0)
+    if job.params.language:
+        return Language(code=job.params.language, confidence=1.0)
+    if job.language:
+        return Language(code=job.language, confidence=job.language_confidence or 0.0)
+    return None

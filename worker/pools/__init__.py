@@ -1,0 +1,1 @@
+"""Who takes jobs: the solo pool, or Celery's; the slots they share."""

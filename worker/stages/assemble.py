@@ -1,0 +1,68 @@
+"""From all that the other stages gave to the stored transcript: the job's end."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+
+from core.jobs.job import Stage as Shown
+from core.jobs.tasks import TRANSCRIBE, Task
+from core.objects.store import result_key
+from core.system.crashpoints import reached
+from core.transcript.formats import to_result
+from worker.context.stage import Lane, Output, Stage
+from worker.context.work import Work
+from worker.stages.outcome import assemble
+
+
+class AssembleStage(Stage):
+    """others: all stages whose tasks must have ended before"""
+
+    name = "assemble"
+    lane = Lane.IO
+    stored = False  # the job's end says it
+
+    def __init__(self, others: Sequence[Stage]) -> None:
+        self.needs = tuple(stage.name for stage in others)
+
+    def due(self, work: Work) -> bool:
+        return True
+
+    def run(self, work: Work, task: Task) -> Output:
+        parts = work.parts
+        chunks = work.outputs(TRANSCRIBE)
+        work.show(
+            Shown.MERGING,
+            eta_seconds=0.0,
+            chunks_done=len(chunks),
+            audio_seconds_done=sum(chunk.audio_seconds for chunk in chunks),
+        )
+        reached("before_result")
+        job = parts.store.get(work.job.id)
+        outcome = assemble(
+            job,
+            chunks,
+            language=work.language,
+            model=work.model,
+            ffmpeg=parts.ffmpeg.version,
+            fail_share=parts.settings.chunk_fail_share,
+            warnings=work.warnings,
+            performance=work.report.performance(job, chunks, work.unaccounted_seconds),
+        )
+        # the fence is in the key: an owner whose lease was lost cannot overwrite the result of its successor
+        key = result_key(job.id, work.claim.fence)
+        data = json.dumps(to_result(outcome), ensure_ascii=False).encode()
+        parts.objects.put(key, io.BytesIO(data), media_type="application/json")
+        reached("after_result")
+        parts.store.finish(
+            work.claim,
+            result_key=key,
+            partial=bool(outcome.gaps),
+            gaps=[gap.to_dict() for gap in outcome.gaps],
+            warnings=[warning.to_dict() for warning in outcome.warnings],
+            performance=outcome.performance,
+        )
+        reached("after_finish")
+        work.report.end(chunks, outcome.performance)
+        return Output()

@@ -1,0 +1,131 @@
+"""From the samples of one chunk to its text: one call of the engine, and more where speech was left without text."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from core.audio.decoder import DECODER
+from core.errors import ChunkFailed
+from core.jobs.tasks import TRANSCRIBE, Task
+from core.speech.chunks import Chunk, plan_hash
+from core.speech.planner import PLANNER_VERSION
+from core.transcript.merge import needs_words
+from whisper.engine.transcriber import SHORTEST
+from whisper.types import ChunkTranscript, Pcm, TranscribeOptions
+from worker.context.stage import Grain, Lane, OnFailure, Output, Stage
+from worker.context.work import Work
+from worker.stages.language_vote import own_language
+from worker.stages.leftovers import complete
+
+log = logging.getLogger(__name__)
+
+SECOND_TEMPERATURE = 0.4
+"""Speech without text is decoded once more on the second rung of the ladder: greedy found nothing, sampling may."""
+
+
+class TranscribeStage(Stage):
+    name = TRANSCRIBE
+    needs = ("decode", "plan", "language")
+    grain = Grain.CHUNK
+    lane = Lane.ENGINE
+    on_failure = OnFailure.GAP
+
+    def ready(self, work: Work, task: Task) -> bool:
+        regions = Chunk.from_dict(task.plan or {}).regions
+        return work.recording.has(regions[-1].end if regions else 0)
+
+    def identity(self, work: Work) -> str:
+        """As versions from 0.1.0 on have it in `job.plan_hash`: what they finished can be taken over."""
+        settings = work.parts.settings
+        options = work.job.params.to_dict() | {
+            "chunk_seconds": settings.chunk_seconds,
+            "strategy": settings.chunk_strategy,
+        }
+        if settings.fit_context:
+            options["context"] = "fit"
+        return plan_hash(
+            audio_sha256=work.job.source.sha256,
+            decoder=DECODER,
+            planner=PLANNER_VERSION,
+            model_sha256=work.model.sha256,
+            options=options,
+        )
+
+    def run(self, work: Work, task: Task) -> Output:
+        chunk = Chunk.from_dict(task.plan or {})
+        if chunk.seconds < SHORTEST:
+            return Output()
+        first = work.early.pop(chunk.index, None)
+        early = first.result() if first else None
+        pcm = work.recording.read_regions(chunk.regions)
+        said, seconds = _with_leftovers(work, chunk, pcm, early if isinstance(early, ChunkTranscript) else None)
+        return Output(data=said.to_dict(), engine_seconds=seconds)
+
+
+def ask_engine(work: Work, pcm: Pcm, options: TranscribeOptions, chunk: Chunk) -> ChunkTranscript:
+    """One call. Raises ChunkFailed, ChunkTimeout, EngineUnavailable, Cancelled."""
+    return work.parts.transcriber.transcribe(
+        pcm,
+        options,
+        model=work.job.params.model,
+        job=work.job.id,
+        label=f"chunk {chunk.index + 1}/{work.job.chunks_total or '?'}",
+        cancel=work.cancel,
+    )
+
+
+def options_of(work: Work, chunk: Chunk, language: str | None) -> TranscribeOptions:
+    params = work.job.params
+    return TranscribeOptions(
+        language=language,
+        task=params.task,
+        prompt=params.prompt,
+        temperature=params.temperature,
+        beam_size=params.beam_size,
+        word_timestamps=params.word_timestamps or needs_words(chunk),
+        fit_context=work.parts.settings.fit_context,
+    )
+
+
+def _with_leftovers(work: Work, chunk: Chunk, pcm: Pcm, early: ChunkTranscript | None) -> tuple[ChunkTranscript, float]:
+    """The chunk's text and the CPU seconds it cost.
+
+    early: what the language vote has already made of it
+    """
+    options = options_of(work, chunk, work.language.code if work.language else None)
+    said, seconds = _in_its_language(work, pcm, options, chunk, early)
+
+    def again(samples: Pcm, nothing: bool) -> ChunkTranscript | None:
+        changed = {"temperature": max(options.temperature, SECOND_TEMPERATURE)} if nothing else {"fit_context": True}
+        try:
+            found, cost = _in_its_language(work, samples, replace(options, **changed), chunk)
+        except ChunkFailed as error:
+            log.warning("Chunk %d: not decoded again where speech had no text: %s", chunk.index + 1, error.message)
+            return None
+        return replace(found, engine_seconds=cost)
+
+    found, more = complete(chunk, pcm, said, again)
+    if more:
+        log.info(
+            "Chunk %d: decoded again where speech had no text, %d characters more",
+            chunk.index + 1,
+            len(found.text) - len(said.text),
+        )
+    return found, seconds + more
+
+
+def _in_its_language(
+    work: Work, pcm: Pcm, options: TranscribeOptions, chunk: Chunk, early: ChunkTranscript | None = None
+) -> tuple[ChunkTranscript, float]:
+    """Decoded in the job's language, or in the audio's own where nobody named one and it clearly is another."""
+    said, seconds = early, early.engine_seconds if early else 0.0
+    if said is None or said.language != options.language:
+        said = ask_engine(work, pcm, options, chunk)
+        seconds += said.engine_seconds
+    if options.language and work.job.params.language is None:
+        own = own_language(options.language, said.languages, len(pcm))
+        if own != said.language:
+            said = ask_engine(work, pcm, replace(options, language=own), chunk)
+            seconds += said.engine_seconds
+    return said, seconds
