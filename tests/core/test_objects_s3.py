@@ -19,7 +19,6 @@ import pytest
 from minio import MinioAdmin
 from minio import time as s3_time
 from minio.credentials.providers import StaticProvider
-from worker.source import fetch
 
 from core.errors import DiskFull, StorageUnavailable
 from core.jobs.job import Source
@@ -27,6 +26,7 @@ from core.objects.s3 import S3Objects
 from scripts.servers import Minio
 from tests.core.test_objects import MIB, Stream, read, s3_objects, stream
 from tests.skipping import skip_on_a_laptop
+from worker.stages.source import fetch
 
 
 @pytest.fixture(scope="module")

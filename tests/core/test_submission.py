@@ -132,12 +132,16 @@ def test_the_key_of_a_request_gets_its_job_and_fingerprint(
 
 def test_a_full_house(jobs: SqlStore, objects: MemoryObjects, tmp_path: Path) -> None:
     taking = intake(objects, tmp_path, limits=Limits(max_queued=1, min_free=100), free_bytes=lambda: 1000)
-    taking.check_room(jobs, 900)
+
+    def waiting(at_most: int) -> int:
+        return jobs.waiting(at_most=at_most)
+
+    taking.check_room(waiting, 900)
     with pytest.raises(InsufficientStorage):
-        taking.check_room(jobs, 901)
+        taking.check_room(waiting, 901)
     taking.accept(jobs, *taking.store("talk.wav", io.BytesIO(wav())), {})
     with pytest.raises(QueueFull):
-        taking.check_room(jobs)
+        taking.check_room(waiting)
 
 
 def test_what_is_known_before_the_file_is_checked_before_it(objects: MemoryObjects, tmp_path: Path) -> None:
