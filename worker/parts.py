@@ -57,7 +57,6 @@ class Parts:
     vad: makes a fresh detector per job
     width: chunks of one job handed to the engine at once
     consumer: id of this consumer, leads the lease owner's name
-    speed_key: under which the engine's measured speed is kept; empty = not kept
     """
 
     settings: RunSettings
@@ -70,4 +69,3 @@ class Parts:
     plan: Plan
     width: int
     consumer: str
-    speed_key: str = ""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from core.store.database import open_database
 from core.store.sql_chunks import SqlChunks
 from core.store.sql_claims import SqlClaims
-from core.store.sql_consumers import SqlConsumers, SqlSpeed
+from core.store.sql_consumers import SqlConsumers
 from core.store.sql_hints import SqlHints
 from core.store.sql_idempotency import SqlIdempotency
 from core.store.sql_jobs import SqlJobs
 from core.system.clock import LeaseClock
 
 
-class SqlStore(SqlJobs, SqlClaims, SqlChunks, SqlHints, SqlIdempotency, SqlConsumers, SqlSpeed):
-    """JobStore, Claims, ChunkStore, Hints, Idempotency, Consumers and SpeedStore on one database.
+class SqlStore(SqlJobs, SqlClaims, SqlChunks, SqlHints, SqlIdempotency, SqlConsumers):
+    """JobStore, Claims, ChunkStore, Hints, Idempotency and Consumers on one database.
 
     The database must have been migrated (`Database.migrate`).
     """

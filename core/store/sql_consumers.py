@@ -1,4 +1,4 @@
-"""Consumers and SpeedStore on SQL: who is at work, and how fast the engines have been."""
+"""Consumers on SQL: who is at work."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqlalchemy import delete, select
 
 from core.store.protocols import ConsumerRow
 from core.store.rows import Role
-from core.store.tables import consumer, speed
+from core.store.tables import consumer
 
 FORGET_SECONDS = 24 * 3600.0
 """A consumer that has not been heard of for a day is forgotten."""
@@ -37,14 +37,3 @@ class SqlConsumers(Role):
                 ConsumerRow(name=row.id, started_at=row.started_at, silent_seconds=row.silent, info=row.info)
                 for row in rows
             ]
-
-
-class SqlSpeed(Role):
-    def load_speed(self) -> dict[str, dict[str, Any]]:
-        with self.database.read() as connection:
-            return {row.key: row.data for row in connection.execute(select(speed))}
-
-    def save_speed(self, key: str, data: dict[str, Any]) -> None:
-        with self.database.write() as connection:
-            row = self.database.insert(speed).values(key=key, data=data)
-            connection.execute(row.on_conflict_do_update(index_elements=["key"], set_={"data": row.excluded.data}))

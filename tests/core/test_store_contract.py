@@ -21,7 +21,7 @@ from core.errors import (
     ValidationFailed,
 )
 from core.jobs.job import ChunkRow, ChunkState, Claim, JobFailure, JobParams, JobStatus, Stage
-from core.store.protocols import ChunkStore, Claims, Consumers, Hints, Idempotency, JobStore, Reservation, SpeedStore
+from core.store.protocols import ChunkStore, Claims, Consumers, Hints, Idempotency, JobStore, Reservation
 from core.store.sql import SqlStore
 from core.store.tables import ROW_VERSION, idempotency, job
 from core.system.clock import ManualClock
@@ -37,7 +37,7 @@ def finish(store: SqlStore, claim: Claim, **changes: Any) -> None:
     store.finish(claim, **values | changes)
 
 
-def roles(store: SqlStore) -> tuple[JobStore, Claims, ChunkStore, Hints, Idempotency, Consumers, SpeedStore]:
+def roles(store: SqlStore) -> tuple[JobStore, Claims, ChunkStore, Hints, Idempotency, Consumers]:
     """Checked by mypy: the facade offers every protocol."""
     return store, store, store, store, store, store, store
 
@@ -628,7 +628,7 @@ def test_an_upload_shared_with_a_retry_stays_known(store: SqlStore) -> None:
     assert store.known_keys(["shared"], besides=first.id) == set()
 
 
-# --- idempotency, consumers, speed
+# --- idempotency, consumers
 
 
 def test_a_reservation_is_exclusive_until_it_runs_out(store: SqlStore, clock: ManualClock) -> None:
@@ -717,11 +717,3 @@ def test_consumers_are_seen_and_forgotten(store: SqlStore, clock: ManualClock) -
     assert [row.name for row in store.consumers()] == ["b"]
     store.leave("b")
     assert store.consumers() == []
-
-
-def test_speed_is_kept_by_key(store: SqlStore) -> None:
-    assert store.load_speed() == {}
-    store.save_speed("x", {"factor": 1.5})
-    store.save_speed("y", {})
-    store.save_speed("x", {"factor": 2.5})
-    assert store.load_speed() == {"x": {"factor": 2.5}, "y": {}}

@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from tests.whisper.engine_parts import MODEL, Asked, HostClient, chunk, gone, running_host, text_of, timeless, wait_for
-from whisper.host.worker import process_cpu, waited_for_cpu
+from whisper.host.worker_process import process_cpu, waited_for_cpu
 from whisper.wire.frames import PREFIX, FrameType, pack
 
 
@@ -309,7 +309,7 @@ def page_faults(pid: int) -> int:
 
 def test_titles_tell_what_runs(host: HostClient) -> None:
     (pid,) = host.worker_pids()
-    assert psutil.Process(host.process.pid).cmdline()[0] == "parascribe whisper host demo"
+    assert psutil.Process(host.process.pid).cmdline()[0] == "parascribe whisper host ggml-demo.bin"
     asked = host.send(chunk(minutes=0.45)[0], keep=4, job="0198f3c2", label="chunk 3/60\n\0")
     wait_for(lambda: psutil.Process(pid).cmdline()[0] == "parascribe whisper worker 0198f3c2 chunk 3/60??")
     asked.answer()

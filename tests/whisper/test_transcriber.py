@@ -18,11 +18,10 @@ from tests.whisper.model_server import CATALOGUE as CATALOGUE_OF_ONE
 from tests.whisper.model_server import INFO, model_server
 from whisper.download.downloader import ModelDownloader
 from whisper.download.sources import AddressSource
-from whisper.engine.client import PreforkEngine, start_manager
+from whisper.engine.host_engine import HostEngine
+from whisper.engine.manager_process import start_manager
 from whisper.engine.scripted import Rule, ScriptedEngine
-from whisper.engine.speed import SpeedBook
 from whisper.engine.transcriber import WhisperTranscriber
-from whisper.models.catalogue import CATALOGUE
 from whisper.models.store import ModelStore
 from whisper.types import Pcm, TranscribeOptions
 
@@ -139,7 +138,7 @@ def test_an_engine_that_has_a_removed_model_in_memory_goes_on_with_it() -> None:
         shutil.copyfile(BUNDLED / "ggml-demo.bin", store.folder / "ggml-mine.bin")
         manager = start_manager(Path(folder, "run", "m.sock"), engine_dir=Path(folder, "engine"))
         try:
-            shared = WhisperTranscriber(PreforkEngine(Path(folder, "run", "m.sock")), ModelDownloader(store))
+            shared = WhisperTranscriber(HostEngine(Path(folder, "run", "m.sock")), ModelDownloader(store))
             pcm = speech(minutes=0.1, seed=11)[0][: 5 * 16_000]
             text = shared.transcribe(pcm, EN, model="local:mine").text
             store.remove("local:mine")
@@ -148,28 +147,3 @@ def test_an_engine_that_has_a_removed_model_in_memory_goes_on_with_it() -> None:
         finally:
             manager.terminate()
             manager.wait(10)
-
-
-def test_deadlines_follow_what_was_measured() -> None:
-    base, large = CATALOGUE["base"], CATALOGUE["large-v3"]
-    book, beam = SpeedBook(), TranscribeOptions(beam_size=5)
-    assert book.expected(large, EN, audio=28) > book.expected(base, EN, audio=28)
-    assert book.expected(base, beam, audio=28) > book.expected(base, EN, audio=28)
-    assert book.deadline(base, EN, audio=1) >= 20
-    for _ in range(50):
-        book.observe(base, EN, audio=30, wall=60)
-    assert book.expected(base, EN, audio=30) == pytest.approx(60)
-    assert book.deadline(base, EN, audio=30) >= 600
-    book.observe(base, EN, audio=30, wall=30)
-    assert 30 < book.expected(base, EN, audio=30) < 60, "one fast chunk does not undo fifty"
-    assert book.expected(base, EN, audio=2) == pytest.approx(book.expected(base, EN, audio=15)), (
-        "a window costs a window"
-    )
-    again = SpeedBook(json.loads(json.dumps(book.to_dict())))
-    assert again.expected(base, EN, audio=30) == book.expected(base, EN, audio=30)
-
-
-def test_the_transcriber_feeds_its_speed_book(tmp_path: Path) -> None:
-    shared = transcriber(tmp_path, ScriptedEngine(delay=0.02))
-    shared.transcribe(tone(20), EN, model="demo")
-    assert 0.3 < shared.speed.expected(CATALOGUE["demo"], EN, audio=20) < 5
