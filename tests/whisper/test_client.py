@@ -17,11 +17,14 @@ import numpy as np
 import pytest
 
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable, ModelInvalid
-from tests.whisper.engine_parts import MODEL, VAD_MODEL, chunk, gone, wait_for
+from tests.whisper.engine_parts import MODEL, ROOT, VAD_MODEL, chunk, gone, text_of, wait_for
 from whisper.engine.host_client import HostClient
 from whisper.engine.host_engine import HostEngine
 from whisper.engine.manager_process import start_manager
 from whisper.types import TranscribeOptions
+from whisper.wire.kind import ModelRef
+
+OTHER = ROOT / "tests/data/ggml-demo-q8_0.bin"
 
 ENGLISH = TranscribeOptions(language="en")
 
@@ -177,6 +180,24 @@ def test_a_lost_host_is_found_again(engine: HostEngine) -> None:
         assert running.result(20) == chunk()[1]
     os.kill(the_host(engine)["pid"], signal.SIGKILL)
     assert transcribe(engine) == chunk()[1]
+
+
+def test_a_model_that_is_slow_to_load_keeps_no_other_waiting(engine: HostEngine, tmp_path: Path) -> None:
+    """One client, as a job process has: the first call of another model waits for it, calls of this one do not."""
+    other, held = tmp_path / OTHER.name, tmp_path / f"{OTHER.name}.held"
+    other.symlink_to(OTHER)
+    held.touch()
+    slow = ModelRef(kind="tests.whisper.made_kinds:HeldWhisper", files=(str(other),))
+    samples = (chunk()[0] / 32768).astype(np.float32).tobytes()
+    with ThreadPoolExecutor(2) as pool:
+        waiting = pool.submit(engine.client.ask, slow, "transcribe", lambda: samples, {"language": "en"})
+        try:
+            wait_for(lambda: "starting" in (host["state"] for host in engine.status()["hosts"]), 20)
+            assert pool.submit(transcribe, engine).result(60) == chunk()[1]
+            assert not waiting.done()
+        finally:
+            held.unlink()
+        assert text_of(waiting.result(60).body) == chunk()[1]
 
 
 def test_no_manager(tmp_path: Path) -> None:

@@ -154,6 +154,21 @@ def test_jobs_take_turns(host: HostClient) -> None:
         assert text_of(waiting[name].answer()) == chunk()[1]
 
 
+def test_the_live_go_before_jobs_and_each_class_takes_turns(host: HostClient) -> None:
+    (pid,) = host.worker_pids()
+    hold(pid)
+    pcm = chunk()[0][:16_000]
+    waiting = {}
+    for name in ("a1", "a2", "a3", "b1", "b2", "x1", "x2", "y1"):
+        urgency = "live" if name[0] in "xy" else "job"
+        waiting[name] = host.send(pcm, keep=4, job=name[0], label=name, urgency=urgency, options={"language": "en"})
+        wait_for(lambda: known(host.status()) == len(waiting))
+    os.kill(pid, signal.SIGCONT)
+    for name in ("a1", "x1", "y1", "x2", "b1", "a2", "b2", "a3"):
+        wait_for(lambda name=name: host.status()["workers"][0].get("label") == name)
+        assert "segments" in waiting[name].answer()
+
+
 def test_killed_worker_is_reported_and_replaced(host: HostClient) -> None:
     (pid,) = host.worker_pids()
     hold(pid)
@@ -234,6 +249,7 @@ def test_workers_are_recycled(folder: Path) -> None:
         (PREFIX.pack(struct.unpack("<I", b"PFRM")[0], 1, 1, 2, 0) + b"{]", "JSON"),
         (pack(FrameType.REQUEST, {"op": "explode"}), "unknown request"),
         (pack(FrameType.REQUEST, {"op": "transcribe", "timeout": -1}), "timeout"),
+        (pack(FrameType.REQUEST, {"op": "transcribe", "urgency": "now"}), "urgency must be one of live, job"),
     ],
 )
 def test_malformed_requests_are_refused(shared: HostClient, data: bytes, words: str) -> None:

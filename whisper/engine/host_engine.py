@@ -16,7 +16,7 @@ class HostEngine:
     hears_languages = True
 
     def __init__(self, manager_socket: Path) -> None:
-        self._client = HostClient(manager_socket)
+        self.client = HostClient(manager_socket)
 
     def transcribe(
         self,
@@ -56,14 +56,14 @@ class HostEngine:
 
     def status(self) -> dict[str, Any]:
         """The manager's report: hosts, workers, queues. Raises EngineUnavailable."""
-        return self._client.status()
+        return self.client.status()
 
     def close(self) -> None:
         """Give back the references held by this process. The engine may be used again."""
-        self._client.close()
+        self.client.close()
 
     def _ask(self, model: str, op: str, pcm: Pcm, options: dict[str, Any], **how: Any) -> Answer:
-        return self._client.ask(ModelRef(kind="whisper", files=(model,)), op, lambda: _floats(pcm), options, **how)
+        return self.client.ask(ModelRef(kind="whisper", files=(model,)), op, lambda: _floats(pcm), options, **how)
 
 
 def _floats(pcm: Pcm) -> bytes:
