@@ -22,6 +22,7 @@ import pytest
 
 from tests.whisper.engine_parts import MODEL, Asked, HostClient, chunk, gone, running_host, text_of, timeless, wait_for
 from whisper.host.worker_process import process_cpu, waited_for_cpu
+from whisper.kinds.whisper import WhisperKind
 from whisper.wire.frames import PREFIX, FrameType, pack
 
 
@@ -139,21 +140,6 @@ def known(status: dict[str, Any]) -> int:
     return sum(status["queued"].values()) + sum(not worker["idle"] for worker in status["workers"])
 
 
-def test_jobs_take_turns(host: HostClient) -> None:
-    (pid,) = host.worker_pids()
-    hold(pid)
-    pcm = chunk()[0]
-    waiting = {}
-    for name in ("a1", "a2", "a3", "b1"):
-        waiting[name] = host.send(pcm, keep=4, job=name[0], label=name, options={"language": "en"})
-        wait_for(lambda: known(host.status()) == len(waiting))
-    assert host.status()["queued"] == {"a": 2, "b": 1}
-    os.kill(pid, signal.SIGCONT)
-    for name in ("a1", "b1", "a2", "a3"):
-        wait_for(lambda name=name: host.status()["workers"][0].get("label") == name)
-        assert text_of(waiting[name].answer()) == chunk()[1]
-
-
 def test_the_live_go_before_jobs_and_each_class_takes_turns(host: HostClient) -> None:
     (pid,) = host.worker_pids()
     hold(pid)
@@ -163,6 +149,7 @@ def test_the_live_go_before_jobs_and_each_class_takes_turns(host: HostClient) ->
         urgency = "live" if name[0] in "xy" else "job"
         waiting[name] = host.send(pcm, keep=4, job=name[0], label=name, urgency=urgency, options={"language": "en"})
         wait_for(lambda: known(host.status()) == len(waiting))
+    assert host.status()["queued"] == {"a": 2, "b": 2, "x": 2, "y": 1}
     os.kill(pid, signal.SIGCONT)
     for name in ("a1", "x1", "y1", "x2", "b1", "a2", "b2", "a3"):
         wait_for(lambda name=name: host.status()["workers"][0].get("label") == name)
@@ -215,6 +202,21 @@ def test_deadline_counts_from_the_worker_not_from_the_queue(host: HostClient) ->
     assert 2.9 < time.monotonic() - start < 10.0
     assert text_of(patient.answer()) == chunk()[1]
     assert gone(pid)
+
+
+def test_a_chunk_without_a_deadline_gets_one_from_what_was_measured(host: HostClient) -> None:
+    def allowed() -> float:
+        (pid,) = host.worker_pids()
+        hold(pid)
+        asked = host.send(chunk()[0][:16_000], options={"language": "en"})
+        (worker,) = wait_for(lambda: [worker for worker in host.status()["workers"] if not worker["idle"]])
+        os.kill(pid, signal.SIGCONT)
+        assert "segments" in asked.answer()
+        return float(worker["timeout"])
+
+    first = allowed()
+    assert first == WhisperKind.ops["transcribe"].seconds
+    assert 20 <= allowed() < first
 
 
 def test_only_a_worker_that_was_denied_its_core_gets_more_time() -> None:

@@ -16,8 +16,8 @@ from whisper.wire.kind import Op
 HEADER_SECONDS = 10.0
 """A connection that has not sent its request by then is closed."""
 MAX_CONNECTIONS = 512
-STATUS, PING = "status", "ping"
-"""What the host itself answers, whatever its kind."""
+STATUS = "status"
+"""The op that the host itself answers, whatever its kind."""
 
 
 @dataclass(eq=False)
@@ -123,7 +123,7 @@ class Clients:
     def _fault(self, frame: Frame) -> tuple[str, str] | None:
         """(code, message) of what is wrong with a request's header, if anything is."""
         request, op = frame.body, frame.body.get("op")
-        if frame.type is not FrameType.REQUEST or op not in (*self._ops, STATUS, PING):
+        if frame.type is not FrameType.REQUEST or op not in (*self._ops, STATUS):
             return "bad_request", f"unknown request {op!r}"
         timeout = request.get("timeout")
         if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):

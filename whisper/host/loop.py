@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from whisper.host.clients import PING, STATUS, Clients, Connection
+from whisper.host.clients import Clients, Connection
 from whisper.host.request_queue import RequestQueue
 from whisper.host.scaling import Autoscaler
 from whisper.host.worker_pool import WorkerPool
@@ -84,10 +84,7 @@ class Host:
         elif self._clients.read(connection):
             self._queue.add(connection)
         elif connection.request is not None:
-            self._clients.answer(connection, FrameType.REPLY, self._about_host(connection.request["op"]))
-
-    def _about_host(self, op: str) -> dict[str, Any]:
-        return {STATUS: self.status, PING: dict}[op]()
+            self._clients.answer(connection, FrameType.REPLY, self.status())
 
     def _hung_up(self, connection: Connection) -> None:
         worker = next((worker for worker in self._pool.workers if worker.connection is connection), None)

@@ -12,7 +12,7 @@ hangs up (its worker is killed and forked anew; a thread is told) and to tell th
 sockets never block.
 
 Requests: {"op", "job", "label", "urgency", "timeout", "options"} with what the kind's op takes as payload;
-{"op": "ping"}; {"op": "status"}. Errors: {"code", "message", ...} with code bad_chunk, chunk_failed, chunk_timeout,
+{"op": "status"}. Errors: {"code", "message", ...} with code bad_chunk, chunk_failed, chunk_timeout,
 worker_died, bad_request.
 """
 

@@ -79,8 +79,8 @@ class Worker:
         about = {"pid": self.process.pid, "idle": self.idle}
         if self.deadline is None:
             return about
-        doing = {"job": self.job, "label": str(self.request.get("label", "")), "seconds": now - self.started}
-        return about | doing | {"threads": self.threads}
+        doing = {"job": self.job, "label": str(self.request.get("label", "")), "threads": self.threads}
+        return about | doing | {"seconds": now - self.started, "timeout": self.timeout}
 
 
 @dataclass(eq=False)
