@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import socket
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +25,8 @@ from whisper.engine.manager_process import start_manager
 from whisper.engine.scripted import Rule, ScriptedEngine
 from whisper.engine.transcriber import WhisperTranscriber
 from whisper.models.store import ModelStore
-from whisper.types import Pcm, TranscribeOptions
+from whisper.types import Pcm, TranscribeOptions, Urgency
+from whisper.wire.frames import FrameType, pack, receive
 
 BUNDLED = Path(whisper.__file__).parent / "data" / "models"
 EN = TranscribeOptions(language="en")
@@ -147,3 +150,34 @@ def test_an_engine_that_has_a_removed_model_in_memory_goes_on_with_it() -> None:
         finally:
             manager.terminate()
             manager.wait(10)
+
+
+def test_what_a_call_says_of_itself_reaches_the_engine_host(tmp_path: Path) -> None:
+    """Manager and host are sockets here that answer once."""
+    with tempfile.TemporaryDirectory(prefix="ps") as folder, ThreadPoolExecutor(1) as pool:
+        manager, host = Path(folder, "m"), Path(folder, "h")
+        with socket.socket(socket.AF_UNIX) as managing, socket.socket(socket.AF_UNIX) as hosting:
+            for listener, path in ((managing, manager), (hosting, host)):
+                listener.bind(str(path))
+                listener.listen()
+                listener.settimeout(20)
+
+            def answer_once() -> tuple[dict[str, Any], dict[str, Any]]:
+                with managing.accept()[0] as client, client.makefile("rb") as lines:
+                    acquired = json.loads(lines.readline())
+                    client.sendall(json.dumps({"socket": str(host), "library": "x", "version": "1"}).encode() + b"\n")
+                    with hosting.accept()[0] as asking:
+                        request = receive(asking).body
+                        asking.sendall(pack(FrameType.ERROR, {"code": "bad_chunk", "message": "enough"}))
+                return acquired, request
+
+            heard = pool.submit(answer_once)
+            shared = WhisperTranscriber(HostEngine(manager), ModelDownloader(ModelStore(tmp_path, BUNDLED)))
+            how = {"job": "j", "label": "chunk 1/2", "urgency": Urgency.LIVE}
+            with pytest.raises(ChunkFailed, match="enough"):
+                shared.transcribe(tone(1), EN, model="demo", **how)
+            shared.close()
+            acquired, request = heard.result(20)
+    assert (acquired["kind"], acquired["device"]) == ("whisper", "cpu")
+    assert acquired["files"] == [str(shared.downloader.store.path("demo"))]
+    assert request == {"op": "transcribe", "timeout": None, "options": EN.to_dict(), **how}

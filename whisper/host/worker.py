@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import select
 import socket
@@ -55,23 +56,18 @@ class WorkerRun:
             _say(controls[0], "failed", code=error.code, message=error.message)
             return
         _say(controls[0], "loaded", version=model.version)
-        ended = threading.Event()
-
-        def work(control: socket.socket) -> None:
-            try:
-                self._serve(control, model)
-            except OSError:  # the host is gone
-                pass
-            finally:
-                ended.set()
-
         for control in controls[1:]:
-            threading.Thread(target=work, args=(control,), daemon=True).start()
-        if len(controls) > 1:
-            threading.Thread(target=work, args=(controls[0],), daemon=True).start()
-            ended.wait()
-        else:
-            work(controls[0])
+            threading.Thread(target=self._thread, args=(control, model), daemon=True).start()
+        self._serve(controls[0], model)
+
+    def _thread(self, control: socket.socket, model: Model) -> None:
+        """One of several; what ends it ends the process."""
+        try:
+            self._serve(control, model)
+        except Exception:
+            traceback.print_exc(file=sys.stderr)
+        finally:
+            os._exit(1)
 
     def _serve(self, control: socket.socket, model: Model) -> None:
         called = select.poll()  # select.select refuses descriptors from 1024 on
