@@ -15,7 +15,8 @@ from typing import Any
 from benchmarks.harness import RATE, Bench, Pcm
 from benchmarks.meter import Span
 from benchmarks.report import Figure
-from whisper.engine.client import PreforkEngine, start_manager
+from whisper.engine.host_engine import HostEngine
+from whisper.engine.manager_process import start_manager
 from whisper.library.libraries import Library
 from whisper.types import ChunkTranscript, TranscribeOptions
 
@@ -43,7 +44,7 @@ def _library(bench: Bench, library: Library, chunks: list[Pcm]) -> None:
         for engine in (*apart, many):
             _decode([engine] * cores, model, chunks[:1] * cores)  # start the host, touch the weights
 
-        def measured(slots: list[PreforkEngine], width: int) -> tuple[Span, list[ChunkTranscript]]:
+        def measured(slots: list[HostEngine], width: int) -> tuple[Span, list[ChunkTranscript]]:
             with bench.span(width) as taken:
                 said = _decode(slots, model, chunks)
             return taken, said
@@ -87,11 +88,11 @@ def _library(bench: Bench, library: Library, chunks: list[Pcm]) -> None:
     }
 
 
-def _engine(bench: Bench, stack: ExitStack, library: Library, name: str, workers: int) -> PreforkEngine:
+def _engine(bench: Bench, stack: ExitStack, library: Library, name: str, workers: int) -> HostEngine:
     socket = bench.folder / f"{library.kind}-{name}" / "engine"
     manager = start_manager(socket, workers=workers, threads=1, library=library.directory, log_level="WARNING")
     stack.callback(_end, manager)
-    engine = PreforkEngine(socket)
+    engine = HostEngine(socket)
     stack.callback(engine.close)
     return engine
 
@@ -101,9 +102,9 @@ def _end(manager: Any) -> None:
     manager.wait()
 
 
-def _decode(slots: list[PreforkEngine], model: str, chunks: list[Pcm]) -> list[ChunkTranscript]:
+def _decode(slots: list[HostEngine], model: str, chunks: list[Pcm]) -> list[ChunkTranscript]:
     """slots: each engine as many times as chunks may lie with it at once."""
-    free: SimpleQueue[PreforkEngine] = SimpleQueue()
+    free: SimpleQueue[HostEngine] = SimpleQueue()
     for slot in slots:
         free.put(slot)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from core.transcript.languages import joined
@@ -112,6 +113,13 @@ class LanguageGuess:
     engine_seconds: float
 
 
+class Urgency(StrEnum):
+    """Who is served first, the most urgent at the top; within a class jobs take turns."""
+
+    LIVE = "live"
+    JOB = "job"
+
+
 class Cancel(Protocol):
     """Tells a waiting call to give up. `threading.Event` fits."""
 
@@ -139,6 +147,7 @@ class Engine(Protocol):
         job: str = "",
         label: str = "",
         timeout: float | None = None,
+        urgency: Urgency = Urgency.JOB,
         cancel: Cancel | None = None,
     ) -> ChunkTranscript:
         """Transcribe one chunk of at most 30 s.
@@ -146,12 +155,20 @@ class Engine(Protocol):
         model: absolute path of a verified ggml file
         job: fairness key; chunks of different jobs share the workers round robin
         label: for the process title, e.g. "chunk 3/60"
-        timeout: seconds from the worker's start on the chunk, never from queueing; None = the engine's own guess
+        timeout: seconds from the worker's start on the chunk, never from queueing; None = from what the engine has measured
+        urgency: before others or in turn with them, where the engine has a queue for all
         """
         ...
 
     def detect_language(
-        self, model: str, pcm: Pcm, *, job: str = "", timeout: float | None = None, cancel: Cancel | None = None
+        self,
+        model: str,
+        pcm: Pcm,
+        *,
+        job: str = "",
+        timeout: float | None = None,
+        urgency: Urgency = Urgency.JOB,
+        cancel: Cancel | None = None,
     ) -> LanguageGuess:
         """Guess the language of up to 30 s of speech."""
         ...

@@ -21,7 +21,7 @@ class ConsumerInfo:
     #: the default model, and the version of the program
     model: str | None = None
     version: str | None = None
-    #: state of its engine manager (`whisper.engine.client.PreforkEngine.status`)
+    #: state of its engine manager (`whisper.engine.host_client.HostClient.status`)
     engine: Mapping[str, Any] = field(default_factory=dict)
 
     @property

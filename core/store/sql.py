@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.store.database import open_database
 from core.store.sql_all_jobs import SqlAllJobs
 from core.store.sql_claims import SqlClaims
-from core.store.sql_consumers import SqlConsumers, SqlSpeed
+from core.store.sql_consumers import SqlConsumers
 from core.store.sql_jobs import SqlJobs
 from core.store.sql_outbox import SqlOutbox
 from core.store.sql_retention import SqlRetention
@@ -14,7 +14,7 @@ from core.store.sql_upkeep import SqlUpkeep
 from core.system.clock import LeaseClock
 
 
-class SqlStore(SqlJobs, SqlAllJobs, SqlClaims, SqlTasks, SqlOutbox, SqlRetention, SqlUpkeep, SqlConsumers, SqlSpeed):
+class SqlStore(SqlJobs, SqlAllJobs, SqlClaims, SqlTasks, SqlOutbox, SqlRetention, SqlUpkeep, SqlConsumers):
     """Every protocol of `core.store.protocols` on one database; as `OwnerJobs`, it sees all jobs.
 
     The database must have been migrated (`Database.migrate`).

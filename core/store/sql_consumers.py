@@ -1,15 +1,13 @@
-"""Consumers on SQL: who is at work, and how fast the engines have been."""
+"""Consumers on SQL: who is at work."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from sqlalchemy import delete, select
 
 from core.jobs.consumers import ConsumerInfo
 from core.store.protocols import ConsumerRow
 from core.store.rows import Role
-from core.store.tables import consumer, speed
+from core.store.tables import consumer
 
 FORGET_SECONDS = 24 * 3600.0
 """A consumer that has not been heard of for a day is forgotten."""
@@ -45,16 +43,3 @@ class SqlConsumers(Role):
                 )
                 for row in rows
             ]
-
-
-class SqlSpeed(Role):
-    """Measured engine speed, by a key of the caller's (machine, library, model)."""
-
-    def load_speed(self) -> dict[str, dict[str, Any]]:
-        with self.database.read() as connection:
-            return {row.key: row.data for row in connection.execute(select(speed))}
-
-    def save_speed(self, key: str, data: dict[str, Any]) -> None:
-        with self.database.write() as connection:
-            row = self.database.insert(speed).values(key=key, data=data)
-            connection.execute(row.on_conflict_do_update(index_elements=["key"], set_={"data": row.excluded.data}))

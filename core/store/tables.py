@@ -197,7 +197,5 @@ consumer = Table(
     _required("info", JSON),
 )
 
-speed = Table("speed", metadata, Column("key", String(255), primary_key=True), _required("data", JSON))
-
 # Facts about the database itself; `boot` names the timeline of all lease times (SQLite only).
 meta = Table("meta", metadata, Column("key", String(64), primary_key=True), _required("value", Text))

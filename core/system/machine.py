@@ -38,7 +38,7 @@ class Machine:
 class Plan:
     """The resolved worker plan, as logged at start and shown by `parascribe plan` and GET /system.
 
-    workers: at most; pool: the rule by which they come and go, in words (`whisper.host.pool`)
+    workers: at most; pool: the rule by which they come and go, in words (`whisper.host.scaling`)
     """
 
     workers: int

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import platform
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,7 +14,8 @@ from core.errors import ServiceError
 from core.store.sql import SqlStore
 from core.system.machine import Plan
 from parascribe.run import wiring
-from whisper.engine.client import PreforkEngine, start_manager
+from whisper.engine.host_engine import HostEngine
+from whisper.engine.manager_process import start_manager
 from whisper.engine.transcriber import WhisperTranscriber
 from whisper.types import Engine
 from whisper.vad.model import SileroModel
@@ -49,7 +48,7 @@ def open_engine(settings: Settings, runtime: Path, plan: Plan) -> Engine:
             threads=plan.threads,
             nice=settings.engine_nice,
         )
-    return PreforkEngine(wiring.manager_socket(runtime))
+    return HostEngine(wiring.manager_socket(runtime))
 
 
 def make_parts(
@@ -93,7 +92,6 @@ def make_parts(
         width=_width(settings, plan.workers),
         consumer=consumer,
         stages=catalogue(),
-        speed_key=speed_key(),
     )
 
 
@@ -107,8 +105,3 @@ def _width(settings: Settings, workers: int) -> int:
         return workers * BATCH
     # one more than there are workers, so that none idles while a finished chunk is being stored
     return workers + 1
-
-
-def speed_key() -> str:
-    """Measured speed is kept per kind of machine: containers change their names, not their processors."""
-    return f"{platform.machine()} {os.cpu_count()} cores"

@@ -36,8 +36,9 @@ from parascribe.run.supervisor import Child
 from whisper.download.carriers import PackageSource
 from whisper.download.downloader import FETCH_SECONDS, ModelDownloader
 from whisper.download.sources import AddressSource, BucketSource, ModelSource
-from whisper.engine.client import ManagerOptions, PreforkEngine, manager_command
-from whisper.host.pool import MOST_THREADS, PoolRule
+from whisper.engine.host_client import HostClient
+from whisper.engine.manager_process import ManagerOptions, manager_command
+from whisper.host.scaling import MOST_THREADS, ScalingRule
 from whisper.models.catalogue import HUB
 from whisper.models.store import ModelStore
 from whisper.wire.process import engine_environment
@@ -175,7 +176,9 @@ def plan_of(settings: Settings) -> Plan:
         use_parallel_transcription=settings.use_parallel_transcription,
         machine=machine.inspect(),
     )
-    return plan if settings.whisper_executable is not None else replace(plan, pool=_pool_rule(settings, plan).words())
+    return (
+        plan if settings.whisper_executable is not None else replace(plan, pool=_scaling_rule(settings, plan).words())
+    )
 
 
 def start_plan(settings: Settings, runtime: Path) -> Plan:
@@ -190,8 +193,8 @@ def plan_in_force(runtime: Path) -> Plan:
     return Plan.from_dict(json.loads((runtime / _PLAN).read_text("utf-8")))
 
 
-def _pool_rule(settings: Settings, plan: Plan) -> PoolRule:
-    return PoolRule(
+def _scaling_rule(settings: Settings, plan: Plan) -> ScalingRule:
+    return ScalingRule(
         most=plan.workers,
         threads=plan.threads,
         worker_mb=machine.WORKER_MB[machine.size_of(settings.whisper_model)],
@@ -207,7 +210,7 @@ def manager_socket(runtime: Path) -> Path:
 
 
 def manager_options(settings: Settings, plan: Plan) -> ManagerOptions:
-    rule = _pool_rule(settings, plan)
+    rule = _scaling_rule(settings, plan)
     return {
         "workers": rule.most,
         "threads": rule.threads,
@@ -254,13 +257,13 @@ def consumer_info(settings: Settings, runtime: Path, consumer: str, plan: Plan) 
         model=settings.whisper_model,
         version=version(),
     )
-    prefork = PreforkEngine(manager_socket(runtime))
+    hosts = HostClient(manager_socket(runtime))
 
     def info() -> ConsumerInfo:
         engine: dict[str, Any] = {}
         if settings.whisper_executable is None:
             try:
-                engine = prefork.status()
+                engine = hosts.status()
             except (OSError, ServiceError):
                 engine = {"state": "away"}
         return replace(fixed, engine=engine)

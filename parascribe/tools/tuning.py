@@ -19,7 +19,8 @@ from core.system import machine
 from parascribe.run.runtime import private_folder
 from parascribe.run.wiring import open_models
 from parascribe.tools.engines import speech
-from whisper.engine.client import PreforkEngine, start_manager
+from whisper.engine.host_engine import HostEngine
+from whisper.engine.manager_process import start_manager
 from whisper.library.libraries import candidates
 from whisper.library.selftest import choose_library
 from whisper.types import ChunkTranscript, Pcm, TranscribeOptions
@@ -207,7 +208,7 @@ class _Limit:
 
 
 @contextlib.contextmanager
-def _running(settings: Settings, split: Split) -> Iterator[tuple[int, PreforkEngine]]:
+def _running(settings: Settings, split: Split) -> Iterator[tuple[int, HostEngine]]:
     """An engine manager of that split, as a consumer would start it: its pid, and a client."""
     with private_folder() as folder:
         socket = folder / "engine"
@@ -220,7 +221,7 @@ def _running(settings: Settings, split: Split) -> Iterator[tuple[int, PreforkEng
             nice=settings.engine_nice,
             log_level="WARNING",
         )
-        engine = PreforkEngine(socket)
+        engine = HostEngine(socket)
         try:
             yield process.pid, engine
         finally:
@@ -236,7 +237,7 @@ class _Trial:
     split: Split
     cores: int
     manager: int
-    engine: PreforkEngine
+    engine: HostEngine
     model: str
     pcm: Pcm
     limit: _Limit

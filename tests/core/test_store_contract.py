@@ -742,7 +742,7 @@ def test_an_upload_shared_with_a_retry_stays_known(store: SqlStore) -> None:
     assert store.known_keys(["shared"], besides=first.id) == set()
 
 
-# --- idempotency, consumers, speed
+# --- idempotency, consumers
 
 
 def test_a_reservation_is_exclusive_until_it_runs_out(store: SqlStore, clock: ManualClock) -> None:
@@ -832,11 +832,3 @@ def test_consumers_are_seen_and_forgotten(store: SqlStore, clock: ManualClock) -
     assert [row.name for row in store.consumers()] == ["b"]
     store.leave("b")
     assert store.consumers() == []
-
-
-def test_speed_is_kept_by_key(store: SqlStore) -> None:
-    assert store.load_speed() == {}
-    store.save_speed("x", {"factor": 1.5})
-    store.save_speed("y", {})
-    store.save_speed("x", {"factor": 2.5})
-    assert store.load_speed() == {"x": {"factor": 2.5}, "y": {}}

@@ -84,11 +84,11 @@ def engine(runtime: Path) -> Any:
 
     if script.get("mixed"):
         from parascribe.run.wiring import manager_socket
-        from whisper.engine.client import PreforkEngine
+        from whisper.engine.host_engine import HostEngine
 
         return Mixed(
             ScriptedEngine(delay=script.get("delay", 0.0), call_log=Path(script["calls"])),
-            PreforkEngine(manager_socket(runtime)),
+            HostEngine(manager_socket(runtime)),
         )
     rules = [
         Rule(kind=r["kind"], label=r.get("label", "*"), calls=tuple(r.get("calls", ())))

@@ -20,7 +20,8 @@ import whisper
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, ModelInvalid
 from tests.audio_bank import speech
 from whisper.engine.cli_engine import CliEngine
-from whisper.engine.client import PreforkEngine, start_manager
+from whisper.engine.host_engine import HostEngine
+from whisper.engine.manager_process import start_manager
 from whisper.engine.scripted import ScriptedEngine
 from whisper.types import Engine, Pcm, TranscribeOptions
 
@@ -31,7 +32,7 @@ EN = TranscribeOptions(language="en", word_timestamps=True)
 SLOW = TranscribeOptions(language="en", beam_size=8)  # 30 s of speech are more than a second's work
 
 
-@pytest.fixture(scope="module", params=["scripted", "prefork", "cli"])
+@pytest.fixture(scope="module", params=["scripted", "hosts", "cli"])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     before = set(psutil.Process().children(recursive=True))
     folder = tmp_path_factory.mktemp("engine")
@@ -41,10 +42,10 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         engine = CliEngine(WHISPER_CPP, folder, workers=WORKERS)
     else:
         manager = start_manager(folder / "m.sock", workers=WORKERS, engine_dir=folder)
-        engine = PreforkEngine(folder / "m.sock")
+        engine = HostEngine(folder / "m.sock")
     yield engine
     engine.close()
-    if request.param == "prefork":
+    if request.param == "hosts":
         manager.terminate()
         manager.wait(10)
     deadline = time.monotonic() + 5

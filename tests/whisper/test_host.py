@@ -21,7 +21,8 @@ import psutil
 import pytest
 
 from tests.whisper.engine_parts import MODEL, Asked, HostClient, chunk, gone, running_host, text_of, timeless, wait_for
-from whisper.host.worker import process_cpu, waited_for_cpu
+from whisper.host.worker_process import process_cpu, waited_for_cpu
+from whisper.kinds.whisper import WhisperKind
 from whisper.wire.frames import PREFIX, FrameType, pack
 
 
@@ -139,19 +140,20 @@ def known(status: dict[str, Any]) -> int:
     return sum(status["queued"].values()) + sum(not worker["idle"] for worker in status["workers"])
 
 
-def test_jobs_take_turns(host: HostClient) -> None:
+def test_the_live_go_before_jobs_and_each_class_takes_turns(host: HostClient) -> None:
     (pid,) = host.worker_pids()
     hold(pid)
-    pcm = chunk()[0]
+    pcm = chunk()[0][:16_000]
     waiting = {}
-    for name in ("a1", "a2", "a3", "b1"):
-        waiting[name] = host.send(pcm, keep=4, job=name[0], label=name, options={"language": "en"})
+    for name in ("a1", "a2", "a3", "b1", "b2", "x1", "x2", "y1"):
+        urgency = "live" if name[0] in "xy" else "job"
+        waiting[name] = host.send(pcm, keep=4, job=name[0], label=name, urgency=urgency, options={"language": "en"})
         wait_for(lambda: known(host.status()) == len(waiting))
-    assert host.status()["queued"] == {"a": 2, "b": 1}
+    assert host.status()["queued"] == {"a": 2, "b": 2, "x": 2, "y": 1}
     os.kill(pid, signal.SIGCONT)
-    for name in ("a1", "b1", "a2", "a3"):
+    for name in ("a1", "x1", "y1", "x2", "b1", "a2", "b2", "a3"):
         wait_for(lambda name=name: host.status()["workers"][0].get("label") == name)
-        assert text_of(waiting[name].answer()) == chunk()[1]
+        assert "segments" in waiting[name].answer()
 
 
 def test_killed_worker_is_reported_and_replaced(host: HostClient) -> None:
@@ -202,6 +204,21 @@ def test_deadline_counts_from_the_worker_not_from_the_queue(host: HostClient) ->
     assert gone(pid)
 
 
+def test_a_chunk_without_a_deadline_gets_one_from_what_was_measured(host: HostClient) -> None:
+    def allowed() -> float:
+        (pid,) = host.worker_pids()
+        hold(pid)
+        asked = host.send(chunk()[0][:16_000], options={"language": "en"})
+        (worker,) = wait_for(lambda: [worker for worker in host.status()["workers"] if not worker["idle"]])
+        os.kill(pid, signal.SIGCONT)
+        assert "segments" in asked.answer()
+        return float(worker["timeout"])
+
+    first = allowed()
+    assert first == WhisperKind.ops["transcribe"].seconds
+    assert 20 <= allowed() < first
+
+
 def test_only_a_worker_that_was_denied_its_core_gets_more_time() -> None:
     assert waited_for_cpu(10, 2, threads=1, runnable=True) == 8
     assert waited_for_cpu(10, 16, threads=2, runnable=True) == 2
@@ -234,6 +251,7 @@ def test_workers_are_recycled(folder: Path) -> None:
         (PREFIX.pack(struct.unpack("<I", b"PFRM")[0], 1, 1, 2, 0) + b"{]", "JSON"),
         (pack(FrameType.REQUEST, {"op": "explode"}), "unknown request"),
         (pack(FrameType.REQUEST, {"op": "transcribe", "timeout": -1}), "timeout"),
+        (pack(FrameType.REQUEST, {"op": "transcribe", "urgency": "now"}), "urgency must be one of live, job"),
     ],
 )
 def test_malformed_requests_are_refused(shared: HostClient, data: bytes, words: str) -> None:
@@ -309,7 +327,7 @@ def page_faults(pid: int) -> int:
 
 def test_titles_tell_what_runs(host: HostClient) -> None:
     (pid,) = host.worker_pids()
-    assert psutil.Process(host.process.pid).cmdline()[0] == "parascribe whisper host demo"
+    assert psutil.Process(host.process.pid).cmdline()[0] == "parascribe whisper host ggml-demo.bin"
     asked = host.send(chunk(minutes=0.45)[0], keep=4, job="0198f3c2", label="chunk 3/60\n\0")
     wait_for(lambda: psutil.Process(pid).cmdline()[0] == "parascribe whisper worker 0198f3c2 chunk 3/60??")
     asked.answer()

@@ -20,7 +20,8 @@ import pytest
 
 from core.errors import EngineUnavailable
 from tests.whisper.engine_parts import MODEL, ROOT, VAD_MODEL, gone, wait_for
-from whisper.engine.client import PreforkEngine, start_manager
+from whisper.engine.host_client import HostClient
+from whisper.engine.manager_process import start_manager
 
 OTHER = ROOT / "tests/data/ggml-demo-q8_0.bin"
 
@@ -41,7 +42,7 @@ class Client:
 
     @contextmanager
     def holding(self, model: Path) -> Iterator[dict[str, Any]]:
-        answer, sock = self.ask(op="acquire", model=str(model))
+        answer, sock = self.ask(op="acquire", kind="whisper", files=[str(model)], device="cpu")
         with sock:
             yield answer
 
@@ -122,7 +123,10 @@ def test_starting_a_host_does_not_keep_others_waiting() -> None:
         with sock:
             sock.connect(str(client.path))
             asked = time.monotonic()
-            sock.sendall(json.dumps({"op": "acquire", "model": str(MODEL)}).encode() + b"\n")
+            sock.sendall(
+                json.dumps({"op": "acquire", "kind": "whisper", "files": [str(MODEL)], "device": "cpu"}).encode()
+                + b"\n"
+            )
             state = wait_for(lambda: client.hosts().get("ggml-demo.bin", {}).get("state"))
             assert state == "starting" or time.monotonic() - asked > 0.5, "or the first look came late"
             assert b"socket" in sock.recv(4096)
@@ -164,9 +168,9 @@ def test_terminate_leaves_nothing_behind() -> None:
 def test_nothing_outlives_a_killed_parent() -> None:
     """The parent starts the manager, a host and its worker, says so, and is killed."""
     script = (
-        "import sys, time; from pathlib import Path; from whisper.engine.client import *; from tests.whisper.engine_parts import *\n"
+        "import sys, time; from pathlib import Path; from whisper.engine.host_engine import *; from whisper.engine.manager_process import *; from tests.whisper.engine_parts import *\n"
         "path = Path(sys.argv[1]); start_manager(path, engine_dir=path.parent)\n"
-        "e = PreforkEngine(path); e.transcribe(str(MODEL), chunk()[0], TranscribeOptions()); print(flush=True); time.sleep(60)"
+        "e = HostEngine(path); e.transcribe(str(MODEL), chunk()[0], TranscribeOptions()); print(flush=True); time.sleep(60)"
     )
     with tempfile.TemporaryDirectory(prefix="ps") as folder:
         command = [sys.executable, "-c", script, f"{folder}/m.sock"]
@@ -193,4 +197,4 @@ def test_nonsense_is_answered_or_ignored() -> None:
             sock.connect(str(client.path))
             sock.sendall(b"{nonsense\n")
             assert sock.recv(10) == b""
-        assert PreforkEngine(client.path).status()["pid"] == client.process.pid
+        assert HostClient(client.path).status()["pid"] == client.process.pid

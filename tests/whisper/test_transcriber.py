@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import socket
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,13 +20,13 @@ from tests.whisper.model_server import CATALOGUE as CATALOGUE_OF_ONE
 from tests.whisper.model_server import INFO, model_server
 from whisper.download.downloader import ModelDownloader
 from whisper.download.sources import AddressSource
-from whisper.engine.client import PreforkEngine, start_manager
+from whisper.engine.host_engine import HostEngine
+from whisper.engine.manager_process import start_manager
 from whisper.engine.scripted import Rule, ScriptedEngine
-from whisper.engine.speed import SpeedBook
 from whisper.engine.transcriber import WhisperTranscriber
-from whisper.models.catalogue import CATALOGUE
 from whisper.models.store import ModelStore
-from whisper.types import Pcm, TranscribeOptions
+from whisper.types import Pcm, TranscribeOptions, Urgency
+from whisper.wire.frames import FrameType, pack, receive
 
 BUNDLED = Path(whisper.__file__).parent / "data" / "models"
 EN = TranscribeOptions(language="en")
@@ -139,7 +141,7 @@ def test_an_engine_that_has_a_removed_model_in_memory_goes_on_with_it() -> None:
         shutil.copyfile(BUNDLED / "ggml-demo.bin", store.folder / "ggml-mine.bin")
         manager = start_manager(Path(folder, "run", "m.sock"), engine_dir=Path(folder, "engine"))
         try:
-            shared = WhisperTranscriber(PreforkEngine(Path(folder, "run", "m.sock")), ModelDownloader(store))
+            shared = WhisperTranscriber(HostEngine(Path(folder, "run", "m.sock")), ModelDownloader(store))
             pcm = speech(minutes=0.1, seed=11)[0][: 5 * 16_000]
             text = shared.transcribe(pcm, EN, model="local:mine").text
             store.remove("local:mine")
@@ -150,26 +152,32 @@ def test_an_engine_that_has_a_removed_model_in_memory_goes_on_with_it() -> None:
             manager.wait(10)
 
 
-def test_deadlines_follow_what_was_measured() -> None:
-    base, large = CATALOGUE["base"], CATALOGUE["large-v3"]
-    book, beam = SpeedBook(), TranscribeOptions(beam_size=5)
-    assert book.expected(large, EN, audio=28) > book.expected(base, EN, audio=28)
-    assert book.expected(base, beam, audio=28) > book.expected(base, EN, audio=28)
-    assert book.deadline(base, EN, audio=1) >= 20
-    for _ in range(50):
-        book.observe(base, EN, audio=30, wall=60)
-    assert book.expected(base, EN, audio=30) == pytest.approx(60)
-    assert book.deadline(base, EN, audio=30) >= 600
-    book.observe(base, EN, audio=30, wall=30)
-    assert 30 < book.expected(base, EN, audio=30) < 60, "one fast chunk does not undo fifty"
-    assert book.expected(base, EN, audio=2) == pytest.approx(book.expected(base, EN, audio=15)), (
-        "a window costs a window"
-    )
-    again = SpeedBook(json.loads(json.dumps(book.to_dict())))
-    assert again.expected(base, EN, audio=30) == book.expected(base, EN, audio=30)
+def test_what_a_call_says_of_itself_reaches_the_engine_host(tmp_path: Path) -> None:
+    """Manager and host are sockets here that answer once."""
+    with tempfile.TemporaryDirectory(prefix="ps") as folder, ThreadPoolExecutor(1) as pool:
+        manager, host = Path(folder, "m"), Path(folder, "h")
+        with socket.socket(socket.AF_UNIX) as managing, socket.socket(socket.AF_UNIX) as hosting:
+            for listener, path in ((managing, manager), (hosting, host)):
+                listener.bind(str(path))
+                listener.listen()
+                listener.settimeout(20)
 
+            def answer_once() -> tuple[dict[str, Any], dict[str, Any]]:
+                with managing.accept()[0] as client, client.makefile("rb") as lines:
+                    acquired = json.loads(lines.readline())
+                    client.sendall(json.dumps({"socket": str(host), "library": "x", "version": "1"}).encode() + b"\n")
+                    with hosting.accept()[0] as asking:
+                        request = receive(asking).body
+                        asking.sendall(pack(FrameType.ERROR, {"code": "bad_chunk", "message": "enough"}))
+                return acquired, request
 
-def test_the_transcriber_feeds_its_speed_book(tmp_path: Path) -> None:
-    shared = transcriber(tmp_path, ScriptedEngine(delay=0.02))
-    shared.transcribe(tone(20), EN, model="demo")
-    assert 0.3 < shared.speed.expected(CATALOGUE["demo"], EN, audio=20) < 5
+            heard = pool.submit(answer_once)
+            shared = WhisperTranscriber(HostEngine(manager), ModelDownloader(ModelStore(tmp_path, BUNDLED)))
+            how = {"job": "j", "label": "chunk 1/2", "urgency": Urgency.LIVE}
+            with pytest.raises(ChunkFailed, match="enough"):
+                shared.transcribe(tone(1), EN, model="demo", **how)
+            shared.close()
+            acquired, request = heard.result(20)
+    assert (acquired["kind"], acquired["device"]) == ("whisper", "cpu")
+    assert acquired["files"] == [str(shared.downloader.store.path("demo"))]
+    assert request == {"op": "transcribe", "timeout": None, "options": EN.to_dict(), **how}

@@ -28,15 +28,16 @@ import psutil
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, DiskFull, EngineUnavailable, ModelInvalid
 from core.system.processes import LAUNCHER, Limits, stop
 from whisper.engine.cli_program import CliOutput, CliProgram, output_of, read_detection, read_output, write_wav
+from whisper.kinds.whisper import WhisperKind
 from whisper.models.store import read_header
-from whisper.types import Cancel, ChunkTranscript, LanguageGuess, Pcm, TranscribeOptions
+from whisper.types import Cancel, ChunkTranscript, LanguageGuess, Pcm, TranscribeOptions, Urgency
+from whisper.wire.deadlines import Deadlines
 from whisper.wire.process import engine_environment
 
 BATCH = 4
 """Chunks per process at most: enough to make loading the model cheap, few enough to keep results coming."""
 LOADING_SECONDS = 60.0
 """Added to the first chunk's deadline: the program loads the model first."""
-DEFAULT_TIMEOUT = 600.0
 _POLL = 0.05
 _CANNOT_EXECUTE = 127
 
@@ -60,6 +61,10 @@ class _Request:
     @property
     def seconds(self) -> float:
         return len(self.pcm) / 16_000
+
+    @property
+    def op(self) -> str:
+        return "detect" if "-dl" in self.arguments else "transcribe"
 
     @property
     def unwanted(self) -> bool:
@@ -89,6 +94,7 @@ class CliEngine:
         self._folder = work_dir.absolute()
         self._workers = workers
         self._nice = nice
+        self._deadlines = Deadlines({name: op.seconds for name, op in WhisperKind.ops.items()})
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # the program loads any libggml-*.so it finds in its working directory: give it one without files
         self._empty = self._folder / "empty"
@@ -106,13 +112,21 @@ class CliEngine:
         job: str = "",
         label: str = "",
         timeout: float | None = None,
+        urgency: Urgency = Urgency.JOB,
         cancel: Cancel | None = None,
     ) -> ChunkTranscript:
         arguments = self._program.decode_arguments(options)
         return self._wait(_Request(model, arguments, pcm, options.word_timestamps, timeout, cancel))
 
     def detect_language(
-        self, model: str, pcm: Pcm, *, job: str = "", timeout: float | None = None, cancel: Cancel | None = None
+        self,
+        model: str,
+        pcm: Pcm,
+        *,
+        job: str = "",
+        timeout: float | None = None,
+        urgency: Urgency = Urgency.JOB,
+        cancel: Cancel | None = None,
     ) -> LanguageGuess:
         if not read_header(Path(model)).multilingual:
             return LanguageGuess(language="en", probability=1.0, probabilities={"en": 1.0}, engine_seconds=0.0)
@@ -189,7 +203,7 @@ class CliEngine:
             if slot is None:
                 return
             alike = [r for r in self._waiting if (r.model, r.arguments) == (request.model, request.arguments)]
-            share = min(BATCH, -(-len(alike) // self._workers)) if "-dl" not in request.arguments else 1
+            share = min(BATCH, -(-len(alike) // self._workers)) if request.op == "transcribe" else 1
             batch = alike[:share]  # the oldest first, whoever noticed the free place
             self._waiting = [r for r in self._waiting if r not in batch]
             self._slots.add(slot)
@@ -277,8 +291,9 @@ class CliEngine:
                     break  # complete since we looked: its turn is first
                 for skipped in left[:position]:  # the program goes on after a file that it cannot do
                     skipped.settle(_failure(self._program.path.name, 0, stderr))
-                request.stderr = stderr.read_text("utf-8", "replace") if "-dl" in request.arguments else ""
+                request.stderr = stderr.read_text("utf-8", "replace") if request.op == "detect" else ""
                 now = time.monotonic()
+                self._deadlines.note(request.op, now - began, threads=1)
                 request.settle(self._transcript(output, cpu=meter.lap(), wall=now - began))
                 del left[: left.index(request) + 1]
                 began, load, settled = now, 0.0, True
@@ -286,7 +301,7 @@ class CliEngine:
             else:
                 if ended or not left:
                     return settled
-                limit = DEFAULT_TIMEOUT if left[0].timeout is None else left[0].timeout
+                limit = left[0].timeout or self._deadlines.of(left[0].op, threads=1)
                 if left[0].unwanted:
                     left.pop(0).settle(Cancelled())
                     return True

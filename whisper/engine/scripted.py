@@ -15,7 +15,16 @@ from pathlib import Path
 
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable
 from whisper.models.store import read_header
-from whisper.types import Cancel, ChunkTranscript, EngineSegment, EngineWord, LanguageGuess, Pcm, TranscribeOptions
+from whisper.types import (
+    Cancel,
+    ChunkTranscript,
+    EngineSegment,
+    EngineWord,
+    LanguageGuess,
+    Pcm,
+    TranscribeOptions,
+    Urgency,
+)
 
 RATE = 16_000
 QUIET = 100
@@ -78,6 +87,7 @@ class ScriptedEngine:
         job: str = "",
         label: str = "",
         timeout: float | None = None,
+        urgency: Urgency = Urgency.JOB,
         cancel: Cancel | None = None,
     ) -> ChunkTranscript:
         began = time.monotonic()
@@ -92,7 +102,14 @@ class ScriptedEngine:
         )
 
     def detect_language(
-        self, model: str, pcm: Pcm, *, job: str = "", timeout: float | None = None, cancel: Cancel | None = None
+        self,
+        model: str,
+        pcm: Pcm,
+        *,
+        job: str = "",
+        timeout: float | None = None,
+        urgency: Urgency = Urgency.JOB,
+        cancel: Cancel | None = None,
     ) -> LanguageGuess:
         self._act(model, pcm, job, "language", timeout, cancel)
         return LanguageGuess(

@@ -6,16 +6,14 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, ModelInvalid, ModelUnavailable, ServiceError, UnknownModel
 from core.speech.chunks import SAMPLE_RATE
 from whisper.download.downloader import ModelDownloader
-from whisper.engine.speed import SpeedBook
-from whisper.models.catalogue import ModelInfo
-from whisper.types import Cancel, ChunkTranscript, Engine, LanguageGuess, Pcm, TranscribeOptions
+from whisper.types import Cancel, ChunkTranscript, Engine, LanguageGuess, Pcm, TranscribeOptions, Urgency
 
 log = logging.getLogger(__name__)
 
@@ -29,18 +27,15 @@ T = TypeVar("T")
 class WhisperTranscriber:
     """One per consumer, made once and shared by its jobs: safe from many threads and after fork.
 
-    chunk_timeout: seconds an engine worker may spend on one chunk, as the operator gave it; 0 = from `speed`,
-        which learns from every chunk
+    chunk_timeout: seconds an engine worker may spend on one chunk, as the operator gave it; 0 = from what the engine
+        has measured
     """
 
-    def __init__(
-        self, engine: Engine, downloader: ModelDownloader, speed: SpeedBook | None = None, *, chunk_timeout: float = 0.0
-    ) -> None:
+    def __init__(self, engine: Engine, downloader: ModelDownloader, *, chunk_timeout: float = 0.0) -> None:
         self.engine = engine
         self.downloader = downloader
-        self.speed = speed or SpeedBook()
-        self.chunk_timeout = chunk_timeout
-        self._known: dict[str, tuple[str, ModelInfo]] = {}
+        self.chunk_timeout = chunk_timeout or None
+        self._known: dict[str, str] = {}
         log.info("Initializing shared WhisperTranscriber")
 
     def transcribe(
@@ -51,6 +46,7 @@ class WhisperTranscriber:
         model: str,
         job: str = "",
         label: str = "",
+        urgency: Urgency = Urgency.JOB,
         cancel: Cancel | None = None,
     ) -> ChunkTranscript:
         """Transcribe one chunk of 0.1 to 30 s.
@@ -60,31 +56,23 @@ class WhisperTranscriber:
         A chunk that times out or kills its worker is tried once more. Raises ChunkTimeout, ChunkFailed (also
         for audio that cannot be a chunk), Cancelled, and what `ensure_model_exists` and the engine raise.
         """
-        seconds = _check(pcm, label)
-        with self._model(model, cancel) as (path, info):
+        _check(pcm, label)
+        how: dict[str, Any] = {"job": job, "timeout": self.chunk_timeout, "urgency": urgency, "cancel": cancel}
+        with self._model(model, cancel) as path:
+            return _twice(lambda: self.engine.transcribe(path, pcm, options, label=label, **how), label, cancel)
 
-            def attempt() -> ChunkTranscript:
-                timeout = self.chunk_timeout or self.speed.deadline(info, options, audio=seconds)
-                return self.engine.transcribe(path, pcm, options, job=job, label=label, timeout=timeout, cancel=cancel)
-
-            transcript = _twice(attempt, label, cancel)
-        self.speed.observe(info, options, audio=seconds, wall=transcript.wall_seconds)
-        return transcript
-
-    def detect_language(self, pcm: Pcm, *, model: str, job: str = "", cancel: Cancel | None = None) -> LanguageGuess:
+    def detect_language(
+        self, pcm: Pcm, *, model: str, job: str = "", urgency: Urgency = Urgency.JOB, cancel: Cancel | None = None
+    ) -> LanguageGuess:
         """Guess the language of 0.1 to 30 s of speech. Retries and raises as `transcribe` does."""
-        seconds = _check(pcm, "language")
-        with self._model(model, cancel) as (path, info):
-            timeout = self.chunk_timeout or self.speed.deadline(info, TranscribeOptions(), audio=seconds)
-            return _twice(
-                lambda: self.engine.detect_language(path, pcm, job=job, timeout=timeout, cancel=cancel),
-                "language",
-                cancel,
-            )
+        _check(pcm, "language")
+        how: dict[str, Any] = {"job": job, "timeout": self.chunk_timeout, "urgency": urgency, "cancel": cancel}
+        with self._model(model, cancel) as path:
+            return _twice(lambda: self.engine.detect_language(path, pcm, **how), "language", cancel)
 
     @contextmanager
-    def _model(self, name: str, cancel: Cancel | None) -> Iterator[tuple[str, ModelInfo]]:
-        """Path and facts of a model. One that was removed under its jobs is not fetched again by a chunk: an engine may
+    def _model(self, name: str, cancel: Cancel | None) -> Iterator[str]:
+        """Path of a model. One that was removed under its jobs is not fetched again by a chunk: an engine may
         well have it in memory. Raises ModelUnavailable where it turns out to need the file."""
         store = self.downloader.store
         try:
@@ -92,10 +80,10 @@ class WhisperTranscriber:
         except UnknownModel:  # a `local:` file
             gone = True
         if not gone or name not in self._known:
-            self._known[name] = str(self.downloader.ensure_model_exists(name, cancel=cancel)), store.info(name)
-        path, info = self._known[name]
+            self._known[name] = str(self.downloader.ensure_model_exists(name, cancel=cancel))
+        path = self._known[name]
         try:
-            yield path, info
+            yield path
         except ModelInvalid as error:
             if Path(path).exists():
                 raise
@@ -129,8 +117,8 @@ def _named(error: ChunkFailed, label: str) -> ServiceError:
     return type(error)(f"{label}: {message}" if label else message, **error.details)
 
 
-def _check(pcm: Pcm, label: str) -> float:
-    """Seconds of audio. Raises ChunkFailed for what no engine should see."""
+def _check(pcm: Pcm, label: str) -> None:
+    """Raises ChunkFailed for what no engine should see."""
     seconds = len(pcm) / SAMPLE_RATE if pcm.ndim == 1 else 0.0
     if pcm.ndim != 1:
         problem = f"it has {pcm.ndim} dimensions instead of one"
@@ -141,5 +129,5 @@ def _check(pcm: Pcm, label: str) -> float:
     elif not SHORTEST <= seconds <= LONGEST:
         problem = f"it has {seconds:.3f} s instead of {SHORTEST} to {LONGEST:.0f} s"
     else:
-        return seconds
+        return
     raise ChunkFailed(f"{label or 'The audio'} cannot be transcribed: {problem}.", reason="bad_chunk")

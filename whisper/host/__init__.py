@@ -1,1 +1,1 @@
-"""The resident processes: a manager, an engine host per model, and its forked workers."""
+"""The resident processes: a manager, an engine host per model, and its workers."""

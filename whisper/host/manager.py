@@ -1,14 +1,14 @@
-"""The engine manager: starts, shares, restarts and unloads engine hosts, one per model, for one consumer.
+"""The engine manager: starts, shares, restarts and unloads engine hosts, one per model and device, for one consumer.
 
     python -m whisper.host.manager --socket PATH --workers N ...
 
 Clients send JSON lines to its socket:
 
-    {"op": "acquire", "model": "/abs/ggml-x.bin"}
-        -> {"socket", "library", "version", "directory"}: where the model is served. The open connection is a
-           reference: it keeps the host from being evicted while it is in use.
+    {"op": "acquire", "kind": "whisper", "files": ["/abs/ggml-x.bin"], "device": "cpu"}
+        -> {"socket", "version", ...}: where the model is served, and what the kind says of it. The open connection is
+           a reference: it keeps the host from being evicted while it is in use.
         -> {"error": {"code": "engine_unavailable" | "model_invalid", "message", "retry_after"?}}
-    {"op": "status"} -> {"pid", "libraries", "hosts": [{"model", "state", "references", "pid", "workers", "queued", ...}]}
+    {"op": "status"} -> {"pid", "hosts": [{"kind", "model", "device", "state", "references", "pid", "workers", "queued", ...}]}
 
 A host that has had nothing to do for --idle-seconds is unloaded even if references are open (job processes live long);
 its clients find the connection refused and acquire again. At most --max-models are in memory: the least recently used
@@ -34,11 +34,10 @@ from setproctitle import setproctitle
 
 from core.errors import EngineUnavailable, ModelInvalid, ServiceError
 from core.system import logs
-from core.system.machine import WORKER_MB, size_of
-from whisper.host.hosted import ModelHost
-from whisper.host.pool import PoolRule, add_arguments
-from whisper.library.libraries import Library, candidates
-from whisper.library.selftest import choose_library
+from whisper.host.host_record import HostRecord
+from whisper.host.scaling import ScalingRule, add_arguments
+from whisper.kinds import load_kind
+from whisper.wire.kind import ModelRef, Setup
 from whisper.wire.process import die_with, no_core_dumps
 
 log = logging.getLogger(__name__)
@@ -50,20 +49,19 @@ ROOM_SECONDS = 30.0
 MAX_SOCKET_PATH = 100
 """Unix sockets allow 107 bytes on Linux, 103 on macOS."""
 
-ModelKey = tuple[str, int, int, int]
-"""(path, size, mtime_ns, inode): a file that was replaced is another model, the old one serves on until it is idle."""
+HostKey = tuple[ModelRef, tuple[tuple[int, int, int], ...]]
+"""With each file's (size, mtime_ns, inode): one that was replaced is another model, the old one serves on until it is idle."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ManagerConfig:
-    """pool: of each host; idle_seconds: 0 = never unload for idleness; nice: of hosts and workers."""
+    """scaling: of each host; idle_seconds: 0 = never unload for idleness; nice: of hosts and workers."""
 
     socket: Path
-    pool: PoolRule
+    scaling: ScalingRule
+    setup: Setup
     max_models: int = 2
     idle_seconds: float = 600.0
-    library: Path | None = None
-    engine_dir: Path | None = None
     nice: int = 0
     debug: bool = False
 
@@ -73,7 +71,7 @@ class Manager:
 
     def __init__(self, config: ManagerConfig) -> None:
         self._config = config
-        self._hosts: dict[ModelKey, ModelHost] = {}
+        self._hosts: dict[HostKey, HostRecord] = {}
         self._room = asyncio.Lock()
         self._counter = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -108,8 +106,9 @@ class Manager:
         try:
             request = json.loads(await reader.readline() or b"null")
             match request:
-                case {"op": "acquire", "model": str(model)}:
-                    await self._on_acquire(reader, writer, Path(model))
+                case {"op": "acquire", "kind": str(kind), "files": [str(), *_] as files, "device": str(device)}:
+                    model = ModelRef(kind=kind, files=tuple(map(str, files)), device=device)
+                    await self._on_acquire(reader, writer, model)
                 case {"op": "status"}:
                     await self._reply(writer, await self.status())
                 case _:
@@ -119,10 +118,10 @@ class Manager:
         finally:
             writer.close()
 
-    async def _on_acquire(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, model: Path) -> None:
+    async def _on_acquire(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, model: ModelRef) -> None:
         try:
             host = self._host_of(model)
-        except ModelInvalid as error:
+        except ServiceError as error:
             return await self._reply(writer, _problem(error.code, error.message))
         host.references += 1
         try:
@@ -141,17 +140,22 @@ class Manager:
         writer.write(json.dumps(body).encode() + b"\n")
         await writer.drain()
 
-    def _host_of(self, model: Path) -> ModelHost:
+    def _host_of(self, model: ModelRef) -> HostRecord:
         try:
-            stat = model.stat()
+            found = [os.stat(file) for file in model.files]
         except OSError as error:
             raise ModelInvalid(f"The model's file cannot be read: {error}") from error
-        key = (str(model), stat.st_size, stat.st_mtime_ns, stat.st_ino)
-        return self._hosts.setdefault(key, ModelHost(model))
+        key = model, tuple((stat.st_size, stat.st_mtime_ns, stat.st_ino) for stat in found)
+        if key not in self._hosts:
+            try:
+                self._hosts[key] = HostRecord(model, load_kind(model.kind))
+            except ValueError as error:
+                raise EngineUnavailable(f"The engine manager cannot serve this: {error}.") from error
+        return self._hosts[key]
 
     # -- hosts
 
-    async def acquire(self, host: ModelHost) -> dict[str, str]:
+    async def acquire(self, host: HostRecord) -> dict[str, str]:
         """Where the host serves; starts it if need be. Raises EngineUnavailable (with retry_after), ModelInvalid."""
         async with host.lock:
             host.last_used = time.monotonic()
@@ -160,43 +164,35 @@ class Manager:
                 await self._start(host)
             return host.info
 
-    async def _start(self, host: ModelHost) -> None:
+    async def _start(self, host: HostRecord) -> None:
         await host.back_off()
         await self._make_room(host)
         try:
-            found = candidates(self._config.library, self._config.engine_dir)
-            library = await asyncio.to_thread(choose_library, found, host.model, self._config.engine_dir)
-            await self._launch(host, library)
+            prepared = await asyncio.to_thread(host.kind.prepare, host.files, self._config.setup)
+            await self._launch(host, prepared)
         finally:
             host.in_memory = host.process is not None
 
-    async def _launch(self, host: ModelHost, library: Library) -> None:
+    async def _launch(self, host: HostRecord, prepared: dict[str, str]) -> None:
         self._counter += 1
         path, config = self._folder / f"h{self._counter}.sock", self._config
-        rule = replace(config.pool, worker_mb=WORKER_MB[size_of(host.name)])
-        arguments = [
-            *rule.arguments(),
-            "--worker-mb",
-            str(rule.worker_mb),
-            "--nice",
-            str(config.nice),
-            *(["--debug"] if config.debug else []),
-        ]
-        process = await host.launch(library, path, arguments, self._cwd)
+        arguments = [*config.scaling.arguments(), "--nice", str(config.nice), *(["--debug"] if config.debug else [])]
+        process = await host.launch(prepared, path, arguments, self._cwd)
+        rule = replace(config.scaling, worker_mb=host.kind.worker_mb(host.files))
         log.info(
             "engine host %d serves %s with the %s library %s (%.1f s to start), %d threads per worker; %s",
             process.pid,
-            host.model.name,
-            library.kind,
+            host.name,
+            host.info.get("library", host.kind.name),
             host.info["version"],
             time.monotonic() - host.started,
             rule.threads,
-            "; ".join(rule.words()),
+            "; ".join(rule.words()) if host.kind.forks else f"{rule.most} threads in one process",
         )
         self._spawn(self._watch(host, process, host.ended, path))
 
     async def _watch(
-        self, host: ModelHost, process: asyncio.subprocess.Process, ended: asyncio.Event, path: Path
+        self, host: HostRecord, process: asyncio.subprocess.Process, ended: asyncio.Event, path: Path
     ) -> None:
         status = await process.wait()
         with contextlib.suppress(FileNotFoundError):
@@ -210,7 +206,7 @@ class Manager:
             with contextlib.suppress(ServiceError):  # its clients will ask, and be told
                 await self.acquire(host)
 
-    async def _make_room(self, newcomer: ModelHost) -> None:
+    async def _make_room(self, newcomer: HostRecord) -> None:
         """Take a place among `max_models`, evicting the least recently used host that is not at work."""
         deadline = time.monotonic() + ROOM_SECONDS
         async with self._room:
@@ -223,7 +219,7 @@ class Manager:
                     status = await host.status() or {"idle_seconds": 0.0}
                     resting = status["idle_seconds"]
                     if resting >= RESTING_SECONDS or (resting and not host.references):
-                        log.info("unloading %s to make room for %s", host.model.name, newcomer.model.name)
+                        log.info("unloading %s to make room for %s", host.name, newcomer.name)
                         await host.stop()
                         break
                 else:
@@ -242,7 +238,7 @@ class Manager:
                 status = await host.status() or {"idle_seconds": 0.0}
                 resting = status["idle_seconds"]
                 if min(resting, time.monotonic() - host.last_used) >= limit:
-                    log.info("unloading %s: nothing to do for %.0f s", host.model.name, resting)
+                    log.info("unloading %s: nothing to do for %.0f s", host.name, resting)
                     await host.stop()
             self._prune()
 
@@ -255,17 +251,16 @@ class Manager:
 
     async def status(self) -> dict[str, Any]:
         """What runs, for `doctor`, tests and logs."""
-        found = candidates(self._config.library, self._config.engine_dir)
         hosts = []
         for host in list(self._hosts.values()):
             own = await host.status() or {}
             state = "serving" if own else "starting" if host.lock.locked() else "down"
             if host.broken and not own:
                 state = "broken"
-            about = {"model": str(host.model), "state": state, "references": host.references, "deaths": host.deaths}
-            hosts.append({**own, **(host.info if own else {}), **about})
-        libraries = [{"kind": x.kind, "directory": str(x.directory), "version": x.version} for x in found]
-        return {"pid": os.getpid(), "libraries": libraries, "hosts": hosts}
+            about = {"kind": host.model.kind, "model": host.model.files[0], "device": host.model.device}
+            counts = {"state": state, "references": host.references, "deaths": host.deaths}
+            hosts.append({**own, **(host.info if own else {}), **about, **counts})
+        return {"pid": os.getpid(), "hosts": hosts}
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -299,11 +294,10 @@ def main() -> None:
     logs.setup(options.log_level, options.log_format, role="engine")
     config = ManagerConfig(
         socket=options.socket,
-        pool=PoolRule.of(options),
+        scaling=ScalingRule.of(options),
+        setup=Setup(library=options.library, engine_dir=options.engine_dir),
         max_models=options.max_loaded_models,
         idle_seconds=options.idle_seconds,
-        library=options.library,
-        engine_dir=options.engine_dir,
         nice=options.nice,
         debug=log.isEnabledFor(logging.DEBUG),
     )

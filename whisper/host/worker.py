@@ -1,4 +1,4 @@
-"""The forked side of the engine host: takes one connection at a time, reads its PCM, answers it."""
+"""The inside of a worker process: takes one connection at a time (or one per thread), reads its payload, answers it."""
 
 from __future__ import annotations
 
@@ -7,104 +7,146 @@ import resource
 import select
 import socket
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from setproctitle import setproctitle
 
-from whisper.library.inference import BadChunk, DecodeFailed, Inference, Samples
-from whisper.wire.frames import FrameError, FrameType, pack, receive, receive_into
-from whisper.wire.process import give_back_memory, keep_memory
+from core.errors import ServiceError
+from whisper.wire.frames import FrameType, pack, receive, receive_into
+from whisper.wire.kind import BadInput, Bytes, Kind, Model, Request, WorkFailed
 
 CLIENT_SECONDS = 10.0
-"""How long a client may take to hand over its samples (2 MB over a local socket), or to take its answer."""
+"""How long a client may take to hand over its payload (2 MB over a local socket), or to take its answer."""
+REST_SECONDS = 0.5
+"""Of idleness after which a model is told to rest."""
 
-KEPT_SECONDS = 0.5
-"""How long an idle worker that does short chunks keeps the memory of the last one for the next."""
+
+class _ClientGone(Exception):
+    """It has hung up or does not send: there is nobody to answer."""
 
 
-def serve(control: socket.socket, inference: Callable[[int], Inference], *, recycle_after: int, rss_cap: int) -> None:
-    """Work until the host closes `control` or this process is due for replacement.
+@dataclass(frozen=True, kw_only=True)
+class WorkerRun:
+    """One worker process's life: load, then work until the host closes the control sockets or it is due for replacement.
 
-    Per chunk the host sends one byte with the client's descriptor and the request; it hears `answering` (from
-    then on the client may close without being missed), and `idle` or, as the last word, `retiring`.
+    load: gives the model; where the kind forks it is there already
+    recycle_after: requests, rss_cap: bytes, after which it is to be replaced
 
-    inference: made anew for each chunk, with its number of threads; the model behind it is one and the same
-    recycle_after: chunks; rss_cap: bytes
+    On each control socket the host sends, per request, one byte with the client's descriptor and the request. It hears
+    `loaded` or `failed` (once), `answering` (from then on the client may close without being missed), and `idle` or, as
+    the last word, `retiring`.
     """
-    chunks, sound, keeps = 0, True, False
-    called = select.poll()  # select.select refuses descriptors from 1024 on
-    called.register(control, select.POLLIN)
-    _say(control, "idle")
-    while True:
-        _title("idle")
-        if keeps and not called.poll(KEPT_SECONDS * 1000):
-            give_back_memory()
-            keeps = False
-        data, descriptors, _, _ = socket.recv_fds(control, 1, 1)
-        if not data:
+
+    kind: Kind
+    load: Callable[[], Model]
+    recycle_after: int
+    rss_cap: int
+
+    def __call__(self, controls: Sequence[socket.socket]) -> None:
+        """One thread per socket; ends with the first of them."""
+        self._title("")
+        try:
+            model = self.load()
+        except ServiceError as error:
+            _say(controls[0], "failed", code=error.code, message=error.message)
             return
-        request = receive(control).body
-        _title(f"{request.get('job', '')} {request.get('label', '')}")
-        short = bool((request.get("options") or {}).get("fit_context"))
-        if (
-            short != keeps
-        ):  # new pages for each state would be a seventh of a short chunk's time, and a full one's are large
-            (keep_memory if short else give_back_memory)()
-            keeps = short
-        with socket.socket(fileno=descriptors[0]) as client:
-            sound = _serve_client(control, client, inference(request["threads"]), request)
-        chunks += 1
-        if not sound or chunks >= recycle_after or resident_bytes() > rss_cap:
-            _say(control, "retiring")
-            return
+        _say(controls[0], "loaded", version=model.version)
+        for control in controls[1:]:
+            threading.Thread(target=self._thread, args=(control, model), daemon=True).start()
+        self._serve(controls[0], model)
+
+    def _thread(self, control: socket.socket, model: Model) -> None:
+        """One of several; what ends it ends the process."""
+        try:
+            self._serve(control, model)
+        except Exception:
+            traceback.print_exc(file=sys.stderr)
+        finally:
+            os._exit(1)
+
+    def _serve(self, control: socket.socket, model: Model) -> None:
+        called = select.poll()  # select.select refuses descriptors from 1024 on
+        called.register(control, select.POLLIN)
         _say(control, "idle")
+        requests = 0
+        while True:
+            self._title("idle")
+            if requests and not called.poll(REST_SECONDS * 1000):
+                model.rest()
+            data, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+            if not data:
+                return
+            request = receive(control).body
+            self._title(f"{request.get('job', '')} {request.get('label', '')}")
+            with socket.socket(fileno=descriptors[0]) as client:
+                sound = self._answer(control, client, model, request)
+            requests += 1
+            due = not sound or requests >= self.recycle_after or resident_bytes() > self.rss_cap
+            _say(control, "retiring" if due else "idle")
 
+    def _answer(self, control: socket.socket, client: socket.socket, model: Model, request: dict[str, Any]) -> bool:
+        """Returns False when this process had better be replaced."""
+        started, good, sound = time.monotonic(), False, True
+        try:
+            answer = self._reply(client, model, request)
+            good = True
+        except _ClientGone:
+            return True
+        except BadInput as error:
+            answer = [_error("bad_chunk", str(error))]
+        except WorkFailed as error:
+            answer, sound = [_error("chunk_failed", str(error))], False
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            answer, sound = [_error("chunk_failed", f"{type(error).__name__}: {error}")], False
+        _say(control, "answering", seconds=time.monotonic() - started, good=good)
+        try:
+            client.settimeout(CLIENT_SECONDS)
+            for part in answer:
+                client.sendall(part)
+        except OSError:
+            pass  # gone
+        return sound
 
-def _serve_client(control: socket.socket, client: socket.socket, core: Inference, request: dict[str, Any]) -> bool:
-    """Returns False when this process had better be replaced."""
-    started, sound = time.monotonic(), True
-    try:
-        kind, body = FrameType.REPLY, _answer(client, core, request)
-    except (BadChunk, FrameError) as error:
-        kind, body = FrameType.ERROR, {"code": "bad_chunk", "message": str(error)}
-    except DecodeFailed as error:
-        kind, body, sound = FrameType.ERROR, {"code": "chunk_failed", "message": str(error)}, False
-    except (EOFError, OSError):
-        return True  # the client has gone or does not send: nobody to answer
-    except Exception as error:
-        traceback.print_exc(file=sys.stderr)
-        kind, body, sound = (
-            FrameType.ERROR,
-            {"code": "chunk_failed", "message": f"{type(error).__name__}: {error}"},
-            False,
+    def _reply(self, client: socket.socket, model: Model, request: dict[str, Any]) -> list[Bytes]:
+        """What goes to the client."""
+
+        def read(buffer: memoryview) -> None:
+            try:
+                receive_into(client, buffer, seconds=CLIENT_SECONDS)
+            except (EOFError, OSError) as error:
+                raise _ClientGone from error
+
+        hung_up = select.poll()
+        hung_up.register(client, 0)
+        reply = model.serve(
+            Request(
+                op=request["op"],
+                options=request.get("options") or {},
+                length=request["payload"],
+                threads=request["threads"],
+                read=read,
+                abandoned=lambda: bool(hung_up.poll(0)),
+            )
         )
-    _say(control, "answering", seconds=time.monotonic() - started, good=kind is FrameType.REPLY)
-    try:
-        client.settimeout(CLIENT_SECONDS)
-        client.sendall(pack(kind, body))
-    except OSError:
-        pass  # as above
-    return sound
+        if len(reply.payload) > (most := self.kind.ops[request["op"]].reply_payload):
+            raise WorkFailed(f"the reply has {len(reply.payload)} bytes of payload, {most} are allowed")
+        return [pack(FrameType.REPLY, reply.body, len(reply.payload)), reply.payload]
+
+    def _title(self, doing: str) -> None:
+        """Of a process that does one thing at a time; one with threads is told by its kind alone."""
+        if self.kind.forks or not doing:
+            printable = "".join(c if c.isprintable() else "?" for c in doing.strip()[:200])
+            setproctitle(f"parascribe {self.kind.name} worker {printable}".rstrip())
 
 
-def _answer(client: socket.socket, core: Inference, request: dict[str, Any]) -> dict[str, Any]:
-    count, rest = divmod(request["payload"], 4)
-    if rest:
-        raise BadChunk("the payload is not a whole number of f32 samples")
-    samples = Samples(count)
-    receive_into(client, samples.bytes(), seconds=CLIENT_SECONDS)
-    if request["op"] == "detect":
-        return core.detect_language(samples)
-    return core.transcribe(samples, request.get("options") or {})
-
-
-def _title(doing: str) -> None:
-    printable = "".join(c if c.isprintable() else "?" for c in doing.strip()[:200])
-    setproctitle(f"parascribe whisper worker {printable}")
+def _error(code: str, message: str) -> bytes:
+    return pack(FrameType.ERROR, {"code": code, "message": message})
 
 
 def _say(control: socket.socket, event: str, **details: Any) -> None:
@@ -119,26 +161,3 @@ def resident_bytes() -> int:
     except OSError:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
-
-
-def process_cpu(pid: int) -> tuple[float, bool]:
-    """(CPU seconds so far, whether any of its threads is running or waiting for a core); (0, False) where unknown."""
-    try:
-        states = []
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/task/{thread}/stat", "rb") as stat:
-                states.append(stat.read().rpartition(b")")[2].split()[0])
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            fields = stat.read().rpartition(b")")[2].split()
-    except OSError:
-        return 0.0, False
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), b"R" in states
-
-
-def waited_for_cpu(wall: float, cpu: float, *, threads: int, runnable: bool) -> float:
-    """Seconds of `wall` that a worker did not get a core for, as far as can be told.
-
-    A worker that wants to run and got less CPU than time went by is on an overloaded (or throttled) machine. One
-    that is not runnable hangs, and one that got its share is merely slow: neither earns more time.
-    """
-    return max(0.0, wall - cpu / threads) if runnable else 0.0

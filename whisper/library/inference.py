@@ -18,6 +18,7 @@ from whisper.library import word_times
 from whisper.library.alignment import Alignment
 from whisper.library.libwhisper import BEAM_SEARCH, GREEDY, LibWhisper
 from whisper.library.phrases import Token, split_phrases, text_of
+from whisper.wire.kind import BadInput, WorkFailed
 
 SAMPLE_RATE = 16_000
 SHORTEST = SAMPLE_RATE // 10
@@ -40,11 +41,11 @@ _DOUBTFUL_RATIO, _DOUBTFUL_LOGPROB = 2.4, -1.0
 """openai-whisper's own thresholds for a decode that failed."""
 
 
-class BadChunk(ValueError):
+class BadChunk(BadInput):
     """The samples or options are not something to decode; the message says why."""
 
 
-class DecodeFailed(RuntimeError):
+class DecodeFailed(WorkFailed):
     """libwhisper gave up on the chunk."""
 
 

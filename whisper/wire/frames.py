@@ -2,8 +2,7 @@
 
     magic u32 | version u16 | type u16 | json_len u32 | payload_len u32 | json | payload
 
-Little-endian. The payload of a request is mono PCM at 16 kHz as f32le: the client converts (half a
-millisecond with numpy, 23 ms without it in the worker, which stays free of numpy's memory).
+Little-endian. What a payload means, and how large it may be, is a matter of the kind of model (`whisper.wire.kind`).
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ PREFIX = struct.Struct("<IHHII")
 MAX_JSON = 1 << 20
 MAX_REQUEST_JSON = 1 << 16
 """A request's header is handed on inside one socket buffer (about 200 KB on Linux), so it is kept far below."""
-MAX_PAYLOAD = 4 * 16_000 * 31
-"""30 s of f32le and a little."""
+MAX_PAYLOAD = (1 << 32) - 1
+"""What its length can say."""
 
 
 class FrameError(ValueError):
@@ -62,7 +61,7 @@ def unpack_prefix(data: bytes | bytearray) -> tuple[FrameType, int, int]:
     if kind not in FrameType.__members__.values():
         raise FrameError(f"unknown frame type {kind}")
     limit = MAX_REQUEST_JSON if kind == FrameType.REQUEST else MAX_JSON
-    if not 2 <= json_len <= limit or payload_len > MAX_PAYLOAD:
+    if not 2 <= json_len <= limit:
         raise FrameError(f"a frame of {json_len} bytes of JSON and {payload_len} of payload is out of bounds")
     return FrameType(kind), json_len, payload_len
 

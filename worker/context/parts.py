@@ -60,7 +60,6 @@ class Parts:
     width: chunks of one job handed to the engine at once
     stages: what a job goes through
     consumer: id of this consumer, leads the lease owner's name
-    speed_key: under which the engine's measured speed is kept; empty = not kept
     """
 
     settings: RunSettings
@@ -74,4 +73,3 @@ class Parts:
     width: int
     consumer: str
     stages: tuple[Stage, ...]
-    speed_key: str = ""

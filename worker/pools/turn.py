@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 
-from core.errors import DatabaseUnavailable, DiskFull, ServiceError
+from core.errors import DatabaseUnavailable, DiskFull
 from core.system import identity
 from core.system.crashpoints import reached
 from worker.context.parts import Parts
@@ -40,13 +39,7 @@ def take_turn(parts: Parts, slots: Slots, index: int, stopping: Stopping) -> boo
         return False
     reached("after_claim")
     try:
-        if parts.speed_key:  # the last jobs may have been another process's
-            with contextlib.suppress(ServiceError):
-                parts.transcriber.speed.update(parts.store.load_speed().get(parts.speed_key, {}))
         run_job(parts, claim, stopping, on_duration=lambda seconds: slots.known(index, seconds))
-        if parts.speed_key:
-            with contextlib.suppress(ServiceError):
-                parts.store.save_speed(parts.speed_key, parts.transcriber.speed.to_dict())
     finally:
         # the reference to the model's host is given back, so that an idle model can be unloaded
         parts.transcriber.engine.close()

@@ -1,4 +1,4 @@
-"""One model's engine host as the manager sees it: started, asked, stopped, and its deaths counted."""
+"""What the manager knows of one model's engine host: how it is started, asked, stopped, and how often it died."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import EngineUnavailable, ModelInvalid
-from whisper.library.libraries import Library
 from whisper.wire.frames import PREFIX, FrameType, pack, unpack_json, unpack_prefix
+from whisper.wire.kind import Kind, ModelRef
 from whisper.wire.process import engine_environment, python_command
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ STATUS_SECONDS = 2.0
 
 
 @dataclass(eq=False)
-class ModelHost:
+class HostRecord:
     """One model's host over all its processes' lives.
 
     references: open connections of clients that acquired it
@@ -40,7 +40,8 @@ class ModelHost:
     deaths: quick ones in a row
     """
 
-    model: Path
+    model: ModelRef
+    kind: Kind
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     process: asyncio.subprocess.Process | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -53,9 +54,13 @@ class ModelHost:
     retry_at: float = 0.0
 
     @property
+    def files(self) -> list[Path]:
+        return [Path(file) for file in self.model.files]
+
+    @property
     def name(self) -> str:
-        """Of the model, as settings and jobs call it."""
-        return self.model.stem.removeprefix("ggml-")
+        """For people."""
+        return self.files[0].name
 
     @property
     def broken(self) -> bool:
@@ -66,26 +71,30 @@ class ModelHost:
         wait = self.retry_at - time.monotonic()
         if self.broken and wait > 0:
             raise EngineUnavailable(
-                f"The engine host for {self.model.name} died {self.deaths} times in a row; next try in {wait:.0f} s. "
+                f"The engine host for {self.name} died {self.deaths} times in a row; next try in {wait:.0f} s. "
                 "Its last words are in the log.",
                 retry_after=round(wait, 1),
             )
         await asyncio.sleep(max(0.0, wait))
 
     async def launch(
-        self, library: Library, path: Path, arguments: Sequence[str], cwd: Path
+        self, prepared: dict[str, str], path: Path, arguments: Sequence[str], cwd: Path
     ) -> asyncio.subprocess.Process:
         """Start a process that serves at `path`, and wait until it does. Raises EngineUnavailable, ModelInvalid.
 
+        prepared: the kind's own (`Kind.prepare`)
         cwd: a folder that stays empty, made if missing: whatever an engine loads from its working directory is code
         """
         ready, tell = os.pipe()
         command = python_command(
             "whisper.host.main",
-            "--library",
-            str(library.directory),
-            "--model",
-            str(self.model),
+            "--kind",
+            self.model.kind,
+            *(word for file in self.model.files for word in ("--file", file)),
+            "--device",
+            self.model.device,
+            "--prepared",
+            json.dumps(prepared),
             "--socket",
             str(path),
             "--ready-fd",
@@ -114,28 +123,21 @@ class ModelHost:
             raise EngineUnavailable(f"The engine host cannot be started: {error}") from error
         finally:
             os.close(tell)
-        relay = asyncio.create_task(_relay(process, self.model.name))
+        relay = asyncio.create_task(_relay(process, self.name))
         try:
             async with asyncio.timeout(START_SECONDS):
                 said = await _read_line(ready)
         except TimeoutError:
             process.kill()
-            said = {"message": f"The engine host for {self.model.name} was not ready after {START_SECONDS:.0f} s."}
+            said = {"message": f"The engine host for {self.name} was not ready after {START_SECONDS:.0f} s."}
         if "version" not in said:
             await process.wait()
             await relay
             if said.get("code") == ModelInvalid.code:
                 raise ModelInvalid(said["message"])
             self.note_death(f"did not start (status {process.returncode})")
-            raise EngineUnavailable(
-                said.get("message") or f"The engine host for {self.model.name} died while starting."
-            )
-        self.info = {
-            "socket": str(path),
-            "library": library.kind,
-            "version": said["version"],
-            "directory": str(library.directory),
-        }
+            raise EngineUnavailable(said.get("message") or f"The engine host for {self.name} died while starting.")
+        self.info = {**prepared, "socket": str(path), "version": said["version"]}
         self.process, self.ended = process, asyncio.Event()
         return process
 
@@ -159,7 +161,7 @@ class ModelHost:
             self.retry_at = now + BREAKER_SECONDS
         elif self.deaths > 1:
             self.retry_at = now + BACKOFF_SECONDS * 2 ** (self.deaths - 1)
-        log.error("engine host for %s %s (%d in a row)", self.model.name, how, self.deaths)
+        log.error("engine host for %s %s (%d in a row)", self.name, how, self.deaths)
 
     async def stop(self) -> None:
         """End the process, which is then no death."""
@@ -212,5 +214,6 @@ async def _relay(process: asyncio.subprocess.Process, name: str) -> None:
     assert process.stderr is not None
     while data := await process.stderr.read(65536):
         for line in data.decode("utf-8", "replace").splitlines():
-            # whisper.cpp chatters only where debugging was asked for
-            log.log(logging.DEBUG if line.startswith(("whisper_", "ggml_")) else logging.WARNING, "%s: %s", name, line)
+            # libraries chatter only where debugging was asked for
+            chatter = log.isEnabledFor(logging.DEBUG) and not line.startswith("whisper.host ")
+            log.log(logging.DEBUG if chatter else logging.WARNING, "%s: %s", name, line)

@@ -18,28 +18,28 @@ import pytest
 
 from core.system.pressure import Pressure, read
 from tests.whisper.engine_parts import MODEL, ROOT, WHEEL, HostClient, chunk, gone, running_host, text_of, wait_for
-from whisper.host.pool import LOOK_SECONDS, SAY_SECONDS, Pool, PoolRule, add_arguments
+from whisper.host.scaling import LOOK_SECONDS, SAY_SECONDS, Autoscaler, ScalingRule, add_arguments
 from whisper.wire.process import engine_environment
 
 _HOST = """
 import json, socket, sys
 from pathlib import Path
 from core.system.pressure import Pressure
-from whisper.host.loop import Host, log
-from whisper.host.worker import serve
-from whisper.library.inference import Inference
-from whisper.library.libwhisper import LibWhisper
-from whisper.host.pool import Pool, PoolRule
-folder, library, model = map(Path, sys.argv[1:])
-lib = LibWhisper(library)
-context = lib.load_model(model)
+from whisper.host.loop import Host
+from whisper.host.scaling import Autoscaler, ScalingRule
+from whisper.host.worker import WorkerRun
+from whisper.host.worker_process import log
+from whisper.kinds import load_kind
+folder, library, file = map(Path, sys.argv[1:])
+kind = load_kind("whisper")
+model = kind.load([file], "cpu", {"directory": library}, debug=False)
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(str(folder / "h.sock"))
 listener.listen(16)
-rule = PoolRule(most=3, idle_seconds=600, memory_limit=10, cpu_limit=90, worker_mb=100, lone_threads=2)
-pool = Pool(rule, lambda: Pressure(**json.loads((folder / "pressure").read_text())), log)
-print(flush=True)
-Host(listener, lambda c: serve(c, lambda n: Inference(lib, context, threads=n), recycle_after=200, rss_cap=1 << 40), pool=pool, about={}).run()
+rule = ScalingRule(most=3, idle_seconds=600, memory_limit=10, cpu_limit=90, worker_mb=100, lone_threads=2)
+scaler = Autoscaler(rule, lambda: Pressure(**json.loads((folder / "pressure").read_text())), log)
+work = WorkerRun(kind=kind, load=lambda: model, recycle_after=200, rss_cap=1 << 40)
+Host(listener, kind, work, scaler=scaler, about={}, announce=lambda said: print(flush=True)).run()
 """
 
 
@@ -49,8 +49,8 @@ def folder() -> Iterator[Path]:
         yield Path(path)
 
 
-def make_pool(pressure: Pressure, **rule: Any) -> Pool:
-    return Pool(PoolRule(most=8, **rule), lambda: pressure, [].append)
+def make_scaler(pressure: Pressure, **rule: Any) -> Autoscaler:
+    return Autoscaler(ScalingRule(most=8, **rule), lambda: pressure, [].append)
 
 
 def test_workers_come_with_waiting_chunks_and_go_when_idle(folder: Path) -> None:
@@ -146,22 +146,22 @@ def test_a_lone_chunk_uses_the_idle_cores_where_that_is_wished_for(folder: Path)
 )
 def test_what_may_be_added(pressure: Pressure, added: int, why: str) -> None:
     rule = {"worker_mb": 100, "memory_limit": 10, "cpu_limit": 90}
-    pool = make_pool(pressure, **rule)
+    pool = make_scaler(pressure, **rule)
     assert pool.missing(waiting=6, free=1, workers=2, unproven=0) == added
     assert pool.held.startswith(why) and bool(pool.held) == bool(why)
-    alone = make_pool(pressure, **rule)
+    alone = make_scaler(pressure, **rule)
     assert alone.missing(waiting=0, free=0, workers=0, unproven=0) == 1
     assert alone.missing(waiting=6, free=0, workers=0, unproven=0) >= 1
 
 
 def test_memory_of_workers_that_have_not_decoded_yet_is_kept_for_them() -> None:
-    pool = make_pool(Pressure(available_mb=500), worker_mb=100)
+    pool = make_scaler(Pressure(available_mb=500), worker_mb=100)
     assert pool.missing(waiting=6, free=3, workers=3, unproven=3) == 1
     assert pool.missing(waiting=6, free=4, workers=4, unproven=4) == 0 and pool.held == ""
 
 
 def test_never_more_than_the_most_and_none_without_need() -> None:
-    pool = make_pool(Pressure())
+    pool = make_scaler(Pressure())
     assert pool.missing(waiting=20, free=0, workers=7, unproven=0) == 1
     assert pool.missing(waiting=2, free=2, workers=4, unproven=2) == 0
     assert pool.missing(waiting=0, free=0, workers=4, unproven=0) == 0
@@ -173,8 +173,8 @@ class Watched:
     def __init__(self) -> None:
         self.pressure, self.now = 0.0, 0.0
         self.said: list[str] = []
-        self.pool = Pool(
-            PoolRule(most=4, memory_limit=10),
+        self.pool = Autoscaler(
+            ScalingRule(most=4, memory_limit=10),
             lambda: Pressure(memory=self.pressure),
             self.said.append,
             lambda: self.now,
@@ -220,30 +220,30 @@ def test_that_nothing_waits_is_no_change_of_the_machine() -> None:
 
 
 def test_idle_workers_go_at_once_while_memory_is_short() -> None:
-    assert make_pool(Pressure(memory=30), memory_limit=10).retired_after() == 0
-    assert make_pool(Pressure(memory=3), memory_limit=10, idle_seconds=7).retired_after() == 7
-    assert make_pool(Pressure(), idle_seconds=0).retired_after() == float("inf")
+    assert make_scaler(Pressure(memory=30), memory_limit=10).retired_after() == 0
+    assert make_scaler(Pressure(memory=3), memory_limit=10, idle_seconds=7).retired_after() == 7
+    assert make_scaler(Pressure(), idle_seconds=0).retired_after() == float("inf")
 
 
 def test_a_chunk_gets_the_threads_that_are_left() -> None:
-    assert make_pool(Pressure(cpu=0)).threads(taken=0, waiting=0) == 1
-    pool = make_pool(Pressure(cpu=0), lone_threads=8)
+    assert make_scaler(Pressure(cpu=0)).threads(taken=0, waiting=0) == 1
+    pool = make_scaler(Pressure(cpu=0), lone_threads=8)
     assert [pool.threads(taken=taken, waiting=0) for taken in (0, 3, 7, 8)] == [8, 5, 1, 1]
     assert pool.threads(taken=0, waiting=1) == 1
-    assert make_pool(Pressure(cpu=50), lone_threads=8).threads(taken=0, waiting=0) == 1  # the cores are not idle
+    assert make_scaler(Pressure(cpu=50), lone_threads=8).threads(taken=0, waiting=0) == 1  # the cores are not idle
 
 
 def test_the_rule_survives_a_command_line_and_is_told_in_words() -> None:
-    rule = PoolRule(most=4, threads=2, idle_seconds=30.5, memory_limit=10, cpu_limit=95, lone_threads=8)
+    rule = ScalingRule(most=4, threads=2, idle_seconds=30.5, memory_limit=10, cpu_limit=95, lone_threads=8)
     parser = ArgumentParser()
     add_arguments(parser)
-    assert PoolRule.of(parser.parse_args(rule.arguments())) == rule
+    assert ScalingRule.of(parser.parse_args(rule.arguments())) == rule
     words = "; ".join(rule.words())
     assert all(
         part in words
         for part in ("1 to 4 workers", "30.5 s", "memory pressure is 10 %", "CPU pressure is 95 %", "8 threads")
     )
-    assert PoolRule(most=1).words() == ("1 worker",)
+    assert ScalingRule(most=1).words() == ("1 worker",)
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -1,4 +1,4 @@
-"""PreforkEngine as job processes use it: threads, forks, cancels, lost workers and hosts."""
+"""HostEngine as job processes use it: threads, forks, cancels, lost workers and hosts."""
 
 from __future__ import annotations
 
@@ -17,9 +17,14 @@ import numpy as np
 import pytest
 
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable, ModelInvalid
-from tests.whisper.engine_parts import MODEL, VAD_MODEL, chunk, gone, wait_for
-from whisper.engine.client import PreforkEngine, start_manager
+from tests.whisper.engine_parts import MODEL, ROOT, VAD_MODEL, chunk, gone, text_of, wait_for
+from whisper.engine.host_client import HostClient
+from whisper.engine.host_engine import HostEngine
+from whisper.engine.manager_process import start_manager
 from whisper.types import TranscribeOptions
+from whisper.wire.kind import ModelRef
+
+OTHER = ROOT / "tests/data/ggml-demo-q8_0.bin"
 
 ENGLISH = TranscribeOptions(language="en")
 
@@ -34,17 +39,17 @@ def manager_socket() -> Iterator[Path]:
 
 
 @pytest.fixture
-def engine(manager_socket: Path) -> Iterator[PreforkEngine]:
-    engine = PreforkEngine(manager_socket)
+def engine(manager_socket: Path) -> Iterator[HostEngine]:
+    engine = HostEngine(manager_socket)
     yield engine
     engine.close()
 
 
-def transcribe(engine: PreforkEngine, **arguments: Any) -> str:
+def transcribe(engine: HostEngine, **arguments: Any) -> str:
     return engine.transcribe(str(MODEL), chunk()[0], ENGLISH, **arguments).text
 
 
-def the_host(engine: PreforkEngine) -> dict[str, Any]:
+def the_host(engine: HostEngine) -> dict[str, Any]:
     """Once it answers its manager, which does not wait for it for long."""
     return dict(wait_for(lambda: next((host for host in engine.status()["hosts"] if "workers" in host), None), 20))
 
@@ -54,10 +59,10 @@ def test_a_manager_that_does_not_answer_is_not_waited_for_without_end(tmp_path: 
         frozen.bind(f"{folder}/m.sock")
         frozen.listen()
         with pytest.raises(EngineUnavailable, match=r"no answer within 0\.3 s"):
-            PreforkEngine(Path(folder) / "m.sock").status(seconds=0.3)
+            HostClient(Path(folder) / "m.sock").status(seconds=0.3)
 
 
-def held_worker(engine: PreforkEngine) -> int:
+def held_worker(engine: HostEngine) -> int:
     """pid of the one worker, ready and stopped."""
     transcribe(engine)
     wait_for(lambda: the_host(engine)["workers"][0]["idle"])
@@ -66,11 +71,11 @@ def held_worker(engine: PreforkEngine) -> int:
     return pid
 
 
-def busy(engine: PreforkEngine) -> bool:
+def busy(engine: HostEngine) -> bool:
     return not the_host(engine)["workers"][0]["idle"]
 
 
-def test_values_are_complete(engine: PreforkEngine) -> None:
+def test_values_are_complete(engine: HostEngine) -> None:
     options = TranscribeOptions(language="en", word_timestamps=True)
     transcript = engine.transcribe(str(MODEL), chunk()[0], options, job="j", label="chunk 1/1")
     assert transcript.text == chunk()[1] and transcript.language == "en"
@@ -81,7 +86,7 @@ def test_values_are_complete(engine: PreforkEngine) -> None:
     assert guess.language == "de" and guess.probability > 0.9 and guess.engine_seconds > 0
 
 
-def test_many_threads_and_forked_children_at_once(engine: PreforkEngine) -> None:
+def test_many_threads_and_forked_children_at_once(engine: HostEngine) -> None:
     """Also that a child opens connections of its own, and gives them back."""
     assert transcribe(engine) == chunk()[1]
     children = []
@@ -96,7 +101,7 @@ def test_many_threads_and_forked_children_at_once(engine: PreforkEngine) -> None
     wait_for(lambda: the_host(engine)["references"] == 1)
 
 
-def test_a_childs_copies_do_not_keep_a_chunk_alive(engine: PreforkEngine) -> None:
+def test_a_childs_copies_do_not_keep_a_chunk_alive(engine: HostEngine) -> None:
     """A fork while a chunk is in flight must not hide the parent's hang-up."""
     pid, cancel, child = held_worker(engine), threading.Event(), 0
     with ThreadPoolExecutor(1) as pool:
@@ -115,7 +120,7 @@ def test_a_childs_copies_do_not_keep_a_chunk_alive(engine: PreforkEngine) -> Non
             os.waitpid(child, 0)
 
 
-def test_cancel_while_running_and_while_queued(engine: PreforkEngine) -> None:
+def test_cancel_while_running_and_while_queued(engine: HostEngine) -> None:
     pid, running, queued = held_worker(engine), threading.Event(), threading.Event()
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(transcribe, engine, job="a", cancel=running)
@@ -134,7 +139,7 @@ def test_cancel_while_running_and_while_queued(engine: PreforkEngine) -> None:
     assert transcribe(engine) == chunk()[1]
 
 
-def test_a_late_chunk_names_the_variable(engine: PreforkEngine) -> None:
+def test_a_late_chunk_names_the_variable(engine: HostEngine) -> None:
     held_worker(engine)
     with pytest.raises(ChunkTimeout, match="CHUNK_TIMEOUT") as caught:
         transcribe(engine, timeout=0.3)
@@ -142,7 +147,7 @@ def test_a_late_chunk_names_the_variable(engine: PreforkEngine) -> None:
     assert transcribe(engine) == chunk()[1]
 
 
-def test_a_worker_killed_on_a_chunk(engine: PreforkEngine) -> None:
+def test_a_worker_killed_on_a_chunk(engine: HostEngine) -> None:
     pid = held_worker(engine)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(transcribe, engine)
@@ -154,7 +159,7 @@ def test_a_worker_killed_on_a_chunk(engine: PreforkEngine) -> None:
     assert transcribe(engine) == chunk()[1]
 
 
-def test_bad_input(engine: PreforkEngine) -> None:
+def test_bad_input(engine: HostEngine) -> None:
     for samples in (0, 100, 16_000 * 40):  # the last is refused before it is sent
         with pytest.raises(ChunkFailed) as caught:
             engine.transcribe(str(MODEL), np.zeros(samples, np.int16), ENGLISH)
@@ -165,7 +170,7 @@ def test_bad_input(engine: PreforkEngine) -> None:
         engine.transcribe(str(VAD_MODEL), chunk()[0], ENGLISH)
 
 
-def test_a_lost_host_is_found_again(engine: PreforkEngine) -> None:
+def test_a_lost_host_is_found_again(engine: HostEngine) -> None:
     """Idle or in the middle of a chunk: the chunk is not to blame and is sent again."""
     held_worker(engine)
     with ThreadPoolExecutor(1) as pool:
@@ -177,6 +182,24 @@ def test_a_lost_host_is_found_again(engine: PreforkEngine) -> None:
     assert transcribe(engine) == chunk()[1]
 
 
+def test_a_model_that_is_slow_to_load_keeps_no_other_waiting(engine: HostEngine, tmp_path: Path) -> None:
+    """One client, as a job process has: the first call of another model waits for it, calls of this one do not."""
+    other, held = tmp_path / OTHER.name, tmp_path / f"{OTHER.name}.held"
+    other.symlink_to(OTHER)
+    held.touch()
+    slow = ModelRef(kind="tests.whisper.made_kinds:HeldWhisper", files=(str(other),))
+    samples = (chunk()[0] / 32768).astype(np.float32).tobytes()
+    with ThreadPoolExecutor(2) as pool:
+        waiting = pool.submit(engine.client.ask, slow, "transcribe", lambda: samples, {"language": "en"})
+        try:
+            wait_for(lambda: "starting" in (host["state"] for host in engine.status()["hosts"]), 20)
+            assert pool.submit(transcribe, engine).result(60) == chunk()[1]
+            assert not waiting.done()
+        finally:
+            held.unlink()
+        assert text_of(waiting.result(60).body) == chunk()[1]
+
+
 def test_no_manager(tmp_path: Path) -> None:
     with pytest.raises(EngineUnavailable, match="manager does not answer"):
-        transcribe(PreforkEngine(tmp_path / "none.sock"))
+        transcribe(HostEngine(tmp_path / "none.sock"))

@@ -26,7 +26,7 @@ spin while they wait for each other, and on shared cores a chunk took ten times 
 
 
 @dataclass(frozen=True, kw_only=True)
-class PoolRule:
+class ScalingRule:
     """most: workers at most (at least one always stays)
     threads: of each worker
     worker_mb: what one takes for itself while it decodes, MB; 0: not looked at
@@ -44,7 +44,7 @@ class PoolRule:
     lone_threads: int = 0
 
     @classmethod
-    def of(cls, options: Namespace) -> PoolRule:
+    def of(cls, options: Namespace) -> ScalingRule:
         """From the arguments of `add_arguments`; `worker_mb` depends on the model and is not among them."""
         return cls(
             most=options.workers,
@@ -88,7 +88,7 @@ class PoolRule:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The arguments of a PoolRule."""
+    """The arguments of a ScalingRule."""
     parser.add_argument("--workers", type=int, default=1, help="at most; forked as chunks wait")
     parser.add_argument("--threads", type=int, default=1, help="of each worker")
     parser.add_argument(
@@ -103,7 +103,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
-class Pool:
+class Autoscaler:
     """Applies the rule. `held` says why no worker is added just now, "" when nothing stands against it.
 
     read: asked at most once a second of `clock`, and only when there is something to decide
@@ -112,7 +112,7 @@ class Pool:
 
     def __init__(
         self,
-        rule: PoolRule,
+        rule: ScalingRule,
         read: ReadPressure,
         say: Callable[[str], object],
         clock: Callable[[], float] = time.monotonic,

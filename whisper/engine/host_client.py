@@ -1,4 +1,4 @@
-"""The default engine: a client of the engine manager and, per model, of an engine host."""
+"""A client of the engine manager and, per model, of an engine host, whatever kind of model it serves."""
 
 from __future__ import annotations
 
@@ -7,26 +7,25 @@ import json
 import os
 import select
 import socket
-import subprocess
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypedDict, Unpack
+from typing import Any, NoReturn
 
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable, ModelInvalid
-from whisper.types import Cancel, ChunkTranscript, LanguageGuess, Pcm, TranscribeOptions
+from whisper.types import Cancel, Urgency
 from whisper.wire.frames import FrameError, FrameReader, FrameType, pack
-from whisper.wire.process import engine_environment, python_command
+from whisper.wire.kind import Bytes, ModelRef
 
 POLL_SECONDS = 0.1
 """How often a waiting call looks at its `cancel`."""
 STATUS_SECONDS = 5.0
 """How long the manager may take to say how it is; it waits 2 s for a host that does not answer."""
 _LOST_HOSTS = 3
-"""How many hosts may be lost under one chunk before it is given back: as many as open the manager's circuit."""
+"""How many hosts may be lost under one request before it is given back: as many as open the manager's circuit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,14 +36,22 @@ class _Lease:
     info: dict[str, str]
 
 
-class PreforkEngine:
-    """Engine over the hosts of one manager.
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a model made of a request."""
 
-    Connections are opened on first use, one to the manager per model and one to a host per chunk in flight; a
+    body: dict[str, Any]
+    payload: bytearray
+    #: what runs the model: the kind's own words, and "version"
+    host: dict[str, str]
+
+
+class HostClient:
+    """The hosts of one manager.
+
+    Connections are opened on first use, one to the manager per model and one to a host per request in flight; a
     forked child drops its copies of them and opens its own.
     """
-
-    hears_languages = True
 
     def __init__(self, manager_socket: Path) -> None:
         self._manager = manager_socket
@@ -53,31 +60,37 @@ class PreforkEngine:
             reset = weakref.WeakMethod(self._forget_parents)
             os.register_at_fork(after_in_child=lambda: (method := reset()) and method())
 
-    def transcribe(
+    def ask(
         self,
-        model: str,
-        pcm: Pcm,
-        options: TranscribeOptions,
+        model: ModelRef,
+        op: str,
+        payload: Callable[[], Bytes] = bytes,
+        options: dict[str, Any] | None = None,
         *,
         job: str = "",
         label: str = "",
         timeout: float | None = None,
+        urgency: Urgency = Urgency.JOB,
         cancel: Cancel | None = None,
-    ) -> ChunkTranscript:
-        request = {"op": "transcribe", "job": job, "label": label, "timeout": timeout, "options": options.to_dict()}
-        body, info = self._call(model, request, pcm, cancel)
-        engine = {"library": info["library"], "version": info["version"]}
-        return ChunkTranscript.from_dict({**body, "engine": engine})
+    ) -> Answer:
+        """Have a model work on a payload, which is made when it is sent and need not stay while the model works.
 
-    def detect_language(
-        self, model: str, pcm: Pcm, *, job: str = "", timeout: float | None = None, cancel: Cancel | None = None
-    ) -> LanguageGuess:
-        request = {"op": "detect", "job": job, "label": "language", "timeout": timeout}
-        return LanguageGuess(**self._call(model, request, pcm, cancel)[0])
+        job, label, timeout, urgency, cancel: as of `whisper.types.Engine`, whose errors it raises
+        """
+        request = {"op": op, "job": job, "label": label, "timeout": timeout, "urgency": urgency, "options": options}
+        for _ in range(_LOST_HOSTS):
+            lease = self._lease(model, cancel)
+            try:
+                body, received = self._exchange(lease.info["socket"], request, payload, cancel)
+                return Answer(body=body, payload=received, host=lease.info)
+            except (OSError, EOFError) as error:  # unloaded as idle, or dead: the request itself never kills a host
+                lost = error
+                self._drop(model, lease)
+        raise EngineUnavailable(f"The engine host for {Path(model.files[0]).name} was lost: {lost}") from lost
 
     def status(self, *, seconds: float = STATUS_SECONDS) -> dict[str, Any]:
-        """The manager's report: libraries, hosts, workers, queues. Raises EngineUnavailable, at the latest after `seconds`."""
-        sock, report = self._ask({"op": "status"}, None, seconds)
+        """The manager's report: hosts, workers, queues. Raises EngineUnavailable, at the latest after `seconds`."""
+        sock, report = self._ask_manager({"op": "status"}, None, seconds)
         self._shut(sock)
         return report
 
@@ -90,32 +103,16 @@ class PreforkEngine:
 
     # -- hosts
 
-    def _call(
-        self, model: str, request: dict[str, Any], pcm: Pcm, cancel: Cancel | None
-    ) -> tuple[dict[str, Any], dict[str, str]]:
-        try:
-            head = pack(FrameType.REQUEST, request, 4 * len(pcm))
-        except FrameError as error:
-            raise ChunkFailed(
-                f"The chunk is not one that can be sent to the engine: {error}", reason="bad_chunk"
-            ) from error
-        for _ in range(_LOST_HOSTS):
-            lease = self._lease(model, cancel)
-            try:
-                return self._exchange(lease.info["socket"], head, pcm, cancel), lease.info
-            except (OSError, EOFError) as error:  # unloaded as idle, or dead: the chunk itself never kills a host
-                lost = error
-                self._drop(model, lease)
-        raise EngineUnavailable(f"The engine host for {Path(model).name} was lost: {lost}") from lost
-
-    def _exchange(self, path: str, head: bytes, pcm: Pcm, cancel: Cancel | None) -> dict[str, Any]:
+    def _exchange(
+        self, path: str, request: dict[str, Any], payload: Callable[[], Bytes], cancel: Cancel | None
+    ) -> tuple[dict[str, Any], bytearray]:
         """Send a request and wait for its answer. Raises OSError and EOFError when the host is lost."""
+        pending = _message(request, payload())
         with self._connection(path) as sock:
-            reader = FrameReader()
-            pending: memoryview | None = _message(head, pcm)
+            reader, answer, received, rest = FrameReader(), None, bytearray(), memoryview(b"")
             poll = select.poll()
             poll.register(sock, select.POLLIN | select.POLLOUT)
-            while True:
+            while answer is None or rest:
                 if cancel is not None and cancel.is_set():
                     raise Cancelled  # closing the connection stops the worker
                 events = poll.poll(POLL_SECONDS * 1000)
@@ -123,29 +120,39 @@ class PreforkEngine:
                     continue
                 if pending and events[0][1] & select.POLLOUT:
                     try:
-                        pending = pending[sock.send(pending) :]
+                        pending = _unsent(pending, sock.send(pending[0]))
                     except (BrokenPipeError, ConnectionResetError):
-                        pending = None  # refused before it was all sent: the answer says why
+                        pending = []  # refused before it was all sent: the answer says why
                     if not pending:
-                        pending = None  # 1.8 MB that need not stay while the engine works
                         poll.modify(sock, select.POLLIN)
-                elif (frame := reader.feed(sock)) is not None:
-                    if frame.type is FrameType.REPLY:
-                        return frame.body
-                    _raise(frame.body)
+                elif answer is not None:
+                    if not (got := sock.recv_into(rest)):
+                        raise EOFError("the connection was closed inside the payload")
+                    rest = rest[got:]
+                elif (answer := reader.feed(sock)) is not None:
+                    if answer.type is not FrameType.REPLY:
+                        _raise(answer.body)
+                    received = bytearray(answer.payload_len)
+                    rest = memoryview(received)
+            return answer.body, received
 
-    def _lease(self, model: str, cancel: Cancel | None) -> _Lease:
-        while not self._lock.acquire(timeout=POLL_SECONDS):
+    def _lease(self, model: ModelRef, cancel: Cancel | None) -> _Lease:
+        with self._lock:  # never held for long: a model that takes its time to load keeps nobody else waiting
+            loading = self._loading.setdefault(model, threading.Lock())
+        while not loading.acquire(timeout=POLL_SECONDS):
             if cancel is not None and cancel.is_set():
                 raise Cancelled
         try:
             if (lease := self._leases.get(model)) is None:
-                lease = self._leases[model] = _Lease(*self._ask({"op": "acquire", "model": model}, cancel))
+                request = {"op": "acquire", "kind": model.kind, "files": model.files, "device": model.device}
+                lease = _Lease(*self._ask_manager(request, cancel))
+                with self._lock:
+                    self._leases[model] = lease
             return lease
         finally:
-            self._lock.release()
+            loading.release()
 
-    def _drop(self, model: str, lease: _Lease) -> None:
+    def _drop(self, model: ModelRef, lease: _Lease) -> None:
         with self._lock:
             if self._leases.get(model) is lease:
                 del self._leases[model]
@@ -153,7 +160,7 @@ class PreforkEngine:
 
     # -- the manager
 
-    def _ask(
+    def _ask_manager(
         self, request: dict[str, Any], cancel: Cancel | None, seconds: float = float("inf")
     ) -> tuple[socket.socket, dict[str, Any]]:
         """The connection, still open, and the answer. Raises EngineUnavailable, ModelInvalid, Cancelled."""
@@ -215,7 +222,8 @@ class PreforkEngine:
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._leases: dict[str, _Lease] = {}
+        self._loading: dict[ModelRef, threading.Lock] = {}
+        self._leases: dict[ModelRef, _Lease] = {}
         self._sockets: set[socket.socket] = set()
 
     def _forget_parents(self) -> None:
@@ -225,14 +233,20 @@ class PreforkEngine:
         self._reset()
 
 
-def _message(head: bytes, pcm: Pcm) -> memoryview:
-    """What goes over the socket: the head, then the samples as little-endian float32 in [-1, 1)."""
-    import numpy as np  # late: the supervisor only asks for the status
+def _message(request: dict[str, Any], payload: Bytes) -> list[memoryview]:
+    """What goes over the socket. Raises ChunkFailed."""
+    try:
+        head = pack(FrameType.REQUEST, request, len(payload))
+    except FrameError as error:
+        raise ChunkFailed(
+            f"The chunk is not one that can be sent to the engine: {error}", reason="bad_chunk"
+        ) from error
+    return [memoryview(part) for part in (head, payload) if part]
 
-    message = np.empty(len(head) + 4 * len(pcm), np.uint8)
-    message[: len(head)] = np.frombuffer(head, np.uint8)
-    np.multiply(pcm, np.float32(1 / 32768), out=message[len(head) :].view("<f4"))
-    return message.data
+
+def _unsent(pending: list[memoryview], sent: int) -> list[memoryview]:
+    """What is left when so many bytes of the first part have gone."""
+    return [pending[0][sent:], *pending[1:]] if sent < len(pending[0]) else pending[1:]
 
 
 def _raise(error: dict[str, Any]) -> NoReturn:
@@ -251,57 +265,3 @@ def _raise(error: dict[str, Any]) -> NoReturn:
             raise EngineUnavailable(message, **{k: error[k] for k in ("retry_after",) if k in error})
         case _:
             raise ChunkFailed(f"The engine: {message}", reason=code, **{k: error[k] for k in ("signal",) if k in error})
-
-
-class ManagerOptions(TypedDict, total=False):
-    """The manager's arguments, defaults included, are described by `python -m whisper.host.manager --help`."""
-
-    workers: int
-    threads: int
-    worker_idle_seconds: float
-    memory_pressure: float
-    cpu_pressure: float
-    lone_threads: int
-    max_loaded_models: int
-    idle_seconds: float
-    library: Path | None
-    engine_dir: Path | None
-    nice: int
-    log_level: str
-    log_format: str
-
-
-def manager_command(manager_socket: Path, **options: Unpack[ManagerOptions]) -> list[str]:
-    """argv of an engine manager that is to be a child of this process."""
-    given = [
-        w for name, value in options.items() if value is not None for w in ("--" + name.replace("_", "-"), str(value))
-    ]
-    return python_command("whisper.host.manager", "--socket", str(manager_socket), "--parent", str(os.getpid()), *given)
-
-
-def start_manager(
-    manager_socket: Path, *, wait: float = 20.0, **options: Unpack[ManagerOptions]
-) -> subprocess.Popen[bytes]:
-    """Start an engine manager and wait until it answers. It ends on SIGTERM, and with the *thread* that called this.
-
-    manager_socket: short path in a folder of its own (made if missing, mode 0700)
-
-    Raises EngineUnavailable when it does not come up within `wait` seconds.
-    """
-    command = manager_command(manager_socket, **options)
-    manager_socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    manager_socket.unlink(missing_ok=True)
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=engine_environment(), start_new_session=True
-    )
-    engine, end = PreforkEngine(manager_socket), time.monotonic() + wait
-    while True:
-        try:
-            engine.status()
-            return process
-        except EngineUnavailable as error:
-            if process.poll() is not None or time.monotonic() > end:
-                process.kill()
-                process.wait()
-                raise EngineUnavailable(f"The engine manager did not start: {error.message}") from error
-            time.sleep(0.02)

@@ -1,0 +1,73 @@
+"""The default engine: Whisper in the engine hosts of one manager."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from whisper.engine.host_client import Answer, HostClient
+from whisper.types import Cancel, ChunkTranscript, LanguageGuess, Pcm, TranscribeOptions, Urgency
+from whisper.wire.kind import ModelRef
+
+
+class HostEngine:
+    """Engine over a HostClient; all that is said of its connections holds here."""
+
+    hears_languages = True
+
+    def __init__(self, manager_socket: Path) -> None:
+        self.client = HostClient(manager_socket)
+
+    def transcribe(
+        self,
+        model: str,
+        pcm: Pcm,
+        options: TranscribeOptions,
+        *,
+        job: str = "",
+        label: str = "",
+        timeout: float | None = None,
+        urgency: Urgency = Urgency.JOB,
+        cancel: Cancel | None = None,
+    ) -> ChunkTranscript:
+        how: dict[str, Any] = {"job": job, "label": label, "timeout": timeout, "urgency": urgency, "cancel": cancel}
+        answer = self._ask(model, "transcribe", pcm, options.to_dict(), **how)
+        engine = {name: answer.host[name] for name in ("library", "version")}
+        return ChunkTranscript.from_dict({**answer.body, "engine": engine})
+
+    def detect_language(
+        self,
+        model: str,
+        pcm: Pcm,
+        *,
+        job: str = "",
+        timeout: float | None = None,
+        urgency: Urgency = Urgency.JOB,
+        cancel: Cancel | None = None,
+    ) -> LanguageGuess:
+        how: dict[str, Any] = {
+            "job": job,
+            "label": "language",
+            "timeout": timeout,
+            "urgency": urgency,
+            "cancel": cancel,
+        }
+        return LanguageGuess(**self._ask(model, "detect", pcm, {}, **how).body)
+
+    def status(self) -> dict[str, Any]:
+        """The manager's report: hosts, workers, queues. Raises EngineUnavailable."""
+        return self.client.status()
+
+    def close(self) -> None:
+        """Give back the references held by this process. The engine may be used again."""
+        self.client.close()
+
+    def _ask(self, model: str, op: str, pcm: Pcm, options: dict[str, Any], **how: Any) -> Answer:
+        return self.client.ask(ModelRef(kind="whisper", files=(model,)), op, lambda: _floats(pcm), options, **how)
+
+
+def _floats(pcm: Pcm) -> bytes:
+    """The samples as little-endian float32 in [-1, 1)."""
+    import numpy as np  # late: the supervisor only asks for the status
+
+    return np.multiply(pcm, np.float32(1 / 32768), dtype=np.dtype("<f4")).tobytes()
