@@ -12,7 +12,7 @@ from core.notices import Notice
 from core.speech.chunks import Chunk
 from core.transcript.coverage import audit
 from core.transcript.merge import Piece, merge
-from core.transcript.values import Language, Segment, Transcript, Word
+from core.transcript.values import Language, Transcript
 from whisper.models.store import LOCAL, ValidModel
 from whisper.types import ChunkTranscript
 from worker.language import CLEAR, notices
@@ -51,7 +51,7 @@ def assemble(
         # no window could be asked about its language, so each chunk detected its own
         code = Counter(said.language for said in transcripts.values()).most_common(1)[0][0]
         language = Language(code=code, confidence=0.0)
-    merged = merge(Piece(chunk=chunks[i], segments=_segments(said)) for i, said in transcripts.items())
+    merged = merge(Piece(chunk=chunks[i], segments=said.segments) for i, said in transcripts.items())
     coverage = audit(chunks, merged.segments, failed=failed, duration=job.duration)
     notes = [Notice(code=w["code"], message=w["message"]) for w in warnings] + list(merged.warnings)
     if not spoken:
@@ -124,26 +124,3 @@ def check_plan(chunks: Sequence[Chunk], samples: int, states: Sequence[ChunkStat
         position = chunk.end
     if position != samples:
         raise ServiceError(f"The stored plan ends at sample {position} of {samples}; this is a defect.")
-
-
-def _segments(said: ChunkTranscript) -> tuple[Segment, ...]:
-    return tuple(
-        Segment(
-            start=s.start,
-            end=s.end,
-            text=s.text,
-            avg_logprob=_rounded(s.avg_logprob),
-            compression_ratio=_rounded(s.compression_ratio),
-            no_speech_prob=_rounded(said.no_speech_prob if s.no_speech_prob is None else s.no_speech_prob),
-            language=s.language or said.language,
-            words=tuple(
-                Word(word=w.word, start=w.start, end=w.end, probability=_rounded(w.probability)) for w in s.words
-            ),
-        )
-        for s in said.segments
-    )
-
-
-def _rounded(value: float | None) -> float | None:
-    """Digits beyond these depend on the number of threads, which sum in another order."""
-    return None if value is None else round(value, 4)

@@ -86,7 +86,7 @@ def _placed(piece: Piece, warnings: list[Notice]) -> list[Segment]:
     for segment in piece.segments:
         if not segment.text.strip():
             continue
-        for spoken in spliced.split(replace(segment, flags=_flags(segment))):
+        for spoken in spliced.split(_judged(segment)):
             moved = spliced.to_timeline(spoken)
             if _hallucinated(moved, piece.chunk):
                 warnings.append(_dropped(moved))
@@ -156,6 +156,18 @@ def _within(segment: Segment, low: float, high: float) -> Segment:
     return replace(segment, start=start, end=end, words=in_order(segment.words, start, end))
 
 
+def _judged(segment: Segment) -> Segment:
+    """With its flags, and its figures without the digits that depend on the number of threads, which sum in another order."""
+    segment = replace(
+        segment,
+        avg_logprob=_rounded(segment.avg_logprob, 4),
+        compression_ratio=_rounded(segment.compression_ratio, 4),
+        no_speech_prob=_rounded(segment.no_speech_prob, 4),
+        words=tuple(replace(w, probability=_rounded(w.probability, 4)) for w in segment.words),
+    )
+    return replace(segment, flags=_flags(segment))
+
+
 def _flags(segment: Segment) -> tuple[str, ...]:
     flags = []
     if segment.avg_logprob is not None and segment.avg_logprob < LOW_LOGPROB:
@@ -217,22 +229,18 @@ def _in_order(segments: Sequence[Segment]) -> tuple[Segment, ...]:
             end = max(start, end)
             placed[-1] = replace(last, end=start)
         placed.append(replace(segment, start=start, end=end, text=" ".join(segment.text.split())))
-    return tuple(_rounded(s) for s in placed)
+    return tuple(_in_milliseconds(s) for s in placed)
 
 
-def _rounded(segment: Segment) -> Segment:
+def _in_milliseconds(segment: Segment) -> Segment:
     words = in_order(segment.words, segment.start, segment.end)
     return replace(
         segment,
         start=round(segment.start, 3),
         end=round(segment.end, 3),
-        words=tuple(
-            replace(
-                w,
-                word=w.word.strip(),
-                start=None if w.start is None else round(w.start, 3),
-                end=None if w.end is None else round(w.end, 3),
-            )
-            for w in words
-        ),
+        words=tuple(replace(w, word=w.word.strip(), start=_rounded(w.start, 3), end=_rounded(w.end, 3)) for w in words),
     )
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)

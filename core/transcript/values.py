@@ -42,9 +42,6 @@ class Segment:
         words = tuple(Word(**w) for w in data.get("words", ()))
         return Segment(**{**data, "flags": tuple(data.get("flags", ())), "words": words})
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"flags": list(self.flags), "words": [asdict(w) for w in self.words]}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:

@@ -22,10 +22,11 @@ import numpy as np
 
 from core.errors import ChunkFailed, EngineUnavailable
 from core.transcript.languages import LANGUAGES, UNSPACED
+from core.transcript.values import Segment, Word
 from whisper.library.inference import LONGEST, SHORTEST, compression_ratio
 from whisper.library.phrases import Phrase, Token
 from whisper.library.word_times import words_of
-from whisper.types import EngineSegment, EngineWord, Pcm, TranscribeOptions
+from whisper.types import Pcm, TranscribeOptions
 from whisper.wire.process import engine_environment
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ class CliOutput:
     """One output file, read."""
 
     language: str
-    segments: tuple[EngineSegment, ...]
+    segments: tuple[Segment, ...]
 
 
 def write_wav(path: Path, pcm: Pcm) -> None:
@@ -134,7 +135,7 @@ def read_output(path: Path, *, seconds: float, words: bool) -> CliOutput | None:
         language, entries = str(data["result"]["language"]), data["transcription"]
         spaced = language not in UNSPACED or bool(data.get("params", {}).get("translate"))
         ratio = compression_ratio(b"".join(_bytes(entry["text"]) for entry in entries))
-        segments: list[EngineSegment] = []
+        segments: list[Segment] = []
         for entry in entries:
             floor = segments[-1].end if segments else 0.0
             start = min(max(entry["offsets"]["from"] / 1000, floor), seconds)
@@ -146,13 +147,14 @@ def read_output(path: Path, *, seconds: float, words: bool) -> CliOutput | None:
             phrase = Phrase(start, end, tokens)
             timed = words_of(phrase, spaced=spaced) if words and tokens else []
             segments.append(
-                EngineSegment(
+                Segment(
                     start=start,
                     end=end,
                     text=text,
                     avg_logprob=sum(token.plog for token in tokens) / len(tokens) if tokens else None,
                     compression_ratio=ratio,
-                    words=tuple(EngineWord(**word) for word in timed),
+                    language=language,
+                    words=tuple(Word(**word) for word in timed),
                 )
             )
     except (OSError, ValueError, KeyError, TypeError):

@@ -10,12 +10,13 @@ import os
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable
+from core.transcript.values import Segment, Word
 from whisper.models.store import read_header
-from whisper.types import Cancel, ChunkTranscript, EngineSegment, EngineWord, LanguageGuess, Pcm, TranscribeOptions
+from whisper.types import Cancel, ChunkTranscript, LanguageGuess, Pcm, TranscribeOptions
 
 RATE = 16_000
 QUIET = 100
@@ -82,10 +83,11 @@ class ScriptedEngine:
     ) -> ChunkTranscript:
         began = time.monotonic()
         self._act(model, pcm, job, label, timeout, cancel)
+        language, no_speech = options.language or self._language, 0.0 if _loudest(pcm) >= QUIET else 1.0
         return ChunkTranscript(
-            segments=tuple(_segments(pcm, options)),
-            language=options.language or self._language,
-            no_speech_prob=0.0 if _loudest(pcm) >= QUIET else 1.0,
+            segments=tuple(replace(s, language=language, no_speech_prob=no_speech) for s in _segments(pcm, options)),
+            language=language,
+            no_speech_prob=no_speech,
             engine_seconds=len(pcm) / RATE * self._delay,
             wall_seconds=time.monotonic() - began,
             engine={"library": "scripted", "version": "1"},
@@ -155,15 +157,15 @@ class ScriptedEngine:
             return sum(json.loads(line)["label"] == label for line in log)
 
 
-def _segments(pcm: Pcm, options: TranscribeOptions) -> list[EngineSegment]:
-    segments: list[EngineSegment] = []
-    words: list[EngineWord] = []
+def _segments(pcm: Pcm, options: TranscribeOptions) -> list[Segment]:
+    segments: list[Segment] = []
+    words: list[Word] = []
 
     def close() -> None:
         if words:
             text = " ".join(word.word for word in words)
             segments.append(
-                EngineSegment(
+                Segment(
                     start=words[0].start or 0.0,
                     end=words[-1].end or 0.0,
                     text=text,
@@ -181,7 +183,7 @@ def _segments(pcm: Pcm, options: TranscribeOptions) -> list[EngineSegment]:
             continue
         number = hashlib.sha256(second.tobytes() + options.task.encode()).digest()[0]
         word = VOCABULARY[number % len(VOCABULARY)]
-        words.append(EngineWord(word=word, start=start / RATE, end=(start + len(second)) / RATE, probability=0.9))
+        words.append(Word(word=word, start=start / RATE, end=(start + len(second)) / RATE, probability=0.9))
     close()
     return segments
 
