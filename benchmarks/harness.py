@@ -22,6 +22,7 @@ from benchmarks.meter import CORES, Span, span
 from benchmarks.report import Result
 from tests import audio_bank
 from tests.e2e.service import Service
+from whisper import DEMO_MODEL
 from whisper.library.libraries import Library, candidates
 
 T = TypeVar("T")
@@ -69,7 +70,7 @@ class Bench:
 
     def model(self, size: str, kind: str = "q8_0") -> Path:
         """A made model of that size; the demo model itself in a smoke run."""
-        return made.DEMO if self.smoke else made.model(size, kind)
+        return DEMO_MODEL if self.smoke else made.model(size, kind)
 
     def speech(self, minutes: float, **spec: Any) -> tuple[Pcm, dict[str, Any]]:
         """Samples and truth (tests.audio_bank.speech); dense has pauses of 0.2-0.9 s, `silence=0.25` holes as well."""

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import made
 from benchmarks.harness import RATE, Bench
 from benchmarks.local import runner
 from benchmarks.meter import PssSampler, Span
 from benchmarks.plot import Plot
 from benchmarks.report import Figure
+from whisper import DEMO_MODEL
 from whisper.engine.scripted import ScriptedEngine
 from whisper.library.libraries import Library
 from whisper.wire.process import die_with
@@ -97,7 +97,7 @@ def main() -> None:
     folder, library, source, parent = json.loads(sys.argv[1])
     die_with(parent)
     there = Library(**{**library, "directory": Path(library["directory"])})
-    with runner(Path(folder), there, made.DEMO, engine=ScriptedEngine(), max_audio_hours=24) as transcribe:
+    with runner(Path(folder), there, DEMO_MODEL, engine=ScriptedEngine(), max_audio_hours=24) as transcribe:
         result, chunks = transcribe(Path(source))
     print(
         json.dumps(

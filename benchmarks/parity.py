@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks import joined, made, official
+from benchmarks import joined, official
 from benchmarks.harness import RATE, Bench, CannotRun, Pcm
 from benchmarks.local import runner
 from benchmarks.official import MissingModel
@@ -16,6 +16,7 @@ from benchmarks.report import Figure
 from benchmarks.words import align
 from core.speech.chunks import Chunk
 from tests.score import _words, score
+from whisper import DEMO_MODEL
 from whisper.library.libraries import Library
 
 NEAR = 2.0
@@ -50,7 +51,7 @@ class Parity:
 
 def run(bench: Bench) -> None:
     library = bench.libraries()[0]
-    judged = [(made.DEMO, cases(bench))]  # a larger made model says the very same, more slowly
+    judged = [(DEMO_MODEL, cases(bench))]  # a larger made model says the very same, more slowly
     if not bench.smoke:
         try:
             judged.append((official.model("base"), real_cases(bench)))

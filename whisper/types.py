@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
+from core.audio.samples import SAMPLE_RATE, Pcm
+from core.system.cancel import Cancel
 from core.transcript.languages import joined
 from core.transcript.values import Segment
 
-if TYPE_CHECKING:  # the API and the supervisor, which never see a sample, do without its 6 MB
-    import numpy as np
-    from numpy.typing import NDArray
-
-Pcm: TypeAlias = "NDArray[np.int16]"
-"""Mono samples at 16 kHz, shape (n,), int16."""
+SHORTEST, LONGEST = SAMPLE_RATE // 10, 30 * SAMPLE_RATE
+"""Samples of a chunk: libwhisper returns nothing below (and for none the previous caller's text); the model's window ends above."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +85,6 @@ class LanguageGuess:
     probability: float
     probabilities: dict[str, float]
     engine_seconds: float
-
-
-class Cancel(Protocol):
-    """Tells a waiting call to give up. `threading.Event` fits."""
-
-    def is_set(self) -> bool: ...
 
 
 class Engine(Protocol):

@@ -11,16 +11,17 @@ from dataclasses import replace
 from typing import Any
 
 from core.audio.decoder import PcmSpool
+from core.audio.samples import SAMPLE_RATE, Pcm, Region
 from core.errors import ChunkFailed
 from core.jobs.job import ChunkRow, ChunkState, Claim
-from core.speech.chunks import SAMPLE_RATE, Chunk, Region, common
+from core.speech.chunks import Chunk, common
 from core.system import logs
+from core.system.cancel import Cancel
 from core.system.crashpoints import reached
 from core.transcript.merge import needs_words
 from core.transcript.values import Language
-from whisper.engine.transcriber import SHORTEST
 from whisper.models.store import ValidModel
-from whisper.types import Cancel, ChunkTranscript, LanguageGuess, Pcm, TranscribeOptions
+from whisper.types import SHORTEST, ChunkTranscript, LanguageGuess, TranscribeOptions
 from worker.language import LanguageVote, own_language
 from worker.leftovers import complete
 from worker.listen import Listener
@@ -85,7 +86,7 @@ class ChunkWork:
 
         for chunk, crashes in chunks:
             held.append((chunk, crashes))
-            if chunk.seconds < SHORTEST or self._is_poison(crashes):
+            if chunk.samples < SHORTEST or self._is_poison(crashes):
                 continue
             while ahead and (crashes or len(ahead) >= width):
                 count()
@@ -133,7 +134,7 @@ class ChunkWork:
                         "message": f"The job's process died {crashes} times while it worked on this chunk.",
                     },
                 )
-            elif chunk.seconds >= SHORTEST:
+            elif chunk.samples >= SHORTEST:
                 first = self._first.pop(chunk.index, None)
                 early = first.result() if first else None
                 pcm = self._begun(chunk)

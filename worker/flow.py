@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from core.audio.decoder import DECODER, DecodedAudio, Decoder, PcmSpool
+from core.audio.samples import SAMPLE_RATE
 from core.audio.tracks import TrackChoice
 from core.errors import Cancelled, HandedBack, JobNotFound, TransientError
 from core.jobs.job import ChunkRow, ChunkState, Claim, Job, Stage
 from core.objects.store import result_key
-from core.speech.chunks import SAMPLE_RATE, Chunk, plan_hash
+from core.speech.chunks import Chunk, plan_hash
 from core.speech.half_heard import notice
 from core.speech.planner import PLANNER_VERSION, ChunkPlanner
 from core.speech.strategies import region_source

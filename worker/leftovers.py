@@ -12,13 +12,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from core.speech.chunks import SAMPLE_RATE, Chunk, Region
+from core.audio.samples import SAMPLE_RATE, Pcm, Region
+from core.speech.chunks import Chunk
 from core.speech.planner import MARGIN
 from core.transcript.coverage import untold
 from core.transcript.languages import letters, pieces
-from core.transcript.merge import COMPRESSION, FAILED_LOGPROB
-from core.transcript.values import Segment, Word
-from whisper.types import ChunkTranscript, Pcm
+from core.transcript.values import FAILED_COMPRESSION, FAILED_LOGPROB, Segment, Word
+from whisper.types import ChunkTranscript
 
 MOST = 6
 """Further decodes of one chunk, which can have six stretches of speech between seven texts, and more only if it is noise."""
@@ -101,7 +101,9 @@ def _quietest(pcm: Pcm, low: int, high: int) -> int:
 def _believable(segment: Segment) -> bool:
     """A decode that failed by Whisper's own rule is worse than a gap that is told."""
     doubtful = segment.avg_logprob is not None and segment.avg_logprob < FAILED_LOGPROB
-    return not doubtful and not (segment.compression_ratio is not None and segment.compression_ratio > COMPRESSION)
+    return not doubtful and not (
+        segment.compression_ratio is not None and segment.compression_ratio > FAILED_COMPRESSION
+    )
 
 
 def _moved(segment: Segment, seconds: float) -> Segment:

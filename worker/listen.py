@@ -20,7 +20,7 @@ from core.errors import Interrupted
 from core.speech.chunks import Chunk
 from core.speech.planner import ChunkPlanner
 from core.speech.regions import RegionSource
-from whisper.types import Cancel
+from core.system.cancel import Cancel
 
 HOLD_SECONDS = 10.0
 """The longest pause after the first chunks: engine workers may be busy with other jobs for longer than that."""

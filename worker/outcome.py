@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from core.audio.samples import SAMPLE_RATE
 from core.errors import ChunkFailed, ChunkTimeout, ServiceError
 from core.jobs.job import ChunkRow, ChunkState, Job
 from core.notices import Notice
@@ -39,7 +40,7 @@ def assemble(
     """
     assert job.duration is not None
     chunks = [Chunk.from_dict(row.plan) for row in rows]
-    check_plan(chunks, round(job.duration * 16_000), [row.state for row in rows])
+    check_plan(chunks, round(job.duration * SAMPLE_RATE), [row.state for row in rows])
     failed = {row.index for row in rows if row.state is ChunkState.FAILED}
     spoken = sum(1 for chunk in chunks if chunk.regions)
     if failed and len(failed) > fail_share * spoken:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from core.audio.samples import SAMPLE_RATE
 from core.jobs.job import ChunkRow, ChunkState, Job
 from core.system.machine import Plan
 
@@ -45,7 +46,7 @@ class Report:
         with self._lock:
             self._done += 1
             self._engine_seconds += row.engine_seconds
-            self._audio_seconds += (row.plan["end"] - row.plan["start"]) / 16_000
+            self._audio_seconds += (row.plan["end"] - row.plan["start"]) / SAMPLE_RATE
             done, total = self._done, self.total
         level = (
             logging.DEBUG

@@ -12,7 +12,7 @@ from core.errors import DiskFull, SourceCorrupt, SourceMissing
 from core.jobs.job import Source
 from core.objects.local import storage_error
 from core.objects.store import ObjectStore
-from whisper.types import Cancel
+from core.system.cancel import Cancel
 
 _BLOCK = 1 << 20
 

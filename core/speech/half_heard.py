@@ -19,10 +19,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from core.audio.samples import SAMPLE_RATE, Pcm, Region
 from core.notices import Notice
-from core.speech.chunks import SAMPLE_RATE, Region
 from core.speech.quiet_speech import MEMORY, SECOND, levels
-from core.speech.regions import FRAME, Pcm, Score
+from core.speech.regions import FRAME, Score
 
 HALF_HEARD = 0.1
 """Probability from which a frame counts..."""

@@ -13,7 +13,8 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from core.speech.regions import FRAME, Pcm, Score
+from core.audio.samples import Pcm
+from core.speech.regions import FRAME, Score
 
 HALF_HEARD = 0.3
 """Mean probability from which a frame is looked at again..."""

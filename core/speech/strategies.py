@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.speech.chunks import SAMPLE_RATE, Region
+from core.audio.samples import SAMPLE_RATE, Pcm, Region
 from core.speech.half_heard import HalfHeard
 from core.speech.quiet_speech import QuietSpeech
-from core.speech.regions import FRAME, Pcm, RegionSource, Score, ScoredRegions, SpeechRegions
+from core.speech.regions import FRAME, RegionSource, Score, ScoredRegions, SpeechRegions
 
 STRATEGIES = ("vad", "silence", "fixed")
 

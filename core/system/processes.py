@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 LAUNCHER = Path(__file__).with_name("launch.py")
 #: how stderr begins when the program itself could not be started
@@ -24,12 +24,6 @@ _BLAS = ("OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 #: what a child may see of our environment; database, broker and storage secrets are not among it
 PUBLIC_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DATA_DIR", "TZ")
-
-
-class Cancel(Protocol):
-    """Tells a long call to give up. `threading.Event` fits."""
-
-    def is_set(self) -> bool: ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,20 +7,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, groupby, pairwise
 
+from core.audio.samples import SAMPLE_RATE
 from core.notices import Notice
-from core.speech.chunks import SAMPLE_RATE, Chunk
+from core.speech.chunks import Chunk
 from core.speech.planner import MARGIN
 from core.transcript.languages import letters
 from core.transcript.seams import mended
 from core.transcript.stitch import in_order, part, stitch, tokens
-from core.transcript.values import Segment
+from core.transcript.values import FAILED_COMPRESSION, FAILED_LOGPROB, Segment
 
 LOW_LOGPROB = -0.5
 """Below, a segment gets the flag `low_confidence`. Of real speech heard by base it marks 11 % of the segments, of whose words
 36 % are wrong (12 % of all words are); of tiny.en 18 % and 41 % (the curve is in docs/explanation/parallel.md)."""
 
-FAILED_LOGPROB, COMPRESSION, NO_SPEECH = -1.0, 2.4, 0.6
-"""Whisper's own thresholds for a decode that failed (openai-whisper, `transcribe.py`)."""
+NO_SPEECH = 0.6
+"""openai-whisper's own threshold (`transcribe.py`) above which there is no speech, where the decode failed too."""
 
 ALMOST_NO_SPEECH = 0.5
 """Seconds of detected speech up to which the detector counts as saying `none here`."""
@@ -172,7 +173,9 @@ def _flags(segment: Segment) -> tuple[str, ...]:
     flags = []
     if segment.avg_logprob is not None and segment.avg_logprob < LOW_LOGPROB:
         flags.append("low_confidence")
-    if (segment.compression_ratio is not None and segment.compression_ratio > COMPRESSION) or is_loop(segment.text):
+    if (segment.compression_ratio is not None and segment.compression_ratio > FAILED_COMPRESSION) or is_loop(
+        segment.text
+    ):
         flags.append("repetition")
     if segment.no_speech_prob is not None and segment.no_speech_prob > NO_SPEECH:
         flags.append("no_speech_likely")

@@ -8,6 +8,9 @@ from typing import Any
 from core.notices import Notice
 from core.transcript.languages import joined
 
+FAILED_LOGPROB, FAILED_COMPRESSION = -1.0, 2.4
+"""openai-whisper's own thresholds (`transcribe.py`): a decode below the first or above the second has failed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Word:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.speech.chunks import Region
+from core.audio.samples import Region
 from core.speech.half_heard import HalfHeard, notice
 from core.speech.quiet_speech import SECOND
 from core.speech.regions import FRAME

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.speech.chunks import SAMPLE_RATE, Chunk, Region
+from core.audio.samples import SAMPLE_RATE, Region
+from core.speech.chunks import Chunk
 from core.speech.planner import ChunkPlanner
 from core.transcript.merge import Merged, Piece, is_loop, merge, needs_words
 from core.transcript.stitch import tokens

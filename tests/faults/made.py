@@ -21,7 +21,7 @@ from core.objects.store import ObjectStore, source_key
 from core.store.sql import SqlStore
 from core.system import identity
 from core.system.machine import Plan
-from parascribe.run.wiring import DATA, VAD_MODEL
+from whisper import DATA, VAD_MODEL
 from whisper.download.downloader import ModelDownloader
 from whisper.engine.scripted import ScriptedEngine
 from whisper.engine.transcriber import WhisperTranscriber

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-import whisper
+from whisper import DEMO_MODEL
 
-DEMO = Path(whisper.__path__[0]) / "data" / "models" / "ggml-demo.bin"
 _TYPES = {np.dtype("float16"): 4, np.dtype("int16"): 2, np.dtype("float32"): 0}
 
 
@@ -25,7 +24,7 @@ class Made:
     ggml: bytes
 
 
-def made(path: Path = DEMO) -> Made:
+def made(path: Path = DEMO_MODEL) -> Made:
     """From a ggml f16 model, whose float32 values are rounded to what float16 can hold."""
     data = path.read_bytes()
     head = struct.unpack_from("<12i", data)

@@ -19,7 +19,8 @@ import psutil
 import pytest
 
 from core.errors import EngineUnavailable
-from tests.whisper.engine_parts import MODEL, ROOT, VAD_MODEL, gone, wait_for
+from tests.whisper.engine_parts import MODEL, ROOT, gone, wait_for
+from whisper import VAD_MODEL
 from whisper.engine.client import PreforkEngine, start_manager
 
 OTHER = ROOT / "tests/data/ggml-demo-q8_0.bin"

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable, ModelInvalid
-from tests.whisper.engine_parts import MODEL, VAD_MODEL, chunk, gone, wait_for
+from tests.whisper.engine_parts import MODEL, chunk, gone, wait_for
+from whisper import VAD_MODEL
 from whisper.engine.client import PreforkEngine, start_manager
 from whisper.types import TranscribeOptions
 

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import whisper
+from core.audio.samples import Pcm
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable, ModelUnavailable, UnknownModel
 from tests.audio_bank import speech
 from tests.whisper.model_server import CATALOGUE as CATALOGUE_OF_ONE
 from tests.whisper.model_server import INFO, model_server
+from whisper import DATA
 from whisper.download.downloader import ModelDownloader
 from whisper.download.sources import AddressSource
 from whisper.engine.client import PreforkEngine, start_manager
@@ -24,9 +25,9 @@ from whisper.engine.speed import SpeedBook
 from whisper.engine.transcriber import WhisperTranscriber
 from whisper.models.catalogue import CATALOGUE
 from whisper.models.store import ModelStore
-from whisper.types import Pcm, TranscribeOptions
+from whisper.types import TranscribeOptions
 
-BUNDLED = Path(whisper.__file__).parent / "data" / "models"
+BUNDLED = DATA / "models"
 EN = TranscribeOptions(language="en")
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.speech.chunks import SAMPLE_RATE, Chunk, Region
+from core.audio.samples import SAMPLE_RATE, Region
+from core.speech.chunks import Chunk
 from core.transcript.values import Segment, Word
 from whisper.types import ChunkTranscript
 from worker.leftovers import MOST, complete

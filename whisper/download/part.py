@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from core.errors import Cancelled, DiskFull, ModelInvalid, ModelUnavailable
-from whisper.types import Cancel
+from core.system.cancel import Cancel
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes here so far and the bytes in all (None = unknown)."""

@@ -25,11 +25,13 @@ from typing import Any
 import numpy as np
 import psutil
 
+from core.audio.samples import SAMPLE_RATE, Pcm
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, DiskFull, EngineUnavailable, ModelInvalid
+from core.system.cancel import Cancel
 from core.system.processes import LAUNCHER, Limits, stop
 from whisper.engine.cli_program import CliOutput, CliProgram, output_of, read_detection, read_output, write_wav
 from whisper.models.store import read_header
-from whisper.types import Cancel, ChunkTranscript, LanguageGuess, Pcm, TranscribeOptions
+from whisper.types import ChunkTranscript, LanguageGuess, TranscribeOptions
 from whisper.wire.process import engine_environment
 
 BATCH = 4
@@ -59,7 +61,7 @@ class _Request:
 
     @property
     def seconds(self) -> float:
-        return len(self.pcm) / 16_000
+        return len(self.pcm) / SAMPLE_RATE
 
     @property
     def unwanted(self) -> bool:
@@ -321,7 +323,7 @@ class CliEngine:
     def _check_model(self, model: str, folder: Path) -> None:
         """Raises ModelInvalid when the program fails on a second of silence too: then it is not the chunk's fault."""
         silence, log = folder / "silence.wav", folder / "check"
-        write_wav(silence, np.zeros(16_000, np.int16))
+        write_wav(silence, np.zeros(SAMPLE_RATE, np.int16))
         with log.open("w+b") as stderr:
             process = self._spawn(self._program.command(model, ("-oj", "-l", "en", "-bs", "1"), [silence]), stderr)
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -20,19 +20,19 @@ from typing import Any
 
 import numpy as np
 
+from core.audio.samples import SAMPLE_RATE, Pcm
 from core.errors import ChunkFailed, EngineUnavailable
 from core.transcript.languages import LANGUAGES, UNSPACED
 from core.transcript.values import Segment, Word
-from whisper.library.inference import LONGEST, SHORTEST, compression_ratio
+from whisper.library.inference import compression_ratio
 from whisper.library.phrases import Phrase, Token
 from whisper.library.word_times import words_of
-from whisper.types import Pcm, TranscribeOptions
+from whisper.types import LONGEST, SHORTEST, TranscribeOptions
 from whisper.wire.process import engine_environment
 
 log = logging.getLogger(__name__)
 
-RATE = 16_000
-_PADDED = RATE + RATE // 10
+_PADDED = SAMPLE_RATE + SAMPLE_RATE // 10
 """Samples: below 1 s whisper.cpp up to 1.8.5 reads past its buffer (#3956), and it rounds down to 10 ms."""
 _SPECIAL = re.compile(r"\[_[A-Z]+(_\d+)?_?\]")
 _DETECTED = re.compile(r"auto-detected language: (\w+) \(p = ([\d.]+)\)")
@@ -112,11 +112,13 @@ class CliOutput:
 def write_wav(path: Path, pcm: Pcm) -> None:
     """16 kHz mono s16, padded with silence to a little over a second. Raises ChunkFailed for a bad length."""
     if not SHORTEST <= len(pcm) <= LONGEST:
-        raise ChunkFailed(f"A chunk must have 0.1 to 30 s, this one has {len(pcm) / RATE:.3f} s.", reason="bad_chunk")
+        raise ChunkFailed(
+            f"A chunk must have 0.1 to 30 s, this one has {len(pcm) / SAMPLE_RATE:.3f} s.", reason="bad_chunk"
+        )
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
-        file.setframerate(RATE)
+        file.setframerate(SAMPLE_RATE)
         file.writeframes(np.pad(pcm, (0, max(0, _PADDED - len(pcm)))).astype("<i2").tobytes())
 
 

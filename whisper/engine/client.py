@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict, Unpack
 
+from core.audio.samples import Pcm
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable, ModelInvalid
-from whisper.types import Cancel, ChunkTranscript, LanguageGuess, Pcm, TranscribeOptions
+from core.system.cancel import Cancel
+from whisper.types import ChunkTranscript, LanguageGuess, TranscribeOptions
 from whisper.wire.frames import FrameError, FrameReader, FrameType, pack
 from whisper.wire.process import engine_environment, python_command
 

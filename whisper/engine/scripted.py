@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable
+from core.audio.samples import SAMPLE_RATE, Pcm
+from core.errors import ChunkFailed, ChunkTimeout, EngineUnavailable
+from core.system.cancel import Cancel, raise_if_cancelled
 from core.transcript.values import Segment, Word
 from whisper.models.store import read_header
-from whisper.types import Cancel, ChunkTranscript, LanguageGuess, Pcm, TranscribeOptions
+from whisper.types import LONGEST, SHORTEST, ChunkTranscript, LanguageGuess, TranscribeOptions
 
-RATE = 16_000
 QUIET = 100
 """A second whose samples all stay below this (-50 dB) holds no word."""
 
@@ -88,7 +89,7 @@ class ScriptedEngine:
             segments=tuple(replace(s, language=language, no_speech_prob=no_speech) for s in _segments(pcm, options)),
             language=language,
             no_speech_prob=no_speech,
-            engine_seconds=len(pcm) / RATE * self._delay,
+            engine_seconds=len(pcm) / SAMPLE_RATE * self._delay,
             wall_seconds=time.monotonic() - began,
             engine={"library": "scripted", "version": "1"},
         )
@@ -106,18 +107,17 @@ class ScriptedEngine:
 
     def _act(self, model: str, pcm: Pcm, job: str, label: str, timeout: float | None, cancel: Cancel | None) -> None:
         """Everything but the text: the checks, the script, the time it takes."""
-        if cancel is not None and cancel.is_set():
-            raise Cancelled
+        raise_if_cancelled(cancel)
         read_header(Path(model))
-        if not RATE // 10 <= len(pcm) <= 30 * RATE:
+        if not SHORTEST <= len(pcm) <= LONGEST:
             raise ChunkFailed(
-                f"A chunk must have 0.1 to 30 s, this one has {len(pcm) / RATE:.3f} s.", reason="bad_chunk"
+                f"A chunk must have 0.1 to 30 s, this one has {len(pcm) / SAMPLE_RATE:.3f} s.", reason="bad_chunk"
             )
         call = self._note(job, label, hashlib.sha256(pcm.tobytes()).hexdigest())
         rule = next((rule for rule in self._rules if rule.applies(label, call)), None)
         match rule.kind if rule else None:
             case None:
-                self._wait(len(pcm) / RATE * self._delay, timeout, cancel)
+                self._wait(len(pcm) / SAMPLE_RATE * self._delay, timeout, cancel)
             case "crash":
                 raise ChunkFailed("The engine worker was killed by SIGSEGV.", signal="SIGSEGV")
             case "timeout":
@@ -134,13 +134,11 @@ class ScriptedEngine:
     def _wait(self, seconds: float, timeout: float | None, cancel: Cancel | None) -> None:
         began = time.monotonic()
         while (passed := time.monotonic() - began) < seconds:
-            if cancel is not None and cancel.is_set():
-                raise Cancelled
+            raise_if_cancelled(cancel)
             if timeout is not None and passed > timeout:
                 raise ChunkTimeout(f"The chunk took longer than {timeout:.0f} s.")
             time.sleep(min(_POLL, seconds - passed))
-        if cancel is not None and cancel.is_set():  # it may have overslept, and never looked
-            raise Cancelled
+        raise_if_cancelled(cancel)  # it may have overslept, and never looked
         if timeout is not None and seconds > timeout:
             raise ChunkTimeout(f"The chunk took longer than {timeout:.0f} s.")
 
@@ -176,14 +174,16 @@ def _segments(pcm: Pcm, options: TranscribeOptions) -> list[Segment]:
             )
             words.clear()
 
-    for start in range(0, len(pcm), RATE):
-        second = pcm[start : start + RATE]
+    for start in range(0, len(pcm), SAMPLE_RATE):
+        second = pcm[start : start + SAMPLE_RATE]
         if _loudest(second) < QUIET:
             close()
             continue
         number = hashlib.sha256(second.tobytes() + options.task.encode()).digest()[0]
         word = VOCABULARY[number % len(VOCABULARY)]
-        words.append(Word(word=word, start=start / RATE, end=(start + len(second)) / RATE, probability=0.9))
+        words.append(
+            Word(word=word, start=start / SAMPLE_RATE, end=(start + len(second)) / SAMPLE_RATE, probability=0.9)
+        )
     close()
     return segments
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 from whisper.models.catalogue import ModelInfo
+from whisper.models.sizes import SIZES, size_of
 from whisper.types import TranscribeOptions
 
 WINDOW = 30.0
@@ -15,18 +16,6 @@ GENEROSITY = 10.0
 """A chunk may take this many times what is expected of it before it counts as stuck."""
 
 _NEWEST_SHARE = 0.2
-_BEFORE_MEASURED = {
-    "demo": 0.1,
-    "tiny": 0.2,
-    "base": 0.4,
-    "small": 1.2,
-    "medium": 4.0,
-    "large-v1": 8.0,
-    "large-v2": 8.0,
-    "large-v3": 8.0,
-    "large-v3-turbo": 6.0,
-}
-"""Seconds of wall per second of audio on one slow core: 4-5 times what one core of 2020 takes."""
 
 
 class SpeedBook:
@@ -58,7 +47,10 @@ class SpeedBook:
         """Wall seconds that a chunk of `audio` seconds will probably take."""
         rate = self._rates.get(_key(model, options))
         if rate is None:
-            rate = _BEFORE_MEASURED.get(model.family, max(_BEFORE_MEASURED.values())) * (options.beam_size or 1) ** 0.5
+            size = (
+                size_of(model.name) if model.sha256 else SIZES["large"]
+            )  # the name of somebody's own file proves nothing
+            rate = size.pace * (options.beam_size or 1) ** 0.5
         return rate * _billed(audio)
 
     def deadline(self, model: ModelInfo, options: TranscribeOptions, *, audio: float) -> float:

@@ -10,17 +10,15 @@ from typing import TypeVar
 
 import numpy as np
 
-from core.errors import Cancelled, ChunkFailed, ChunkTimeout, ModelInvalid, ModelUnavailable, ServiceError, UnknownModel
-from core.speech.chunks import SAMPLE_RATE
+from core.audio.samples import SAMPLE_RATE, Pcm
+from core.errors import ChunkFailed, ChunkTimeout, ModelInvalid, ModelUnavailable, ServiceError, UnknownModel
+from core.system.cancel import Cancel, raise_if_cancelled
 from whisper.download.downloader import ModelDownloader
 from whisper.engine.speed import SpeedBook
 from whisper.models.catalogue import ModelInfo
-from whisper.types import Cancel, ChunkTranscript, Engine, LanguageGuess, Pcm, TranscribeOptions
+from whisper.types import LONGEST, SHORTEST, ChunkTranscript, Engine, LanguageGuess, TranscribeOptions
 
 log = logging.getLogger(__name__)
-
-SHORTEST, LONGEST = 0.1, 30.0
-"""Seconds of audio in a chunk: whisper.cpp says nothing below, and the model's window ends above."""
 
 _ATTEMPTS = 2
 T = TypeVar("T")
@@ -110,8 +108,7 @@ class WhisperTranscriber:
 
 def _twice(attempt: Callable[[], T], label: str, cancel: Cancel | None) -> T:
     for left in reversed(range(_ATTEMPTS)):
-        if cancel is not None and cancel.is_set():
-            raise Cancelled
+        raise_if_cancelled(cancel)
         try:
             return attempt()
         except ChunkFailed as error:
@@ -138,8 +135,8 @@ def _check(pcm: Pcm, label: str) -> float:
         problem = "it has samples that are not finite"
     elif pcm.dtype != np.int16:
         problem = f"its samples are {pcm.dtype} instead of int16"
-    elif not SHORTEST <= seconds <= LONGEST:
-        problem = f"it has {seconds:.3f} s instead of {SHORTEST} to {LONGEST:.0f} s"
+    elif not SHORTEST <= len(pcm) <= LONGEST:
+        problem = f"it has {seconds:.3f} s instead of 0.1 to 30 s"
     else:
         return seconds
     raise ChunkFailed(f"{label or 'The audio'} cannot be transcribed: {problem}.", reason="bad_chunk")

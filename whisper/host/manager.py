@@ -34,11 +34,11 @@ from setproctitle import setproctitle
 
 from core.errors import EngineUnavailable, ModelInvalid, ServiceError
 from core.system import logs
-from core.system.machine import WORKER_MB, size_of
 from whisper.host.hosted import ModelHost
 from whisper.host.pool import PoolRule, add_arguments
 from whisper.library.libraries import Library, candidates
 from whisper.library.selftest import choose_library
+from whisper.models.sizes import size_of
 from whisper.wire.process import die_with, no_core_dumps
 
 log = logging.getLogger(__name__)
@@ -173,7 +173,7 @@ class Manager:
     async def _launch(self, host: ModelHost, library: Library) -> None:
         self._counter += 1
         path, config = self._folder / f"h{self._counter}.sock", self._config
-        rule = replace(config.pool, worker_mb=WORKER_MB[size_of(host.name)])
+        rule = replace(config.pool, worker_mb=size_of(host.name).worker_mb)
         arguments = [
             *rule.arguments(),
             "--worker-mb",

@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from core.audio.samples import SAMPLE_RATE
+
 MAGIC = 0x4D524650  # "PFRM"
 VERSION = 1
 PREFIX = struct.Struct("<IHHII")
 MAX_JSON = 1 << 20
 MAX_REQUEST_JSON = 1 << 16
 """A request's header is handed on inside one socket buffer (about 200 KB on Linux), so it is kept far below."""
-MAX_PAYLOAD = 4 * 16_000 * 31
+MAX_PAYLOAD = 4 * 31 * SAMPLE_RATE
 """30 s of f32le and a little."""
 
 
