@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from core.errors import DiskFull, SourceCorrupt, SourceMissing
+from core.errors import SourceCorrupt, SourceMissing
 from core.jobs.job import Source
 from core.objects.local import storage_error
 from core.objects.store import ObjectStore
 from core.system.cancel import Cancel
+from core.system.disk import disk_full
 
 _BLOCK = 1 << 20
 
@@ -32,16 +32,11 @@ def fetch(objects: ObjectStore, source: Source, folder: Path, cancel: Cancel) ->
     with data:
         if path is None:
             path = folder / "source"
-            try:
-                with path.open("wb") as copy:
-                    for block in _blocks(data, cancel):
-                        digest.update(block)
-                        size += len(block)
-                        copy.write(block)
-            except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise DiskFull(f"No space left in {folder} (WORK_DIR).") from error
-                raise
+            with disk_full(f"No space left in {folder} (WORK_DIR)."), path.open("wb") as copy:
+                for block in _blocks(data, cancel):
+                    digest.update(block)
+                    size += len(block)
+                    copy.write(block)
         else:
             for block in _blocks(data, cancel):
                 digest.update(block)

@@ -20,12 +20,13 @@ from core.audio.decoding import Decoding, Sound
 from core.audio.ffmpeg import RAW, Ffmpeg, first_line
 from core.audio.mixdown import OffsetRemover
 from core.audio.samples import SAMPLE_BYTES, SAMPLE_RATE, Pcm, Region
-from core.audio.source_file import disk_full, regular_file, write_all
+from core.audio.source_file import regular_file, write_all
 from core.audio.tracks import MOST_HEARD, AudioTrack, SpeechSearch, TrackChoice, by_rank, others
 from core.audio.wav import plain_samples
 from core.errors import AudioEmpty, AudioTooLong, AudioUndecodable
 from core.notices import Notice
 from core.system.cancel import Cancel, raise_if_cancelled
+from core.system.disk import disk_full
 from core.system.processes import Limits
 
 logger = logging.getLogger(__name__)

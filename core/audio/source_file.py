@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import tempfile
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from core.errors import DiskFull, SourceMissing
+from core.errors import SourceMissing
 from core.system.cancel import Cancel, raise_if_cancelled
 
 
@@ -19,16 +18,6 @@ def write_all(out: BinaryIO, data: bytes) -> None:
     view = memoryview(data)
     while view:  # a raw file may take less than it is given when the disk fills up
         view = view[out.write(view) :]
-
-
-@contextmanager
-def disk_full() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull from error
-        raise
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import time
@@ -13,6 +12,7 @@ from typing import Protocol, Self
 
 from core.errors import Cancelled, DiskFull, ModelInvalid, ModelUnavailable
 from core.system.cancel import Cancel
+from core.system.disk import is_full
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes here so far and the bytes in all (None = unknown)."""
@@ -155,6 +155,6 @@ class WholeCopy:
 
 def disk_error(error: OSError, path: Path) -> DiskFull | ModelUnavailable:
     """What a failure to write `path` is to us."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return DiskFull(f"There is no space left for the model file {path}.", path=str(path))
     return ModelUnavailable(f"the model file {path} cannot be written: {error.strerror}")

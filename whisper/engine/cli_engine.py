@@ -8,7 +8,6 @@ exit codes are 0 for most failures.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import subprocess
@@ -28,6 +27,7 @@ import psutil
 from core.audio.samples import SAMPLE_RATE, Pcm
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, DiskFull, EngineUnavailable, ModelInvalid
 from core.system.cancel import Cancel
+from core.system.disk import is_full
 from core.system.processes import LAUNCHER, Limits, stop
 from whisper.engine.cli_program import CliOutput, CliProgram, output_of, read_detection, read_output, write_wav
 from whisper.models.store import read_header
@@ -218,7 +218,7 @@ class CliEngine:
         try:
             self._run_program(left)
         except Exception as error:
-            full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+            full = is_full(error)
             for request in left:
                 request.settle(DiskFull(f"There is no space left in {self._folder}.") if full else error)
             left = []

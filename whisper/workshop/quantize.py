@@ -8,7 +8,6 @@ of an f32 model become f16, because that is what libwhisper expects of them in a
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import struct
 from collections.abc import Callable, Iterator
@@ -21,7 +20,8 @@ import filelock
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import DiskFull, EngineUnavailable, ModelInvalid, ModelUnavailable, ValidationFailed
+from core.errors import EngineUnavailable, ModelInvalid, ModelUnavailable, ValidationFailed
+from core.system.disk import disk_full
 from whisper.library.libwhisper import find_library
 from whisper.models.store import HEADER, read_header
 
@@ -207,10 +207,9 @@ def _ggml(library: Path) -> ctypes.CDLL:
 @contextmanager
 def _disk_errors(source: Path, target: Path) -> Iterator[None]:
     try:
-        yield
+        with disk_full(f"There is no space left for the model file {target}.", path=str(target)):
+            yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(f"There is no space left for the model file {target}.", path=str(target)) from error
         raise ModelUnavailable(f"{target} cannot be made from {source}: {error.strerror}.") from error
 
 
