@@ -17,7 +17,8 @@ from whisper.download.carriers import PackageSource
 from whisper.download.part import PartFile, Patience, Progress
 from whisper.download.sources import BucketSource, ModelSource
 from whisper.models.catalogue import ModelInfo
-from whisper.models.store import LOCAL, ModelStore, ValidModel, file_key, read_header
+from whisper.models.ggml import read_header
+from whisper.models.store import LOCAL, ModelStore, ValidModel, file_key
 
 log = logging.getLogger(__name__)
 

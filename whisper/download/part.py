@@ -13,6 +13,7 @@ from typing import Protocol, Self
 from core.errors import Cancelled, DiskFull, ModelInvalid, ModelUnavailable
 from core.system.cancel import Cancel
 from core.system.disk import is_full
+from whisper.models.ggml import MAGIC
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes here so far and the bytes in all (None = unknown)."""
@@ -20,7 +21,7 @@ Progress = Callable[[int, int | None], None]
 LARGEST_MODEL = 8 << 30
 """Bytes. More than twice the largest published model: beyond this an unpinned answer is not a model."""
 
-MAGIC = b"lmgg"
+_BEGINNING = MAGIC.to_bytes(4, "little")
 _BLOCK = 1 << 18
 _POLL = 0.1
 
@@ -96,7 +97,7 @@ class PartFile:
     def write(self, data: bytes) -> int:
         """Append. Raises ModelInvalid (not a model, too long), DiskFull, Cancelled, ModelUnavailable (deadline)."""
         self.patience.check()
-        if self.size == 0 and not data.startswith(MAGIC[: len(data)]):
+        if self.size == 0 and not data.startswith(_BEGINNING[: len(data)]):
             page = data.lstrip()[:1] == b"<"
             raise ModelInvalid("the answer is a web page, not a model" if page else "the answer is not a ggml model")
         if self.size + len(data) > (LARGEST_MODEL if self.total is None else self.total):

@@ -30,7 +30,7 @@ from core.system.cancel import Cancel
 from core.system.disk import is_full
 from core.system.processes import LAUNCHER, Limits, stop
 from whisper.engine.cli_program import CliOutput, CliProgram, output_of, read_detection, read_output, write_wav
-from whisper.models.store import read_header
+from whisper.models.ggml import read_header
 from whisper.types import ChunkTranscript, LanguageGuess, TranscribeOptions
 from whisper.wire.process import engine_environment
 

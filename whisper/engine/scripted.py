@@ -17,7 +17,7 @@ from core.audio.samples import SAMPLE_RATE, Pcm
 from core.errors import ChunkFailed, ChunkTimeout, EngineUnavailable
 from core.system.cancel import Cancel, raise_if_cancelled
 from core.transcript.values import Segment, Word
-from whisper.models.store import read_header
+from whisper.models.ggml import read_header
 from whisper.types import LONGEST, SHORTEST, ChunkTranscript, LanguageGuess, TranscribeOptions
 
 QUIET = 100

@@ -23,7 +23,7 @@ from core.errors import EngineUnavailable, ModelInvalid
 from whisper.library.inference import Inference, Samples
 from whisper.library.libraries import Library
 from whisper.library.libwhisper import LibraryUnusable, LibWhisper
-from whisper.models.store import read_header
+from whisper.models.ggml import read_header
 from whisper.wire.process import die_with, engine_environment, no_core_dumps, python_command
 
 log = logging.getLogger(__name__)
