@@ -13,6 +13,7 @@ import numpy as np
 from core.audio.samples import SAMPLE_RATE, Pcm
 from core.errors import ChunkFailed, ChunkTimeout, ModelInvalid, ModelUnavailable, ServiceError, UnknownModel
 from core.system.cancel import Cancel, raise_if_cancelled
+from core.system.retry import retry
 from whisper.download.downloader import ModelDownloader
 from whisper.engine.speed import SpeedBook
 from whisper.models.catalogue import ModelInfo
@@ -20,7 +21,6 @@ from whisper.types import LONGEST, SHORTEST, ChunkTranscript, Engine, LanguageGu
 
 log = logging.getLogger(__name__)
 
-_ATTEMPTS = 2
 T = TypeVar("T")
 
 
@@ -107,15 +107,17 @@ class WhisperTranscriber:
 
 
 def _twice(attempt: Callable[[], T], label: str, cancel: Cancel | None) -> T:
-    for left in reversed(range(_ATTEMPTS)):
-        raise_if_cancelled(cancel)
-        try:
-            return attempt()
-        except ChunkFailed as error:
-            if left == 0 or error.details.get("reason") == "bad_chunk":  # that one would fail anywhere
-                raise _named(error, label) from error
-            log.warning("%s: %s, trying once more", label or "chunk", error.code)
-    raise AssertionError("unreachable")
+    def again(error: Exception) -> bool:
+        if not isinstance(error, ChunkFailed) or error.details.get("reason") == "bad_chunk":
+            return False  # that one would fail anywhere
+        log.warning("%s: %s, trying once more", label or "chunk", error.code)
+        return True
+
+    raise_if_cancelled(cancel)
+    try:
+        return retry(attempt, pauses=(0.0,), retryable=again, wait=lambda _: raise_if_cancelled(cancel))
+    except ChunkFailed as error:
+        raise _named(error, label) from error
 
 
 def _named(error: ChunkFailed, label: str) -> ServiceError:
