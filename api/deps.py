@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request
 
-from api.events.notifier import Notifier
 from api.events.status import StatusReads
 from api.http.metrics import Metrics
 from api.http.readiness import Check, Readiness
@@ -29,7 +28,7 @@ PREFIX = "/api/v1"
 class ApiDeps:
     """The parts the API works with.
 
-    notify: tells consumers that a job waits; may be slow and may raise, no request waits for it
+    notify: told of each job that waits, while its client waits for the answer: must neither block nor raise
     system: the body of `GET /system`: resolved plan, cores, memory, engine and ffmpeg versions
     checks: for `/readyz`; each raises when its part does not work, and then no job can be accepted
     advisory: told by `/readyz`, but no reason to be unready: broker, model (ModelUnavailable shows as `missing`)
@@ -66,7 +65,6 @@ class Parts:
     deps: ApiDeps
     metrics: Metrics
     receiver: Receiver
-    notifier: Notifier
     readiness: Readiness
     status: StatusReads
 
@@ -78,7 +76,6 @@ class Parts:
         return Parts(
             deps=deps,
             metrics=metrics,
-            notifier=Notifier(deps.notify),
             readiness=Readiness({**deps.checks, **disk}, deps.advisory),
             receiver=Receiver(max_bytes=max_bytes, limits=deps.limits, count=metrics.received, probe=deps.probe),
             status=StatusReads(deps.jobs),
@@ -87,7 +84,6 @@ class Parts:
     def close(self) -> None:
         """Stop the threads."""
         self.receiver.close()
-        self.notifier.close()
         self.status.close()
 
 

@@ -100,7 +100,7 @@ def retry_job(
         priority=old.priority,
     )
     job = parts.deps.jobs.create(new)
-    parts.notifier.notify(job.id)
+    parts.deps.notify(job.id)
     log.info("Job %s retries %s", job.id, old.id)
     response.headers["Location"] = f"{base}/jobs/{job.id}"
     response.headers["Retry-After"] = "1"

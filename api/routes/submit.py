@@ -100,7 +100,7 @@ async def create_job(request: Request, response: Response, parts: PartsDep, base
     async with parts.receiver.place(request), held(request, parts.deps.idempotency) as reserved:
         if reserved.job_id is None:
             job = await _accept(request, parts, reserved)
-            parts.notifier.notify(job.id)
+            parts.deps.notify(job.id)
         else:
             job = await _replay(request, parts, reserved, reserved.job_id)
             response.headers["Idempotent-Replayed"] = "true"
