@@ -10,7 +10,7 @@ from benchmarks.job import timed, warm_up
 from benchmarks.meter import PssSampler, Span, tree
 from benchmarks.plot import Plot
 from benchmarks.report import Figure
-from tests.e2e.service import Service
+from testbed.service import Service
 from whisper import DEMO_MODEL
 
 Found = dict[float, tuple[Span, float]]

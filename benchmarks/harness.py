@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from benchmarks import made, peer
 from benchmarks.meter import CORES, Span, span
 from benchmarks.report import Result
-from tests import audio_bank
-from tests.e2e.service import Service
+from testbed import audio_bank
+from testbed.service import Service
 from whisper import DEMO_MODEL
 from whisper.library.libraries import Library, candidates
 
@@ -73,7 +73,7 @@ class Bench:
         return DEMO_MODEL if self.smoke else made.model(size, kind)
 
     def speech(self, minutes: float, **spec: Any) -> tuple[Pcm, dict[str, Any]]:
-        """Samples and truth (tests.audio_bank.speech); dense has pauses of 0.2-0.9 s, `silence=0.25` holes as well."""
+        """Samples and truth (testbed.audio_bank.speech); dense has pauses of 0.2-0.9 s, `silence=0.25` holes as well."""
         return audio_bank.speech(minutes, **spec)
 
     def wav(self, pcm: Pcm, name: str, *, times: int = 1) -> Path:

@@ -12,8 +12,8 @@ from benchmarks.meter import CORES, Span, process_cpu, span, tree, tree_cpu
 from benchmarks.report import Figure
 from core.audio import ffmpeg
 from core.audio.decoder import Decoder, PcmSpool
-from tests import audio_bank
-from tests.e2e.service import Service
+from testbed import audio_bank
+from testbed.service import Service
 from whisper import VAD_MODEL
 from whisper.vad.model import SileroModel
 from whisper.vad.silero import SileroVad

@@ -15,8 +15,8 @@ from benchmarks.job import warm_up
 from benchmarks.meter import Span
 from benchmarks.report import Figure
 from core.system.processes import Limits, spawn
-from tests import audio_bank
-from tests.e2e.service import Service
+from testbed import audio_bank
+from testbed.service import Service
 from whisper import DEMO_MODEL
 
 SELDOM, OFTEN = 0.05, 0.005

@@ -13,9 +13,9 @@ from benchmarks.local import runner
 from benchmarks.official import MissingModel
 from benchmarks.recordings import MissingRecordings, packaged, shared
 from benchmarks.report import Figure
+from benchmarks.score import score, words_said
 from benchmarks.words import align
 from core.speech.chunks import Chunk
-from tests.score import _words, score
 from whisper import DEMO_MODEL
 from whisper.library.libraries import Library
 
@@ -156,8 +156,8 @@ def at_cuts(truth: dict[str, Any], segments: list[dict[str, Any]], serial: str, 
     """
     cuts = [chunk.end / RATE for chunk in chunks[:-1]]
     said, times = _timed(truth["utterances"])
-    parallel, _ = _words(segments)
-    alone, _ = _words([{"start": None, "text": serial}])
+    parallel, _ = words_said(segments)
+    alone, _ = words_said([{"start": None, "text": serial}])
     here, there = dict(align(said, parallel)[0]), dict(align(said, alone)[0])
     lost = [
         _near(times[n], cuts) for n, word in enumerate(said) if n not in here and n in there and alone[there[n]] == word
@@ -185,7 +185,7 @@ def _timed(utterances: list[dict[str, Any]]) -> tuple[list[str], list[float]]:
     words: list[str] = []
     times: list[float] = []
     for one in utterances:
-        spoken, _ = _words([one])
+        spoken, _ = words_said([one])
         pace = (one["end"] - one["start"]) / max(1, len(spoken))
         words += spoken
         times += [one["start"] + pace * (n + 0.5) for n in range(len(spoken))]

@@ -21,7 +21,7 @@ from core.audio.decoder import BLOCK_BYTES, DecodedAudio, Decoder, PcmSpool
 from core.audio.ffmpeg import Ffmpeg, find
 from core.audio.samples import Region
 from core.errors import AudioTooLong, AudioUndecodable, Cancelled, DiskFull, ServiceError, SourceMissing
-from tests.audio_bank import RATE, ffmpeg, speech, write
+from testbed.audio_bank import RATE, ffmpeg, speech, write
 from tests.whisper.engine_parts import gone, wait_for
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from core.audio.decoder import Decoder, PcmSpool
 from core.audio.ffmpeg import find
 from core.audio.probe import probe
 from core.audio.sniff import HEAD_BYTES, sniff
-from tests.audio_bank import ffmpeg, speech, write
+from testbed.audio_bank import ffmpeg, speech, write
 
 RATE = 16_000
 FFMPEG = find()

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from core.audio.mixdown import Mixdown, OffsetRemover
-from tests.audio_bank import speech
+from testbed.audio_bank import speech
 
 RATE = 16_000
 

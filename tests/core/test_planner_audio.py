@@ -12,7 +12,7 @@ from core.audio.samples import SAMPLE_RATE, Region
 from core.speech.chunks import Chunk
 from core.speech.planner import MARGIN, SPLICE, ChunkPlanner
 from core.speech.strategies import region_source
-from tests.audio_bank import speech
+from testbed.audio_bank import speech
 from whisper import VAD_MODEL
 from whisper.vad.model import SileroModel
 from whisper.vad.silero import SileroVad

@@ -8,7 +8,7 @@ import pytest
 
 from core.audio.samples import Region
 from core.speech.strategies import Loudness, region_source
-from tests.audio_bank import speech
+from testbed.audio_bank import speech
 
 
 def no_vad(pcm: np.ndarray) -> np.ndarray:

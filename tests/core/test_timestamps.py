@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from core.audio.decoder import DecodedAudio, Decoder, PcmSpool
 from core.audio.ffmpeg import find
-from tests.audio_bank import RATE, ffmpeg, speech, write
+from testbed.audio_bank import RATE, ffmpeg, speech, write
 from tests.core.test_formats_in import assert_same_speech
 
 DECODER = Decoder(find(), max_seconds=60)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.audio_bank import RATE, ffmpeg, sentence, write
+from testbed.audio_bank import RATE, ffmpeg, sentence, write
 
 Pcm = NDArray[np.int16]
 Said = tuple[tuple[float, str], ...]

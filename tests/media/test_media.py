@@ -19,7 +19,7 @@ from core.config import Settings
 from core.speech.regions import ScoredRegions, SpeechRegions
 from core.transcript.language_tags import language_code
 from parascribe.run.local import transcribe_files
-from tests.audio_bank import RATE, sentence
+from testbed.audio_bank import RATE, sentence
 from tests.media.corpus import CORPUS
 from tests.media.made import LEAD, NUMBERS, Pcm, clip
 from tests.whisper.engine_parts import MODEL, VAD_MODEL, WHEEL

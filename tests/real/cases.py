@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.joined import from_first_sample
 from benchmarks.recordings import RATE, Clip
-from tests import audio_bank
+from testbed import audio_bank
 
 Pcm = NDArray[np.int16]
 

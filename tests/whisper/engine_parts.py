@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from tests import audio_bank
+from testbed import audio_bank
 from whisper import DEMO_MODEL
 from whisper.library.libraries import candidates
 from whisper.wire.frames import FrameType, pack, receive

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from core.errors import EngineUnavailable
-from tests.audio_bank import speech
+from testbed.audio_bank import speech
 from whisper import DEMO_MODEL
 from whisper.library.libraries import Library, candidates
 from whisper.workshop.build import SOURCE_SHA256, TOOLS, adopt, build_flags, collect, file_away, judge, switch

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core.audio.samples import Pcm
-from tests.audio_bank import speech
+from testbed.audio_bank import speech
 from tests.whisper.engine_parts import MODEL, WHEEL
 from whisper.library.inference import BadChunk, Inference, Samples, fitted_context
 from whisper.library.libwhisper import LibWhisper

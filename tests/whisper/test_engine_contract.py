@@ -18,7 +18,7 @@ import pytest
 
 from core.audio.samples import Pcm
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, ModelInvalid
-from tests.audio_bank import speech
+from testbed.audio_bank import speech
 from whisper import DEMO_MODEL
 from whisper.engine.cli_engine import CliEngine
 from whisper.engine.client import PreforkEngine, start_manager

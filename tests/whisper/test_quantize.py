@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from core.errors import DiskFull, EngineUnavailable, ModelInvalid, ModelUnavailable, ValidationFailed
-from tests.audio_bank import speech
+from testbed.audio_bank import speech
 from tests.whisper.engine_parts import MODEL, ROOT, WHEEL
 from whisper.models.ggml import GgmlReader, packed_filters, packed_tensor, packed_vocabulary, read_header
 from whisper.models.store import ModelStore

@@ -13,7 +13,7 @@ import pytest
 
 from core.audio.samples import Pcm
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable, ModelUnavailable, UnknownModel
-from tests.audio_bank import speech
+from testbed.audio_bank import speech
 from tests.whisper.model_server import CATALOGUE as CATALOGUE_OF_ONE
 from tests.whisper.model_server import INFO, model_server
 from whisper import DATA

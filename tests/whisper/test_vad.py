@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from core.errors import ModelInvalid
 from core.speech.regions import FRAME, SpeechRegions
-from tests import audio_bank
+from testbed import audio_bank
+from testbed.library_vad import LibraryVad
 from tests.whisper.engine_parts import WHEEL
-from tests.whisper.library_vad import LibraryVad
 from whisper import DEMO_MODEL, VAD_MODEL
 from whisper.vad.model import SileroModel
 from whisper.vad.silero import SileroVad

@@ -14,7 +14,7 @@ from core.audio import ffmpeg
 from core.audio.decoder import DecodedAudio, Decoder
 from core.speech.planner import ChunkPlanner
 from core.speech.strategies import region_source
-from tests import audio_bank
+from testbed import audio_bank
 from worker.listen import Listener
 
 MINUTES = 12.0

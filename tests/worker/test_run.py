@@ -16,7 +16,7 @@ from core.jobs.job import ChunkState, JobStatus, Stage
 from core.objects.local import LocalObjects
 from core.objects.memory import MemoryObjects
 from core.store.sql import SqlStore
-from tests import audio_bank
+from testbed import audio_bank
 from tests.whisper.model_server import model_server
 from tests.worker.kit import Kit
 from whisper.download.downloader import ModelDownloader

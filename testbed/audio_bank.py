@@ -1,4 +1,4 @@
-"""Speech of any length with its exact truth, put together from recorded sentences (tests/data/bank.flac).
+"""Speech of any length with its exact truth, put together from recorded sentences (testbed/data/bank.flac).
 
 The sentences are synthetic voices reading the small grammar that the demo model knows, in English
 and German. Same arguments, same samples: tests and benchmarks may rely on it.

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 
@@ -221,6 +221,6 @@ def _text(objects: ObjectStore, job: Job) -> str:
 def _sha256(objects: ObjectStore, key: str) -> str | None:
     try:
         with objects.open(key) as data:
-            return hashlib.file_digest(data, "sha256").hexdigest()
+            return hashlib.file_digest(cast(Any, data), "sha256").hexdigest()
     except KeyError:
         return None
