@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from benchmarks import made, peer
 from benchmarks.meter import CORES, Span, span
 from benchmarks.report import Result
+from core.audio.samples import SAMPLE_RATE
 from testbed import audio_bank
 from testbed.service import Service
 from whisper import DEMO_MODEL
 from whisper.library.libraries import Library, candidates
 
 T = TypeVar("T")
-RATE = 16_000
 Pcm = NDArray[np.int16]
 
 
@@ -82,7 +82,7 @@ class Bench:
         with wave.open(str(path), "wb") as out:
             out.setnchannels(1)
             out.setsampwidth(2)
-            out.setframerate(RATE)
+            out.setframerate(SAMPLE_RATE)
             for _ in range(times):
                 out.writeframesraw(pcm.astype("<i2").tobytes())
         return path

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import psutil
 
+from core.audio.samples import SAMPLE_RATE
 from core.jobs.job import ChunkRow, ChunkState, Job, JobStatus
 from core.jobs.workfolders import remove_dead
 from core.objects.store import ObjectStore
@@ -205,7 +206,7 @@ def _plan_problems(job: Job, rows: Sequence[ChunkRow]) -> Iterable[str]:
         if row.state is ChunkState.PLANNED:
             yield f"chunk {n} is not done"
         position = chunk.end
-    if job.duration is None or position != round(job.duration * 16_000):
+    if job.duration is None or position != round(job.duration * SAMPLE_RATE):
         yield f"the plan ends at {position}, the audio lasts {job.duration} s"
     if job.chunks_done != len(rows) or job.chunks_total != len(rows):
         yield f"{job.chunks_done} of {job.chunks_total} chunks counted, {len(rows)} stored"
