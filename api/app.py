@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from api.deps import PREFIX, ApiDeps, Parts
 from api.events.status import StatusRoute
 from api.http import problems
-from api.http.middleware import HeadAsGet, ReadUnread, Surround
+from api.http.middleware import HeadAsGet, LingeringClose, RequestLog
 from api.routes import about, docs, health, jobs, results, submit
 
 DESCRIPTION = """Turns speech into text: `POST /api/v1/jobs` with a file, look at the job until it has completed, fetch
@@ -55,8 +55,8 @@ def create_app(deps: ApiDeps) -> FastAPI:
     # the last one added is the outermost
     app.add_middleware(StatusRoute, reads=parts.status, prefix=PREFIX, route=jobs.STATUS)
     app.add_middleware(HeadAsGet)
-    app.add_middleware(Surround, observe=parts.metrics.request)
-    app.add_middleware(ReadUnread)
+    app.add_middleware(RequestLog, observe=parts.metrics.request)
+    app.add_middleware(LingeringClose)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

@@ -19,9 +19,9 @@ from core.errors import Cancelled, HandedBack, JobNotFound, TransientError
 from core.jobs.job import ChunkRow, ChunkState, Claim, Job, Stage
 from core.objects.store import result_key
 from core.speech.chunks import Chunk, plan_hash
-from core.speech.half_heard import notice
 from core.speech.planner import PLANNER_VERSION, ChunkPlanner
 from core.speech.strategies import region_source
+from core.speech.uncertain_speech import notice
 from core.system.crashpoints import reached
 from core.transcript.formats import to_result
 from core.transcript.language_tags import language_code

@@ -14,7 +14,7 @@ from api.http.problems import responses
 from api.schemas import JobBody
 from api.upload.form import JobForm, fingerprint, warnings_of
 from api.upload.idempotency import HEADER, Held, held
-from api.upload.receiver import Early, Upload, declared_length
+from api.upload.receiver import CheckFields, Upload, declared_length
 from core.errors import (
     DatabaseUnavailable,
     IdempotencyConflict,
@@ -118,7 +118,7 @@ async def _accept(request: Request, parts: PartsDep, reserved: Held) -> Job:
     def store(data: BinaryIO, media_type: str) -> int:
         return deps.objects.put(key, data, media_type=media_type)
 
-    upload = await parts.receiver.receive(request, store=store, early=_early(deps))
+    upload = await parts.receiver.receive(request, store=store, check_fields=_fields_check(deps))
     try:
         return await run_in_threadpool(_create, deps, job_id, upload, reserved)
     except (RequestError, ModelInvalid):  # refused, so no row refers to the object
@@ -163,7 +163,7 @@ async def _replay(request: Request, parts: PartsDep, reserved: Held, job_id: str
     def hash_only(data: BinaryIO, media_type: str) -> int:
         return sum(len(block) for block in iter(lambda: data.read(1 << 18), b""))
 
-    upload = await parts.receiver.receive(request, store=hash_only, early=_early(deps))
+    upload = await parts.receiver.receive(request, store=hash_only, check_fields=_fields_check(deps))
     params = await run_in_threadpool(_params, deps, upload.fields)
     if await run_in_threadpool(deps.idempotency.fingerprint, reserved.key) != fingerprint(upload.sha256, params):
         raise IdempotencyConflict(job_id=job_id)
@@ -174,7 +174,7 @@ def _params(deps: ApiDeps, fields: dict[str, str]) -> JobParams:
     return JobForm.read(fields).params(deps.models, default_model=deps.settings.whisper_model)
 
 
-def _early(deps: ApiDeps) -> Early:
+def _fields_check(deps: ApiDeps) -> CheckFields:
     """Checks what came before the file; whether the model can do it only if the model is among that."""
 
     async def check(fields: dict[str, str]) -> None:

@@ -26,7 +26,7 @@ FORM_BYTES = 256 * 1024
 Fields = dict[str, str]
 """The form's other fields, as sent."""
 
-Early = Callable[[Fields], Awaitable[None]]
+CheckFields = Callable[[Fields], Awaitable[None]]
 """Checks the fields that came before the file, so that a bad one is refused before the file is sent."""
 
 
@@ -95,14 +95,14 @@ class Receiver:
         finally:
             self._places.release()
 
-    async def receive(self, request: Request, *, store: Store, early: Early) -> Upload:
+    async def receive(self, request: Request, *, store: Store, check_fields: CheckFields) -> Upload:
         """Receive one form with its file, which goes to `store`.
 
         If this raises, `store` has been made to fail first, and so leaves nothing behind (`ObjectStore.put`).
         Raises ValidationFailed, EmptyUpload, NotMedia, TooLarge, UploadTooSlow, ClientDisconnect, and what `store`
-        and `early` raise.
+        and `check_fields` raise.
         """
-        form = _Form(store, early, self._threads, self._max_bytes, self._probe)
+        form = _Form(store, check_fields, self._threads, self._max_bytes, self._probe)
         reader = MultipartReader(boundary_of(request.headers.get("content-type", "")))
         try:
             async for piece in self._pieces(request):
@@ -145,8 +145,11 @@ class Receiver:
 class _Form:
     """The parts of one form, in any order."""
 
-    def __init__(self, store: Store, early: Early, threads: Executor, max_bytes: int, probe: Probe) -> None:
-        self._store, self._early, self._threads, self._max_bytes, self._probe = store, early, threads, max_bytes, probe
+    def __init__(
+        self, store: Store, check_fields: CheckFields, threads: Executor, max_bytes: int, probe: Probe
+    ) -> None:
+        self._store, self._check_fields, self._threads = store, check_fields, threads
+        self._max_bytes, self._probe = max_bytes, probe
         self._fields: Fields = {}
         self._file: FilePart | None = None
         self._current: tuple[str, bytearray] | FilePart | None = None
@@ -179,7 +182,7 @@ class _Form:
                 raise refusal({"field": name, "message": "more than one file; send each in a request of its own"})
             if filename is None:
                 raise refusal({"field": name, "message": "sent as a plain field; it has to be a part with a file name"})
-            await self._early(self._fields)
+            await self._check_fields(self._fields)
             self._current = self._file = FilePart(
                 filename, store=self._store, threads=self._threads, max_bytes=self._max_bytes, probe=self._probe
             )

@@ -221,25 +221,3 @@ class Idempotency(Protocol):
     def bind(self, key: str, *, owner: str = "", fingerprint: str, job_id: str) -> None: ...
 
     def free(self, key: str, *, owner: str = "") -> None: ...
-
-
-class Consumers(Protocol):
-    """Who is at work: each consumer gives a sign of life, the API shows it."""
-
-    def beat(self, name: str, info: dict[str, Any]) -> None:
-        """Sign of life. info: JSON (host, worker plan, ...), replaced each time."""
-        ...
-
-    def leave(self, name: str) -> None:
-        """Clean shutdown: forget the consumer."""
-        ...
-
-    def consumers(self) -> list[ConsumerRow]: ...
-
-
-class SpeedStore(Protocol):
-    """Measured engine speed, by a key of the caller's (machine, library, model)."""
-
-    def load_speed(self) -> dict[str, dict[str, Any]]: ...
-
-    def save_speed(self, key: str, data: dict[str, Any]) -> None: ...

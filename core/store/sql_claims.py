@@ -86,7 +86,7 @@ class SqlClaims(Ending):
         """
         with self.database.write() as connection:
             self.end_lost(connection, max_attempts)
-            take = self.made(("take", short_only, max_attempts), lambda: self._take(short_only, max_attempts))
+            take = self.statement(("take", short_only, max_attempts), lambda: self._take(short_only, max_attempts))
             row = connection.execute(take, {"by": owner, "at": consumer, "seconds": lease_seconds}).first()
             if row is None:
                 return None
@@ -95,7 +95,7 @@ class SqlClaims(Ending):
 
     def heartbeat(self, claim: Claim, lease_seconds: float) -> None:
         with self.database.write() as connection:
-            renew = self.made(
+            renew = self.statement(
                 "renew", lambda: update(job).where(HELD_BY).values(lease_until=self.database.now() + _SECONDS)
             )
             _changed(connection.execute(renew, held_by(claim) | {"seconds": lease_seconds}).rowcount)
@@ -142,7 +142,7 @@ class SqlClaims(Ending):
         if "warnings" in fields:
             fields["warnings"] = list(fields["warnings"])
         with self.database.write() as connection:
-            change = self.made(("learn", *fields), lambda: _learn(fields))
+            change = self.statement(("learn", *fields), lambda: _learn(fields))
             learnt = {f"new_{name}": value for name, value in fields.items()}
             _changed(connection.execute(change, held_by(claim) | learnt).rowcount)
 

@@ -1,4 +1,4 @@
-"""Consumers and SpeedStore on SQL: who is at work, and how fast the engines have been."""
+"""Who is at work, and how fast the engines have been."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ FORGET_SECONDS = 24 * 3600.0
 
 
 class SqlConsumers(Role):
+    """Each consumer gives a sign of life, the API shows it."""
+
     def beat(self, name: str, info: dict[str, Any]) -> None:
+        """Sign of life. info: JSON (host, worker plan, ...), replaced each time."""
         with self.database.write() as connection:
             now = self.database.now()
             row = self.database.insert(consumer).values(
@@ -26,6 +29,7 @@ class SqlConsumers(Role):
             connection.execute(delete(consumer).where(consumer.c.last_seen < now - FORGET_SECONDS))
 
     def leave(self, name: str) -> None:
+        """Clean shutdown: forget the consumer."""
         with self.database.write() as connection:
             connection.execute(delete(consumer).where(consumer.c.id == name))
 
@@ -40,6 +44,8 @@ class SqlConsumers(Role):
 
 
 class SqlSpeed(Role):
+    """Measured engine speed, by a key of the caller's (machine, library, model)."""
+
     def load_speed(self) -> dict[str, dict[str, Any]]:
         with self.database.read() as connection:
             return {row.key: row.data for row in connection.execute(select(speed))}

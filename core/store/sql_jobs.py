@@ -34,7 +34,7 @@ class SqlJobs(Role):
         when the job that it retries is deleted, or its upload past retention, at this very moment.
         """
         with self.database.write() as connection:
-            if connection.execute(self.made("create", self._insert), self._values(new)).rowcount:
+            if connection.execute(self.statement("create", self._insert), self._values(new)).rowcount:
                 self.add_hint(connection, new.id)
                 if new.retry_of is not None:
                     _keep_upload(connection, new.retry_of)

@@ -21,7 +21,7 @@ from core.errors import (
     ValidationFailed,
 )
 from core.jobs.job import ChunkRow, ChunkState, Claim, JobFailure, JobParams, JobStatus, Stage
-from core.store.protocols import ChunkStore, Claims, Consumers, Hints, Idempotency, JobStore, Reservation, SpeedStore
+from core.store.protocols import ChunkStore, Claims, Hints, Idempotency, JobStore, Reservation
 from core.store.sql import SqlStore
 from core.store.tables import ROW_VERSION, idempotency, job
 from core.system.clock import ManualClock
@@ -37,9 +37,9 @@ def finish(store: SqlStore, claim: Claim, **changes: Any) -> None:
     store.finish(claim, **values | changes)
 
 
-def roles(store: SqlStore) -> tuple[JobStore, Claims, ChunkStore, Hints, Idempotency, Consumers, SpeedStore]:
+def roles(store: SqlStore) -> tuple[JobStore, Claims, ChunkStore, Hints, Idempotency]:
     """Checked by mypy: the facade offers every protocol."""
-    return store, store, store, store, store, store, store
+    return store, store, store, store, store
 
 
 # --- submit, read, list
