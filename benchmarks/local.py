@@ -16,7 +16,7 @@ from core.speech.chunks import Chunk
 from core.store.sql import SqlStore
 from core.system import identity
 from parascribe.run import wiring
-from parascribe.run.local import _new_job
+from parascribe.run.local import new_job
 from parascribe.run.parts import make_parts, running_manager
 from whisper.engine.transcriber import WhisperTranscriber
 from whisper.library.libraries import Library
@@ -64,7 +64,7 @@ def runner(
 
 
 def _run(parts: Parts, store: SqlStore, source: Path, model: str) -> tuple[dict[str, Any], list[Chunk]]:
-    job = store.create(_new_job(parts.objects, source, JobParams(model=model, language="en"), ()))
+    job = store.create(new_job(parts.objects, source, JobParams(model=model, language="en"), ()))
     claim = store.claim(owner=identity.owner(parts.consumer), consumer=parts.consumer, lease_seconds=3600.0)
     assert claim is not None
     run_job(parts, claim, Stop())

@@ -67,7 +67,7 @@ def transcribe_files(
         for path in paths:
             try:
                 job = store.create(
-                    _new_job(parts.objects, path, chosen, warnings_of(chosen, language=given.get("language")))
+                    new_job(parts.objects, path, chosen, warnings_of(chosen, language=given.get("language")))
                 )
             except ServiceError as error:
                 yield {"error": {"code": error.code, "message": error.message}}
@@ -115,7 +115,7 @@ def _scratch(work: Path) -> Iterator[Path]:
         yield folder
 
 
-def _new_job(objects: Any, path: Path, params: JobParams, warnings: tuple[dict[str, str], ...]) -> NewJob:
+def new_job(objects: Any, path: Path, params: JobParams, warnings: tuple[dict[str, str], ...]) -> NewJob:
     job_id = str(uuid7())
     with opened(path) as data:
         steady = Steady(data)

@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -28,7 +27,7 @@ from core.audio.samples import SAMPLE_RATE, Pcm
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, DiskFull, EngineUnavailable, ModelInvalid
 from core.system.cancel import Cancel
 from core.system.disk import is_full
-from core.system.processes import LAUNCHER, Limits, stop
+from core.system.processes import Limits, spawn, stop
 from whisper.engine.cli_program import CliOutput, CliProgram, output_of, read_detection, read_output, write_wav
 from whisper.models.ggml import read_header
 from whisper.types import ChunkTranscript, LanguageGuess, TranscribeOptions
@@ -333,24 +332,7 @@ class CliEngine:
             raise ModelInvalid(f"{self._program.path.name} cannot use {Path(model).name}: {_tail(log)}")
 
     def _spawn(self, command: list[str], stderr: Any) -> subprocess.Popen[bytes]:
-        launcher = [
-            sys.executable,
-            "-I",
-            "-S",
-            str(LAUNCHER),
-            str(os.getpid()),
-            *Limits(nice=self._nice).arguments(),
-            "--",
-        ]
-        return subprocess.Popen(
-            [*launcher, *command],
-            cwd=self._empty,
-            env=engine_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-            start_new_session=True,
-        )
+        return spawn(command, limits=Limits(nice=self._nice), stderr=stderr, env=engine_environment(), cwd=self._empty)
 
     @contextlib.contextmanager
     def _folder_in_use(self) -> Iterator[Path]:
