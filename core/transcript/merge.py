@@ -13,7 +13,7 @@ from core.speech.chunks import Chunk
 from core.speech.planner import MARGIN
 from core.transcript.languages import letters
 from core.transcript.seams import mended
-from core.transcript.stitch import in_order, part, stitch, tokens
+from core.transcript.stitch import in_order, keep_words, placed_words, stitch
 from core.transcript.values import FAILED_COMPRESSION, FAILED_LOGPROB, Segment
 
 LOW_LOGPROB = -0.5
@@ -117,13 +117,13 @@ class _Spliced:
             elif start < join < end and end - join <= MARGIN / SAMPLE_RATE:
                 end = join
         segment = _within(segment, start, end)
-        spoken = tokens(segment)
+        spoken = placed_words(segment)
         if not segment.words or not any(start < join < end for join in self._long):
             return [segment]
         found = []
         for stretch, group in groupby(range(len(spoken)), key=lambda n: self._stretch(spoken[n].middle)):
             members = list(group)
-            kept = part(segment, spoken, members[0], members[-1] + 1)
+            kept = keep_words(segment, spoken, members[0], members[-1] + 1)
             if kept is not None:
                 found.append(_within(kept, self._long[stretch - 1], self._long[stretch]))
         return found
