@@ -15,7 +15,7 @@ from api.access.identity import Authenticator
 from api.deps import PREFIX, ApiDeps, Parts
 from api.events.status import StatusRoute
 from api.http import problems
-from api.http.middleware import HeadAsGet, ReadUnread, Surround
+from api.http.middleware import HeadAsGet, LingeringClose, RequestLog
 from api.routes import about, docs, health, jobs, results, submit
 from api.upload.form import form_schema, options_schema
 from core.jobs.params import JobParams
@@ -61,8 +61,8 @@ def create_app(deps: ApiDeps, store: JobStore, authenticator: Authenticator) -> 
     app.add_middleware(StatusRoute, reads=parts.status, prefix=PREFIX, route=jobs.STATUS)
     app.add_middleware(HeadAsGet)
     app.add_middleware(Authentication, authenticator=authenticator)
-    app.add_middleware(Surround, observe=parts.metrics.request)
-    app.add_middleware(ReadUnread)
+    app.add_middleware(RequestLog, observe=parts.metrics.request)
+    app.add_middleware(LingeringClose)
     app.openapi = lambda: _openapi(app, deps.options)  # type: ignore[method-assign]
     return app
 

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Protocol
 from fastapi import Depends, Path, Request
 
 from api.access.identity import Identity, identity_of
-from api.events.notifier import Notifier
 from api.events.status import StatusReads
 from api.http.metrics import Metrics
 from api.http.readiness import Check, Readiness
@@ -43,7 +42,7 @@ class Models(Protocol):
 class ApiDeps:
     """The parts the API works with.
 
-    notify: tells consumers that a job waits; may be slow and may raise, no request waits for it
+    notify: told of each job that waits, while its client waits for the answer: must neither block nor raise
     system: the body of `GET /system`: resolved plan, cores, memory, engine and ffmpeg versions
     checks: for `/readyz`; each raises when its part does not work, and then no job can be accepted
     advisory: told by `/readyz`, but no reason to be unready: broker, model (ModelUnavailable shows as `missing`)
@@ -99,7 +98,6 @@ class Parts:
     metrics: Metrics
     intake: Intake
     receiver: Receiver
-    notifier: Notifier
     readiness: Readiness
     status: StatusReads
 
@@ -114,7 +112,6 @@ class Parts:
             waiting=lambda at_most: store.waiting(at_most=at_most),
             metrics=metrics,
             intake=intake,
-            notifier=Notifier(deps.notify),
             readiness=Readiness({**deps.checks, **disk}, deps.advisory),
             receiver=Receiver(intake=intake, limits=deps.limits, count=metrics.received),
             status=StatusReads(store),
@@ -123,7 +120,6 @@ class Parts:
     def close(self) -> None:
         """Stop the threads."""
         self.receiver.close()
-        self.notifier.close()
         self.status.close()
 
 

@@ -16,11 +16,12 @@ import numpy as np
 
 from benchmarks import joined, made, official, watch
 from benchmarks.faster import FasterWhisper, faster_whisper
-from benchmarks.harness import RATE, Bench, CannotRun, Pcm
+from benchmarks.harness import Bench, CannotRun, Pcm
 from benchmarks.official import MissingModel
 from benchmarks.recordings import Clip, MissingRecordings, packaged, shared
 from benchmarks.report import Figure
 from benchmarks.words import Errors, Timing, errors, timing
+from core.audio.samples import SAMPLE_RATE
 from whisper.library.libraries import Library
 
 OURS, SERIAL, FASTER = "ours", "whisper.cpp, one pass", "faster-whisper"
@@ -46,7 +47,7 @@ class File:
 
     @property
     def seconds(self) -> float:
-        return len(self.pcm) / RATE
+        return len(self.pcm) / SAMPLE_RATE
 
 
 @dataclass(kw_only=True)
@@ -77,7 +78,7 @@ def material(bench: Bench) -> dict[str, list[File]]:
         clip for clip in (*packaged(), *shared()) if clip.text is not None and clip.name != "jfk.flac"
     ]  # there is a jfk.wav
     spoken = [clip for clip in clips if clip.spoken]
-    english = [clip for clip in spoken if clip.language == "en" and len(clip.samples()) > LONG_ENOUGH * RATE]
+    english = [clip for clip in spoken if clip.language == "en" and len(clip.samples()) > LONG_ENOUGH * SAMPLE_RATE]
     if bench.smoke:
         spoken = [clip for clip in spoken if clip.name in ("jfk.wav", "sprichwort.wav") or clip.words][:4]
     minutes = bench.pick(smoke=(0.7, 0.0), bench=(25.0, 5.0), full=(25.0, 20.0))
@@ -104,7 +105,7 @@ def _of(bench: Bench, clip: Clip) -> File:
 def _wordless(bench: Bench, clips: Sequence[Clip]) -> list[File]:
     """Silence, white noise, chords, and the recordings of noise."""
     seconds = bench.pick(smoke=10, bench=120, full=900)
-    t = np.arange(seconds * RATE) / RATE
+    t = np.arange(seconds * SAMPLE_RATE) / SAMPLE_RATE
     tones = sum(np.sin(2 * np.pi * (220 * 2 ** (np.floor(2 * t) * 7 % 12 / 12)) * k * t) / k for k in range(1, 6))
     sounds = {
         "silence": np.zeros(len(t), np.int16),

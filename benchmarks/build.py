@@ -8,6 +8,7 @@ from functools import partial
 
 from benchmarks.harness import Bench
 from benchmarks.report import Figure, machine
+from core.audio.samples import SAMPLE_RATE
 from whisper.workshop.measure import Figures, measure
 
 
@@ -23,7 +24,9 @@ def run(bench: Bench) -> None:
         )
         cpu = {name: statistics.median(one.cpu_seconds for one in taken) for name, taken in runs.items()}
         for name, seconds in cpu.items():
-            bench.result.figures.append(Figure(name=f"CPU ÷ audio, base {name}", value=seconds / (len(pcm) / 16_000)))
+            bench.result.figures.append(
+                Figure(name=f"CPU ÷ audio, base {name}", value=seconds / (len(pcm) / SAMPLE_RATE))
+            )
         if own:
             bench.result.figures += [
                 Figure(

@@ -25,13 +25,13 @@ from benchmarks.meter import PssSampler, Span, tree
 from benchmarks.peers import service_memory
 from benchmarks.plot import Plot
 from benchmarks.report import Figure
+from benchmarks.score import words_said
 from benchmarks.words import align
 from core.jobs.tasks import TRANSCRIBE
 from core.speech.chunks import Chunk
 from core.store.database import open_database
 from core.store.sql import SqlStore
-from tests.e2e.service import Service
-from tests.score import _words
+from testbed.service import Service
 
 BATCHES = (1, 4, 8, 16)
 KINDS = ("q8_0", "q4_K")
@@ -248,6 +248,6 @@ def _search(bench: Bench, peer: Peer, size: str) -> Setting:
 
 def different(ours: str, theirs: str) -> float:
     """Share of our words that the other text has not, has besides or has otherwise."""
-    (mine, _), (other, _) = (_words([{"start": None, "text": text}]) for text in (ours, theirs))
+    (mine, _), (other, _) = (words_said([{"start": None, "text": text}]) for text in (ours, theirs))
     pairs, deleted, inserted = align(mine, other)
     return (sum(mine[i] != other[j] for i, j in pairs) + deleted + inserted) / max(1, len(mine))

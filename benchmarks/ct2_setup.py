@@ -7,7 +7,6 @@ on this machine.
 from __future__ import annotations
 
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
@@ -20,8 +19,7 @@ import numpy as np
 from benchmarks import made
 from benchmarks.ct2_peer import END_OF_TEXT
 from benchmarks.harness import CannotRun
-from whisper.models.store import HEADER
-from whisper.workshop.inflate import _tensors
+from whisper.models.ggml import GgmlReader
 
 PACKAGES = ("ctranslate2==4.8.5", "numpy==2.4.6")
 SCRIPT = Path(__file__).with_name("ct2_peer.py")
@@ -68,16 +66,16 @@ def twin(model: Path, python: Path) -> Twin:
     folder = made.folder() / "ct2" / f"{model.stem}-int8"
     filters = folder / "filters.npy"
     with model.open("rb") as file:
-        file.seek(HEADER.size)
-        mels, bins = struct.unpack("<2i", file.read(8))
-        mel_filters = np.frombuffer(file.read(4 * mels * bins), np.float32).reshape(mels, bins)
-        (count,) = struct.unpack("<i", file.read(4))
-        words = tuple(file.read(*struct.unpack("<i", file.read(4))) for _ in range(count))
+        reader = GgmlReader(file)
+        reader.header()
+        mels, bins, values = reader.filters()
+        mel_filters = np.frombuffer(values, np.float32).reshape(mels, bins)
+        words = tuple(reader.vocabulary())
         if not filters.exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder.parent) as part:
                 weights = Path(part) / "weights.npz"
-                np.savez(weights, allow_pickle=False, **dict(_tensors(file)))
+                np.savez(weights, allow_pickle=False, **dict(reader.tensors()))
                 _run(str(python), "-I", str(SCRIPT), "convert", str(weights), str(folder))
             np.save(filters, mel_filters)  # last: it says that the model is complete
     return Twin(folder=folder, filters=filters, words=words)

@@ -12,9 +12,10 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
-from benchmarks.harness import RATE, Bench, Pcm
+from benchmarks.harness import Bench, Pcm
 from benchmarks.meter import Span
 from benchmarks.report import Figure
+from core.audio.samples import SAMPLE_RATE
 from whisper.engine.host_engine import HostEngine
 from whisper.engine.manager_process import start_manager
 from whisper.library.libraries import Library
@@ -31,7 +32,7 @@ def run(bench: Bench) -> None:
 
 def windows(bench: Bench, count: int, seconds: float = 28.0) -> list[Pcm]:
     """Pieces of dense speech of that length."""
-    size = round(seconds * RATE)
+    size = round(seconds * SAMPLE_RATE)
     pcm, _ = bench.speech(count * seconds / 60)
     return [pcm[n * size : (n + 1) * size] for n in range(count)]
 

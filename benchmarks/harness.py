@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from benchmarks import made, peer
 from benchmarks.meter import CORES, Span, span
 from benchmarks.report import Result
-from tests import audio_bank
-from tests.e2e.service import Service
+from core.audio.samples import SAMPLE_RATE
+from testbed import audio_bank
+from testbed.service import Service
+from whisper import DEMO_MODEL
 from whisper.library.libraries import Library, candidates
 
 T = TypeVar("T")
-RATE = 16_000
 Pcm = NDArray[np.int16]
 
 
@@ -69,10 +70,10 @@ class Bench:
 
     def model(self, size: str, kind: str = "q8_0") -> Path:
         """A made model of that size; the demo model itself in a smoke run."""
-        return made.DEMO if self.smoke else made.model(size, kind)
+        return DEMO_MODEL if self.smoke else made.model(size, kind)
 
     def speech(self, minutes: float, **spec: Any) -> tuple[Pcm, dict[str, Any]]:
-        """Samples and truth (tests.audio_bank.speech); dense has pauses of 0.2-0.9 s, `silence=0.25` holes as well."""
+        """Samples and truth (testbed.audio_bank.speech); dense has pauses of 0.2-0.9 s, `silence=0.25` holes as well."""
         return audio_bank.speech(minutes, **spec)
 
     def wav(self, pcm: Pcm, name: str, *, times: int = 1) -> Path:
@@ -81,7 +82,7 @@ class Bench:
         with wave.open(str(path), "wb") as out:
             out.setnchannels(1)
             out.setsampwidth(2)
-            out.setframerate(RATE)
+            out.setframerate(SAMPLE_RATE)
             for _ in range(times):
                 out.writeframesraw(pcm.astype("<i2").tobytes())
         return path

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import watch
-from benchmarks.harness import RATE, Bench, Pcm
+from benchmarks.harness import Bench, Pcm
 from benchmarks.meter import CORES, Span, process_cpu, span, tree, tree_cpu
 from benchmarks.report import Figure
 from core.audio import ffmpeg
 from core.audio.decoder import Decoder, PcmSpool
-from parascribe.run.wiring import VAD_MODEL
-from tests import audio_bank
-from tests.e2e.service import Service
+from core.audio.samples import SAMPLE_RATE
+from testbed import audio_bank
+from testbed.service import Service
+from whisper import VAD_MODEL
 from whisper.vad.model import SileroModel
 from whisper.vad.silero import SileroVad
 
@@ -109,7 +110,7 @@ def decode_cpu(bench: Bench, source: Path) -> float:
     with span() as taken:
         Decoder(ffmpeg.find(), max_seconds=1e6).decode(source, bench.folder / "spool")
     with PcmSpool(bench.folder / "spool") as spool:
-        assert len(spool.read(0, RATE)) == RATE
+        assert len(spool.read(0, SAMPLE_RATE)) == SAMPLE_RATE
     return taken.own
 
 

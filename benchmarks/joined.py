@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.recordings import RATE, Clip
+from benchmarks.recordings import Clip
+from core.audio.samples import SAMPLE_RATE
 
 Pcm = NDArray[np.int16]
 
-_FRAME = RATE // 50
+_FRAME = SAMPLE_RATE // 50
 _QUIET_DB = 30.0
 """Frames so far below a clip's loud ones (95th percentile) are its pauses: LibriSpeech's noise floor lies 40 dB below and more."""
 
@@ -31,7 +32,7 @@ def with_pauses(clips: Sequence[Clip], minutes: float, *, seed: int = 1) -> tupl
     """
     rng = random.Random(seed)
     chosen = _drawn(clips, minutes, rng)
-    pauses = [np.zeros(round(rng.uniform(*PAUSES) * RATE), np.int16) for _ in chosen]
+    pauses = [np.zeros(round(rng.uniform(*PAUSES) * SAMPLE_RATE), np.int16) for _ in chosen]
     return _put_together([clip.samples() for clip in chosen], pauses, [clip.text for clip in chosen])
 
 
@@ -54,7 +55,7 @@ def _drawn(clips: Sequence[Clip], minutes: float, rng: random.Random) -> list[Cl
             if seconds >= 60 * minutes:
                 break
             chosen.append(clip)
-            seconds += len(clip.samples()) / RATE
+            seconds += len(clip.samples()) / SAMPLE_RATE
     return chosen
 
 
@@ -64,7 +65,7 @@ def _put_together(
     """Speech and pause by turns."""
     utterances, position = [], 0
     for said, pause, text in zip(spoken, pauses, texts, strict=True):
-        utterances.append({"start": position / RATE, "end": (position + len(said)) / RATE, "text": text})
+        utterances.append({"start": position / SAMPLE_RATE, "end": (position + len(said)) / SAMPLE_RATE, "text": text})
         position += len(said) + len(pause)
     return np.concatenate([part for pair in zip(spoken, pauses, strict=True) for part in pair]), {
         "utterances": utterances
@@ -87,8 +88,8 @@ def without_pauses(pcm: Pcm) -> Pcm:
     """Every quiet stretch shortened to UNBROKEN, those at the ends left out."""
     loud = _loud(pcm)
     kept = np.zeros(len(loud), bool)
-    quiet = UNBROKEN * RATE  # what may be kept of the stretch at hand
+    quiet = UNBROKEN * SAMPLE_RATE  # what may be kept of the stretch at hand
     for n in range(int(np.argmax(loud)), len(loud) - int(np.argmax(loud[::-1]))):
-        quiet = UNBROKEN * RATE if loud[n] else quiet - _FRAME
+        quiet = UNBROKEN * SAMPLE_RATE if loud[n] else quiet - _FRAME
         kept[n] = loud[n] or quiet >= 0
     return np.asarray(pcm[: len(loud) * _FRAME][np.repeat(kept, _FRAME)])

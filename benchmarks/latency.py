@@ -9,14 +9,15 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks import made, watch
+from benchmarks import watch
 from benchmarks.harness import Bench
 from benchmarks.job import warm_up
 from benchmarks.meter import Span
 from benchmarks.report import Figure
 from core.system.processes import Limits, spawn
-from tests import audio_bank
-from tests.e2e.service import Service
+from testbed import audio_bank
+from testbed.service import Service
+from whisper import DEMO_MODEL
 
 SELDOM, OFTEN = 0.05, 0.005
 """Seconds between a client's questions. Asking often costs client and API CPU time, which the job then lacks."""
@@ -27,7 +28,7 @@ def run(bench: Bench) -> None:
     said = bench.speech(5 / 60)[0]
     wav, mp3 = bench.wav(said, "clip"), audio_bank.write(bench.folder / "clip.mp3", said)
     library, times = bench.libraries()[0], bench.pick(smoke=3, bench=20, full=50)
-    for model, label, goal in ((bench.model("base"), "base", "P3"), (made.DEMO, "demo", "")):
+    for model, label, goal in ((bench.model("base"), "base", "P3"), (DEMO_MODEL, "demo", "")):
         with bench.service(library, model) as service:
             warm_up(bench, service)
             runs = [

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import made
-from benchmarks.harness import RATE, Bench
+from benchmarks.harness import Bench
 from benchmarks.local import runner
 from benchmarks.meter import PssSampler, Span
 from benchmarks.plot import Plot
 from benchmarks.report import Figure
+from core.audio.samples import SAMPLE_RATE
+from whisper import DEMO_MODEL
 from whisper.engine.scripted import ScriptedEngine
 from whisper.library.libraries import Library
 from whisper.wire.process import die_with
@@ -25,7 +26,7 @@ from whisper.wire.process import die_with
 def run(bench: Bench) -> None:
     library = bench.libraries()[0]
     block = _block(bench)
-    minutes = len(block) / RATE / 60
+    minutes = len(block) / SAMPLE_RATE / 60
     blocks = bench.pick(smoke=(1, 3), bench=(1, 3, 6), full=(1, 6, 24, 60))
     found: dict[float, tuple[float, Span]] = {}
     for times in blocks:
@@ -70,7 +71,7 @@ def run(bench: Bench) -> None:
 def _block(bench: Bench) -> np.ndarray:
     """Ten minutes: eight of speech and a long silence."""
     minutes = bench.pick(smoke=0.5, bench=10.0, full=10.0)
-    return np.concatenate([bench.speech(minutes * 0.8)[0], np.zeros(round(minutes * 0.2 * 60 * RATE), np.int16)])
+    return np.concatenate([bench.speech(minutes * 0.8)[0], np.zeros(round(minutes * 0.2 * 60 * SAMPLE_RATE), np.int16)])
 
 
 def _job(bench: Bench, library: Library, source: Path) -> tuple[float, Span]:
@@ -97,7 +98,7 @@ def main() -> None:
     folder, library, source, parent = json.loads(sys.argv[1])
     die_with(parent)
     there = Library(**{**library, "directory": Path(library["directory"])})
-    with runner(Path(folder), there, made.DEMO, engine=ScriptedEngine(), max_audio_hours=24) as transcribe:
+    with runner(Path(folder), there, DEMO_MODEL, engine=ScriptedEngine(), max_audio_hours=24) as transcribe:
         result, chunks = transcribe(Path(source))
     print(
         json.dumps(

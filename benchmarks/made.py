@@ -11,23 +11,22 @@ from pathlib import Path
 
 import platformdirs
 
+from whisper import DEMO_MODEL
 from whisper.library.libraries import candidates
 from whisper.models.catalogue import CATALOGUE
 from whisper.workshop.inflate import inflate
 from whisper.workshop.quantize import quantize
 
-DEMO = Path(__file__).parents[1] / "whisper/data/models/ggml-demo.bin"
-
 
 def folder() -> Path:
     """Where made models are kept; a name of its own for each demo model."""
-    digest = hashlib.sha256(DEMO.read_bytes()).hexdigest()[:8]
+    digest = hashlib.sha256(DEMO_MODEL.read_bytes()).hexdigest()[:8]
     return platformdirs.user_cache_path("parascribe") / "benchmarks" / digest
 
 
 def setting(path: Path) -> tuple[Path, str]:
     """WHISPER_MODELS_DIR and WHISPER_MODEL for a model of any kind: the demo model, an official one, one made here."""
-    if path == DEMO:
+    if path == DEMO_MODEL:
         return folder(), "demo"
     stem = path.stem.removeprefix("ggml-")
     return path.parent, stem if stem in CATALOGUE else f"local:{stem}"
@@ -44,7 +43,7 @@ def model(size: str, kind: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
     try:
-        inflate(DEMO, part, size)
+        inflate(DEMO_MODEL, part, size)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

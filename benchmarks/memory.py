@@ -12,7 +12,7 @@ from benchmarks.job import warm_up
 from benchmarks.meter import PssSampler, pss, tree
 from benchmarks.plot import Plot
 from benchmarks.report import Figure
-from tests.e2e.service import Service
+from testbed.service import Service
 from whisper.library.libraries import Library
 
 WORKERS = 4

@@ -7,15 +7,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks import joined, made, official
-from benchmarks.harness import RATE, Bench, CannotRun, Pcm
+from benchmarks import joined, official
+from benchmarks.harness import Bench, CannotRun, Pcm
 from benchmarks.local import runner
 from benchmarks.official import MissingModel
 from benchmarks.recordings import MissingRecordings, packaged, shared
 from benchmarks.report import Figure
+from benchmarks.score import score, words_said
 from benchmarks.words import align
+from core.audio.samples import SAMPLE_RATE
 from core.speech.chunks import Chunk
-from tests.score import _words, score
+from whisper import DEMO_MODEL
 from whisper.library.libraries import Library
 
 NEAR = 2.0
@@ -50,7 +52,7 @@ class Parity:
 
 def run(bench: Bench) -> None:
     library = bench.libraries()[0]
-    judged = [(made.DEMO, cases(bench))]  # a larger made model says the very same, more slowly
+    judged = [(DEMO_MODEL, cases(bench))]  # a larger made model says the very same, more slowly
     if not bench.smoke:
         try:
             judged.append((official.model("base"), real_cases(bench)))
@@ -68,7 +70,7 @@ def real_cases(bench: Bench) -> dict[str, dict[str, tuple[Pcm, dict[str, Any]]]]
     clips = [
         clip
         for clip in (*packaged(), *shared())
-        if clip.spoken and clip.language == "en" and len(clip.samples()) > 3 * RATE
+        if clip.spoken and clip.language == "en" and len(clip.samples()) > 3 * SAMPLE_RATE
     ]
     minutes = bench.pick(smoke=0.5, bench=20.0, full=60.0)
     return {
@@ -153,18 +155,18 @@ def at_cuts(truth: dict[str, Any], segments: list[dict[str, Any]], serial: str, 
     Lost: heard by the serial pass, not heard in parallel, be it cut off or misheard. Doubled: heard in parallel but not
     said, and the same as a word beside it, where both chunks have heard. A word's time is its share of its sentence.
     """
-    cuts = [chunk.end / RATE for chunk in chunks[:-1]]
+    cuts = [chunk.end / SAMPLE_RATE for chunk in chunks[:-1]]
     said, times = _timed(truth["utterances"])
-    parallel, _ = _words(segments)
-    alone, _ = _words([{"start": None, "text": serial}])
+    parallel, _ = words_said(segments)
+    alone, _ = words_said([{"start": None, "text": serial}])
     here, there = dict(align(said, parallel)[0]), dict(align(said, alone)[0])
     lost = [
         _near(times[n], cuts) for n, word in enumerate(said) if n not in here and n in there and alone[there[n]] == word
     ]
     seams = [
         (
-            min(cut - SEAM, after.regions[0].start / RATE - SEAM / 2),
-            max(cut + SEAM, before.regions[-1].end / RATE + SEAM / 2),
+            min(cut - SEAM, after.regions[0].start / SAMPLE_RATE - SEAM / 2),
+            max(cut + SEAM, before.regions[-1].end / SAMPLE_RATE + SEAM / 2),
         )
         for cut, (before, after) in zip(cuts, pairwise(chunks), strict=True)
         if before.regions and after.regions
@@ -184,7 +186,7 @@ def _timed(utterances: list[dict[str, Any]]) -> tuple[list[str], list[float]]:
     words: list[str] = []
     times: list[float] = []
     for one in utterances:
-        spoken, _ = _words([one])
+        spoken, _ = words_said([one])
         pace = (one["end"] - one["start"]) / max(1, len(spoken))
         words += spoken
         times += [one["start"] + pace * (n + 0.5) for n in range(len(spoken))]

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks import peer, watch
-from benchmarks.harness import RATE, Bench, Pcm, ratio
+from benchmarks.harness import Bench, Pcm, ratio
 from benchmarks.job import timed, warm_up
 from benchmarks.meter import PssSampler, Span, tree
 from benchmarks.plot import Plot
 from benchmarks.report import Figure
-from tests.e2e.service import Service
+from core.audio.samples import SAMPLE_RATE
+from testbed.service import Service
 from whisper.library.libraries import Library
 
-CHUNK = 28 * RATE
+CHUNK = 28 * SAMPLE_RATE
 WHISPER_CLI_BEAM = 5
 GOALS = {
     ("dense", "own"): (0.93, 0.92),
@@ -83,7 +84,7 @@ def _file(bench: Bench, service: Service, library: Library, model: Path, name: s
     bench.result.plots.append(
         Plot(
             name=f"{name}-{library.kind}",
-            title=f"{len(pcm) / RATE / 60:.0f} minutes of speech ({label})",
+            title=f"{len(pcm) / SAMPLE_RATE / 60:.0f} minutes of speech ({label})",
             y="wall, s",
             series={"wall": [point for points in walls for point in points]},
             labels=("Parascribe", "serial pass", "process per chunk"),

@@ -15,7 +15,7 @@ from benchmarks import watch
 from benchmarks.harness import Bench
 from benchmarks.job import cpu_by_kind, warm_up
 from benchmarks.report import Figure
-from tests.e2e.service import Service
+from testbed.service import Service
 from whisper.wire.process import die_with
 
 CLIENTS = 4

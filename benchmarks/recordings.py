@@ -17,11 +17,11 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
+from core.audio.samples import SAMPLE_RATE
 from core.errors import ServiceError
 from parascribe.tools.recordings import RECORDINGS, fetch_recordings
 from whisper.download.part import Patience
 
-RATE = 16_000
 FETCH_SECONDS = 600.0
 SHARED = Path(__file__).resolve().parents[2] / "shared/real"
 
@@ -68,7 +68,7 @@ def _decoded(path: Path) -> NDArray[np.int16]:
         "-ac",
         "1",
         "-ar",
-        str(RATE),
+        str(SAMPLE_RATE),
         "-f",
         "s16le",
         "pipe:1",

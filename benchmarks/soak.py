@@ -30,9 +30,9 @@ import redis
 
 from core.errors import ServiceError
 from scripts.servers import Minio, Postgres, Valkey
-from tests import audio_bank
-from tests.faults.invariants import Accepted, Figures, check_jobs, leftovers, read_calls, too_much
-from tests.faults.rig import Rig, Servers
+from testbed import audio_bank
+from testbed.faults.invariants import Accepted, Figures, check_jobs, leftovers, read_calls, too_much
+from testbed.faults.rig import Rig, Servers
 
 SPEECH_SHARE = 0.1
 SETTLE_SECONDS = 180.0
@@ -170,7 +170,7 @@ class Soak:
         self._kill([psutil.Process(self.rng.choice(owners))])
 
     def _consumer(self) -> None:
-        main = self.rng.choice(self.rig.processes("tests.faults.consumer_main"))
+        main = self.rng.choice(self.rig.processes("testbed.faults.consumer_main"))
         self._kill([main, *main.children(recursive=True)])
 
     def _consumer_tree(self) -> None:
@@ -183,11 +183,11 @@ class Soak:
         if self.rig.servers is not None:
             self.rng.choice([p for name, p in self.rig.processes_.items() if name.startswith("consumer")]).terminate()
         else:
-            self.rng.choice(self.rig.processes("tests.faults.consumer_main")).terminate()
+            self.rng.choice(self.rig.processes("testbed.faults.consumer_main")).terminate()
 
     def _api(self) -> None:
         if self.rig.servers is None:
-            self._kill(self.rig.processes("tests.faults.api_main")[:1])
+            self._kill(self.rig.processes("testbed.faults.api_main")[:1])
         else:
             self.kills += 1
             self.rig.kill_tree("api")

@@ -8,8 +8,8 @@ from benchmarks.harness import Bench, Pcm, ratio
 from benchmarks.job import BLOCK, vad_cpu
 from benchmarks.meter import Span, span
 from benchmarks.report import Figure
-from parascribe.run.wiring import VAD_MODEL
-from tests.whisper.library_vad import LibraryVad
+from testbed.library_vad import LibraryVad
+from whisper import VAD_MODEL
 from whisper.library.libraries import Library
 
 

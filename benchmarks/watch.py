@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from tests.e2e.service import ENDED, Service
+from testbed.service import ENDED, Service
 
 Body = dict[str, Any]
 

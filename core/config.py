@@ -23,7 +23,7 @@ from core.units import Hours, Megabytes, Seconds
 
 __all__ = ["ConfigError", "Settings", "load", "misspelt", "remarks"]
 
-Url = Annotated[list[str], NoDecode]
+Urls = Annotated[list[str], NoDecode]
 Codes = Annotated[list[str], NoDecode]
 Sources = Annotated[list[Literal["mirror", "bucket", "hub", "packages"]], NoDecode]
 
@@ -79,7 +79,7 @@ class Settings(BaseSettings):
         description="Usual languages of this installation (codes, tags or English names, as in the field `language`: en,de-CH): the first is tried first, and where a guess is weak one of them is taken.",
     )
     whisper_models_dir: Path | None = Field(None, description="Folder of model files. Empty: DATA_DIR/models.")
-    model_base_url: Url = Field(
+    model_base_url: Urls = Field(
         default_factory=list,
         description="Comma-separated addresses of your own that serve models, as <address>/ggml-<name>.bin.",
     )

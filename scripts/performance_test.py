@@ -23,7 +23,7 @@ from benchmarks.harness import Bench, Scale
 from benchmarks.job import timed, warm_up
 from benchmarks.meter import CORES, PssSampler, Span, tree
 from benchmarks.report import NOTICED
-from tests.e2e.service import Service
+from testbed.service import Service
 
 TARGETS = {2: 1.87, 4: 3.52, 8: 5.52}
 """Speed-up asked for by workers: 60 chunks of a 30-minute file, where the cores exist."""

@@ -13,7 +13,7 @@ from pathlib import PurePath
 import pytest
 
 
-class Parts:
+class TimeByFolder:
     """Seconds and tests per folder below tests/."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ SIDE_BY_SIDE = ("--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder")
 
 
 def main(arguments: list[str]) -> int:
-    return int(pytest.main([*SIDE_BY_SIDE, *arguments], plugins=[Parts()]))
+    return int(pytest.main([*SIDE_BY_SIDE, *arguments], plugins=[TimeByFolder()]))
 
 
 if __name__ == "__main__":

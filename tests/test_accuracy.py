@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks import accuracy_page, joined, recordings
-from benchmarks.recordings import RATE, Clip, MissingRecordings
+from benchmarks.recordings import Clip, MissingRecordings
 from benchmarks.words import Errors, Timing, errors, timing
+from core.audio.samples import SAMPLE_RATE
 from parascribe.tools.recordings import RECORDINGS
 from tests.real.cases import spoken
 from tests.real.listening import MODELS, recorded
@@ -17,9 +18,9 @@ from tests.real.listening import MODELS, recorded
 
 def clip(folder, name, *parts):
     """parts: seconds of a tone, or of silence where they are negative"""
-    samples = [(8000 * np.sin(np.arange(abs(round(s * RATE))) / 5) * (s > 0)).astype("<i2") for s in parts]
+    samples = [(8000 * np.sin(np.arange(abs(round(s * SAMPLE_RATE))) / 5) * (s > 0)).astype("<i2") for s in parts]
     with wave.open(str(folder / name), "wb") as out:
-        out.setparams((1, 2, RATE, 0, "NONE", ""))
+        out.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
         out.writeframes(np.concatenate(samples).tobytes())
     return Clip(name=name, path=folder / name, language="en", text=f"this is {name}")
 
@@ -62,18 +63,22 @@ def test_a_long_file_says_where_each_clip_lies(tmp_path):
     pcm, truth = joined.with_pauses(clips, 0.2, seed=3)
     again, _ = joined.with_pauses(clips, 0.2, seed=3)
     assert np.array_equal(pcm, again)
-    for one, after in zip(truth["utterances"], [*truth["utterances"][1:], {"start": len(pcm) / RATE}], strict=True):
-        assert np.abs(pcm[round(one["start"] * RATE) : round(one["end"] * RATE)]).mean() > 1000
+    for one, after in zip(
+        truth["utterances"], [*truth["utterances"][1:], {"start": len(pcm) / SAMPLE_RATE}], strict=True
+    ):
+        assert np.abs(pcm[round(one["start"] * SAMPLE_RATE) : round(one["end"] * SAMPLE_RATE)]).mean() > 1000
         assert joined.PAUSES[0] <= after["start"] - one["end"] <= joined.PAUSES[1] + 0.001
-        assert not pcm[round(one["end"] * RATE) : round(after["start"] * RATE)].any()
+        assert not pcm[round(one["end"] * SAMPLE_RATE) : round(after["start"] * SAMPLE_RATE)].any()
     assert 12.0 <= sum(one["end"] - one["start"] for one in truth["utterances"]) <= 14.0
 
 
 def test_speech_without_pauses_has_none(tmp_path):
     pcm = clip(tmp_path, "a.wav", -0.5, 1.0, -0.8, 1.0, -0.04, 1.0, -0.5).samples()
     whole = joined.without_pauses(pcm)
-    assert len(whole) / RATE == pytest.approx(3.0 + joined.UNBROKEN + 0.04, abs=0.045)  # frames of 20 ms at four edges
-    assert len(joined.from_first_sample(pcm)) / RATE == pytest.approx(len(pcm) / RATE - 0.5, abs=0.021)
+    assert len(whole) / SAMPLE_RATE == pytest.approx(
+        3.0 + joined.UNBROKEN + 0.04, abs=0.045
+    )  # frames of 20 ms at four edges
+    assert len(joined.from_first_sample(pcm)) / SAMPLE_RATE == pytest.approx(len(pcm) / SAMPLE_RATE - 0.5, abs=0.021)
     mixed, truth = joined.unbroken([clip(tmp_path, "b.wav", -0.5, 1.0, -0.5)], 0.1)
     assert (
         truth["utterances"][1]["start"] == truth["utterances"][0]["end"]

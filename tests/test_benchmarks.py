@@ -18,7 +18,8 @@ from benchmarks.harness import CannotRun, Scale
 from benchmarks.parity import at_cuts
 from benchmarks.plot import Plot
 from benchmarks.report import Figure, Result
-from core.speech.chunks import Chunk, Region
+from core.audio.samples import Region
+from core.speech.chunks import Chunk
 from scripts.performance_test import Model, Row, fit, forecast, reliable
 from tests.skipping import skip_on_a_laptop
 

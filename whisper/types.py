@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
+from core.audio.samples import SAMPLE_RATE, Pcm
+from core.system.cancel import Cancel
 from core.transcript.languages import joined
+from core.transcript.values import Segment
 
-if TYPE_CHECKING:  # the API and the supervisor, which never see a sample, do without its 6 MB
-    import numpy as np
-    from numpy.typing import NDArray
-
-Pcm: TypeAlias = "NDArray[np.int16]"
-"""Mono samples at 16 kHz, shape (n,), int16."""
+SHORTEST, LONGEST = SAMPLE_RATE // 10, 30 * SAMPLE_RATE
+"""Samples of a chunk: libwhisper returns nothing below (and for none the previous caller's text); the model's window ends above."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,36 +41,11 @@ class TranscribeOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EngineWord:
-    """Seconds from the start of the chunk's audio as the engine heard it."""
-
-    word: str
-    start: float | None
-    end: float | None
-    probability: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineSegment:
-    """One phrase; seconds from the start of the chunk's audio, clamped to it and monotonic.
-
-    language, no_speech_prob: where they are not the chunk's, since this was decoded apart from the rest of it
-    """
-
-    start: float
-    end: float
-    text: str
-    avg_logprob: float | None
-    compression_ratio: float | None
-    words: tuple[EngineWord, ...] = ()
-    language: str | None = None
-    no_speech_prob: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class ChunkTranscript:
     """What the engine made of one chunk.
 
+    segments: seconds from the start of the audio that the engine heard, clamped to it and monotonic; their language and
+        no_speech_prob are the chunk's, but for what was decoded apart from the rest of it
     language: that it was decoded in
     languages: what the model heard, probabilities above 0.01; empty if the engine does not tell (`Engine.hears_languages`)
     no_speech_prob: the model's own, computed correctly after decoding (None if the engine has none)
@@ -79,7 +53,7 @@ class ChunkTranscript:
     engine: identity, e.g. {"library": "wheel", "version": "1.8.5"}
     """
 
-    segments: tuple[EngineSegment, ...]
+    segments: tuple[Segment, ...]
     language: str
     no_speech_prob: float | None
     engine_seconds: float
@@ -96,9 +70,10 @@ class ChunkTranscript:
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> ChunkTranscript:
+        """The reverse of `to_dict`. Stored by versions up to 0.1.0, segments have no language and no_speech_prob."""
+        own = {name: data[name] for name in ("language", "no_speech_prob")}
         segments = tuple(
-            EngineSegment(**{**s, "words": tuple(EngineWord(**w) for w in s.get("words", ()))})
-            for s in data["segments"]
+            Segment.from_dict(s | {k: v for k, v in own.items() if s.get(k) is None}) for s in data["segments"]
         )
         return ChunkTranscript(**{**data, "segments": segments})
 
@@ -118,12 +93,6 @@ class Urgency(StrEnum):
 
     LIVE = "live"
     JOB = "job"
-
-
-class Cancel(Protocol):
-    """Tells a waiting call to give up. `threading.Event` fits."""
-
-    def is_set(self) -> bool: ...
 
 
 class Engine(Protocol):

@@ -1,4 +1,4 @@
-"""What surrounds every request: an id, safe headers, a log line, figures; HEAD; and a body nobody read."""
+"""What is done for every request: an id, safe headers, a log line, figures; HEAD; and a body nobody read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Observe = Callable[[str, str, int, float], None]
 """(method or WEBSOCKET, route template, status, seconds to the first byte of the answer)"""
 
 
-class Surround:
+class RequestLog:
     """Outermost but one: no exception passes it, every response gets its headers and its log line."""
 
     def __init__(self, app: ASGIApp, *, observe: Observe) -> None:
@@ -105,7 +105,7 @@ class HeadAsGet:
                 scope["route"] = asked["route"]
 
 
-class ReadUnread:
+class LingeringClose:
     """Answers that come before the body has been read reach ordinary clients.
 
     A client that is still sending does not look at the answer, and if the server just closes, the

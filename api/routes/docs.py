@@ -1,16 +1,11 @@
-"""`/docs`: the API description as a page, with scripts of our own: it works without the outside world."""
+"""`/docs`: the API description as a page, with scripts from the machine itself: it works without the outside world."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from fastapi import APIRouter
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
-
-STATIC = Path(__file__).resolve().parent.parent / "static" / "swagger-ui"
-"""swagger-ui-dist 5.35.0 as published (Apache-2.0), without its source maps."""
 
 FILES = "/docs/static"
 
@@ -30,4 +25,5 @@ async def docs() -> HTMLResponse:
 
 
 def static_files() -> StaticFiles:
-    return StaticFiles(directory=STATIC)
+    """Swagger UI as the package fastapi-swagger brings it."""
+    return StaticFiles(packages=[("fastapi_swagger", "resources")])

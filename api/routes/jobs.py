@@ -89,7 +89,7 @@ def retry_job(
     The new job takes over the finished chunks (`?all=true`: none).
     """
     job = retry(jobs, job_id, everything=query.all)
-    parts.notifier.notify(job.id)
+    parts.deps.notify(job.id)
     response.headers["Location"] = f"{base}/jobs/{job.id}"
     response.headers["Retry-After"] = "1"
     return JobBody.of(job, base=base)

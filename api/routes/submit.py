@@ -82,7 +82,7 @@ async def create_job(request: Request, response: Response, jobs: Jobs, parts: Pa
     async with parts.receiver.place(request), held(request, jobs) as reserved:
         if reserved.job_id is None:
             job = await _accept(request, jobs, parts, reserved)
-            parts.notifier.notify(job.id)
+            parts.deps.notify(job.id)
         else:
             job = await _replay(request, jobs, parts, reserved, reserved.job_id)
             response.headers["Idempotent-Replayed"] = "true"
@@ -127,7 +127,7 @@ async def _replay(request: Request, jobs: OwnerJobs, parts: Parts, reserved: Hel
 async def _receive(request: Request, parts: PartsDep, store: Store) -> Upload:
     """The form; what comes before its file is checked before the file is sent."""
 
-    async def early(fields: Fields) -> None:
+    async def check_fields(fields: Fields) -> None:
         await run_in_threadpool(parts.intake.check_some, fields)
 
-    return await parts.receiver.receive(request, form_of(parts.deps.options), store=store, early=early)
+    return await parts.receiver.receive(request, form_of(parts.deps.options), store=store, check_fields=check_fields)

@@ -26,7 +26,7 @@ FORM_BYTES = 256 * 1024
 Fields = dict[str, str]
 """The form's fields that come once, as sent."""
 
-Early = Callable[[Fields], Awaitable[None]]
+CheckFields = Callable[[Fields], Awaitable[None]]
 """Checks the fields that came before the file, so that a bad one is refused before the file is sent."""
 
 
@@ -96,14 +96,14 @@ class Receiver:
         finally:
             self._places.release()
 
-    async def receive(self, request: Request, spec: Form, *, store: Store, early: Early) -> Upload:
+    async def receive(self, request: Request, spec: Form, *, store: Store, check_fields: CheckFields) -> Upload:
         """Receive one form with its file, which goes to `store`; parts that are not in `spec` are refused.
 
         If this raises, `store` has been made to fail first, and so leaves nothing behind (`ObjectStore.put`).
         Raises ValidationFailed, EmptyUpload, NotMedia, TooLarge, UploadTooSlow, ClientDisconnect, and what `store`
-        and `early` raise.
+        and `check_fields` raise.
         """
-        form = _Received(spec, store, early, self._threads, self._intake)
+        form = _Received(spec, store, check_fields, self._threads, self._intake)
         reader = MultipartReader(boundary_of(request.headers.get("content-type", "")))
         try:
             async for piece in self._pieces(request):
@@ -146,8 +146,9 @@ class Receiver:
 class _Received:
     """The parts of one form, in any order."""
 
-    def __init__(self, spec: Form, store: Store, early: Early, threads: Executor, intake: Intake) -> None:
-        self._spec, self._store, self._early, self._threads, self._intake = spec, store, early, threads, intake
+    def __init__(self, spec: Form, store: Store, check_fields: CheckFields, threads: Executor, intake: Intake) -> None:
+        self._spec, self._store, self._check_fields = spec, store, check_fields
+        self._threads, self._intake = threads, intake
         self._fields: Fields = {}
         self._repeated: dict[str, list[str]] = {name: [] for name in spec.repeated}
         self._file: FilePart | None = None
@@ -187,7 +188,7 @@ class _Received:
                 raise refusal({"field": name, "message": "more than one file; send each in a request of its own"})
             if filename is None:
                 raise refusal({"field": name, "message": "sent as a plain field; it has to be a part with a file name"})
-            await self._early(self._fields)
+            await self._check_fields(self._fields)
             self._current = self._file = FilePart(
                 filename, store=self._store, threads=self._threads, intake=self._intake
             )

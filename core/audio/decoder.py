@@ -15,26 +15,25 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.audio.decoding import Decoding, Sound
 from core.audio.ffmpeg import RAW, Ffmpeg, first_line
 from core.audio.mixdown import OffsetRemover
-from core.audio.source_file import check, disk_full, regular_file, write_all
-from core.audio.tracks import MOST_HEARD, AudioTrack, TrackChoice, by_rank, others
+from core.audio.samples import SAMPLE_BYTES, SAMPLE_RATE, Pcm, Region
+from core.audio.source_file import regular_file, write_all
+from core.audio.tracks import MOST_HEARD, AudioTrack, SpeechSearch, TrackChoice, by_rank, others
 from core.audio.wav import plain_samples
 from core.errors import AudioEmpty, AudioTooLong, AudioUndecodable
 from core.notices import Notice
-from core.speech.chunks import SAMPLE_RATE, Region
-from core.speech.regions import RegionSource
-from core.system.processes import Cancel, Limits
+from core.system.cancel import Cancel, raise_if_cancelled
+from core.system.disk import disk_full
+from core.system.processes import Limits
 
 logger = logging.getLogger(__name__)
 
 DECODER = "ffmpeg s16le 16000 mono, timeline 1"
 """What the samples of a file depend on, for the identity of a plan: to be changed with them."""
 
-SAMPLE_BYTES = 2
 #: how much of a plain file is read at once, 2 s of audio
 BLOCK_BYTES = 64 * 1024
 #: channels that cancel each other for less are not worth a word, seconds
@@ -175,18 +174,18 @@ class _Found(Exception):
 class _Search:
     """Where samples are looked through for speech and not kept."""
 
-    def __init__(self, regions: RegionSource) -> None:
-        self._regions = regions
+    def __init__(self, speech: SpeechSearch) -> None:
+        self._speech = speech
 
-    def add(self, pcm: NDArray[np.int16]) -> None:
-        if len(pcm) and np.abs(pcm.astype(np.int32)).max() > SILENT and self._regions.feed(pcm):
+    def add(self, pcm: Pcm) -> None:
+        if len(pcm) and np.abs(pcm.astype(np.int32)).max() > SILENT and self._speech.feed(pcm):
             raise _Found
 
     def silence(self, samples: int) -> None:
         """Nothing to be found in it."""
 
     def finish(self) -> None:
-        if self._regions.finish():
+        if self._speech.finish():
             raise _Found
 
 
@@ -197,7 +196,7 @@ class _Samples:
         self._out, self._max_seconds, self._on_block = out, max_seconds, on_block
         self.written = 0
 
-    def add(self, pcm: NDArray[np.int16]) -> None:
+    def add(self, pcm: Pcm) -> None:
         if not len(pcm):
             return
         write_all(self._out, pcm.tobytes())
@@ -224,7 +223,7 @@ class PcmSpool:
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb", buffering=0)
 
-    def read(self, start: int, end: int) -> NDArray[np.int16]:
+    def read(self, start: int, end: int) -> Pcm:
         """Samples [start, end) as a read-only array of shape (end - start,). Raises EOFError if not all are there."""
         wanted = (end - start) * SAMPLE_BYTES
         data = os.pread(self._file.fileno(), wanted, start * SAMPLE_BYTES)
@@ -232,7 +231,7 @@ class PcmSpool:
             raise EOFError(f"samples {start} to {end} are not all in the spool")
         return np.frombuffer(data, "<i2")
 
-    def read_regions(self, regions: Iterable[Region]) -> NDArray[np.int16]:
+    def read_regions(self, regions: Iterable[Region]) -> Pcm:
         """The samples of several regions, spliced."""
         return np.concatenate([np.empty(0, np.int16), *(self.read(r.start, r.end) for r in regions)])
 
@@ -250,7 +249,7 @@ def _copy(file: BinaryIO, start: int, length: int, samples: _Samples, cancel: Ca
     """Samples that are already as they shall be, but for an offset."""
     offset = OffsetRemover()
     for place in range(start, start + length, BLOCK_BYTES):
-        check(cancel)
+        raise_if_cancelled(cancel)
         data = os.pread(file.fileno(), min(BLOCK_BYTES, start + length - place), place)
         samples.add(offset.feed(np.frombuffer(data, "<i2")))
     samples.add(offset.finish())

@@ -13,27 +13,24 @@ from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from core.audio.ffmpeg import CLOCKED, RESTARTING, SAMPLE_BYTES, Ffmpeg, failure
+from core.audio.ffmpeg import CLOCKED, FRAME_BYTES, RESTARTING, Ffmpeg, failure
 from core.audio.ffmpeg_log import FfmpegLog, FrameReader
 from core.audio.fragments import restarts
 from core.audio.mixdown import Mixdown, OffsetRemover
+from core.audio.samples import SAMPLE_RATE, Pcm
 from core.audio.sniff import encrypted
-from core.audio.source_file import check
 from core.audio.timeline import JUMP, Timeline
 from core.audio.tracks import AudioTrack
 from core.errors import AudioEmpty, AudioEncrypted, AudioUndecodable
-from core.speech.chunks import SAMPLE_RATE
-from core.system.processes import Cancel, Limits, spawn, stop
+from core.system.cancel import Cancel, raise_if_cancelled
+from core.system.processes import Limits, spawn, stop
 
 BLOCK_BYTES = 64 * 1024
 """How much is read at once, 1 s of audio (Linux's pipes hold no more unless asked)."""
 
 TICK = 0.1
 """Cancel is looked at this often, seconds."""
-
-Pcm = NDArray[np.int16]
 
 
 class Sink(Protocol):
@@ -134,7 +131,7 @@ class Decoding:
             selector.register(stdout, selectors.EVENT_READ)
             selector.register(stderr, selectors.EVENT_READ)
             while selector.get_map():
-                check(cancel)
+                raise_if_cancelled(cancel)
                 if time.monotonic() > give_up:
                     raise AudioUndecodable(f"The decoder gave no audio for {self._stall_seconds:g} s.")
                 ready = {key.fd for key, _ in selector.select(TICK)}
@@ -150,7 +147,7 @@ class Decoding:
                 if data:
                     give_up = time.monotonic() + self._stall_seconds
                     data = rest + data
-                    whole = len(data) // SAMPLE_BYTES * SAMPLE_BYTES
+                    whole = len(data) // FRAME_BYTES * FRAME_BYTES
                     rest = data[whole:]
                     yield np.frombuffer(data[:whole], "<i2")
 

@@ -23,9 +23,9 @@ import ffmpeg as arguments  # ffmpeg-python: builds the command line, runs nothi
 import imageio_ffmpeg
 
 from core.audio.ffmpeg_log import FfmpegLog
+from core.audio.samples import SAMPLE_BYTES, SAMPLE_RATE
 from core.audio.tracks import TRACKS
 from core.errors import AudioUndecodable, DecoderKilled, NoAudioStream, ServiceError
-from core.speech.chunks import SAMPLE_RATE
 from core.system import processes
 
 logger = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ RESTARTING = frozenset({"ogg", "mpegts", "mpeg"})
 RAW = {"audio/g722": "g722"}
 """Media types without a signature -> demuxer: the file's name alone tells what they are."""
 
-SAMPLE_BYTES = 4
+FRAME_BYTES = 2 * SAMPLE_BYTES
 """Two channels of s16le."""
 
 FEW = "aformat=channel_layouts=mono|stereo"
@@ -134,7 +134,7 @@ class Ffmpeg:
             sn=None,
             dn=None,
             af=PAIR,
-            fs=int((max_seconds + 1) * SAMPLE_RATE) * SAMPLE_BYTES,
+            fs=int((max_seconds + 1) * SAMPLE_RATE) * FRAME_BYTES,
             f="s16le",
             flush_packets=0,
             **{"stats_enc_pre:a": f"pipe:{told}", "stats_enc_pre_fmt:a": "{pts} {samp}"},
@@ -179,7 +179,7 @@ def _tried(program: str) -> Ffmpeg:
             done = _run(found.decode_command(1.0), stdin=sample)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ServiceError(f"ffmpeg: {path} cannot be run ({type(error).__name__})") from error
-    if done.returncode or len(done.stdout) != SAMPLE_RATE // 10 * SAMPLE_BYTES:
+    if done.returncode or len(done.stdout) != SAMPLE_RATE // 10 * FRAME_BYTES:
         log = FfmpegLog(0)
         log.feed(done.stderr)
         log.feed(b"")

@@ -6,11 +6,8 @@ import statistics
 from collections import deque
 
 import numpy as np
-from numpy.typing import NDArray
 
-from core.speech.chunks import SAMPLE_RATE
-
-Pcm = NDArray[np.int16]
+from core.audio.samples import SAMPLE_RATE, Pcm
 
 WINDOW = SAMPLE_RATE // 2
 """Samples over which it is looked whether the channels cancel each other."""

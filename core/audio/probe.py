@@ -7,9 +7,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from core.audio.ffmpeg import SAMPLE_BYTES, Ffmpeg
+from core.audio.ffmpeg import FRAME_BYTES, Ffmpeg
 from core.audio.ffmpeg_log import FfmpegLog
-from core.speech.chunks import SAMPLE_RATE
+from core.audio.samples import SAMPLE_RATE
 from core.system.processes import Limits, spawn, stop
 
 TRUSTED = 25
@@ -67,7 +67,7 @@ def probe(ffmpeg: Ffmpeg, head: bytes, folder: Path | None = None) -> str | None
             stop(process)
     log.feed(said)
     log.feed(b"")
-    if not log.tracks or log.score < TRUSTED or len(sound) < HEARD_SECONDS * SAMPLE_RATE * SAMPLE_BYTES:
+    if not log.tracks or log.score < TRUSTED or len(sound) < HEARD_SECONDS * SAMPLE_RATE * FRAME_BYTES:
         return None
     name = log.container.split(",")[0]
     return MEDIA_TYPES.get(name, f"audio/x-{name}")

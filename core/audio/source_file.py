@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import tempfile
@@ -11,30 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from core.errors import Cancelled, DiskFull, SourceMissing
-from core.system.processes import Cancel
-
-
-def check(cancel: Cancel | None) -> None:
-    """Raises Cancelled once it is set."""
-    if cancel is not None and cancel.is_set():
-        raise Cancelled
+from core.errors import SourceMissing
+from core.system.cancel import Cancel, raise_if_cancelled
 
 
 def write_all(out: BinaryIO, data: bytes) -> None:
     view = memoryview(data)
     while view:  # a raw file may take less than it is given when the disk fills up
         view = view[out.write(view) :]
-
-
-@contextmanager
-def disk_full() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull from error
-        raise
 
 
 @contextmanager
@@ -53,7 +36,7 @@ def regular_file(source: BinaryIO | Path, folder: Path, cancel: Cancel | None) -
     else:
         with tempfile.TemporaryFile(dir=folder, buffering=0) as copy:
             while data := source.read(1024 * 1024):
-                check(cancel)
+                raise_if_cancelled(cancel)
                 write_all(copy, data)
             copy.seek(0)
             yield copy

@@ -7,9 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from core.speech.chunks import SAMPLE_RATE
-
-Pcm = NDArray[np.int16]
+from core.audio.samples import SAMPLE_RATE, Pcm
 
 JITTER = SAMPLE_RATE // 10
 """Timestamps off by so little mean nothing; the limit of ffmpeg's own resampler (`min_hard_comp`, 0.1 s)."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from core.audio.samples import Pcm, Region
 from core.errors import AudioTrackMissing
 from core.notices import Notice
-
-if TYPE_CHECKING:
-    from core.speech.regions import RegionSource  # numpy, which the API does not load
 
 TRACKS = 200
 """Tracks of all kinds that a file may have: films have dozens of subtitles and fonts."""
@@ -32,6 +30,14 @@ class AudioTrack:
         return f"{self.index} ({self.language})" if self.language else str(self.index)
 
 
+class SpeechSearch(Protocol):
+    """Looks through PCM that arrives block by block; stretches of speech come as they end, the last at the finish."""
+
+    def feed(self, pcm: Pcm) -> Sequence[Region]: ...
+
+    def finish(self) -> Sequence[Region]: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrackChoice:
     """How a track is chosen.
@@ -42,7 +48,7 @@ class TrackChoice:
     """
 
     wanted: int | str | None = None
-    speech: Callable[[], RegionSource] | None = None
+    speech: Callable[[], SpeechSearch] | None = None
     language_code: Callable[[str], str | None] = str.lower
 
     def find(self, tracks: Sequence[AudioTrack]) -> AudioTrack | None:

@@ -10,7 +10,7 @@ import os
 import wave
 from typing import BinaryIO
 
-from core.speech.chunks import SAMPLE_RATE
+from core.audio.samples import SAMPLE_RATE
 
 HEAD_BYTES = 64 * 1024
 """The samples must begin within so much: no file can make this search long."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
 import tempfile
@@ -14,6 +13,7 @@ from typing import BinaryIO
 
 from core.errors import DiskFull, StorageUnavailable, TransientError
 from core.objects.store import check_key, is_key
+from core.system.disk import is_full
 
 BLOCK = 1 << 20
 _TEMPORARY = ".tmp"  # below the root, so that a rename stays inside one file system; no key begins with a dot
@@ -150,9 +150,11 @@ def _sync_folder(folder: Path) -> None:
 
 def storage_error(error: OSError) -> TransientError:
     """What an operating system's error means for the service: DiskFull or StorageUnavailable."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFull()
-    return StorageUnavailable(f"The object store cannot be used: {error.strerror or error}")
+    return (
+        DiskFull()
+        if is_full(error)
+        else StorageUnavailable(f"The object store cannot be used: {error.strerror or error}")
+    )
 
 
 @contextlib.contextmanager

@@ -13,20 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-SAMPLE_RATE = 16_000
-"""Whisper's input rate: samples per second of all PCM inside the service."""
-
-
-@dataclass(frozen=True, kw_only=True, order=True)
-class Region:
-    """A half-open span [start, end) in samples of the original timeline."""
-
-    start: int
-    end: int
-
-    @property
-    def samples(self) -> int:
-        return self.end - self.start
+from core.audio.samples import SAMPLE_RATE, Region
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from core.speech.chunks import SAMPLE_RATE, Chunk, Region, common
+from core.audio.samples import SAMPLE_RATE, Region
+from core.speech.chunks import Chunk, common
 
 PLANNER_VERSION = "4"
 """Goes into the plan hash. Raise it with every change of this module, of core.speech.regions, core.speech.strategies or whisper.vad.silero that moves a cut."""

@@ -13,9 +13,10 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from core.speech.regions import FRAME, Pcm, Score
+from core.audio.samples import Pcm
+from core.speech.regions import FRAME, Score
 
-HALF_HEARD = 0.3
+UNCERTAIN = 0.3
 """Mean probability from which a frame is looked at again..."""
 
 LATELY = 9
@@ -57,8 +58,8 @@ class QuietSpeech:
         for n, (score, level) in enumerate(zip(scores.tolist(), levels(pcm).tolist(), strict=True)):
             self._still = 0 if score >= AS_SPEECH else self._still + 1
             self._recent.append(score)
-            half_heard = self._still > PAUSE and sum(self._recent) >= HALF_HEARD * LATELY
-            if half_heard and self._noise and level >= min(self._noise) + ABOVE_NOISE:
+            uncertain = self._still > PAUSE and sum(self._recent) >= UNCERTAIN * LATELY
+            if uncertain and self._noise and level >= min(self._noise) + ABOVE_NOISE:
                 lifted[n] = max(score, AS_SPEECH)
             self._second.append(level)
             if len(self._second) == SECOND:

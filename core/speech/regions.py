@@ -12,16 +12,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from core.speech.chunks import SAMPLE_RATE, Region
+from core.audio.samples import SAMPLE_RATE, Pcm, Region
 
 FRAME = 512
 """Samples per score: the window of Silero VAD v5 and v6 at 16 kHz (32 ms)."""
 
 PIECE = 10 * SAMPLE_RATE
 """Unbroken speech is handed over in touching pieces of this length, so that nobody waits for its end."""
-
-Pcm = NDArray[np.int16]
-"""Mono samples at 16 kHz, shape (n,), int16."""
 
 Score = Callable[[Pcm], NDArray[np.float32]]
 """PCM of a whole number of frames -> one score in [0, 1] per frame, shape (n / 512,), float32."""

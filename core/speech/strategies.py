@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.speech.chunks import SAMPLE_RATE, Region
-from core.speech.half_heard import HalfHeard
+from core.audio.samples import SAMPLE_RATE, Pcm, Region
 from core.speech.quiet_speech import QuietSpeech
-from core.speech.regions import FRAME, Pcm, RegionSource, Score, ScoredRegions, SpeechRegions
+from core.speech.regions import FRAME, RegionSource, Score, ScoredRegions, SpeechRegions
+from core.speech.uncertain_speech import UncertainSpeech
 
 STRATEGIES = ("vad", "silence", "fixed")
 
@@ -83,8 +83,8 @@ def region_source(strategy: str, vad: Score) -> RegionSource:
     Raises ValueError for an unknown strategy.
     """
     if strategy == "vad":
-        half_heard = HalfHeard(vad)
-        return ScoredRegions(QuietSpeech(half_heard), SpeechRegions(), half_heard.left_out)
+        uncertain = UncertainSpeech(vad)
+        return ScoredRegions(QuietSpeech(uncertain), SpeechRegions(), uncertain.left_out)
     if strategy == "silence":
         # loudness also falls inside words and at their soft ends: longer silences, wider padding
         return ScoredRegions(Loudness(), SpeechRegions(min_silence=0.5, pad=0.128))

@@ -24,7 +24,7 @@ class Ending(Role):
         A lease that ran out is a crash; `strikes` counts the crashes before it.
         waiting: look through the queued jobs too, for attempts that were counted when they were handed back
         """
-        lost = self.made(("lost", max_attempts, waiting), lambda: self._lost(max_attempts, waiting))
+        lost = self.statement(("lost", max_attempts, waiting), lambda: self._lost(max_attempts, waiting))
         counts = {"cancelled": 0, "failed": 0}
         for row in connection.execute(lost).all():
             if row.status == JobStatus.CANCELLING:
@@ -47,7 +47,7 @@ class Ending(Role):
             return update(job).where(job.c.id == bindparam("of_job")).values(ended(status, self.database.wall()) | news)
 
         news = {f"new_{name}": value for name, value in values.items()}
-        connection.execute(self.made(("end", status, *values), make), {"of_job": job_id} | news)
+        connection.execute(self.statement(("end", status, *values), make), {"of_job": job_id} | news)
         drop_hints(connection, job_id)
 
     def _lost(self, max_attempts: int, waiting: bool) -> Select[Any]:

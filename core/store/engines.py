@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
-import time
 from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import ConnectionPoolEntry
+
+from core.system.retry import retry
 
 BUSY_SECONDS = 10.0
 """How long a SQLite writer waits for another one before the database counts as unavailable."""
@@ -62,15 +64,12 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: ConnectionPoolEntry
 
 def _use_wal(connection: sqlite3.Connection) -> None:
     """Changing the mode of a new file does not honour the busy timeout, so several starters may collide."""
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
+    retry(
+        lambda: connection.execute("PRAGMA journal_mode = WAL"),
+        pauses=itertools.repeat(0.01),
+        retryable=lambda error: getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY,
+        patience=BUSY_SECONDS,
+    )
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -47,12 +47,12 @@ class Role:
         self.row_version = row_version
         self._statements = {} if statements is None else statements
 
-    def made(self, name: Hashable, make: Callable[[], T]) -> T:
+    def statement(self, name: Hashable, make: Callable[[], T]) -> T:
         """A statement (its values as `bindparam`s) that is made at its first use: making one takes longer than executing it."""
         if name not in self._statements:
             self._statements[name] = make()
-        statement: T = self._statements[name]
-        return statement
+        found: T = self._statements[name]
+        return found
 
     def add_hint(self, connection: Connection, job_id: str, delay: float = 0.0) -> None:
         """One outbox row, unless one waits already. The caller's transaction has written the job's row."""
@@ -63,7 +63,7 @@ class Role:
             row = select(bindparam("of_job", type_=String), due).where(~waiting)
             return insert(outbox).from_select(["job_id", "not_before"], row)
 
-        connection.execute(self.made("hint", make), {"of_job": job_id, "delay": delay})
+        connection.execute(self.statement("hint", make), {"of_job": job_id, "delay": delay})
 
 
 class OwnerRole(Role):

@@ -91,21 +91,21 @@ class SqlClaims(Ending):
         """
         with self.database.write() as connection:
             self.end_lost(connection, max_attempts)
-            take = self.made(("take", short_only, max_attempts), lambda: self._take(short_only, max_attempts))
+            take = self.statement(("take", short_only, max_attempts), lambda: self._take(short_only, max_attempts))
             row = connection.execute(take, {"by": owner, "at": consumer, "seconds": lease_seconds}).first()
             if row is None:
                 return None
-            lost = self.made("lost tasks", lambda: _freed(and_(_OF_JOB, task.c.lease_until < self.database.now())))
+            lost = self.statement("lost tasks", lambda: _freed(and_(_OF_JOB, task.c.lease_until < self.database.now())))
             connection.execute(lost, {"of_job": row.id})
         return Claim(job=to_job(row), fence=row.fence, owner=owner)
 
     def heartbeat(self, claim: Claim, lease_seconds: float) -> None:
         with self.database.write() as connection:
-            renew = self.made(
+            renew = self.statement(
                 "renew", lambda: update(job).where(HELD_BY).values(lease_until=self.database.now() + _SECONDS)
             )
             _changed(connection.execute(renew, held_by(claim) | {"seconds": lease_seconds}).rowcount)
-            parts = self.made(
+            parts = self.statement(
                 "renew tasks", lambda: update(task).where(_OWN).values(lease_until=self.database.now() + _SECONDS)
             )
             connection.execute(parts, {"of_job": claim.job.id, "by": claim.owner, "seconds": lease_seconds})
@@ -156,7 +156,7 @@ class SqlClaims(Ending):
         if "warnings" in fields:
             fields["warnings"] = list(fields["warnings"])
         with self.database.write() as connection:
-            change = self.made(("learn", *fields), lambda: _learn(fields))
+            change = self.statement(("learn", *fields), lambda: _learn(fields))
             learnt = {f"new_{name}": value for name, value in fields.items()}
             _changed(connection.execute(change, held_by(claim) | learnt).rowcount)
 

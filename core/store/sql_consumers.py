@@ -14,6 +14,8 @@ FORGET_SECONDS = 24 * 3600.0
 
 
 class SqlConsumers(Role):
+    """Each consumer gives a sign of life, the API shows it."""
+
     def beat(self, name: str, info: ConsumerInfo) -> None:
         """Sign of life. info: replaced each time."""
         with self.database.write() as connection:

@@ -44,7 +44,7 @@ _SHARED = select(job.c.owner, job.c.expired_audio).where(_THIS).with_for_update(
 class SqlJobs(SqlIdempotency):
     def create(self, new: NewJob, *, reservation: Reservation | None = None) -> Job:
         with self.database.write() as connection:
-            if connection.execute(self.made("create", self._insert), self._values(new)).rowcount:
+            if connection.execute(self.statement("create", self._insert), self._values(new)).rowcount:
                 self.add_hint(connection, new.id)
                 if new.retry_of is not None:
                     self._share_upload(connection, new.id, new.retry_of)

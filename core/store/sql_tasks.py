@@ -102,7 +102,7 @@ class SqlTasks(Role):
         A task that was not planned before is stored with it. Raises LeaseLost.
         """
         with self.database.write() as connection:
-            take = self.made("take", lambda: self._taking(owned=True))
+            take = self.statement("take", lambda: self._taking(owned=True))
             row = connection.execute(take, self._place(claim.job.id, part, claim.owner) | held_by(claim)).first()
             if row is None:
                 if connection.scalar(_HELD, held_by(claim)) is None:
@@ -113,7 +113,7 @@ class SqlTasks(Role):
     def help_with(self, job_id: str, part: Task, *, owner: str, lease_seconds: float) -> Lease | None:
         """The lease of a task for another consumer than the job's owner; None when it is not to be had."""
         with self.database.write() as connection:
-            take = self.made("help", lambda: self._taking(owned=False))
+            take = self.statement("help", lambda: self._taking(owned=False))
             row = connection.execute(take, self._place(job_id, part, owner) | {"seconds": lease_seconds}).first()
         return None if row is None else _lease(job_id, part, owner, row.fence, row.crashes)
 

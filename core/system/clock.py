@@ -7,11 +7,11 @@ each boot, so the boot's identity belongs to it.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Protocol
+
+from core.system.identity import boot_id
 
 
 class LeaseClock(Protocol):
@@ -31,7 +31,7 @@ class BootClock:
     """The host's own clock."""
 
     def __init__(self) -> None:
-        self._boot = _boot_id()
+        self._boot = boot_id()
 
     @property
     def boot(self) -> str:
@@ -58,10 +58,3 @@ class ManualClock:
 
     def advance(self, seconds: float) -> None:
         self._now += seconds
-
-
-def _boot_id() -> str:
-    if sys.platform == "darwin":
-        command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

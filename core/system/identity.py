@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +13,10 @@ import psutil
 
 
 def boot_id() -> str:
-    """Changes with every boot of the machine; empty where there is none to read."""
+    """Changes with every boot of the machine."""
+    if sys.platform == "darwin":
+        command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

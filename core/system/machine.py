@@ -14,12 +14,6 @@ from core.system import pressure
 
 _CGROUP = Path("/sys/fs/cgroup")
 
-MODEL_MB = {"tiny": 77, "base": 147, "small": 487, "medium": 1533, "large": 3094, "turbo": 1624, "demo": 19}
-"""Weights in MB (10^6), f16: the published files' sizes."""
-
-WORKER_MB = {"tiny": 80, "base": 100, "small": 170, "medium": 315, "large": 470, "turbo": 180, "demo": 50}
-"""Private memory of one forked worker in MB while it decodes (measured for base, small and medium, estimated else)."""
-
 BASE_MB = 350
 """Supervisor, engine manager and host, consumer main and two job processes, measured together as PSS."""
 
@@ -90,28 +84,24 @@ def inspect(cgroup: Path = _CGROUP) -> Machine:
     return Machine(cores=cores, cpus=cpus, memory_mb=total // 10**6, available_mb=available // 10**6)
 
 
-def size_of(model: str) -> str:
-    """The size family a model's name tells: tiny, base, small, medium, large, turbo or demo; `base` when unknown."""
-    name = model.removeprefix("local:")
-    if "turbo" in name:
-        return "turbo"
-    return next((size for size in MODEL_MB if name.startswith(size)), "base")
-
-
 def resolve_plan(
     *,
     model: str,
+    weights_mb: int,
+    worker_mb: int,
     max_parallel_workers: int,
     whisper_threads: int,
     max_concurrent_jobs: int,
     use_parallel_transcription: bool,
     machine: Machine,
 ) -> Plan:
-    """Workers x threads <= cores, weights + workers <= memory. A given number is obeyed and warned of when it cannot pay."""
-    size = size_of(model)
+    """Workers x threads <= cores, weights + workers <= memory. A given number is obeyed and warned of when it cannot pay.
+
+    weights_mb, worker_mb: MB (10^6) of the model, and of each worker's own
+    """
     whole = max(1, int(machine.cores + 0.5))
     reasons, warnings = [], []
-    fit = max(1, int((machine.available_mb * 0.8 - MODEL_MB[size] - BASE_MB) // WORKER_MB[size]))
+    fit = max(1, int((machine.available_mb * 0.8 - weights_mb - BASE_MB) // worker_mb))
     if max_parallel_workers:
         workers = max_parallel_workers
         reasons.append(f"MAX_PARALLEL_WORKERS={workers} as given")
@@ -121,7 +111,7 @@ def resolve_plan(
             )
         if workers > fit:
             warnings.append(
-                f"{workers} workers of {size} may need more memory than the {machine.available_mb} MB available ({fit} would fit)"
+                f"{workers} workers of {model} may need more memory than the {machine.available_mb} MB available ({fit} would fit)"
             )
     else:
         workers = min(whole, fit)

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
-LAUNCHER = Path(__file__).with_name("launch.py")
+_LAUNCHER = Path(__file__).with_name("launch.py")
 #: how stderr begins when the program itself could not be started
 CANNOT_RUN = b"cannot run "
 
@@ -24,12 +24,6 @@ _BLAS = ("OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 #: what a child may see of our environment; database, broker and storage secrets are not among it
 PUBLIC_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DATA_DIR", "TZ")
-
-
-class Cancel(Protocol):
-    """Tells a long call to give up. `threading.Event` fits."""
-
-    def is_set(self) -> bool: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +125,7 @@ def spawn(
     stdout: int | IO[bytes] = subprocess.DEVNULL,
     stderr: int | IO[bytes] = subprocess.DEVNULL,
     env: Mapping[str, str] | None = None,
+    cwd: str | Path | None = None,
     pass_fds: Sequence[int] = (),
     quick: bool = False,
 ) -> subprocess.Popen[bytes]:
@@ -149,7 +144,7 @@ def spawn(
     tie = (
         tools.tie(limits)
         if tools
-        else [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), *limits.arguments(), "--"]
+        else [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *limits.arguments(), "--"]
     )
     return subprocess.Popen(
         [*tie, *command],
@@ -157,6 +152,7 @@ def spawn(
         stdout=stdout,
         stderr=stderr,
         env=environment() if env is None else env,
+        cwd=cwd,
         start_new_session=True,
         pass_fds=pass_fds,
     )

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from core.speech.chunks import SAMPLE_RATE, Chunk, Region, common
+from core.audio.samples import SAMPLE_RATE, Region
+from core.speech.chunks import Chunk, common
 from core.speech.planner import MARGIN, SPLICE
 from core.transcript.values import Gap, Segment
 

@@ -7,20 +7,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, groupby, pairwise
 
+from core.audio.samples import SAMPLE_RATE
 from core.notices import Notice
-from core.speech.chunks import SAMPLE_RATE, Chunk
+from core.speech.chunks import Chunk
 from core.speech.planner import MARGIN
 from core.transcript.languages import letters
 from core.transcript.seams import mended
-from core.transcript.stitch import in_order, part, stitch, tokens
-from core.transcript.values import Segment
+from core.transcript.stitch import in_order, keep_words, placed_words, stitch
+from core.transcript.values import FAILED_COMPRESSION, FAILED_LOGPROB, Segment
 
 LOW_LOGPROB = -0.5
 """Below, a segment gets the flag `low_confidence`. Of real speech heard by base it marks 11 % of the segments, of whose words
 36 % are wrong (12 % of all words are); of tiny.en 18 % and 41 % (the curve is in docs/explanation/parallel.md)."""
 
-FAILED_LOGPROB, COMPRESSION, NO_SPEECH = -1.0, 2.4, 0.6
-"""Whisper's own thresholds for a decode that failed (openai-whisper, `transcribe.py`)."""
+NO_SPEECH = 0.6
+"""openai-whisper's own threshold (`transcribe.py`) above which there is no speech, where the decode failed too."""
 
 ALMOST_NO_SPEECH = 0.5
 """Seconds of detected speech up to which the detector counts as saying `none here`."""
@@ -102,7 +103,7 @@ class Merger:
     def finish(self) -> list[Segment]:
         """No chunk comes any more -> what is left."""
         final = self.skip()
-        return [*final, _rounded(self._last)] if self._last is not None else final
+        return [*final, _in_milliseconds(self._last)] if self._last is not None else final
 
     def _in_order(self, segments: Sequence[Segment]) -> list[Segment]:
         """Clean text and times in milliseconds; where two segments overlap they meet halfway."""
@@ -114,7 +115,7 @@ class Merger:
                     start = min(max((start + last.end) / 2, last.start), last.end)
                     end = max(start, end)
                     last = replace(last, end=start)
-                final.append(_rounded(last))
+                final.append(_in_milliseconds(last))
             self._last = replace(segment, start=start, end=end, text=" ".join(segment.text.split()))
         return final
 
@@ -126,7 +127,7 @@ def _placed(piece: Piece, warnings: list[Notice]) -> list[Segment]:
     for segment in piece.segments:
         if not segment.text.strip():
             continue
-        for spoken in spliced.split(replace(segment, flags=_flags(segment))):
+        for spoken in spliced.split(_judged(segment)):
             moved = spliced.to_timeline(spoken)
             if _hallucinated(moved, piece.chunk):
                 warnings.append(_dropped(moved))
@@ -156,13 +157,13 @@ class _Spliced:
             elif start < join < end and end - join <= MARGIN / SAMPLE_RATE:
                 end = join
         segment = _within(segment, start, end)
-        spoken = tokens(segment)
+        spoken = placed_words(segment)
         if not segment.words or not any(start < join < end for join in self._long):
             return [segment]
         found = []
         for stretch, group in groupby(range(len(spoken)), key=lambda n: self._stretch(spoken[n].middle)):
             members = list(group)
-            kept = part(segment, spoken, members[0], members[-1] + 1)
+            kept = keep_words(segment, spoken, members[0], members[-1] + 1)
             if kept is not None:
                 found.append(_within(kept, self._long[stretch - 1], self._long[stretch]))
         return found
@@ -196,11 +197,25 @@ def _within(segment: Segment, low: float, high: float) -> Segment:
     return replace(segment, start=start, end=end, words=in_order(segment.words, start, end))
 
 
+def _judged(segment: Segment) -> Segment:
+    """With its flags, and its figures without the digits that depend on the number of threads, which sum in another order."""
+    segment = replace(
+        segment,
+        avg_logprob=_rounded(segment.avg_logprob, 4),
+        compression_ratio=_rounded(segment.compression_ratio, 4),
+        no_speech_prob=_rounded(segment.no_speech_prob, 4),
+        words=tuple(replace(w, probability=_rounded(w.probability, 4)) for w in segment.words),
+    )
+    return replace(segment, flags=_flags(segment))
+
+
 def _flags(segment: Segment) -> tuple[str, ...]:
     flags = []
     if segment.avg_logprob is not None and segment.avg_logprob < LOW_LOGPROB:
         flags.append("low_confidence")
-    if (segment.compression_ratio is not None and segment.compression_ratio > COMPRESSION) or is_loop(segment.text):
+    if (segment.compression_ratio is not None and segment.compression_ratio > FAILED_COMPRESSION) or is_loop(
+        segment.text
+    ):
         flags.append("repetition")
     if segment.no_speech_prob is not None and segment.no_speech_prob > NO_SPEECH:
         flags.append("no_speech_likely")
@@ -246,19 +261,15 @@ def _dropped(segment: Segment) -> Notice:
     )
 
 
-def _rounded(segment: Segment) -> Segment:
+def _in_milliseconds(segment: Segment) -> Segment:
     words = in_order(segment.words, segment.start, segment.end)
     return replace(
         segment,
         start=round(segment.start, 3),
         end=round(segment.end, 3),
-        words=tuple(
-            replace(
-                w,
-                word=w.word.strip(),
-                start=None if w.start is None else round(w.start, 3),
-                end=None if w.end is None else round(w.end, 3),
-            )
-            for w in words
-        ),
+        words=tuple(replace(w, word=w.word.strip(), start=_rounded(w.start, 3), end=_rounded(w.end, 3)) for w in words),
     )
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)

@@ -27,7 +27,7 @@ EDGE = 0.1
 
 
 @dataclass(frozen=True)
-class Token:
+class PlacedWord:
     """A word of a segment with times that are always there, and where its text begins in the segment's."""
 
     text: str
@@ -46,7 +46,7 @@ class Token:
         return "".join(c for c in self.text.casefold() if c.isalnum())
 
 
-def tokens(segment: Segment) -> list[Token]:
+def placed_words(segment: Segment) -> list[PlacedWord]:
     """The words of a segment; times that are missing are interpolated by length of text."""
     texts = [w.word.strip() for w in segment.words] if segment.words else segment.text.split()
     words: Sequence[Word | None] = segment.words or [None] * len(texts)
@@ -55,7 +55,7 @@ def tokens(segment: Segment) -> list[Token]:
     for text, word, (start, end) in zip(texts, words, times, strict=True):
         at = max(cursor, segment.text.find(text, cursor))
         cursor = min(len(segment.text), at + len(text))
-        found.append(Token(text, start, end, at, word))
+        found.append(PlacedWord(text, start, end, at, word))
     return found
 
 
@@ -85,7 +85,7 @@ def _filled(
     return filled
 
 
-def part(segment: Segment, words: Sequence[Token], first: int, last: int) -> Segment | None:
+def keep_words(segment: Segment, words: Sequence[PlacedWord], first: int, last: int) -> Segment | None:
     """Only the words [first, last) of a segment, with its spelling and spacing; None when nothing is left."""
     if first <= 0 and last >= len(words):
         return segment
@@ -116,17 +116,17 @@ def stitch(
     """
     near = range(_first_after(left, heard_from - SLACK), len(left))
     far = range(_last_before(right, heard_to + SLACK))
-    a = [(s, n, t) for s in near for n, t in enumerate(tokens(left[s])) if t.middle >= heard_from - SLACK]
-    b = [(s, n, t) for s in far for n, t in enumerate(tokens(right[s])) if t.middle <= heard_to + SLACK]
+    a = [(s, n, t) for s in near for n, t in enumerate(placed_words(left[s])) if t.middle >= heard_from - SLACK]
+    b = [(s, n, t) for s in far for n, t in enumerate(placed_words(right[s])) if t.middle <= heard_to + SLACK]
     i, j, doubt = _seam([t for *_, t in a], [t for *_, t in b], cut, heard_from, heard_to)
     if i < len(a):
         s, n, _ = a[i]
-        kept = part(left[s], tokens(left[s]), 0, n)
+        kept = keep_words(left[s], placed_words(left[s]), 0, n)
         left = left[:s] + ([kept] if kept else [])
     if j > 0:
         s, n, _ = b[j - 1]
-        rest = tokens(right[s])
-        kept = part(right[s], rest, n + 1, len(rest))
+        rest = placed_words(right[s])
+        kept = keep_words(right[s], rest, n + 1, len(rest))
         right = ([kept] if kept else []) + right[s + 1 :]
     if doubt:
         left = left[:-1] + [flagged(s, "dropped_words_possible") for s in left[-1:]]
@@ -142,7 +142,9 @@ def _last_before(segments: Sequence[Segment], time: float) -> int:
     return next((n for n, s in enumerate(segments) if s.start > time), len(segments))
 
 
-def _seam(a: list[Token], b: list[Token], cut: float, heard_from: float, heard_to: float) -> tuple[int, int, bool]:
+def _seam(
+    a: list[PlacedWord], b: list[PlacedWord], cut: float, heard_from: float, heard_to: float
+) -> tuple[int, int, bool]:
     """Keep a[:i] and b[j:]; the third value says whether a word may have been lost or changed."""
     run = _anchor(a, b)
     if run is not None:
@@ -170,7 +172,7 @@ def _seam(a: list[Token], b: list[Token], cut: float, heard_from: float, heard_t
     return i, j, doubt
 
 
-def _anchor(a: list[Token], b: list[Token]) -> tuple[int, int, int] | None:
+def _anchor(a: list[PlacedWord], b: list[PlacedWord]) -> tuple[int, int, int] | None:
     """(i, j, n) of the run of equal words that is long and close in time: `no no no` must not be off by one."""
     best, best_score = None, 0.0
     for i in range(len(a)):
@@ -188,7 +190,7 @@ def _anchor(a: list[Token], b: list[Token]) -> tuple[int, int, int] | None:
     return best
 
 
-def _same_time(x: Token, y: Token) -> bool:
+def _same_time(x: PlacedWord, y: PlacedWord) -> bool:
     shared = min(x.end, y.end) - max(x.start, y.start)
     return shared > 0.5 * min(x.end - x.start, y.end - y.start) and shared > 0
 

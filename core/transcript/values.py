@@ -8,6 +8,9 @@ from typing import Any
 from core.notices import Notice
 from core.transcript.languages import joined
 
+FAILED_LOGPROB, FAILED_COMPRESSION = -1.0, 2.4
+"""openai-whisper's own thresholds (`transcribe.py`): a decode below the first or above the second has failed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Word:
@@ -41,9 +44,6 @@ class Segment:
     def from_dict(data: dict[str, Any]) -> Segment:
         words = tuple(Word(**w) for w in data.get("words", ()))
         return Segment(**{**data, "flags": tuple(data.get("flags", ())), "words": words})
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"flags": list(self.flags), "words": [asdict(w) for w in self.words]}
 
 
 @dataclass(frozen=True, kw_only=True)

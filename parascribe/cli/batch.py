@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from core.jobs.job import TERMINAL
-from core.transcript.formats import FileFormat
+from core.system.retry import doubling, retry
 from parascribe.client.bodies import Job, Params
 from parascribe.client.client import OUTAGE_SECONDS, POLL_FIRST, POLL_LAST, Client
 from parascribe.client.errors import ApiError, ClientError, Overloaded, ServiceUnreachable
@@ -133,20 +133,12 @@ def finish(client: Client, items: Sequence[Item], deliver: Deliver, report: Repo
 
 def _patient(fetch: Fetch) -> Fetch:
     """Bears an outage as `Client.watch` does."""
-
-    def fetch_patiently(kind: FileFormat) -> Any:
-        lost, pause = 0.0, POLL_FIRST
-        while True:
-            try:
-                return fetch(kind)
-            except (ServiceUnreachable, Overloaded) as error:
-                lost = lost or time.monotonic()
-                if time.monotonic() - lost > OUTAGE_SECONDS:
-                    raise
-                time.sleep(max(pause, getattr(error, "retry_after", None) or 0.0))
-                pause = min(POLL_LAST, 2 * pause)
-
-    return fetch_patiently
+    return lambda kind: retry(
+        lambda: fetch(kind),
+        pauses=doubling(POLL_FIRST, POLL_LAST),
+        retryable=lambda error: isinstance(error, ServiceUnreachable | Overloaded),
+        patience=OUTAGE_SECONDS,
+    )
 
 
 def words_for(item: Item, job: dict[str, Any]) -> str:

@@ -21,7 +21,6 @@ from typing import Any, cast
 import httpx
 
 import parascribe
-import whisper
 from core.config import ConfigError, Settings, load
 from core.errors import ServiceError
 from core.system.processes import spawn, stop
@@ -33,6 +32,7 @@ from parascribe.screen.outputs import Outputs
 from parascribe.screen.progress import download_progress, reporter
 from parascribe.screen.render import duration
 from parascribe.tools.recordings import RECORDINGS, fetch_recordings
+from whisper import DATA
 from whisper.download.part import Patience
 
 START_SECONDS = 60.0
@@ -120,7 +120,7 @@ def _real() -> Material | None:
 
 def find_samples() -> list[Path]:
     """The bundled media files. Raises DemoFailed when there are none."""
-    folder = Path(whisper.__path__[0]) / "data" / "samples"
+    folder = DATA / "samples"
     samples = sorted(path for path in folder.glob("*") if path.suffix in (".wav", ".flac", ".mp3", ".mp4"))
     if not samples:
         raise DemoFailed(f"there are no samples in {folder}")

@@ -14,7 +14,7 @@ from parascribe.screen import streams
 def start(part: str) -> None:
     """Build the settings once and run `api`, `consumer` or `serve`; exits the process."""
     # another package of that name in site-packages would be picked up silently (openai-whisper)
-    if not (Path(whisper.__file__).parent / "data" / "ggml-silero-v6.2.0.bin").is_file():
+    if not getattr(whisper, "VAD_MODEL", Path()).is_file():
         sys.exit(
             f"The package `whisper` in {Path(whisper.__file__).parent} is not Parascribe's: uninstall openai-whisper here."
         )

@@ -14,6 +14,7 @@ from core.errors import ServiceError
 from core.store.sql import SqlStore
 from core.system.machine import Plan
 from parascribe.run import wiring
+from whisper import VAD_MODEL
 from whisper.engine.host_engine import HostEngine
 from whisper.engine.manager_process import start_manager
 from whisper.engine.transcriber import WhisperTranscriber
@@ -87,7 +88,7 @@ def make_parts(
         models=models,
         transcriber=transcriber,
         ffmpeg=ffmpeg.find(),
-        vad=partial(SileroVad, SileroModel.read(wiring.VAD_MODEL)),
+        vad=partial(SileroVad, SileroModel.read(VAD_MODEL)),
         plan=plan,
         width=_width(settings, plan.workers),
         consumer=consumer,

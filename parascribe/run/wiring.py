@@ -33,6 +33,7 @@ from core.store.sql import SqlStore
 from core.system import identity, machine
 from core.system.machine import Plan
 from parascribe.run.supervisor import Child
+from whisper import DATA
 from whisper.download.carriers import PackageSource
 from whisper.download.downloader import FETCH_SECONDS, ModelDownloader
 from whisper.download.sources import AddressSource, BucketSource, ModelSource
@@ -40,21 +41,17 @@ from whisper.engine.host_client import HostClient
 from whisper.engine.manager_process import ManagerOptions, manager_command
 from whisper.host.scaling import MOST_THREADS, ScalingRule
 from whisper.models.catalogue import HUB
+from whisper.models.sizes import size_of
 from whisper.models.store import ModelStore
 from whisper.wire.process import engine_environment
 
 log = logging.getLogger(__name__)
-
-DATA = Path(__file__).resolve().parents[2] / "whisper" / "data"
-"""Bundled models and samples."""
 
 API_SHUTDOWN_SECONDS = 5
 """Requests in flight at SIGTERM get so long; an upload that takes longer is cut, and its client knows."""
 
 _PLAN = "plan"
 """File of the runtime folder that holds the plan in force."""
-
-VAD_MODEL = DATA / "ggml-silero-v6.2.0.bin"
 
 
 def version() -> str:
@@ -168,8 +165,11 @@ def open_downloader(
 
 def plan_of(settings: Settings) -> Plan:
     """What a start at this moment would resolve to: it depends on the memory that is free."""
+    size = size_of(settings.whisper_model)
     plan = machine.resolve_plan(
         model=settings.whisper_model,
+        weights_mb=size.weights_mb,
+        worker_mb=size.worker_mb,
         max_parallel_workers=settings.max_parallel_workers,
         whisper_threads=settings.whisper_threads,
         max_concurrent_jobs=settings.max_concurrent_jobs,
@@ -197,7 +197,7 @@ def _scaling_rule(settings: Settings, plan: Plan) -> ScalingRule:
     return ScalingRule(
         most=plan.workers,
         threads=plan.threads,
-        worker_mb=machine.WORKER_MB[machine.size_of(settings.whisper_model)],
+        worker_mb=size_of(settings.whisper_model).worker_mb,
         idle_seconds=settings.worker_idle_seconds,
         memory_limit=settings.memory_pressure_limit,
         cpu_limit=settings.cpu_pressure_limit,

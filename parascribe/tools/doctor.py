@@ -12,13 +12,14 @@ from typing import Any, Literal
 
 import psutil
 
+from core.audio.samples import SAMPLE_BYTES, SAMPLE_RATE
 from core.config import Settings, remarks
 from core.errors import ModelInvalid, ServiceError, UnknownModel
 from parascribe.screen.render import size
 
 State = Literal["ok", "warn", "fail"]
 
-PCM_BYTES_PER_HOUR = 2 * 16_000 * 3600
+PCM_BYTES_PER_HOUR = SAMPLE_BYTES * SAMPLE_RATE * 3600
 """What one hour of decoded audio takes in WORK_DIR."""
 
 ANSWER_SECONDS = 3.0

@@ -11,16 +11,16 @@ from typing import Any
 
 from core.audio import ffmpeg
 from core.audio.decoder import Decoder, PcmSpool
+from core.audio.samples import Pcm
 from core.config import Settings
 from core.errors import ServiceError
-from parascribe.run.wiring import DATA, open_models
+from parascribe.run.wiring import open_models
+from whisper import DATA, DEMO_MODEL
 from whisper.library.libraries import Library, candidates
 from whisper.library.selftest import choose_library
 from whisper.models.store import ValidModel
-from whisper.types import Pcm
 from whisper.workshop.build import build_engine
 
-DEMO_MODEL = DATA / "models" / "ggml-demo.bin"
 SPEECH = DATA / "samples" / "english.flac"
 """Half a minute of what the demo model understands: the builds are compared on it."""
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from core.audio.samples import SAMPLE_RATE, Pcm
 from core.config import Settings
 from core.errors import Cancelled, ValidationFailed
 from core.system import machine
@@ -23,7 +24,8 @@ from whisper.engine.host_engine import HostEngine
 from whisper.engine.manager_process import start_manager
 from whisper.library.libraries import candidates
 from whisper.library.selftest import choose_library
-from whisper.types import ChunkTranscript, Pcm, TranscribeOptions
+from whisper.models.sizes import size_of
+from whisper.types import ChunkTranscript, TranscribeOptions
 
 CHUNK_SECONDS = 28
 """The longest chunk of a job; the encoder's work is the same for each."""
@@ -163,11 +165,14 @@ def tune(settings: Settings, model: str, *, seconds: float, say: Callable[[str],
         raise ValidationFailed("WHISPER_EXECUTABLE is set: only the resident engine can be tuned.")
     path = open_models(settings).validate(model).path
     library = choose_library(candidates(settings.whisper_library, settings.engine_path), path, settings.engine_path)
-    pcm = np.resize(speech(), CHUNK_SECONDS * 16_000)
+    pcm = np.resize(speech(), CHUNK_SECONDS * SAMPLE_RATE)
     here, load = machine.inspect(), os.getloadavg()[0]
     cores = max(1, int(here.cores + 0.5))
+    size = size_of(model)
     most = machine.resolve_plan(
         model=model,
+        weights_mb=size.weights_mb,
+        worker_mb=size.worker_mb,
         max_parallel_workers=0,
         whisper_threads=0,
         max_concurrent_jobs=1,

@@ -24,9 +24,10 @@ from core.objects.local import LocalObjects
 from core.objects.memory import MemoryObjects
 from core.objects.store import ObjectStore
 from core.store.sql import SqlStore
+from whisper import DATA
 from whisper.models.store import ModelStore
 
-BUNDLED = Path(__file__).parents[2] / "whisper" / "data" / "models"
+BUNDLED = DATA / "models"
 
 
 @dataclass(kw_only=True)

@@ -22,7 +22,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 import core.errors
-from api.http.middleware import Surround
+from api.http.middleware import RequestLog
 from api.http.problems import STATUS, status_of
 from core.errors import ModelUnavailable, ServiceError
 from core.jobs.options import options
@@ -93,7 +93,7 @@ def test_a_stream_counts_as_one_request_until_its_first_byte() -> None:
     async def send(message: Message) -> None:
         pass
 
-    surround = Surround(stream, observe=lambda *figures: counted.append(figures))
+    surround = RequestLog(stream, observe=lambda *figures: counted.append(figures))
     began = time.perf_counter()
     asyncio.run(surround({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send))
     ((method, _, status, seconds),) = counted

@@ -480,22 +480,6 @@ def test_who_leaves_while_waiting_takes_no_place(serve: Callable[..., Service]) 
     assert running.store.counts()[JobStatus.QUEUED] == len(running.keys) == 1
 
 
-def test_the_broker_cannot_hold_up_an_upload(serve: Callable[..., Service]) -> None:
-    let_go = threading.Event()
-
-    def hang(_: str) -> None:
-        let_go.wait(30)
-        raise ConnectionError("no broker")
-
-    running = serve(notify=hang)
-    start = time.monotonic()
-    for _ in range(3):
-        assert running.submit().status_code == 202
-    assert time.monotonic() - start < 20.0
-    assert running.store.counts()[JobStatus.QUEUED] == 3
-    let_go.set()
-
-
 def test_a_long_prompt_is_taken_with_a_warning(running: Service) -> None:
     job = running.submit(prompt="names " * 150).json()
     assert [warning["code"] for warning in job["warnings"]] == ["prompt_long"]

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from scripts.cluster import Cluster
-from tests.e2e.service import Api, audio, running
+from testbed.service import Api, audio, running
 
 
 class Client(Api):

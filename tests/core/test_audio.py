@@ -19,9 +19,9 @@ import pytest
 
 from core.audio.decoder import BLOCK_BYTES, DecodedAudio, Decoder, PcmSpool
 from core.audio.ffmpeg import Ffmpeg, find
+from core.audio.samples import SAMPLE_RATE, Region
 from core.errors import AudioTooLong, AudioUndecodable, Cancelled, DiskFull, ServiceError, SourceMissing
-from core.speech.chunks import Region
-from tests.audio_bank import RATE, ffmpeg, speech, write
+from testbed.audio_bank import ffmpeg, speech, write
 from tests.whisper.engine_parts import gone, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -96,7 +96,7 @@ def test_sources_of_every_kind(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
 def test_the_cap_is_exact(suffix: str, tmp_path: Path) -> None:
     source = write(tmp_path / f"a.{suffix}", speech(0.1)[0])
-    assert Decoder(FFMPEG, max_seconds=6.0).decode(source, tmp_path / "spool").samples == 6 * RATE
+    assert Decoder(FFMPEG, max_seconds=6.0).decode(source, tmp_path / "spool").samples == 6 * SAMPLE_RATE
     with pytest.raises(AudioTooLong):
         Decoder(FFMPEG, max_seconds=5.999).decode(source, tmp_path / "spool")
 
@@ -186,7 +186,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         most = max(most, me.memory_info().rss)
 
     audio = DECODER.decode(tmp_path / "long.flac", tmp_path / "spool", on_block=on_block)
-    assert audio.samples == 1800 * RATE  # 57.6 MB
+    assert audio.samples == 1800 * SAMPLE_RATE  # 57.6 MB
     assert most - before < 4 * 1024**2
 
 

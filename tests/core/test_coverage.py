@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from core.speech.chunks import SAMPLE_RATE, Chunk, Region
+from core.audio.samples import SAMPLE_RATE, Region
+from core.speech.chunks import Chunk
 from core.transcript.coverage import audit, untold
 from core.transcript.values import Gap, Segment
 

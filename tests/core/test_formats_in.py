@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from core.audio.decoder import Decoder, PcmSpool
 from core.audio.ffmpeg import find
 from core.audio.probe import probe
+from core.audio.samples import SAMPLE_RATE
 from core.audio.sniff import HEAD_BYTES, sniff
-from tests.audio_bank import ffmpeg, speech, write
+from testbed.audio_bank import ffmpeg, speech, write
 
-RATE = 16_000
 FFMPEG = find()
 SAMPLES = Path(__file__).parents[2] / "whisper" / "data" / "samples"
 
@@ -114,7 +114,7 @@ def assert_same_speech(heard: NDArray[np.int16], said: NDArray[np.int16], latest
     """As long, to 0.15 s (encoders pad to whole frames), equally modulated, and no later than an mp3 encoder's 70 ms
     (or `latest`, in 10 ms).
     """
-    assert abs(len(heard) - len(said)) < 0.15 * RATE
+    assert abs(len(heard) - len(said)) < 0.15 * SAMPLE_RATE
     ours, theirs = loudness(said), loudness(heard)
     lags = range(-20, 21)
     theirs = np.resize(theirs, len(ours) + 40)
@@ -141,7 +141,7 @@ def test_lossy(name: str, said: NDArray[np.int16], tmp_path: Path) -> None:
 def test_video(name: str, said: NDArray[np.int16], tmp_path: Path) -> None:
     options, media_type = VIDEO[name]
     voice = write(tmp_path / "voice.wav", said)
-    picture = ("-f", "lavfi", "-i", f"testsrc=size=64x64:rate=10:duration={len(said) / RATE}")
+    picture = ("-f", "lavfi", "-i", f"testsrc=size=64x64:rate=10:duration={len(said) / SAMPLE_RATE}")
     ffmpeg(*picture, "-i", str(voice), *options.split(), str(tmp_path / name))
     assert_same_speech(decoded(tmp_path / name, media_type), said)
 
@@ -154,8 +154,8 @@ def test_sound_that_starts_after_the_picture_keeps_its_place(
     picture = ("-f", "lavfi", "-i", "testsrc=size=64x64:rate=10:duration=5")
     ffmpeg(*picture, "-itsoffset", "3", "-i", str(voice), str(film))
     heard = decoded(film, {"mp4": "video/mp4", "mkv": "video/x-matroska", "webm": "video/webm"}[suffix])
-    assert_same_speech(heard[3 * RATE :], said)
-    assert np.abs(heard[: int(2.9 * RATE)]).max() < 50
+    assert_same_speech(heard[3 * SAMPLE_RATE :], said)
+    assert np.abs(heard[: int(2.9 * SAMPLE_RATE)]).max() < 50
 
 
 CUT = ("cut.mp3", "cut.aac", "cut.ac3", "cut.ts", "ape.mp3", "twice.mp3", "junk.mp3", "icy.mp3")
@@ -207,4 +207,4 @@ def test_the_demo_samples_are_what_their_truth_says(tmp_path: Path) -> None:
         assert audio.duration == expected["duration"]
         with PcmSpool(tmp_path / "spool") as pcm:
             for said in expected["utterances"]:
-                assert loudness(pcm.read(int(said["start"] * RATE), int(said["end"] * RATE))).max() > 1000
+                assert loudness(pcm.read(int(said["start"] * SAMPLE_RATE), int(said["end"] * SAMPLE_RATE))).max() > 1000

@@ -18,7 +18,7 @@ from core.audio.fragments import restarts
 from core.audio.probe import probe
 from core.audio.sniff import HEAD_BYTES, encrypted, sniff
 from core.errors import NotMedia
-from tests.audio_bank import ffmpeg, speech, write
+from testbed.audio_bank import ffmpeg, speech, write
 
 FFMPEG = find()
 CAP = 60.0

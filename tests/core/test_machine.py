@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.system.machine import Machine, inspect, resolve_plan
+from whisper.models.sizes import size_of
 
 
 def plan(machine=None, **given):
@@ -16,7 +17,9 @@ def plan(machine=None, **given):
         "max_concurrent_jobs": 2,
         "use_parallel_transcription": True,
     }
-    return resolve_plan(machine=machine, **defaults | given)
+    chosen = defaults | given
+    size = size_of(chosen["model"])
+    return resolve_plan(machine=machine, weights_mb=size.weights_mb, worker_mb=size.worker_mb, **chosen)
 
 
 @pytest.mark.parametrize(

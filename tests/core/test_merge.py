@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.speech.chunks import SAMPLE_RATE, Chunk, Region
+from core.audio.samples import SAMPLE_RATE, Region
+from core.speech.chunks import Chunk
 from core.speech.planner import ChunkPlanner
 from core.transcript.merge import Merged, Merger, Piece, is_loop, merge, needs_words
-from core.transcript.stitch import tokens
+from core.transcript.stitch import placed_words
 from core.transcript.values import Segment, Word
 
 S = SAMPLE_RATE
@@ -297,7 +298,7 @@ def test_word_times_that_the_model_did_not_give_are_interpolated_for_the_seam_on
         Word(word=w, start=a, end=b, probability=None) for w, (a, b) in zip("a bbb 37 d".split(), times, strict=True)
     )
     segment = Segment(start=0, end=2, text="a bbb 37 d", words=words)
-    filled = tokens(segment)
+    filled = placed_words(segment)
     assert [t.start for t in filled] == sorted(t.start for t in filled)
     assert filled[1].start == 0.4 and filled[2].end == pytest.approx(1.4)
     chunk = Chunk(index=0, start=0, end=30 * S, regions=(Region(start=0, end=30 * S),))

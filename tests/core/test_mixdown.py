@@ -7,9 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from core.audio.mixdown import Mixdown, OffsetRemover
-from tests.audio_bank import speech
-
-RATE = 16_000
+from core.audio.samples import SAMPLE_RATE
+from testbed.audio_bank import speech
 
 
 def whole(stage: Mixdown | OffsetRemover, pcm: NDArray[np.int16], step: int) -> NDArray[np.int16]:
@@ -34,7 +33,7 @@ def test_equal_channels_and_unlike_ones() -> None:
 def test_channels_that_cancel_each_other(step: int) -> None:
     said = speech(0.05, seed=1)[0]
     louder = (said * 0.9).astype(np.int16)
-    half = len(said) // 2 // RATE * RATE
+    half = len(said) // 2 // SAMPLE_RATE * SAMPLE_RATE
     left, right = said.copy(), said.copy()
     right[half:] = -louder[half:]  # in the second half alone
     mix = Mixdown()
@@ -42,12 +41,12 @@ def test_channels_that_cancel_each_other(step: int) -> None:
     np.testing.assert_array_equal(heard[:half], said[:half])
     loud = np.abs(said) > 1000
     np.testing.assert_array_equal(heard[half:][loud[half:]], said[half:][loud[half:]])
-    assert 0 < mix.lost_seconds <= (len(said) - half) / RATE
+    assert 0 < mix.lost_seconds <= (len(said) - half) / SAMPLE_RATE
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_speech_without_an_offset_stays_as_it_is(seed: int) -> None:
-    said = speech(0.5, seed=seed)[0][2 * RATE :]
+    said = speech(0.5, seed=seed)[0][2 * SAMPLE_RATE :]
     heard = whole(OffsetRemover(), said, 32_768)
     assert len(heard) == len(said) and np.abs(heard.astype(int) - said).max() <= 200 and (heard == said).mean() > 0.8
 
@@ -55,7 +54,7 @@ def test_speech_without_an_offset_stays_as_it_is(seed: int) -> None:
 @pytest.mark.parametrize("offset", [131, -3000])
 @pytest.mark.parametrize("step", [999, 10**6])
 def test_an_offset_goes_from_the_first_sample_on(offset: int, step: int) -> None:
-    said = np.random.default_rng(1).normal(0, 20, 10 * RATE).astype(np.int16)
+    said = np.random.default_rng(1).normal(0, 20, 10 * SAMPLE_RATE).astype(np.int16)
     heard = whole(OffsetRemover(), said + np.int16(offset), step)
     assert len(heard) == len(said)
     assert np.abs(heard.astype(int) - said).max() <= 3

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.speech.chunks import SAMPLE_RATE, Chunk, Region
+from core.audio.samples import SAMPLE_RATE, Region
+from core.speech.chunks import Chunk
 from core.speech.planner import MARGIN, OVERLAP, OVERLAP_MOST, ChunkPlanner
 from core.speech.strategies import region_source
-from tests.audio_bank import speech
+from testbed.audio_bank import speech
 
 S = SAMPLE_RATE
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import whisper
-from core.speech.chunks import SAMPLE_RATE, Chunk, Region
+from core.audio.samples import SAMPLE_RATE, Region
+from core.speech.chunks import Chunk
 from core.speech.planner import MARGIN, SPLICE, ChunkPlanner
 from core.speech.strategies import region_source
-from tests.audio_bank import speech
+from testbed.audio_bank import speech
+from whisper import VAD_MODEL
 from whisper.vad.model import SileroModel
 from whisper.vad.silero import SileroVad
 
 S = SAMPLE_RATE
-MODEL = SileroModel.read(Path(whisper.__file__).parent / "data" / "ggml-silero-v6.2.0.bin")
+MODEL = SileroModel.read(VAD_MODEL)
 
 
 def plan(pcm: NDArray[np.int16], block: int, window: int = 28 * S) -> tuple[list[Region], list[Chunk]]:

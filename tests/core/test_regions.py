@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from core.speech.chunks import Region
-from core.speech.regions import FRAME, PIECE, Pcm, ScoredRegions, SpeechRegions
+from core.audio.samples import Pcm, Region
+from core.speech.regions import FRAME, PIECE, ScoredRegions, SpeechRegions
 
 runs = st.lists(st.tuples(st.sampled_from([0.02, 0.3, 0.4, 0.45, 0.6, 0.98]), st.integers(1, 60)), max_size=30)
 

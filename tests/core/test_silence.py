@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from core.speech.chunks import Region
+from core.audio.samples import Region
 from core.speech.strategies import Loudness, region_source
-from tests.audio_bank import speech
+from testbed.audio_bank import speech
 
 
 def no_vad(pcm: np.ndarray) -> np.ndarray:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from core.audio.samples import SAMPLE_RATE
 from core.audio.timeline import JUMP, Timeline
 
-RATE = 16_000
 FRAME = 320
-DAY = 24 * 3600 * RATE
+DAY = 24 * 3600 * SAMPLE_RATE
 
 
 def sound(frames: int) -> NDArray[np.int16]:
@@ -48,8 +48,8 @@ CLOCKS: dict[str, tuple[Callable[[int], float], list[tuple[int, int]]]] = {
     "all zero": (lambda n: 0, []),
     "jitter": (lambda n: (n + (n * 7 % 15)) * FRAME, []),
     "bursts": (lambda n: n // 25 * 25 * FRAME, []),
-    "a packet an hour ahead": (lambda n: n * FRAME + 3600 * RATE * (n in (100, 300, 499)), []),
-    "a packet an hour behind": (lambda n: n * FRAME - 3600 * RATE * (n == 100), []),
+    "a packet an hour ahead": (lambda n: n * FRAME + 3600 * SAMPLE_RATE * (n in (100, 300, 499)), []),
+    "a packet an hour behind": (lambda n: n * FRAME - 3600 * SAMPLE_RATE * (n == 100), []),
     "a late start": (lambda n: (n + 150) * FRAME, [(0, 150)]),
     "a gap": (lambda n: (n + 100 * (n >= 200)) * FRAME, [(200, 100)]),
     "a gap under jitter": (lambda n: (n + 100 * (n >= 200) + n % 4) * FRAME, [(200, 100)]),

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from core.audio.decoder import DecodedAudio, Decoder, PcmSpool
 from core.audio.ffmpeg import find
-from tests.audio_bank import RATE, ffmpeg, speech, write
+from core.audio.samples import SAMPLE_RATE
+from testbed.audio_bank import ffmpeg, speech, write
 from tests.core.test_formats_in import assert_same_speech
 
 DECODER = Decoder(find(), max_seconds=60)
@@ -50,7 +51,7 @@ def test_joined_recordings_are_heard_one_after_the_other(name: str, tmp_path: Pa
     files = [write(tmp_path / f"{n}{name}", pcm, *JOINED[name][n]) for n, pcm in enumerate(parts)]
     (tmp_path / name).write_bytes(b"".join(file.read_bytes() for file in files))
     heard, _ = decoded(tmp_path / name)
-    assert abs(len(heard) - len(np.concatenate(parts))) < 0.15 * RATE
+    assert abs(len(heard) - len(np.concatenate(parts))) < 0.15 * SAMPLE_RATE
     assert_same_speech(heard[: len(parts[0])], parts[0])
     # encoders put silence around each: behind the first, and before the second
     assert_same_speech(heard[len(parts[0]) :], parts[1], latest=15)
@@ -69,7 +70,7 @@ def test_holes_become_silence(hole: float, tmp_path: Path) -> None:
     said, start = speech(0.1)[0], 46 * 1024
     shift = f"asetnsamples=n=1024:p=0,asetpts='PTS+if(gte(N,{start}),{hole}*SR,0)'"
     heard, _ = decoded(write(tmp_path / "a.mka", said, "-af", shift, "-c:a", "pcm_s16le"))
-    assert len(heard) == pytest.approx(len(said) + hole * RATE, abs=RATE / 500)
+    assert len(heard) == pytest.approx(len(said) + hole * SAMPLE_RATE, abs=SAMPLE_RATE / 500)
     end = len(heard) - len(said) + start
     np.testing.assert_array_equal(heard[:start], said[:start])
     np.testing.assert_array_equal(heard[end:], said[start:])
@@ -84,8 +85,8 @@ def test_sound_that_starts_late_and_changes_its_rate_is_late_once(tmp_path: Path
     picture = ("-f", "lavfi", "-i", "testsrc=size=64x64:rate=10:duration=5", "-itsoffset", "3")
     ffmpeg(*picture, "-i", str(tmp_path / "both.mp2"), "-c:a", "copy", "-c:v", "mpeg4", str(tmp_path / "a.mkv"))
     heard, _ = decoded(tmp_path / "a.mkv")
-    assert np.abs(heard[: int(2.9 * RATE)]).max() < 50
-    assert_same_speech(heard[3 * RATE :], np.concatenate(parts))
+    assert np.abs(heard[: int(2.9 * SAMPLE_RATE)]).max() < 50
+    assert_same_speech(heard[3 * SAMPLE_RATE :], np.concatenate(parts))
 
 
 def test_a_sound_track_behind_forty_others_is_whole(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from core.audio.decoder import Decoder
 from core.audio.ffmpeg import Ffmpeg, find
 from core.audio.wav import HEAD_BYTES, plain_samples
 from core.errors import ServiceError
-from tests.audio_bank import speech, write
+from testbed.audio_bank import speech, write
 
 FFMPEG = find()
 NO_FFMPEG = Ffmpeg(path="/nowhere/ffmpeg", version="7")

@@ -12,7 +12,7 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from tests.e2e.service import ENDED, Service, audio, running
+from testbed.service import ENDED, Service, audio, running
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.service import audio, running
+from testbed.service import audio, running
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
 

@@ -15,8 +15,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.e2e.service import audio, running
-from tests.score import score
+from benchmarks.score import score
+from testbed.service import audio, running
 
 SAMPLES = Path(__file__).resolve().parents[2] / "whisper" / "data" / "samples"
 
@@ -95,7 +95,7 @@ def test_bundled_samples(service):
 def test_silence_completes_with_a_warning(service, tmp_path):
     import numpy as np
 
-    from tests import audio_bank
+    from testbed import audio_bank
 
     audio_bank.write(tmp_path / "quiet.wav", np.zeros(16_000 * 8, np.int16))
     done = service.wait(service.submit(tmp_path / "quiet.wav")["id"])

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from scripts.servers import Minio, Valkey
-from tests.faults.rig import Rig, Servers, rig
+from testbed.faults.rig import Rig, Servers, rig
 
 SHARED: dict[str, Any] = {
     # a job that names no language asks the engine for it, and that kills the process: poison on request

@@ -34,9 +34,9 @@ from core.store.database import open_database
 from core.store.sql import SqlStore
 from core.system import crashpoints, identity
 from core.system.clock import ManualClock
-from tests.faults import made
-from tests.faults.invariants import Accepted, Figures, check_jobs, leftovers, read_calls
-from tests.faults.rig import writable
+from testbed.faults import made
+from testbed.faults.invariants import Accepted, Figures, check_jobs, leftovers, read_calls
+from testbed.faults.rig import writable
 from tests.faults.stages import Fingerprint, Shout
 from whisper.engine.scripted import Rule, ScriptedEngine
 from whisper.engine.transcriber import WhisperTranscriber

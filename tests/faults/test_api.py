@@ -18,9 +18,9 @@ import httpx
 import psutil
 
 from core.system import crashpoints
-from tests.faults import made
-from tests.faults.invariants import Accepted
-from tests.faults.rig import Rig, wait_for
+from testbed.faults import made
+from testbed.faults.invariants import Accepted
+from testbed.faults.rig import Rig, wait_for
 from tests.faults.test_storage import collect, count
 
 
@@ -43,7 +43,7 @@ def kill_api(rig: Rig) -> None:
     if rig.servers is not None:
         rig.kill_tree("api")
     else:
-        os.kill(rig.processes("tests.faults.api_main")[0].pid, signal.SIGKILL)
+        os.kill(rig.processes("testbed.faults.api_main")[0].pid, signal.SIGKILL)
 
 
 def test_20_kill_9_between_object_and_row(either: Rig) -> None:
@@ -153,7 +153,7 @@ def test_24_clients_that_lie_or_leave_cost_nothing(either: Rig) -> None:
     bomb.close()
     for client in leavers:
         client.close()
-    api = either.processes("program api" if either.servers else "tests.faults.api_main")[0]
+    api = either.processes("program api" if either.servers else "testbed.faults.api_main")[0]
     wait_for(
         lambda: either.told(r"POST /api/v1/jobs -> 499") == len(leavers)
     )  # said when all of an upload is cleared away

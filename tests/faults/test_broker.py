@@ -7,7 +7,7 @@ import time
 import redis
 
 from core.queue.hints import CeleryHints
-from tests.faults.rig import Rig, wait_for
+from testbed.faults.rig import Rig, wait_for
 
 
 def _client(rig: Rig) -> redis.Redis:

@@ -19,9 +19,9 @@ from core.jobs.tasks import TRANSCRIBE
 from core.objects.store import source_key
 from core.store.sql import SqlStore
 from scripts.servers import Minio, Postgres
-from tests import audio_bank
-from tests.faults import made
-from tests.faults.rig import Rig, wait_for
+from testbed import audio_bank
+from testbed.faults import made
+from testbed.faults.rig import Rig, wait_for
 from tests.faults.test_api import database_held
 
 
@@ -105,11 +105,11 @@ def test_23_temp_folder_full(own_solo: Callable[..., Rig], tmp_path: Path) -> No
     rig.ended(rig.upload(8))  # all that a start needs the folder for is over
     full.touch()
     job = rig.midway()
-    os.kill(rig.processes("tests.faults.api_main")[0].pid, signal.SIGKILL)
+    os.kill(rig.processes("testbed.faults.api_main")[0].pid, signal.SIGKILL)
     assert rig.ended(job).attempts == 1
     wait_for(lambda: rig.get("/readyz").status_code == httpx.codes.OK, 30)
     assert rig.ended(rig.upload(40, seed=2)).attempts == 1, "with files larger than a form parser keeps in memory"
-    os.kill(rig.processes("tests.faults.consumer_main")[0].pid, signal.SIGKILL)
+    os.kill(rig.processes("testbed.faults.consumer_main")[0].pid, signal.SIGKILL)
     rig.wait_log(r"consumer ended \(exit code 1\)")
     waiting = rig.upload(8, seed=3)
     assert rig.job(waiting)["status"] == "queued", "accepted all the same"

@@ -11,9 +11,9 @@ import pytest
 
 from core.queue.hints import MemoryHints
 from core.queue.sweeper import Sweeper
-from tests.faults import made
-from tests.faults.invariants import Accepted
-from tests.faults.rig import Rig, wait_for
+from testbed.faults import made
+from testbed.faults.invariants import Accepted
+from testbed.faults.rig import Rig, wait_for
 
 
 def collect(rig: Rig) -> int:

@@ -16,9 +16,9 @@ import pytest
 
 from core.jobs.workfolders import remove_dead, work_folder
 from core.system import crashpoints
-from tests.faults import made
-from tests.faults.invariants import Accepted, check_jobs, leftovers
-from tests.faults.proxy import FaultProxy
+from testbed.faults import made
+from testbed.faults.invariants import Accepted, check_jobs, leftovers
+from testbed.faults.proxy import FaultProxy
 from tests.faults.seeds import Place
 
 JOB = "0198f3c2-1111-7abc-8def-0123456789ab"

@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 
 from core.jobs.tasks import TRANSCRIBE
-from tests.e2e.service import audio
-from tests.faults.rig import Rig, wait_for
+from testbed.faults.rig import Rig, wait_for
+from testbed.service import audio
 from worker.pools.solo import IDLE_SECONDS
 
 MUTE = """#!{python} -I
@@ -125,7 +125,7 @@ def test_08_an_owner_stopped_inside_a_transaction_does_not_lock_sqlite_for_ever(
 
 def test_job_processes_come_when_wanted_and_go_when_idle(own_solo: Callable[..., Rig]) -> None:
     rig = own_solo(script={"delay": 0.2}, MAX_CONCURRENT_JOBS="3")
-    consumer = rig.processes("tests.faults.consumer_main")[0]
+    consumer = rig.processes("testbed.faults.consumer_main")[0]
 
     def jobs() -> list[psutil.Process]:
         found = []

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.audio_bank import RATE, ffmpeg, sentence, write
+from core.audio.samples import SAMPLE_RATE
+from testbed.audio_bank import ffmpeg, sentence, write
 
 Pcm = NDArray[np.int16]
 Said = tuple[tuple[float, str], ...]
@@ -29,8 +30,8 @@ PICTURE = ("-f", "lavfi", "-i", f"testsrc=size=64x64:rate=10:duration={2 * CLIP}
 def clip(n: int = 0) -> Pcm:
     """The n-th clip: LEAD of near silence, a sentence, near silence up to CLIP seconds."""
     pcm, _ = sentence(NUMBERS[n])
-    noise = np.random.default_rng(n).normal(0, 3, round(CLIP * RATE))
-    noise[round(LEAD * RATE) :][: len(pcm)] += pcm
+    noise = np.random.default_rng(n).normal(0, 3, round(CLIP * SAMPLE_RATE))
+    noise[round(LEAD * SAMPLE_RATE) :][: len(pcm)] += pcm
     return noise.astype(np.int16)
 
 
@@ -147,7 +148,7 @@ def tracks(folder: Path, name: str, *sounds: int | None, options: str = "", subt
         title = bytes_of(folder, f"{n}.srt", b"1\n00:00:00,000 --> 00:00:01,000\nHello\n")
         given += ["-i", str(title)]
     for n, sound in enumerate(sounds):
-        pcm = np.zeros(round(CLIP * RATE), np.int16) if sound is None else clip(sound)
+        pcm = np.zeros(round(CLIP * SAMPLE_RATE), np.int16) if sound is None else clip(sound)
         given += ["-i", str(write(folder / f"{n}.wav", pcm))]
     mapped = [word for n in range(subtitles + len(sounds)) for word in ("-map", str(n))]
     font = bytes_of(folder, "a.ttf", bytes(1000))

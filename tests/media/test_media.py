@@ -13,17 +13,19 @@ import pytest
 from core.audio.decoder import Decoder
 from core.audio.ffmpeg import find
 from core.audio.probe import probe
+from core.audio.samples import SAMPLE_RATE
 from core.audio.sniff import HEAD_BYTES, sniff
 from core.audio.tracks import TrackChoice
 from core.config import Settings
 from core.speech.regions import ScoredRegions, SpeechRegions
 from core.transcript.language_tags import language_code
 from parascribe.run.local import transcribe_files
-from tests.audio_bank import RATE, sentence
+from testbed.audio_bank import sentence
 from tests.media.corpus import CORPUS
 from tests.media.made import LEAD, NUMBERS, Pcm, clip
-from tests.whisper.engine_parts import MODEL, VAD_MODEL, WHEEL
+from tests.whisper.engine_parts import MODEL, WHEEL
 from tests.whisper.test_context import samples_of
+from whisper import VAD_MODEL
 from whisper.library.inference import Inference
 from whisper.library.libwhisper import LibWhisper
 from whisper.vad.model import SileroModel
@@ -64,11 +66,11 @@ def test_media(name: str, inference: Inference, silero: SileroModel, tmp_path: P
     pcm = np.fromfile(tmp_path / "spool", "<i2")
     covered = np.zeros(len(pcm), bool)
     for start, text in medium.said:
-        first = max(0, round((start - AROUND) * RATE))
-        part = slice(first, first + round(LENGTH * RATE))
+        first = max(0, round((start - AROUND) * SAMPLE_RATE))
+        part = slice(first, first + round(LENGTH * SAMPLE_RATE))
         heard = inference.transcribe(samples_of(pcm[part]), OPTIONS)["segments"]
         assert words(segment["text"] for segment in heard) == words([text]), audio
-        assert first / RATE + onset(pcm[part]) == pytest.approx(
+        assert first / SAMPLE_RATE + onset(pcm[part]) == pytest.approx(
             start + onset(clip_of(text)) - LEAD, abs=medium.tolerance
         ), audio
         covered[part] = True

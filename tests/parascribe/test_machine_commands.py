@@ -13,9 +13,10 @@ import pytest
 
 from core.config import Settings, load
 from parascribe.cli import main
-from parascribe.run.wiring import DATA, open_store
+from parascribe.run.wiring import open_store
 from parascribe.tools import engines
 from parascribe.tools.doctor import check_database, check_port, filesystem, run_checks
+from whisper import DATA
 
 Capture = pytest.CaptureFixture[str]
 

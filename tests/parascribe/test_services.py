@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.e2e.service import Service
+from testbed.service import Service
 
 
 def test_an_upload_that_goes_on_at_the_end_is_cut_and_leaves_nothing(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.joined import from_first_sample
-from benchmarks.recordings import RATE, Clip
-from tests import audio_bank
+from benchmarks.recordings import Clip
+from core.audio.samples import SAMPLE_RATE
+from testbed import audio_bank
 
 Pcm = NDArray[np.int16]
 
@@ -68,21 +69,21 @@ def _made(name: str, samples: Callable[[list[Clip]], Pcm]) -> Callable[[Path, li
 
 
 def _both(clips: list[Clip]) -> Pcm:
-    return np.concatenate([part for clip in clips for part in (clip.samples(), np.zeros(RATE, np.int16))])
+    return np.concatenate([part for clip in clips for part in (clip.samples(), np.zeros(SAMPLE_RATE, np.int16))])
 
 
 def _noise(_: list[Clip]) -> Pcm:
-    return np.random.default_rng(1).normal(0.0, 1000.0, 30 * RATE).astype(np.int16)
+    return np.random.default_rng(1).normal(0.0, 1000.0, 30 * SAMPLE_RATE).astype(np.int16)
 
 
 def _music(_: list[Clip]) -> Pcm:
     """Chords of decaying harmonics, a beat every half second."""
-    mix = np.zeros(30 * RATE)
-    beat = np.arange(RATE // 2) / RATE
+    mix = np.zeros(30 * SAMPLE_RATE)
+    beat = np.arange(SAMPLE_RATE // 2) / SAMPLE_RATE
     for n, root in enumerate([220.0, 174.6, 261.6, 196.0] * 15):
         for note in (root, root * 5 / 4, root * 3 / 2):
             tone = sum(np.sin(2 * np.pi * note * k * beat) / k for k in range(1, 6)) * np.exp(-3 * beat)
-            mix[n * RATE // 2 :][: len(beat)] += 1500 * tone
+            mix[n * SAMPLE_RATE // 2 :][: len(beat)] += 1500 * tone
     return np.clip(mix, -32768, 32767).astype(np.int16)
 
 
@@ -93,7 +94,7 @@ TREATMENTS: dict[str, Callable[[Path, list[Clip]], Path]] = {
     "from the first sample": _made("first", lambda clips: from_first_sample(clips[0].samples())),
 }
 WORDLESS = (
-    Case(name="silence", make=_made("silence", lambda _: np.zeros(30 * RATE, np.int16))),
+    Case(name="silence", make=_made("silence", lambda _: np.zeros(30 * SAMPLE_RATE, np.int16))),
     Case(name="white noise", make=_made("noise", _noise)),
     Case(name="music", make=_made("music", _music)),
     *(Case(name=name, clips=(name,)) for name in NOISES),

@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks import made, official, watch
 from benchmarks.recordings import Clip, MissingRecordings, packaged, shared
 from benchmarks.words import Errors, Timing, errors, timing
-from tests.e2e.service import Service, running
+from testbed.service import Service, running
 from tests.real.cases import WORDLESS, Case, spoken
 from whisper.library.libraries import candidates
 

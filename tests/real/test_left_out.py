@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from benchmarks.recordings import Clip, MissingRecordings, shared
-from core.speech.chunks import SAMPLE_RATE
+from core.audio.samples import SAMPLE_RATE
 from core.speech.planner import ChunkPlanner
 from core.speech.strategies import region_source
-from parascribe.run.wiring import VAD_MODEL
 from tests.skipping import skip_on_a_laptop
+from whisper import VAD_MODEL
 from whisper.vad.model import SileroModel
 from whisper.vad.silero import SileroVad
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-import whisper
+from whisper import DEMO_MODEL
+from whisper.models.ggml import HEADER, MAGIC, GgmlReader, packed_filters, packed_tensor, packed_vocabulary
 
-DEMO = Path(whisper.__path__[0]) / "data" / "models" / "ggml-demo.bin"
 _TYPES = {np.dtype("float16"): 4, np.dtype("int16"): 2, np.dtype("float32"): 0}
 
 
@@ -25,34 +25,20 @@ class Made:
     ggml: bytes
 
 
-def made(path: Path = DEMO) -> Made:
+def made(path: Path = DEMO_MODEL) -> Made:
     """From a ggml f16 model, whose float32 values are rounded to what float16 can hold."""
-    data = path.read_bytes()
-    head = struct.unpack_from("<12i", data)
-    rows, columns = struct.unpack_from("<2i", data, 48)
-    filters = np.frombuffer(data, "<f4", rows * columns, 56) + np.float32(0)
-    at = 56 + filters.nbytes
-    (count,) = struct.unpack_from("<i", data, at)
-    at, tokens = at + 4, []
-    for _ in range(count):
-        (length,) = struct.unpack_from("<i", data, at)
-        tokens.append(data[at + 4 : at + 4 + length])
-        at += 4 + length
-    ggml = bytearray(data[:56] + filters.tobytes() + data[56 + filters.nbytes : at])
     tensors: dict[str, Any] = {}
     written: dict[str, bytes] = {}
-    while at < len(data):
-        dimensions, length, kind = struct.unpack_from("<3i", data, at)
-        shape = struct.unpack_from(f"<{dimensions}i", data, at + 12)[::-1]
-        begin = at + 12 + 4 * dimensions + length
-        stored = np.frombuffer(data, ("<f4", "<f2")[kind], int(np.prod(shape)), begin)
-        half = stored.astype("<f2")
-        name = data[begin - length : begin].decode()
-        tensors[name] = half.reshape(shape)
-        written[name] = data[at:begin] + half.astype(stored.dtype).tobytes()
-        at = begin + stored.nbytes
+    with path.open("rb") as file:
+        reader = GgmlReader(file)
+        head, (rows, columns, values), tokens = reader.header(), reader.filters(), reader.vocabulary()
+        for name, stored in reader.tensors():
+            tensors[name] = stored.astype("<f2")
+            written[name] = packed_tensor(name, tensors[name].astype(stored.dtype))
+    filters = np.frombuffer(values, "<f4") + np.float32(0)
+    ggml = HEADER.pack(MAGIC, *head) + packed_filters(rows, columns, filters.tobytes()) + packed_vocabulary(tokens)
     ggml += b"".join(written[name] for name in sorted(written, key=_place))
-    return Made(model=_ct2(_renamed(tensors, heads=(head[4], head[8]))), tokenizer=_tokenizer(tokens), ggml=bytes(ggml))
+    return Made(model=_ct2(_renamed(tensors, heads=(head[3], head[7]))), tokenizer=_tokenizer(tokens), ggml=ggml)
 
 
 _ORDER = (

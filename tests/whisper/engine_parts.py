@@ -19,14 +19,14 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from tests import audio_bank
+from testbed import audio_bank
+from whisper import DEMO_MODEL
 from whisper.library.libraries import candidates
 from whisper.wire.frames import FrameType, pack, receive
 from whisper.wire.process import engine_environment, python_command
 
 ROOT = Path(__file__).parents[2]
-MODEL = ROOT / "whisper/data/models/ggml-demo.bin"
-VAD_MODEL = ROOT / "whisper/data/ggml-silero-v6.2.0.bin"
+MODEL = DEMO_MODEL
 WHEEL = next(c for c in candidates(None, None) if c.kind == "wheel")
 
 

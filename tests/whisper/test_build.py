@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-import whisper
 from core.errors import EngineUnavailable
-from tests.audio_bank import speech
+from testbed.audio_bank import speech
+from whisper import DEMO_MODEL
 from whisper.library.libraries import Library, candidates
 from whisper.workshop.build import SOURCE_SHA256, TOOLS, adopt, build_flags, collect, file_away, judge, switch
 from whisper.workshop.inflate import inflate
 from whisper.workshop.measure import Figures, measure
 
-MODEL = Path(whisper.__file__).parent / "data" / "models" / "ggml-demo.bin"
+MODEL = DEMO_MODEL
 FACTS: dict[str, Any] = {"version": "1.8.5", "source": "the wheel", "flags": {}}
 WHEEL = next(library for library in candidates(None, None) if library.kind == "wheel")
 

@@ -19,11 +19,12 @@ import pytest
 import whisper
 from core.errors import ChunkFailed, EngineUnavailable
 from tests.whisper.engine_parts import wait_for
+from whisper import DEMO_MODEL
 from whisper.engine.cli_engine import CliEngine
 from whisper.engine.cli_program import read_output
 from whisper.types import ChunkTranscript, TranscribeOptions
 
-MODEL = str(Path(whisper.__file__).parent / "data" / "models" / "ggml-demo.bin")
+MODEL = str(DEMO_MODEL)
 EN = TranscribeOptions(language="en")
 
 #: what the fake does with a file is said by its first sample

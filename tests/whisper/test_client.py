@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable, ModelInvalid
-from tests.whisper.engine_parts import MODEL, ROOT, VAD_MODEL, chunk, gone, text_of, wait_for
+from tests.whisper.engine_parts import MODEL, ROOT, chunk, gone, text_of, wait_for
+from whisper import VAD_MODEL
 from whisper.engine.host_client import HostClient
 from whisper.engine.host_engine import HostEngine
 from whisper.engine.manager_process import start_manager

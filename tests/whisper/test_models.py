@@ -10,10 +10,11 @@ import pytest
 
 from core.errors import ModelInvalid, ModelUnavailable, UnknownModel, ValidationFailed
 from tests.whisper.model_server import CATALOGUE, INFO, QUANTISED
+from whisper import DATA
 from whisper.models import catalogue
 from whisper.models.store import ModelStore
 
-BUNDLED = Path(catalogue.__file__).parents[1] / "data" / "models"
+BUNDLED = DATA / "models"
 
 
 @pytest.fixture

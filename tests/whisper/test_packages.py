@@ -23,6 +23,7 @@ from tests.whisper import ct2_made
 from tests.whisper.bad_server import black_hole
 from tests.whisper.index_server import IndexServer, index_server, pip_environment
 from tests.whisper.model_server import INFO as QUANTISED
+from whisper import DEMO_MODEL
 from whisper.download.carriers import CARRIERS, Carrier, PackageSource
 from whisper.download.ct2 import Ct2File
 from whisper.download.downloader import ModelDownloader
@@ -31,7 +32,7 @@ from whisper.download.sources import AddressSource
 from whisper.models.catalogue import CATALOGUE, DEMO, HUB, ModelInfo
 from whisper.models.store import ModelStore
 
-BUNDLED = ct2_made.DEMO.parent
+BUNDLED = DEMO_MODEL.parent
 MADE = cache(ct2_made.made)
 
 

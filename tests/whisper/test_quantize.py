@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from core.errors import DiskFull, EngineUnavailable, ModelInvalid, ModelUnavailable, ValidationFailed
-from tests.audio_bank import speech
+from testbed.audio_bank import speech
 from tests.whisper.engine_parts import MODEL, ROOT, WHEEL
-from whisper.models.store import ModelStore, read_header
+from whisper.models.ggml import GgmlReader, packed_filters, packed_tensor, packed_vocabulary, read_header
+from whisper.models.store import ModelStore
 from whisper.workshop import inflate
 from whisper.workshop.measure import measure
 from whisper.workshop.quantize import KINDS, own_stem, quantize
@@ -65,9 +66,10 @@ def test_an_f32_model_gives_the_same_file(tmp_path: Path) -> None:
     with MODEL.open("rb") as old, wide.open("wb") as new:
         new.write(old.read(44) + struct.pack("<i", 0))
         old.read(4)
-        inflate._copy_filters_and_vocabulary(old, new)
-        for name, tensor in inflate._tensors(old):
-            inflate._put(new, name, tensor.astype(np.float32))
+        reader = GgmlReader(old)
+        new.write(packed_filters(*reader.filters()) + packed_vocabulary(reader.vocabulary()))
+        for name, tensor in reader.tensors():
+            new.write(packed_tensor(name, tensor.astype(np.float32)))
     assert made(tmp_path, "q8_0", wide).read_bytes() == QUANTISED.read_bytes()
 
 

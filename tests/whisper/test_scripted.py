@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-import whisper
 from core.errors import ChunkFailed
+from whisper import DEMO_MODEL
 from whisper.engine.scripted import Rule, ScriptedEngine
 from whisper.types import TranscribeOptions
 
-MODEL = str(Path(whisper.__file__).parent / "data" / "models" / "ggml-demo.bin")
+MODEL = str(DEMO_MODEL)
 EN = TranscribeOptions(language="en", word_timestamps=True)
 
 

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import whisper
+from core.audio.samples import Pcm
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable, ModelUnavailable, UnknownModel
-from tests.audio_bank import speech
+from testbed.audio_bank import speech
 from tests.whisper.model_server import CATALOGUE as CATALOGUE_OF_ONE
 from tests.whisper.model_server import INFO, model_server
+from whisper import DATA
 from whisper.download.downloader import ModelDownloader
 from whisper.download.sources import AddressSource
 from whisper.engine.host_engine import HostEngine
@@ -25,10 +26,10 @@ from whisper.engine.manager_process import start_manager
 from whisper.engine.scripted import Rule, ScriptedEngine
 from whisper.engine.transcriber import WhisperTranscriber
 from whisper.models.store import ModelStore
-from whisper.types import Pcm, TranscribeOptions, Urgency
+from whisper.types import TranscribeOptions, Urgency
 from whisper.wire.frames import FrameType, pack, receive
 
-BUNDLED = Path(whisper.__file__).parent / "data" / "models"
+BUNDLED = DATA / "models"
 EN = TranscribeOptions(language="en")
 
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from core.errors import ModelInvalid
 from core.speech.regions import FRAME, SpeechRegions
-from tests import audio_bank
-from tests.whisper.engine_parts import VAD_MODEL, WHEEL
-from tests.whisper.library_vad import LibraryVad
+from testbed import audio_bank
+from testbed.library_vad import LibraryVad
+from tests.whisper.engine_parts import WHEEL
+from whisper import DEMO_MODEL, VAD_MODEL
 from whisper.vad.model import SileroModel
 from whisper.vad.silero import SileroVad
 
@@ -81,7 +82,7 @@ def damaged(kind: str) -> bytes:
         "nothing": b"nothing",
         "cut short": whole[:-1000],
         "without its last tensor": whole[: whole.rindex(b"_model.stft") - 24],
-        "another model": (VAD_MODEL.parent / "models" / "ggml-demo.bin").read_bytes()[:10_000],
+        "another model": DEMO_MODEL.read_bytes()[:10_000],
         "another name": whole.replace(name, name[::-1]),
         "not finite": whole[: whole.index(name) + len(name)] + b"\xff" * 4 + whole[whole.index(name) + len(name) + 4 :],
     }[kind]

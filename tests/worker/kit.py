@@ -22,8 +22,8 @@ from core.objects.store import source_key
 from core.store.sql import SqlStore
 from core.system import identity
 from core.system.machine import Plan
-from parascribe.run.wiring import DATA, VAD_MODEL
-from tests import audio_bank
+from testbed import audio_bank
+from whisper import DATA, VAD_MODEL
 from whisper.download.downloader import ModelDownloader
 from whisper.engine.scripted import Rule, ScriptedEngine
 from whisper.engine.transcriber import WhisperTranscriber

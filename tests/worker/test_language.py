@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.speech.chunks import SAMPLE_RATE
+from core.audio.samples import SAMPLE_RATE
 from core.transcript.values import Language, Segment
 from worker.stages.language_vote import LanguageVote, notices, own_language
 

@@ -7,8 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.speech.chunks import SAMPLE_RATE, Chunk, Region
-from whisper.types import ChunkTranscript, EngineSegment, EngineWord
+from core.audio.samples import SAMPLE_RATE, Region
+from core.speech.chunks import Chunk
+from core.transcript.values import Segment, Word
+from whisper.types import ChunkTranscript
 from worker.stages.leftovers import MOST, complete
 
 S = SAMPLE_RATE
@@ -24,7 +26,7 @@ def speech(*spans: tuple[float, float], regions: tuple[tuple[float, float], ...]
 def transcript(*segments: tuple[float, float, str], logprob: float = -0.2, language: str = "en") -> ChunkTranscript:
     return ChunkTranscript(
         segments=tuple(
-            EngineSegment(start=a, end=b, text=text, avg_logprob=logprob, compression_ratio=1.0)
+            Segment(start=a, end=b, text=text, avg_logprob=logprob, no_speech_prob=0.1, language=language)
             for a, b, text in segments
         ),
         language=language,
@@ -89,7 +91,7 @@ def test_words_that_both_heard_are_said_once() -> None:
 
 def test_letters_that_both_heard_are_said_once_where_words_have_no_blanks() -> None:
     words = tuple(
-        EngineWord(word=w, start=n, end=n + 1, probability=0.9) for n, w in enumerate(["很好,", "我们", "去", "公园。"])
+        Word(word=w, start=n, end=n + 1, probability=0.9) for n, w in enumerate(["很好,", "我们", "去", "公园。"])
     )
     answer = transcript((0, 10, "很好,我们去公园。"))
     answer = replace(answer, segments=(replace(answer.segments[0], words=words),))
@@ -133,7 +135,7 @@ def test_it_knows_the_language_and_the_doubts_of_each_part() -> None:
     found, _, _ = run(
         speech((0.3, 12), (13, 27)), transcript((0, 12, "One.")), transcript((0, 14, "Zwei."), language="de")
     )
-    assert [(s.language, s.no_speech_prob) for s in found.segments] == [(None, None), ("de", 0.1)]
+    assert [(s.language, s.no_speech_prob) for s in found.segments] == [("en", 0.1), ("de", 0.1)]
 
 
 def test_a_decode_that_fails_costs_nothing_of_what_was_heard() -> None:

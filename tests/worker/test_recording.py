@@ -11,7 +11,7 @@ import pytest
 from core.audio.decoder import DecodedAudio
 from core.errors import AudioUndecodable, Interrupted
 from core.jobs.tasks import TRANSCRIBE, Task
-from tests import audio_bank
+from testbed import audio_bank
 from tests.worker.kit import Kit
 from whisper.engine.scripted import Rule
 from worker.context.growing_plan import GrowingPlan

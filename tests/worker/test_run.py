@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.audio.samples import SAMPLE_RATE
 from core.errors import DatabaseUnavailable, DiskFull, HandedBack, LeaseLost
 from core.jobs.job import JobStatus, Stage
 from core.jobs.tasks import TaskState
 from core.objects.local import LocalObjects
 from core.objects.memory import MemoryObjects
 from core.store.sql import SqlStore
-from tests import audio_bank
+from testbed import audio_bank
 from tests.whisper.model_server import model_server
 from tests.worker.kit import Kit
 from whisper.download.downloader import ModelDownloader
@@ -508,7 +509,7 @@ def test_a_wanted_track_is_taken_and_one_that_is_not_there_fails_the_job(tmp_pat
 
 def test_quiet_speech_that_is_left_out_is_told_however_often_the_run_is_interrupted(tmp_path):
     loud, quiet = (audio_bank.speech(minutes=0.25, seed=seed, noise_db=None)[0] for seed in (41, 42))
-    pause = np.zeros(3 * audio_bank.RATE, np.int16)
+    pause = np.zeros(3 * SAMPLE_RATE, np.int16)
     pcm = np.concatenate([loud, pause, np.round(quiet / 100).astype(np.int16), pause, loud])
     source = audio_bank.write(tmp_path / "talk.wav", pcm).read_bytes()
 

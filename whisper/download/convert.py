@@ -17,9 +17,8 @@ from typing import BinaryIO
 from core.errors import ModelInvalid
 from whisper.download.ct2 import FLOAT16, Ct2File
 from whisper.download.part import Writer
-from whisper.models.store import GGML_MAGIC, HEADER
+from whisper.models.ggml import F16, F32, HEADER, MAGIC, GgmlReader, packed_filters, packed_head, packed_vocabulary
 
-_F32, _F16 = 0, 1
 _TOKENS = 50_257
 """Ordinary tokens of every Whisper vocabulary; whisper.cpp knows the special ones by itself."""
 
@@ -42,9 +41,7 @@ def convert(source: BinaryIO, tokenizer: bytes, filters: Path, out: Writer) -> N
     heads = [model.scalar(f"{side}/num_heads") for side in ("encoder", "decoder")]
     layers = [_layers(model, side) for side in ("encoder", "decoder")]
     mels = _shape(model, "encoder/conv1/weight", 3)[1]
-    out.write(
-        HEADER.pack(GGML_MAGIC, vocab, audio, width, heads[0], layers[0], text, width, heads[1], layers[1], mels, _F16)
-    )
+    out.write(HEADER.pack(MAGIC, vocab, audio, width, heads[0], layers[0], text, width, heads[1], layers[1], mels, F16))
     out.write(_mel_filters(filters, mels))
     out.write(_vocabulary(tokenizer))
     for name, theirs, part in _tensors(*layers):
@@ -62,10 +59,7 @@ def _tensor(model: Ct2File, width: int, name: str, theirs: str, part: int | None
     if re.fullmatch(r"encoder\.conv\d\.bias", name):
         shape = (*shape, 1)
     exact = len(shape) == 1 or name.endswith(("positional_embedding", ".bias"))
-    label = name.encode()
-    out.write(
-        struct.pack(f"<{3 + len(shape)}i", len(shape), len(label), _F32 if exact else _F16, *reversed(shape)) + label
-    )
+    out.write(packed_head(name, shape, F32 if exact else F16))
     for block in model.blocks(theirs, first, size):
         out.write(_widened(block) if exact else block)
 
@@ -138,13 +132,13 @@ def _layers(model: Ct2File, side: str) -> int:
 def _mel_filters(path: Path, mels: int) -> bytes:
     """With their shape. The published models have 0.0 where openai-whisper since 20231106 has one -0.0."""
     with path.open("rb") as file:
-        file.seek(HEADER.size)
-        shape = file.read(8)
-        rows, columns = struct.unpack("<2i", shape)
+        reader = GgmlReader(file)
+        reader.header()
+        rows, bins, values = reader.filters()
         if rows != mels:
             raise ModelInvalid(f"there are filters for {rows} mels, not for {mels}")
-        form = f"<{rows * columns}f"
-        return shape + struct.pack(form, *(value + 0.0 for value in struct.unpack(form, file.read(4 * rows * columns))))
+        form = f"<{rows * bins}f"
+        return packed_filters(rows, bins, struct.pack(form, *(value + 0.0 for value in struct.unpack(form, values))))
 
 
 def _vocabulary(tokenizer: bytes) -> bytes:
@@ -158,4 +152,4 @@ def _vocabulary(tokenizer: bytes) -> bytes:
         tokens = [bytes(spelling[letter] for letter in numbered[number]) for number in range(_TOKENS)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelInvalid("the tokenizer.json of the CTranslate2 model is no vocabulary of Whisper") from error
-    return struct.pack("<i", _TOKENS) + b"".join(struct.pack("<i", len(token)) + token for token in tokens)
+    return packed_vocabulary(tokens)

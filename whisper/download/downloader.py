@@ -12,12 +12,13 @@ from pathlib import Path
 import filelock
 
 from core.errors import Cancelled, DiskFull, ModelInvalid, ModelUnavailable, ServiceError, UnknownModel
+from core.system.cancel import Cancel
 from whisper.download.carriers import PackageSource
 from whisper.download.part import PartFile, Patience, Progress
 from whisper.download.sources import BucketSource, ModelSource
 from whisper.models.catalogue import ModelInfo
-from whisper.models.store import LOCAL, ModelStore, ValidModel, file_key, read_header
-from whisper.types import Cancel
+from whisper.models.ggml import read_header
+from whisper.models.store import LOCAL, ModelStore, ValidModel, file_key
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import time
@@ -12,7 +11,9 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from core.errors import Cancelled, DiskFull, ModelInvalid, ModelUnavailable
-from whisper.types import Cancel
+from core.system.cancel import Cancel
+from core.system.disk import is_full
+from whisper.models.ggml import MAGIC
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes here so far and the bytes in all (None = unknown)."""
@@ -20,7 +21,7 @@ Progress = Callable[[int, int | None], None]
 LARGEST_MODEL = 8 << 30
 """Bytes. More than twice the largest published model: beyond this an unpinned answer is not a model."""
 
-MAGIC = b"lmgg"
+_BEGINNING = MAGIC.to_bytes(4, "little")
 _BLOCK = 1 << 18
 _POLL = 0.1
 
@@ -96,7 +97,7 @@ class PartFile:
     def write(self, data: bytes) -> int:
         """Append. Raises ModelInvalid (not a model, too long), DiskFull, Cancelled, ModelUnavailable (deadline)."""
         self.patience.check()
-        if self.size == 0 and not data.startswith(MAGIC[: len(data)]):
+        if self.size == 0 and not data.startswith(_BEGINNING[: len(data)]):
             page = data.lstrip()[:1] == b"<"
             raise ModelInvalid("the answer is a web page, not a model" if page else "the answer is not a ggml model")
         if self.size + len(data) > (LARGEST_MODEL if self.total is None else self.total):
@@ -155,6 +156,6 @@ class WholeCopy:
 
 def disk_error(error: OSError, path: Path) -> DiskFull | ModelUnavailable:
     """What a failure to write `path` is to us."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return DiskFull(f"There is no space left for the model file {path}.", path=str(path))
     return ModelUnavailable(f"the model file {path} cannot be written: {error.strerror}")

@@ -8,11 +8,9 @@ exit codes are 0 for most failures.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -25,12 +23,15 @@ from typing import Any
 import numpy as np
 import psutil
 
+from core.audio.samples import SAMPLE_RATE, Pcm
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, DiskFull, EngineUnavailable, ModelInvalid
-from core.system.processes import LAUNCHER, Limits, stop
+from core.system.cancel import Cancel
+from core.system.disk import is_full
+from core.system.processes import Limits, spawn, stop
 from whisper.engine.cli_program import CliOutput, CliProgram, output_of, read_detection, read_output, write_wav
 from whisper.kinds.whisper import WhisperKind
-from whisper.models.store import read_header
-from whisper.types import Cancel, ChunkTranscript, LanguageGuess, Pcm, TranscribeOptions, Urgency
+from whisper.models.ggml import read_header
+from whisper.types import ChunkTranscript, LanguageGuess, TranscribeOptions, Urgency
 from whisper.wire.deadlines import Deadlines
 from whisper.wire.process import engine_environment
 
@@ -60,7 +61,7 @@ class _Request:
 
     @property
     def seconds(self) -> float:
-        return len(self.pcm) / 16_000
+        return len(self.pcm) / SAMPLE_RATE
 
     @property
     def op(self) -> str:
@@ -230,7 +231,7 @@ class CliEngine:
         try:
             self._run_program(left)
         except Exception as error:
-            full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+            full = is_full(error)
             for request in left:
                 request.settle(DiskFull(f"There is no space left in {self._folder}.") if full else error)
             left = []
@@ -336,7 +337,7 @@ class CliEngine:
     def _check_model(self, model: str, folder: Path) -> None:
         """Raises ModelInvalid when the program fails on a second of silence too: then it is not the chunk's fault."""
         silence, log = folder / "silence.wav", folder / "check"
-        write_wav(silence, np.zeros(16_000, np.int16))
+        write_wav(silence, np.zeros(SAMPLE_RATE, np.int16))
         with log.open("w+b") as stderr:
             process = self._spawn(self._program.command(model, ("-oj", "-l", "en", "-bs", "1"), [silence]), stderr)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -346,24 +347,7 @@ class CliEngine:
             raise ModelInvalid(f"{self._program.path.name} cannot use {Path(model).name}: {_tail(log)}")
 
     def _spawn(self, command: list[str], stderr: Any) -> subprocess.Popen[bytes]:
-        launcher = [
-            sys.executable,
-            "-I",
-            "-S",
-            str(LAUNCHER),
-            str(os.getpid()),
-            *Limits(nice=self._nice).arguments(),
-            "--",
-        ]
-        return subprocess.Popen(
-            [*launcher, *command],
-            cwd=self._empty,
-            env=engine_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-            start_new_session=True,
-        )
+        return spawn(command, limits=Limits(nice=self._nice), stderr=stderr, env=engine_environment(), cwd=self._empty)
 
     @contextlib.contextmanager
     def _folder_in_use(self) -> Iterator[Path]:

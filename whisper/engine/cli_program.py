@@ -20,18 +20,19 @@ from typing import Any
 
 import numpy as np
 
+from core.audio.samples import SAMPLE_RATE, Pcm
 from core.errors import ChunkFailed, EngineUnavailable
 from core.transcript.languages import LANGUAGES, UNSPACED
-from whisper.library.inference import LONGEST, SHORTEST, compression_ratio
+from core.transcript.values import Segment, Word
+from whisper.library.inference import compression_ratio
 from whisper.library.phrases import Phrase, Token
 from whisper.library.word_times import words_of
-from whisper.types import EngineSegment, EngineWord, Pcm, TranscribeOptions
+from whisper.types import LONGEST, SHORTEST, TranscribeOptions
 from whisper.wire.process import engine_environment
 
 log = logging.getLogger(__name__)
 
-RATE = 16_000
-_PADDED = RATE + RATE // 10
+_PADDED = SAMPLE_RATE + SAMPLE_RATE // 10
 """Samples: below 1 s whisper.cpp up to 1.8.5 reads past its buffer (#3956), and it rounds down to 10 ms."""
 _SPECIAL = re.compile(r"\[_[A-Z]+(_\d+)?_?\]")
 _DETECTED = re.compile(r"auto-detected language: (\w+) \(p = ([\d.]+)\)")
@@ -105,17 +106,19 @@ class CliOutput:
     """One output file, read."""
 
     language: str
-    segments: tuple[EngineSegment, ...]
+    segments: tuple[Segment, ...]
 
 
 def write_wav(path: Path, pcm: Pcm) -> None:
     """16 kHz mono s16, padded with silence to a little over a second. Raises ChunkFailed for a bad length."""
     if not SHORTEST <= len(pcm) <= LONGEST:
-        raise ChunkFailed(f"A chunk must have 0.1 to 30 s, this one has {len(pcm) / RATE:.3f} s.", reason="bad_chunk")
+        raise ChunkFailed(
+            f"A chunk must have 0.1 to 30 s, this one has {len(pcm) / SAMPLE_RATE:.3f} s.", reason="bad_chunk"
+        )
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
-        file.setframerate(RATE)
+        file.setframerate(SAMPLE_RATE)
         file.writeframes(np.pad(pcm, (0, max(0, _PADDED - len(pcm)))).astype("<i2").tobytes())
 
 
@@ -134,7 +137,7 @@ def read_output(path: Path, *, seconds: float, words: bool) -> CliOutput | None:
         language, entries = str(data["result"]["language"]), data["transcription"]
         spaced = language not in UNSPACED or bool(data.get("params", {}).get("translate"))
         ratio = compression_ratio(b"".join(_bytes(entry["text"]) for entry in entries))
-        segments: list[EngineSegment] = []
+        segments: list[Segment] = []
         for entry in entries:
             floor = segments[-1].end if segments else 0.0
             start = min(max(entry["offsets"]["from"] / 1000, floor), seconds)
@@ -146,13 +149,14 @@ def read_output(path: Path, *, seconds: float, words: bool) -> CliOutput | None:
             phrase = Phrase(start, end, tokens)
             timed = words_of(phrase, spaced=spaced) if words and tokens else []
             segments.append(
-                EngineSegment(
+                Segment(
                     start=start,
                     end=end,
                     text=text,
                     avg_logprob=sum(token.plog for token in tokens) / len(tokens) if tokens else None,
                     compression_ratio=ratio,
-                    words=tuple(EngineWord(**word) for word in timed),
+                    language=language,
+                    words=tuple(Word(**word) for word in timed),
                 )
             )
     except (OSError, ValueError, KeyError, TypeError):

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable, ModelInvalid
-from whisper.types import Cancel, Urgency
+from core.system.cancel import Cancel
+from whisper.types import Urgency
 from whisper.wire.frames import FrameError, FrameReader, FrameType, pack
 from whisper.wire.kind import Bytes, ModelRef
 

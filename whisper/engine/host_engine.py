@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from core.audio.samples import Pcm
+from core.system.cancel import Cancel
 from whisper.engine.host_client import Answer, HostClient
-from whisper.types import Cancel, ChunkTranscript, LanguageGuess, Pcm, TranscribeOptions, Urgency
+from whisper.types import ChunkTranscript, LanguageGuess, TranscribeOptions, Urgency
 from whisper.wire.kind import ModelRef
 
 

@@ -10,23 +10,16 @@ import os
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable
-from whisper.models.store import read_header
-from whisper.types import (
-    Cancel,
-    ChunkTranscript,
-    EngineSegment,
-    EngineWord,
-    LanguageGuess,
-    Pcm,
-    TranscribeOptions,
-    Urgency,
-)
+from core.audio.samples import SAMPLE_RATE, Pcm
+from core.errors import ChunkFailed, ChunkTimeout, EngineUnavailable
+from core.system.cancel import Cancel, raise_if_cancelled
+from core.transcript.values import Segment, Word
+from whisper.models.ggml import read_header
+from whisper.types import LONGEST, SHORTEST, ChunkTranscript, LanguageGuess, TranscribeOptions, Urgency
 
-RATE = 16_000
 QUIET = 100
 """A second whose samples all stay below this (-50 dB) holds no word."""
 
@@ -92,11 +85,12 @@ class ScriptedEngine:
     ) -> ChunkTranscript:
         began = time.monotonic()
         self._act(model, pcm, job, label, timeout, cancel)
+        language, no_speech = options.language or self._language, 0.0 if _loudest(pcm) >= QUIET else 1.0
         return ChunkTranscript(
-            segments=tuple(_segments(pcm, options)),
-            language=options.language or self._language,
-            no_speech_prob=0.0 if _loudest(pcm) >= QUIET else 1.0,
-            engine_seconds=len(pcm) / RATE * self._delay,
+            segments=tuple(replace(s, language=language, no_speech_prob=no_speech) for s in _segments(pcm, options)),
+            language=language,
+            no_speech_prob=no_speech,
+            engine_seconds=len(pcm) / SAMPLE_RATE * self._delay,
             wall_seconds=time.monotonic() - began,
             engine={"library": "scripted", "version": "1"},
         )
@@ -121,18 +115,17 @@ class ScriptedEngine:
 
     def _act(self, model: str, pcm: Pcm, job: str, label: str, timeout: float | None, cancel: Cancel | None) -> None:
         """Everything but the text: the checks, the script, the time it takes."""
-        if cancel is not None and cancel.is_set():
-            raise Cancelled
+        raise_if_cancelled(cancel)
         read_header(Path(model))
-        if not RATE // 10 <= len(pcm) <= 30 * RATE:
+        if not SHORTEST <= len(pcm) <= LONGEST:
             raise ChunkFailed(
-                f"A chunk must have 0.1 to 30 s, this one has {len(pcm) / RATE:.3f} s.", reason="bad_chunk"
+                f"A chunk must have 0.1 to 30 s, this one has {len(pcm) / SAMPLE_RATE:.3f} s.", reason="bad_chunk"
             )
         call = self._note(job, label, hashlib.sha256(pcm.tobytes()).hexdigest())
         rule = next((rule for rule in self._rules if rule.applies(label, call)), None)
         match rule.kind if rule else None:
             case None:
-                self._wait(len(pcm) / RATE * self._delay, timeout, cancel)
+                self._wait(len(pcm) / SAMPLE_RATE * self._delay, timeout, cancel)
             case "crash":
                 raise ChunkFailed("The engine worker was killed by SIGSEGV.", signal="SIGSEGV")
             case "timeout":
@@ -149,13 +142,11 @@ class ScriptedEngine:
     def _wait(self, seconds: float, timeout: float | None, cancel: Cancel | None) -> None:
         began = time.monotonic()
         while (passed := time.monotonic() - began) < seconds:
-            if cancel is not None and cancel.is_set():
-                raise Cancelled
+            raise_if_cancelled(cancel)
             if timeout is not None and passed > timeout:
                 raise ChunkTimeout(f"The chunk took longer than {timeout:.0f} s.")
             time.sleep(min(_POLL, seconds - passed))
-        if cancel is not None and cancel.is_set():  # it may have overslept, and never looked
-            raise Cancelled
+        raise_if_cancelled(cancel)  # it may have overslept, and never looked
         if timeout is not None and seconds > timeout:
             raise ChunkTimeout(f"The chunk took longer than {timeout:.0f} s.")
 
@@ -172,15 +163,15 @@ class ScriptedEngine:
             return sum(json.loads(line)["label"] == label for line in log)
 
 
-def _segments(pcm: Pcm, options: TranscribeOptions) -> list[EngineSegment]:
-    segments: list[EngineSegment] = []
-    words: list[EngineWord] = []
+def _segments(pcm: Pcm, options: TranscribeOptions) -> list[Segment]:
+    segments: list[Segment] = []
+    words: list[Word] = []
 
     def close() -> None:
         if words:
             text = " ".join(word.word for word in words)
             segments.append(
-                EngineSegment(
+                Segment(
                     start=words[0].start or 0.0,
                     end=words[-1].end or 0.0,
                     text=text,
@@ -191,14 +182,16 @@ def _segments(pcm: Pcm, options: TranscribeOptions) -> list[EngineSegment]:
             )
             words.clear()
 
-    for start in range(0, len(pcm), RATE):
-        second = pcm[start : start + RATE]
+    for start in range(0, len(pcm), SAMPLE_RATE):
+        second = pcm[start : start + SAMPLE_RATE]
         if _loudest(second) < QUIET:
             close()
             continue
         number = hashlib.sha256(second.tobytes() + options.task.encode()).digest()[0]
         word = VOCABULARY[number % len(VOCABULARY)]
-        words.append(EngineWord(word=word, start=start / RATE, end=(start + len(second)) / RATE, probability=0.9))
+        words.append(
+            Word(word=word, start=start / SAMPLE_RATE, end=(start + len(second)) / SAMPLE_RATE, probability=0.9)
+        )
     close()
     return segments
 

@@ -10,17 +10,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from core.errors import Cancelled, ChunkFailed, ChunkTimeout, ModelInvalid, ModelUnavailable, ServiceError, UnknownModel
-from core.speech.chunks import SAMPLE_RATE
+from core.audio.samples import SAMPLE_RATE, Pcm
+from core.errors import ChunkFailed, ChunkTimeout, ModelInvalid, ModelUnavailable, ServiceError, UnknownModel
+from core.system.cancel import Cancel, raise_if_cancelled
+from core.system.retry import retry
 from whisper.download.downloader import ModelDownloader
-from whisper.types import Cancel, ChunkTranscript, Engine, LanguageGuess, Pcm, TranscribeOptions, Urgency
+from whisper.types import LONGEST, SHORTEST, ChunkTranscript, Engine, LanguageGuess, TranscribeOptions, Urgency
 
 log = logging.getLogger(__name__)
 
-SHORTEST, LONGEST = 0.1, 30.0
-"""Seconds of audio in a chunk: whisper.cpp says nothing below, and the model's window ends above."""
-
-_ATTEMPTS = 2
 T = TypeVar("T")
 
 
@@ -97,16 +95,17 @@ class WhisperTranscriber:
 
 
 def _twice(attempt: Callable[[], T], label: str, cancel: Cancel | None) -> T:
-    for left in reversed(range(_ATTEMPTS)):
-        if cancel is not None and cancel.is_set():
-            raise Cancelled
-        try:
-            return attempt()
-        except ChunkFailed as error:
-            if left == 0 or error.details.get("reason") == "bad_chunk":  # that one would fail anywhere
-                raise _named(error, label) from error
-            log.warning("%s: %s, trying once more", label or "chunk", error.code)
-    raise AssertionError("unreachable")
+    def again(error: Exception) -> bool:
+        if not isinstance(error, ChunkFailed) or error.details.get("reason") == "bad_chunk":
+            return False  # that one would fail anywhere
+        log.warning("%s: %s, trying once more", label or "chunk", error.code)
+        return True
+
+    raise_if_cancelled(cancel)
+    try:
+        return retry(attempt, pauses=(0.0,), retryable=again, wait=lambda _: raise_if_cancelled(cancel))
+    except ChunkFailed as error:
+        raise _named(error, label) from error
 
 
 def _named(error: ChunkFailed, label: str) -> ServiceError:
@@ -126,8 +125,8 @@ def _check(pcm: Pcm, label: str) -> None:
         problem = "it has samples that are not finite"
     elif pcm.dtype != np.int16:
         problem = f"its samples are {pcm.dtype} instead of int16"
-    elif not SHORTEST <= seconds <= LONGEST:
-        problem = f"it has {seconds:.3f} s instead of {SHORTEST} to {LONGEST:.0f} s"
+    elif not SHORTEST <= len(pcm) <= LONGEST:
+        problem = f"it has {seconds:.3f} s instead of 0.1 to 30 s"
     else:
         return
     raise ChunkFailed(f"{label or 'The audio'} cannot be transcribed: {problem}.", reason="bad_chunk")

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from core.audio.samples import SAMPLE_RATE
 from core.errors import EngineUnavailable, ModelInvalid
-from core.system.machine import WORKER_MB, size_of
 from whisper.library.alignment import alignment_of
-from whisper.library.inference import LONGEST, BadChunk, Inference, Samples
+from whisper.library.inference import BadChunk, Inference, Samples
 from whisper.library.libraries import candidates
 from whisper.library.libwhisper import LibraryUnusable, LibWhisper
 from whisper.library.selftest import choose_library
+from whisper.models.sizes import size_of
+from whisper.types import LONGEST
 from whisper.wire.kind import Model, Op, Reply, Request, Setup
 from whisper.wire.process import give_back_memory, keep_memory
 
@@ -29,13 +31,13 @@ class WhisperKind:
     name = "whisper"
     ops: Mapping[str, Op] = {
         # a second more than the model takes: what is too long is refused by who counts samples
-        "transcribe": Op(payload=SAMPLE_BYTES * (LONGEST + 16_000), seconds=FIRST_SECONDS),
-        "detect": Op(payload=SAMPLE_BYTES * (LONGEST + 16_000), seconds=FIRST_SECONDS),
+        "transcribe": Op(payload=SAMPLE_BYTES * (LONGEST + SAMPLE_RATE), seconds=FIRST_SECONDS),
+        "detect": Op(payload=SAMPLE_BYTES * (LONGEST + SAMPLE_RATE), seconds=FIRST_SECONDS),
     }
     forks = True
 
     def worker_mb(self, files: Sequence[Path]) -> int:
-        return WORKER_MB[size_of(_name(files))]
+        return size_of(_name(files)).worker_mb
 
     def prepare(self, files: Sequence[Path], setup: Setup) -> dict[str, str]:
         found = candidates(setup.library, setup.engine_dir)

@@ -13,17 +13,16 @@ import zlib
 from contextlib import nullcontext
 from typing import Any
 
+from core.audio.samples import SAMPLE_RATE
 from core.transcript.languages import UNSPACED
+from core.transcript.values import FAILED_COMPRESSION, FAILED_LOGPROB
 from whisper.library import word_times
 from whisper.library.alignment import Alignment
 from whisper.library.libwhisper import BEAM_SEARCH, GREEDY, LibWhisper
 from whisper.library.phrases import Token, split_phrases, text_of
+from whisper.types import LONGEST, SHORTEST
 from whisper.wire.kind import BadInput, WorkFailed
 
-SAMPLE_RATE = 16_000
-SHORTEST = SAMPLE_RATE // 10
-"""libwhisper returns nothing below 0.1 s, and the previous caller's text for no samples at all."""
-LONGEST = 30 * SAMPLE_RATE
 _PADDED = SAMPLE_RATE  # below 1 s libwhisper up to 1.8.5 reads past its buffer (#3956)
 _MAX_DECODERS = 8
 _BEST_OF = 2
@@ -37,8 +36,6 @@ _FRAMES = 50
 _VOCAB_WITHOUT_LANGUAGES = 51_766
 _LIKELY = 0.01
 """Languages below this probability are not worth telling."""
-_DOUBTFUL_RATIO, _DOUBTFUL_LOGPROB = 2.4, -1.0
-"""openai-whisper's own thresholds for a decode that failed."""
 
 
 class BadChunk(BadInput):
@@ -296,8 +293,8 @@ def _doubtful(segments: list[dict[str, Any]]) -> bool:
     if not segments:
         return True
     ratio = segments[0]["compression_ratio"]
-    return (ratio is not None and ratio > _DOUBTFUL_RATIO) or any(
-        s["avg_logprob"] < _DOUBTFUL_LOGPROB for s in segments
+    return (ratio is not None and ratio > FAILED_COMPRESSION) or any(
+        s["avg_logprob"] < FAILED_LOGPROB for s in segments
     )
 
 

@@ -18,11 +18,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from core.audio.samples import SAMPLE_RATE
 from core.errors import EngineUnavailable, ModelInvalid
 from whisper.library.inference import Inference, Samples
 from whisper.library.libraries import Library
 from whisper.library.libwhisper import LibraryUnusable, LibWhisper
-from whisper.models.store import read_header
+from whisper.models.ggml import read_header
 from whisper.wire.process import die_with, engine_environment, no_core_dumps, python_command
 
 log = logging.getLogger(__name__)
@@ -167,7 +168,7 @@ def main() -> None:
     except ValueError as error:
         print(error, file=sys.stderr)
         sys.exit(_BAD_MODEL)
-    samples, noise = Samples(16_000), random.Random(1)
+    samples, noise = Samples(SAMPLE_RATE), random.Random(1)
     for i in range(samples.n):
         samples.floats[i] = noise.gauss(0.0, 0.05)
     Inference(lib, context, threads=1).transcribe(samples, {"language": "en"})

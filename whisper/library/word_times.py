@@ -9,13 +9,14 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
+from core.audio.samples import SAMPLE_RATE
 from whisper.library.phrases import Phrase, Token, text_of
 
 _SLOWEST = 0.25
 """Seconds per character (with the space before it) beyond which a phrase must contain a pause."""
 
-_RATE, _FRAME = 16_000, 160
-_STEP = _FRAME / _RATE
+_FRAME = SAMPLE_RATE // 100
+_STEP = _FRAME / SAMPLE_RATE
 """Seconds of a frame whose level is looked at: 10 ms."""
 
 _SHORTEST_PAUSE = 0.2

@@ -9,41 +9,23 @@ import logging
 import os
 import re
 import shutil
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import ModelInvalid, ModelUnavailable, UnknownModel, ValidationFailed
 from whisper.models.catalogue import CATALOGUE, ModelInfo
+from whisper.models.ggml import ModelUnreadable, read_header
 
 log = logging.getLogger(__name__)
 
 LOCAL = "local:"
 """Prefix of files the operator put into the folder: `local:x` is `ggml-x.bin`, held against no checksum."""
 
-GGML_MAGIC = 0x67676D6C
-HEADER = struct.Struct("<12i")
-"""Magic and the hyper-parameters, as whisper.cpp's `whisper_model_load` reads them."""
-
 FileKey = tuple[int, int, int]
 """(size, mtime_ns, inode): while these stay, so do the bytes."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_FIRST_MULTILINGUAL_VOCAB = 51_865
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelHeader:
-    """The first 48 bytes of a ggml file that are needed here."""
-
-    n_vocab: int
-    n_mels: int
-    ftype: int
-
-    @property
-    def multilingual(self) -> bool:
-        return self.n_vocab >= _FIRST_MULTILINGUAL_VOCAB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,42 +57,6 @@ class ModelStatus:
     @property
     def installed(self) -> bool:
         return self.path is not None
-
-
-class ModelUnreadable(ModelInvalid):
-    """What has a model's name cannot be read: a link to nothing, a folder, somebody else's file."""
-
-
-def read_header(path: Path) -> ModelHeader:
-    """Read and check a ggml file's header. Raises ModelInvalid when this is no whisper model (or not readable).
-
-    Bounds: engine constants of all published models (1500 audio frames, 448 text tokens, 80 or 128 mels).
-    """
-    if not os.path.isfile(path):  # a pipe would keep whoever opens it
-        raise ModelUnreadable(f"{path.name} is no file, or a link to nothing.", path=str(path))
-    try:
-        with path.open("rb") as file:
-            raw = file.read(HEADER.size)
-    except OSError as error:
-        raise ModelUnreadable(
-            f"The model file {path.name} cannot be read: {error.strerror}.", path=str(path)
-        ) from error
-    if len(raw) < HEADER.size:
-        raise ModelInvalid(f"{path.name} is no model: it has only {len(raw)} bytes.", path=str(path))
-    magic, n_vocab, n_audio_ctx, *_, n_mels, ftype = HEADER.unpack(raw)
-    n_text_ctx = HEADER.unpack(raw)[6]
-    if magic != GGML_MAGIC:
-        raise ModelInvalid(f"{path.name} is no ggml model: it does not begin with the ggml magic.", path=str(path))
-    plausible = (
-        51_864 <= n_vocab <= 52_000
-        and n_audio_ctx == 1500
-        and n_text_ctx == 448
-        and n_mels in (80, 128)
-        and 0 <= ftype % 1000 <= 64
-    )
-    if not plausible:
-        raise ModelInvalid(f"{path.name} is a ggml file, but not a whisper model.", path=str(path))
-    return ModelHeader(n_vocab=n_vocab, n_mels=n_mels, ftype=ftype % 1000)
 
 
 class ModelStore:

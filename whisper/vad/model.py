@@ -7,24 +7,23 @@ remembers, so all before it is done for many frames at once, as a few large matr
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import ModelInvalid
 from core.speech.regions import FRAME
+from whisper.models.ggml import MAGIC, GgmlReader
 
 UNITS = 128
 """Of the LSTM."""
 
 Floats = NDArray[np.float32]
 
-_MAGIC, _KIND, _MAJOR = 0x67676D6C, b"silero-16k", 6
-_TYPES: dict[int, np.dtype[Any]] = {0: np.dtype("<f4"), 1: np.dtype("<f2")}
+_KIND, _MAJOR = b"silero-16k", 6
 _MIRRORED, _WINDOW, _HOP, _STEPS, _BANDS = 64, 256, 128, 4, 129
 """Samples mirrored at each end of a frame; the transform's window and hop in samples, its steps per frame and its bands."""
 _SHAPES = {
@@ -70,10 +69,11 @@ class SileroModel:
     def read(cls, path: Path) -> Self:
         """Of a ggml Silero file. Raises ModelInvalid."""
         try:
-            tensors = _tensors(path.read_bytes())
+            with path.open("rb") as file:
+                tensors = _tensors(GgmlReader(file))
         except OSError as error:
             raise ModelInvalid(f"The VAD model {path} cannot be read: {error.strerror}.") from error
-        except (ValueError, KeyError, struct.error) as error:
+        except (ModelInvalid, ValueError, KeyError) as error:
             raise ModelInvalid(f"The VAD model {path} is not Silero VAD v6 in ggml's format.") from error
         order = np.r_[
             0 : 2 * UNITS, 3 * UNITS : 4 * UNITS, 2 * UNITS : 3 * UNITS
@@ -129,32 +129,16 @@ def _layer(x: Floats, layer: tuple[Floats, Floats]) -> Floats:
     return result
 
 
-def _tensors(data: bytes) -> dict[str, Floats]:
-    """Name -> float32 array. Raises ValueError, KeyError or struct.error for anything but the net described above."""
-    at = 0
-
-    def numbers(count: int) -> tuple[int, ...]:
-        nonlocal at
-        values = struct.unpack_from(f"<{count}i", data, at)
-        at += 4 * count
-        return values
-
-    magic, length = numbers(2)
-    kind = data[at : at + length]
-    at += length
-    major, _, _, window, _, layers = numbers(6)
-    if (magic, kind, major, window, layers) != (_MAGIC, _KIND, _MAJOR, FRAME, 4):
+def _tensors(reader: GgmlReader) -> dict[str, Floats]:
+    """Name -> float32 array. Raises ModelInvalid, ValueError or KeyError for anything but the net described above."""
+    magic, length = reader.numbers(2)
+    kind = reader.read(length)
+    major, _, _, window, _, layers = reader.numbers(6)
+    if (magic, kind, major, window, layers) != (MAGIC, _KIND, _MAJOR, FRAME, 4):
         raise ValueError("another kind of file")
-    numbers(3 * layers + 4)  # sizes, which the tensors have again
+    reader.numbers(3 * layers + 4)  # sizes, which the tensors have again
     found: dict[str, Floats] = {}
-    while at < len(data):
-        dimensions, length, kind_number = numbers(3)
-        shape = numbers(dimensions)[::-1]
-        name = data[at : at + length].decode()
-        at += length
-        dtype = _TYPES[kind_number]
-        values = np.frombuffer(data, dtype, int(np.prod(shape)), at)
-        at += values.nbytes
+    for name, values in reader.tensors():
         found[name] = values.astype(np.float32).reshape(_SHAPES[name])
         if not np.isfinite(found[name]).all():
             raise ValueError(f"{name} is not finite")

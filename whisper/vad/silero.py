@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from core.audio.samples import Pcm
 from core.speech.regions import FRAME
 from whisper.vad.model import UNITS, Floats, SileroModel
 
@@ -28,7 +29,7 @@ class SileroVad:
         self._cell = np.zeros(UNITS, np.float32)
         self._ended = False
 
-    def feed(self, pcm: NDArray[np.int16]) -> Floats:
+    def feed(self, pcm: Pcm) -> Floats:
         """Next block of mono 16 kHz samples -> one speech probability per 512 samples, shape (ceil(n / 512),).
 
         All blocks but the last must be a multiple of 512 samples; a last partial frame is padded with silence.

@@ -30,10 +30,11 @@ from typing import Any
 
 import filelock
 
+from core.audio.samples import Pcm
 from core.errors import EngineUnavailable
+from whisper import DATA
 from whisper.library.libraries import WHEEL, Library, candidates
 from whisper.library.selftest import choose_library
-from whisper.types import Pcm
 from whisper.wire.process import engine_environment
 from whisper.workshop.inflate import inflate
 from whisper.workshop.kernels import add_kernels, kernels_sha256
@@ -47,7 +48,7 @@ SOURCE_SHA256 = "5df897e5dd9d9f16804fc937bd85b9f5880a0b29a55f8843585e0e03d76195e
 LIBRARY_VERSION = "1.8.5"
 """The libwhisper inside that source distribution."""
 
-TOOLS = Path(__file__).parent.parent / "data" / "build-requirements.lock"
+TOOLS = DATA / "build-requirements.lock"
 MEASURED_SIZE = "base"
 """The demo model is too small to show a difference; it is measured at the size of this one."""
 

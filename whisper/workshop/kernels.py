@@ -15,8 +15,9 @@ import shutil
 from pathlib import Path
 
 from core.errors import EngineUnavailable
+from whisper import DATA
 
-SOURCES = Path(__file__).parent.parent / "data" / "engine"
+SOURCES = DATA / "engine"
 PRODUCTS = "repack-q8_0-avx512.h"
 ATTENTION = "attention-64-avx512.h"
 GELU = "gelu-avx512.h"

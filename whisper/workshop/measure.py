@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from core.audio.samples import Pcm
 from core.errors import EngineUnavailable
-from whisper.library.inference import LONGEST, SHORTEST, Inference, Samples
+from whisper.library.inference import Inference, Samples
 from whisper.library.libraries import Library
 from whisper.library.libwhisper import LibraryUnusable, LibWhisper
-from whisper.types import Pcm
+from whisper.types import LONGEST, SHORTEST
 from whisper.wire.process import die_with, engine_environment, no_core_dumps, python_command
 
 TIMEOUT = 900.0

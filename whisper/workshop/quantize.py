@@ -8,22 +8,32 @@ of an f32 model become f16, because that is what libwhisper expects of them in a
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO
 
 import filelock
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import DiskFull, EngineUnavailable, ModelInvalid, ModelUnavailable, ValidationFailed
+from core.errors import EngineUnavailable, ModelInvalid, ModelUnavailable, ValidationFailed
+from core.system.disk import disk_full
 from whisper.library.libwhisper import find_library
-from whisper.models.store import HEADER, read_header
+from whisper.models.ggml import (
+    F16,
+    FLOATS,
+    HEADER,
+    MAGIC,
+    GgmlReader,
+    TensorHead,
+    packed_filters,
+    packed_head,
+    packed_vocabulary,
+    read_header,
+)
 
 Progress = Callable[[int, int], object]
 """Called with the bytes of the source done so far and in all."""
@@ -49,12 +59,9 @@ KINDS = {
 _VERSION = 2000
 """GGML_QNT_VERSION x GGML_QNT_VERSION_FACTOR, which the file type is written with."""
 
-_F32, _F16 = 0, 1
-_FLOATS: dict[int, Any] = {_F32: np.dtype("<f4"), _F16: np.dtype("<f2")}
 _AS_THEY_ARE = (".bias", "positional_embedding")
 _SLAB = 1 << 20
 """Values in memory at once (4 MiB as f32): a large model's embedding alone would be 265 MB."""
-_LONGEST_NAME = 256
 
 
 def own_stem(name: str, kind: str) -> str:
@@ -76,7 +83,7 @@ def quantize(source: Path, target: Path, kind: str, *, library: Path, progress: 
     """
     if kind not in KINDS:
         raise ValidationFailed(f"There is no quantisation {kind!r}: choose one of {', '.join(KINDS)}.")
-    if read_header(source).ftype not in _FLOATS:
+    if read_header(source).ftype not in FLOATS:
         raise ValidationFailed(f"{source.name} is quantised already: start from the f16 model.")
     packer = _Packer(library, kind)
     part = target.with_name(f".{target.name}.part")
@@ -95,71 +102,44 @@ def quantize(source: Path, target: Path, kind: str, *, library: Path, progress: 
 
 
 class _Copy:
-    """One pass over the source. File layout: whisper.cpp's `whisper_model_load`."""
+    """One pass over the source."""
 
     def __init__(self, old: BinaryIO, new: BinaryIO, packer: _Packer, progress: Progress | None) -> None:
         self._old, self._new, self._packer, self._progress = old, new, packer, progress
-        self._total = os.fstat(old.fileno()).st_size
+        self._reader, self._total = GgmlReader(old), os.fstat(old.fileno()).st_size
 
     def run(self) -> None:
-        *hparams, _ = HEADER.unpack(self._read(HEADER.size))
-        self._new.write(HEADER.pack(*hparams, _VERSION + self._packer.kind.file))
-        self._filters_and_vocabulary()
+        *hparams, _ = self._reader.header()
+        self._new.write(HEADER.pack(MAGIC, *hparams, _VERSION + self._packer.kind.file))
+        self._new.write(packed_filters(*self._reader.filters()))
+        self._new.write(packed_vocabulary(self._reader.vocabulary()))
         tensors = 0
-        while self._old.tell() < self._total:
-            self._tensor()
+        for head in self._reader.heads():
+            self._tensor(head)
             tensors += 1
         if not tensors:
-            self._damaged("it has no weights")
+            raise ModelInvalid(f"{self._old.name} is damaged: it has no weights.", path=str(self._old.name))
 
-    def _filters_and_vocabulary(self) -> None:
-        mels, bins = struct.unpack("<2i", shape := self._read(8))
-        self._new.write(shape + self._read(mels * bins * 4))
-        self._new.write(count := self._read(4))
-        for _ in range(*struct.unpack("<i", count)):
-            self._new.write(length := self._read(4))
-            self._new.write(self._read(*struct.unpack("<i", length)))
-
-    def _tensor(self) -> None:
-        dimensions, name_length, stored = struct.unpack("<3i", self._read(12))
-        if not (1 <= dimensions <= 4 and 0 < name_length <= _LONGEST_NAME and stored in _FLOATS):
-            self._damaged("a tensor's head makes no sense")
-        shape = struct.unpack(f"<{dimensions}i", sizes := self._read(4 * dimensions))  # the length of a row first
-        if min(shape) < 1:
-            self._damaged("a tensor's shape makes no sense")
-        name = self._read(name_length)
-        new_type, convert = self._conversion(name.decode("utf-8", "replace"), shape)
-        self._new.write(
-            struct.pack("<3i", dimensions, name_length, stored if new_type is None else new_type) + sizes + name
-        )
-        columns, rows = shape[0], int(np.prod(shape[1:], dtype=np.int64))
+    def _tensor(self, head: TensorHead) -> None:
+        new_type, convert = self._conversion(head)
+        self._new.write(packed_head(head.name, head.shape, new_type))
+        columns, dtype = (1, *head.shape)[-1], np.dtype(FLOATS[head.type])
+        rows = head.bytes // (columns * dtype.itemsize)
         step = max(1, _SLAB // columns)
-        dtype = _FLOATS[stored]
         for first in range(0, rows, step):
-            data = self._read(min(step, rows - first) * columns * dtype.itemsize)
+            data = self._reader.read(min(step, rows - first) * columns * dtype.itemsize)
             self._new.write(data if convert is None else convert(np.frombuffer(data, dtype).reshape(-1, columns)))
             if self._progress is not None:
                 self._progress(self._old.tell(), self._total)
 
-    def _conversion(
-        self, name: str, shape: tuple[int, ...]
-    ) -> tuple[int | None, Callable[[NDArray[Any]], bytes] | None]:
+    def _conversion(self, head: TensorHead) -> tuple[int, Callable[[NDArray[Any]], bytes] | None]:
         """The type a tensor is to have and how its rows get there; None = as they are."""
-        if len(shape) == 2 and not name.endswith(_AS_THEY_ARE):
-            self._packer.check(shape[0])
+        if len(head.shape) == 2 and not head.name.endswith(_AS_THEY_ARE):
+            self._packer.check(head.shape[-1])
             return self._packer.kind.type, self._packer.pack
-        if len(shape) == 3:
-            return _F16, lambda values: values.astype(_FLOATS[_F16]).tobytes()
-        return None, None
-
-    def _read(self, size: int) -> bytes:
-        """Exactly so many bytes."""
-        if not 0 <= size <= self._total - self._old.tell():
-            self._damaged("it ends too early")
-        return self._old.read(size)
-
-    def _damaged(self, why: str) -> NoReturn:
-        raise ModelInvalid(f"{self._old.name} is damaged: {why}.", path=str(self._old.name))
+        if len(head.shape) == 3:
+            return F16, lambda values: values.astype(FLOATS[F16]).tobytes()
+        return head.type, None
 
 
 class _Packer:
@@ -207,10 +187,9 @@ def _ggml(library: Path) -> ctypes.CDLL:
 @contextmanager
 def _disk_errors(source: Path, target: Path) -> Iterator[None]:
     try:
-        yield
+        with disk_full(f"There is no space left for the model file {target}.", path=str(target)):
+            yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(f"There is no space left for the model file {target}.", path=str(target)) from error
         raise ModelUnavailable(f"{target} cannot be made from {source}: {error.strerror}.") from error
 
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from core.jobs.tasks import Task
-from whisper.types import Cancel
+from core.system.cancel import Cancel
 
 
 class GrowingPlan:

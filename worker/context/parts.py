@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from core.audio.ffmpeg import Ffmpeg
+from core.audio.samples import Pcm
 from core.objects.store import ObjectStore
 from core.store.sql import SqlStore
 from core.system.machine import Plan
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class Vad(Protocol):
     """Streaming voice activity detection."""
 
-    def feed(self, pcm: NDArray[np.int16]) -> NDArray[np.float32]:
+    def feed(self, pcm: Pcm) -> NDArray[np.float32]:
         """Next block of 16 kHz mono, a multiple of 512 samples but for the last -> one probability per 512 samples."""
         ...
 

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.audio.decoder import DecodedAudio, PcmSpool
+from core.audio.samples import Region
 from core.errors import Interrupted
-from core.speech.chunks import Region, common
-from whisper.types import Cancel
+from core.speech.chunks import common
+from core.system.cancel import Cancel
 
 HOLD_SECONDS = 10.0
 """The longest pause after the first chunks: engine workers may be busy with other jobs for longer than that."""

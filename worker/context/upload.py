@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 from core.errors import Interrupted
-from whisper.types import Cancel
+from core.system.cancel import Cancel
 
 
 class Upload:

@@ -11,7 +11,6 @@ from core.transcript.values import Segment
 from whisper.types import ChunkTranscript
 from worker.context.work import Work
 from worker.pipeline.graph import Graph
-from worker.stages.outcome import segments_of
 
 
 class FinalSegments:
@@ -46,9 +45,7 @@ class FinalSegments:
                 self._hand_out(self._merger.skip())
             else:
                 said = ChunkTranscript.from_dict(task_.output)
-                self._hand_out(
-                    self._merger.add(Piece(chunk=Chunk.from_dict(task_.plan or {}), segments=segments_of(said)))
-                )
+                self._hand_out(self._merger.add(Piece(chunk=Chunk.from_dict(task_.plan or {}), segments=said.segments)))
         self._close()
 
     def _close(self) -> None:

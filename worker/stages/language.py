@@ -10,8 +10,7 @@ from core.errors import ChunkFailed
 from core.jobs.tasks import Task
 from core.speech.chunks import Chunk
 from core.system import logs
-from whisper.engine.transcriber import SHORTEST
-from whisper.types import ChunkTranscript, LanguageGuess
+from whisper.types import SHORTEST, ChunkTranscript, LanguageGuess
 from worker.context.stage import Output, Stage
 from worker.context.work import Evidence, Work
 from worker.stages.language_vote import LanguageVote
@@ -48,7 +47,7 @@ class LanguageStage(Stage):
 
         for part in work.plan.open_tasks():
             chunk = Chunk.from_dict(part.plan or {})
-            if chunk.seconds < SHORTEST or work.is_poison(part.crashes):
+            if chunk.samples < SHORTEST or work.is_poison(part.crashes):
                 continue
             while ahead and (part.crashes or len(ahead) >= width):
                 count()

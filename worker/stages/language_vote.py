@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from core.audio.samples import SAMPLE_RATE
 from core.notices import Notice
-from core.speech.chunks import SAMPLE_RATE
 from core.transcript.languages import LANGUAGES
 from core.transcript.merge import LOW_LOGPROB
 from core.transcript.values import Language, Segment

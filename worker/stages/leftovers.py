@@ -12,12 +12,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from core.speech.chunks import SAMPLE_RATE, Chunk, Region
+from core.audio.samples import SAMPLE_RATE, Pcm, Region
+from core.speech.chunks import Chunk
 from core.speech.planner import MARGIN
 from core.transcript.coverage import untold
 from core.transcript.languages import letters, pieces
-from core.transcript.merge import COMPRESSION, FAILED_LOGPROB
-from whisper.types import ChunkTranscript, EngineSegment, EngineWord, Pcm
+from core.transcript.values import FAILED_COMPRESSION, FAILED_LOGPROB, Segment, Word
+from whisper.types import ChunkTranscript
 
 MOST = 6
 """Further decodes of one chunk, which can have six stretches of speech between seven texts, and more only if it is noise."""
@@ -58,11 +59,7 @@ def complete(chunk: Chunk, pcm: Pcm, said: ChunkTranscript, ask: Ask) -> tuple[C
         if again is None:
             break  # what there is stays, and the rest is a gap
         seconds += again.engine_seconds
-        found = [
-            replace(_moved(s, window.start / SAMPLE_RATE), language=again.language, no_speech_prob=again.no_speech_prob)
-            for s in again.segments
-            if _believable(s)
-        ]
+        found = [_moved(s, window.start / SAMPLE_RATE) for s in again.segments if _believable(s)]
         if found:
             said = replace(said, segments=_joined(said.segments, found))
     return said, seconds
@@ -101,24 +98,23 @@ def _quietest(pcm: Pcm, low: int, high: int) -> int:
     return low + int(np.argmin(levels)) * QUIET + QUIET // 2
 
 
-def _believable(segment: EngineSegment) -> bool:
+def _believable(segment: Segment) -> bool:
     """A decode that failed by Whisper's own rule is worse than a gap that is told."""
     doubtful = segment.avg_logprob is not None and segment.avg_logprob < FAILED_LOGPROB
-    return not doubtful and not (segment.compression_ratio is not None and segment.compression_ratio > COMPRESSION)
+    return not doubtful and not (
+        segment.compression_ratio is not None and segment.compression_ratio > FAILED_COMPRESSION
+    )
 
 
-def _moved(segment: EngineSegment, seconds: float) -> EngineSegment:
+def _moved(segment: Segment, seconds: float) -> Segment:
     def later(time: float | None) -> float | None:
         return None if time is None else time + seconds
 
-    words = tuple(
-        EngineWord(word=w.word, start=later(w.start), end=later(w.end), probability=w.probability)
-        for w in segment.words
-    )
+    words = tuple(replace(w, start=later(w.start), end=later(w.end)) for w in segment.words)
     return replace(segment, start=segment.start + seconds, end=segment.end + seconds, words=words)
 
 
-def _joined(old: tuple[EngineSegment, ...], new: list[EngineSegment]) -> tuple[EngineSegment, ...]:
+def _joined(old: tuple[Segment, ...], new: list[Segment]) -> tuple[Segment, ...]:
     """Old and new in order; words that both heard where they meet are the old ones'."""
     first, last = new[0].start, new[-1].end
     before = [s for s in old if (s.start + s.end) / 2 <= (first + last) / 2]
@@ -146,7 +142,7 @@ def _letters(text: str) -> str:
     return "".join(c for c in text.casefold() if c.isalnum())
 
 
-def _cut(segment: EngineSegment, first: int, last: int) -> EngineSegment:
+def _cut(segment: Segment, first: int, last: int) -> Segment:
     """Without so many pieces at its beginning and end."""
     if not first and not last:
         return segment
@@ -157,7 +153,7 @@ def _cut(segment: EngineSegment, first: int, last: int) -> EngineSegment:
     return replace(segment, text="".join(kept).strip(), words=words)
 
 
-def _without(words: tuple[EngineWord, ...], text: str) -> tuple[EngineWord, ...]:
+def _without(words: tuple[Word, ...], text: str) -> tuple[Word, ...]:
     """Those that come after as many letters as the text has."""
     left = len(_letters(text))
     while words and left > 0:

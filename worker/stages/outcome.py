@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from core.audio.samples import SAMPLE_RATE
 from core.errors import ChunkFailed, ChunkTimeout, ServiceError
 from core.jobs.job import Job
 from core.jobs.tasks import Task, TaskState
@@ -13,7 +14,7 @@ from core.notices import Notice
 from core.speech.chunks import Chunk
 from core.transcript.coverage import audit
 from core.transcript.merge import Piece, merge
-from core.transcript.values import Language, Segment, Transcript, Word
+from core.transcript.values import Language, Transcript
 from whisper.models.store import LOCAL, ValidModel
 from whisper.types import ChunkTranscript
 from worker.stages.language_vote import CLEAR, notices
@@ -40,7 +41,7 @@ def assemble(
     """
     assert job.duration is not None
     chunks = [Chunk.from_dict(row.plan or {}) for row in rows]
-    check_plan(chunks, round(job.duration * 16_000), [row.state for row in rows])
+    check_plan(chunks, round(job.duration * SAMPLE_RATE), [row.state for row in rows])
     failed = {row.number for row in rows if row.state is TaskState.FAILED}
     spoken = sum(1 for chunk in chunks if chunk.regions)
     if failed and len(failed) > fail_share * spoken:
@@ -52,7 +53,7 @@ def assemble(
         # no window could be asked about its language, so each chunk detected its own
         code = Counter(said.language for said in transcripts.values()).most_common(1)[0][0]
         language = Language(code=code, confidence=0.0)
-    merged = merge(Piece(chunk=chunks[i], segments=segments_of(said)) for i, said in transcripts.items())
+    merged = merge(Piece(chunk=chunks[i], segments=said.segments) for i, said in transcripts.items())
     coverage = audit(chunks, merged.segments, failed=failed, duration=job.duration)
     notes = [Notice(code=w["code"], message=w["message"]) for w in warnings] + list(merged.warnings)
     if not spoken:
@@ -125,26 +126,3 @@ def check_plan(chunks: Sequence[Chunk], samples: int, states: Sequence[TaskState
         position = chunk.end
     if position != samples:
         raise ServiceError(f"The stored plan ends at sample {position} of {samples}; this is a defect.")
-
-
-def segments_of(said: ChunkTranscript) -> tuple[Segment, ...]:
-    return tuple(
-        Segment(
-            start=s.start,
-            end=s.end,
-            text=s.text,
-            avg_logprob=_rounded(s.avg_logprob),
-            compression_ratio=_rounded(s.compression_ratio),
-            no_speech_prob=_rounded(said.no_speech_prob if s.no_speech_prob is None else s.no_speech_prob),
-            language=s.language or said.language,
-            words=tuple(
-                Word(word=w.word, start=w.start, end=w.end, probability=_rounded(w.probability)) for w in s.words
-            ),
-        )
-        for s in said.segments
-    )
-
-
-def _rounded(value: float | None) -> float | None:
-    """Digits beyond these depend on the number of threads, which sum in another order."""
-    return None if value is None else round(value, 4)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from core.audio.samples import SAMPLE_RATE
 from core.jobs.tasks import TRANSCRIBE, Task
-from core.speech.chunks import SAMPLE_RATE, Chunk
-from core.speech.half_heard import notice
+from core.speech.chunks import Chunk
 from core.speech.planner import ChunkPlanner
 from core.speech.strategies import region_source
+from core.speech.uncertain_speech import notice
 from core.system.crashpoints import reached
 from worker.context.stage import Output, Stage
 from worker.context.work import Work

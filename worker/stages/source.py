@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from core.errors import DiskFull, SourceCorrupt, SourceMissing
+from core.errors import SourceCorrupt, SourceMissing
 from core.jobs.job import Source
 from core.jobs.tasks import Task
 from core.objects.local import storage_error
 from core.objects.store import ObjectStore
+from core.system.cancel import Cancel
 from core.system.crashpoints import reached
-from whisper.types import Cancel
+from core.system.disk import disk_full
 from worker.context.stage import Lane, Output, Stage
 from worker.context.work import Work
 
@@ -65,16 +65,11 @@ def fetch(
     with data:
         if path is None:
             path = folder / "source"
-            try:
-                with path.open("wb") as copy:
-                    for block in _blocks(data, cancel):
-                        digest.update(block)
-                        size += len(block)
-                        copy.write(block)
-            except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise DiskFull(f"No space left in {folder} (WORK_DIR).") from error
-                raise
+            with disk_full(f"No space left in {folder} (WORK_DIR)."), path.open("wb") as copy:
+                for block in _blocks(data, cancel):
+                    digest.update(block)
+                    size += len(block)
+                    copy.write(block)
         else:
             found(path)
             for block in _blocks(data, cancel):

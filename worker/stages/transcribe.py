@@ -6,13 +6,13 @@ import logging
 from dataclasses import replace
 
 from core.audio.decoder import DECODER
+from core.audio.samples import Pcm
 from core.errors import ChunkFailed
 from core.jobs.tasks import TRANSCRIBE, Task
 from core.speech.chunks import Chunk, plan_hash
 from core.speech.planner import PLANNER_VERSION
 from core.transcript.merge import needs_words
-from whisper.engine.transcriber import SHORTEST
-from whisper.types import ChunkTranscript, Pcm, TranscribeOptions
+from whisper.types import SHORTEST, ChunkTranscript, TranscribeOptions
 from worker.context.stage import Grain, Lane, OnFailure, Output, Stage
 from worker.context.work import Work
 from worker.stages.language_vote import own_language
@@ -54,7 +54,7 @@ class TranscribeStage(Stage):
 
     def run(self, work: Work, task: Task) -> Output:
         chunk = Chunk.from_dict(task.plan or {})
-        if chunk.seconds < SHORTEST:
+        if chunk.samples < SHORTEST:
             return Output()
         first = work.early.pop(chunk.index, None)
         early = first.result() if first else None

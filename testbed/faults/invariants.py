@@ -14,10 +14,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 
+from core.audio.samples import SAMPLE_RATE
 from core.jobs.job import Job, JobStatus
 from core.jobs.tasks import TRANSCRIBE, Task, TaskState
 from core.jobs.workfolders import remove_dead
@@ -206,7 +207,7 @@ def _plan_problems(job: Job, rows: Sequence[Task]) -> Iterable[str]:
         if row.state is TaskState.PLANNED:
             yield f"chunk {n} is not done"
         position = chunk.end
-    if job.duration is None or position != round(job.duration * 16_000):
+    if job.duration is None or position != round(job.duration * SAMPLE_RATE):
         yield f"the plan ends at {position}, the audio lasts {job.duration} s"
     if job.chunks_done != len(rows) or job.chunks_total != len(rows):
         yield f"{job.chunks_done} of {job.chunks_total} chunks counted, {len(rows)} stored"
@@ -222,6 +223,6 @@ def _text(objects: ObjectStore, job: Job) -> str:
 def _sha256(objects: ObjectStore, key: str) -> str | None:
     try:
         with objects.open(key) as data:
-            return hashlib.file_digest(data, "sha256").hexdigest()
+            return hashlib.file_digest(cast(Any, data), "sha256").hexdigest()
     except KeyError:
         return None

@@ -1,4 +1,4 @@
-"""`parascribe.run.api_main` with crash points: started by the supervisor of tests/faults/program.py."""
+"""`parascribe.run.api_main` with crash points: started by the supervisor of testbed/faults/program.py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from core.config import load
 from core.system import logs
 from parascribe.run.api_main import serve
-from tests.faults import script
+from testbed.faults import script
 
 if __name__ == "__main__":
     script.fill_temp_folder()

@@ -1,11 +1,11 @@
-"""`parascribe.run.consumer_main` with a scripted engine: started by the supervisor of tests/faults/program.py."""
+"""`parascribe.run.consumer_main` with a scripted engine: started by the supervisor of testbed/faults/program.py."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from tests.faults import script
+from testbed.faults import script
 
 if __name__ == "__main__":
     script.shift_wall_clock()

@@ -19,12 +19,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from core.audio.samples import SAMPLE_RATE, Pcm, Region
 from core.notices import Notice
-from core.speech.chunks import SAMPLE_RATE, Region
 from core.speech.quiet_speech import MEMORY, SECOND, levels
-from core.speech.regions import FRAME, Pcm, Score
+from core.speech.regions import FRAME, Score
 
-HALF_HEARD = 0.1
+UNCERTAIN = 0.1
 """Probability from which a frame counts..."""
 
 ABOVE_NOISE = 9.0
@@ -40,7 +40,7 @@ NAMED = 3
 """Stretches whose times are told."""
 
 
-class HalfHeard:
+class UncertainSpeech:
     """A Score that passes on another one's and remembers it, with the level, in two bytes a frame (5 MB for 24 hours)."""
 
     def __init__(self, score: Score) -> None:
@@ -61,7 +61,7 @@ class HalfHeard:
             return []
         still = np.sort(quiet[: seconds * SECOND].reshape(seconds, SECOND))[:, -1 - SECOND // 5]
         noise = np.repeat([still[max(0, n - MEMORY) : n + MEMORY + 1].max() for n in range(seconds)], SECOND)
-        found = np.frombuffer(bytes(self._scores), np.uint8) >= HALF_HEARD * 255
+        found = np.frombuffer(bytes(self._scores), np.uint8) >= UNCERTAIN * 255
         found &= quiet <= np.pad(noise, (0, len(quiet) - len(noise)), mode="edge") - round(2 * ABOVE_NOISE)
         for region in heard:
             found[region.start // FRAME : -(-region.end // FRAME)] = False

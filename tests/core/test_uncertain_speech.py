@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.speech.chunks import Region
-from core.speech.half_heard import HalfHeard, notice
+from core.audio.samples import Region
 from core.speech.quiet_speech import SECOND
 from core.speech.regions import FRAME
 from core.speech.strategies import STRATEGIES, region_source
+from core.speech.uncertain_speech import UncertainSpeech, notice
 from tests.core.test_quiet_speech import ROOM, VOICE, sound
 
 HUM = 40
@@ -24,14 +24,14 @@ FIRST, SECOND_ONE = Region(start=96 * FRAME, end=136 * FRAME), Region(start=232 
 
 def left(pcm: np.ndarray, scores: np.ndarray, *heard: Region, step: int = 64) -> list[Region]:
     given = iter(np.split(scores.astype(np.float32), range(step, len(scores), step)))
-    score = HalfHeard(lambda _: next(given))
+    score = UncertainSpeech(lambda _: next(given))
     passed = [score(pcm[n * FRAME : (n + step) * FRAME]) for n in range(0, len(scores), step)]
     assert (np.concatenate(passed) == scores.astype(np.float32)).all()
     return score.left_out(heard)
 
 
 @pytest.mark.parametrize("step", [1, 7, 64, 1000])
-def test_half_heard_sound_is_found_whatever_the_blocks(step) -> None:
+def test_uncertain_sound_is_found_whatever_the_blocks(step) -> None:
     assert left(SOUND, SCORES, step=step) == [FIRST, SECOND_ONE]
 
 

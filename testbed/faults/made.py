@@ -17,13 +17,15 @@ from uuid_utils import uuid7
 
 from core.audio import ffmpeg
 from core.audio.decoder import Decoder
-from core.jobs.job import Job, JobParams, NewJob, Source
+from core.audio.samples import SAMPLE_RATE
+from core.jobs.job import Job, NewJob, Source
+from core.jobs.params import JobParams
 from core.objects.memory import MemoryObjects
 from core.objects.store import ObjectStore, source_key
 from core.store.sql import SqlStore
 from core.system import identity
 from core.system.machine import Plan
-from parascribe.run.wiring import DATA, VAD_MODEL
+from whisper import DATA, VAD_MODEL
 from whisper.download.downloader import ModelDownloader
 from whisper.engine.scripted import ScriptedEngine
 from whisper.engine.transcriber import WhisperTranscriber
@@ -38,7 +40,6 @@ from worker.stages.catalogue import catalogue
 from worker.stop import Stop
 
 CHUNK_SECONDS = 5.0
-RATE = 16_000
 PLAN = Plan(workers=2, threads=1, jobs=1, parallel=True, cores=2, memory_mb=1000, reasons=(), warnings=())
 
 
@@ -49,12 +50,12 @@ TAIL = b"JUNK\0\0\0\0"
 @cache
 def noise(seconds: int, seed: int = 1) -> bytes:
     """A WAV file in which the scripted engine hears one word per second."""
-    pcm = (np.random.default_rng(seed).standard_normal(seconds * RATE) * 3000).clip(-32768, 32767).astype("<i2")
+    pcm = (np.random.default_rng(seed).standard_normal(seconds * SAMPLE_RATE) * 3000).clip(-32768, 32767).astype("<i2")
     out = io.BytesIO()
     with wave.open(out, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
-        file.setframerate(RATE)
+        file.setframerate(SAMPLE_RATE)
         file.writeframes(pcm.tobytes())
     return out.getvalue() + TAIL
 
@@ -125,7 +126,7 @@ def heard(folder: Path, data: bytes) -> str:
     with objects.open(key) as body:
         text: str = json.load(body)["text"]
     with_nothing.close()
-    assert len(text.split()) > (len(data) - 44) // 2 // RATE * 0.8, "about one word per second"
+    assert len(text.split()) > (len(data) - 44) // 2 // SAMPLE_RATE * 0.8, "about one word per second"
     return text
 
 

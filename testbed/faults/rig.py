@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,10 +29,10 @@ from core.objects.store import ObjectStore
 from core.store.database import open_database
 from core.store.sql import SqlStore
 from scripts.servers import Minio, Valkey
-from tests.e2e.service import ENDED, Service
-from tests.faults import made
-from tests.faults.invariants import Accepted, Figures, check_jobs, leftovers, read_calls, too_much
-from tests.faults.proxy import FaultProxy
+from testbed.faults import made
+from testbed.faults.invariants import Accepted, Figures, check_jobs, leftovers, read_calls, too_much
+from testbed.faults.proxy import FaultProxy
+from testbed.service import ENDED, Service
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -74,7 +75,7 @@ class Servers:
 class Rig(Service):
     """`servers=None`: solo, one supervisor with everything. Else an API and `consumers` consumers of a cluster.
 
-    script: as in tests/faults/script.py; scripts: other ones for the n-th consumer
+    script: as in testbed/faults/script.py; scripts: other ones for the n-th consumer
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class Rig(Service):
             self._since = self.log_file.stat().st_size if self.log_file.exists() else 0
         with self.log_file.open("ab") as log:
             self.process = self.processes_[name] = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.program", part],
+                [sys.executable, "-m", "testbed.faults.program", part],
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
@@ -177,8 +178,8 @@ class Rig(Service):
         for process in self.family():
             with suppress(psutil.Error):
                 process.kill()
-        for process in self.processes_.values():
-            process.wait(10)
+        for child in self.processes_.values():
+            child.wait(10)
         self.processes_.clear()
         self.assert_gone()
 
@@ -286,7 +287,7 @@ class Rig(Service):
         """Upload, and return when so many chunks are done but not all."""
         for seed in range(1, 6):  # a machine that stands still for half a second lets the middle pass by
             job_id = self.upload(seconds, seed=seed, **params)
-            wait_for(lambda job=job_id: self.store.get(job).chunks_done >= chunks, 30)
+            wait_for(partial(lambda job: self.store.get(job).chunks_done >= chunks, job_id), 30)
             if not self.store.get(job_id).terminal:
                 return job_id
         raise AssertionError("too quick to be hit in the middle, five times")

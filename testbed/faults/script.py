@@ -120,14 +120,15 @@ def shift_wall_clock() -> None:
     seconds = read().get("wall_shift", 0)
     if not seconds:
         return
-    real_time, real_datetime = time.time, dt.datetime
+    real_time = time.time
+    real_datetime = dt.datetime
     time.time = lambda: real_time() + seconds
 
     class Meta(type):
         def __instancecheck__(cls, instance: object) -> bool:
             return isinstance(instance, real_datetime)
 
-    class Shifted(real_datetime, metaclass=Meta):
+    class Shifted(dt.datetime, metaclass=Meta):
         @classmethod
         def now(cls, tz: Any = None) -> Any:
             return real_datetime.fromtimestamp(real_time() + seconds, tz)

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import psutil
 
 from core.system import processes
-from tests import audio_bank
+from testbed import audio_bank
 
 ENDED = ("completed", "failed", "cancelled")
 
@@ -39,12 +39,12 @@ class Api:
                 },
             )
         assert answer.status_code == 202, answer.text
-        return answer.json()
+        return cast("dict[str, Any]", answer.json())
 
     def job(self, job_id: str) -> dict[str, Any]:
         answer = httpx.get(f"{self.url}/api/v1/jobs/{job_id}", timeout=30)
         assert answer.status_code == 200, answer.text
-        return answer.json()
+        return cast("dict[str, Any]", answer.json())
 
     def wait(
         self, job_id: str, until: Callable[[dict[str, Any]], bool] | None = None, seconds: float = 240.0
@@ -178,7 +178,7 @@ def running(folder: Path, **env: str) -> Iterator[Service]:
 
 
 def audio(folder: Path, name: str = "talk.wav", **spec: Any) -> tuple[Path, dict[str, Any]]:
-    """A spoken file and its truth; `spec` as in tests.audio_bank.speech."""
+    """A spoken file and its truth; `spec` as in testbed.audio_bank.speech."""
     pcm, truth = audio_bank.speech(**spec)
     audio_bank.write(folder / name, pcm)
     return folder / name, truth

@@ -1,4 +1,4 @@
-"""Speech of any length with its exact truth, put together from recorded sentences (tests/data/bank.flac).
+"""Speech of any length with its exact truth, put together from recorded sentences (testbed/data/bank.flac).
 
 The sentences are synthetic voices reading the small grammar that the demo model knows, in English
 and German. Same arguments, same samples: tests and benchmarks may rely on it.
@@ -17,7 +17,8 @@ import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-RATE = 16_000
+from core.audio.samples import SAMPLE_RATE
+
 DATA = Path(__file__).parent / "data"
 
 
@@ -40,7 +41,7 @@ def speech(
     rng = random.Random(seed)
     bank, index = _bank()
     sentences = [item for item in index if item["lang"] == lang]
-    samples = round(minutes * 60 * RATE)
+    samples = round(minutes * 60 * SAMPLE_RATE)
     mix = np.zeros(samples, np.float32)
     if noise_db is not None:
         mix += np.random.default_rng(seed).standard_normal(samples, dtype=np.float32) * (3000 * 10 ** (-noise_db / 20))
@@ -51,16 +52,16 @@ def speech(
             hole = rng.uniform(4, 20)
             position, silent = position + hole, silent + hole
         item = rng.choice(sentences)
-        start, length = int(position * RATE), item["end"] - item["start"]
-        end = position + length / RATE
-        if start + length > samples - RATE // 5:
+        start, length = int(position * SAMPLE_RATE), item["end"] - item["start"]
+        end = position + length / SAMPLE_RATE
+        if start + length > samples - SAMPLE_RATE // 5:
             break
         mix[start : start + length] += bank[item["start"] : item["end"]] * np.float32(rng.uniform(0.5, 1.0))
         said = {key: item[key] for key in ("text", "text_en", "speaker")}
         utterances.append({"start": round(position, 3), "end": round(end, 3), **said})
         position = end + rng.uniform(*gap)
     text = " ".join(u["text"] for u in utterances)
-    truth = {"duration": samples / RATE, "lang": lang, "text": text, "utterances": utterances}
+    truth = {"duration": samples / SAMPLE_RATE, "lang": lang, "text": text, "utterances": utterances}
     return np.clip(mix, -32768, 32767).astype(np.int16), truth
 
 
@@ -73,7 +74,7 @@ def sentence(number: int) -> tuple[NDArray[np.int16], str]:
 
 def write(path: Path, pcm: NDArray[np.int16], *options: str) -> Path:
     """Encode 16 kHz samples as whatever the suffix says; `options` are ffmpeg output options (-c:a, -ar ...)."""
-    source = ("-f", "s16le", "-ar", str(RATE), "-ac", "1", "-i", "pipe:0")
+    source = ("-f", "s16le", "-ar", str(SAMPLE_RATE), "-ac", "1", "-i", "pipe:0")
     ffmpeg(*source, *options, "-y", str(path), stdin=pcm.astype("<i2").tobytes())
     return path
 

@@ -34,8 +34,8 @@ def score(truth: Mapping[str, Any], segments: Iterable[Any] | str) -> Score:
 
     segments: objects or mappings with start, end (seconds) and text; or just a text
     """
-    said, said_starts = _words(truth["utterances"])
-    heard, heard_starts = _words([{"start": None, "text": segments}] if isinstance(segments, str) else segments)
+    said, said_starts = words_said(truth["utterances"])
+    heard, heard_starts = words_said([{"start": None, "text": segments}] if isinstance(segments, str) else segments)
     pairs, deletions, insertions = align(said, heard)
     substitutions = sum(said[i] != heard[j] for i, j in pairs)
     errors = [
@@ -54,7 +54,7 @@ def score(truth: Mapping[str, Any], segments: Iterable[Any] | str) -> Score:
     )
 
 
-def _words(parts: Iterable[Any]) -> tuple[list[str], dict[int, float]]:
+def words_said(parts: Iterable[Any]) -> tuple[list[str], dict[int, float]]:
     """All words in lower case without punctuation; and the start time of each part by its first word's position."""
     words: list[str] = []
     starts: dict[int, float] = {}

@@ -1,10 +1,10 @@
-"""The service's own commands, with the test programs as their children: `python -m tests.faults.program serve|consumer|api`."""
+"""The service's own commands, with the test programs as their children: `python -m testbed.faults.program serve|consumer|api`."""
 
 from __future__ import annotations
 
 import sys
 
-from tests.faults import script
+from testbed.faults import script
 
 if __name__ == "__main__":
     part = sys.argv[1]
@@ -18,4 +18,4 @@ if __name__ == "__main__":
     if part == "api":
         sys.exit(services.run_api(load()))
     run = services.run_serve if part == "serve" else services.run_consumer
-    sys.exit(run(load(), programs="tests.faults"))
+    sys.exit(run(load(), programs="testbed.faults"))

@@ -1,0 +1,1 @@
+"""What tests and benchmarks run against: speech with its truth, the service as its users start it, faults on demand."""

@@ -1,0 +1,1 @@
+"""Whole installations that are hurt on purpose, and what must hold afterwards."""
