@@ -15,7 +15,7 @@ from api.http.metrics import Metrics
 from api.http.readiness import Check, Readiness
 from api.upload.receiver import Receiver, UploadLimits
 from core.audio.sniff import Probe
-from core.config import Settings
+from core.config.settings import Settings
 from core.errors import JobNotFound, refusal
 from core.jobs.params import JobParams
 from core.objects.store import ObjectStore

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import made
-from core.config import Settings
+from core.config.settings import Settings
 from core.jobs.job import JobStatus
 from core.jobs.tasks import TRANSCRIBE
 from core.speech.chunks import Chunk

@@ -1,1 +1,16 @@
 """Jobs, chunks, transcripts, audio and storage: everything that knows no engine, no queue worker and no HTTP."""
+
+__all__ = [
+    "audio",
+    "config",
+    "errors",
+    "jobs",
+    "notices",
+    "objects",
+    "queue",
+    "speech",
+    "store",
+    "submission",
+    "system",
+    "transcript",
+]

@@ -9,14 +9,15 @@ import sys
 from pathlib import Path
 
 from core import errors
-from core.config import Settings, load
+from core.config.loading import load
+from core.config.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 UNITS = {"seconds": "s", "duration": "s", "timeout": "s", "hours": "h", "mb": "MB"}
 
 
 def _groups() -> dict[str, list[str]]:
-    """Settings by the group comments in core/config.py."""
+    """Settings by the group comments in core/config/settings.py."""
     groups: dict[str, list[str]] = {}
     current = ""
     for line in inspect.getsource(Settings).splitlines():
@@ -58,7 +59,7 @@ def configuration() -> str:
         "An empty variable means its default. Durations and sizes may have units (`30s`, `5min`, `24h`, `1GB`); a bare "
         "number has the unit the name tells. `parascribe config` shows what is in force."
     )
-    lines = ["# Configuration", "", "Made from `core/config.py` by `make docs`; do not edit.", "", sources, ""]
+    lines = ["# Configuration", "", "Made from `core/config/settings.py` by `make docs`; do not edit.", "", sources, ""]
     for group, names in _groups().items():
         lines += [f"## {group[0].upper()}{group[1:]}", "", "| variable | default | meaning |", "|---|---|---|"]
         for name in names:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from core.config import Settings
+from core.config.settings import Settings
 from scripts.minio_build import ServerMissingError
 from scripts.servers import Minio, Postgres, Server, Valkey
 from tests.skipping import skip_on_a_laptop

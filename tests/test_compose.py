@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from core.config import Settings
+from core.config.settings import Settings
 from scripts.minio_build import MINIO_PIN
 
 ROOT = Path(__file__).parents[1]

@@ -30,7 +30,7 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_settings_named_in_the_documentation_exist(page):
-    from core.config import Settings
+    from core.config.settings import Settings
 
     known = {name.upper() for name in Settings.model_fields}
     outside = {

@@ -7,3 +7,18 @@ DATA = Path(__file__).parent / "data"
 
 DEMO_MODEL = DATA / "models" / "ggml-demo.bin"
 VAD_MODEL = DATA / "ggml-silero-v6.2.0.bin"
+
+__all__ = [
+    "DATA",
+    "DEMO_MODEL",
+    "VAD_MODEL",
+    "download",
+    "engine",
+    "host",
+    "library",
+    "models",
+    "types",
+    "vad",
+    "wire",
+    "workshop",
+]

@@ -1,1 +1,3 @@
 """Runs a job: claim, decode, plan, transcribe, merge, finish."""
+
+__all__ = ["context", "pools", "run", "stages", "stop", "watch"]

@@ -1,1 +1,3 @@
 """Who asks, and what they may."""
+
+__all__ = ["authentication", "identity"]

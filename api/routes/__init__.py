@@ -1,1 +1,3 @@
 """The routes, by noun."""
+
+__all__ = ["about", "docs", "health", "jobs", "results", "submit"]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from core.store.database import open_database
-from core.store.sql_all_jobs import SqlAllJobs
-from core.store.sql_claims import SqlClaims
-from core.store.sql_consumers import SqlConsumers
-from core.store.sql_jobs import SqlJobs
-from core.store.sql_outbox import SqlOutbox
-from core.store.sql_retention import SqlRetention
-from core.store.sql_tasks import SqlTasks
-from core.store.sql_upkeep import SqlUpkeep
+from core.store.roles.all_jobs import SqlAllJobs
+from core.store.roles.claims import SqlClaims
+from core.store.roles.consumers import SqlConsumers
+from core.store.roles.jobs import SqlJobs
+from core.store.roles.outbox import SqlOutbox
+from core.store.roles.retention import SqlRetention
+from core.store.roles.tasks import SqlTasks
+from core.store.roles.upkeep import SqlUpkeep
 from core.system.clock import LeaseClock
 
 

@@ -21,7 +21,9 @@ from typing import Any, cast
 import httpx
 
 import parascribe
-from core.config import ConfigError, Settings, load
+from core.config.files import ConfigError
+from core.config.loading import load
+from core.config.settings import Settings
 from core.errors import ServiceError
 from core.system.processes import spawn, stop
 from parascribe.cli.batch import deliver_to, finish, submit

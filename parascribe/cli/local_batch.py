@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from core.config import Settings
+from core.config.settings import Settings
 from core.jobs.job import Job
 from core.system import logs
 from core.transcript.formats import FORMATS, FileFormat, from_result

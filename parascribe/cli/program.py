@@ -111,7 +111,7 @@ def _explain(error: Exception) -> int | None:
             note(f"parascribe: {error}")
             return Exit.FAILED
     # core.config is slow to import: when nobody did, the error is none of its
-    config = sys.modules.get("core.config")
+    config = sys.modules.get("core.config.files")
     if config and isinstance(error, config.ConfigError):
         note(f"parascribe: {error}")
         return Exit.USAGE

@@ -17,7 +17,8 @@ from api.access.identity import Open
 from api.app import create_app
 from api.deps import ApiDeps
 from api.http.protocol import BoundedHttp
-from core.config import Settings, load
+from core.config.loading import load
+from core.config.settings import Settings
 from core.errors import ModelUnavailable
 from core.system import logs
 from parascribe.run import wiring

@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from core.config import Settings, load
+from core.config.loading import load
+from core.config.settings import Settings
 from core.system import logs
 from parascribe.run import wiring
 from parascribe.run.parts import make_parts

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import whisper
-from core.config import ConfigError, load
+from core.config.files import ConfigError
+from core.config.loading import load
 from core.system.processes import one_blas_thread
 from parascribe.screen import streams
 

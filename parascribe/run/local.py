@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 
 from uuid_utils import uuid7
 
-from core.config import Settings
+from core.config.settings import Settings
 from core.errors import ServiceError
 from core.jobs.job import Job, JobStatus
 from core.jobs.params import JobParams

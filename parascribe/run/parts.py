@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from core.audio import ffmpeg
-from core.config import Settings
+from core.config.settings import Settings
 from core.errors import ServiceError
 from core.store.sql import SqlStore
 from core.system.machine import Plan

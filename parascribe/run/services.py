@@ -13,7 +13,8 @@ import threading
 import urllib.request
 from collections.abc import Callable
 
-from core.config import Settings, remarks
+from core.config.loading import remarks
+from core.config.settings import Settings
 from core.errors import ServiceError
 from core.system import identity, logs
 from parascribe.run import wiring

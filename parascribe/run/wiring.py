@@ -20,7 +20,7 @@ import psutil
 from core.audio import ffmpeg
 from core.audio.probe import probe
 from core.audio.sniff import Probe
-from core.config import Settings
+from core.config.settings import Settings
 from core.errors import ServiceError
 from core.jobs.consumers import ConsumerInfo
 from core.objects.local import LocalObjects

@@ -1,1 +1,3 @@
 """What people see: tables, progress, transcripts on stdout or in files."""
+
+__all__ = ["outputs", "progress", "render", "streams"]

@@ -13,7 +13,8 @@ from typing import Any, Literal
 import psutil
 
 from core.audio.samples import SAMPLE_BYTES, SAMPLE_RATE
-from core.config import Settings, remarks
+from core.config.loading import remarks
+from core.config.settings import Settings
 from core.errors import ModelInvalid, ServiceError, UnknownModel
 from parascribe.screen.render import size
 

@@ -12,7 +12,7 @@ from typing import Any
 from core.audio import ffmpeg
 from core.audio.decoder import Decoder, PcmSpool
 from core.audio.samples import Pcm
-from core.config import Settings
+from core.config.settings import Settings
 from core.errors import ServiceError
 from parascribe.run.wiring import open_models
 from whisper import DATA, DEMO_MODEL

@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
-from core.config import Settings
+from core.config.settings import Settings
 from parascribe.run.wiring import open_models
 from parascribe.tools.engines import speech
 from whisper.library.libraries import candidates

@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 
 from core.audio.samples import SAMPLE_RATE, Pcm
-from core.config import Settings
+from core.config.settings import Settings
 from core.errors import Cancelled, ValidationFailed
 from core.system import machine
 from parascribe.run.runtime import private_folder

@@ -6,7 +6,7 @@ import socket
 import sys
 from pathlib import Path
 
-from core.config import load
+from core.config.loading import load
 from core.system import logs
 from parascribe.run.api_main import serve
 from testbed.faults import script

@@ -10,7 +10,7 @@ from testbed.faults import script
 if __name__ == "__main__":
     script.shift_wall_clock()
     script.fill_temp_folder()
-    from core.config import load
+    from core.config.loading import load
     from parascribe.run.consumer_main import main
 
     script.arm("consumer")

@@ -11,7 +11,7 @@ if __name__ == "__main__":
     if part != "api":
         script.shift_wall_clock()
     script.fill_temp_folder()
-    from core.config import load
+    from core.config.loading import load
     from parascribe.run import services
 
     script.arm("api" if part == "api" else "supervisor")

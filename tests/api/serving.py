@@ -19,7 +19,7 @@ from api.access.identity import Authenticator, Open
 from api.app import create_app
 from api.deps import ApiDeps
 from api.http.protocol import BoundedHttp
-from core.config import Settings
+from core.config.settings import Settings
 from core.objects.local import LocalObjects
 from core.objects.memory import MemoryObjects
 from core.objects.store import ObjectStore

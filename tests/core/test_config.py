@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from core.config import ConfigError, Settings, load, misspelt, remarks
+from core.config.files import ConfigError
+from core.config.loading import load, misspelt, remarks
+from core.config.settings import Settings
 from core.store.database import open_database
 
 

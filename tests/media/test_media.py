@@ -16,7 +16,7 @@ from core.audio.probe import probe
 from core.audio.samples import SAMPLE_RATE
 from core.audio.sniff import HEAD_BYTES, sniff
 from core.audio.tracks import TrackChoice
-from core.config import Settings
+from core.config.settings import Settings
 from core.speech.regions import ScoredRegions, SpeechRegions
 from core.transcript.language_tags import language_code
 from parascribe.run.local import transcribe_files

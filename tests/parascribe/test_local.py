@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from core.config import Settings
+from core.config.settings import Settings
 from core.errors import ValidationFailed
 from parascribe.cli.demo import find_samples
 from parascribe.run.local import transcribe_files

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from core.config import Settings, load
+from core.config.loading import load
+from core.config.settings import Settings
 from parascribe.cli import main
 from parascribe.run.wiring import open_store
 from parascribe.tools import engines

@@ -11,7 +11,8 @@ from typing import get_args
 import psutil
 import pytest
 
-from core.config import Settings, load
+from core.config.loading import load
+from core.config.settings import Settings
 from core.errors import ServiceError, ValidationFailed
 from parascribe.cli import main
 from parascribe.cli.commands.models import Kind

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from core.config import Settings
+from core.config.settings import Settings
 from core.store.sql import SqlStore
 from parascribe.run import wiring
 from parascribe.run.parts import make_parts

@@ -20,4 +20,4 @@ def load_kind(name: str) -> Kind:
     return kind
 
 
-__all__ = ["KINDS", "load_kind"]
+__all__ = ["load_kind", "whisper"]

@@ -1,1 +1,3 @@
 """Speech detection: Silero VAD in numpy."""
+
+__all__ = ["model", "silero"]

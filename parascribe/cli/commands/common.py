@@ -13,7 +13,7 @@ import typer
 from core.transcript.formats import FileFormat
 
 if TYPE_CHECKING:
-    from core.config import Settings
+    from core.config.settings import Settings
     from parascribe.client.client import Client
 
 
@@ -88,7 +88,7 @@ def connect(url: str | None) -> Client:
 
 def settings() -> Settings:
     """The settings of this environment. Raises ConfigError."""
-    from core.config import load
+    from core.config.loading import load
 
     return load()
 

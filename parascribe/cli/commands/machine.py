@@ -52,7 +52,7 @@ def config(
     json: JsonOption = False,
 ) -> None:
     """Show the settings in force; secrets and passwords are masked."""
-    from core.config import remarks
+    from core.config.loading import remarks
     from whisper.download.fetch import shown as without_password
 
     conf = settings()

@@ -7,21 +7,17 @@ this file by `scripts/docs.py`; a test compares them.
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from core.settings_files import DOTENV, TOML, ConfigError, TomlSource, dotenv_names, expand, read_text, read_toml
+from core.config.files import DOTENV, TOML, TomlSource, expand
+from core.config.units import Hours, Megabytes, Seconds
 from core.transcript.language_tags import language_code
-from core.units import Hours, Megabytes, Seconds
-
-__all__ = ["ConfigError", "Settings", "load", "misspelt", "remarks"]
 
 Urls = Annotated[list[str], NoDecode]
 Codes = Annotated[list[str], NoDecode]
@@ -364,65 +360,3 @@ class Settings(BaseSettings):
                 value = str(value).lower()
             out[name.upper()] = str(value)
         return out
-
-
-def load(**overrides: Any) -> Settings:
-    """Read all sources. Raises ConfigError naming each bad variable, or the file, in words."""
-    read_text(DOTENV)  # what is wrong with it
-    try:
-        return Settings(**overrides)
-    except ValidationError as error:
-        lines = []
-        for problem in error.errors():
-            name = str(problem["loc"][0]).upper() if problem["loc"] else ""
-            message = problem["msg"].removeprefix("Value error, ")
-            shown = (
-                ""
-                if "KEY" in name or "URL" in name or not name
-                else f" (it is {problem.get('input')!r}{_origin(name)})"
-            )
-            lines.append(f"{name}: {message}{shown}" if name else message)
-        raise ConfigError("\n".join(lines)) from None
-
-
-def _origin(name: str) -> str:
-    """Where a variable that is not in the environment was set."""
-    if name in map(str.upper, os.environ):
-        return ""
-    named = {DOTENV: dotenv_names(DOTENV), TOML: set(read_toml(TOML))}
-    return next((f", in {path}" for path, names in named.items() if name in map(str.upper, names)), "")
-
-
-def misspelt(environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Variables that look like ours but are none -> the nearest real name. environment: None = this one, and the files."""
-    names = [name.upper() for name in Settings.model_fields]
-    given = set(os.environ) | dotenv_names(DOTENV) | set(read_toml(TOML)) if environment is None else set(environment)
-    found = {}
-    for name in sorted(name for name in given if name.upper() not in names):
-        close = difflib.get_close_matches(name.upper(), names, n=1, cutoff=0.87)
-        if close:
-            found[name] = close[0]
-    return found
-
-
-def remarks(settings: Settings) -> list[str]:
-    """What somebody has set and nothing comes of it, a line each. Raises ConfigError."""
-    wrong = misspelt()
-    lines = [f"{name} is no setting; did you mean {right}?" for name, right in wrong.items()]
-    lines += [
-        f"{name} in {TOML} is no setting"
-        for name in read_toml(TOML)
-        if name not in Settings.model_fields and name not in wrong
-    ]
-    lines += [f"{path} is a folder: no settings are read from it" for path in (DOTENV, TOML) if path.is_dir()]
-    lines += [
-        f"{path} is a link to nothing: no settings are read from it"
-        for path in (DOTENV, TOML)
-        if path.is_symlink() and not path.exists()
-    ]
-    lines += [
-        f"{name}: this engine library has no GPU back end; the CPU is used"
-        for name in ("USE_GPU", "GPU_DEVICES")
-        if getattr(settings, name.lower())
-    ]
-    return lines

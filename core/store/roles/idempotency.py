@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, upd
 
 from core.errors import IdempotencyInFlight
 from core.store.protocols import Reservation
-from core.store.rows import OwnerRole
+from core.store.roles.rows import OwnerRole
 from core.store.tables import idempotency
 
 

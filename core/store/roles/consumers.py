@@ -6,7 +6,7 @@ from sqlalchemy import delete, select
 
 from core.jobs.consumers import ConsumerInfo
 from core.store.protocols import ConsumerRow
-from core.store.rows import Role
+from core.store.roles.rows import Role
 from core.store.tables import consumer
 
 FORGET_SECONDS = 24 * 3600.0

@@ -26,8 +26,8 @@ from sqlalchemy import (
 from core.errors import AlreadyTerminal, Expired, IdempotencyInFlight, JobNotFound, ValidationFailed
 from core.jobs.job import ID_PATTERN, Job, JobStatus, NewJob, Stage
 from core.store.protocols import Reservation
-from core.store.rows import drop_hints, ended, to_job
-from core.store.sql_idempotency import SqlIdempotency
+from core.store.roles.idempotency import SqlIdempotency
+from core.store.roles.rows import drop_hints, ended, to_job
 from core.store.tables import UtcDateTime, idempotency, job
 from core.system.crashpoints import reached
 

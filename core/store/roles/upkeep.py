@@ -7,7 +7,7 @@ import uuid
 from sqlalchemy import Double, String, and_, cast, delete, select
 
 from core.store.database import TURN
-from core.store.ending import Ending
+from core.store.roles.ending import Ending
 from core.store.tables import idempotency, meta
 
 FORGET_SECONDS = 24 * 3600.0

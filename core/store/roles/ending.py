@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Update, and_, bindpara
 from core.errors import WorkerCrashed
 from core.jobs.job import JobFailure, JobStatus
 from core.jobs.tasks import TaskState
-from core.store.rows import Role, drop_hints, ended, expired
+from core.store.roles.rows import Role, drop_hints, ended, expired
 from core.store.tables import STRUCK, job, task
 
 

@@ -8,8 +8,8 @@ from sqlalchemy import bindparam, func, literal, select, union_all
 
 from core.jobs.job import Job, JobStatus
 from core.store.protocols import OwnerJobs
-from core.store.rows import Role, to_job
-from core.store.sql_jobs import SqlJobs
+from core.store.roles.jobs import SqlJobs
+from core.store.roles.rows import Role, to_job
 from core.store.tables import job, meta
 
 # made once: building them takes as long as asking them

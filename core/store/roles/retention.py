@@ -9,7 +9,7 @@ from sqlalchemy import delete, select, union, update
 
 from core.jobs.job import Job
 from core.objects.store import job_of
-from core.store.rows import Role, to_job
+from core.store.roles.rows import Role, to_job
 from core.store.tables import idempotency, job, task
 
 

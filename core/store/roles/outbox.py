@@ -8,7 +8,7 @@ from sqlalchemy import and_, case, delete, exists, func, insert, or_, select, up
 
 from core.jobs.consumers import ConsumerInfo
 from core.jobs.job import JobStatus
-from core.store.rows import Role, expired
+from core.store.roles.rows import Role, expired
 from core.store.tables import consumer, job, outbox
 
 MAX_HINT_WAIT = 60.0

@@ -25,8 +25,8 @@ from sqlalchemy import (
 from core.errors import Cancelled, LeaseLost
 from core.jobs.job import SHORT_BYTES, SHORT_SECONDS, Claim, JobFailure, JobStatus, Stage
 from core.jobs.tasks import TaskState
-from core.store.ending import Ending, strikes, tried_out, worn_out
-from core.store.rows import expired, to_job, unleased
+from core.store.roles.ending import Ending, strikes, tried_out, worn_out
+from core.store.roles.rows import expired, to_job, unleased
 from core.store.tables import job, task
 
 LEARNT = frozenset(

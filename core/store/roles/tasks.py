@@ -24,8 +24,8 @@ from sqlalchemy import (
 from core.errors import LeaseLost
 from core.jobs.job import TERMINAL, Claim
 from core.jobs.tasks import TRANSCRIBE, Lease, Task, TaskState
-from core.store.rows import Role, to_task
-from core.store.sql_claims import HELD, HELD_BY, held_by, lock
+from core.store.roles.claims import HELD, HELD_BY, held_by, lock
+from core.store.roles.rows import Role, to_task
 from core.store.tables import job, task
 
 # made once: making one takes longer than executing it
