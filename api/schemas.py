@@ -235,4 +235,4 @@ class ReadyBody(Body):
 
 class VersionBody(Body):
     name: Literal["parascribe"] = "parascribe"
-    version: str = Field(examples=["0.1.0"])
+    version: str = Field(examples=["0.2.0"])
