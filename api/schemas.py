@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.jobs.job import Job, JobStatus, Stage
+from core.jobs.job import Job, JobStatus, Phase
 from core.jobs.params import JobParams
 
 Seconds = Annotated[float, Field(ge=0, description="Seconds on the file's own timeline.")]
@@ -40,7 +40,7 @@ class AudioBody(Body):
 
 class ProgressBody(Body):
     percent: float = Field(ge=0, le=100, examples=[41.7])
-    stage: Stage
+    stage: Phase
     chunks_done: int = Field(examples=[68])
     chunks_total: int | None = Field(None, description="null until decoding has ended.", examples=[163])
     audio_seconds_done: Seconds = Field(examples=[1957.0])

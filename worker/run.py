@@ -21,12 +21,14 @@ from core.errors import (
     ServiceError,
     TransientError,
 )
-from core.jobs.job import Claim, JobFailure, Stage
+from core.jobs.job import Claim, JobFailure, Phase
 from core.jobs.workfolders import work_folder
 from core.system import logs
 from worker.context.lease_keeper import LeaseKeeper
 from worker.context.parts import Parts
+from worker.context.stage import Stage
 from worker.pipeline.conductor import Pipeline
+from worker.stages.catalogue import catalogue
 from worker.stop import Stopping
 
 log = logging.getLogger(__name__)
@@ -38,8 +40,16 @@ HEARD_SECONDS = 0.5
 """Whoever stops the whole service may end its decoders first; the wish to stop is heard of within so long."""
 
 
+STAGES = catalogue()
+
+
 def run_job(
-    parts: Parts, claim: Claim, stopping: Stopping, *, on_duration: Callable[[float], None] | None = None
+    parts: Parts,
+    claim: Claim,
+    stopping: Stopping,
+    *,
+    stages: Sequence[Stage] = STAGES,
+    on_duration: Callable[[float], None] | None = None,
 ) -> str:
     """Work on a claimed job until it ends or must be let go; returns how it went, for the log and for tests.
 
@@ -59,9 +69,8 @@ def run_job(
         )
         try:
             with work_folder(settings.work, claim.job.id, claim.fence) as folder, lease_keeper:
-                return _run(
-                    parts, claim, lease_keeper, Pipeline(parts, claim, folder, lease_keeper, on_duration), stopping
-                )
+                pipeline = Pipeline(parts, claim, folder, lease_keeper, stages=stages, on_duration=on_duration)
+                return _run(parts, claim, lease_keeper, pipeline, stopping)
         except OSError as error:
             log.error("No work folder in %s (WORK_DIR): %s", settings.work, error.strerror)
             return _close(lambda: parts.store.release(claim, delay=YIELD_SECONDS), "put off", settings.backoff)
@@ -118,7 +127,7 @@ def _run(parts: Parts, claim: Claim, lease_keeper: LeaseKeeper, pipeline: Pipeli
     raise AssertionError("unreachable")
 
 
-def _fail(parts: Parts, claim: Claim, stage: Stage, error: ServiceError) -> str:
+def _fail(parts: Parts, claim: Claim, stage: Phase, error: ServiceError) -> str:
     failure = JobFailure(code=error.code, message=error.message, stage=stage.value, retryable=error.retryable)
     log.error("Failed while %s: %s (%s)", stage.value, error.message, error.code)
     return _close(lambda: parts.store.fail(claim, failure), f"failed {error.code}", parts.settings.backoff)

@@ -34,8 +34,8 @@ class JobStatus(StrEnum):
 TERMINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
 
 
-class Stage(StrEnum):
-    """What a job is doing, for progress displays."""
+class Phase(StrEnum):
+    """What a job is doing, for progress displays: the `stage` of its body. (The stages of the work are the worker's.)"""
 
     QUEUED = "queued"
     DECODING = "decoding"
@@ -86,7 +86,7 @@ class Job:
 
     id: str
     status: JobStatus
-    stage: Stage
+    stage: Phase
     source: Source
     params: JobParams
     created_at: datetime

@@ -22,7 +22,6 @@ from whisper.types import Engine
 from whisper.vad.model import SileroModel
 from whisper.vad.silero import SileroVad
 from worker.context.parts import Parts, RunSettings
-from worker.stages.catalogue import catalogue
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +91,6 @@ def make_parts(
         plan=plan,
         width=_width(settings, plan.workers),
         consumer=consumer,
-        stages=catalogue(),
     )
 
 

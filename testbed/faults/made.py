@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import wave
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -34,9 +33,7 @@ from whisper.types import Engine
 from whisper.vad.model import SileroModel
 from whisper.vad.silero import SileroVad
 from worker.context.parts import Parts, RunSettings
-from worker.context.stage import Stage
 from worker.run import run_job
-from worker.stages.catalogue import catalogue
 from worker.stop import Stop
 
 CHUNK_SECONDS = 5.0
@@ -61,16 +58,9 @@ def noise(seconds: int, seed: int = 1) -> bytes:
 
 
 def parts(
-    store: SqlStore,
-    objects: ObjectStore,
-    work: Path,
-    engine: Engine,
-    *,
-    more: Sequence[Stage] = (),
-    consumer: str = "test",
-    **settings: Any,
+    store: SqlStore, objects: ObjectStore, work: Path, engine: Engine, *, consumer: str = "test", **settings: Any
 ) -> Parts:
-    """A consumer of this process, with the settings the rigs use too. more: stages besides the usual ones"""
+    """A consumer of this process, with the settings the rigs use too."""
     models = ModelStore(work.parent / "models", DATA / "models")
     run = RunSettings(
         work=work,
@@ -95,7 +85,6 @@ def parts(
         plan=PLAN,
         width=3,
         consumer=consumer,
-        stages=catalogue(*more),
     )
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from api.schemas import JobBody
 from core.jobs.consumers import ConsumerInfo
-from core.jobs.job import JobStatus, Stage
+from core.jobs.job import JobStatus, Phase
 from core.jobs.params import FIRST_PARAMS, JobParams
 from core.store.sql import SqlStore
 from core.store.tables import ROW_VERSION, job
@@ -60,7 +60,7 @@ def test_rows_of_a_newer_version_break_nothing() -> None:
     assert read in store.list()[0]
     assert (read.params, read.stage, read.status) == (
         JobParams(model="base", unknown={"melody": True}),
-        Stage.TRANSCRIBING,
+        Phase.TRANSCRIBING,
         JobStatus.PROCESSING,
     )
     assert read.error is not None and read.error.code == "x"

@@ -23,7 +23,7 @@ from core.errors import (
     ValidationFailed,
 )
 from core.jobs.consumers import ConsumerInfo
-from core.jobs.job import Claim, JobFailure, JobStatus, Stage
+from core.jobs.job import Claim, JobFailure, JobStatus, Phase
 from core.jobs.params import JobParams
 from core.jobs.tasks import TRANSCRIBE, Task, TaskState
 from core.store.protocols import Reservation
@@ -182,7 +182,7 @@ def test_claims_go_by_priority_then_age(store: SqlStore) -> None:
 def test_a_claim_is_visible_and_a_lease_protects_it(store: SqlStore, clock: ManualClock) -> None:
     created = store.create(new_job())
     claim = take(store, lease=60)
-    assert (claim.job.status, claim.job.stage) == (JobStatus.PROCESSING, Stage.DECODING)
+    assert (claim.job.status, claim.job.stage) == (JobStatus.PROCESSING, Phase.DECODING)
     assert (claim.job.attempts, claim.job.strikes, claim.fence, claim.job.lease_owner) == (1, 0, 1, "one")
     assert claim.job.started_at is not None and claim.job.version > created.version
     clock.advance(50)
@@ -226,7 +226,7 @@ def test_a_released_job_waits_its_delay_and_costs_no_attempt(store: SqlStore, cl
     job_id = store.create(new_job()).id
     store.release(take(store), delay=30)
     released = store.get(job_id)
-    assert (released.status, released.stage) == (JobStatus.QUEUED, Stage.QUEUED)
+    assert (released.status, released.stage) == (JobStatus.QUEUED, Phase.QUEUED)
     assert (released.attempts, released.strikes, released.lease_owner) == (0, 0, None)
     assert outbox_size(store) == 1, "a hint waits already"
     assert store.claim(owner="two", consumer="here", lease_seconds=60) is None
@@ -295,7 +295,7 @@ def test_progress_writes_what_a_run_learns_and_nothing_else(store: SqlStore) -> 
     claim = take(store)
     store.progress(
         claim,
-        stage=Stage.TRANSCRIBING,
+        stage=Phase.TRANSCRIBING,
         duration=12.5,
         language="en",
         language_confidence=0.9,
@@ -305,7 +305,7 @@ def test_progress_writes_what_a_run_learns_and_nothing_else(store: SqlStore) -> 
         warnings=({"code": "a", "message": "b"},),
     )
     now = store.get(claim.job.id)
-    assert (now.stage, now.duration, now.language, now.chunks_total) == (Stage.TRANSCRIBING, 12.5, "en", 4)
+    assert (now.stage, now.duration, now.language, now.chunks_total) == (Phase.TRANSCRIBING, 12.5, "en", 4)
     assert now.version == claim.job.version + 1 and now.warnings[0]["code"] == "a"
     for forbidden in ("status", "fence", "attempts", "result_key", "nonsense"):
         with pytest.raises(ValueError, match=forbidden):
@@ -568,7 +568,7 @@ def test_finish_stores_all_and_ends_the_lease(store: SqlStore, clock: ManualCloc
     gap = {"start": 1.0, "end": 2.0, "reason": "no_text"}
     finish(store, claim, partial=True, gaps=[gap], performance={"wall": 1.5})
     ended = store.get(job_id)
-    assert (ended.status, ended.stage, ended.result_key) == (JobStatus.COMPLETED, Stage.DONE, "r")
+    assert (ended.status, ended.stage, ended.result_key) == (JobStatus.COMPLETED, Phase.DONE, "r")
     assert (ended.partial, ended.gaps, ended.performance) == (True, (gap,), {"wall": 1.5})
     assert ended.finished_at is not None and ended.lease_owner is None and ended.percent == 100.0
     finish(store, claim)  # its first answer was lost

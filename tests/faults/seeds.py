@@ -42,6 +42,7 @@ from whisper.engine.scripted import Rule, ScriptedEngine
 from whisper.engine.transcriber import WhisperTranscriber
 from worker.context.lease_keeper import cancel_flag
 from worker.run import run_job
+from worker.stages.catalogue import catalogue
 from worker.stop import Stop
 
 LEASE = 30.0
@@ -96,8 +97,8 @@ class Place:
         self.sweeper = Sweeper(self.store, self.objects, MemoryHints(), interval=1, max_attempts=3, work=self.work)
         (self.work / "cancel").mkdir(parents=True)
         self.executed = folder / "executed"
-        more = [Fingerprint(self.executed), Shout(self.executed)]
-        self.parts = made.parts(self.store, self.objects, self.work, ScriptedEngine(), more=more, lease_seconds=LEASE)
+        self.stages = catalogue(Fingerprint(self.executed), Shout(self.executed))
+        self.parts = made.parts(self.store, self.objects, self.work, ScriptedEngine(), lease_seconds=LEASE)
         self.accepted: list[Accepted] = []
 
     def close(self) -> None:
@@ -224,7 +225,7 @@ class Place:
                 claim = self.store.claim(owner=identity.owner("seed"), consumer="seed", lease_seconds=LEASE)
                 if claim is not None:
                     crashpoints.reached("after_claim")
-                    run_job(parts, claim, stop)
+                    run_job(parts, claim, stop, stages=self.stages)
                 code = 0
             finally:
                 os._exit(code)

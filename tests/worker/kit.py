@@ -7,6 +7,7 @@ import io
 import json
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,8 +33,8 @@ from whisper.vad.model import SileroModel
 from whisper.vad.silero import SileroVad
 from worker.context.lease_keeper import cancel_flag
 from worker.context.parts import Parts, RunSettings
-from worker.run import run_job
-from worker.stages.catalogue import catalogue
+from worker.context.stage import Stage
+from worker.run import STAGES, run_job
 from worker.stop import Stop
 
 PLAN = Plan(workers=2, threads=1, jobs=1, parallel=True, cores=2, memory_mb=1000, reasons=(), warnings=())
@@ -75,8 +76,8 @@ class Kit:
             plan=PLAN,
             width=3,
             consumer="test",
-            stages=catalogue(),
         )
+        self.stages: Sequence[Stage] = STAGES
         self.stop = Stop()
 
     def script(self, *rules: Rule, delay: float = 0.0) -> None:
@@ -103,14 +104,14 @@ class Kit:
         """Claim whichever job waits and run it; returns how it went."""
         claim = self.store.claim(owner=identity.owner("test"), consumer="test", lease_seconds=30)
         assert claim is not None, "no job waits"
-        return run_job(self.parts, claim, self.stop)
+        return run_job(self.parts, claim, self.stop, stages=self.stages)
 
-    def run_until(self, job: Job, chunks: int) -> str:
-        """Run, and ask to stop as soon as so many chunks are done."""
+    def run_until(self, job: Job, chunks: int, *, planned: bool = False) -> str:
+        """Run, and ask to stop as soon as so many chunks are done. planned: and all of them are planned"""
         self.stop = Stop()
 
         def watch() -> None:
-            while self.chunks_done(job) < chunks:
+            while self.chunks_done(job) < chunks or (planned and self.job(job).chunks_total is None):
                 time.sleep(0.005)
             self.stop.set()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ class Waiting(ScriptedEngine):
 
 def kit(folder: Path, *more: Stage, rules: tuple[Rule, ...] = (), go: threading.Event | None = None) -> Kit:
     made = Kit(folder, *rules)
-    made.parts = replace(made.parts, stages=catalogue(*more))
+    made.stages = catalogue(*more)
     if go is not None:
         engine = Waiting(go, call_log=made.call_log)
         made.parts = replace(made.parts, transcriber=WhisperTranscriber(engine, made.parts.transcriber.downloader))
@@ -163,13 +163,26 @@ def test_the_identity_of_a_stage_is_that_of_what_it_needs_too() -> None:
         def options(self, work: Work) -> dict[str, Any]:
             return work  # type: ignore[return-value]
 
-    def identity(**given: Any) -> str:
-        made = Options(lambda work, task: None, needs=(), **given.pop("traits", {}))
-        return made.identity(given)  # type: ignore[arg-type]
+    def identity(needs: Sequence[str] = (), traits: dict[str, Any] | None = None, **given: Any) -> str:
+        return Options(lambda work, task: None, **traits or {}).identity(given, needs)  # type: ignore[arg-type]
 
     assert identity(a=1, b=2) == identity(b=2, a=1) != identity(a=1)
     assert identity(a=1) != identity(a=1, traits={"version": "2"})
+    assert identity(["x"], a=1) != identity(["y"], a=1)
     assert len(identity()) == len(hashlib.sha256().hexdigest())
+
+
+def test_another_file_has_another_identity_and_a_known_language_changes_none(tmp_path: Path, minute: bytes) -> None:
+    place = kit(tmp_path, Made(lambda work, task: None, needs=("language", "decode")))
+    jobs = [place.submit(minute), place.submit(minute, language="en"), place.submit(minute + b"\0\0")]
+    assert [place.run() for _ in jobs] == ["completed"] * 3
+    first, named, other = (place.store.tasks(job.id, "made")[0].identity for job in jobs)
+    assert len({first, named, other}) == 3
+    again = place.submit(minute)
+    place.run_until(again, 1)  # the language is known then
+    if not place.job(again).terminal:
+        assert place.run() == "completed"
+    assert place.store.tasks(again.id, "made")[0].identity == first
 
 
 def test_a_file_that_is_damaged_in_the_store_is_not_called_undecodable(tmp_path: Path, minute: bytes) -> None:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from worker.context.stage import Stage
-
 
 class Vad(Protocol):
     """Streaming voice activity detection."""
@@ -59,7 +57,6 @@ class Parts:
 
     vad: makes a fresh detector per job
     width: chunks of one job handed to the engine at once
-    stages: what a job goes through
     consumer: id of this consumer, leads the lease owner's name
     """
 
@@ -73,4 +70,3 @@ class Parts:
     plan: Plan
     width: int
     consumer: str
-    stages: tuple[Stage, ...]

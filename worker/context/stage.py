@@ -5,15 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.jobs.tasks import Task
-
-if TYPE_CHECKING:
-    from worker.context.work import Work
+from worker.context.work import Work
 
 
 class Grain(StrEnum):
@@ -84,13 +82,15 @@ class Stage(ABC):
         return True
 
     def options(self, work: Work) -> Mapping[str, Any]:
-        """All of the job's parameters and the settings that change the output."""
+        """The job's parameters, settings and versions that change the output, besides what other stages give."""
         return {}
 
-    def identity(self, work: Work) -> str:
-        """SHA-256 of all that the output depends on, other stages included: tasks of two jobs with the same are the same."""
-        parts = [self.name, self.version, json.dumps(dict(self.options(work)), sort_keys=True)]
-        parts += [work.stages[name].identity(work) for name in self.needs if name in work.stages]
+    def identity(self, work: Work, needs: Sequence[str]) -> str:
+        """SHA-256 of all that the output depends on: tasks of two jobs with the same are the same.
+
+        needs: the identities of the stages that this one needs
+        """
+        parts = [self.name, self.version, json.dumps(dict(self.options(work)), sort_keys=True), *needs]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @abstractmethod

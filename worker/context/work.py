@@ -7,11 +7,10 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from core.errors import Interrupted, TransientError
-from core.jobs.job import Claim
-from core.jobs.job import Stage as Shown
+from core.jobs.job import Claim, Phase
 from core.jobs.tasks import Lease, Task
 from core.system.crashpoints import reached
 from core.transcript.values import Language, Segment
@@ -23,9 +22,6 @@ from worker.context.parts import Parts
 from worker.context.recording import Recording
 from worker.context.report import Report
 from worker.context.upload import Upload
-
-if TYPE_CHECKING:
-    from worker.context.stage import Stage
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +49,6 @@ class Work:
     """One run of one claim. All methods may be called from any of its threads.
 
     model: the job's, with a valid file
-    stages: those that this job has, by name
     stored: all tasks in the table when the run began
     """
 
@@ -80,7 +75,8 @@ class Work:
         self.recording = Recording(folder / "pcm.s16le", head=self.width + 1, cancel=self.cancel, on_grow=self.wake.set)
         self.model: ValidModel
         self.plan: GrowingPlan
-        self.stages: Mapping[str, Stage] = {}
+        self.identities: Mapping[str, str] = {}
+        """By stage: what its tasks depend on."""
         self.stored: list[Task] = []
         self.engine: Executor
         self.language: Language | None = None
@@ -140,7 +136,7 @@ class Work:
         if self._on_duration:
             self._on_duration(seconds)
 
-    def show(self, stage: Shown, **more: Any) -> None:
+    def show(self, stage: Phase, **more: Any) -> None:
         """What users see of where the job is, and what is named if it fails here."""
         self.shown = stage
         if self.job.stage is not stage or more:

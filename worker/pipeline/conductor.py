@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextvars
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from core.errors import Cancelled, ChunkFailed, HandedBack, Interrupted, JobNotFound, ServiceError
-from core.jobs.job import Claim, Job
-from core.jobs.job import Stage as Shown
+from core.jobs.job import Claim, Job, Phase
 from core.jobs.tasks import TRANSCRIBE, Task, TaskState
 from core.system.crashpoints import reached
 from core.transcript.values import Language
@@ -28,7 +27,7 @@ from worker.context.report import Report
 from worker.context.stage import Grain, Lane, OnFailure, Place, Stage
 from worker.context.work import Work
 from worker.pipeline.finals import FinalSegments
-from worker.pipeline.graph import Graph, by_name
+from worker.pipeline.graph import Graph
 from worker.pipeline.lanes import Lanes
 
 log = logging.getLogger(__name__)
@@ -58,14 +57,16 @@ class Pipeline:
         claim: Claim,
         folder: Path,
         lease_keeper: LeaseKeeper,
+        *,
+        stages: Sequence[Stage],
         on_duration: Callable[[float], None] | None,
     ) -> None:
         self._parts, self._claim, self._folder, self._lease_keeper = parts, claim, folder, lease_keeper
-        self._on_duration = on_duration
+        self._stages, self._on_duration = stages, on_duration
         self._report = Report(parts.plan, parts.settings.parallel)
         self._unaccounted = 0.0
         self._job = claim.job
-        self.shown = Shown.DECODING
+        self.shown = Phase.DECODING
         """Where the run is, or has failed."""
 
     def run(self) -> None:
@@ -82,9 +83,9 @@ class Pipeline:
         lanes = Lanes(engine=work.width, on_end=work.wake.set)
         work.engine = lanes.pool(Lane.ENGINE)
         try:
-            work.show(Shown.DECODING)
+            work.show(Phase.DECODING)
             self._prepare(work)
-            _Run(work, lanes).conduct()
+            _Run(work, [stage for stage in self._stages if stage.wanted(work)], lanes).conduct()
         finally:
             # the threads must be gone before the recording is; on the way out of an error their calls are cancelled
             work.cancel.abort()
@@ -102,7 +103,7 @@ class Pipeline:
             raise HandedBack from None
         work.model = parts.models.validate(params.model)
         work.check()
-        work.stages = by_name(parts.stages)
+        work.identities = _identities(work, self._stages)
         self._adopt(work)
         work.stored = work.patiently(lambda: parts.store.tasks(work.job.id))
         chunks = [task for task in work.stored if task.stage == TRANSCRIBE]
@@ -115,13 +116,12 @@ class Pipeline:
             on_wait=lambda: work.recording.want_more(beyond=work.recording.planned),
         )
         work.language = _known_language(work)
-        work.stages = by_name(stage for stage in parts.stages if stage.wanted(work))
         work.report.begin(done=sum(task.ended for task in chunks), total=len(chunks) if complete else None)
 
     def _adopt(self, work: Work) -> None:
         """Take over what the retried job has finished. An owner that dies here leaves it to the next."""
         store, job = self._parts.store, work.job
-        identity = work.stages[TRANSCRIBE].identity(work)
+        identity = work.identities[TRANSCRIBE]
         if job.plan_hash is None:
             work.learn(plan_hash=identity)
         elif job.plan_hash != identity:
@@ -140,7 +140,7 @@ class Pipeline:
         if before.language:
             # first, for nobody comes here again once there are chunks: those still to do must be heard in the same language
             work.learn(language=before.language, language_confidence=before.language_confidence)
-        identities = {stage.name: stage.identity(work) for stage in work.stages.values() if stage.stored}
+        identities = {stage.name: work.identities[stage.name] for stage in self._stages if stage.stored}
         adopted = work.patiently(lambda: store.adopt(work.claim, old, identities))
         if adopted:
             log.info("Took over %d finished chunks of job %s", adopted, old)
@@ -150,10 +150,10 @@ class Pipeline:
 class _Run:
     """The conductor's loop over one graph."""
 
-    def __init__(self, work: Work, lanes: Lanes) -> None:
+    def __init__(self, work: Work, stages: Sequence[Stage], lanes: Lanes) -> None:
         self._work, self._lanes = work, lanes
-        due = [stage.name for stage in work.stages.values() if not stage.stored and stage.due(work)]
-        self._graph = Graph(list(work.stages.values()), work.stored, due=due)
+        due = [stage.name for stage in stages if not stage.stored and stage.due(work)]
+        self._graph = Graph(stages, work.stored, due=due)
         self._planned = 0
         self._seconds = {task.number: task.audio_seconds for task in work.plan.tasks if task.ended}
         self._written = time.monotonic()
@@ -224,7 +224,7 @@ class _Run:
     def _run(self, stage: Stage, task: Task) -> Task | None:
         """One task from its lease to its place in the table, in a lane's thread; None: it is somebody else's."""
         work = self._work
-        task = replace(task, identity=task.identity or stage.identity(work))
+        task = replace(task, identity=task.identity or work.identities[stage.name])
         lease = work.lease(task)
         if lease is None:
             return None
@@ -288,10 +288,13 @@ class _Run:
 
     # --- what users see
     def _show(self) -> None:
+        """Nothing more once the end may be under way in its thread: who has ended a job writes no more to it."""
         work = self._work
-        if work.shown is Shown.DECODING and work.recording.available:
-            work.show(Shown.TRANSCRIBING)
-        if time.monotonic() - self._written >= WRITE_SECONDS and not self._graph.only_the_end_is_left:
+        if self._graph.only_the_end_is_left:
+            return
+        if work.shown is Phase.DECODING and work.recording.available:
+            work.show(Phase.TRANSCRIBING)
+        if time.monotonic() - self._written >= WRITE_SECONDS:
             self._count()
 
     def _count(self) -> None:
@@ -312,6 +315,14 @@ class _StopOrDrain:
 
     def is_set(self) -> bool:
         return self._lease_keeper.is_set() or self._lease_keeper.draining.is_set()
+
+
+def _identities(work: Work, stages: Sequence[Stage]) -> dict[str, str]:
+    """By stage, of all there are: which of them this job still needs changes nothing."""
+    found: dict[str, str] = {}
+    for stage in stages:
+        found[stage.name] = stage.identity(work, [found[name] for name in stage.needs if name in found])
+    return found
 
 
 def _known_language(work: Work) -> Language | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from core.jobs.tasks import TRANSCRIBE, Task
 from worker.context.stage import Grain, Stage
@@ -182,7 +182,3 @@ class Graph:
         if need.grain is Grain.CHUNK and stage.grain is not Grain.JOB:
             return stage.grain is Grain.SEGMENT or task.number in progress.ended
         return progress.complete or (need.streams and progress.begun)
-
-
-def by_name(stages: Iterable[Stage]) -> Mapping[str, Stage]:
-    return {stage.name: stage for stage in stages}

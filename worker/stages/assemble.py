@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Sequence
 
-from core.jobs.job import Stage as Shown
+from core.jobs.job import Phase
 from core.jobs.tasks import TRANSCRIBE, Task
 from core.objects.store import result_key
 from core.system.crashpoints import reached
@@ -33,7 +33,7 @@ class AssembleStage(Stage):
         parts = work.parts
         chunks = work.outputs(TRANSCRIBE)
         work.show(
-            Shown.MERGING,
+            Phase.MERGING,
             eta_seconds=0.0,
             chunks_done=len(chunks),
             audio_seconds_done=sum(chunk.audio_seconds for chunk in chunks),

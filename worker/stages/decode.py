@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from core.audio.decoder import Decoder
+from collections.abc import Mapping
+from typing import Any
+
+from core.audio.decoder import DECODER, Decoder
 from core.audio.tracks import TrackChoice
 from core.errors import Interrupted
 from core.jobs.tasks import Task
@@ -17,6 +20,9 @@ class DecodeStage(Stage):
     needs = ("source",)
     stored = False
     streams = True
+
+    def options(self, work: Work) -> Mapping[str, Any]:
+        return {"decoder": DECODER, "audio_track": work.job.params.audio_track}
 
     def due(self, work: Work) -> bool:
         """The plan's own length holds: another decoder may find another."""

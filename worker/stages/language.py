@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import Future
+from typing import Any
 
 from core.errors import ChunkFailed
 from core.jobs.tasks import Task
@@ -31,6 +33,14 @@ class LanguageStage(Stage):
 
     def wanted(self, work: Work) -> bool:
         return work.language is None
+
+    def options(self, work: Work) -> Mapping[str, Any]:
+        settings = work.parts.settings
+        return {
+            "model": work.model.sha256,
+            "language": work.job.params.language,
+            "usual_languages": list(settings.usual_languages),
+        }
 
     def run(self, work: Work, task: Task) -> Output:
         """None is found when there is no speech, or the engine failed on all windows: then each chunk finds its own."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from core.audio.samples import SAMPLE_RATE
 from core.jobs.tasks import TRANSCRIBE, Task
 from core.speech.chunks import Chunk
-from core.speech.planner import ChunkPlanner
+from core.speech.planner import PLANNER_VERSION, ChunkPlanner
 from core.speech.strategies import region_source
 from core.speech.uncertain_speech import notice
 from core.system.crashpoints import reached
@@ -35,6 +36,14 @@ class PlanStage(Stage):
 
     def wanted(self, work: Work) -> bool:
         return not work.plan.complete
+
+    def options(self, work: Work) -> Mapping[str, Any]:
+        settings = work.parts.settings
+        return {
+            "planner": PLANNER_VERSION,
+            "chunk_seconds": settings.chunk_seconds,
+            "strategy": settings.chunk_strategy,
+        }
 
     def run(self, work: Work, task: Task) -> Output:
         settings, recording = work.parts.settings, work.recording
@@ -74,13 +83,12 @@ class PlanStage(Stage):
 
     def _store(self, work: Work, chunks: Sequence[Chunk]) -> Sequence[Chunk]:
         if chunks:
-            identity = work.stages[TRANSCRIBE].identity(work)
             tasks = [
                 Task(
                     stage=TRANSCRIBE,
                     number=chunk.index,
                     plan=chunk.to_dict(),
-                    identity=identity,
+                    identity=work.identities[TRANSCRIBE],
                     audio_seconds=(chunk.end - chunk.start) / SAMPLE_RATE,
                 )
                 for chunk in chunks

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from core.errors import SourceCorrupt, SourceMissing
 from core.jobs.job import Source
@@ -28,6 +28,9 @@ class SourceStage(Stage):
     lane = Lane.IO
     stored = False
     streams = True
+
+    def options(self, work: Work) -> Mapping[str, Any]:
+        return {"sha256": work.job.source.sha256}
 
     def run(self, work: Work, task: Task) -> Output:
         upload = work.upload

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 from core.audio.decoder import DECODER
@@ -35,7 +36,7 @@ class TranscribeStage(Stage):
         regions = Chunk.from_dict(task.plan or {}).regions
         return work.recording.has(regions[-1].end if regions else 0)
 
-    def identity(self, work: Work) -> str:
+    def identity(self, work: Work, needs: Sequence[str]) -> str:
         """As versions from 0.1.0 on have it in `job.plan_hash`: what they finished can be taken over."""
         settings = work.parts.settings
         options = work.job.params.to_dict() | {

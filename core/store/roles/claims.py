@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from core.errors import Cancelled, LeaseLost
-from core.jobs.job import SHORT_BYTES, SHORT_SECONDS, Claim, JobFailure, JobStatus, Stage
+from core.jobs.job import SHORT_BYTES, SHORT_SECONDS, Claim, JobFailure, JobStatus, Phase
 from core.jobs.tasks import TaskState
 from core.store.roles.ending import Ending, strikes, tried_out, worn_out
 from core.store.roles.rows import expired, to_job, unleased
@@ -122,7 +122,7 @@ class SqlClaims(Ending):
                 counted = {"strikes": strikes(), "attempts": job.c.attempts - 1}
             back = {
                 "status": JobStatus.QUEUED,
-                "stage": Stage.QUEUED,
+                "stage": Phase.QUEUED,
                 "not_before": now + delay,
                 "hint_due": now + delay,
                 "hint_wait": 0.0,
@@ -211,7 +211,7 @@ class SqlClaims(Ending):
             .where(job.c.id == self._first(now, short_only, max_attempts))
             .values(
                 status=JobStatus.PROCESSING,
-                stage=Stage.DECODING,
+                stage=Phase.DECODING,
                 fence=job.c.fence + 1,
                 attempts=job.c.attempts + 1,
                 strikes=case((job.c.status == JobStatus.PROCESSING, strikes() + 1), else_=job.c.strikes),

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from core.errors import AlreadyTerminal, Expired, IdempotencyInFlight, JobNotFound, ValidationFailed
-from core.jobs.job import ID_PATTERN, Job, JobStatus, NewJob, Stage
+from core.jobs.job import ID_PATTERN, Job, JobStatus, NewJob, Phase
 from core.store.protocols import Reservation
 from core.store.roles.idempotency import SqlIdempotency
 from core.store.roles.rows import drop_hints, ended, to_job
@@ -132,7 +132,7 @@ class SqlJobs(SqlIdempotency):
             "owner": self.owner,
             "priority": new.priority,
             "status": JobStatus.QUEUED,
-            "stage": Stage.QUEUED,
+            "stage": Phase.QUEUED,
             "filename": source.filename,
             "bytes": source.bytes,
             "media_type": source.media_type,

@@ -21,14 +21,14 @@ from sqlalchemy import (
     select,
 )
 
-from core.jobs.job import Job, JobFailure, JobStatus, Source, Stage
+from core.jobs.job import Job, JobFailure, JobStatus, Phase, Source
 from core.jobs.params import JobParams
 from core.jobs.tasks import Task, TaskState
 from core.store.database import Database
 from core.store.tables import ROW_VERSION, job, outbox
 
 T = TypeVar("T")
-E = TypeVar("E", JobStatus, Stage, TaskState)
+E = TypeVar("E", JobStatus, Phase, TaskState)
 
 _DROP_HINTS = delete(outbox).where(outbox.c.job_id == bindparam("of_job"))
 
@@ -87,7 +87,7 @@ def to_job(row: Row[Any]) -> Job:
     return Job(
         id=row.id,
         status=_known(JobStatus, row.status, JobStatus.PROCESSING),
-        stage=_known(Stage, row.stage, Stage.TRANSCRIBING),
+        stage=_known(Phase, row.stage, Phase.TRANSCRIBING),
         source=Source(
             filename=row.filename, bytes=row.bytes, media_type=row.media_type, sha256=row.sha256, key=row.source_key
         ),
@@ -155,7 +155,7 @@ def unleased() -> dict[str, Any]:
 
 def ended(status: JobStatus, wall: ColumnElement[datetime]) -> dict[str, Any]:
     """What every end of a job writes."""
-    return unleased() | {"status": status, "stage": Stage.DONE, "finished_at": wall, "not_before": None}
+    return unleased() | {"status": status, "stage": Phase.DONE, "finished_at": wall, "not_before": None}
 
 
 def drop_hints(connection: Connection, job_id: str) -> None:
