@@ -25,8 +25,8 @@ from sqlalchemy import (
 from core.errors import Cancelled, LeaseLost
 from core.jobs.job import SHORT_BYTES, SHORT_SECONDS, Claim, JobFailure, JobStatus, Phase
 from core.jobs.tasks import TaskState
-from core.store.roles.ending import Ending, strikes, tried_out, worn_out
-from core.store.roles.rows import expired, to_job, unleased
+from core.store.roles.ending import Ending, out_of_attempts, out_of_attempts_waiting, strikes
+from core.store.roles.rows import expired, no_lease_values, to_job
 from core.store.tables import job, task
 
 LEARNT = frozenset(
@@ -49,18 +49,18 @@ LEARNT = frozenset(
 
 HELD = (JobStatus.PROCESSING, JobStatus.CANCELLING)
 
-HELD_BY = and_(
+IS_CLAIMED = and_(
     job.c.id == bindparam("held_id"),
     job.c.fence == bindparam("held_fence"),
     job.c.lease_owner == bindparam("held_owner"),
     job.c.status.in_(HELD),
 )
-"""The guard of every write: this owner, this fence, not ended. Its values are `held_by(claim)`."""
+"""The guard of every write: this owner, this fence, not ended. Its values are `claim_values(claim)`."""
 
 _OF_JOB = task.c.job_id == bindparam("of_job")
 _OWN = and_(_OF_JOB, task.c.state == TaskState.PLANNED, task.c.owner == bindparam("by"))
 _SECONDS = bindparam("seconds", type_=Double)
-_LOCK = select(job.c.status).where(HELD_BY).with_for_update(key_share=True)
+_LOCK = select(job.c.status).where(IS_CLAIMED).with_for_update(key_share=True)
 _OUTCOME = select(job.c.status).where(
     job.c.id == bindparam("held_id"),
     job.c.fence == bindparam("held_fence"),
@@ -71,13 +71,13 @@ _HELD_OF = select(job.c.id, job.c.lease_owner, job.c.status == JobStatus.CANCELL
 )
 
 
-def held_by(claim: Claim) -> dict[str, Any]:
+def claim_values(claim: Claim) -> dict[str, Any]:
     return {"held_id": claim.job.id, "held_fence": claim.fence, "held_owner": claim.owner}
 
 
 def _learn(names: Iterable[str]) -> Update:
     values = {name: bindparam(f"new_{name}", type_=job.c[name].type) for name in names}
-    return update(job).where(HELD_BY).values(**values, version=job.c.version + 1)
+    return update(job).where(IS_CLAIMED).values(**values, version=job.c.version + 1)
 
 
 class SqlClaims(Ending):
@@ -90,7 +90,7 @@ class SqlClaims(Ending):
         taken again; jobs of a newer row version are left to newer consumers.
         """
         with self.database.write() as connection:
-            self.end_lost(connection, max_attempts)
+            self.end_abandoned(connection, max_attempts)
             take = self.statement(("take", short_only, max_attempts), lambda: self._take(short_only, max_attempts))
             row = connection.execute(take, {"by": owner, "at": consumer, "seconds": lease_seconds}).first()
             if row is None:
@@ -102,9 +102,9 @@ class SqlClaims(Ending):
     def heartbeat(self, claim: Claim, lease_seconds: float) -> None:
         with self.database.write() as connection:
             renew = self.statement(
-                "renew", lambda: update(job).where(HELD_BY).values(lease_until=self.database.now() + _SECONDS)
+                "renew", lambda: update(job).where(IS_CLAIMED).values(lease_until=self.database.now() + _SECONDS)
             )
-            _changed(connection.execute(renew, held_by(claim) | {"seconds": lease_seconds}).rowcount)
+            _changed(connection.execute(renew, claim_values(claim) | {"seconds": lease_seconds}).rowcount)
             parts = self.statement(
                 "renew tasks", lambda: update(task).where(_OWN).values(lease_until=self.database.now() + _SECONDS)
             )
@@ -127,7 +127,7 @@ class SqlClaims(Ending):
                 "hint_due": now + delay,
                 "hint_wait": 0.0,
             }
-            connection.execute(update(job).where(job.c.id == claim.job.id).values(unleased() | back | counted))
+            connection.execute(update(job).where(job.c.id == claim.job.id).values(no_lease_values() | back | counted))
             # handed back in good order: these did not crash anything
             back_too = update(task).where(_OWN).values(owner=None, lease_until=None, fence=task.c.fence + 1)
             connection.execute(back_too, {"of_job": claim.job.id, "by": claim.owner})
@@ -137,7 +137,7 @@ class SqlClaims(Ending):
         """Expire the leases of a dead process at once; were it alive after all, it has lost them."""
         dead = update(job).where(job.c.lease_owner == owner, job.c.status.in_(HELD))
         with self.database.write() as connection:
-            freed = dead.values(unleased()).returning(job.c.id, job.c.status)
+            freed = dead.values(no_lease_values()).returning(job.c.id, job.c.status)
             rows = connection.execute(freed).all()
             connection.execute(_freed(task.c.owner == owner))
             for row in rows:
@@ -158,7 +158,7 @@ class SqlClaims(Ending):
         with self.database.write() as connection:
             change = self.statement(("learn", *fields), lambda: _learn(fields))
             learnt = {f"new_{name}": value for name, value in fields.items()}
-            _changed(connection.execute(change, held_by(claim) | learnt).rowcount)
+            _changed(connection.execute(change, claim_values(claim) | learnt).rowcount)
 
     def finish(
         self,
@@ -237,8 +237,8 @@ class SqlClaims(Ending):
             unknown = and_(job.c.duration.is_(None), job.c.bytes <= SHORT_BYTES)
             ready.append(or_(job.c.duration < SHORT_SECONDS, unknown))
         due = or_(job.c.not_before.is_(None), job.c.not_before <= now)
-        fresh = [job.c.status == JobStatus.QUEUED, due, not_(tried_out(max_attempts))]
-        lost = [job.c.status == JobStatus.PROCESSING, expired(now), not_(worn_out(max_attempts, now))]
+        fresh = [job.c.status == JobStatus.QUEUED, due, not_(out_of_attempts_waiting(max_attempts))]
+        lost = [job.c.status == JobStatus.PROCESSING, expired(now), not_(out_of_attempts(max_attempts, now))]
         order = (job.c.priority.desc(), job.c.created_at, job.c.id)
         halves = [
             select(job.c.id, job.c.priority, job.c.created_at)
@@ -256,7 +256,7 @@ class SqlClaims(Ending):
 
 def lock(connection: Connection, claim: Claim) -> JobStatus:
     """Hold the job's row until the transaction ends; returns its status. Raises LeaseLost."""
-    status = connection.scalar(_LOCK, held_by(claim))
+    status = connection.scalar(_LOCK, claim_values(claim))
     if status is None:
         raise LeaseLost
     return JobStatus(status)

@@ -11,14 +11,14 @@ from sqlalchemy import ColumnElement, Connection, Select, Update, and_, bindpara
 from core.errors import WorkerCrashed
 from core.jobs.job import JobFailure, JobStatus
 from core.jobs.tasks import TaskState
-from core.store.roles.rows import Role, drop_hints, ended, expired
+from core.store.roles.rows import Role, drop_hints, end_values, expired
 from core.store.tables import STRUCK, job, task
 
 
 class Ending(Role):
     """Base of the roles that end what nobody else will."""
 
-    def end_lost(self, connection: Connection, max_attempts: int, *, waiting: bool = False) -> dict[str, int]:
+    def end_abandoned(self, connection: Connection, max_attempts: int, *, waiting: bool = False) -> dict[str, int]:
         """End jobs whose owner is gone and which shall not run again; returns how many by status.
 
         A lease that ran out is a crash; `strikes` counts the crashes before it.
@@ -44,7 +44,11 @@ class Ending(Role):
 
         def make() -> Update:
             news = {name: bindparam(f"new_{name}", type_=job.c[name].type) for name in values}
-            return update(job).where(job.c.id == bindparam("of_job")).values(ended(status, self.database.wall()) | news)
+            return (
+                update(job)
+                .where(job.c.id == bindparam("of_job"))
+                .values(end_values(status, self.database.wall()) | news)
+            )
 
         news = {f"new_{name}": value for name, value in values.items()}
         connection.execute(self.statement(("end", status, *values), make), {"of_job": job_id} | news)
@@ -53,10 +57,10 @@ class Ending(Role):
     def _lost(self, max_attempts: int, waiting: bool) -> Select[Any]:
         now = self.database.now()
         cancelled = and_(job.c.status == JobStatus.CANCELLING, expired(now))
-        crashed = and_(job.c.status == JobStatus.PROCESSING, expired(now), worn_out(max_attempts, now))
+        crashed = and_(job.c.status == JobStatus.PROCESSING, expired(now), out_of_attempts(max_attempts, now))
         gone = [cancelled, crashed]
         if waiting:
-            gone.append(and_(job.c.status == JobStatus.QUEUED, STRUCK, tried_out(max_attempts)))
+            gone.append(and_(job.c.status == JobStatus.QUEUED, STRUCK, out_of_attempts_waiting(max_attempts)))
         return select(job.c.id, job.c.status, job.c.stage).where(or_(*gone)).with_for_update(skip_locked=True)
 
 
@@ -66,7 +70,7 @@ def strikes() -> ColumnElement[int]:
     return case((select(task.c.number).where(got_on).correlate(job).exists(), 0), else_=job.c.strikes)
 
 
-def worn_out(max_attempts: int, now: ColumnElement[float]) -> ColumnElement[bool]:
+def out_of_attempts(max_attempts: int, now: ColumnElement[float]) -> ColumnElement[bool]:
     """Its last owner crashed, for the max_attempts-th time in a row without a task getting done.
 
     One claim more when others are done and one has been in flight at as many crashes: that one will be given up
@@ -77,8 +81,8 @@ def worn_out(max_attempts: int, now: ColumnElement[float]) -> ColumnElement[bool
     return and_(strikes() + 1 >= max_attempts, not_(and_(strikes() + 1 == max_attempts, _past(poison))))
 
 
-def tried_out(max_attempts: int) -> ColumnElement[bool]:
-    """Of a waiting job: as `worn_out`, its owners having handed it back. The one claim more may have been handed back too."""
+def out_of_attempts_waiting(max_attempts: int) -> ColumnElement[bool]:
+    """Of a waiting job: as `out_of_attempts`, its owners having handed it back. The one claim more may have been handed back too."""
     return and_(
         job.c.strikes >= max_attempts, not_(and_(job.c.strikes == max_attempts, _past(task.c.crashes >= max_attempts)))
     )

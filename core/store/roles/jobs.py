@@ -27,7 +27,7 @@ from core.errors import AlreadyTerminal, Expired, IdempotencyInFlight, JobNotFou
 from core.jobs.job import ID_PATTERN, Job, JobStatus, NewJob, Phase
 from core.store.protocols import Reservation
 from core.store.roles.idempotency import SqlIdempotency
-from core.store.roles.rows import drop_hints, ended, to_job
+from core.store.roles.rows import drop_hints, end_values, to_job
 from core.store.tables import UtcDateTime, idempotency, job
 from core.system.crashpoints import reached
 
@@ -85,7 +85,7 @@ class SqlJobs(SqlIdempotency):
     def _cancel(self, connection: Connection, job_id: str) -> Row[Any] | None:
         """The row when this changed it."""
         waiting, running = job.c.status == JobStatus.QUEUED, job.c.status == JobStatus.PROCESSING
-        end = ended(JobStatus.CANCELLED, self.database.wall())
+        end = end_values(JobStatus.CANCELLED, self.database.wall())
         row = connection.execute(
             update(job).where(_THIS, waiting).values(end).returning(job), self._this(job_id)
         ).first()

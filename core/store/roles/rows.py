@@ -143,7 +143,7 @@ def expired(now: ColumnElement[float]) -> ColumnElement[bool]:
     return or_(job.c.lease_until.is_(None), job.c.lease_until < now)
 
 
-def unleased() -> dict[str, Any]:
+def no_lease_values() -> dict[str, Any]:
     return {
         "lease_owner": None,
         "consumer": None,
@@ -153,9 +153,9 @@ def unleased() -> dict[str, Any]:
     }
 
 
-def ended(status: JobStatus, wall: ColumnElement[datetime]) -> dict[str, Any]:
+def end_values(status: JobStatus, wall: ColumnElement[datetime]) -> dict[str, Any]:
     """What every end of a job writes."""
-    return unleased() | {"status": status, "stage": Phase.DONE, "finished_at": wall, "not_before": None}
+    return no_lease_values() | {"status": status, "stage": Phase.DONE, "finished_at": wall, "not_before": None}
 
 
 def drop_hints(connection: Connection, job_id: str) -> None:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from core.errors import LeaseLost
 from core.jobs.job import TERMINAL, Claim
 from core.jobs.tasks import TRANSCRIBE, Lease, Task, TaskState
-from core.store.roles.claims import HELD, HELD_BY, held_by, lock
+from core.store.roles.claims import HELD, IS_CLAIMED, claim_values, lock
 from core.store.roles.rows import Role, to_task
 from core.store.tables import job, task
 
@@ -44,7 +44,7 @@ _WRITTEN = (
         )
     )
 )
-_HELD = select(job.c.id).where(HELD_BY)
+_HELD = select(job.c.id).where(IS_CLAIMED)
 _STATE = select(task.c.state).where(_OF_TASK)
 _COMMIT = (
     update(task)
@@ -103,9 +103,9 @@ class SqlTasks(Role):
         """
         with self.database.write() as connection:
             take = self.statement("take", lambda: self._taking(owned=True))
-            row = connection.execute(take, self._place(claim.job.id, part, claim.owner) | held_by(claim)).first()
+            row = connection.execute(take, self._place(claim.job.id, part, claim.owner) | claim_values(claim)).first()
             if row is None:
-                if connection.scalar(_HELD, held_by(claim)) is None:
+                if connection.scalar(_HELD, claim_values(claim)) is None:
                     raise LeaseLost
                 return None
         return _lease(claim.job.id, part, claim.owner, row.fence, row.crashes)
@@ -196,7 +196,7 @@ class SqlTasks(Role):
         """Insert or take over in one statement. Who works on the task already is not disturbed while its lease lasts."""
         now = self.database.now()
         until = job.c.lease_until if owned else now + bindparam("seconds", type_=Double)
-        allowed = HELD_BY if owned else and_(job.c.id == bindparam("of_job"), job.c.status.in_(HELD))
+        allowed = IS_CLAIMED if owned else and_(job.c.id == bindparam("of_job"), job.c.status.in_(HELD))
         row = {
             "job_id": job.c.id,
             "stage": bindparam("of_stage", type_=String),

@@ -22,7 +22,7 @@ class SqlUpkeep(Ending):
                 idempotency.c.job_id.is_(None), idempotency.c.lease_until < self.database.now() - FORGET_SECONDS
             )
             connection.execute(delete(idempotency).where(abandoned))
-            return self.end_lost(connection, max_attempts, waiting=True)
+            return self.end_abandoned(connection, max_attempts, waiting=True)
 
     def installation(self) -> str:
         with self.database.write() as connection:
