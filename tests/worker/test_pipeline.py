@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from core.errors import AudioUndecodable, ChunkFailed, EngineUnavailable
-from core.jobs.tasks import TRANSCRIBE, Task, TaskState
+from core.jobs.job import Claim
+from core.jobs.tasks import TRANSCRIBE, Lease, Task, TaskState
 from core.objects.local import LocalObjects
+from core.store.sql import SqlStore
 from tests.faults.stages import Fingerprint, Shout
 from tests.worker.kit import Kit
 from whisper.engine.scripted import Rule, ScriptedEngine
@@ -156,6 +158,35 @@ def test_a_retry_takes_over_what_other_stages_have_finished(tmp_path: Path, minu
     assert place.run() == "completed" and not place.job(second).partial
     assert len(log.read_text().splitlines()) == 1
     assert place.store.tasks(second.id, "fingerprint") == place.store.tasks(first.id, "fingerprint")
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_chunk_that_another_consumer_works_on_is_left_to_it(tmp_path: Path, minute: bytes, lives: bool) -> None:
+    """And taken over when that one dies."""
+    calm = kit(tmp_path / "calm")
+    whole = calm.submit(minute)
+    assert calm.run() == "completed"
+    said = calm.chunks(whole)[2]
+
+    class Helped(SqlStore):
+        lease: Lease | None = None
+
+        def take(self, claim: Claim, part: Task) -> Lease | None:
+            if part.number == 2 and self.lease is None:
+                self.lease = self.help_with(claim.job.id, part, owner="helper", lease_seconds=60 if lives else 0.5)
+                assert self.lease is not None
+                if lives:
+                    threading.Timer(0.5, self.commit, (self.lease, said)).start()
+            return super().take(claim, part)
+
+    place = kit(tmp_path)
+    place.store = Helped(place.store.database)
+    place.parts = replace(place.parts, store=place.store)
+    job = place.submit(minute)
+    assert place.run() == "completed"
+    assert place.result(job)["segments"] == calm.result(whole)["segments"]
+    assert place.calls.count("chunk 3") == (0 if lives else 1)
+    assert [chunk.crashes for chunk in place.chunks(job)][:4] == [0, 0, 0 if lives else 1, 0]
 
 
 def test_the_identity_of_a_stage_is_that_of_what_it_needs_too() -> None:

@@ -150,8 +150,8 @@ class Work:
             self.warnings.append({"code": code, "message": message})
         self.learn(warnings=tuple(self.warnings))
 
-    def outputs(self, stage: str) -> list[Task]:
-        """The stored tasks of a stage, those that have ended with what they gave."""
+    def tasks(self, stage: str | None = None) -> list[Task]:
+        """The stored tasks, or those of a stage; those that have ended with what they gave."""
         return self.patiently(lambda: self.parts.store.tasks(self.job.id, stage))
 
     # --- the engine

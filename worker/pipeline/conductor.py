@@ -105,7 +105,7 @@ class Pipeline:
         work.check()
         work.identities = _identities(work, self._stages)
         self._adopt(work)
-        work.stored = work.patiently(lambda: parts.store.tasks(work.job.id))
+        work.stored = work.tasks()
         chunks = [task for task in work.stored if task.stage == TRANSCRIBE]
         complete = bool(chunks) and work.job.chunks_total == len(chunks)
         work.plan = GrowingPlan(
@@ -199,12 +199,13 @@ class _Run:
         due = [task for until, task in self._busy if until <= time.monotonic()]
         self._busy = [(until, task) for until, task in self._busy if until > time.monotonic()]
         if due:
-            fresh = {(task.stage, task.number): task for task in work.patiently(lambda: work.outputs(due[0].stage))}
+            fresh = {(task.stage, task.number): task for task in work.tasks()}
             for task in due:
                 now = fresh.get((task.stage, task.number), task)
-                graph.put_back(task)
                 if now.ended:
                     self._settle(now)
+                else:
+                    graph.put_back(task)
 
     def _start(self) -> None:
         started = True

@@ -31,7 +31,7 @@ class AssembleStage(Stage):
 
     def run(self, work: Work, task: Task) -> Output:
         parts = work.parts
-        chunks = work.outputs(TRANSCRIBE)
+        chunks = work.tasks(TRANSCRIBE)
         work.show(
             Phase.MERGING,
             eta_seconds=0.0,
