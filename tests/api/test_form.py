@@ -40,7 +40,7 @@ def receive(folder: Path, *parts: Any) -> Upload:
     async def run() -> Upload:
         receiver = Receiver(intake=intake(MemoryObjects(), folder), limits=UploadLimits(), count=lambda _: None)
         try:
-            return await receiver.receive(Request(scope, message), SPEC, store=store, early=look)
+            return await receiver.receive(Request(scope, message), SPEC, store=store, check_fields=look)
         finally:
             receiver.close()
 

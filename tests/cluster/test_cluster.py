@@ -88,7 +88,7 @@ def test_a_killed_consumer_loses_nothing_and_another_goes_on(client, cluster, tm
     after = client.wait(job["id"], seconds=300)
     assert (after["status"], after["attempts"]) == ("completed", 2)
     assert client.result(job["id"]).json()["segments"] == client.result(calm["id"]).json()["segments"]
-    fences = client.rows("select started_fence, count(*) from chunk where job_id = %s group by 1", job["id"])
+    fences = client.rows("select job_fence, count(*) from task where job_id = %s group by 1", job["id"])
     assert sum(count for fence, count in fences if fence == 1) >= done_before, "finished chunks were computed again"
     cluster.add_consumer()
 

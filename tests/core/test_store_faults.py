@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import event, text
 
 from core.errors import DatabaseUnavailable, DiskFull
+from core.jobs.consumers import ConsumerInfo
 from core.jobs.job import JobParams
 from core.store.database import open_database
 from core.store.postgres import BoundedConnection
@@ -179,7 +180,7 @@ def test_a_statement_that_never_ends(postgres_url: str) -> None:
 )
 def test_what_postgresql_would_refuse_sqlite_refuses_too(break_it: Callable[[Any], dict[str, float]]) -> None:
     with pytest.raises(Exception, match="JSON compliant"):
-        SqlStore.in_memory().beat("k", break_it(None))
+        SqlStore.in_memory().beat("k", ConsumerInfo(engine=break_it(None)))
 
 
 def test_sqlite_runs_with_the_durable_settings(tmp_path: Path) -> None:

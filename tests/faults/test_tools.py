@@ -183,7 +183,7 @@ def test_the_checker_sees_what_is_wrong(tmp_path: Path) -> None:
     assert broken(Accepted(id=job.id, sha256=job.source.sha256, ends=frozenset({"failed"}))) == "I1"
     assert broken(calls=calls + calls[:1]) == "I4"
     with place.store.database.write() as connection:
-        connection.exec_driver_sql("delete from chunk where number = 1")
+        connection.exec_driver_sql("delete from task where number = 1")
         connection.exec_driver_sql("update job set lease_owner = 'x'")
     assert set(broken().split()) == {"I3", "I7"}
     waiting = made.submit(place.store, place.objects, data)
