@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from core.errors import AudioUndecodable, ChunkFailed, EngineUnavailable
-from core.jobs.tasks import TRANSCRIBE, Task, TaskState
+from core.jobs.job import Claim
+from core.jobs.tasks import TRANSCRIBE, Lease, Task, TaskState
 from core.objects.local import LocalObjects
 from tests.faults.stages import Fingerprint, Shout
 from tests.worker.kit import Kit
@@ -49,6 +50,15 @@ class Waiting(ScriptedEngine):
         if int(label.removeprefix("chunk ").partition("/")[0]) >= 5:
             assert self._go.wait(20), "nothing was given out before the last chunk was done"
         return super().transcribe(model, pcm, options, label=label, **how)
+
+
+class Hearing(ScriptedEngine):
+    """Tells the language beside the text."""
+
+    hears_languages = True
+
+    def transcribe(self, model, pcm, options, **how):
+        return replace(super().transcribe(model, pcm, options, **how), languages={"en": 0.99})
 
 
 def kit(folder: Path, *more: Stage, rules: tuple[Rule, ...] = (), go: threading.Event | None = None) -> Kit:
@@ -170,6 +180,30 @@ def test_the_identity_of_a_stage_is_that_of_what_it_needs_too() -> None:
     assert identity(a=1, b=2) == identity(b=2, a=1) != identity(a=1)
     assert identity(a=1) != identity(a=1, traits={"version": "2"})
     assert len(identity()) == len(hashlib.sha256().hexdigest())
+
+
+def test_a_window_asked_for_its_language_late_takes_no_chunk_away(
+    tmp_path: Path, minute: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease comes (from a database that was away, say) after that of the chunk itself."""
+    place = kit(tmp_path)
+    engine = Hearing(call_log=place.call_log)
+    place.parts = replace(place.parts, transcriber=WhisperTranscriber(engine, place.parts.transcriber.downloader))
+    take, asked, taken = place.store.take, threading.Semaphore(1), threading.Event()
+
+    def late(claim: Claim, part: Task) -> Lease | None:
+        if part.number == 1 and asked.acquire(blocking=False):
+            assert taken.wait(20)
+            return take(claim, part)
+        lease = take(claim, part)
+        if part.number == 1:
+            taken.set()
+        return lease
+
+    monkeypatch.setattr(place.store, "take", late)
+    job = place.submit(minute)
+    assert place.run() == "completed" and taken.is_set()
+    assert place.job(job).chunks_done == len(place.chunks(job))
 
 
 def test_a_file_that_is_damaged_in_the_store_is_not_called_undecodable(tmp_path: Path, minute: bytes) -> None:
