@@ -156,6 +156,50 @@ def test_interrupted_stages_go_on_where_they_were(tmp_path: Path, minute: bytes)
     assert (task.output or {})["samples"] == 60 * 16_000
 
 
+@pytest.mark.parametrize("crashed", [False, True])
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_chunk_that_another_works_on_is_waited_for(tmp_path: Path, minute: bytes, crashed: bool, ends: bool) -> None:
+    """ends: it is done there; else whoever had it dies, and it is done here."""
+    place = kit(tmp_path)
+    place.script(delay=0.05)
+    job = place.submit(minute)
+    place.run_until(job, 2)
+    place.script()
+    chunk = next(task for task in place.chunks(job) if not task.ended)
+    claim = place.store.claim(owner="dead", consumer="test", lease_seconds=30)
+    assert claim is not None and (not crashed or place.store.take(claim, chunk))
+    place.store.free_owner("dead")
+    lease = place.store.help_with(job.id, chunk, owner="helper", lease_seconds=30)
+    assert lease is not None
+    refused = threading.Event()
+
+    def help_on() -> None:
+        refused.wait(20)
+        if ends:
+            place.store.commit(lease, replace(chunk, state=TaskState.DONE, output=place.chunks(job)[0].output))
+        else:
+            place.store.free_owner("helper")
+
+    take = place.store.take
+
+    def seen(claim: Claim, part: Task) -> Lease | None:
+        found = take(claim, part)
+        if found is None:
+            refused.set()
+        return found
+
+    place.store.take = seen  # type: ignore[method-assign]
+    helper = threading.Thread(target=help_on)
+    helper.start()
+    outcome: list[str] = []
+    run = threading.Thread(target=lambda: outcome.append(place.run()), daemon=True)
+    run.start()
+    run.join(20)
+    helper.join()
+    assert outcome == ["completed"] and refused.is_set()
+    assert all(task.state is TaskState.DONE for task in place.chunks(job))
+
+
 def test_a_retry_takes_over_what_other_stages_have_finished(tmp_path: Path, minute: bytes) -> None:
     log = tmp_path / "log"
     place = kit(tmp_path, Fingerprint(log), rules=(Rule(kind="crash", label="chunk 3/*"),))

@@ -198,13 +198,13 @@ class _Run:
             self._finals.end()
         due = [task for until, task in self._busy if until <= time.monotonic()]
         self._busy = [(until, task) for until, task in self._busy if until > time.monotonic()]
-        if due:
-            fresh = {(task.stage, task.number): task for task in work.patiently(lambda: work.outputs(due[0].stage))}
+        for stage in {task.stage for task in due}:
+            ended = {task.number: task for task in work.outputs(stage) if task.ended}
             for task in due:
-                now = fresh.get((task.stage, task.number), task)
-                graph.put_back(task)
-                if now.ended:
-                    self._settle(now)
+                if task.stage == stage and task.number in ended:
+                    self._settle(ended[task.number])
+                elif task.stage == stage:
+                    graph.put_back(task)
 
     def _start(self) -> None:
         started = True

@@ -112,7 +112,7 @@ class Graph:
         """It is somebody else's for now."""
         progress = self._progress[task.stage]
         progress.running.discard(task.number)
-        progress.open.append(task)
+        (progress.suspects if task.crashes else progress.open).append(task)
 
     def end(self, task: Task) -> None:
         progress = self._progress[task.stage]
