@@ -25,6 +25,7 @@ from worker.context.upload import Upload
 from worker.context.work import Work
 from worker.stages import source
 from worker.stages.catalogue import catalogue
+from worker.stop import Stop
 
 
 class Made(Stage):
@@ -201,6 +202,26 @@ def test_a_chunk_that_another_works_on_is_waited_for(tmp_path: Path, minute: byt
     helper.join()
     assert outcome == ["completed"] and refused.is_set()
     assert all(task.state is TaskState.DONE for task in place.chunks(job))
+
+
+def test_what_is_left_of_a_job_whose_chunks_are_done_waits_for_no_file(tmp_path: Path, minute: bytes) -> None:
+    def stopped(work: Work, task: Task) -> None:
+        place.stop.set()
+        while not work.cancel.is_set():
+            work.lease_keeper.wait(0.01)
+        work.check()
+
+    place = kit(tmp_path, Made(stopped, needs=(TRANSCRIBE,)))
+    job = place.submit(minute)
+    assert place.run() == "handed back"
+    place.stop = Stop()
+    place.parts = replace(place.parts, stages=catalogue(Made(lambda work, task: None, needs=(TRANSCRIBE,))))
+    outcome: list[str] = []
+    run = threading.Thread(target=lambda: outcome.append(place.run()), daemon=True)
+    run.start()
+    run.join(20)
+    place.stop.set()
+    assert outcome == ["completed"] and place.job(job).chunks_done == len(place.chunks(job))
 
 
 def test_a_retry_takes_over_what_other_stages_have_finished(tmp_path: Path, minute: bytes) -> None:
