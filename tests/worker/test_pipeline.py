@@ -236,6 +236,18 @@ def test_a_retry_takes_over_what_other_stages_have_finished(tmp_path: Path, minu
     assert place.store.tasks(second.id, "fingerprint") == place.store.tasks(first.id, "fingerprint")
 
 
+def test_a_retry_takes_over_nothing_that_was_made_of_a_gap(tmp_path: Path, minute: bytes) -> None:
+    """The segments behind it have other numbers now."""
+    place = kit(tmp_path, Shout(tmp_path / "log"), rules=(Rule(kind="crash", label="chunk 3/*"),))
+    first = place.submit(minute)
+    assert place.run() == "completed" and place.job(first).partial
+    place.script()
+    second = place.submit(minute, retry_of=first.id)
+    assert place.run() == "completed" and not place.job(second).partial
+    said = [segment["text"].upper() for segment in place.result(second)["segments"]]
+    assert [(task.output or {})["text"] for task in place.store.tasks(second.id, "shout")] == said
+
+
 def test_the_identity_of_a_stage_is_that_of_what_it_needs_too() -> None:
     class Options(Made):
         def options(self, work: Work) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from worker.context.report import Report
 from worker.context.stage import Grain, Lane, OnFailure, Place, Stage
 from worker.context.work import Work
 from worker.pipeline.finals import FinalSegments
-from worker.pipeline.graph import Graph, by_name
+from worker.pipeline.graph import Graph, behind, by_name
 from worker.pipeline.lanes import Lanes
 
 log = logging.getLogger(__name__)
@@ -140,7 +140,13 @@ class Pipeline:
         if before.language:
             # first, for nobody comes here again once there are chunks: those still to do must be heard in the same language
             work.learn(language=before.language, language_confidence=before.language_confidence)
-        identities = {stage.name: stage.identity(work) for stage in work.stages.values() if stage.stored}
+        # what failed there is done anew, and with it whatever was made of what it left
+        failed = {task.stage for task in work.patiently(lambda: store.tasks(old)) if task.state is TaskState.FAILED}
+        identities = {
+            stage.name: stage.identity(work)
+            for stage in work.stages.values()
+            if stage.stored and not failed & behind(stage, work.stages)
+        }
         adopted = work.patiently(lambda: store.adopt(work.claim, old, identities))
         if adopted:
             log.info("Took over %d finished chunks of job %s", adopted, old)

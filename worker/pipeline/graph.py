@@ -186,3 +186,9 @@ class Graph:
 
 def by_name(stages: Iterable[Stage]) -> Mapping[str, Stage]:
     return {stage.name: stage for stage in stages}
+
+
+def behind(stage: Stage, stages: Mapping[str, Stage]) -> set[str]:
+    """All that it needs, and what that needs in turn."""
+    found = set(stage.needs)
+    return found.union(*(behind(stages[name], stages) for name in found & stages.keys()))
