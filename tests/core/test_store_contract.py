@@ -502,6 +502,14 @@ def test_another_consumer_can_take_a_task(store: SqlStore, clock: ManualClock) -
     assert store.get(job_id) == before, "nothing of it touched the job's row"
 
 
+def test_an_owner_that_takes_a_task_twice_holds_it_once(store: SqlStore) -> None:
+    store.create(new_job())
+    claim = take(store)
+    store.plan(claim, planned(0))
+    first, second = start(store, claim, 0), start(store, claim, 0)
+    assert first == second and store.commit(first, ended(0))
+
+
 def test_a_helper_survives_its_jobs_owner_and_not_its_jobs_end(store: SqlStore, clock: ManualClock) -> None:
     job_id = store.create(new_job()).id
     claim = take(store)

@@ -17,6 +17,8 @@ class Upload:
         self._path: Path | None = None
         self._error: BaseException | None = None
         self._there = threading.Event()
+        self.fetched = False
+        """Somebody reads it in this run: nothing was made of it where nobody does."""
         self.verified = threading.Event()
         """It is what was uploaded, to the last byte."""
 
@@ -38,7 +40,8 @@ class Upload:
 
     def verify(self) -> None:
         """Block until it is known to be what was uploaded. Raises SourceCorrupt and what else fetching raised, Interrupted."""
-        self._wait(self.verified)
+        if self.fetched:
+            self._wait(self.verified)
 
     def _wait(self, event: threading.Event) -> None:
         while not event.wait(0.1):

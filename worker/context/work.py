@@ -13,6 +13,7 @@ from core.errors import Interrupted, TransientError
 from core.jobs.job import Claim, Phase
 from core.jobs.tasks import Lease, Task
 from core.system.crashpoints import reached
+from core.system.retry import doubling, retry
 from core.transcript.values import Language, Segment
 from whisper.models.store import ValidModel
 from whisper.types import ChunkTranscript, LanguageGuess
@@ -88,7 +89,7 @@ class Work:
         self.unaccounted_seconds = 0.0
         """The engine's CPU seconds that no task will account for."""
         self._on_duration = on_duration
-        self._lock = threading.Lock()
+        self._lock, self._warning = threading.Lock(), threading.Lock()
 
     # --- stopping
     def check(self) -> None:
@@ -109,15 +110,7 @@ class Work:
     # --- the table
     def patiently(self, ask: Callable[[], T]) -> T:
         """A database that is away holds the run up, and undoes nothing of it, until the lease has run out."""
-        delay = 0.2
-        while True:
-            try:
-                return ask()
-            except TransientError as error:
-                log.warning("Not stored yet: %s", error.message)
-                if self.lease_keeper.wait(delay):
-                    raise
-                delay = min(5.0, delay * 2)
+        return retry(ask, pauses=doubling(0.2, 5.0), retryable=_away, wait=self.lease_keeper.wait)
 
     def lease(self, task: Task) -> Lease | None:
         """The task is in flight from here on: it may be what kills this process. None: it is another's, or has ended."""
@@ -144,11 +137,10 @@ class Work:
 
     def warn(self, code: str, message: str) -> None:
         """Once for each code."""
-        with self._lock:
-            if any(code == warning["code"] for warning in self.warnings):
-                return
-            self.warnings.append({"code": code, "message": message})
-        self.learn(warnings=tuple(self.warnings))
+        with self._warning:  # two at once: the row shall end with both
+            if all(code != warning["code"] for warning in self.warnings):
+                self.warnings.append({"code": code, "message": message})
+                self.learn(warnings=tuple(self.warnings))
 
     def tasks(self, stage: str | None = None) -> list[Task]:
         """The stored tasks, or those of a stage; those that have ended with what they gave."""
@@ -158,3 +150,9 @@ class Work:
     def submit(self, ask: Callable[..., T], *args: Any) -> Future[T]:
         """Ask the engine beside the tasks, as one of them would."""
         return self.engine.submit(ask, *args)
+
+
+def _away(error: Exception) -> bool:
+    if isinstance(error, TransientError):
+        log.warning("Not stored yet: %s", error.message)
+    return isinstance(error, TransientError)

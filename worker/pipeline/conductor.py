@@ -8,26 +8,26 @@ from __future__ import annotations
 import contextvars
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-from core.errors import Cancelled, ChunkFailed, HandedBack, Interrupted, JobNotFound, ServiceError
+from core.errors import Cancelled, HandedBack, JobNotFound
 from core.jobs.job import Claim, Job, Phase
 from core.jobs.tasks import TRANSCRIBE, Task, TaskState
-from core.system.crashpoints import reached
 from core.transcript.values import Language
 from worker.context.growing_plan import GrowingPlan
 from worker.context.lease_keeper import LeaseKeeper
 from worker.context.parts import Parts
 from worker.context.report import Report
-from worker.context.stage import Grain, Lane, OnFailure, Place, Stage
+from worker.context.stage import Grain, Lane, Stage
 from worker.context.work import Work
+from worker.pipeline.execution import run_task
 from worker.pipeline.finals import FinalSegments
-from worker.pipeline.graph import Graph
+from worker.pipeline.graph import Graph, behind
 from worker.pipeline.lanes import Lanes
 
 log = logging.getLogger(__name__)
@@ -40,12 +40,6 @@ WRITE_SECONDS = 0.25
 
 BUSY_SECONDS = 1.0
 """After so long a task that was somebody else's is asked for again."""
-
-
-_BORNE: Mapping[OnFailure, tuple[type[Exception], ...]] = MappingProxyType(
-    {OnFailure.FAIL: (), OnFailure.GAP: (ChunkFailed,), OnFailure.DEGRADE: (Exception,)}
-)
-"""What a task may fail with and the job goes on."""
 
 
 class Pipeline:
@@ -140,7 +134,14 @@ class Pipeline:
         if before.language:
             # first, for nobody comes here again once there are chunks: those still to do must be heard in the same language
             work.learn(language=before.language, language_confidence=before.language_confidence)
-        identities = {stage.name: work.identities[stage.name] for stage in self._stages if stage.stored}
+        # what failed there is done anew, and with it whatever was made of what it left
+        failed = {task.stage for task in work.patiently(lambda: store.tasks(old)) if task.state is TaskState.FAILED}
+        stages = {stage.name: stage for stage in self._stages}
+        identities = {
+            name: work.identities[name]
+            for name, stage in stages.items()
+            if stage.stored and not failed & behind(stage, stages)
+        }
         adopted = work.patiently(lambda: store.adopt(work.claim, old, identities))
         if adopted:
             log.info("Took over %d finished chunks of job %s", adopted, old)
@@ -198,13 +199,12 @@ class _Run:
             self._finals.end()
         due = [task for until, task in self._busy if until <= time.monotonic()]
         self._busy = [(until, task) for until, task in self._busy if until > time.monotonic()]
-        if due:
-            fresh = {(task.stage, task.number): task for task in work.tasks()}
+        for stage in {task.stage for task in due}:
+            ended = {task.number: task for task in work.tasks(stage) if task.ended}
             for task in due:
-                now = fresh.get((task.stage, task.number), task)
-                if now.ended:
-                    self._settle(now)
-                else:
+                if task.stage == stage and task.number in ended:
+                    self._settle(ended[task.number])
+                elif task.stage == stage:
                     graph.put_back(task)
 
     def _start(self) -> None:
@@ -215,61 +215,12 @@ class _Run:
                 if self._lanes.room(stage.lane) and stage.ready(self._work, task):
                     self._graph.start(task)
                     context = contextvars.copy_context()
-                    run = self._run if stage.stored else stage.run
-                    arguments = (stage, task) if stage.stored else (self._work, task)
-                    self._running[self._lanes.start(stage.lane, context.run, run, *arguments)] = (stage, task)
+                    run = partial(run_task, stage) if stage.stored else stage.run
+                    future = self._lanes.start(stage.lane, context.run, run, self._work, task)
+                    self._running[future] = (stage, task)
                     started = True
         if self._lanes.room(Lane.ENGINE) and not self._graph.waiting(TRANSCRIBE):
             self._work.recording.want_more(beyond=self._planned)
-
-    def _run(self, stage: Stage, task: Task) -> Task | None:
-        """One task from its lease to its place in the table, in a lane's thread; None: it is somebody else's."""
-        work = self._work
-        task = replace(task, identity=task.identity or work.identities[stage.name])
-        lease = work.lease(task)
-        if lease is None:
-            return None
-        began = time.monotonic()
-        done = self._done(stage, task, lease.crashes)
-        if stage.place is Place.HERE:
-            work.upload.verify()
-        reached("before_commit")
-        # a finished task is never computed again: while the database is away, wait with it in hand
-        work.patiently(lambda: work.parts.store.commit(lease, done))
-        reached("after_commit")
-        if stage.name == TRANSCRIBE:
-            work.report.chunk(done, seconds=time.monotonic() - began)
-        return done
-
-    def _done(self, stage: Stage, task: Task, crashes: int) -> Task:
-        """The task with what came of it."""
-        work = self._work
-        if work.is_poison(crashes):
-            return self._given_up(
-                stage, task, "worker_crashed", f"The job's process died {crashes} times while it worked on this."
-            )
-        try:
-            output = stage.run(work, task)
-        except Exception as error:
-            if (
-                isinstance(error, Interrupted)
-                or work.cancel.is_set()
-                or not isinstance(error, _BORNE[stage.on_failure])
-            ):
-                raise
-            if not isinstance(error, ServiceError):
-                log.exception("Unexpected error in %s", stage.name)
-                error = ServiceError("Something went wrong.")
-            return self._given_up(stage, task, error.code, error.message)
-        return replace(task, state=TaskState.DONE, output=output.data, engine_seconds=output.engine_seconds)
-
-    def _given_up(self, stage: Stage, task: Task, code: str, message: str) -> Task:
-        """Raises ChunkFailed where that is the job's end."""
-        if stage.on_failure is OnFailure.FAIL:
-            raise ChunkFailed(f"{stage.name}: {message}")
-        if stage.on_failure is OnFailure.DEGRADE:
-            self._work.warn(f"{stage.name}_failed", f"The transcript comes without {stage.name}. {message}")
-        return replace(task, state=TaskState.FAILED, error={"code": code, "message": message})
 
     def _end(self, stage: Stage, task: Task, future: Future[Any]) -> None:
         done = future.result()

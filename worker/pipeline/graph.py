@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from core.jobs.tasks import TRANSCRIBE, Task
 from worker.context.stage import Grain, Stage
@@ -112,7 +112,7 @@ class Graph:
         """It is somebody else's for now."""
         progress = self._progress[task.stage]
         progress.running.discard(task.number)
-        progress.open.append(task)
+        (progress.suspects if task.crashes else progress.open).append(task)
 
     def end(self, task: Task) -> None:
         progress = self._progress[task.stage]
@@ -182,3 +182,9 @@ class Graph:
         if need.grain is Grain.CHUNK and stage.grain is not Grain.JOB:
             return stage.grain is Grain.SEGMENT or task.number in progress.ended
         return progress.complete or (need.streams and progress.begun)
+
+
+def behind(stage: Stage, stages: Mapping[str, Stage]) -> set[str]:
+    """All that it needs, and what that needs in turn."""
+    found = set(stage.needs)
+    return found.union(*(behind(stages[name], stages) for name in found & stages.keys()))

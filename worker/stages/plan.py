@@ -93,6 +93,7 @@ class PlanStage(Stage):
                 )
                 for chunk in chunks
             ]
+            work.upload.verify()  # a retry takes the plan over, and the file may have been restored by then
             work.patiently(lambda: work.parts.store.plan(work.claim, tasks))
             reached("after_plan")
             work.recording.planned = chunks[-1].index + 1

@@ -34,6 +34,7 @@ class SourceStage(Stage):
 
     def run(self, work: Work, task: Task) -> Output:
         upload = work.upload
+        upload.fetched = True
         try:
             path = fetch(work.parts.objects, work.job.source, work.folder, work.cancel, upload.offer)
         except BaseException as error:

@@ -216,7 +216,8 @@ class SqlTasks(Role):
                 "owner": insert.excluded.owner,
                 "lease_until": insert.excluded.lease_until,
                 "job_fence": insert.excluded.job_fence,
-                "fence": task.c.fence + 1,
+                # the same owner, twice: both leases are one, and what either makes of the task can be committed
+                "fence": task.c.fence + case((mine, 0), else_=1),
                 "crashes": task.c.crashes + case((or_(task.c.owner.is_(None), mine), 0), else_=1),
             },
             where=and_(task.c.state == TaskState.PLANNED, or_(task.c.owner.is_(None), mine, task.c.lease_until < now)),
