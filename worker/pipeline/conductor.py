@@ -157,7 +157,7 @@ class _Run:
         self._graph = Graph(stages, work.stored, due=due)
         self._planned = 0
         self._seconds = {task.number: task.audio_seconds for task in work.plan.tasks if task.ended}
-        self._written = time.monotonic()
+        self._written = 0.0
         self._running: dict[Future[Any], tuple[Stage, Task]] = {}
         self._busy: list[tuple[float, Task]] = []
         self._finals = FinalSegments(work, self._graph)
@@ -256,7 +256,7 @@ class _Run:
             eta = work.report.eta(work.job.duration)
             more = {} if eta is None else {"eta_seconds": eta}
             work.learn(chunks_done=len(self._seconds), audio_seconds_done=sum(self._seconds.values()), **more)
-        self._written = time.monotonic()
+            self._written = time.monotonic()
 
 
 class _StopOrDrain:
