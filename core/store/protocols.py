@@ -238,7 +238,7 @@ class Retention(Protocol):
     def expire(self, *, audio_hours: float, result_hours: float, limit: int) -> list[Job]:
         """Mark terminal jobs past retention; returns them so that the caller removes their objects. 0 = never.
 
-        With the result goes the text in the chunk rows.
+        With the result goes the text in its tasks.
         """
         ...
 

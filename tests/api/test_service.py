@@ -93,9 +93,9 @@ def test_a_stream_counts_as_one_request_until_its_first_byte() -> None:
     async def send(message: Message) -> None:
         pass
 
-    surround = RequestLog(stream, observe=lambda *figures: counted.append(figures))
+    request_log = RequestLog(stream, observe=lambda *figures: counted.append(figures))
     began = time.perf_counter()
-    asyncio.run(surround({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send))
+    asyncio.run(request_log({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send))
     ((method, _, status, seconds),) = counted
     assert (method, status) == ("GET", 200) and 0 < seconds <= out[0] - began
 

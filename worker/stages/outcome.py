@@ -1,4 +1,4 @@
-"""From finished chunk rows to the transcript, with its coverage audit and its provenance."""
+"""From the tasks of finished chunks to the transcript, with its coverage audit and its provenance."""
 
 from __future__ import annotations
 
