@@ -10,8 +10,8 @@ from pathlib import Path
 
 from core import errors
 from core.config.loading import load
-from core.config.secret_files import file_names
 from core.config.settings import Settings
+from core.config.sources import file_names
 
 ROOT = Path(__file__).resolve().parent.parent
 UNITS = {"seconds": "s", "duration": "s", "timeout": "s", "hours": "h", "mb": "MB"}

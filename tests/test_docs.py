@@ -30,8 +30,8 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_settings_named_in_the_documentation_exist(page):
-    from core.config.secret_files import file_names
     from core.config.settings import Settings
+    from core.config.sources import file_names
 
     known = {name.upper() for name in (*Settings.model_fields, *file_names(Settings))}
     outside = {

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.config.files import DOTENV, TOML, ConfigError, dotenv_names, read_text, read_toml
-from core.config.secret_files import file_names
 from core.config.settings import Settings
+from core.config.sources import file_names
 
 
 def load(**overrides: Any) -> Settings:

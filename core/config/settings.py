@@ -16,8 +16,8 @@ from platformdirs import user_data_path
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from core.config.files import DOTENV, TOML, TomlSource, expand
-from core.config.secret_files import WithSecretFiles, file_names
+from core.config.files import DOTENV, TOML, expand
+from core.config.sources import TomlSource, Variables, file_names
 from core.config.units import Hours, Megabytes, Seconds
 from core.keys import DEFAULT_SCOPES, Key, KeyLimits, key_of
 from core.transcript.language_tags import language_code
@@ -246,14 +246,13 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        toml = TomlSource(settings_cls)
         assert isinstance(env_settings, EnvSettingsSource)
         assert isinstance(dotenv_settings, EnvSettingsSource)
         return (
             init_settings,
-            WithSecretFiles(settings_cls, env_settings, env_settings.env_vars),
-            WithSecretFiles(settings_cls, dotenv_settings, dotenv_settings.env_vars),
-            WithSecretFiles(settings_cls, toml, toml.toml_data),
+            Variables(settings_cls, env_settings),
+            Variables(settings_cls, dotenv_settings),
+            TomlSource(settings_cls),
         )
 
     @field_validator("*", mode="before")
@@ -385,7 +384,7 @@ class Settings(BaseSettings):
         return self.audio_retention_hours or self.retention_hours
 
     @property
-    def keys(self) -> tuple[Key, ...]:
+    def known_keys(self) -> tuple[Key, ...]:
         """Those of API_KEYS."""
         return tuple(_keys_in(self.api_keys))
 

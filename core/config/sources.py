@@ -1,4 +1,4 @@
-"""Secrets out of files: where `NAME` is a secret, `NAME_FILE` names a file that holds it (Docker and systemd give them so)."""
+"""The sources of settings, and secrets out of files: where `NAME` is a secret, `NAME_FILE` names a file that holds it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, TomlConfigSettingsSource
 
-from core.config.files import ConfigError, expand, read_text
+from core.config.files import ConfigError, expand, read_text, read_toml
 
 SUFFIX = "_file"
 
@@ -46,21 +46,32 @@ def fill_in(values: MutableMapping[str, Any], given: Mapping[str, Any], names: C
         values[name] = text.strip()
 
 
-class WithSecretFiles(PydanticBaseSettingsSource):
-    """A source, and the files that it names. given: all it holds, names in any case"""
+class TomlSource(TomlConfigSettingsSource):
+    """`parascribe.toml`, its names in any case; an empty value means the default, as in the other sources."""
 
-    def __init__(
-        self, settings: type[BaseSettings], source: PydanticBaseSettingsSource, given: Mapping[str, Any]
-    ) -> None:
+    def _read_file(self, file_path: Any) -> dict[str, Any]:
+        return {name: value for name, value in read_toml(file_path).items() if value != ""}
+
+    def __call__(self) -> dict[str, Any]:
+        values = super().__call__()
+        fill_in(values, self.toml_data, secret_names(self.settings_cls))
+        return values
+
+
+class Variables(PydanticBaseSettingsSource):
+    """The environment, or `.env`, and the files that it names."""
+
+    def __init__(self, settings: type[BaseSettings], source: EnvSettingsSource) -> None:
         super().__init__(settings)
-        self._source, self._given = source, {name.lower(): value for name, value in given.items()}
+        self._source = source
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         return self._source.get_field_value(field, field_name)
 
     def __call__(self) -> dict[str, Any]:
-        values = dict(self._source())
-        fill_in(values, self._given, secret_names(self.settings_cls))
+        values = self._source()
+        given = {name.lower(): value for name, value in self._source.env_vars.items()}
+        fill_in(values, given, secret_names(self.settings_cls))
         return values
 
 
