@@ -32,17 +32,17 @@ def _now() -> datetime:
 class KeyAuthenticator:
     """Where there is any key, everybody needs one; where there is none, everybody is the local owner.
 
-    limits: of keys that say nothing of their own. unless_any: whether people may come in while there is no key at all
+    limits: of keys that say nothing of their own. open_without_keys: whether people may come in while there is none
     """
 
     def __init__(
-        self, table: KeyTable, *, limits: KeyLimits = NO_LIMITS, unless_any: bool = True, now: Now = _now
+        self, table: KeyTable, *, limits: KeyLimits = NO_LIMITS, open_without_keys: bool = True, now: Now = _now
     ) -> None:
-        self._table, self._limits, self._unless_any, self._now = table, limits, unless_any, now
+        self._table, self._limits, self._open_without_keys, self._now = table, limits, open_without_keys, now
 
     async def identify(self, request: HTTPConnection) -> Identity:
         state = await self._table.state()
-        if not state.keys and self._unless_any:
+        if not state.keys and self._open_without_keys:
             return Open.LOCAL
         credential = credential_of(request)
         identity = self._known(state, credential)
