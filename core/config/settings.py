@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -340,6 +341,14 @@ class Settings(BaseSettings):
         return self
 
     # --- what empty means
+    @property
+    def loopback(self) -> bool:
+        """Whether the API can be reached from this machine only."""
+        try:
+            return self.api_host == "localhost" or ip_address(self.api_host).is_loopback
+        except ValueError:
+            return False
+
     @property
     def work_path(self) -> Path:
         return self.work_dir or self.data_dir / "work"
