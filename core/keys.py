@@ -71,7 +71,7 @@ class Key:
     owner: str
     scopes: frozenset[str]
     #: SHA-256 of the secret part, in hex
-    digest: str
+    digest: str = field(repr=False)
     limits: KeyLimits = field(default_factory=KeyLimits)
     created_at: datetime | None = None
     expires_at: datetime | None = None
@@ -89,7 +89,7 @@ class Session:
     """A browser that has shown its key: it has a cookie instead."""
 
     #: SHA-256 of the cookie, in hex
-    digest: str
+    digest: str = field(repr=False)
     key_id: str
     expires_at: datetime
 
@@ -140,6 +140,11 @@ def key_of(
         limits=limits or KeyLimits(),
         expires_at=expires_at,
     )
+
+
+def masked(text: str) -> str:
+    """Without the secrets of keys, for logs: their ids stay."""
+    return TOKEN.sub(r"psk_\1_...", text) if "psk_" in text else text
 
 
 def digest(secret: str) -> str:
