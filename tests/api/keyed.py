@@ -29,7 +29,7 @@ class CountingStore(SqlStore):
     """Counts how often somebody asks what keys there are, and says when one has been noted as used."""
 
     looks = 0
-    noted = threading.Semaphore(0)
+    noted: threading.Semaphore
 
     def key_state(self, known: str | None) -> Any:
         self.looks += 1
@@ -41,7 +41,9 @@ class CountingStore(SqlStore):
 
 
 def counting() -> CountingStore:
-    return CountingStore(SqlStore.in_memory().database)
+    store = CountingStore(SqlStore.in_memory().database)
+    store.noted = threading.Semaphore(0)
+    return store
 
 
 def add(store: SqlStore, name: str = "anna", **more: Any) -> tuple[str, Key]:
