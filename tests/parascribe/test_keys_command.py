@@ -85,7 +85,7 @@ def test_what_a_key_is_for_and_how_much(capsys: Capture) -> None:
         (["anna", "--limit", "speed=3"], "is no limit"),
         (["anna", "--limit", "jobs_waiting"], "is no limit"),
         (["anna", "--limit", "jobs_waiting=1.5"], "a whole number"),
-        (["anna", "--limit", "jobs_waiting=-1"], "expected a number"),
+        (["anna", "--limit", "jobs_waiting=-1"], "a whole number"),
         (["anna", "--variable", "--scope", "admin"], "without --variable"),
     ],
 )

@@ -167,13 +167,13 @@ def _limits(given: list[str]) -> KeyLimits:
 def _number(name: str, text: str) -> float:
     from core.config.units import BYTES, SECONDS, quantity
 
-    units = {"audio_seconds_per_day": SECONDS, "upload_mb": BYTES}.get(name, {})
-    value = quantity(text, units, BYTES["mb"] if name == "upload_mb" else 1.0)
-    if name in ("requests_per_minute", "jobs_waiting"):
-        if value != int(value):
-            raise ValueError(f"{name}: a whole number, not {text!r}")
-        return int(value)
-    return value
+    if name == "upload_mb":
+        return quantity(text, BYTES, BYTES["mb"])
+    if name == "audio_seconds_per_day":
+        return quantity(text, SECONDS, 1.0)
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{name}: a whole number, not {text!r}")
+    return int(text)
 
 
 def _until(expires: str | None) -> datetime | None:
