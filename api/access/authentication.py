@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.access.identity import Authenticator
 from api.http.problems import refused
-from core.errors import Forbidden, ServiceError, Unauthorized
+from core.errors import Forbidden, ServiceError
 
 OPEN = frozenset({"/healthz", "/readyz", "/version", "/docs", "/openapi.json"})
 """Open to all."""
@@ -37,15 +37,10 @@ class Authentication:
 
     async def _admit(self, scope: Scope) -> None:
         path = _below_root(scope)
-        if path in OPEN or path.startswith(OPEN_FILES):
+        if path in OPEN or path.startswith(OPEN_FILES) or (path == METRICS and _is_local(scope)):
             return
-        try:
-            identity = scope["identity"] = await self._authenticator.identify(HTTPConnection(scope))
-        except Unauthorized:
-            if path == METRICS and _is_local(scope):
-                return
-            raise
-        if path == METRICS and not identity.all_jobs and not _is_local(scope):
+        identity = scope["identity"] = await self._authenticator.identify(HTTPConnection(scope))
+        if path == METRICS and not identity.all_jobs:
             raise Forbidden
 
 
