@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from starlette.requests import HTTPConnection
@@ -39,6 +40,7 @@ class KeyAuthenticator:
         self, table: KeyTable, *, limits: KeyLimits = NO_LIMITS, open_without_keys: bool = True, now: Now = _now
     ) -> None:
         self._table, self._limits, self._open_without_keys, self._now = table, limits, open_without_keys, now
+        self._identities: dict[str, tuple[Key, Identity]] = {}  # making one takes longer than all the rest
 
     async def identify(self, request: HTTPConnection) -> Identity:
         state = await self._table.state()
@@ -70,9 +72,12 @@ class KeyAuthenticator:
         if not key.good_at(self._now()):
             raise Unauthorized("This key has been revoked." if key.revoked_at else "This key has expired.")
         self._table.used(key)
-        return Identity(
-            owner=key.owner, scopes=key.scopes, key_id=key.id, limits=key.limits.over(self._limits), session=session
-        )
+        made_of, identity = self._identities.get(key.id, (None, None))
+        if identity is None or made_of is not key:
+            limits = key.limits.over(self._limits)
+            identity = Identity(owner=key.owner, scopes=key.scopes, key_id=key.id, limits=limits)
+            self._identities[key.id] = key, identity
+        return identity if session is None else replace(identity, session=session)
 
 
 class Sessions:

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -110,13 +110,12 @@ def _redis(broker: str) -> Storage:
     from limits.aio.storage import RedisStorage
 
     address = f"async+{broker}" if broker.startswith("redis") else f"async+redis+{broker}"
-    patience: Any = PATIENCE_SECONDS
     return RedisStorage(
         address,
         implementation="redispy",
         key_prefix="parascribe-limits",
-        socket_timeout=patience,
-        socket_connect_timeout=patience,
+        socket_timeout=PATIENCE_SECONDS,
+        socket_connect_timeout=PATIENCE_SECONDS,
     )
 
 
