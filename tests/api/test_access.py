@@ -221,7 +221,7 @@ def test_every_route_says_which_scope_it_needs(tmp_path: Path) -> None:
         if context.path in {*OPEN_PATHS, METRICS, OPEN_FILES.rstrip("/")}:
             assert scopes is None, "nobody looks at it there"
             continue
-        for method in (context.methods or set()) - {"HEAD"}:
+        for method in (context.methods or {"WEBSOCKET"}) - {"HEAD"}:
             assert scopes is not None, f"{method} {context.path}: name it with api.access.scopes.needs"
             assert scopes == NEEDS[ROUTES[method, str(context.path)]]
 
