@@ -41,6 +41,7 @@ def create_app(deps: ApiDeps, store: ApiStore, authenticator: Authenticator) -> 
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         parts.close()
+        await deps.limiter.close()
 
     app = FastAPI(
         title="Parascribe",

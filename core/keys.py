@@ -142,6 +142,20 @@ def key_of(
     )
 
 
+def keys_in(text: str) -> tuple[Key, ...]:
+    """Of `name:psk_...`, separated by commas or, in a file, by lines. Raises ValueError without showing any of it."""
+    keys = []
+    for number, part in enumerate(filter(str.strip, text.replace("\n", ",").split(",")), 1):
+        name, _, token = part.strip().partition(":")
+        try:
+            keys.append(key_of(token.strip(), name.strip()))
+        except ValueError:
+            raise ValueError(f"number {number} is not name:psk_<8 letters or digits>_<32 letters or digits>") from None
+    if len({key.id for key in keys}) < len(keys):
+        raise ValueError("two keys have the same id")
+    return tuple(keys)
+
+
 def masked(text: str) -> str:
     """Without the secrets of keys, for logs: their ids stay."""
     return TOKEN.sub(r"psk_\1_...", text) if "psk_" in text else text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from fastapi.routing import iter_route_contexts
@@ -30,7 +30,7 @@ ANSWERS = {
 }
 
 
-def describe(schema: dict[str, Any], routes: Iterable[BaseRoute], *, also: Iterable[str] = ()) -> None:
+def describe(schema: dict[str, Any], routes: Iterable[BaseRoute], *, also: Collection[str | None] = ()) -> None:
     """Add it to the description. also: paths that need a key and are looked after by `Authentication` alone"""
     schema["components"]["securitySchemes"] = SCHEMES
     for context in iter_route_contexts(list(routes)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from fastapi import Depends
 from fastapi.params import Depends as Declared
 from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute
@@ -25,7 +24,7 @@ def needs(*scopes: str) -> Declared:
         check_scope(identity_of(request.scope), wanted)
 
     _DECLARED[check] = wanted
-    return Depends(check)
+    return Declared(dependency=check)
 
 
 def check_scope(who: Identity, scopes: frozenset[str]) -> None:

@@ -18,6 +18,7 @@ from core.errors import RateLimited
 if TYPE_CHECKING:
     from limits.aio.storage import Storage
     from limits.aio.strategies import MovingWindowRateLimiter
+    from redis.asyncio import ConnectionPool
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class RequestLimiter:
         self._broker, self._clock = broker, clock
         self._here: MovingWindowRateLimiter | None = None
         self._shared: MovingWindowRateLimiter | None = None
+        self._connections: ConnectionPool | None = None
         self._away_until = 0.0
 
     async def count(self, key_id: str, most: int) -> Counted:
@@ -55,7 +57,8 @@ class RequestLimiter:
         if self._broker is not None and self._clock() >= self._away_until:
             try:
                 if self._shared is None:
-                    self._shared = _limiter(_redis(self._broker))
+                    self._connections = _connections(self._broker)
+                    self._shared = _limiter(_redis(self._connections))
                 return await _count(self._shared, key_id, most)
             except Exception as error:  # redis and socket errors have no common base
                 self._away_until = self._clock() + AWAY_SECONDS
@@ -67,6 +70,11 @@ class RequestLimiter:
 
             self._here = _limiter(MemoryStorage())
         return await _count(self._here, key_id, most)
+
+    async def close(self) -> None:
+        """Leave Redis."""
+        if self._connections is not None:
+            await self._connections.disconnect()
 
 
 class Throttle:
@@ -106,16 +114,22 @@ def _limiter(storage: Storage) -> MovingWindowRateLimiter:
     return MovingWindowRateLimiter(storage)
 
 
-def _redis(broker: str) -> Storage:
+def _connections(broker: str) -> ConnectionPool:
+    from redis.asyncio import ConnectionPool
+
+    return ConnectionPool.from_url(
+        broker, socket_timeout=PATIENCE_SECONDS, socket_connect_timeout=PATIENCE_SECONDS, retry=None
+    )
+
+
+def _redis(connections: ConnectionPool) -> Storage:
     from limits.aio.storage import RedisStorage
 
-    address = f"async+{broker}" if broker.startswith("redis") else f"async+redis+{broker}"
     return RedisStorage(
-        address,
+        "async+redis://",  # as the connections say
         implementation="redispy",
         key_prefix="parascribe-limits",
-        socket_timeout=PATIENCE_SECONDS,
-        socket_connect_timeout=PATIENCE_SECONDS,
+        connection_pool=connections,  # type: ignore[arg-type]
     )
 
 

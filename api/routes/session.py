@@ -1,4 +1,4 @@
-"""For browsers: a key is shown once, and a cookie takes its place until the page is left or half a day is over."""
+"""For browsers: a key is shown once, and a cookie takes its place for half a day."""
 
 from __future__ import annotations
 

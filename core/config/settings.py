@@ -8,7 +8,6 @@ this file by `scripts/docs.py`; a test compares them.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +19,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, Pydanti
 from core.config.files import DOTENV, TOML, expand
 from core.config.sources import TomlSource, Variables, file_names
 from core.config.units import Hours, Megabytes, Seconds
-from core.keys import DEFAULT_SCOPES, Key, KeyLimits, key_of
+from core.keys import Key, KeyLimits, keys_in
 from core.transcript.language_tags import language_code
 
 Urls = Annotated[list[str], NoDecode]
@@ -327,9 +326,7 @@ class Settings(BaseSettings):
     @field_validator("api_keys")
     @classmethod
     def _keys(cls, value: SecretStr | None) -> SecretStr | None:
-        keys = list(_keys_in(value))
-        if len({key.id for key in keys}) < len(keys):
-            raise ValueError("two keys have the same id")
+        keys_in(value.get_secret_value() if value else "")
         return value
 
     @model_validator(mode="after")
@@ -395,7 +392,7 @@ class Settings(BaseSettings):
     @property
     def known_keys(self) -> tuple[Key, ...]:
         """Those of API_KEYS."""
-        return tuple(_keys_in(self.api_keys))
+        return keys_in(self.api_keys.get_secret_value() if self.api_keys else "")
 
     @property
     def key_limits(self) -> KeyLimits:
@@ -425,14 +422,3 @@ class Settings(BaseSettings):
                 value = str(value).lower()
             out[name.upper()] = str(value)
         return out
-
-
-def _keys_in(given: SecretStr | None) -> Iterator[Key]:
-    """Of `name:psk_...`, separated by commas or, in a file, by lines. Raises ValueError without showing any of it."""
-    text = "" if given is None else given.get_secret_value()
-    for number, part in enumerate(filter(str.strip, text.replace("\n", ",").split(",")), 1):
-        name, colon, token = part.strip().partition(":")
-        try:
-            yield key_of(token.strip() if colon else "", name.strip(), scopes=DEFAULT_SCOPES)
-        except ValueError as error:
-            raise ValueError(f"number {number} is not name:psk_...: {error}") from None

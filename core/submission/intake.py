@@ -69,9 +69,10 @@ class Intake:
 
     def within(self, upload_mb: float | None) -> Self:
         """The same for whose files may have so many MiB at most. None and 0: as they are"""
-        most = int((upload_mb or 0) * 1024 * 1024)
-        limit = self._limits.max_bytes
-        if not most or (limit is not None and limit <= most):
+        if not upload_mb:
+            return self
+        most, limit = int(upload_mb * 1024 * 1024), self._limits.max_bytes
+        if limit is not None and limit <= most:
             return self
         other = copy.copy(self)
         other._limits = replace(self._limits, max_bytes=most, says="this key may send")

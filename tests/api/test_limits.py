@@ -103,6 +103,8 @@ def test_all_api_processes_count_together_where_there_is_a_broker(valkey: Valkey
         refusal = await other.count("shared", 3)
         assert not refusal.allowed and 1 <= refusal.reset <= 60
         assert (await other.count("another", 3)).allowed
+        for limiter in (one, other):
+            await limiter.close()
 
     asyncio.run(ask())
 
@@ -113,6 +115,7 @@ def test_while_the_broker_is_away_each_counts_for_itself() -> None:
     async def ask() -> None:
         limiter = RequestLimiter("redis://127.0.0.1:1/0", clock=clock)
         assert [(await limiter.count("k", 2)).allowed for _ in range(3)] == [True, True, False]
+        await limiter.close()
 
     asyncio.run(ask())
 
@@ -120,6 +123,8 @@ def test_while_the_broker_is_away_each_counts_for_itself() -> None:
 @pytest.mark.parametrize("broker", ["rediss://h:1/0", "unix:///tmp/none.sock"])
 def test_other_addresses_of_a_broker(broker: str) -> None:
     async def ask() -> None:
-        assert (await RequestLimiter(broker, clock=Clock()).count("k", 1)).allowed
+        limiter = RequestLimiter(broker, clock=Clock())
+        assert (await limiter.count("k", 1)).allowed
+        await limiter.close()
 
     asyncio.run(ask())
