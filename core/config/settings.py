@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.config.files import DOTENV, TOML, expand
 from core.config.sources import TomlSource, Variables, file_names
@@ -45,9 +45,7 @@ class Settings(BaseSettings):
         "127.0.0.1", description="Address the API listens on. A non-loopback address needs keys, or ALLOW_OPEN=true."
     )
     api_port: int = Field(8000, ge=0, le=65535, description="Port of the API; 0 picks a free one.")
-    allow_open: bool = Field(
-        False, description="Allow a non-loopback API_HOST without any key: everybody who reaches it may use it."
-    )
+    allow_open: bool = Field(False, description="Allow a non-loopback API_HOST without keys: everybody may use it.")
 
     # --- keys and what each may ask for
     api_keys: SecretStr | None = Field(
@@ -246,8 +244,6 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        assert isinstance(env_settings, EnvSettingsSource)
-        assert isinstance(dotenv_settings, EnvSettingsSource)
         return (
             init_settings,
             Variables(settings_cls, env_settings),

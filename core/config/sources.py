@@ -61,8 +61,9 @@ class TomlSource(TomlConfigSettingsSource):
 class Variables(PydanticBaseSettingsSource):
     """The environment, or `.env`, and the files that it names."""
 
-    def __init__(self, settings: type[BaseSettings], source: EnvSettingsSource) -> None:
+    def __init__(self, settings: type[BaseSettings], source: PydanticBaseSettingsSource) -> None:
         super().__init__(settings)
+        assert isinstance(source, EnvSettingsSource)
         self._source = source
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
