@@ -10,28 +10,30 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from api.access.authentication import Authentication
+from api.access.authentication import METRICS, Authentication
+from api.access.description import describe
 from api.access.identity import Authenticator
-from api.deps import PREFIX, ApiDeps, Parts
+from api.access.throttle import Throttle
+from api.deps import PREFIX, ApiDeps, ApiStore, Parts
 from api.events.status import StatusRoute
 from api.http import problems
 from api.http.middleware import HeadAsGet, LingeringClose, RequestLog
-from api.routes import about, docs, health, jobs, results, submit
+from api.routes import about, docs, health, jobs, results, session, submit
 from api.upload.form import form_schema, options_schema
 from core.jobs.params import JobParams
-from core.store.protocols import JobStore
 
 DESCRIPTION = """Turns speech into text: `POST /api/v1/jobs` with a file, look at the job until it has completed, fetch
 the result in the format you want. Errors are `application/problem+json` with a stable `code`."""
 
 TAGS = [
     {"name": "jobs", "description": "Upload, follow, steer, fetch."},
+    {"name": "session", "description": "For browsers, in place of a key."},
     {"name": "service", "description": "What there is to choose from and what it runs on."},
     {"name": "health", "description": "For monitoring."},
 ]
 
 
-def create_app(deps: ApiDeps, store: JobStore, authenticator: Authenticator) -> FastAPI:
+def create_app(deps: ApiDeps, store: ApiStore, authenticator: Authenticator) -> FastAPI:
     """The whole HTTP interface over these parts. Each app has threads of its own, from start-up to shutdown."""
     parts = Parts.of(deps, store)
 
@@ -39,6 +41,7 @@ def create_app(deps: ApiDeps, store: JobStore, authenticator: Authenticator) -> 
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         parts.close()
+        await deps.limiter.close()
 
     app = FastAPI(
         title="Parascribe",
@@ -53,13 +56,14 @@ def create_app(deps: ApiDeps, store: JobStore, authenticator: Authenticator) -> 
     )
     app.state.parts = parts
     problems.install(app)
-    for noun in (submit, jobs, results, about, health):
+    for noun in (submit, jobs, results, session, about, health):
         app.include_router(noun.router)
     app.include_router(docs.router)
     app.mount(docs.FILES, docs.static_files())
     # the last one added is the outermost
     app.add_middleware(StatusRoute, reads=parts.status, prefix=PREFIX, route=jobs.STATUS)
     app.add_middleware(HeadAsGet)
+    app.add_middleware(Throttle, limiter=deps.limiter)
     app.add_middleware(Authentication, authenticator=authenticator)
     app.add_middleware(RequestLog, observe=parts.metrics.request)
     app.add_middleware(LingeringClose)
@@ -84,5 +88,6 @@ def _openapi(app: FastAPI, options: type[JobParams]) -> dict[str, Any]:
         components["ParamsBody"] |= options_schema(options, "ParamsBody", filled=True)
         form = schema["paths"][f"{PREFIX}/jobs"]["post"]["requestBody"]["content"]["multipart/form-data"]
         form["schema"] = form_schema(options)
+        describe(schema, app.routes, also=[METRICS])
         app.openapi_schema = schema
     return app.openapi_schema

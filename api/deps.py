@@ -10,6 +10,8 @@ from typing import Annotated, Any, Protocol
 from fastapi import Depends, Path, Request
 
 from api.access.identity import Identity, identity_of
+from api.access.keys import Sessions
+from api.access.throttle import RequestLimiter
 from api.events.status import StatusReads
 from api.http.metrics import Metrics
 from api.http.readiness import Check, Readiness
@@ -19,13 +21,17 @@ from core.config.settings import Settings
 from core.errors import JobNotFound, refusal
 from core.jobs.params import JobParams
 from core.objects.store import ObjectStore
-from core.store.protocols import JobStore, OwnerJobs
+from core.store.protocols import JobStore, Keys, OwnerJobs
 from core.submission.intake import Intake, Limits
 from whisper.models.catalogue import ModelInfo
 from whisper.models.store import ModelStatus
 
 PREFIX = "/api/v1"
 """Where all routes lie but those of `api.routes.health`."""
+
+
+class ApiStore(JobStore, Keys, Protocol):
+    """The roles of the store that the API works with."""
 
 
 class Models(Protocol):
@@ -50,6 +56,7 @@ class ApiDeps:
     probe: says what a file is that `core.audio.sniff` does not know, by its beginning; may take a while
     version: of the program
     options: the table of what may be asked of a job
+    limiter: counts the requests of each key
     """
 
     settings: Settings
@@ -64,6 +71,7 @@ class ApiDeps:
     probe: Probe = lambda _: None
     version: str
     options: type[JobParams] = JobParams
+    limiter: RequestLimiter = field(default_factory=RequestLimiter)
 
     def intake(self) -> Intake:
         """The rules by which files are taken in."""
@@ -100,9 +108,10 @@ class Parts:
     receiver: Receiver
     readiness: Readiness
     status: StatusReads
+    sessions: Sessions
 
     @staticmethod
-    def of(deps: ApiDeps, store: JobStore) -> Parts:
+    def of(deps: ApiDeps, store: ApiStore) -> Parts:
         metrics = Metrics(store.counts)
         intake = deps.intake()
         disk = {"disk": intake.check_disk} if deps.free_bytes is not None else {}
@@ -115,6 +124,7 @@ class Parts:
             readiness=Readiness({**deps.checks, **disk}, deps.advisory),
             receiver=Receiver(intake=intake, limits=deps.limits, count=metrics.received),
             status=StatusReads(store),
+            sessions=Sessions(store),
         )
 
     def close(self) -> None:

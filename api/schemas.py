@@ -207,6 +207,15 @@ class JobPageBody(Body):
     next: str | None = Field(description="Give it as `after` to get the next page; null on the last one.")
 
 
+class SessionBody(Body):
+    """Who asks."""
+
+    needed: bool = Field(description="Whether a key is needed here.")
+    owner: str | None = Field(description="Whose jobs are seen; null where no key is needed.", examples=["anna"])
+    scopes: list[str] = Field(examples=[["jobs", "models"]])
+    expires_at: datetime | None = Field(description="When the cookie that was just set ends; else null.")
+
+
 class ModelBody(Body):
     name: str = Field(examples=["base"])
     multilingual: bool = Field(description="Knows languages other than English.")

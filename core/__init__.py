@@ -5,6 +5,7 @@ __all__ = [
     "config",
     "errors",
     "jobs",
+    "keys",
     "notices",
     "objects",
     "queue",

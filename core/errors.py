@@ -4,7 +4,8 @@
     |-- RequestError            the caller can do something about it
     |   |-- Unauthorized, Forbidden
     |   |-- ValidationFailed, EmptyUpload, NotMedia, TooLarge, UploadTooSlow, UnknownModel, TaskNotSupported
-    |   |-- JobNotFound, NotReady, AlreadyTerminal, Expired
+    |   |-- JobNotFound, NotReady, AlreadyTerminal, Expired, KeyNotFound
+    |   |-- RateLimited, QuotaExceeded
     |   |-- QueueFull, IdempotencyConflict, IdempotencyInFlight
     |   `-- InsufficientStorage
     |-- JobError                ends a job (or one chunk) as failed
@@ -135,6 +136,26 @@ class Expired(RequestError):
     """The retention time is over and the data has been removed."""
 
     code = "expired"
+
+
+class KeyNotFound(RequestError):
+    """There is no key with that id."""
+
+    code = "key_not_found"
+
+
+class RateLimited(RequestError):
+    """This key has sent as many requests as it may in a minute; try again later."""
+
+    code = "rate_limited"
+    retryable = True
+
+
+class QuotaExceeded(RequestError):
+    """This key has used what it may; try again later."""
+
+    code = "quota_exceeded"
+    retryable = True
 
 
 class QueueFull(RequestError):

@@ -11,6 +11,7 @@ from pathlib import Path
 from core import errors
 from core.config.loading import load
 from core.config.settings import Settings
+from core.config.sources import file_names
 
 ROOT = Path(__file__).resolve().parent.parent
 UNITS = {"seconds": "s", "duration": "s", "timeout": "s", "hours": "h", "mb": "MB"}
@@ -43,6 +44,7 @@ def env_example() -> str:
     lines = [
         "# Every setting, with its default. Copy to .env and uncomment what you change.",
         "# Durations and sizes may have units: 30s, 5min, 24h, 1GB. An empty value means the default.",
+        "# What holds a secret may come out of a file: DATABASE_URL_FILE=/run/secrets/database, for example.",
         "",
     ]
     for group, names in _groups().items():
@@ -57,7 +59,8 @@ def configuration() -> str:
         "Sources, strongest first: environment, `.env`, `parascribe.toml`, the defaults below. Both files are UTF-8; "
         "names may be in any case. `~`, `$NAME` and `${NAME}` in a path are filled in. "
         "An empty variable means its default. Durations and sizes may have units (`30s`, `5min`, `24h`, `1GB`); a bare "
-        "number has the unit the name tells. `parascribe config` shows what is in force."
+        "number has the unit the name tells. `parascribe config` shows what is in force. A secret can come out of a file "
+        f"instead, which {', '.join(f'`{name.upper()}`' for name in sorted(file_names(Settings)))} name."
     )
     lines = ["# Configuration", "", "Made from `core/config/settings.py` by `make docs`; do not edit.", "", sources, ""]
     for group, names in _groups().items():

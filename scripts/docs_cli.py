@@ -23,7 +23,8 @@ def page() -> str:
     parts = ["# The command line", "<!-- made by `python -m scripts.docs_cli`; do not edit -->", _words(root.help)]
     parts.append("Shell completion: `parascribe --install-completion`.")
     parts.append(
-        "Commands that talk to a running service find it at `--url`, else `PARASCRIBE_URL`, else `http://127.0.0.1:8000`."
+        "Commands that talk to a running service find it at `--url`, else `PARASCRIBE_URL`, else `http://127.0.0.1:8000`. "
+        "Where it needs a key, they send the one in `PARASCRIBE_API_KEY`."
     )
     codes = "\n".join(f"| {code:d} | {words} |" for code, words in MEANING.items())
     parts += ["## Exit codes", f"| code | meaning |\n|---|---|\n{codes}"]

@@ -8,8 +8,8 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.access.identity import Authenticator
-from api.http.problems import told
-from core.errors import Forbidden, ServiceError, Unauthorized
+from api.http.problems import refused
+from core.errors import Forbidden, ServiceError
 
 OPEN = frozenset({"/healthz", "/readyz", "/version", "/docs", "/openapi.json"})
 """Open to all."""
@@ -32,29 +32,16 @@ class Authentication:
             try:
                 await self._admit(scope)
             except ServiceError as error:
-                return await _refuse(scope, receive, send, error)
+                return await refused(scope, receive, send, error)
         return await self._app(scope, receive, send)
 
     async def _admit(self, scope: Scope) -> None:
         path = _below_root(scope)
-        if path in OPEN or path.startswith(OPEN_FILES):
+        if path in OPEN or path.startswith(OPEN_FILES) or (path == METRICS and _is_local(scope)):
             return
-        try:
-            identity = scope["identity"] = await self._authenticator.identify(HTTPConnection(scope))
-        except Unauthorized:
-            if path == METRICS and _is_local(scope):
-                return
-            raise
-        if path == METRICS and not identity.all_jobs and not _is_local(scope):
+        identity = scope["identity"] = await self._authenticator.identify(HTTPConnection(scope))
+        if path == METRICS and not identity.all_jobs:
             raise Forbidden
-
-
-async def _refuse(scope: Scope, receive: Receive, send: Send, error: ServiceError) -> None:
-    if scope["type"] == "websocket":
-        await receive()  # the wish to connect
-        if "websocket.http.response" not in scope.get("extensions", {}):
-            return await send({"type": "websocket.close", "code": 1008, "reason": error.code})
-    return await told(scope.get("method", "WEBSOCKET"), scope["path"], error)(scope, receive, send)
 
 
 def _below_root(scope: Scope) -> str:

@@ -17,9 +17,11 @@ from typing import NamedTuple
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.access.identity import Identity, identity_of
+from api.access.scopes import check_scope, declared
 from api.http.problems import told
 from api.schemas import JobBody
 from core.errors import JobNotFound, ServiceError
@@ -139,11 +141,14 @@ class StatusRoute:
     What is anything but plain (a query, an odd id, another method) goes on to the route of the same path, which
     also describes it.
 
-    prefix: path under which the routes lie. route: named in the scope, for log and figures
+    prefix: path under which the routes lie. route: says which scope is needed, and is named in the scope, for log and figures
     """
 
-    def __init__(self, app: ASGIApp, *, reads: StatusReads, prefix: str, route: object) -> None:
+    def __init__(self, app: ASGIApp, *, reads: StatusReads, prefix: str, route: BaseRoute) -> None:
         self._app, self._reads, self._prefix, self._route = app, reads, prefix, route
+        scopes = declared(route)
+        assert scopes is not None, "the route has not said what it needs"
+        self._scopes = scopes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "GET" or scope["query_string"]:
@@ -155,7 +160,9 @@ class StatusRoute:
             return await self._app(scope, receive, send)
         scope["route"] = self._route
         try:
-            status = await self._reads.read(Asked(identity_of(scope), job_id, base))
+            who = identity_of(scope)
+            check_scope(who, self._scopes)
+            status = await self._reads.read(Asked(who, job_id, base))
         except ServiceError as error:
             response = told(scope["method"], path, error)
         else:

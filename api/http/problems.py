@@ -18,6 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
 from core.errors import ServiceError, TransientError
 
@@ -38,6 +39,9 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "unknown_model": 422,
         "task_not_supported": 422,
         "job_not_found": 404,
+        "key_not_found": 404,
+        "rate_limited": 429,
+        "quota_exceeded": 429,
         "not_ready": 409,
         "already_terminal": 409,
         "expired": 410,
@@ -116,12 +120,20 @@ def problem(
     return Response(json.dumps(body | more), status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
+def rate_headers(counted: Mapping[str, Any]) -> dict[str, str]:
+    """`RateLimit-*` (draft-ietf-httpapi-ratelimit-headers-03). counted: limit, remaining and reset, in seconds, if known"""
+    return {
+        f"RateLimit-{name.title()}": str(counted[name]) for name in ("limit", "remaining", "reset") if name in counted
+    }
+
+
 def from_error(path: str, error: ServiceError) -> Response:
     """The response for one of our own errors."""
     status = status_of(error)
     headers = {"WWW-Authenticate": 'Bearer realm="parascribe"'} if status == HTTPStatus.UNAUTHORIZED else {}
     if retry_after := error.details.get("retry_after", RETRY_AFTER.get(error.code, RETRY_AFTER.get(status))):
         headers["Retry-After"] = str(retry_after)
+    headers |= rate_headers(error.details)
     more = {name: error.details[name] for name in PUBLIC if name in error.details}
     return problem(path, status, error.code, error.message, headers=headers, **more)
 
@@ -169,6 +181,15 @@ def told(method: str, path: str, error: ServiceError) -> Response:
     if status_of(error) >= 500:
         log.warning("%s %s: %s: %s", method, path, error.code, error.message)
     return from_error(path, error)
+
+
+async def refused(scope: Scope, receive: Receive, send: Send, error: ServiceError) -> None:
+    """The answer of a middleware, also to who wants a WebSocket: that is refused before it is accepted."""
+    if scope["type"] == "websocket":
+        await receive()  # the wish to connect
+        if "websocket.http.response" not in scope.get("extensions", {}):
+            return await send({"type": "websocket.close", "code": 1008, "reason": error.code})
+    return await told(scope.get("method", "WEBSOCKET"), scope["path"], error)(scope, receive, send)
 
 
 def install(app: FastAPI) -> None:

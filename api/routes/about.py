@@ -6,11 +6,13 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from api.access.scopes import needs
 from api.deps import PREFIX, Deps
 from api.http.problems import responses
 from api.schemas import ModelBody, ModelsBody
+from core.keys import JOBS, MODELS
 
-router = APIRouter(prefix=PREFIX, tags=["service"], responses=responses())
+router = APIRouter(prefix=PREFIX, tags=["service"], dependencies=[needs(JOBS, MODELS)], responses=responses())
 
 
 @router.get("/models")

@@ -8,15 +8,18 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.access.scopes import needs
 from api.deps import NO_REPEATS, PREFIX, Base, JobId, Jobs, PartsDep, Who
 from api.events.status import Asked
 from api.http.problems import Responses, responses
 from api.schemas import JobBody, JobPageBody
 from core.jobs.job import JobStatus
+from core.keys import JOBS
+from core.submission.quota import check_quota
 from core.submission.retry import retry
 
 log = logging.getLogger(__name__)
-router = APIRouter(prefix=PREFIX, tags=["jobs"])
+router = APIRouter(prefix=PREFIX, tags=["jobs"], dependencies=[needs(JOBS)])
 
 NOT_MODIFIED: Responses = {304: {"description": "Unchanged since the ETag given in If-None-Match."}}
 
@@ -73,12 +76,13 @@ def cancel_job(job_id: JobId, jobs: Jobs, base: Base) -> JobBody:
     "/jobs/{job_id}/retry",
     status_code=202,
     dependencies=[NO_REPEATS],
-    responses=responses("job_not_found", "not_ready", "already_terminal", "expired", "validation"),
+    responses=responses("job_not_found", "not_ready", "already_terminal", "expired", "quota_exceeded", "validation"),
 )
 def retry_job(
     job_id: JobId,
     jobs: Jobs,
     parts: PartsDep,
+    who: Who,
     base: Base,
     request: Request,
     response: Response,
@@ -88,6 +92,7 @@ def retry_job(
 
     The new job takes over the finished chunks (`?all=true`: none).
     """
+    check_quota(jobs, who.limits)
     job = retry(jobs, job_id, everything=query.all)
     parts.deps.notify(job.id)
     response.headers["Location"] = f"{base}/jobs/{job.id}"

@@ -9,16 +9,18 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.access.scopes import needs
 from api.deps import NO_REPEATS, PREFIX, ApiDeps, Deps, JobId, Jobs
 from api.events.status import matches
 from api.http.problems import responses
 from api.routes.jobs import NOT_MODIFIED, IfNoneMatch
 from core.errors import Expired, NotReady, ServiceError
 from core.jobs.job import Job, JobStatus
+from core.keys import JOBS
 from core.store.protocols import OwnerJobs
 from core.transcript.formats import FORMATS, FormatName, from_result
 
-router = APIRouter(prefix=PREFIX, tags=["jobs"])
+router = APIRouter(prefix=PREFIX, tags=["jobs"], dependencies=[needs(JOBS)])
 
 
 class ResultQuery(BaseModel):

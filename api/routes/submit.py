@@ -8,7 +8,9 @@ from typing import Any, BinaryIO
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from api.deps import NO_QUERY, PREFIX, Base, Jobs, Parts, PartsDep
+from api.access.identity import Identity
+from api.access.scopes import needs
+from api.deps import NO_QUERY, PREFIX, Base, Jobs, Parts, PartsDep, Who
 from api.http.problems import responses
 from api.schemas import JobBody
 from api.upload.filepart import Store
@@ -17,11 +19,13 @@ from api.upload.idempotency import HEADER, Held, held
 from api.upload.receiver import Fields, Upload, declared_length
 from core.errors import IdempotencyConflict, JobNotFound
 from core.jobs.job import Job, Source, new_id
+from core.keys import JOBS
 from core.objects.store import source_key
 from core.store.protocols import OwnerJobs
 from core.submission.checks import fingerprint
+from core.submission.quota import check_quota
 
-router = APIRouter(prefix=PREFIX, tags=["jobs"])
+router = APIRouter(prefix=PREFIX, tags=["jobs"], dependencies=[needs(JOBS)])
 
 
 FORM = {
@@ -67,13 +71,16 @@ ACCEPTED: dict[str, Any] = {
             "idempotency_conflict",
             "idempotency_in_flight",
             "queue_full",
+            "quota_exceeded",
             "insufficient_storage",
             "disk_full",
             "storage_unavailable",
         ),
     },
 )
-async def create_job(request: Request, response: Response, jobs: Jobs, parts: PartsDep, base: Base) -> JobBody:
+async def create_job(
+    request: Request, response: Response, jobs: Jobs, parts: PartsDep, who: Who, base: Base
+) -> JobBody:
     """Upload a file and queue it.
 
     Fields may come before or after the file; before it they are checked before it is sent. Unknown and
@@ -81,7 +88,7 @@ async def create_job(request: Request, response: Response, jobs: Jobs, parts: Pa
     """
     async with parts.receiver.place(request), held(request, jobs) as reserved:
         if reserved.job_id is None:
-            job = await _accept(request, jobs, parts, reserved)
+            job = await _accept(request, jobs, parts, who, reserved)
             parts.deps.notify(job.id)
         else:
             job = await _replay(request, jobs, parts, reserved, reserved.job_id)
@@ -91,8 +98,9 @@ async def create_job(request: Request, response: Response, jobs: Jobs, parts: Pa
     return JobBody.of(job, base=base)
 
 
-async def _accept(request: Request, jobs: OwnerJobs, parts: Parts, reserved: Held) -> Job:
+async def _accept(request: Request, jobs: OwnerJobs, parts: Parts, who: Identity, reserved: Held) -> Job:
     intake = parts.intake
+    await run_in_threadpool(check_quota, jobs, who.limits)
     await run_in_threadpool(intake.check_room, parts.waiting, declared_length(request) or 0)
     job_id = new_id()
     upload = await _receive(request, parts, partial(intake.put, job_id))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
 
+from api.access.identity import identity_of
 from api.upload.filepart import FilePart, Store
 from api.upload.form import Form
 from api.upload.multipart import Event, MultipartReader, PartData, PartEnd, PartStart, boundary_of
@@ -80,7 +81,7 @@ class Receiver:
         Raises QueueFull when none became free in time, and ValidationFailed and TooLarge for what the headers alone rule out.
         """
         boundary_of(request.headers.get("content-type", ""))
-        self._intake.check_size(declared_length(request) or 0, around=FORM_BYTES)
+        self._intake_for(request).check_size(declared_length(request) or 0, around=FORM_BYTES)
         if self._places.locked() and self._waiting >= self._limits.waiting:
             raise _no_place()
         self._waiting += 1
@@ -103,7 +104,7 @@ class Receiver:
         Raises ValidationFailed, EmptyUpload, NotMedia, TooLarge, UploadTooSlow, ClientDisconnect, and what `store`
         and `check_fields` raise.
         """
-        form = _Received(spec, store, check_fields, self._threads, self._intake)
+        form = _Received(spec, store, check_fields, self._threads, self._intake_for(request))
         reader = MultipartReader(boundary_of(request.headers.get("content-type", "")))
         try:
             async for piece in self._pieces(request):
@@ -115,6 +116,9 @@ class Receiver:
         except BaseException:
             await form.abort()
             raise
+
+    def _intake_for(self, request: Request) -> Intake:
+        return self._intake.within(identity_of(request.scope).limits.upload_mb)
 
     async def _pieces(self, request: Request) -> AsyncIterator[bytes]:
         """The body as it arrives. The pace counts only time spent waiting for the client."""

@@ -9,8 +9,6 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic_settings import TomlConfigSettingsSource
-
 DOTENV = Path(".env")
 TOML = Path("parascribe.toml")
 
@@ -19,13 +17,6 @@ _ASSIGNED = re.compile(r"\s*(?:export\s+)?([^\s=#]+)\s*=")
 
 class ConfigError(ValueError):
     """A setting has a value that cannot be used; the message names the variable, or the file."""
-
-
-class TomlSource(TomlConfigSettingsSource):
-    """`parascribe.toml`, its names in any case; an empty value means the default, as in the other sources."""
-
-    def _read_file(self, file_path: Any) -> dict[str, Any]:
-        return {name: value for name, value in read_toml(file_path).items() if value != ""}
 
 
 def read_text(path: Path) -> str | None:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from core.config.files import DOTENV, TOML, ConfigError, dotenv_names, read_text, read_toml
 from core.config.settings import Settings
+from core.config.sources import file_names
 
 
 def load(**overrides: Any) -> Settings:
@@ -42,7 +43,7 @@ def _origin(name: str) -> str:
 
 def misspelt(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """Variables that look like ours but are none -> the nearest real name. environment: None = this one, and the files."""
-    names = [name.upper() for name in Settings.model_fields]
+    names = [name.upper() for name in (*Settings.model_fields, *sorted(file_names(Settings)))]
     given = set(os.environ) | dotenv_names(DOTENV) | set(read_toml(TOML)) if environment is None else set(environment)
     found = {}
     for name in sorted(name for name in given if name.upper() not in names):
@@ -59,7 +60,7 @@ def remarks(settings: Settings) -> list[str]:
     lines += [
         f"{name} in {TOML} is no setting"
         for name in read_toml(TOML)
-        if name not in Settings.model_fields and name not in wrong
+        if name not in Settings.model_fields and name not in file_names(Settings) and name not in wrong
     ]
     lines += [f"{path} is a folder: no settings are read from it" for path in (DOTENV, TOML) if path.is_dir()]
     lines += [

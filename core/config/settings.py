@@ -8,6 +8,7 @@ this file by `scripts/docs.py`; a test compares them.
 from __future__ import annotations
 
 import os
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,8 +16,10 @@ from platformdirs import user_data_path
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from core.config.files import DOTENV, TOML, TomlSource, expand
+from core.config.files import DOTENV, TOML, expand
+from core.config.sources import TomlSource, Variables, file_names
 from core.config.units import Hours, Megabytes, Seconds
+from core.keys import Key, KeyLimits, keys_in
 from core.transcript.language_tags import language_code
 
 Urls = Annotated[list[str], NoDecode]
@@ -39,10 +42,30 @@ class Settings(BaseSettings):
 
     # --- addresses
     api_host: str = Field(
-        "127.0.0.1", description="Address the API listens on. A non-loopback address needs ALLOW_OPEN=true."
+        "127.0.0.1", description="Address the API listens on. A non-loopback address needs keys, or ALLOW_OPEN=true."
     )
     api_port: int = Field(8000, ge=0, le=65535, description="Port of the API; 0 picks a free one.")
-    allow_open: bool = Field(False, description="Allow a non-loopback API_HOST although the API has no keys yet.")
+    allow_open: bool = Field(False, description="Allow a non-loopback API_HOST without keys: everybody may use it.")
+
+    # --- keys and what each may ask for
+    api_keys: SecretStr | None = Field(
+        None,
+        description="Comma-separated name:psk_... of keys that are in no table, for jobs and models; `parascribe keys create NAME --variable` makes one. Others: `parascribe keys create`.",
+    )
+    limit_requests_per_minute: int = Field(
+        0,
+        ge=0,
+        description="Requests a minute of one key; beyond that 429. 0: no limit. A key's own limits come before these.",
+    )
+    limit_jobs_waiting: int = Field(
+        0, ge=0, description="Jobs of one owner that may wait; beyond that 429. 0: no limit."
+    )
+    limit_audio_seconds_per_day: Seconds = Field(
+        0.0, ge=0, description="Audio of one owner's jobs of the last 24 hours; beyond that 429. 0: no limit."
+    )
+    limit_upload_mb: Megabytes = Field(
+        0.0, ge=0, description="Largest upload of one key, below MAX_UPLOAD_MB. 0: no further limit."
+    )
 
     # --- where state lives
     data_dir: Path = Field(
@@ -221,7 +244,12 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, dotenv_settings, TomlSource(settings_cls)
+        return (
+            init_settings,
+            Variables(settings_cls, env_settings),
+            Variables(settings_cls, dotenv_settings),
+            TomlSource(settings_cls),
+        )
 
     @field_validator("*", mode="before")
     @classmethod
@@ -291,6 +319,12 @@ class Settings(BaseSettings):
             raise ValueError("expected redis://...")
         return value
 
+    @field_validator("api_keys")
+    @classmethod
+    def _keys(cls, value: SecretStr | None) -> SecretStr | None:
+        keys_in(value.get_secret_value() if value else "")
+        return value
+
     @model_validator(mode="after")
     def _together(self) -> Settings:
         if self.encoder_context == "fit" and self.whisper_executable:
@@ -300,6 +334,14 @@ class Settings(BaseSettings):
         return self
 
     # --- what empty means
+    @property
+    def loopback(self) -> bool:
+        """Whether the API can be reached from this machine only."""
+        try:
+            return self.api_host == "localhost" or ip_address(self.api_host).is_loopback
+        except ValueError:
+            return False
+
     @property
     def work_path(self) -> Path:
         return self.work_dir or self.data_dir / "work"
@@ -343,9 +385,25 @@ class Settings(BaseSettings):
     def audio_retention(self) -> float:
         return self.audio_retention_hours or self.retention_hours
 
+    @property
+    def known_keys(self) -> tuple[Key, ...]:
+        """Those of API_KEYS."""
+        return keys_in(self.api_keys.get_secret_value() if self.api_keys else "")
+
+    @property
+    def key_limits(self) -> KeyLimits:
+        """Of keys that say nothing of their own."""
+        return KeyLimits(
+            requests_per_minute=self.limit_requests_per_minute,
+            jobs_waiting=self.limit_jobs_waiting,
+            audio_seconds_per_day=self.limit_audio_seconds_per_day,
+            upload_mb=self.limit_upload_mb,
+        )
+
     def environment(self) -> dict[str, str]:
         """These settings as variables, for child processes (secrets included; never for ffmpeg or the engine)."""
-        out: dict[str, str] = {}
+        # the secrets are read: the children's files are none
+        out = {name.upper(): "" for name in file_names(type(self))}
         for name in type(self).model_fields:
             value = getattr(self, name)
             if value is None:

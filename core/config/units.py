@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-_SECONDS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_BYTES = {
+SECONDS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+BYTES = {
     "b": 1,
     "k": 1024,
     "kb": 1024,
@@ -40,9 +40,9 @@ def quantity(value: Any, units: dict[str, float] | dict[str, int], own: float) -
 
 
 def _duration(own: float) -> BeforeValidator:
-    return BeforeValidator(lambda v: quantity(v, _SECONDS, own))
+    return BeforeValidator(lambda v: quantity(v, SECONDS, own))
 
 
 Seconds = Annotated[float, _duration(1.0)]
 Hours = Annotated[float, _duration(3600.0)]
-Megabytes = Annotated[float, BeforeValidator(lambda v: quantity(v, _BYTES, 1024.0**2))]
+Megabytes = Annotated[float, BeforeValidator(lambda v: quantity(v, BYTES, 1024.0**2))]

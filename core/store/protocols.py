@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from core.jobs.consumers import ConsumerInfo
 from core.jobs.job import Claim, Job, JobFailure, JobStatus, NewJob
 from core.jobs.tasks import Lease, Task
+from core.keys import Key, KeyState, Session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,17 @@ class ConsumerRow:
     started_at: datetime
     silent_seconds: float
     info: ConsumerInfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What an owner has of the service. audio_seconds: of its jobs of the last day, as far as they are known
+    waiting: queued jobs; freed_in: seconds until the first of the audio is a day old, 0 without any
+    """
+
+    waiting: int
+    audio_seconds: float
+    freed_in: float
 
 
 class OwnerJobs(Protocol):
@@ -67,6 +79,10 @@ class OwnerJobs(Protocol):
 
     def request_delete(self, job_id: str) -> None:
         """Hide the job from now on and cancel it; the sweeper removes objects and rows. Raises JobNotFound."""
+        ...
+
+    def usage(self) -> Usage:
+        """Of the owner alone, also for one who sees everybody's jobs. What a retry takes over is not counted again."""
         ...
 
     def reserve(self, key: str, *, lease_seconds: float) -> str | None:
@@ -272,4 +288,40 @@ class Consumers(Protocol):
 
     def consumers(self) -> list[ConsumerRow]:
         """All that have been heard of within a day, by name."""
+        ...
+
+
+class Keys(Protocol):
+    """Who may come in."""
+
+    def add_key(self, key: Key) -> Key:
+        """Keep a new key, `created_at` filled in. Raises ValueError when there is one of that id."""
+        ...
+
+    def keys(self) -> list[Key]:
+        """All there ever were, oldest first."""
+        ...
+
+    def has_keys(self) -> bool:
+        """Whether there ever was one: from then on nobody comes in without."""
+        ...
+
+    def revoke(self, key_id: str) -> Key:
+        """The key, which opens nothing from now on, nor do its sessions. Raises KeyNotFound."""
+        ...
+
+    def key_state(self, known: str | None) -> KeyState | None:
+        """Keys and sessions; None when nothing has changed since the version `known`. Then it is one short query."""
+        ...
+
+    def used(self, key_ids: Collection[str]) -> None:
+        """These keys were used now. No change of the state."""
+        ...
+
+    def open_session(self, session: Session) -> None:
+        """Let a browser in; forgets sessions that are over."""
+        ...
+
+    def close_session(self, digest: str) -> None:
+        """Log out. One that is not there is closed already."""
         ...

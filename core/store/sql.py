@@ -7,6 +7,7 @@ from core.store.roles.all_jobs import SqlAllJobs
 from core.store.roles.claims import SqlClaims
 from core.store.roles.consumers import SqlConsumers
 from core.store.roles.jobs import SqlJobs
+from core.store.roles.keys import SqlKeys
 from core.store.roles.outbox import SqlOutbox
 from core.store.roles.retention import SqlRetention
 from core.store.roles.tasks import SqlTasks
@@ -14,7 +15,7 @@ from core.store.roles.upkeep import SqlUpkeep
 from core.system.clock import LeaseClock
 
 
-class SqlStore(SqlJobs, SqlAllJobs, SqlClaims, SqlTasks, SqlOutbox, SqlRetention, SqlUpkeep, SqlConsumers):
+class SqlStore(SqlJobs, SqlAllJobs, SqlClaims, SqlTasks, SqlOutbox, SqlRetention, SqlUpkeep, SqlConsumers, SqlKeys):
     """Every protocol of `core.store.protocols` on one database; as `OwnerJobs`, it sees all jobs.
 
     The database must have been migrated (`Database.migrate`).

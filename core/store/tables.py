@@ -31,7 +31,7 @@ from sqlalchemy import (
 ROW_VERSION = 2
 """Raised when jobs or tasks are written in a way older consumers would misread: those then leave them alone."""
 
-SCHEMA = "0002"
+SCHEMA = "0003"
 """The newest revision of `core.store.migrations`: who finds the database at it need not load Alembic (8 MB, 0.2 s)."""
 
 metadata = MetaData()
@@ -196,6 +196,42 @@ consumer = Table(
     _required("last_seen", Double),
     _required("info", JSON),
 )
+
+# Who may come in: of a key its id and what is kept of its secret, of a browser's session what is kept of its cookie.
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    _required("name", String(128)),
+    _required("owner", String(128)),
+    _required("scopes", JSON),
+    _required("digest", String(64)),
+    _required("limits", JSON),
+    _required("created_at", UtcDateTime),
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+    Column("used_at", UtcDateTime),
+)
+
+session = Table(
+    "session",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    _required("key_id", String(16)),  # which may be in API_KEYS instead of the table
+    _required("expires_at", UtcDateTime),
+)
+
+# What jobs that are removed have used of their owner's day.
+spent = Table(
+    "spent",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    _required("owner", String(128)),
+    _required("created_at", UtcDateTime),
+    _required("audio_seconds", Double),
+)
+
+Index("spent_of_owner", spent.c.owner, spent.c.created_at)
 
 # Facts about the database itself; `boot` names the timeline of all lease times (SQLite only).
 meta = Table("meta", metadata, Column("key", String(64), primary_key=True), _required("value", Text))

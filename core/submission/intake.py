@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO, Self, cast
 
 from core.audio.sniff import HEAD_BYTES, Probe, sniff
 from core.errors import (
@@ -35,6 +36,8 @@ class Limits:
 
     #: largest file, in bytes (MAX_UPLOAD_MB)
     max_bytes: int | None = None
+    #: who says so
+    says: str = "this service takes (MAX_UPLOAD_MB)"
     #: jobs that may wait (MAX_QUEUED_JOBS); 0: any number
     max_queued: int = 0
     #: bytes that stay free where uploads land (MIN_FREE_DISK_MB)
@@ -64,6 +67,17 @@ class Intake:
         self._objects, self._models, self._default_model = objects, models, default_model
         self._probe, self._limits, self._free_bytes = probe, limits or Limits(), free_bytes
 
+    def within(self, upload_mb: float | None) -> Self:
+        """The same for whose files may have so many MiB at most. None and 0: as they are"""
+        if not upload_mb:
+            return self
+        most, limit = int(upload_mb * 1024 * 1024), self._limits.max_bytes
+        if limit is not None and limit <= most:
+            return self
+        other = copy.copy(self)
+        other._limits = replace(self._limits, max_bytes=most, says="this key may send")
+        return other
+
     # --- may it come in?
     def check_room(self, waiting: Callable[[int], int], incoming: int = 0) -> None:
         """Whether a file of so many bytes can be taken. Raises QueueFull, InsufficientStorage.
@@ -84,7 +98,7 @@ class Intake:
         """Raises TooLarge for a file of more bytes than are taken. around: bytes of `size` that are not the file's"""
         limit = self._limits.max_bytes
         if limit is not None and size - around > limit:
-            message = f"The file is larger than the {limit:,} bytes this service takes (MAX_UPLOAD_MB)."
+            message = f"The file is larger than the {limit:,} bytes {self._limits.says}."
             raise TooLarge(message, max_bytes=limit)
 
     def media_type(self, head: bytes, filename: str) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 
 from loguru import logger
 
+from core.keys import masked
+
 _TEXT = "{time:YYYY-MM-DD HH:mm:ss.SSS} {level: <7} {extra[where]} {message}"
 _QUIET = (
     "urllib3",
@@ -34,7 +36,7 @@ class _Intercept(logging.Handler):
             level: str | int = logger.level(record.levelname).name
         except ValueError:
             level = record.levelno
-        logger.bind(name_=record.name).opt(exception=record.exc_info).log(level, "{}", record.getMessage())
+        logger.bind(name_=record.name).opt(exception=record.exc_info).log(level, "{}", masked(record.getMessage()))
 
 
 def parse_levels(spec: str) -> tuple[str, dict[str, str]]:

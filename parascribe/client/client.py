@@ -38,17 +38,24 @@ POLL_FIRST, POLL_LAST = 0.25, 5.0
 class Client:
     """One service, by its address: the argument, else `PARASCRIBE_URL`, else http://127.0.0.1:8000.
 
+    api_key: where the service needs one; else `PARASCRIBE_API_KEY`.
     Safe to use from several threads. timeout: seconds of silence in one request (connect: at most 10).
     Every method may raise ServiceUnreachable (making one too, for what is no address) or ApiError (`parascribe.client.errors`).
     """
 
-    def __init__(self, base_url: str | None = None, *, timeout: float = 60.0) -> None:
+    def __init__(self, base_url: str | None = None, *, api_key: str | None = None, timeout: float = 60.0) -> None:
         self.base_url = (base_url or os.environ.get("PARASCRIBE_URL") or DEFAULT_URL).rstrip("/")
+        key = (api_key or os.environ.get("PARASCRIBE_API_KEY") or "").strip()
+        if not key.isascii() or not key.isprintable():
+            raise ServiceUnreachable("PARASCRIBE_API_KEY is no key: a key is psk_..., in plain letters and digits")
         # a proxy from the environment is for the outside world, never for this machine
         try:
             local = urlsplit(self.base_url).hostname in ("127.0.0.1", "::1", "localhost")
             self._http = httpx.Client(
-                base_url=self.base_url, timeout=httpx.Timeout(timeout, connect=min(10.0, timeout)), trust_env=not local
+                base_url=self.base_url,
+                headers={"Authorization": f"Bearer {key}"} if key else {},
+                timeout=httpx.Timeout(timeout, connect=min(10.0, timeout)),
+                trust_env=not local,
             )
         except (ValueError, httpx.InvalidURL) as error:
             raise ServiceUnreachable(f"{self.base_url!r} is no address of a service: {error}") from error

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import uvicorn
 
-from api.access.identity import Open
+from api.access.key_table import KeyTable
+from api.access.keys import KeyAuthenticator
+from api.access.throttle import RequestLimiter
 from api.app import create_app
 from api.deps import ApiDeps
 from api.http.protocol import BoundedHttp
@@ -53,9 +55,15 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
             free_bytes=_free_bytes(settings),
             probe=wiring.open_probe(),
             version=wiring.version(),
+            limiter=RequestLimiter(settings.broker),
+        )
+        keys = KeyTable(store, given=settings.known_keys)
+        stack.callback(keys.close)
+        authenticator = KeyAuthenticator(
+            keys, limits=settings.key_limits, open_without_keys=settings.loopback or settings.allow_open
         )
         config = uvicorn.Config(
-            create_app(deps, store, Open()),
+            create_app(deps, store, authenticator),
             http=BoundedHttp,
             log_config=None,
             access_log=False,

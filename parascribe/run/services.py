@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import ipaddress
 import logging
 import os
 import sys
@@ -128,23 +127,13 @@ def _check(settings: Settings) -> None:
     """Refuse or warn of what would surprise later."""
     for line in remarks(settings):
         log.warning("%s", line)
-    host = settings.api_host
-    loopback = host == "localhost" or (_is_ip(host) and ipaddress.ip_address(host).is_loopback)
-    if not loopback and not settings.allow_open:
-        raise ServiceError(
-            f"API_HOST={host} would let anybody on the network use this service, and it has no keys yet. "
-            "Keep API_HOST=127.0.0.1, or set ALLOW_OPEN=true if the network is trusted."
-        )
     for folder in (settings.data_dir, settings.work_path, settings.models_path):
         folder.mkdir(parents=True, exist_ok=True)
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+    if wiring.open_to_all(settings) and not settings.allow_open:
+        raise ServiceError(
+            f"API_HOST={settings.api_host} would let anybody on the network use this service: it has no keys. "
+            "Make one (parascribe keys create NAME), keep API_HOST=127.0.0.1, or set ALLOW_OPEN=true if the network is trusted."
+        )
 
 
 def _address(settings: Settings, port: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import logging
@@ -66,6 +67,14 @@ def open_store(settings: Settings, *, migrate: bool = True) -> SqlStore:
     if migrate:
         database.migrate()
     return SqlStore(database)
+
+
+def open_to_all(settings: Settings) -> bool:
+    """Whether whoever reaches the API from another machine may use it: there is no key. Raises DatabaseUnavailable, DiskFull."""
+    if settings.loopback or settings.known_keys:
+        return False
+    with contextlib.closing(open_store(settings)) as store:
+        return not store.has_keys()
 
 
 def open_objects(settings: Settings) -> ObjectStore:

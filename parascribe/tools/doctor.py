@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -205,12 +206,12 @@ def check_broker(settings: Settings) -> Check:
 
 def check_port(settings: Settings) -> Check:
     host, port = settings.api_host, settings.api_port
-    if host not in ("127.0.0.1", "::1", "localhost") and not settings.allow_open:
+    if not settings.loopback and not settings.allow_open and not _has_keys(settings):
         return Check(
             name="port",
             state="fail",
             found=f"API_HOST={host} would be open to others, and there are no keys",
-            advice="use API_HOST=127.0.0.1, or ALLOW_OPEN=true where nobody else can reach it",
+            advice="make one (parascribe keys create NAME), use API_HOST=127.0.0.1, or ALLOW_OPEN=true where nobody else can reach it",
         )
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -227,6 +228,23 @@ def check_port(settings: Settings) -> Check:
             advice="stop what listens there, or choose another API_PORT",
         )
     return Check(name="port", state="ok", found=f"{host}:{port} is free")
+
+
+def _has_keys(settings: Settings) -> bool:
+    """Also False where the database is away or not made: another check says so."""
+    if settings.known_keys:
+        return True
+    if settings.database_url is None and not (settings.data_dir / "parascribe.db").exists():
+        return False
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from parascribe.run.wiring import open_store
+
+    with contextlib.closing(open_store(settings, migrate=False)) as store:
+        try:
+            return store.has_keys()
+        except (ServiceError, SQLAlchemyError):  # the latter: it has no such table yet
+            return False
 
 
 def filesystem(path: Path) -> str:

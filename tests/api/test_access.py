@@ -7,8 +7,10 @@ import http.client
 import io
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,13 @@ from sqlalchemy import event
 from starlette.routing import Mount
 from starlette.types import Message
 
-from api.access.identity import ADMIN, Identity, Tokens
+from api.access.authentication import METRICS, OPEN_FILES
+from api.access.authentication import OPEN as OPEN_PATHS
+from api.access.key_table import KeyTable
+from api.access.keys import KeyAuthenticator
+from api.access.scopes import declared
 from core.jobs.job import JobFailure
+from core.keys import ADMIN, JOBS, MODELS, Key, key_of
 from core.store.protocols import JobStore, OwnerJobs
 from core.store.sql import SqlStore
 from core.system.clock import ManualClock
@@ -31,11 +38,15 @@ from tests.api.test_results import TRANSCRIPT
 from tests.api.test_submit import refused
 from tests.core.store_kit import new_job, take
 
-ANNA, BERT = (Identity(owner=name, scopes=frozenset({"jobs", "models"})) for name in ("anna", "bert"))
-ROOT = Identity(owner="root", scopes=frozenset({ADMIN}))
-TOKENS = Tokens({"key-of-anna": ANNA, "key-of-bert": BERT, "key-of-root": ROOT})
+KEY = {name: f"psk_{name:0<8}_{name[0] * 32}" for name in ("anna", "bert", "root", "models", "late", "gone", "nobody")}
+"""Keys by name: Anna's and Bert's, an administrator's, one that is for models alone, an expired and a revoked one of Anna's, and
+one that is not known."""
+OWNER = {"late": "anna", "gone": "anna"}
+SCOPES = {"root": [ADMIN], "models": [MODELS]}
 
-OPEN, FIGURES, ANYBODY, LIST, MAKE, JOB = "open", "figures", "anybody with a key", "list", "make", "job"
+OPEN, FIGURES, MODEL, SELF, LIST, MAKE, JOB = "open", "figures", "models", "who asks", "list", "make", "job"
+NEEDS = {MODEL: {JOBS, MODELS}, SELF: set(), LIST: {JOBS}, MAKE: {JOBS}, JOB: {JOBS}}
+"""The scopes one of which lets in; without any, any key does."""
 ROUTES = {
     ("GET", "/healthz"): OPEN,
     ("GET", "/readyz"): OPEN,
@@ -44,8 +55,11 @@ ROUTES = {
     ("GET", "/openapi.json"): OPEN,
     ("MOUNT", "/docs/static"): OPEN,
     ("GET", "/metrics"): FIGURES,
-    ("GET", "/api/v1/models"): ANYBODY,
-    ("GET", "/api/v1/system"): ANYBODY,
+    ("GET", "/api/v1/models"): MODEL,
+    ("GET", "/api/v1/system"): MODEL,
+    ("GET", "/api/v1/session"): SELF,
+    ("POST", "/api/v1/session"): SELF,
+    ("DELETE", "/api/v1/session"): SELF,
     ("GET", "/api/v1/jobs"): LIST,
     ("POST", "/api/v1/jobs"): MAKE,
     ("GET", "/api/v1/jobs/{job_id}"): JOB,
@@ -82,14 +96,34 @@ class Guarded(SqlStore):
         return super().__getattribute__(name)
 
 
+class Quiet(KeyTable):
+    """Asks the database for what a request is refused for, and else never."""
+
+    def __init__(self, store: SqlStore) -> None:
+        super().__init__(store, clock=lambda: 0.0)
+
+    def used(self, key: Key) -> None: ...
+
+
 @pytest.fixture
 def store() -> SqlStore:
-    return SqlStore.in_memory(clock=ManualClock())
+    return with_keys(SqlStore.in_memory(clock=ManualClock()))
 
 
 @pytest.fixture
-def guarded(serve: Callable[..., Service], store: SqlStore) -> Service:
-    return serve(store=Guarded(store.database), authenticator=TOKENS)
+def guarded(serve: Callable[..., Service], store: SqlStore) -> Iterator[Service]:
+    table = Quiet(store)
+    yield serve(store=Guarded(store.database), authenticator=KeyAuthenticator(table))
+    table.close()
+
+
+def with_keys(store: SqlStore) -> SqlStore:
+    for name in KEY.keys() - {"nobody"}:
+        expires = datetime.now(UTC) - timedelta(seconds=1) if name == "late" else None
+        scopes = SCOPES.get(name, [JOBS, MODELS])
+        store.add_key(key_of(KEY[name], name, owner=OWNER.get(name), scopes=scopes, expires_at=expires))
+    store.revoke(KEY["gone"][4:12])
+    return store
 
 
 def ask(running: Service, method: str, path: str, token: str | None = None, **more: Any) -> httpx.Response:
@@ -104,7 +138,7 @@ def submit(running: Service, token: str, **more: Any) -> httpx.Response:
 
 def ready(running: Service, store: SqlStore, method: str, path: str) -> str:
     """Id of a job of Anna's for which the route has a good answer."""
-    job_id: str = submit(running, "key-of-anna").json()["id"]
+    job_id: str = submit(running, KEY["anna"]).json()["id"]
     if path.endswith("/retry"):
         failure = JobFailure(code="audio_undecodable", message="no", stage="decoding")
         store.fail(take(store), failure)
@@ -117,9 +151,11 @@ def ready(running: Service, store: SqlStore, method: str, path: str) -> str:
 
 @contextmanager
 def app_of(folder: Path, store: SqlStore) -> Iterator[FastAPI]:
-    app = make_app(folder, store, authenticator=TOKENS)
+    table = Quiet(store)
+    app = make_app(folder, store, authenticator=KeyAuthenticator(table))
     yield app
     app.state.parts.close()
+    table.close()
 
 
 def ask_from(
@@ -177,6 +213,37 @@ def test_every_route_is_known_here(tmp_path: Path) -> None:
     assert found == set(ROUTES), "say in ROUTES what it is"
 
 
+def test_every_route_says_which_scope_it_needs(tmp_path: Path) -> None:
+    app = make_app(tmp_path, SqlStore.in_memory())
+    app.state.parts.close()
+    for context in iter_route_contexts(app.routes):
+        scopes = declared(context.original_route)
+        if context.path in {*OPEN_PATHS, METRICS, OPEN_FILES.rstrip("/")}:
+            assert scopes is None, "nobody looks at it there"
+            continue
+        for method in (context.methods or {"WEBSOCKET"}) - {"HEAD"}:
+            assert scopes is not None, f"{method} {context.path}: name it with api.access.scopes.needs"
+            assert scopes == NEEDS[ROUTES[method, str(context.path)]]
+
+
+def test_the_description_says_where_a_key_is_needed(tmp_path: Path) -> None:
+    app = make_app(tmp_path, SqlStore.in_memory())
+    app.state.parts.close()
+    schema = app.openapi()
+    assert set(schema["components"]["securitySchemes"]) == {"bearer", "key", "session"}
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            if ROUTES[method.upper(), path] is OPEN:
+                assert "security" not in operation and "401" not in operation["responses"]
+            else:
+                assert operation["security"] == [{"bearer": []}, {"key": []}, {"session": []}]
+                assert {"401", "403", "429"} <= set(operation["responses"])
+    submit = schema["paths"]["/api/v1/jobs"]["post"]
+    assert "Scope: `jobs`." in submit["description"]
+    assert "`queue_full`" in submit["responses"]["429"]["description"]
+    assert "`rate_limited`" in submit["responses"]["429"]["description"]
+
+
 def test_what_routes_can_reach_holds_no_store(tmp_path: Path) -> None:
     app = make_app(tmp_path, SqlStore.in_memory())
     parts = app.state.parts
@@ -186,12 +253,22 @@ def test_what_routes_can_reach_holds_no_store(tmp_path: Path) -> None:
     assert not protocol(JobStore) & protocol(OwnerJobs), "what is typed as the store gives out no job by itself"
 
 
-@pytest.mark.parametrize(("method", "path"), of_kind(ANYBODY, LIST, MAKE, JOB))
+@pytest.mark.parametrize(("method", "path"), of_kind(*NEEDS))
 def test_without_a_key_that_is_known_nothing_is_answered(
     guarded: Service, store: SqlStore, method: str, path: str
 ) -> None:
     job_id = store.of("anna").create(new_job()).id
-    for headers in ({}, {"Authorization": "Bearer no-key"}, {"Authorization": "Basic a2V5"}, {"X-API-Key": "no-key"}):
+    wrong = KEY["anna"][:-1] + "b"
+    for headers in (
+        {},
+        {"Authorization": "Bearer no-key"},
+        {"Authorization": "Basic a2V5"},
+        {"X-API-Key": "no-key"},
+        {"X-API-Key": KEY["nobody"]},
+        {"X-API-Key": wrong},
+        {"Authorization": f"Bearer {wrong}", "X-API-Key": KEY["anna"]},
+        {"Cookie": "parascribe_session=none", "Origin": str(guarded.client.base_url).rstrip("/")},
+    ):
         for spelled in spellings(path, job_id):
             for verb in {method, "OPTIONS", "HEAD" if method == "GET" else method}:
                 answer = guarded.client.request(verb, spelled, headers=headers)
@@ -200,10 +277,70 @@ def test_without_a_key_that_is_known_nothing_is_answered(
     refused(guarded.client.get("/nothing/here"), 401, "unauthorized")
 
 
+@pytest.mark.parametrize(("method", "path"), of_kind(*NEEDS))
+@pytest.mark.parametrize(("name", "said"), [("late", "has expired"), ("gone", "has been revoked")])
+def test_a_key_that_is_over_opens_nothing(
+    guarded: Service, store: SqlStore, method: str, path: str, name: str, said: str
+) -> None:
+    job_id = store.of("anna").create(new_job()).id
+    for spelled in spellings(path, job_id):
+        answer = ask(guarded, method, spelled, KEY[name])
+        assert said in refused(answer, 401, "unauthorized")["detail"]
+    assert store.get(job_id).version == 1, "nothing was done to it"
+
+
+@pytest.mark.parametrize(("method", "path"), of_kind(*(kind for kind in NEEDS if NEEDS[kind] == {JOBS})))
+def test_a_key_for_something_else_opens_nothing(guarded: Service, store: SqlStore, method: str, path: str) -> None:
+    job_id = store.of("models").create(new_job()).id
+    for spelled in (*spellings(path, job_id), *spellings(path, NOBODYS)):
+        answer = ask(guarded, method, spelled, KEY["models"])
+        assert "scope jobs" in refused(answer, 403, "forbidden")["detail"]
+    assert store.get(job_id).version == 1, "nothing was done to it"
+
+
+@pytest.mark.parametrize(("method", "path"), of_kind(MODEL, SELF))
+def test_a_key_for_models_is_one(guarded: Service, method: str, path: str) -> None:
+    assert ask(guarded, method, path, KEY["models"]).is_success
+
+
+def test_an_unknown_key_and_a_wrong_one_are_refused_alike(guarded: Service, store: SqlStore) -> None:
+    statements: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        statements.append(statement)
+
+    assert ask(guarded, "GET", "/api/v1/jobs", KEY["bert"]).is_success
+    event.listen(store.database.engine, "before_cursor_execute", note)
+    asked = []
+    for token in (KEY["nobody"], KEY["anna"][:-1] + "b", "psk_", "x" * 200):
+        statements.clear()
+        asked.append((ask(guarded, "GET", "/api/v1/jobs", token), [*statements]))
+    event.remove(store.database.engine, "before_cursor_execute", note)
+    (first, looked), *others = asked
+    for other, looked_too in others:
+        assert same(first, other, NOBODYS) and looked == looked_too != []
+
+
+def test_keys_are_in_no_log_line_and_in_no_figure(guarded: Service, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        submit(guarded, KEY["anna"])
+        for token in (KEY["nobody"], KEY["late"]):
+            ask(guarded, "GET", "/api/v1/jobs", token)
+        cookie = guarded.client.post("/api/v1/session", headers={"X-API-Key": KEY["anna"]}).cookies[
+            "parascribe_session"
+        ]
+        ask(guarded, "DELETE", "/api/v1/session")
+    lines = [record.getMessage() for record in caplog.records if not record.name.startswith("http")]  # our own client's
+    shown = "\n".join([*lines, guarded.client.get("/metrics").text])
+    secrets = {token.rpartition("_")[2] for token in KEY.values()} | {cookie}
+    assert "/api/v1/jobs" in shown and not [secret for secret in secrets if secret in shown]
+    assert not re.search(r"psk_\w{8}_", shown)
+
+
 @pytest.mark.parametrize(("method", "path"), of_kind(OPEN))
 def test_what_is_open_is_open(guarded: Service, method: str, path: str) -> None:
     path = FILE if method == "MOUNT" else path
-    for token in (None, "no-key", "key-of-bert"):
+    for token in (None, "no-key", KEY["bert"]):
         assert ask(guarded, "GET", path, token).status_code == ask(guarded, "HEAD", path, token).status_code == 200
 
 
@@ -216,25 +353,26 @@ def test_anothers_job_is_none(guarded: Service, store: SqlStore, method: str, pa
     def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
         statements.append(statement)
 
+    assert ask(guarded, "GET", "/api/v1/models", KEY["bert"]).is_success, "what keys there are is known now"
     event.listen(store.database.engine, "before_cursor_execute", note)
     for theirs, none in zip(spellings(path, job_id), spellings(path, NOBODYS), strict=True):
         for verb in (method, "HEAD") if method == "GET" else (method,):
             asked = []
             for one in (theirs, none):
                 statements.clear()
-                asked.append((ask(guarded, verb, one, "key-of-bert"), [*statements]))
+                asked.append((ask(guarded, verb, one, KEY["bert"]), [*statements]))
             (refusal, looked), (usual, looked_usually) = asked
             assert refusal.status_code == 404 and same(refusal, usual, job_id)
             assert looked == looked_usually != [], "how it is looked for tells nothing either"
     event.remove(store.database.engine, "before_cursor_execute", note)
     assert store.get(job_id) == before
-    assert ask(guarded, method, path.replace("{job_id}", job_id), "key-of-anna").is_success
+    assert ask(guarded, method, path.replace("{job_id}", job_id), KEY["anna"]).is_success
 
 
 @pytest.mark.parametrize(("method", "path"), of_kind(JOB))
 def test_an_administrator_sees_everybodys(guarded: Service, store: SqlStore, method: str, path: str) -> None:
     job_id = ready(guarded, store, method, path)
-    answer = ask(guarded, method, path.replace("{job_id}", job_id), "key-of-root")
+    answer = ask(guarded, method, path.replace("{job_id}", job_id), KEY["root"])
     assert answer.is_success
     if path.endswith("/retry"):
         assert store.get(answer.json()["id"]).owner == "anna", "the file is hers"
@@ -244,29 +382,27 @@ def test_lists_are_ones_own(guarded: Service) -> None:
     def listed(token: str, **query: Any) -> list[str]:
         return [job["id"] for job in ask(guarded, "GET", "/api/v1/jobs", token, params=query).json()["items"]]
 
-    annas, berts, roots = (submit(guarded, f"key-of-{name}").json()["id"] for name in ("anna", "bert", "root"))
-    assert (listed("key-of-anna"), listed("key-of-bert", status="queued")) == ([annas], [berts])
-    assert listed("key-of-root") == [roots, berts, annas]
-    cursor = ask(guarded, "GET", "/api/v1/jobs?limit=2", "key-of-root").json()["next"]
-    assert listed("key-of-bert", after=cursor) == [], "what comes after is Anna's"
+    annas, berts, roots = (submit(guarded, KEY[name]).json()["id"] for name in ("anna", "bert", "root"))
+    assert (listed(KEY["anna"]), listed(KEY["bert"], status="queued")) == ([annas], [berts])
+    assert listed(KEY["root"]) == [roots, berts, annas]
+    cursor = ask(guarded, "GET", "/api/v1/jobs?limit=2", KEY["root"]).json()["next"]
+    assert listed(KEY["bert"], after=cursor) == [], "what comes after is Anna's"
 
 
 def test_the_same_idempotency_key_of_two_owners_is_two_keys(guarded: Service, store: SqlStore) -> None:
-    first, other, again = (
-        submit(guarded, f"key-of-{n}", headers={"Idempotency-Key": "k"}) for n in ("anna", "bert", "anna")
-    )
+    first, other, again = (submit(guarded, KEY[n], headers={"Idempotency-Key": "k"}) for n in ("anna", "bert", "anna"))
     assert first.json()["id"] == again.json()["id"] != other.json()["id"]
     assert [store.get(answer.json()["id"]).owner for answer in (first, other)] == ["anna", "bert"]
 
 
 def test_figures_are_for_this_machine_and_for_administrators(guarded: Service, tmp_path: Path) -> None:
     assert (
-        ask(guarded, "GET", "/metrics").status_code == ask(guarded, "GET", "/metrics", "key-of-bert").status_code == 200
+        ask(guarded, "GET", "/metrics").status_code == ask(guarded, "GET", "/metrics", KEY["bert"]).status_code == 200
     )
-    with app_of(tmp_path, SqlStore.in_memory()) as app:
+    with app_of(tmp_path, with_keys(SqlStore.in_memory())) as app:
         refused(ask_from(app, "/metrics"), 401, "unauthorized")
-        refused(ask_from(app, "/metrics", token="key-of-bert"), 403, "forbidden")
-        assert ask_from(app, "/metrics", token="key-of-root").status_code == 200
+        refused(ask_from(app, "/metrics", token=KEY["bert"]), 403, "forbidden")
+        assert ask_from(app, "/metrics", token=KEY["root"]).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -288,7 +424,7 @@ def test_behind_a_proxy_that_serves_a_sub_path(tmp_path: Path, store: SqlStore) 
         assert ask_from(app, "/speech/healthz", root_path="/speech").status_code == 200
         for name, status in (("anna", 200), ("bert", 404), ("nobody", 401)):
             path = f"/speech/api/v1/jobs/{job_id}"
-            assert ask_from(app, path, root_path="/speech", token=f"key-of-{name}").status_code == status
+            assert ask_from(app, path, root_path="/speech", token=KEY[name]).status_code == status
 
 
 def test_a_websocket_needs_a_key_and_has_its_id_and_log_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -297,14 +433,14 @@ def test_a_websocket_needs_a_key_and_has_its_id_and_log_line(tmp_path: Path, cap
         await socket.send_text(str(socket.scope["identity"].owner))
         await socket.close()
 
-    with app_of(tmp_path, SqlStore.in_memory()) as app, caplog.at_level(logging.INFO, "api.http.middleware"):
+    with app_of(tmp_path, with_keys(SqlStore.in_memory())) as app, caplog.at_level(logging.INFO, "api.http.middleware"):
         app.add_api_websocket_route("/live", live)
         start, body = connect(app, "/live")
         assert (start["status"], json.loads(body["body"])["code"]) == (401, "unauthorized")
         assert connect(app, "/live", denial=False) == [
             {"type": "websocket.close", "code": 1008, "reason": "unauthorized"}
         ]
-        accept, said, _ = connect(app, "/live", "key-of-anna")
+        accept, said, _ = connect(app, "/live", KEY["anna"])
         assert (accept["type"], said["text"]) == ("websocket.accept", "anna")
     lines = [record.getMessage() for record in caplog.records if "WEBSOCKET /live" in record.getMessage()]
     assert [line.partition(" in ")[0] for line in lines] == [f"WEBSOCKET /live -> {n}" for n in (401, 403, 101)]

@@ -10,6 +10,7 @@ import pytest
 from core.config.files import ConfigError
 from core.config.loading import load, misspelt, remarks
 from core.config.settings import Settings
+from core.keys import DEFAULT_SCOPES, NO_LIMITS
 from core.store.database import open_database
 
 
@@ -127,6 +128,68 @@ def test_secrets_stay_out_of_messages_and_reprs(monkeypatch):
     monkeypatch.setenv("MINIO_ENDPOINT", "host:9000")
     with pytest.raises(ConfigError, match="MINIO_ACCESS_KEY"):
         load()
+
+
+KEY, OTHER = (f"psk_{letter * 8}_{letter * 32}" for letter in "ab")
+
+
+def test_keys_and_their_limits(monkeypatch):
+    assert load().known_keys == () and load().key_limits == NO_LIMITS
+    monkeypatch.setenv("API_KEYS", f" anna:{KEY}, the lab : {OTHER},")
+    monkeypatch.setenv("LIMIT_AUDIO_SECONDS_PER_DAY", "2h")
+    monkeypatch.setenv("LIMIT_UPLOAD_MB", "1GB")
+    first, second = load().known_keys
+    assert (first.id, first.owner, first.scopes) == ("aaaaaaaa", "anna", DEFAULT_SCOPES) and second.owner == "the lab"
+    assert (load().key_limits.audio_seconds_per_day, load().key_limits.upload_mb) == (7200.0, 1024.0)
+    assert KEY not in repr(load()) and "a" * 32 not in repr(load())
+
+
+@pytest.mark.parametrize(
+    "value", ["anna", f"anna:{KEY}x", KEY, f":{KEY}", f"anna:{KEY},bert", f"anna:{KEY},bert:{KEY}", f"anna={KEY}"]
+)
+def test_bad_keys_are_refused_and_not_shown(monkeypatch, value):
+    monkeypatch.setenv("API_KEYS", value)
+    with pytest.raises(ConfigError, match="API_KEYS") as refused:
+        load()
+    assert "a" * 32 not in str(refused.value)
+
+
+def test_secrets_come_out_of_files(tmp_path, monkeypatch):
+    (tmp_path / "keys").write_text(f"anna:{KEY}\nbert:{OTHER}\n")
+    (tmp_path / "database").write_text("postgresql://me:hunter2@host/db\n")
+    (tmp_path / "secret").write_text(" of the bucket ")
+    (tmp_path / ".env").write_text("DATABASE_URL_FILE=database\nminio_access_key=me\nMINIO_ENDPOINT=host:9000\n")
+    (tmp_path / "parascribe.toml").write_text('MINIO_SECRET_KEY_FILE = "secret"\n')
+    monkeypatch.setenv("API_KEYS_FILE", str(tmp_path / "keys"))
+    settings = load()
+    assert [key.owner for key in settings.known_keys] == ["anna", "bert"]
+    assert settings.database == "postgresql+psycopg://me:hunter2@host/db"
+    assert settings.minio_secret_key.get_secret_value() == "of the bucket"
+    assert remarks(settings) == []
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    assert load().database == settings.database and load().known_keys == settings.known_keys, "as children have them"
+
+
+def test_the_stronger_source_wins_and_in_one_source_a_secret_is_given_once(tmp_path, monkeypatch):
+    (tmp_path / "database").write_text("postgresql://of-the-file")
+    (tmp_path / ".env").write_text("DATABASE_URL_FILE=database\n")
+    assert load().database == "postgresql+psycopg://of-the-file"
+    monkeypatch.setenv("DATABASE_URL", "postgresql://of-the-environment")
+    assert load().database == "postgresql+psycopg://of-the-environment"
+    monkeypatch.setenv("DATABASE_URL_FILE", "database")
+    with pytest.raises(ConfigError, match="DATABASE_URL and DATABASE_URL_FILE are both set"):
+        load()
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\0", b"mysql://me:hunter2@host"])
+def test_a_file_without_a_good_secret_is_refused(tmp_path, monkeypatch, content):
+    if content is not None:
+        (tmp_path / "file").write_bytes(content)
+    monkeypatch.setenv("DATABASE_URL_FILE", "file")
+    with pytest.raises(ConfigError, match="DATABASE_URL") as refused:
+        load()
+    assert "hunter2" not in str(refused.value)
 
 
 def test_nearly_ours_is_warned_of(tmp_path):

@@ -17,6 +17,7 @@ from core.system import logs
 logs.setup(sys.argv[1], sys.argv[2], role="test")
 with logs.bound(job_id="job-1"):
     logging.getLogger("worker.flow").info("100%% of {braces} in %s", "{x}")
+logging.getLogger("api.app").info("GET /psk_0a1b2c3d_" + "s" * 32)
 logging.getLogger("worker.flow").debug("a detail")
 logging.getLogger("api.app").debug("another detail")
 try:
@@ -39,6 +40,7 @@ def test_text():
     lines = run("INFO,worker=DEBUG", "text")
     assert "test[" in lines and "job-1 100% of {braces} in {x}" in lines
     assert "a detail" in lines and "another detail" not in lines
+    assert "GET /psk_0a1b2c3d_..." in lines and "s" * 32 not in lines
     assert "ValueError: broken" in lines and "hunter2" not in lines.replace('secret = "hunter2"', "")
 
 

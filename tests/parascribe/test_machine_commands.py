@@ -131,6 +131,7 @@ def test_doctor_knows_the_schema_of_another_version(monkeypatch: pytest.MonkeyPa
 def test_doctor_refuses_an_open_address() -> None:
     assert check_port(load(api_host="0.0.0.0")).state == "fail"
     assert check_port(load(api_host="0.0.0.0", allow_open=True)).state == "ok"
+    assert check_port(load(api_host="0.0.0.0", api_keys=f"anna:psk_{'a' * 8}_{'a' * 32}")).state == "ok"
 
 
 def test_doctor_warns_of_a_work_folder_in_memory() -> None:

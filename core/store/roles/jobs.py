@@ -28,6 +28,7 @@ from core.jobs.job import ID_PATTERN, Job, JobStatus, NewJob, Phase
 from core.store.protocols import Reservation
 from core.store.roles.idempotency import SqlIdempotency
 from core.store.roles.rows import drop_hints, end_values, to_job
+from core.store.roles.usage import SqlUsage
 from core.store.tables import UtcDateTime, idempotency, job
 from core.system.crashpoints import reached
 
@@ -41,7 +42,7 @@ _VISIBLE = select(job).where(_THIS)
 _SHARED = select(job.c.owner, job.c.expired_audio).where(_THIS).with_for_update(read=True)
 
 
-class SqlJobs(SqlIdempotency):
+class SqlJobs(SqlIdempotency, SqlUsage):
     def create(self, new: NewJob, *, reservation: Reservation | None = None) -> Job:
         with self.database.write() as connection:
             if connection.execute(self.statement("create", self._insert), self._values(new)).rowcount:

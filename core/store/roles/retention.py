@@ -10,6 +10,7 @@ from sqlalchemy import delete, select, union, update
 from core.jobs.job import Job
 from core.objects.store import job_of
 from core.store.roles.rows import Role, to_job
+from core.store.roles.usage import remember_spent
 from core.store.tables import idempotency, job, task
 
 
@@ -57,4 +58,5 @@ class SqlRetention(Role):
     def _remove(self, job_id: str) -> None:
         with self.database.write() as connection:
             connection.execute(delete(idempotency).where(idempotency.c.job_id == job_id))
+            remember_spent(connection, self.database, job_id)
             connection.execute(delete(job).where(job.c.id == job_id))
