@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, Path, Request
+from starlette.requests import HTTPConnection
 
 from api.access.identity import Identity, identity_of
+from api.events.hub import Hub
 from api.events.status import StatusReads
 from api.http.metrics import Metrics
 from api.http.readiness import Check, Readiness
@@ -100,11 +102,13 @@ class Parts:
     receiver: Receiver
     readiness: Readiness
     status: StatusReads
+    hub: Hub
 
     @staticmethod
     def of(deps: ApiDeps, store: JobStore) -> Parts:
         metrics = Metrics(store.counts)
         intake = deps.intake()
+        reads = StatusReads(store)
         disk = {"disk": intake.check_disk} if deps.free_bytes is not None else {}
         return Parts(
             deps=deps,
@@ -114,12 +118,14 @@ class Parts:
             intake=intake,
             readiness=Readiness({**deps.checks, **disk}, deps.advisory),
             receiver=Receiver(intake=intake, limits=deps.limits, count=metrics.received),
-            status=StatusReads(store),
+            status=reads,
+            hub=Hub(store, reads),
         )
 
     def close(self) -> None:
         """Stop the threads."""
         self.receiver.close()
+        self.hub.close()
         self.status.close()
 
 
@@ -144,7 +150,7 @@ async def get_jobs(
     return parts.jobs(who)
 
 
-async def get_base(request: Request) -> str:
+async def get_base(request: HTTPConnection) -> str:
     """Path under which the API's routes lie: links stay right behind a proxy that serves a sub-path."""
     return str(request.scope.get("root_path", "")).rstrip("/") + PREFIX
 

@@ -32,7 +32,7 @@ class Authentication:
             try:
                 await self._admit(scope)
             except ServiceError as error:
-                return await _refuse(scope, receive, send, error)
+                return await refuse(scope, receive, send, error)
         return await self._app(scope, receive, send)
 
     async def _admit(self, scope: Scope) -> None:
@@ -49,7 +49,8 @@ class Authentication:
             raise Forbidden
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send, error: ServiceError) -> None:
+async def refuse(scope: Scope, receive: Receive, send: Send, error: ServiceError) -> None:
+    """Answer with an error: a WebSocket before it is accepted."""
     if scope["type"] == "websocket":
         await receive()  # the wish to connect
         if "websocket.http.response" not in scope.get("extensions", {}):
