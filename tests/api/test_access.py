@@ -27,6 +27,7 @@ from core.store.sql import SqlStore
 from core.system.clock import ManualClock
 from core.transcript.formats import to_result
 from tests.api.serving import Service, make_app, wav
+from tests.api.talks import following
 from tests.api.test_results import TRANSCRIPT
 from tests.api.test_submit import refused
 from tests.core.store_kit import new_job, take
@@ -36,6 +37,7 @@ ROOT = Identity(owner="root", scopes=frozenset({ADMIN}))
 TOKENS = Tokens({"key-of-anna": ANNA, "key-of-bert": BERT, "key-of-root": ROOT})
 
 OPEN, FIGURES, ANYBODY, LIST, MAKE, JOB = "open", "figures", "anybody with a key", "list", "make", "job"
+SOCKET = "a job's WebSocket"
 ROUTES = {
     ("GET", "/healthz"): OPEN,
     ("GET", "/readyz"): OPEN,
@@ -53,6 +55,10 @@ ROUTES = {
     ("POST", "/api/v1/jobs/{job_id}/cancel"): JOB,
     ("POST", "/api/v1/jobs/{job_id}/retry"): JOB,
     ("GET", "/api/v1/jobs/{job_id}/result"): JOB,
+    ("GET", "/api/v1/jobs/{job_id}/events"): JOB,
+    ("GET", "/api/v1/jobs/{job_id}/segments"): JOB,
+    ("GET", "/api/v1/events"): LIST,
+    ("WEBSOCKET", "/api/v1/jobs/{job_id}/ws"): SOCKET,
 }
 """What each route is. One that is not here may show somebody another's job: say what it is, and it is tried."""
 
@@ -108,7 +114,7 @@ def ready(running: Service, store: SqlStore, method: str, path: str) -> str:
     if path.endswith("/retry"):
         failure = JobFailure(code="audio_undecodable", message="no", stage="decoding")
         store.fail(take(store), failure)
-    elif path.endswith("/result"):
+    elif path.endswith(("/result", "/events", "/segments", "/ws")):
         claim = take(store)
         running.objects.put("r", io.BytesIO(json.dumps(to_result(TRANSCRIPT)).encode()))
         store.finish(claim, result_key="r", partial=False, gaps=[], warnings=[], performance={})
@@ -240,15 +246,29 @@ def test_an_administrator_sees_everybodys(guarded: Service, store: SqlStore, met
         assert store.get(answer.json()["id"]).owner == "anna", "the file is hers"
 
 
-def test_lists_are_ones_own(guarded: Service) -> None:
-    def listed(token: str, **query: Any) -> list[str]:
-        return [job["id"] for job in ask(guarded, "GET", "/api/v1/jobs", token, params=query).json()["items"]]
+def listed(running: Service, token: str, **query: Any) -> list[str]:
+    return [job["id"] for job in ask(running, "GET", "/api/v1/jobs", token, params=query).json()["items"]]
 
+
+def test_lists_are_ones_own(guarded: Service) -> None:
     annas, berts, roots = (submit(guarded, f"key-of-{name}").json()["id"] for name in ("anna", "bert", "root"))
-    assert (listed("key-of-anna"), listed("key-of-bert", status="queued")) == ([annas], [berts])
-    assert listed("key-of-root") == [roots, berts, annas]
+    assert (listed(guarded, "key-of-anna"), listed(guarded, "key-of-bert", status="queued")) == ([annas], [berts])
+    assert listed(guarded, "key-of-root") == [roots, berts, annas]
     cursor = ask(guarded, "GET", "/api/v1/jobs?limit=2", "key-of-root").json()["next"]
-    assert listed("key-of-bert", after=cursor) == [], "what comes after is Anna's"
+    assert listed(guarded, "key-of-bert", after=cursor) == [], "what comes after is Anna's"
+
+
+def test_what_is_told_of_all_jobs_is_ones_own(guarded: Service) -> None:
+    annas, berts = (submit(guarded, f"key-of-{name}").json()["id"] for name in ("anna", "bert"))
+    for name, theirs in (("anna", [annas]), ("bert", [berts]), ("root", [annas, berts])):
+        with following(guarded.client, "/api/v1/events", **{"X-API-Key": f"key-of-{name}"}) as found:
+            told = [next(found).json()["id"] for _ in theirs]
+            submit(guarded, "key-of-anna")  # news for some of them
+            theirs.append(submit(guarded, f"key-of-{name}").json()["id"])
+            while theirs[-1] not in told:
+                told.append(next(found).json()["id"])
+        assert name == "root" or set(told) <= set(listed(guarded, f"key-of-{name}"))
+        assert {*theirs} <= {*told}
 
 
 def test_the_same_idempotency_key_of_two_owners_is_two_keys(guarded: Service, store: SqlStore) -> None:
@@ -289,6 +309,22 @@ def test_behind_a_proxy_that_serves_a_sub_path(tmp_path: Path, store: SqlStore) 
         for name, status in (("anna", 200), ("bert", 404), ("nobody", 401)):
             path = f"/speech/api/v1/jobs/{job_id}"
             assert ask_from(app, path, root_path="/speech", token=f"key-of-{name}").status_code == status
+
+
+@pytest.mark.parametrize(("method", "path"), of_kind(SOCKET))
+def test_anothers_job_is_none_to_a_websocket(
+    guarded: Service, store: SqlStore, tmp_path: Path, method: str, path: str
+) -> None:
+    job_id = ready(guarded, store, method, path)
+    with app_of(tmp_path, Guarded(store.database)) as app:
+        for spelled in {job_id, job_id.upper()}:
+            theirs, none = (connect(app, path.replace("{job_id}", one), "key-of-bert") for one in (spelled, NOBODYS))
+            assert theirs[0]["status"] == none[0]["status"] == 404
+            assert theirs[1]["body"].lower().replace(job_id.encode(), NOBODYS.encode()) == none[1]["body"].lower()
+            assert connect(app, path.replace("{job_id}", spelled))[0]["status"] == 401
+            for name in ("anna", "root"):
+                sent = connect(app, path.replace("{job_id}", spelled), f"key-of-{name}")
+                assert [message["type"] for message in sent[:2]] == ["websocket.accept", "websocket.send"]
 
 
 def test_a_websocket_needs_a_key_and_has_its_id_and_log_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
