@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import Executor
 from datetime import UTC, datetime
 from functools import partial
@@ -49,3 +49,8 @@ class Overview(Source[Mapping[str, Status]]):
         changed = [Asked(self._who, job_id, self._base) for job_id in versions.keys() - known.keys()]
         news = await self._reads.look(changed) if changed else {}
         return known | {asked.job_id: status for asked, status in news.items()}
+
+    async def deleted(self, job_ids: Collection[str]) -> set[str]:
+        """Which of these are no more. Raises DatabaseUnavailable."""
+        found = await self._reads.look([Asked(self._who, job_id, self._base) for job_id in job_ids])
+        return {*job_ids} - {asked.job_id for asked in found}

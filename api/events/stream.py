@@ -21,12 +21,16 @@ from api.events.hub import Hub, Seen
 from api.events.overview import MOST, Overview
 from api.events.status import Asked, Status
 from core.errors import ValidationFailed, refusal
+from core.jobs.job import Job
 
 QUIET_SECONDS = 15.0
 """After so long without an event a comment shows, to proxies too, that the stream lives."""
 
 STALL_SECONDS = 30.0
 """A client that takes nothing for so long is dropped; it can go on where it was."""
+
+DELETED = "deleted"
+"""What `end` says of a job that is no more."""
 
 Kind = Literal["job", "segments", "end"]
 
@@ -90,8 +94,8 @@ async def events(hub: Hub, follower: Follower[Seen], at: Position) -> AsyncItera
             first, at = at.segments, replace(at, segments=part.end)
             yield Event(kind="segments", id=str(at), data=f'{{"from": {first}, "segments": {part.body(first)}}}')
         if seen.ended:
-            status = "deleted" if seen.gone else seen.status.job.status
-            yield Event(kind="end", id=str(replace(at, ended=True)), data=json.dumps({"status": status}))
+            status = DELETED if seen.gone else seen.status.job.status
+            yield Event(kind="end", id=str(replace(at, ended=True)), data=_end(seen.status.job.id, status))
             return
         if not await follower.wait(seen, QUIET_SECONDS):
             yield None
@@ -101,23 +105,34 @@ async def all_events(
     overview: Overview, follower: Follower[Mapping[str, Status]], since: float
 ) -> AsyncIterator[Event | None]:
     """Bodies of all jobs that have not ended, and of what has since then (seconds since the epoch); then each that changes.
+    Behind the last one of a job comes its `end`.
 
     The id is the time: after a break the states of then are told again, so that none is missed. None: as in `events`.
     """
-    told: dict[str, int] = {}
+    told: dict[str, Job] = {}
     seen = await overview.since(since)
     while not follower.closed:
         now = str(int(time.time() * 1000))
         for job_id in sorted(seen):  # ids sort by the time they were made
-            version = seen[job_id].job.version
-            if told.get(job_id, 0) < version:
-                told[job_id] = version
+            job = seen[job_id].job
+            if job_id not in told or told[job_id].version < job.version:
+                told[job_id] = job
                 yield Event(kind="job", id=now, data=seen[job_id].body.decode())
+                if job.terminal:
+                    yield Event(kind="end", id=now, data=_end(job_id, job.status))
+        missing = [job_id for job_id in told.keys() - seen.keys() if not told[job_id].terminal]
+        for job_id in await overview.deleted(missing) if missing else ():
+            del told[job_id]
+            yield Event(kind="end", id=now, data=_end(job_id, DELETED))
         if len(told) > 10 * MOST:
-            told = {job_id: version for job_id, version in told.items() if job_id in seen}
+            told = {job_id: job for job_id, job in told.items() if job_id in seen or not job.terminal}
         while not await follower.wait(seen, QUIET_SECONDS):
             yield None
         seen = follower.now
+
+
+def _end(job_id: str, status: str) -> str:
+    return json.dumps({"id": job_id, "status": status})
 
 
 def since_of(last_event_id: str | None) -> float:

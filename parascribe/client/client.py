@@ -13,17 +13,19 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, Unpack, cast, get_args, overload
 from urllib.parse import quote, urlsplit
 
 import httpx
+from httpx_sse import ServerSentEvent, connect_sse
 
 from core.jobs.job import TERMINAL
 from core.transcript.formats import FormatName, JsonFormat, TextFormat
-from parascribe.client.bodies import Job, JobPage, Params
-from parascribe.client.errors import ApiError, Overloaded, ServiceUnreachable, WaitTimeout, kind_of
+from parascribe.client.bodies import Event, Job, JobPage, Params
+from parascribe.client.errors import ApiError, NotFound, Overloaded, ServiceUnreachable, WaitTimeout, kind_of
 from parascribe.client.inputs import OnBytes, Steady, called, opened
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -33,6 +35,14 @@ OUTAGE_SECONDS = 60.0
 """How long `wait` bears a service that does not answer: a restart takes less."""
 POLL_FIRST, POLL_LAST = 0.25, 5.0
 """Seconds between two looks at a job: after a change, and when nothing has changed for long."""
+WAIT_SECONDS = 20.0
+"""How long the service is asked to wait for a change (it may be asked for 60; proxies often cut after 30)."""
+SILENCE_SECONDS = 40.0
+"""A stream in which nothing comes for so long is broken: the service says something every 15."""
+
+
+class NotOffered(Exception):
+    """The service has no events, or something in between lets none through."""
 
 
 class Client:
@@ -124,14 +134,112 @@ class Client:
         assert job is not None
         return job
 
+    def follow(self, job_id: str, *, after: str = "") -> Iterator[Event]:
+        """What happens to a job, as it happens, until it has ended: its body, and the transcript as it becomes final.
+
+        after: id of the last event of before, to go on behind it. A connection that breaks is made anew, without a gap or
+        a repeat, for as long as an outage of a minute lasts. Raises NotFound, also of a service that has no events (before 0.3).
+        """
+        try:
+            for event in self._events(f"{_job(job_id)}/events", after):
+                data = event.json()
+                if event.event == "end" and data["status"] == "deleted":
+                    self.get(job_id)
+                yield Event(event=event.event, id=event.id, data=data)
+                if event.event == "end":
+                    return
+        except NotOffered as error:
+            raise NotFound(404, "not_found", str(error)) from error
+
     def watch(self, job_ids: Sequence[str], *, timeout: float | None = None) -> Iterator[Job]:
         """Yield the body of any of these jobs whenever it changes, until all have ended.
 
-        Polls with ETag and back-off, not sooner than the service's Retry-After, and bears an outage of a minute.
+        The service tells of them; where it does not, or where `timeout` seconds are not to be exceeded, they are polled, with
+        ETag and back-off, not sooner than its Retry-After. Bears an outage of a minute.
         Raises WaitTimeout; NotFound when one of them is removed meanwhile.
         """
+        last: dict[str, Job] = {}
+        try:
+            if timeout is None:
+                yield from self._told(job_ids, last)
+                return
+        except NotOffered:
+            pass
+        ended = {job_id for job_id, job in last.items() if job["status"] in TERMINAL}
+        for job in self._polled([job_id for job_id in job_ids if job_id not in ended], timeout):
+            if job != last.get(job["id"]):
+                yield job
+
+    def _told(self, job_ids: Sequence[str], last: dict[str, Job]) -> Iterator[Job]:
+        """last: the bodies that were given, by id. Raises NotOffered."""
+        if not job_ids:
+            return
+        path, since = f"{_job(job_ids[0])}/events", ""
+        if len(job_ids) > 1:
+            # what ends after this look is told; what has ended before is not
+            path = "/api/v1/events"
+            for job_id in job_ids:
+                try:
+                    answer = self._send("GET", _job(job_id))
+                except (ServiceUnreachable, Overloaded) as error:
+                    raise NotOffered("The service is away") from error  # polling bears that
+                since = since or _moment(answer)
+                last[job_id] = cast(Job, _json(answer))
+                yield last[job_id]
+        left = {job_id for job_id in job_ids if job_id not in last or last[job_id]["status"] not in TERMINAL}
+        for event in self._events(path, since) if left else ():
+            data = event.json()
+            if event.event == "end" and data["status"] == "deleted" and data["id"] in left:
+                self.get(data["id"])
+            if event.event != "job" or data["id"] not in left or data == last.get(data["id"]):
+                continue
+            last[data["id"]] = job = cast(Job, data)
+            yield job
+            if job["status"] in TERMINAL:
+                left.discard(job["id"])
+                if not left:
+                    return
+
+    def _events(self, path: str, last: str) -> Iterator[ServerSentEvent]:
+        """Those of a stream, which is opened anew when it breaks; ends when the service says that all has been had.
+
+        last: id of an event. Raises NotOffered.
+        """
+        lost, pause, any_came = None, POLL_FIRST, False
+        patience = httpx.Timeout(10.0, read=SILENCE_SECONDS)
+        while True:
+            fault: Exception | None = None
+            opened = time.monotonic()
+            try:
+                headers = {"Last-Event-ID": last} if last else {}
+                with connect_sse(self._http, "GET", path, headers=headers, timeout=patience) as source:
+                    _check_stream(source.response)
+                    if source.response.status_code == httpx.codes.NO_CONTENT:
+                        return
+                    for event in source.iter_sse():
+                        lost, pause, any_came, last = None, POLL_FIRST, True, event.id
+                        yield event
+            except Overloaded as error:
+                fault, pause = error, max(pause, error.retry_after or 0.0)
+            except httpx.TransportError as error:
+                if isinstance(error, httpx.ReadTimeout) and not any_came:
+                    raise NotOffered("Nothing came of the job's events; is a proxy collecting them?") from error
+                fault = ServiceUnreachable(self._unreachable(error))
+                if isinstance(error, httpx.UnsupportedProtocol):
+                    raise fault from error
+            now = time.monotonic()
+            if fault is None and now - opened > POLL_LAST:  # a stream in which nothing happened is none that was lost
+                lost, pause = None, POLL_FIRST
+            lost = lost or now
+            if now - lost > OUTAGE_SECONDS:
+                raise fault or ServiceUnreachable(f"{self.base_url} ends each stream of events at once")
+            time.sleep(pause)
+            pause = min(POLL_LAST, 2 * pause)
+
+    def _polled(self, job_ids: Sequence[str], timeout: float | None) -> Iterator[Job]:
         start = time.monotonic()
         lost: float | None = None
+        waits = True
         due = dict.fromkeys(job_ids, start)
         pause = dict.fromkeys(job_ids, POLL_FIRST)
         etags: dict[str, str] = {}
@@ -141,8 +249,14 @@ class Client:
             if timeout is not None and max(now, due[job_id]) - start > timeout:
                 raise WaitTimeout(f"{len(due)} job(s) have not ended within {timeout:g} s")
             time.sleep(max(0.0, due[job_id] - now))
+            # the service can wait in our place, for one job
+            wait = WAIT_SECONDS if waits and len(due) == 1 and etags.get(job_id) else 0.0
+            if timeout is not None:
+                wait = max(0.0, min(wait, start + timeout - time.monotonic()))
+            asked = time.monotonic()
             try:
-                answer = self._send("GET", _job(job_id), headers=_known(etags.get(job_id)))
+                query = {"wait": f"{wait:.3f}"} if wait else {}
+                answer = self._send("GET", _job(job_id), headers=_known(etags.get(job_id)), params=query)
             except (ServiceUnreachable, Overloaded) as error:
                 lost = lost or time.monotonic()
                 if time.monotonic() - lost > OUTAGE_SECONDS:
@@ -152,6 +266,10 @@ class Client:
                 continue
             lost = None
             if answer.status_code == httpx.codes.NOT_MODIFIED:
+                if wait and time.monotonic() - asked >= 0.9 * wait:
+                    due[job_id] = time.monotonic()
+                    continue
+                waits = waits and not wait
                 pause[job_id] = min(POLL_LAST, 1.5 * pause[job_id])
             else:
                 job = cast(Job, _json(answer))
@@ -253,6 +371,28 @@ def _form(value: object) -> str:
 
 def _known(etag: str | None) -> dict[str, str]:
     return {"If-None-Match": etag} if etag else {}
+
+
+def _moment(answer: httpx.Response) -> str:
+    """When the service answered, by its own clock: milliseconds since the epoch."""
+    try:
+        return str(int(parsedate_to_datetime(answer.headers["Date"]).timestamp() * 1000))
+    except (KeyError, ValueError):
+        return ""
+
+
+def _check_stream(answer: httpx.Response) -> None:
+    """Raises ApiError, NotOffered."""
+    if not answer.is_success:
+        answer.read()
+        error = _error(answer)
+        if error.code in ("not_found", "http_404"):
+            raise NotOffered("This service tells no events")
+        raise error
+    if answer.status_code != httpx.codes.NO_CONTENT and "text/event-stream" not in answer.headers.get(
+        "Content-Type", ""
+    ):
+        raise NotOffered("What answered tells no events")
 
 
 def _retry_after(answer: httpx.Response) -> float | None:

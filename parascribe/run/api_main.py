@@ -57,6 +57,9 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
         config = uvicorn.Config(
             create_app(deps, store, Open()),
             http=BoundedHttp,
+            ws="websockets-sansio",
+            ws_max_size=wiring.MESSAGE_BYTES,
+            ws_per_message_deflate=False,  # a window for each of a thousand followers would cost more than it saves
             log_config=None,
             access_log=False,
             server_header=False,

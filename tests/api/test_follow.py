@@ -79,7 +79,7 @@ def test_events_while_a_job_runs(running: Service) -> None:
     assert segments_of(got) == result(running, talk)
     bodies = [event.json() for event in got if event.event == "job"]
     assert bodies[-1] == running.client.get(f"{BASE}/jobs/{talk.id}").json()
-    assert got[-1].json() == {"status": "completed"}
+    assert got[-1].json() == {"id": talk.id, "status": "completed"}
 
 
 def test_headers_suit_an_event_source_behind_a_proxy(running: Service) -> None:
@@ -143,14 +143,14 @@ def test_how_a_stream_ends_otherwise(running: Service) -> None:
     with following(running.client, of(deleted)) as found:
         assert next(found).event == "job"
         running.client.delete(f"{BASE}/jobs/{deleted.id}").raise_for_status()
-        assert until(found, is_end)[-1].json() == {"status": "deleted"}
+        assert until(found, is_end)[-1].json() == {"id": deleted.id, "status": "deleted"}
     refused(running.client.get(of(deleted)), 404, "job_not_found")
     failed.end(0)
     running.client.post(f"{BASE}/jobs/{failed.id}/cancel").raise_for_status()
     running.store.cancelled(failed.claim)
     with following(running.client, of(failed)) as found:
         got = until(found, is_end)
-    assert got[-1].json() == {"status": "cancelled"} and len(segments_of(got)) == 2, "what was heard"
+    assert got[-1].json()["status"] == "cancelled" and len(segments_of(got)) == 2, "what was heard"
     refused(running.client.get(of(failed), params={"from": "1"}), 422, "validation")
     refused(running.client.get(f"{BASE}/jobs/nonsense/events"), 404, "job_not_found")
 
@@ -402,7 +402,7 @@ def test_the_same_by_websocket(running: Service) -> None:
         talk.whole(running.objects)
         got = list(messages(ws))
     assert [s for m in got if m["event"] == "segments" for s in m["data"]["segments"]] == result(running, talk)
-    assert (got[-1]["event"], got[-1]["data"]) == ("end", {"status": "completed"})
+    assert (got[-1]["event"], got[-1]["data"]) == ("end", {"id": talk.id, "status": "completed"})
     last = next(m["id"] for m in got if m["event"] == "segments")
     with connect(f"{address}?last_event_id={last}") as ws:
         assert list(messages(ws)) == got[[m["id"] for m in got].index(last) + 1 :]
@@ -453,8 +453,12 @@ def test_all_jobs_at_once(running: Service) -> None:
     with following(running.client, f"{BASE}/events", last.id) as found:
         told = {}
         for event in found:
-            body = event.json()
-            told[body["id"]] = body["status"]
+            if event.event == "end":
+                told[event.json()["id"]] = event.json()["status"]
             if {talk.id, later} <= told.keys():
                 break
-    assert (told[talk.id], told[later]) == ("completed", "cancelled"), "what ended while nobody listened"
+        assert (told[talk.id], told[later]) == ("completed", "cancelled"), "what ended while nobody listened"
+        doomed = running.submit().json()["id"]
+        until(found, lambda event: event.json()["id"] == doomed)
+        running.client.delete(f"{BASE}/jobs/{doomed}").raise_for_status()
+        assert until(found, is_end)[-1].json() == {"id": doomed, "status": "deleted"}
