@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -144,7 +144,14 @@ def since_of(last_event_id: str | None) -> float:
     return min(time.time(), int(last_event_id) / 1000)
 
 
-Opened = contextlib.AbstractAsyncContextManager[tuple[Follower[Any], AsyncIterator[Event | None]]]
+class Sendable(Protocol):
+    """An event, of whatever kind."""
+
+    def as_sse(self) -> bytes: ...
+
+
+Opened = contextlib.AbstractAsyncContextManager[tuple[Follower[Any], AsyncIterator[Sendable | None]]]
+"""A follower, and its events; None: a comment instead."""
 
 
 class EventStream(Response):

@@ -31,6 +31,8 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "unauthorized": 401,
         "forbidden": 403,
         "validation": 422,
+        "unsupported": 400,
+        "sync_timeout": 504,
         "empty_upload": 400,
         "not_media": 415,
         "too_large": 413,

@@ -123,16 +123,24 @@ class Intake:
         return self._objects.put(source_key(job_id), data, media_type=media_type)
 
     def accept(
-        self, jobs: OwnerJobs, job_id: str, source: Source, given: Mapping[str, Any], *, key: str | None = None
+        self,
+        jobs: OwnerJobs,
+        job_id: str,
+        source: Source,
+        given: Mapping[str, Any],
+        *,
+        key: str | None = None,
+        priority: int = 0,
     ) -> Job:
-        """Make the job of a stored file. key: the Idempotency-Key that is reserved for it
+        """Make the job of a stored file. key: the Idempotency-Key that is reserved for it; priority: higher comes first
 
         Raises what `check` and `OwnerJobs.create` do. The file of a job that is refused is removed; after any other error the
         row may be there all the same, and if it is not, the sweeper removes the file.
         """
         try:
             params = self.check(given)
-            new = NewJob(id=job_id, source=source, params=params, warnings=warnings_of(params, given))
+            warnings = warnings_of(params, given)
+            new = NewJob(id=job_id, source=source, params=params, priority=priority, warnings=warnings)
             reservation = Reservation(key=key, fingerprint=fingerprint(source.sha256, params)) if key else None
             try:
                 job = jobs.create(new, reservation=reservation)

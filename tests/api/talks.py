@@ -40,7 +40,7 @@ def said(segments: Sequence[Segment]) -> dict[str, Any]:
 
 
 class Talk:
-    """A running job of so many chunks, two segments in each."""
+    """A running job of so many chunks, two segments in each. made: by this; else it is the next one that waits"""
 
     def __init__(
         self,
@@ -48,12 +48,14 @@ class Talk:
         *,
         chunks: int = 3,
         owner: str | None = None,
-        params: JobParams = JobParams(model="base"),  # noqa: B008 (frozen)
+        params: JobParams | None = None,
+        made: bool = True,
     ) -> None:
         self.store = store
-        self.id = store.of(owner).create(new_job(params=params)).id
+        if made:
+            store.of(owner).create(new_job(params=params or JobParams(model="base")))
         self.claim = take(store)
-        assert self.claim.job.id == self.id
+        self.id = self.claim.job.id
         self.pieces: dict[int, Piece] = {}
         self.chunks = [chunk(n) for n in range(chunks)]
         store.plan(self.claim, [Task(stage=TRANSCRIBE, number=c.index, plan=c.to_dict()) for c in self.chunks])

@@ -37,7 +37,7 @@ ROOT = Identity(owner="root", scopes=frozenset({ADMIN}))
 TOKENS = Tokens({"key-of-anna": ANNA, "key-of-bert": BERT, "key-of-root": ROOT})
 
 OPEN, FIGURES, ANYBODY, LIST, MAKE, JOB = "open", "figures", "anybody with a key", "list", "make", "job"
-SOCKET = "a job's WebSocket"
+SOCKET, FOREIGN = "a job's WebSocket", "OpenAI's: anybody with a key, and errors of their shape"
 ROUTES = {
     ("GET", "/healthz"): OPEN,
     ("GET", "/readyz"): OPEN,
@@ -59,6 +59,10 @@ ROUTES = {
     ("GET", "/api/v1/jobs/{job_id}/segments"): JOB,
     ("GET", "/api/v1/events"): LIST,
     ("WEBSOCKET", "/api/v1/jobs/{job_id}/ws"): SOCKET,
+    ("POST", "/v1/audio/transcriptions"): FOREIGN,
+    ("POST", "/v1/audio/translations"): FOREIGN,
+    ("GET", "/v1/models"): FOREIGN,
+    ("GET", "/v1/models/{model:path}"): FOREIGN,
 }
 """What each route is. One that is not here may show somebody another's job: say what it is, and it is tried."""
 
@@ -204,6 +208,15 @@ def test_without_a_key_that_is_known_nothing_is_answered(
                 assert answer.status_code == 401 and answer.headers["WWW-Authenticate"].startswith("Bearer")
                 assert verb == "HEAD" or refused(answer, 401, "unauthorized")
     refused(guarded.client.get("/nothing/here"), 401, "unauthorized")
+
+
+@pytest.mark.parametrize(("method", "path"), of_kind(FOREIGN))
+def test_without_a_key_a_client_of_openais_is_told_in_its_words(guarded: Service, method: str, path: str) -> None:
+    for headers in ({}, {"Authorization": "Bearer no-key"}):
+        answer = guarded.client.request(method, path.replace("{model:path}", "base"), headers=headers)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert ask(guarded, method, path.replace("{model:path}", "base"), "key-of-bert").status_code != 401
 
 
 @pytest.mark.parametrize(("method", "path"), of_kind(OPEN))
