@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -20,8 +21,10 @@ from api.events.follower import Follower
 from api.events.hub import Hub, Seen
 from api.events.overview import MOST, Overview
 from api.events.status import Asked, Status
-from core.errors import ValidationFailed, refusal
+from core.errors import ServiceError, ValidationFailed, refusal
 from core.jobs.job import Job
+
+log = logging.getLogger(__name__)
 
 QUIET_SECONDS = 15.0
 """After so long without an event a comment shows, to proxies too, that the stream lives."""
@@ -180,6 +183,8 @@ class EventStream(Response):
             except TimeoutError:
                 scope.get("abort", lambda: None)()
                 await asyncio.sleep(0)  # until the server has noticed
+            except ServiceError as error:  # it ends, and who comes back is told what is wrong
+                log.warning("A stream of events ends: %s", error.message)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -215,10 +220,13 @@ async def send_messages(hub: Hub, socket: WebSocket, asked: Asked, at: Position)
         listening = asyncio.create_task(_expect_nothing(socket, follower))
         # the client may go at any moment; one that takes nothing is left alone, and the server closes
         with contextlib.suppress(WebSocketDisconnect, WebSocketDisconnected, TimeoutError):
-            async for event in events(hub, follower, at):
-                if event is not None:
-                    async with asyncio.timeout(STALL_SECONDS):
-                        await socket.send_text(event.as_message())
+            try:
+                async for event in events(hub, follower, at):
+                    if event is not None:
+                        async with asyncio.timeout(STALL_SECONDS):
+                            await socket.send_text(event.as_message())
+            except ServiceError as error:
+                await socket.close(code=1013, reason=error.code)  # try again later
             if not follower.closed:
                 await socket.close()
         listening.cancel()
