@@ -126,7 +126,7 @@ def test_a_chunk_that_is_missing_holds_up_those_behind_it(store: Counting) -> No
     assert read_all(found, store, talk.id) == [], "what comes behind it may change it"
     talk.end(1, heard=False)
     texts = [segment["text"] for segment in read_all(found, store, talk.id)]
-    assert texts == ["Words 0.0 süß."], "the last one may begin before the next, and of the last chunk all wait"
+    assert texts == ["Words 0.0 süß.", "Words 0.1 süß."], "those of the last chunk wait for what comes"
     talk.finish()
     assert [s["text"] for s in read_all(found, store, talk.id)] == [s.text for s in talk.transcript.segments]
 
