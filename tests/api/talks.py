@@ -63,17 +63,14 @@ class Talk:
 
     def end(self, n: int, *, heard: bool = True) -> None:
         """One chunk is done, or has failed."""
-        piece = Piece(
-            chunk=self.chunks[n],
-            segments=tuple(Segment(start=i * 4.0, end=i * 4.0 + 3, text=f"Words {n}.{i} süß.") for i in range(2)),
-        )
+        output = said([Segment(start=i * 4.0, end=i * 4.0 + 3, text=f"Words {n}.{i} süß.") for i in range(2)])
         part = Task(stage=TRANSCRIBE, number=n)
         lease = self.store.take(self.claim, part)
         assert lease is not None
         values: dict[str, Any] = {"state": TaskState.FAILED, "error": {"code": "chunk_failed", "message": "no"}}
         if heard:
-            self.pieces[n] = piece
-            values = {"state": TaskState.DONE, "output": said(piece.segments)}
+            self.pieces[n] = Piece(chunk=self.chunks[n], segments=ChunkTranscript.from_dict(output).segments)
+            values = {"state": TaskState.DONE, "output": output}
         assert self.store.commit(lease, Task(stage=TRANSCRIBE, number=n, **values))
         done = sum(task.ended for task in self.store.tasks(self.id, TRANSCRIBE))
         self.store.progress(self.claim, chunks_done=done, audio_seconds_done=done * 10.0)
@@ -95,7 +92,7 @@ class Talk:
 
     def whole(self, objects: ObjectStore | None = None) -> Talk:
         """To the end."""
-        for n in range(len(self.chunks)):
+        for n in sorted({*range(len(self.chunks))} - {*self.pieces}):
             self.end(n)
         self.finish(objects)
         return self
