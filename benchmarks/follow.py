@@ -38,7 +38,7 @@ class ApiAlone(Service):
     """The API without a consumer: the jobs are played."""
 
     program = "api"
-    ready = r"API on (http://[0-9.:]+)"
+    ready_line = r"API on (http://[0-9.:]+)"
 
 
 def run(bench: Bench) -> None:

@@ -66,7 +66,7 @@ class Service(Api):
     """One running `parascribe serve`; `log` is all it printed."""
 
     program = "serve"
-    ready = r"ready on (http://[0-9.:]+)"
+    ready_line = r"ready on (http://[0-9.:]+)"
     """What it prints once it can be asked, and where."""
 
     def __init__(self, folder: Path, **env: str) -> None:
@@ -105,7 +105,7 @@ class Service(Api):
             ]
             self.process = processes.spawn(command, stdout=log, stderr=log, env=self.env)
         if wait:
-            found = self.wait_log(self.ready, since=seen)
+            found = self.wait_log(self.ready_line, since=seen)
             self.url = found[1]
         return self
 

@@ -47,7 +47,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._late = self.loop.call_later(self.head_seconds, self.transport.close)
         super().on_message_begin()
         self._when_stopping = []
-        self.scope |= {"when_stopping": self._when_stopping, "abort": self.transport.abort}  # type: ignore[typeddict-item]
+        self.scope |= {"when_stopping": self._when_stopping, "abort": self.transport.abort}  # type: ignore[misc]
 
     def on_headers_complete(self) -> None:
         self._in_head = False

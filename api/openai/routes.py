@@ -23,7 +23,7 @@ from api.openai.errors import OpenAIRoute
 from api.openai.wanted import FORM, OURS, Wanted, wanted
 from api.routes.results import result_key_of, stored_result
 from api.upload.receiver import Fields, declared_length
-from core.errors import Cancelled, ServiceError, SyncTimeout, UnknownModel
+from core.errors import Cancelled, RequestError, ServiceError, SyncTimeout, UnknownModel
 from core.jobs.job import Job, JobStatus, Source, new_id
 from core.jobs.params import Task
 from core.objects.store import source_key
@@ -141,7 +141,11 @@ async def _accept(request: Request, jobs: OwnerJobs, parts: Parts, task: Task) -
         await run_in_threadpool(intake.check_some, wanted(fields, {}, task).options)
 
     upload = await parts.receiver.receive(request, FORM, store=partial(intake.put, job_id), check_fields=check_fields)
-    want = wanted(upload.fields, upload.repeated, task)
+    try:
+        want = wanted(upload.fields, upload.repeated, task)
+    except RequestError:  # what came behind the file, or several times, is known only now
+        await run_in_threadpool(intake.discard, source_key(job_id))
+        raise
     source = Source(
         filename=upload.filename,
         bytes=upload.bytes,

@@ -148,12 +148,13 @@ class Intake:
                 # the connection may have been lost after the commit, and a large upload is worth asking again
                 job = jobs.create(new, reservation=reservation)
         except (RequestError, ModelInvalid):  # refused, so no row refers to the object
-            self._remove(source.key)
+            self.discard(source.key)
             raise
         log.info("Accepted job %s: %d bytes of %s, model %s", job_id, source.bytes, source.media_type, params.model)
         return job
 
-    def _remove(self, key: str) -> None:
+    def discard(self, key: str) -> None:
+        """Remove the file of what was refused."""
         try:
             self._objects.delete(key)
         except ServiceError as error:

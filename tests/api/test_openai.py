@@ -114,6 +114,7 @@ def test_the_text_streams_while_the_job_runs(running: Service, client: OpenAI) -
     assert deltas == done == TEXT
 
 
+@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")  # the client's own word on it
 def test_a_translation(running: Service, client: OpenAI) -> None:
     consumer = Consumer(running)
     found = client.audio.translations.create(model="whisper-1", file=FILE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import Integer, and_, bindparam, func, literal, select, union_all
+from sqlalchemy import ColumnElement, Integer, and_, bindparam, func, literal, select, union_all
 
 from core.jobs.job import TERMINAL, Job, JobStatus
 from core.jobs.tasks import TRANSCRIBE, Task, TaskState
@@ -55,7 +55,7 @@ class SqlAllJobs(Role):
     def moving(
         self, owner: str | None, *, all_jobs: bool, ended_since: datetime, limit: int
     ) -> dict[str, tuple[str | None, int]]:
-        there = [job.c.deleted_at.is_(None)]
+        there: list[ColumnElement[bool]] = [job.c.deleted_at.is_(None)]
         if not all_jobs:
             there.append(job.c.owner == owner)  # None becomes IS NULL
         # each walks an index, newest first; those that have ended the one of their results' retention
