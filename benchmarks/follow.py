@@ -49,6 +49,7 @@ def run(bench: Bench) -> None:
     service = ApiAlone(folder, MAX_QUEUED_JOBS="1000").start()
     try:
         database = open_database(f"sqlite:///{Path(service.env['DATA_DIR']) / 'parascribe.db'}")
+        database.migrate()  # whoever comes first
         store = SqlStore(database)
         talks = [_Talk(store, chunks) for _ in range(jobs)]
         found = _measure(bench, service, talks, followers, chunks)

@@ -13,36 +13,26 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, Unpack, cast, get_args, overload
 from urllib.parse import quote, urlsplit
 
 import httpx
-from httpx_sse import ServerSentEvent, connect_sse
 
 from core.jobs.job import TERMINAL
 from core.transcript.formats import FormatName, JsonFormat, TextFormat
+from parascribe.client.answers import error_of, json_of, moment_of, retry_after, unreachable
 from parascribe.client.bodies import Event, Job, JobPage, Params
-from parascribe.client.errors import ApiError, NotFound, Overloaded, ServiceUnreachable, WaitTimeout, kind_of
+from parascribe.client.errors import NotFound, Overloaded, ServiceUnreachable, WaitTimeout
+from parascribe.client.events import OUTAGE_SECONDS, POLL_FIRST, POLL_LAST, NotOffered, events_of
 from parascribe.client.inputs import OnBytes, Steady, called, opened
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 ATTEMPTS = 5
 """How often a request that may be repeated is sent when the connection breaks."""
-OUTAGE_SECONDS = 60.0
-"""How long `wait` bears a service that does not answer: a restart takes less."""
-POLL_FIRST, POLL_LAST = 0.25, 5.0
-"""Seconds between two looks at a job: after a change, and when nothing has changed for long."""
 WAIT_SECONDS = 20.0
 """How long the service is asked to wait for a change (it may be asked for 60; proxies often cut after 30)."""
-SILENCE_SECONDS = 40.0
-"""A stream in which nothing comes for so long is broken: the service says something every 15."""
-
-
-class NotOffered(Exception):
-    """The service has no events, or something in between lets none through."""
 
 
 class Client:
@@ -113,11 +103,11 @@ class Client:
                 "/api/v1/jobs", data=form, files={"file": (name, cast(BinaryIO, upload))}, headers=headers
             )
 
-        return cast(Job, _json(self._attempt(send)))
+        return cast(Job, json_of(self._attempt(send)))
 
     def get(self, job_id: str) -> Job:
         """The job as it stands. Raises NotFound."""
-        return cast(Job, _json(self._send("GET", _job(job_id))))
+        return cast(Job, json_of(self._send("GET", _job(job_id))))
 
     def wait(
         self, job_id: str, *, on_progress: Callable[[Job], None] | None = None, timeout: float | None = None
@@ -141,7 +131,7 @@ class Client:
         a repeat, for as long as an outage of a minute lasts. Raises NotFound, also of a service that has no events (before 0.3).
         """
         try:
-            for event in self._events(f"{_job(job_id)}/events", after):
+            for event in events_of(self._http, self.base_url, f"{_job(job_id)}/events", after):
                 data = event.json()
                 if event.event == "end" and data["status"] == "deleted":
                     self.get(job_id)
@@ -183,11 +173,11 @@ class Client:
                     answer = self._send("GET", _job(job_id))
                 except (ServiceUnreachable, Overloaded) as error:
                     raise NotOffered("The service is away") from error  # polling bears that
-                since = since or _moment(answer)
-                last[job_id] = cast(Job, _json(answer))
+                since = since or moment_of(answer)
+                last[job_id] = cast(Job, json_of(answer))
                 yield last[job_id]
         left = {job_id for job_id in job_ids if job_id not in last or last[job_id]["status"] not in TERMINAL}
-        for event in self._events(path, since) if left else ():
+        for event in events_of(self._http, self.base_url, path, since) if left else ():
             data = event.json()
             if event.event == "end" and data["status"] == "deleted" and data["id"] in left:
                 self.get(data["id"])
@@ -199,42 +189,6 @@ class Client:
                 left.discard(job["id"])
                 if not left:
                     return
-
-    def _events(self, path: str, last: str) -> Iterator[ServerSentEvent]:
-        """Those of a stream, which is opened anew when it breaks; ends when the service says that all has been had.
-
-        last: id of an event. Raises NotOffered.
-        """
-        lost, pause, any_came = None, POLL_FIRST, False
-        patience = httpx.Timeout(10.0, read=SILENCE_SECONDS)
-        while True:
-            fault: Exception | None = None
-            opened = time.monotonic()
-            try:
-                headers = {"Last-Event-ID": last} if last else {}
-                with connect_sse(self._http, "GET", path, headers=headers, timeout=patience) as source:
-                    _check_stream(source.response)
-                    if source.response.status_code == httpx.codes.NO_CONTENT:
-                        return
-                    for event in source.iter_sse():
-                        lost, pause, any_came, last = None, POLL_FIRST, True, event.id
-                        yield event
-            except Overloaded as error:
-                fault, pause = error, max(pause, error.retry_after or 0.0)
-            except httpx.TransportError as error:
-                if isinstance(error, httpx.ReadTimeout) and not any_came:
-                    raise NotOffered("Nothing came of the job's events; is a proxy collecting them?") from error
-                fault = ServiceUnreachable(self._unreachable(error))
-                if isinstance(error, httpx.UnsupportedProtocol):
-                    raise fault from error
-            now = time.monotonic()
-            if fault is None and now - opened > POLL_LAST:  # a stream in which nothing happened is none that was lost
-                lost, pause = None, POLL_FIRST
-            lost = lost or now
-            if now - lost > OUTAGE_SECONDS:
-                raise fault or ServiceUnreachable(f"{self.base_url} ends each stream of events at once")
-            time.sleep(pause)
-            pause = min(POLL_LAST, 2 * pause)
 
     def _polled(self, job_ids: Sequence[str], timeout: float | None) -> Iterator[Job]:
         start = time.monotonic()
@@ -272,13 +226,13 @@ class Client:
                 waits = waits and not wait
                 pause[job_id] = min(POLL_LAST, 1.5 * pause[job_id])
             else:
-                job = cast(Job, _json(answer))
+                job = cast(Job, json_of(answer))
                 yield job
                 if job["status"] in TERMINAL:
                     del due[job_id]
                     continue
                 pause[job_id], etags[job_id] = POLL_FIRST, answer.headers.get("ETag", "")
-            due[job_id] = time.monotonic() + max(pause[job_id], _retry_after(answer) or 0.0)
+            due[job_id] = time.monotonic() + max(pause[job_id], retry_after(answer) or 0.0)
 
     @overload
     def result(self, job_id: str, format: JsonFormat = "json") -> dict[str, Any]: ...
@@ -287,18 +241,18 @@ class Client:
     def result(self, job_id: str, format: FormatName = "json") -> dict[str, Any] | str:  # noqa: A002 (the query's own name)
         """The transcript: a dict for the two JSON formats, else text. Raises Conflict (`not_ready`), NotFound."""
         answer = self._send("GET", f"{_job(job_id)}/result", params={"format": format})
-        return cast("dict[str, Any]", _json(answer)) if format in get_args(JsonFormat) else answer.text
+        return cast("dict[str, Any]", json_of(answer)) if format in get_args(JsonFormat) else answer.text
 
     def list(self, *, status: str | None = None, limit: int | None = None, after: str | None = None) -> JobPage:
         """One page of jobs, newest first; `after` is the `next` of the page before."""
         given = {"status": status, "limit": limit, "after": after}
         query = {key: _form(value) for key, value in given.items() if value is not None}
-        return cast(JobPage, _json(self._send("GET", "/api/v1/jobs", params=query)))
+        return cast(JobPage, json_of(self._send("GET", "/api/v1/jobs", params=query)))
 
     def cancel(self, job_id: str) -> Job:
         """Ask for the job to be cancelled. Raises Conflict (`already_terminal`), NotFound."""
         answer = self._send("POST", f"{_job(job_id)}/cancel", done="already_terminal")
-        return cast(Job, _json(answer)) if answer.is_success else self.get(job_id)
+        return cast(Job, json_of(answer)) if answer.is_success else self.get(job_id)
 
     def retry(self, job_id: str, *, all: bool = False) -> Job:  # noqa: A002 (the query's own name)
         """A new job with the same file and parameters that takes over the finished chunks (all=True: none).
@@ -306,7 +260,7 @@ class Client:
         Never sent twice by itself. Raises Conflict unless the job failed, was cancelled or is partial.
         """
         query = {"all": "true"} if all else {}
-        return cast(Job, _json(self._send("POST", f"{_job(job_id)}/retry", repeat=False, params=query)))
+        return cast(Job, json_of(self._send("POST", f"{_job(job_id)}/retry", repeat=False, params=query)))
 
     def delete(self, job_id: str) -> None:
         """Cancel the job if need be and remove it with its audio and transcript. Raises NotFound."""
@@ -314,11 +268,11 @@ class Client:
 
     def models(self) -> dict[str, Any]:
         """What `GET /api/v1/models` says: `default`, and `items` with name, bytes, installed, ... of each model."""
-        return cast("dict[str, Any]", _json(self._send("GET", "/api/v1/models")))
+        return cast("dict[str, Any]", json_of(self._send("GET", "/api/v1/models")))
 
     def system(self) -> dict[str, Any]:
         """What `GET /api/v1/system` says: cores, memory, the resolved plan, engine and ffmpeg versions."""
-        return cast("dict[str, Any]", _json(self._send("GET", "/api/v1/system")))
+        return cast("dict[str, Any]", json_of(self._send("GET", "/api/v1/system")))
 
     def _send(self, method: str, path: str, *, repeat: bool = True, done: str = "", **options: Any) -> httpx.Response:
         return self._attempt(lambda: self._http.request(method, path, **options), repeat=repeat, done=done)
@@ -338,12 +292,12 @@ class Client:
                 refused = isinstance(error, httpx.ConnectError) and attempt == 1
                 unusable = isinstance(error, httpx.UnsupportedProtocol)
                 if last or refused or unusable:
-                    raise ServiceUnreachable(self._unreachable(error)) from error
+                    raise ServiceUnreachable(unreachable(self.base_url, error)) from error
                 broke = True
             else:
                 if answer.is_success or answer.status_code == httpx.codes.NOT_MODIFIED:
                     return answer
-                error_ = _error(answer)
+                error_ = error_of(answer)
                 if broke and error_.code == done:
                     return answer
                 if last or error_.code != "idempotency_in_flight" or attempt == 1:
@@ -351,13 +305,6 @@ class Client:
                 pause = max(pause, error_.retry_after or 0.0)
             time.sleep(pause)
         raise AssertionError("unreachable: the last attempt returns or raises")
-
-    def _unreachable(self, error: httpx.TransportError) -> str:
-        if isinstance(error, httpx.UnsupportedProtocol):
-            return f"{self.base_url!r} is no address of a service: it begins with http:// or https://"
-        if isinstance(error, httpx.ConnectError):
-            return f"Cannot reach {self.base_url} ({error}). Is the service running? Start it with: parascribe serve"
-        return f"The connection to {self.base_url} broke: {error or type(error).__name__}"
 
 
 def _job(job_id: str) -> str:
@@ -371,52 +318,3 @@ def _form(value: object) -> str:
 
 def _known(etag: str | None) -> dict[str, str]:
     return {"If-None-Match": etag} if etag else {}
-
-
-def _moment(answer: httpx.Response) -> str:
-    """When the service answered, by its own clock: milliseconds since the epoch."""
-    try:
-        return str(int(parsedate_to_datetime(answer.headers["Date"]).timestamp() * 1000))
-    except (KeyError, ValueError):
-        return ""
-
-
-def _check_stream(answer: httpx.Response) -> None:
-    """Raises ApiError, NotOffered."""
-    if not answer.is_success:
-        answer.read()
-        error = _error(answer)
-        if error.code in ("not_found", "http_404"):
-            raise NotOffered("This service tells no events")
-        raise error
-    if answer.status_code != httpx.codes.NO_CONTENT and "text/event-stream" not in answer.headers.get(
-        "Content-Type", ""
-    ):
-        raise NotOffered("What answered tells no events")
-
-
-def _retry_after(answer: httpx.Response) -> float | None:
-    value = answer.headers.get("Retry-After", "")
-    return min(60.0, float(value)) if value.isdigit() else None
-
-
-def _json(answer: httpx.Response) -> Any:
-    try:
-        return answer.json()
-    except ValueError:
-        message = f"{answer.url} answered, but not like a Parascribe service"
-        raise ApiError(answer.status_code, "not_parascribe", message) from None
-
-
-def _error(answer: httpx.Response) -> ApiError:
-    try:
-        problem = answer.json()
-    except ValueError:
-        problem = {}
-    if not isinstance(problem, dict):
-        problem = {}
-    code = problem.get("code") or f"http_{answer.status_code}"
-    detail = problem.get("detail") or problem.get("title")
-    message = detail if isinstance(detail, str) else f"{answer.status_code} {answer.reason_phrase}"
-    retry_after = _retry_after(answer)
-    return kind_of(answer.status_code)(answer.status_code, code, message, problem, retry_after=retry_after)

@@ -12,7 +12,7 @@ import pytest
 from api.events import hub
 from core.store.sql import SqlStore
 from parascribe import Client
-from parascribe.client import client as client_module
+from parascribe.client import events as client_events
 from parascribe.client.bodies import Event
 from parascribe.client.errors import NotFound, WaitTimeout
 from tests.api.serving import make_app, serving
@@ -24,7 +24,7 @@ from tests.core.store_kit import new_job
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing here is about how long a pause is."""
     monkeypatch.setattr(hub, "LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(client_module, "POLL_FIRST", 0.02)
+    monkeypatch.setattr(client_events, "POLL_FIRST", 0.02)
 
 
 class Api:
