@@ -135,21 +135,21 @@ class _Talk:
 def _measure(bench: Bench, service: Service, talks: list[_Talk], followers: int, chunks: int) -> dict[str, Any]:
     paths = [f"/api/v1/jobs/{talks[n % len(talks)].id}/events" for n in range(followers)]
     command = [sys.executable, "-m", "benchmarks.follow", json.dumps([service.url, paths, os.getpid()])]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert service.process is not None
-    assert process.stdout.readline() == "following\n"
-    before, began = process_cpu(service.process.pid, reaped=True), time.monotonic()
-    for n in range(chunks):
-        for position, talk in enumerate(talks):
-            due = began + PERIOD * (n + position / len(talks))
-            time.sleep(max(0.0, due - time.monotonic()))
-            talk.end(n)
-    seconds, cpu = time.monotonic() - began, process_cpu(service.process.pid, reaped=True) - before
-    for talk in talks:
-        talk.finish()
-    heard: list[dict[str, Any]] = json.loads(process.stdout.read())
-    assert process.wait(60) == 0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert service.process is not None
+        assert process.stdout.readline() == "following\n"
+        before, began = process_cpu(service.process.pid, reaped=True), time.monotonic()
+        for n in range(chunks):
+            for position, talk in enumerate(talks):
+                due = began + PERIOD * (n + position / len(talks))
+                time.sleep(max(0.0, due - time.monotonic()))
+                talk.end(n)
+        seconds, cpu = time.monotonic() - began, process_cpu(service.process.pid, reaped=True) - before
+        for talk in talks:
+            talk.finish()
+        heard: list[dict[str, Any]] = json.loads(process.stdout.read())
+        assert process.wait(60) == 0
     delays = []
     for n, one in enumerate(heard):
         assert one["segments"] == chunks * 6, "each exactly once"
