@@ -18,7 +18,9 @@ from api.deps import PREFIX, ApiDeps, ApiStore, Parts
 from api.events.status import StatusRoute
 from api.http import problems
 from api.http.middleware import HeadAsGet, LingeringClose, RequestLog
-from api.routes import about, docs, health, jobs, results, session, submit
+from api.openai import errors as openai_errors
+from api.openai import routes as openai
+from api.routes import about, docs, follow, health, jobs, results, session, submit
 from api.upload.form import form_schema, options_schema
 from core.jobs.params import JobParams
 
@@ -28,6 +30,7 @@ the result in the format you want. Errors are `application/problem+json` with a 
 TAGS = [
     {"name": "jobs", "description": "Upload, follow, steer, fetch."},
     {"name": "session", "description": "For browsers, in place of a key."},
+    {"name": "openai", "description": "OpenAI's audio interface: its clients work unchanged with `base_url=.../v1`."},
     {"name": "service", "description": "What there is to choose from and what it runs on."},
     {"name": "health", "description": "For monitoring."},
 ]
@@ -56,7 +59,7 @@ def create_app(deps: ApiDeps, store: ApiStore, authenticator: Authenticator) -> 
     )
     app.state.parts = parts
     problems.install(app)
-    for noun in (submit, jobs, results, session, about, health):
+    for noun in (submit, jobs, results, follow, openai, session, about, health):
         app.include_router(noun.router)
     app.include_router(docs.router)
     app.mount(docs.FILES, docs.static_files())
@@ -64,7 +67,7 @@ def create_app(deps: ApiDeps, store: ApiStore, authenticator: Authenticator) -> 
     app.add_middleware(StatusRoute, reads=parts.status, prefix=PREFIX, route=jobs.STATUS)
     app.add_middleware(HeadAsGet)
     app.add_middleware(Throttle, limiter=deps.limiter)
-    app.add_middleware(Authentication, authenticator=authenticator)
+    app.add_middleware(Authentication, authenticator=authenticator, foreign={openai.router.prefix: openai_errors.told})
     app.add_middleware(RequestLog, observe=parts.metrics.request)
     app.add_middleware(LingeringClose)
     app.openapi = lambda: _openapi(app, deps.options)  # type: ignore[method-assign]

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, Path, Request
+from starlette.requests import HTTPConnection
 
 from api.access.identity import Identity, identity_of
 from api.access.keys import Sessions
 from api.access.throttle import RequestLimiter
+from api.events.hub import Hub
 from api.events.status import StatusReads
 from api.http.metrics import Metrics
 from api.http.readiness import Check, Readiness
@@ -109,11 +111,13 @@ class Parts:
     readiness: Readiness
     status: StatusReads
     sessions: Sessions
+    hub: Hub
 
     @staticmethod
     def of(deps: ApiDeps, store: ApiStore) -> Parts:
         metrics = Metrics(store.counts)
         intake = deps.intake()
+        reads = StatusReads(store)
         disk = {"disk": intake.check_disk} if deps.free_bytes is not None else {}
         return Parts(
             deps=deps,
@@ -123,13 +127,20 @@ class Parts:
             intake=intake,
             readiness=Readiness({**deps.checks, **disk}, deps.advisory),
             receiver=Receiver(intake=intake, limits=deps.limits, count=metrics.received),
-            status=StatusReads(store),
             sessions=Sessions(store),
+            status=reads,
+            hub=Hub(store, reads),
         )
+
+    def admit(self, jobs: OwnerJobs, who: Identity, size: int) -> None:
+        """Whether one more job may come, with an upload of so many bytes. Raises QuotaExceeded, QueueFull, InsufficientStorage."""
+        check_quota(jobs, who.limits)
+        self.intake.check_room(self.waiting, size)
 
     def close(self) -> None:
         """Stop the threads."""
         self.receiver.close()
+        self.hub.close()
         self.status.close()
 
 
@@ -154,7 +165,7 @@ async def get_jobs(
     return parts.jobs(who)
 
 
-async def get_base(request: Request) -> str:
+async def get_base(request: HTTPConnection) -> str:
     """Path under which the API's routes lie: links stay right behind a proxy that serves a sub-path."""
     return str(request.scope.get("root_path", "")).rstrip("/") + PREFIX
 

@@ -214,6 +214,39 @@ class SessionBody(Body):
     owner: str | None = Field(description="Whose jobs are seen; null where no key is needed.", examples=["anna"])
     scopes: list[str] = Field(examples=[["jobs", "models"]])
     expires_at: datetime | None = Field(description="When the cookie that was just set ends; else null.")
+class WordBody(Body):
+    word: str
+    start: float | None
+    end: float | None
+    probability: float | None
+
+
+class SegmentBody(Body):
+    """One phrase of the transcript, as in the result."""
+
+    id: int = Field(description="Its place in the transcript, from 0.")
+    start: Seconds
+    end: Seconds
+    text: str
+    avg_logprob: float | None
+    no_speech_prob: float | None
+    compression_ratio: float | None
+    flags: list[str]
+    language: str | None
+    words: list[WordBody] | None = Field(None, description="There with `word_timestamps`.")
+
+
+class SegmentsBody(Body):
+    """Segments that nothing can change any more, in order."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"from": 12, "segments": [], "next": 12, "ended": False}]}
+    )
+
+    first: int = Field(alias="from", ge=0, description="As asked for.")
+    segments: list[SegmentBody] = Field(description="At most 500.")
+    next: int = Field(description="Give it as `from` to go on.")
+    ended: bool = Field(description="The job has ended, and none come behind these.")
 
 
 class ModelBody(Body):

@@ -31,6 +31,7 @@ NAMES = (
     "growth",
     "upload",
     "reads",
+    "follow",
     "queue",
 )
 

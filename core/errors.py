@@ -3,10 +3,9 @@
     ServiceError
     |-- RequestError            the caller can do something about it
     |   |-- Unauthorized, Forbidden
-    |   |-- ValidationFailed, EmptyUpload, NotMedia, TooLarge, UploadTooSlow, UnknownModel, TaskNotSupported
+    |   |-- Unsupported, ValidationFailed, EmptyUpload, NotMedia, TooLarge, UploadTooSlow, UnknownModel, TaskNotSupported
     |   |-- JobNotFound, NotReady, AlreadyTerminal, Expired, KeyNotFound
-    |   |-- RateLimited, QuotaExceeded
-    |   |-- QueueFull, IdempotencyConflict, IdempotencyInFlight
+    |   |-- RateLimited, QuotaExceeded, QueueFull, SyncTimeout, IdempotencyConflict, IdempotencyInFlight
     |   `-- InsufficientStorage
     |-- JobError                ends a job (or one chunk) as failed
     |   |-- NoAudioStream, AudioTrackMissing, AudioEmpty, AudioUndecodable, AudioTooLong, AudioEncrypted
@@ -70,6 +69,12 @@ class ValidationFailed(RequestError):
     """A parameter has a value that cannot be used."""
 
     code = "validation"
+
+
+class Unsupported(RequestError):
+    """This service cannot do that."""
+
+    code = "unsupported"
 
 
 def refusal(*errors: dict[str, str]) -> ValidationFailed:
@@ -163,6 +168,12 @@ class QueueFull(RequestError):
 
     code = "queue_full"
     retryable = True
+
+
+class SyncTimeout(RequestError):
+    """The job did not end while the request waited for it (SYNC_WAIT_SECONDS)."""
+
+    code = "sync_timeout"
 
 
 class IdempotencyConflict(RequestError):

@@ -65,6 +65,10 @@ class Api:
 class Service(Api):
     """One running `parascribe serve`; `log` is all it printed."""
 
+    program = "serve"
+    ready_line = r"ready on (http://[0-9.:]+)"
+    """What it prints once it can be asked, and where."""
+
     def __init__(self, folder: Path, **env: str) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,11 +101,11 @@ class Service(Api):
                 sys.executable,
                 "-m",
                 "parascribe",
-                "serve",
+                self.program,
             ]
             self.process = processes.spawn(command, stdout=log, stderr=log, env=self.env)
         if wait:
-            found = self.wait_log(r"ready on (http://[0-9.:]+)", since=seen)
+            found = self.wait_log(self.ready_line, since=seen)
             self.url = found[1]
         return self
 

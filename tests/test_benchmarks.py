@@ -38,6 +38,7 @@ GOALS = {
     "growth": set(),
     "upload": {"P9"},
     "reads": {"P10"},
+    "follow": {"P18"},
     "queue": {"P11"},
 }
 

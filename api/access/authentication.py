@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.access.identity import Authenticator
-from api.http.problems import refused
+from api.http.problems import Told, refused, told
 from core.errors import Forbidden, ServiceError
 
 OPEN = frozenset({"/healthz", "/readyz", "/version", "/docs", "/openapi.json"})
@@ -22,13 +23,21 @@ METRICS = "/metrics"
 
 
 class Authentication:
-    """Puts `identity` into the scope, or answers 401. WebSockets are refused before they are accepted."""
+    """Puts `identity` and `told` (the shape of errors) into the scope, or answers 401.
 
-    def __init__(self, app: ASGIApp, *, authenticator: Authenticator) -> None:
+    foreign: the shapes of errors of other people's interfaces, by the path under which they lie
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, authenticator: Authenticator, foreign: Mapping[str, Told] | None = None
+    ) -> None:
         self._app, self._authenticator = app, authenticator
+        self._foreign = foreign or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
+            path = _below_root(scope)
+            scope["told"] = next((tell for prefix, tell in self._foreign.items() if path.startswith(f"{prefix}/")), told)
             try:
                 await self._admit(scope)
             except ServiceError as error:

@@ -1,3 +1,3 @@
 """What happens to jobs, told: their status to clients, hints to the broker."""
 
-__all__ = ["status"]
+__all__ = ["follower", "hub", "status", "stream"]

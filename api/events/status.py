@@ -25,10 +25,11 @@ from api.access.scopes import check_scope, declared
 from api.http.problems import told
 from api.schemas import JobBody
 from core.errors import JobNotFound, ServiceError
+from core.jobs.job import Job
 from core.store.protocols import JobStore
 
 REMEMBERED = 1024
-"""Bodies kept (some 2 KB each)."""
+"""Bodies kept (some 4 KB each, with their rows)."""
 
 GATHER_SECONDS = 0.001
 """How long reads that found a look under way wait for company: with four busy clients a sixth less CPU time per read
@@ -47,14 +48,22 @@ class Asked(NamedTuple):
 class Status:
     """A job as clients see it. body: JSON."""
 
-    etag: str
+    job: Job
     body: bytes
+
+    @property
+    def etag(self) -> str:
+        return f'"{self.job.id}.{self.job.version}"'
 
     def response(self, if_none_match: str | None) -> Response:
         headers = {"ETag": self.etag, "Cache-Control": "no-cache"}
-        if matches(self.etag, if_none_match):
+        if self.known(if_none_match):
             return Response(status_code=304, headers=headers)
         return Response(self.body, headers=headers, media_type="application/json")
+
+    def known(self, if_none_match: str | None) -> bool:
+        """Whether the client has just this."""
+        return matches(self.etag, if_none_match)
 
 
 def matches(etag: str, if_none_match: str | None) -> bool:
@@ -71,7 +80,7 @@ class StatusReads:
     def __init__(self, store: JobStore, *, gather: float = GATHER_SECONDS) -> None:
         self._store, self._gather = store, gather
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="status")
-        self._known: OrderedDict[Asked, tuple[int, Status]] = OrderedDict()
+        self._known: OrderedDict[Asked, Status] = OrderedDict()
         self._waiting: dict[Asked, asyncio.Future[Status]] = {}
         self._looking: asyncio.Task[None] | None = None
 
@@ -83,6 +92,10 @@ class StatusReads:
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
         return await asyncio.shield(answer)  # others may wait for it too
+
+    async def look(self, asked: Collection[Asked]) -> dict[Asked, Status]:
+        """Those that there are, as they stand now: one look for who watches many. Raises DatabaseUnavailable."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._find, asked)
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
@@ -100,7 +113,7 @@ class StatusReads:
     async def _answer(self, asked: Mapping[Asked, asyncio.Future[Status]]) -> None:
         """Raises what ends the look itself (it was cancelled)."""
         try:
-            found = await asyncio.get_running_loop().run_in_executor(self._thread, self._find, asked.keys())
+            found = await self.look(asked.keys())
         except BaseException as error:
             for answer in asked.values():
                 answer.set_exception(error)
@@ -119,17 +132,17 @@ class StatusReads:
         versions = self._store.versions({one.job_id for one in asked})
         theirs = [one for one in asked if one.job_id in versions and one.who.sees(versions[one.job_id][0])]
         known = {one: self._known.pop(one) for one in theirs if one in self._known}
-        changed = {one.job_id for one in theirs if one not in known or known[one][0] != versions[one.job_id][1]}
+        changed = {
+            one.job_id for one in theirs if one not in known or known[one].job.version != versions[one.job_id][1]
+        }
         jobs = {job.id: job for job in self._store.jobs_of(changed)} if changed else {}
         found = {}
         for one in theirs:
             if (job := jobs.get(one.job_id)) is not None:
-                body = JobBody.of(job, base=one.base).model_dump_json().encode()
-                known[one] = job.version, Status(etag=f'"{job.id}.{job.version}"', body=body)
+                known[one] = Status(job=job, body=JobBody.of(job, base=one.base).model_dump_json().encode())
             elif one.job_id in changed:
                 continue  # deleted meanwhile
-            self._known[one] = known[one]
-            found[one] = known[one][1]
+            self._known[one] = found[one] = known[one]
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         return found

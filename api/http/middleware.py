@@ -87,7 +87,8 @@ def _add_headers(headers: MutableHeaders, request_id: str, path: str) -> None:
 class HeadAsGet:
     """HEAD wherever GET is (RFC 9110 §9.3.2): the same answer with the same headers; the server leaves out the content.
 
-    The framework knows HEAD only of routes that name it, so what is behind this sees a GET.
+    The framework knows HEAD only of routes that name it, so what is behind this sees a GET; what has no end finds `head` in
+    the scope.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -97,7 +98,11 @@ class HeadAsGet:
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
-        asked = {**scope, "method": "GET"}  # a copy: by the method in its own the server knows that no content goes out
+        asked = {
+            **scope,
+            "method": "GET",
+            "head": True,
+        }  # a copy: by the method in its own the server knows that no content goes out
         try:
             await self._app(asked, receive, send)
         finally:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, cast
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import Receive, Scope, Send
 
 from core.errors import ServiceError, TransientError
@@ -32,6 +32,8 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "unauthorized": 401,
         "forbidden": 403,
         "validation": 422,
+        "unsupported": 400,
+        "sync_timeout": 504,
         "empty_upload": 400,
         "not_media": 415,
         "too_large": 413,
@@ -183,19 +185,30 @@ def told(method: str, path: str, error: ServiceError) -> Response:
     return from_error(path, error)
 
 
+Told = Callable[[str, str, ServiceError], Response]
+"""As `told`: method, path and error give the answer."""
+
+
 async def refused(scope: Scope, receive: Receive, send: Send, error: ServiceError) -> None:
-    """The answer of a middleware, also to who wants a WebSocket: that is refused before it is accepted."""
+    """The answer of a middleware, also to who wants a WebSocket: that is refused before it is accepted.
+
+    In the shape that `told` in the scope gives it, if there is one.
+    """
     if scope["type"] == "websocket":
         await receive()  # the wish to connect
         if "websocket.http.response" not in scope.get("extensions", {}):
             return await send({"type": "websocket.close", "code": 1008, "reason": error.code})
-    return await told(scope.get("method", "WEBSOCKET"), scope["path"], error)(scope, receive, send)
+    tell: Told = scope.get("told", told)
+    return await tell(scope.get("method", "WEBSOCKET"), scope["path"], error)(scope, receive, send)
 
 
 def install(app: FastAPI) -> None:
     """Make every error of the app a problem."""
 
-    async def ours(request: Request, error: Exception) -> Response:
+    async def ours(request: HTTPConnection, error: Exception) -> Response | None:
+        if isinstance(request, WebSocket):
+            return await refused(request.scope, request.receive, request.send, cast(ServiceError, error))
+        assert isinstance(request, Request)
         return told(request.method, request.url.path, cast(ServiceError, error))
 
     async def invalid(request: Request, error: Exception) -> Response:
@@ -219,7 +232,7 @@ def install(app: FastAPI) -> None:
         # nobody reads this; the status is for the log and the metrics (as nginx counts it)
         return Response(status_code=499)
 
-    app.add_exception_handler(ServiceError, ours)
+    app.add_exception_handler(ServiceError, ours)  # type: ignore[arg-type]  # of WebSockets too
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, plain)
     app.add_exception_handler(ClientDisconnect, gone)

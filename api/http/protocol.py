@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -14,6 +15,9 @@ HEAD_BYTES = 64 << 10
 class BoundedHttp(HttpToolsProtocol):
     """For `uvicorn.Config(http=...)`. A head that goes on and on gets a 400 and ends the connection.
 
+    What takes long finds in the scope `when_stopping`, a list of what is called when the server stops, and `abort`, which
+    breaks the connection without waiting for what has not been taken.
+
     head_seconds: for how long a client may be connected, or have begun a request, without having sent a whole head;
         then the connection is closed (uvicorn's own timer runs between two requests only)
     """
@@ -22,6 +26,12 @@ class BoundedHttp(HttpToolsProtocol):
     _in_head = True
     _head = 0
     _late: asyncio.TimerHandle | None = None
+    _when_stopping: list[Callable[[], None]] | tuple[()] = ()
+
+    def shutdown(self) -> None:
+        for stop in [*self._when_stopping]:
+            stop()
+        super().shutdown()
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -36,6 +46,8 @@ class BoundedHttp(HttpToolsProtocol):
         if self._late is None:
             self._late = self.loop.call_later(self.head_seconds, self.transport.close)
         super().on_message_begin()
+        self._when_stopping = []
+        self.scope |= {"when_stopping": self._when_stopping, "abort": self.transport.abort}  # type: ignore[misc]
 
     def on_headers_complete(self) -> None:
         self._in_head = False

@@ -42,6 +42,16 @@ class RetryQuery(BaseModel):
     all: bool = Field(False, description="Transcribe everything anew instead of only what is missing.")
 
 
+class WaitQuery(BaseModel):
+    """Parameters of a look at one job; others are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    wait: float = Field(
+        0.0, ge=0, le=60, description="Seconds to wait for a change, where If-None-Match names the present state."
+    )
+
+
 IfNoneMatch = Annotated[str | None, Header(description="ETag of the answer the client has.")]
 
 
@@ -53,11 +63,29 @@ def list_jobs(jobs: Jobs, base: Base, query: Annotated[ListQuery, Query()]) -> J
 
 
 @router.get(
-    "/jobs/{job_id}", response_model=JobBody, responses={**NOT_MODIFIED, **responses("job_not_found", "validation")}
+    "/jobs/{job_id}",
+    response_model=JobBody,
+    dependencies=[NO_REPEATS],
+    responses={**NOT_MODIFIED, **responses("job_not_found", "validation")},
 )
-async def get_job(job_id: JobId, parts: PartsDep, who: Who, base: Base, if_none_match: IfNoneMatch = None) -> Response:
-    """One job. 200 as long as it exists, however it ended; poll with the ETag."""
-    return (await parts.status.read(Asked(who, job_id, base))).response(if_none_match)
+async def get_job(
+    request: Request,
+    job_id: JobId,
+    parts: PartsDep,
+    who: Who,
+    base: Base,
+    query: Annotated[WaitQuery, Query()],
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """One job. 200 as long as it exists, however it ended; poll with the ETag, and with `wait` seldom.
+
+    A job that has ended is not waited for.
+    """
+    asked = Asked(who, job_id, base)
+    status = await parts.status.read(asked)
+    if query.wait and status.known(if_none_match) and not status.job.terminal:
+        status = await parts.hub.changed(asked, status, query.wait, request)
+    return status.response(if_none_match)
 
 
 STATUS = router.routes[-1]

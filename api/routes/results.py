@@ -54,7 +54,7 @@ def get_result(
 ) -> Response:
     """The transcript as a file. 409 until the job has completed, 410 when its retention is over."""
     job = jobs.get(job_id)
-    key = _result_key(job)
+    key = result_key_of(job)
     chosen = FORMATS[query.format]
     headers = {
         "ETag": f'"{job.id}.{job.version}.{query.format}"',
@@ -63,11 +63,12 @@ def get_result(
     }
     if matches(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
-    transcript = from_result(_load(deps, jobs, job, key))
+    transcript = from_result(stored_result(deps, jobs, job, key))
     return Response(chosen.render(transcript), headers=headers, media_type=chosen.media_type)
 
 
-def _result_key(job: Job) -> str:
+def result_key_of(job: Job) -> str:
+    """Where its result lies. Raises NotReady, Expired."""
     if job.expired_result:
         raise Expired
     if not job.terminal:
@@ -79,12 +80,13 @@ def _result_key(job: Job) -> str:
     return job.result_key
 
 
-def _load(deps: ApiDeps, jobs: OwnerJobs, job: Job, key: str) -> dict[str, Any]:
+def stored_result(deps: ApiDeps, jobs: OwnerJobs, job: Job, key: str) -> dict[str, Any]:
+    """As it was stored. Raises StorageUnavailable, JobNotFound, Expired."""
     try:
         with deps.objects.open(key) as stream:
             result = json.load(stream)
     except KeyError:
-        _result_key(jobs.get(job.id))  # deleted or expired since it was looked up?
+        result_key_of(jobs.get(job.id))  # deleted or expired since it was looked up?
         raise ServiceError(f"The result of job {job.id} is not in the object store.") from None
     assert isinstance(result, dict)
     return result

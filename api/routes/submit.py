@@ -23,7 +23,6 @@ from core.keys import JOBS
 from core.objects.store import source_key
 from core.store.protocols import OwnerJobs
 from core.submission.checks import fingerprint
-from core.submission.quota import check_quota
 
 router = APIRouter(prefix=PREFIX, tags=["jobs"], dependencies=[needs(JOBS)])
 
@@ -100,8 +99,7 @@ async def create_job(
 
 async def _accept(request: Request, jobs: OwnerJobs, parts: Parts, who: Identity, reserved: Held) -> Job:
     intake = parts.intake
-    await run_in_threadpool(check_quota, jobs, who.limits)
-    await run_in_threadpool(intake.check_room, parts.waiting, declared_length(request) or 0)
+    await run_in_threadpool(parts.admit, jobs, who, declared_length(request) or 0)
     job_id = new_id()
     upload = await _receive(request, parts, partial(intake.put, job_id))
     source = Source(

@@ -202,6 +202,9 @@ class Settings(BaseSettings):
     max_queued_jobs: int = Field(
         0, ge=0, description="Beyond so many waiting jobs uploads are refused with 429. 0: no limit."
     )
+    sync_wait_seconds: Seconds = Field(
+        600.0, gt=0, description="How long requests of other people's interfaces (/v1/audio) wait for their job to end."
+    )
     min_free_disk_mb: Megabytes = Field(
         200.0, ge=0, description="Uploads are refused with 507 when less space than this is left."
     )

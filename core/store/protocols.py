@@ -16,6 +16,7 @@ from core.jobs.consumers import ConsumerInfo
 from core.jobs.job import Claim, Job, JobFailure, JobStatus, NewJob
 from core.jobs.tasks import Lease, Task
 from core.keys import Key, KeyState, Session
+from core.store.news import News
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +119,21 @@ class JobStore(Protocol):
 
     def jobs_of(self, job_ids: Collection[str]) -> Sequence[Job]:
         """Those that there are, whoever's they are, in any order: one query."""
+        ...
+
+    def ended_chunks(self, job_id: str, *, first: int, limit: int) -> Sequence[Task]:
+        """At most so many chunks of a job, whoever's it is, from this number on and in order, as far as all have ended."""
+        ...
+
+    def moving(
+        self, owner: str | None, *, all_jobs: bool, ended_since: datetime, limit: int
+    ) -> dict[str, tuple[str | None, int]]:
+        """As `versions`: an owner's jobs (all_jobs: everybody's) that have not ended, or only since then; of each status the
+        newest, at most so many."""
+        ...
+
+    def news(self) -> News:
+        """Word of jobs that change, whoever's they are."""
         ...
 
     def waiting(self, *, at_most: int) -> int:

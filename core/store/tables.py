@@ -61,6 +61,9 @@ def _required(name: str, type_: Any, **options: Any) -> Column[Any]:
     return Column(name, type_, nullable=False, **options)
 
 
+JOB_CHANNEL = "parascribe_job"
+"""Where PostgreSQL notifies of each job whose version changes, by its id (made in the migrations)."""
+
 job = Table(
     "job",
     metadata,

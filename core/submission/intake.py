@@ -137,16 +137,24 @@ class Intake:
         return self._objects.put(source_key(job_id), data, media_type=media_type)
 
     def accept(
-        self, jobs: OwnerJobs, job_id: str, source: Source, given: Mapping[str, Any], *, key: str | None = None
+        self,
+        jobs: OwnerJobs,
+        job_id: str,
+        source: Source,
+        given: Mapping[str, Any],
+        *,
+        key: str | None = None,
+        priority: int = 0,
     ) -> Job:
-        """Make the job of a stored file. key: the Idempotency-Key that is reserved for it
+        """Make the job of a stored file. key: the Idempotency-Key that is reserved for it; priority: higher comes first
 
         Raises what `check` and `OwnerJobs.create` do. The file of a job that is refused is removed; after any other error the
         row may be there all the same, and if it is not, the sweeper removes the file.
         """
         try:
             params = self.check(given)
-            new = NewJob(id=job_id, source=source, params=params, warnings=warnings_of(params, given))
+            warnings = warnings_of(params, given)
+            new = NewJob(id=job_id, source=source, params=params, priority=priority, warnings=warnings)
             reservation = Reservation(key=key, fingerprint=fingerprint(source.sha256, params)) if key else None
             try:
                 job = jobs.create(new, reservation=reservation)
@@ -154,12 +162,13 @@ class Intake:
                 # the connection may have been lost after the commit, and a large upload is worth asking again
                 job = jobs.create(new, reservation=reservation)
         except (RequestError, ModelInvalid):  # refused, so no row refers to the object
-            self._remove(source.key)
+            self.discard(source.key)
             raise
         log.info("Accepted job %s: %d bytes of %s, model %s", job_id, source.bytes, source.media_type, params.model)
         return job
 
-    def _remove(self, key: str) -> None:
+    def discard(self, key: str) -> None:
+        """Remove the file of what was refused."""
         try:
             self._objects.delete(key)
         except ServiceError as error:

@@ -83,7 +83,7 @@ def _body(transcript: Transcript, *, words: bool) -> dict[str, Any]:
         "language": asdict(transcript.language),
         "duration": transcript.duration,
         "model": transcript.model,
-        "segments": [_segment(n, s, words=words) for n, s in enumerate(transcript.segments)],
+        "segments": [segment_body(n, s, words=words) for n, s in enumerate(transcript.segments)],
         "gaps": [g.to_dict() for g in transcript.gaps],
         "warnings": [w.to_dict() for w in transcript.warnings],
         "performance": transcript.performance,
@@ -91,7 +91,8 @@ def _body(transcript: Transcript, *, words: bool) -> dict[str, Any]:
     }
 
 
-def _segment(n: int, segment: Segment, *, words: bool) -> dict[str, Any]:
+def segment_body(n: int, segment: Segment, *, words: bool) -> dict[str, Any]:
+    """One segment as the JSON of a result has it. n: its place in the transcript, from 0"""
     body = {
         "id": n,
         "start": segment.start,

@@ -73,7 +73,7 @@ class Merger:
         self.warnings: list[Notice] = []
         self._chunk: Chunk | None = None
         self._placed: list[Segment] = []
-        """Of the last chunk: the next may take words at its end."""
+        """Of the last chunk: the next may change them."""
         self._last: Segment | None = None
         """The next segment may begin before it ends: they then meet halfway."""
 
@@ -91,7 +91,10 @@ class Merger:
                 )
             self._placed = mended(self._placed, placed)
         final = self._in_order(self._placed)
-        self._chunk, self._placed = right, placed
+        # behind a cut in silence the next chunk can take no word; only the last dot may go
+        sure = 0 if right.overlap_after else len(placed) - 1
+        final += self._in_order(placed[: max(0, sure)])
+        self._chunk, self._placed = right, placed[max(0, sure) :]
         return final
 
     def skip(self) -> list[Segment]:

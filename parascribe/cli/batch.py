@@ -12,8 +12,9 @@ from typing import Any, BinaryIO, cast
 from core.jobs.job import TERMINAL
 from core.system.retry import doubling, retry
 from parascribe.client.bodies import Job, Params
-from parascribe.client.client import OUTAGE_SECONDS, POLL_FIRST, POLL_LAST, Client
+from parascribe.client.client import Client
 from parascribe.client.errors import ApiError, ClientError, Overloaded, ServiceUnreachable
+from parascribe.client.events import OUTAGE_SECONDS, POLL_FIRST, POLL_LAST
 from parascribe.client.inputs import called, fault, opened
 from parascribe.screen.outputs import Fetch, Outputs
 from parascribe.screen.progress import Reporter

@@ -67,3 +67,12 @@ class JobPage(TypedDict):
 
     items: list[Job]
     next: str | None
+
+
+class Event(TypedDict):
+    """What `Client.follow` gives. `event` is job (`data`: a Job), segments (`{"from": 12, "segments": [...]}`: final, in order,
+    each once) or end (`{"id", "status"}`). `id`: where to go on from."""
+
+    event: str
+    id: str
+    data: dict[str, Any]

@@ -22,17 +22,17 @@ import httpx
 
 from core.jobs.job import TERMINAL
 from core.transcript.formats import FormatName, JsonFormat, TextFormat
-from parascribe.client.bodies import Job, JobPage, Params
-from parascribe.client.errors import ApiError, Overloaded, ServiceUnreachable, WaitTimeout, kind_of
+from parascribe.client.answers import error_of, json_of, moment_of, retry_after, unreachable
+from parascribe.client.bodies import Event, Job, JobPage, Params
+from parascribe.client.errors import NotFound, Overloaded, ServiceUnreachable, WaitTimeout
+from parascribe.client.events import OUTAGE_SECONDS, POLL_FIRST, POLL_LAST, NotOffered, events_of
 from parascribe.client.inputs import OnBytes, Steady, called, opened
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 ATTEMPTS = 5
 """How often a request that may be repeated is sent when the connection breaks."""
-OUTAGE_SECONDS = 60.0
-"""How long `wait` bears a service that does not answer: a restart takes less."""
-POLL_FIRST, POLL_LAST = 0.25, 5.0
-"""Seconds between two looks at a job: after a change, and when nothing has changed for long."""
+WAIT_SECONDS = 20.0
+"""How long the service is asked to wait for a change (it may be asked for 60; proxies often cut after 30)."""
 
 
 class Client:
@@ -110,11 +110,11 @@ class Client:
                 "/api/v1/jobs", data=form, files={"file": (name, cast(BinaryIO, upload))}, headers=headers
             )
 
-        return cast(Job, _json(self._attempt(send)))
+        return cast(Job, json_of(self._attempt(send)))
 
     def get(self, job_id: str) -> Job:
         """The job as it stands. Raises NotFound."""
-        return cast(Job, _json(self._send("GET", _job(job_id))))
+        return cast(Job, json_of(self._send("GET", _job(job_id))))
 
     def wait(
         self, job_id: str, *, on_progress: Callable[[Job], None] | None = None, timeout: float | None = None
@@ -131,14 +131,76 @@ class Client:
         assert job is not None
         return job
 
+    def follow(self, job_id: str, *, after: str = "") -> Iterator[Event]:
+        """What happens to a job, as it happens, until it has ended: its body, and the transcript as it becomes final.
+
+        after: id of the last event of before, to go on behind it. A connection that breaks is made anew, without a gap or
+        a repeat, for as long as an outage of a minute lasts. Raises NotFound, also of a service that has no events (before 0.3).
+        """
+        try:
+            for event in events_of(self._http, self.base_url, f"{_job(job_id)}/events", after):
+                data = event.json()
+                if event.event == "end" and data["status"] == "deleted":
+                    self.get(job_id)
+                yield Event(event=event.event, id=event.id, data=data)
+                if event.event == "end":
+                    return
+        except NotOffered as error:
+            raise NotFound(404, "not_found", str(error)) from error
+
     def watch(self, job_ids: Sequence[str], *, timeout: float | None = None) -> Iterator[Job]:
         """Yield the body of any of these jobs whenever it changes, until all have ended.
 
-        Polls with ETag and back-off, not sooner than the service's Retry-After, and bears an outage of a minute.
+        The service tells of them; where it does not, or where `timeout` seconds are not to be exceeded, they are polled, with
+        ETag and back-off, not sooner than its Retry-After. Bears an outage of a minute.
         Raises WaitTimeout; NotFound when one of them is removed meanwhile.
         """
+        last: dict[str, Job] = {}
+        try:
+            if timeout is None:
+                yield from self._told(job_ids, last)
+                return
+        except NotOffered:
+            pass
+        ended = {job_id for job_id, job in last.items() if job["status"] in TERMINAL}
+        for job in self._polled([job_id for job_id in job_ids if job_id not in ended], timeout):
+            if job != last.get(job["id"]):
+                yield job
+
+    def _told(self, job_ids: Sequence[str], last: dict[str, Job]) -> Iterator[Job]:
+        """last: the bodies that were given, by id. Raises NotOffered."""
+        if not job_ids:
+            return
+        path, since = f"{_job(job_ids[0])}/events", ""
+        if len(job_ids) > 1:
+            # what ends after this look is told; what has ended before is not
+            path = "/api/v1/events"
+            for job_id in job_ids:
+                try:
+                    answer = self._send("GET", _job(job_id))
+                except (ServiceUnreachable, Overloaded) as error:
+                    raise NotOffered("The service is away") from error  # polling bears that
+                since = since or moment_of(answer)
+                last[job_id] = cast(Job, json_of(answer))
+                yield last[job_id]
+        left = {job_id for job_id in job_ids if job_id not in last or last[job_id]["status"] not in TERMINAL}
+        for event in events_of(self._http, self.base_url, path, since) if left else ():
+            data = event.json()
+            if event.event == "end" and data["status"] == "deleted" and data["id"] in left:
+                self.get(data["id"])
+            if event.event != "job" or data["id"] not in left or data == last.get(data["id"]):
+                continue
+            last[data["id"]] = job = cast(Job, data)
+            yield job
+            if job["status"] in TERMINAL:
+                left.discard(job["id"])
+                if not left:
+                    return
+
+    def _polled(self, job_ids: Sequence[str], timeout: float | None) -> Iterator[Job]:
         start = time.monotonic()
         lost: float | None = None
+        waits = True
         due = dict.fromkeys(job_ids, start)
         pause = dict.fromkeys(job_ids, POLL_FIRST)
         etags: dict[str, str] = {}
@@ -148,8 +210,14 @@ class Client:
             if timeout is not None and max(now, due[job_id]) - start > timeout:
                 raise WaitTimeout(f"{len(due)} job(s) have not ended within {timeout:g} s")
             time.sleep(max(0.0, due[job_id] - now))
+            # the service can wait in our place, for one job
+            wait = WAIT_SECONDS if waits and len(due) == 1 and etags.get(job_id) else 0.0
+            if timeout is not None:
+                wait = max(0.0, min(wait, start + timeout - time.monotonic()))
+            asked = time.monotonic()
             try:
-                answer = self._send("GET", _job(job_id), headers=_known(etags.get(job_id)))
+                query = {"wait": f"{wait:.3f}"} if wait else {}
+                answer = self._send("GET", _job(job_id), headers=_known(etags.get(job_id)), params=query)
             except (ServiceUnreachable, Overloaded) as error:
                 lost = lost or time.monotonic()
                 if time.monotonic() - lost > OUTAGE_SECONDS:
@@ -159,15 +227,19 @@ class Client:
                 continue
             lost = None
             if answer.status_code == httpx.codes.NOT_MODIFIED:
+                if wait and time.monotonic() - asked >= 0.9 * wait:
+                    due[job_id] = time.monotonic()
+                    continue
+                waits = waits and not wait
                 pause[job_id] = min(POLL_LAST, 1.5 * pause[job_id])
             else:
-                job = cast(Job, _json(answer))
+                job = cast(Job, json_of(answer))
                 yield job
                 if job["status"] in TERMINAL:
                     del due[job_id]
                     continue
                 pause[job_id], etags[job_id] = POLL_FIRST, answer.headers.get("ETag", "")
-            due[job_id] = time.monotonic() + max(pause[job_id], _retry_after(answer) or 0.0)
+            due[job_id] = time.monotonic() + max(pause[job_id], retry_after(answer) or 0.0)
 
     @overload
     def result(self, job_id: str, format: JsonFormat = "json") -> dict[str, Any]: ...
@@ -176,18 +248,18 @@ class Client:
     def result(self, job_id: str, format: FormatName = "json") -> dict[str, Any] | str:  # noqa: A002 (the query's own name)
         """The transcript: a dict for the two JSON formats, else text. Raises Conflict (`not_ready`), NotFound."""
         answer = self._send("GET", f"{_job(job_id)}/result", params={"format": format})
-        return cast("dict[str, Any]", _json(answer)) if format in get_args(JsonFormat) else answer.text
+        return cast("dict[str, Any]", json_of(answer)) if format in get_args(JsonFormat) else answer.text
 
     def list(self, *, status: str | None = None, limit: int | None = None, after: str | None = None) -> JobPage:
         """One page of jobs, newest first; `after` is the `next` of the page before."""
         given = {"status": status, "limit": limit, "after": after}
         query = {key: _form(value) for key, value in given.items() if value is not None}
-        return cast(JobPage, _json(self._send("GET", "/api/v1/jobs", params=query)))
+        return cast(JobPage, json_of(self._send("GET", "/api/v1/jobs", params=query)))
 
     def cancel(self, job_id: str) -> Job:
         """Ask for the job to be cancelled. Raises Conflict (`already_terminal`), NotFound."""
         answer = self._send("POST", f"{_job(job_id)}/cancel", done="already_terminal")
-        return cast(Job, _json(answer)) if answer.is_success else self.get(job_id)
+        return cast(Job, json_of(answer)) if answer.is_success else self.get(job_id)
 
     def retry(self, job_id: str, *, all: bool = False) -> Job:  # noqa: A002 (the query's own name)
         """A new job with the same file and parameters that takes over the finished chunks (all=True: none).
@@ -195,7 +267,7 @@ class Client:
         Never sent twice by itself. Raises Conflict unless the job failed, was cancelled or is partial.
         """
         query = {"all": "true"} if all else {}
-        return cast(Job, _json(self._send("POST", f"{_job(job_id)}/retry", repeat=False, params=query)))
+        return cast(Job, json_of(self._send("POST", f"{_job(job_id)}/retry", repeat=False, params=query)))
 
     def delete(self, job_id: str) -> None:
         """Cancel the job if need be and remove it with its audio and transcript. Raises NotFound."""
@@ -203,11 +275,11 @@ class Client:
 
     def models(self) -> dict[str, Any]:
         """What `GET /api/v1/models` says: `default`, and `items` with name, bytes, installed, ... of each model."""
-        return cast("dict[str, Any]", _json(self._send("GET", "/api/v1/models")))
+        return cast("dict[str, Any]", json_of(self._send("GET", "/api/v1/models")))
 
     def system(self) -> dict[str, Any]:
         """What `GET /api/v1/system` says: cores, memory, the resolved plan, engine and ffmpeg versions."""
-        return cast("dict[str, Any]", _json(self._send("GET", "/api/v1/system")))
+        return cast("dict[str, Any]", json_of(self._send("GET", "/api/v1/system")))
 
     def _send(self, method: str, path: str, *, repeat: bool = True, done: str = "", **options: Any) -> httpx.Response:
         return self._attempt(lambda: self._http.request(method, path, **options), repeat=repeat, done=done)
@@ -227,12 +299,12 @@ class Client:
                 refused = isinstance(error, httpx.ConnectError) and attempt == 1
                 unusable = isinstance(error, httpx.UnsupportedProtocol)
                 if last or refused or unusable:
-                    raise ServiceUnreachable(self._unreachable(error)) from error
+                    raise ServiceUnreachable(unreachable(self.base_url, error)) from error
                 broke = True
             else:
                 if answer.is_success or answer.status_code == httpx.codes.NOT_MODIFIED:
                     return answer
-                error_ = _error(answer)
+                error_ = error_of(answer)
                 if broke and error_.code == done:
                     return answer
                 if last or error_.code != "idempotency_in_flight" or attempt == 1:
@@ -240,13 +312,6 @@ class Client:
                 pause = max(pause, error_.retry_after or 0.0)
             time.sleep(pause)
         raise AssertionError("unreachable: the last attempt returns or raises")
-
-    def _unreachable(self, error: httpx.TransportError) -> str:
-        if isinstance(error, httpx.UnsupportedProtocol):
-            return f"{self.base_url!r} is no address of a service: it begins with http:// or https://"
-        if isinstance(error, httpx.ConnectError):
-            return f"Cannot reach {self.base_url} ({error}). Is the service running? Start it with: parascribe serve"
-        return f"The connection to {self.base_url} broke: {error or type(error).__name__}"
 
 
 def _job(job_id: str) -> str:
@@ -260,30 +325,3 @@ def _form(value: object) -> str:
 
 def _known(etag: str | None) -> dict[str, str]:
     return {"If-None-Match": etag} if etag else {}
-
-
-def _retry_after(answer: httpx.Response) -> float | None:
-    value = answer.headers.get("Retry-After", "")
-    return min(60.0, float(value)) if value.isdigit() else None
-
-
-def _json(answer: httpx.Response) -> Any:
-    try:
-        return answer.json()
-    except ValueError:
-        message = f"{answer.url} answered, but not like a Parascribe service"
-        raise ApiError(answer.status_code, "not_parascribe", message) from None
-
-
-def _error(answer: httpx.Response) -> ApiError:
-    try:
-        problem = answer.json()
-    except ValueError:
-        problem = {}
-    if not isinstance(problem, dict):
-        problem = {}
-    code = problem.get("code") or f"http_{answer.status_code}"
-    detail = problem.get("detail") or problem.get("title")
-    message = detail if isinstance(detail, str) else f"{answer.status_code} {answer.reason_phrase}"
-    retry_after = _retry_after(answer)
-    return kind_of(answer.status_code)(answer.status_code, code, message, problem, retry_after=retry_after)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import resource
 import shutil
 import signal
 import socket
@@ -28,6 +29,7 @@ from parascribe.run import wiring
 
 def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
     """Answer on an open, listening socket until SIGTERM. runtime: folder of the doorbell, None = consumers elsewhere."""
+    _allow_connections()
     with contextlib.ExitStack() as stack:
         # under a supervisor the schema is made already
         store = wiring.open_store(settings, migrate=runtime is None)
@@ -65,6 +67,9 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
         config = uvicorn.Config(
             create_app(deps, store, authenticator),
             http=BoundedHttp,
+            ws="websockets-sansio",
+            ws_max_size=wiring.MESSAGE_BYTES,
+            ws_per_message_deflate=False,  # a window for each of a thousand followers would cost more than it saves
             log_config=None,
             access_log=False,
             server_header=False,
@@ -80,6 +85,13 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
             signal.signal(number, stop)
         server.run(sockets=[sock])
     return 0
+
+
+def _allow_connections() -> None:
+    """As many as the system lets us: by default it is 1,024 descriptors, and who follows a job keeps one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _free_bytes(settings: Settings) -> Callable[[], int] | None:

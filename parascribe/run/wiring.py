@@ -51,6 +51,9 @@ log = logging.getLogger(__name__)
 API_SHUTDOWN_SECONDS = 5
 """Requests in flight at SIGTERM get so long; an upload that takes longer is cut, and its client knows."""
 
+MESSAGE_BYTES = 1 << 20
+"""Of one message that a WebSocket's client sends."""
+
 _PLAN = "plan"
 """File of the runtime folder that holds the plan in force."""
 

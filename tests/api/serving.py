@@ -81,10 +81,10 @@ def make_app(
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[int]:
-    """Run the app on a free port; gives the port."""
+def serving(app: FastAPI, *, port: int = 0) -> Iterator[int]:
+    """Run the app, on a free port unless one is given; gives the port."""
     server = uvicorn.Server(
-        uvicorn.Config(app, http=BoundedHttp, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=5)
+        uvicorn.Config(app, http=BoundedHttp, host="127.0.0.1", port=port, log_config=None, timeout_graceful_shutdown=5)
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

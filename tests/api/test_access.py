@@ -34,6 +34,7 @@ from core.store.sql import SqlStore
 from core.system.clock import ManualClock
 from core.transcript.formats import to_result
 from tests.api.serving import Service, make_app, wav
+from tests.api.talks import following
 from tests.api.test_results import TRANSCRIPT
 from tests.api.test_submit import refused
 from tests.core.store_kit import new_job, take
@@ -47,6 +48,9 @@ SCOPES = {"root": [ADMIN], "models": [MODELS]}
 OPEN, FIGURES, MODEL, SELF, LIST, MAKE, JOB = "open", "figures", "models", "who asks", "list", "make", "job"
 NEEDS = {MODEL: {JOBS, MODELS}, SELF: set(), LIST: {JOBS}, MAKE: {JOBS}, JOB: {JOBS}}
 """The scopes one of which lets in; without any, any key does."""
+SOCKET, FOREIGN, FOREIGN_LIST = "a job's WebSocket", "OpenAI's, with errors of their shape", "OpenAI's list of models"
+OTHERS = {SOCKET: {JOBS}, FOREIGN: {JOBS}, FOREIGN_LIST: {JOBS, MODELS}}
+"""Those that refuse in another way, and have tests of their own."""
 ROUTES = {
     ("GET", "/healthz"): OPEN,
     ("GET", "/readyz"): OPEN,
@@ -67,6 +71,14 @@ ROUTES = {
     ("POST", "/api/v1/jobs/{job_id}/cancel"): JOB,
     ("POST", "/api/v1/jobs/{job_id}/retry"): JOB,
     ("GET", "/api/v1/jobs/{job_id}/result"): JOB,
+    ("GET", "/api/v1/jobs/{job_id}/events"): JOB,
+    ("GET", "/api/v1/jobs/{job_id}/segments"): JOB,
+    ("GET", "/api/v1/events"): LIST,
+    ("WEBSOCKET", "/api/v1/jobs/{job_id}/ws"): SOCKET,
+    ("POST", "/v1/audio/transcriptions"): FOREIGN,
+    ("POST", "/v1/audio/translations"): FOREIGN,
+    ("GET", "/v1/models"): FOREIGN_LIST,
+    ("GET", "/v1/models/{model:path}"): FOREIGN_LIST,
 }
 """What each route is. One that is not here may show somebody another's job: say what it is, and it is tried."""
 
@@ -142,7 +154,7 @@ def ready(running: Service, store: SqlStore, method: str, path: str) -> str:
     if path.endswith("/retry"):
         failure = JobFailure(code="audio_undecodable", message="no", stage="decoding")
         store.fail(take(store), failure)
-    elif path.endswith("/result"):
+    elif path.endswith(("/result", "/events", "/segments", "/ws")):
         claim = take(store)
         running.objects.put("r", io.BytesIO(json.dumps(to_result(TRANSCRIPT)).encode()))
         store.finish(claim, result_key="r", partial=False, gaps=[], warnings=[], performance={})
@@ -223,7 +235,7 @@ def test_every_route_says_which_scope_it_needs(tmp_path: Path) -> None:
             continue
         for method in (context.methods or {"WEBSOCKET"}) - {"HEAD"}:
             assert scopes is not None, f"{method} {context.path}: name it with api.access.scopes.needs"
-            assert scopes == NEEDS[ROUTES[method, str(context.path)]]
+            assert scopes == (NEEDS | OTHERS)[ROUTES[method, str(context.path)]]
 
 
 def test_the_description_says_where_a_key_is_needed(tmp_path: Path) -> None:
@@ -335,6 +347,18 @@ def test_keys_are_in_no_log_line_and_in_no_figure(guarded: Service, caplog: pyte
     secrets = {token.rpartition("_")[2] for token in KEY.values()} | {cookie}
     assert "/api/v1/jobs" in shown and not [secret for secret in secrets if secret in shown]
     assert not re.search(r"psk_\w{8}_", shown)
+@pytest.mark.parametrize(("method", "path"), of_kind(FOREIGN, FOREIGN_LIST))
+def test_a_client_of_openais_is_refused_in_its_words(guarded: Service, method: str, path: str) -> None:
+    for token in (None, KEY["nobody"], KEY["late"], KEY["gone"]):
+        answer = ask(guarded, method, path.replace("{model:path}", "base"), token)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert ask(guarded, method, path.replace("{model:path}", "base"), KEY["bert"]).status_code not in (401, 403)
+    answer = ask(guarded, method, path.replace("{model:path}", "base"), KEY["models"])
+    if ROUTES[method, path] is FOREIGN:
+        assert (answer.status_code, answer.json()["error"]["type"]) == (403, "permission_error")
+    else:
+        assert answer.status_code not in (401, 403)
 
 
 @pytest.mark.parametrize(("method", "path"), of_kind(OPEN))
@@ -378,15 +402,29 @@ def test_an_administrator_sees_everybodys(guarded: Service, store: SqlStore, met
         assert store.get(answer.json()["id"]).owner == "anna", "the file is hers"
 
 
-def test_lists_are_ones_own(guarded: Service) -> None:
-    def listed(token: str, **query: Any) -> list[str]:
-        return [job["id"] for job in ask(guarded, "GET", "/api/v1/jobs", token, params=query).json()["items"]]
+def listed(running: Service, token: str, **query: Any) -> list[str]:
+    return [job["id"] for job in ask(running, "GET", "/api/v1/jobs", token, params=query).json()["items"]]
 
+
+def test_lists_are_ones_own(guarded: Service) -> None:
     annas, berts, roots = (submit(guarded, KEY[name]).json()["id"] for name in ("anna", "bert", "root"))
-    assert (listed(KEY["anna"]), listed(KEY["bert"], status="queued")) == ([annas], [berts])
-    assert listed(KEY["root"]) == [roots, berts, annas]
+    assert (listed(guarded, KEY["anna"]), listed(guarded, KEY["bert"], status="queued")) == ([annas], [berts])
+    assert listed(guarded, KEY["root"]) == [roots, berts, annas]
     cursor = ask(guarded, "GET", "/api/v1/jobs?limit=2", KEY["root"]).json()["next"]
-    assert listed(KEY["bert"], after=cursor) == [], "what comes after is Anna's"
+    assert listed(guarded, KEY["bert"], after=cursor) == [], "what comes after is Anna's"
+
+
+def test_what_is_told_of_all_jobs_is_ones_own(guarded: Service) -> None:
+    annas, berts = (submit(guarded, KEY[name]).json()["id"] for name in ("anna", "bert"))
+    for name, theirs in (("anna", [annas]), ("bert", [berts]), ("root", [annas, berts])):
+        with following(guarded.client, "/api/v1/events", **{"X-API-Key": KEY[name]}) as found:
+            told = [next(found).json()["id"] for _ in theirs]
+            submit(guarded, KEY["anna"])  # news for some of them
+            theirs.append(submit(guarded, KEY[name]).json()["id"])
+            while theirs[-1] not in told:
+                told.append(next(found).json()["id"])
+        assert name == "root" or set(told) <= set(listed(guarded, KEY[name]))
+        assert {*theirs} <= {*told}
 
 
 def test_the_same_idempotency_key_of_two_owners_is_two_keys(guarded: Service, store: SqlStore) -> None:
@@ -425,6 +463,23 @@ def test_behind_a_proxy_that_serves_a_sub_path(tmp_path: Path, store: SqlStore) 
         for name, status in (("anna", 200), ("bert", 404), ("nobody", 401)):
             path = f"/speech/api/v1/jobs/{job_id}"
             assert ask_from(app, path, root_path="/speech", token=KEY[name]).status_code == status
+
+
+@pytest.mark.parametrize(("method", "path"), of_kind(SOCKET))
+def test_anothers_job_is_none_to_a_websocket(
+    guarded: Service, store: SqlStore, tmp_path: Path, method: str, path: str
+) -> None:
+    job_id = ready(guarded, store, method, path)
+    with app_of(tmp_path, Guarded(store.database)) as app:
+        for spelled in {job_id, job_id.upper()}:
+            theirs, none = (connect(app, path.replace("{job_id}", one), KEY["bert"]) for one in (spelled, NOBODYS))
+            assert theirs[0]["status"] == none[0]["status"] == 404
+            assert theirs[1]["body"].lower().replace(job_id.encode(), NOBODYS.encode()) == none[1]["body"].lower()
+            for token, status in (("", 401), (KEY["late"], 401), (KEY["gone"], 401), (KEY["models"], 403)):
+                assert connect(app, path.replace("{job_id}", spelled), token)[0]["status"] == status
+            for name in ("anna", "root"):
+                sent = connect(app, path.replace("{job_id}", spelled), KEY[name])
+                assert [message["type"] for message in sent[:2]] == ["websocket.accept", "websocket.send"]
 
 
 def test_a_websocket_needs_a_key_and_has_its_id_and_log_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

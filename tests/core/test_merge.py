@@ -121,6 +121,16 @@ def test_sloppy_times_and_missing_words_keep_order_and_nearly_all_text(seed: int
     assert abs(count - len(said)) <= 2 * (len(pieces) - 1)
 
 
+def test_behind_a_cut_in_silence_a_chunk_does_not_wait_for_the_next() -> None:
+    said = tuple(Segment(start=n, end=n + 0.9, text=f"Sentence {n}.") for n in range(5))
+    quiet = Chunk(index=0, start=0, end=6 * S, regions=(Region(start=0, end=6 * S),))
+    texts = [s.text for s in Merger().add(Piece(chunk=quiet, segments=said))]
+    assert texts == ["Sentence 0.", "Sentence 1.", "Sentence 2."], (
+        "the last dot, and where the one before ends, are open"
+    )
+    assert Merger().add(Piece(chunk=replace(quiet, overlap_after=S), segments=said)) == []
+
+
 def cut_at_ten(left: str, right: str, left_times: list[float], right_times: list[float]) -> Merged:
     """Two chunks cut through speech at 10 s; words of 0.3 s that start at the times given (on the timeline)."""
     a = Chunk(index=0, start=0, end=10 * S, regions=(Region(start=0, end=10 * S + S // 2),), overlap_after=S // 2)

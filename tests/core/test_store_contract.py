@@ -840,3 +840,50 @@ def test_consumers_are_seen_and_forgotten(store: SqlStore, clock: ManualClock) -
     assert [row.name for row in store.consumers()] == ["b"]
     store.leave("b")
     assert store.consumers() == []
+
+
+# --- what followers ask
+
+
+def test_the_chunks_that_have_ended_in_order_and_without_a_hole(store: SqlStore) -> None:
+    store.create(new_job())
+    claim = take(store)
+    store.plan(claim, planned(*range(6)))
+
+    def numbers(first: int = 0, limit: int = 100) -> list[int]:
+        return [part.number for part in store.ended_chunks(claim.job.id, first=first, limit=limit)]
+
+    assert numbers() == []
+    for number, text in ((1, "b"), (0, "a"), (2, None), (4, "e")):
+        finish_task(store, claim, ended(number, text))
+    assert (numbers(), numbers(1), numbers(3), numbers(4), numbers(0, 2)) == ([0, 1, 2], [1, 2], [], [4], [0, 1])
+    outputs = [part.output for part in store.ended_chunks(claim.job.id, first=0, limit=9)]
+    assert outputs == [{"text": "a"}, {"text": "b"}, None]
+    store.commit(start(store, claim, 3), ended(3))
+    store.commit(start(store, claim, 5), ended(5))
+    assert numbers(2) == [2, 3, 4, 5]
+    assert list(store.ended_chunks("nobody's", first=0, limit=9)) == []
+
+
+def test_an_owners_jobs_that_move(store: SqlStore) -> None:
+    anna, bert = store.of("anna"), store.of("bert")
+    past, future = (datetime.now(UTC) + timedelta(hours=hours) for hours in (-1, 1))
+    done = anna.create(new_job()).id
+    finish(store, take(store))
+    working = anna.create(new_job()).id
+    claim = take(store)
+    gone, waiting, theirs = anna.create(new_job()).id, anna.create(new_job()).id, bert.create(new_job()).id
+    anna.request_delete(gone)
+
+    def moving(owner: str | None, since: datetime = past, *, all_jobs: bool = False, limit: int = 9) -> set[str]:
+        found = store.moving(owner, all_jobs=all_jobs, ended_since=since, limit=limit)
+        assert found == store.versions(found)
+        return {*found}
+
+    assert moving("anna") == {done, working, waiting} and moving("bert") == {theirs}
+    assert moving(None) == set() and moving(None, all_jobs=True) == {done, working, waiting, theirs}
+    assert moving("anna", future) == {working, waiting}
+    anna.request_cancel(working)
+    assert moving("anna", future, limit=1) == {working, waiting}, "so many of each status"
+    store.cancelled(claim)
+    assert moving("anna", limit=1) == {working, waiting}, "the newest"

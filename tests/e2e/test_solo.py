@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from benchmarks.score import score
+from parascribe import Client
 from testbed.service import audio, running
 
 SAMPLES = Path(__file__).resolve().parents[2] / "whisper" / "data" / "samples"
@@ -58,6 +59,20 @@ def test_a_talk_becomes_a_transcript_in_every_format(service, tmp_path):
     assert texts["srt"].startswith("1\n00:00:0") and texts["vtt"].startswith("WEBVTT")
     assert len(list(csv.DictReader(io.StringIO(texts["csv"])))) == len(body["segments"])
     assert json.loads(texts["verbose_json"])["language"] == "english"
+
+
+def test_a_job_is_followed_through_the_death_of_the_api(service, tmp_path):
+    path, _ = audio(tmp_path, minutes=3, seed=15)
+    job = service.submit(path, model="demo", word_timestamps=True)
+    events = []
+    with Client(service.url) as client:
+        for event in client.follow(job["id"]):
+            events.append(event)
+            if [e["event"] for e in events].count("segments") == 1 and event["event"] == "segments":
+                service.processes("api_main")[0].kill()
+    assert (events[0]["event"], events[-1]["event"]) == ("job", "end")
+    told = [segment for event in events if event["event"] == "segments" for segment in event["data"]["segments"]]
+    assert told == service.result(job["id"]).json()["segments"] != [], "each once, and as they are in the result"
 
 
 def test_parallel_and_sequential_agree_to_the_letter(service, tmp_path):

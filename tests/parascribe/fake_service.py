@@ -92,6 +92,8 @@ class FakeService:
             return 200, {}, {"items": [{"name": "base", "default": True}]}
         if path.startswith("/html"):
             return 200, {"content-type": "text/html"}, "<h1>something else</h1>"
+        if path == "/api/v1/events":
+            return _problem(404, "not_found", "There is nothing at this address.")
         found = re.fullmatch(r"/api/v1/jobs/([^/]+)(?:/(\w+))?", path)
         job = self.jobs.get(found[1]) if found else None
         if not found or job is None:
@@ -99,6 +101,8 @@ class FakeService:
         match method, found[2]:
             case "GET", None:
                 return self._get(job, headers)
+            case "GET", "events":  # as versions before 0.3
+                return _problem(404, "not_found", "There is nothing at this address.")
             case "GET", "result":
                 return self._result(job, query.get("format", "json"))
             case "POST", "cancel":

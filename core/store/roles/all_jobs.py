@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
-from sqlalchemy import bindparam, func, literal, select, union_all
+from sqlalchemy import ColumnElement, Integer, and_, bindparam, func, literal, select, union_all
 
-from core.jobs.job import Job, JobStatus
+from core.jobs.job import TERMINAL, Job, JobStatus
+from core.jobs.tasks import TRANSCRIBE, Task, TaskState
+from core.store.news import News, open_news
 from core.store.protocols import OwnerJobs
 from core.store.roles.jobs import SqlJobs
-from core.store.roles.rows import Role, to_job
-from core.store.tables import job, meta
+from core.store.roles.rows import Role, to_job, to_task
+from core.store.tables import job, meta, task
 
 # made once: building them takes as long as asking them
 _THESE = [job.c.id.in_(bindparam("ids", expanding=True)), job.c.deleted_at.is_(None)]
 _VERSIONS = select(job.c.id, job.c.owner, job.c.version).where(*_THESE)
 _JOBS = select(job).where(*_THESE)
+
+_CHUNKS = [
+    task.c.job_id == bindparam("of_job"),
+    task.c.stage == TRANSCRIBE,
+    task.c.number >= bindparam("first", type_=Integer),
+]
+_OPEN = select(func.min(task.c.number)).where(*_CHUNKS, task.c.state == TaskState.PLANNED).scalar_subquery()
+_ENDED = (
+    select(task)
+    .where(*_CHUNKS, task.c.number < func.coalesce(_OPEN, bindparam("end", 2**31 - 1, type_=Integer)))
+    .order_by(task.c.number)
+    .limit(bindparam("limit", type_=Integer))
+)
 
 
 class SqlAllJobs(Role):
@@ -30,6 +46,31 @@ class SqlAllJobs(Role):
     def jobs_of(self, job_ids: Collection[str]) -> Sequence[Job]:
         with self.database.read() as connection:
             return [to_job(row) for row in connection.execute(_JOBS, {"ids": list(job_ids)})]
+
+    def ended_chunks(self, job_id: str, *, first: int, limit: int) -> Sequence[Task]:
+        with self.database.read() as connection:
+            rows = connection.execute(_ENDED, {"of_job": job_id, "first": first, "limit": limit})
+            return [to_task(row) for row in rows]
+
+    def moving(
+        self, owner: str | None, *, all_jobs: bool, ended_since: datetime, limit: int
+    ) -> dict[str, tuple[str | None, int]]:
+        there: list[ColumnElement[bool]] = [job.c.deleted_at.is_(None)]
+        if not all_jobs:
+            there.append(job.c.owner == owner)  # None becomes IS NULL
+        # each walks an index, newest first; those that have ended the one of their results' retention
+        kinds = [job.c.status == status for status in JobStatus if status not in TERMINAL]
+        kinds.append(and_(job.c.finished_at >= ended_since, job.c.expired_result.is_(False)))
+        found: dict[str, tuple[str | None, int]] = {}
+        with self.database.read() as connection:
+            for kind in kinds:
+                newest = job.c.finished_at if kind is kinds[-1] else job.c.created_at
+                query = select(job.c.id, job.c.owner, job.c.version).where(kind, *there).order_by(newest.desc())
+                found |= {row[0]: (row[1], row[2]) for row in connection.execute(query.limit(limit))}
+        return found
+
+    def news(self) -> News:
+        return open_news(self.database.engine)
 
     def waiting(self, *, at_most: int) -> int:
         queued = select(job.c.id).where(job.c.status == JobStatus.QUEUED).limit(at_most).subquery()

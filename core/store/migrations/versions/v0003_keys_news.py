@@ -1,4 +1,4 @@
-"""Keys, sessions of browsers, and what removed jobs have used of their owner's day."""
+"""Keys, sessions of browsers, what removed jobs have used of their owner's day, and news of jobs."""
 
 from __future__ import annotations
 
@@ -41,3 +41,25 @@ def upgrade() -> None:
         sa.Column("audio_seconds", sa.Double, nullable=False),
     )
     op.create_index("spent_of_owner", "spent", ["owner", "created_at"])
+    if op.get_bind().dialect.name == "postgresql":
+        _tell_of_changes()
+
+
+def _tell_of_changes() -> None:
+    """PostgreSQL tells who listens of each job that is made or changed. SQLite needs nothing: its files tell."""
+    op.execute(
+        """
+        CREATE FUNCTION parascribe_job_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            PERFORM pg_notify('parascribe_job', NEW.id);
+            RETURN NULL;
+        END $$
+        """
+    )
+    # a heartbeat does not touch the version, so it is no news
+    op.execute(
+        """
+        CREATE TRIGGER job_changed AFTER INSERT OR UPDATE OF version ON job
+        FOR EACH ROW EXECUTE FUNCTION parascribe_job_changed()
+        """
+    )

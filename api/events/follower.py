@@ -1,0 +1,85 @@
+"""Waiting for what comes next. Nothing is queued: who comes back from sending finds what is so now."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Generic, TypeVar
+
+from starlette.types import Message, Receive, Scope
+
+S = TypeVar("S")
+
+
+class Source(Generic[S]):
+    """Something that changes, and who follows it. seen: as it is now, replaced by another object at each change"""
+
+    def __init__(self, seen: S) -> None:
+        self.seen = seen
+        self.followers: set[Follower[S]] = set()
+
+    def publish(self, seen: S) -> None:
+        self.seen = seen
+        for follower in self.followers:
+            follower.wake()
+
+    @contextlib.contextmanager
+    def follow(self, scope: Scope) -> Iterator[Follower[S]]:
+        """As long as the block lasts. scope: of the request, which ends when the server stops (`api.http.protocol`)"""
+        follower = Follower(self)
+        when_stopping: list[Callable[[], None]] = scope.get("when_stopping", [])
+        self.followers.add(follower)
+        when_stopping.append(follower.close)
+        try:
+            yield follower
+        finally:
+            when_stopping.remove(follower.close)
+            self.followers.discard(follower)
+
+
+class Follower(Generic[S]):
+    """One who waits. closed: the client or the server goes"""
+
+    def __init__(self, source: Source[S]) -> None:
+        self._source = source
+        self._wake = asyncio.Event()
+        self.closed = False
+
+    @property
+    def now(self) -> S:
+        return self._source.seen
+
+    async def wait(self, seen: S, seconds: float) -> bool:
+        """Until there is something newer, or this is closed; False when the time was over first."""
+        self._wake.clear()
+        if self.closed or self.now is not seen:
+            return True
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    @contextlib.asynccontextmanager
+    async def closing(self, receive: Receive) -> AsyncIterator[None]:
+        """Closed when the client goes, as long as the block lasts. receive: of an HTTP request whose body nobody reads"""
+        gone = asyncio.create_task(self._close_with(receive))
+        try:
+            yield
+        finally:
+            gone.cancel()
+
+    async def _close_with(self, receive: Receive) -> None:
+        message: Message = {"type": "http.request"}
+        while message["type"] != "http.disconnect":
+            message = await receive()
+        self.close()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def close(self) -> None:
+        self.closed = True
+        self._wake.set()

@@ -1,0 +1,127 @@
+"""What a client of OpenAI's asks for, as options of a job. Each parameter is honoured or refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from api.upload.form import Form
+from core.errors import Unsupported, refusal
+from core.jobs.params import Task
+from core.transcript.formats import FormatName
+
+FORM = Form(
+    fields=(
+        "model",
+        "language",
+        "prompt",
+        "response_format",
+        "temperature",
+        "stream",
+        "timestamp_granularities",
+        "timestamp_granularities[]",
+        "include",
+        "include[]",
+        "chunking_strategy",
+        "chunking_strategy[type]",
+        "known_speaker_names[]",
+        "known_speaker_references[]",
+    ),
+    repeated=frozenset(
+        {
+            "timestamp_granularities",
+            "timestamp_granularities[]",
+            "include",
+            "include[]",
+            "known_speaker_names[]",
+            "known_speaker_references[]",
+        }
+    ),
+)
+
+OURS = re.compile(r"whisper-1|gpt-4o(-mini)?-transcribe(-\d{4}-\d\d-\d\d)?")
+"""OpenAI's names, which mean the service's own model."""
+
+FORMATS: Mapping[str, FormatName] = MappingProxyType(
+    {"json": "json", "text": "txt", "srt": "srt", "vtt": "vtt", "verbose_json": "verbose_json"}
+)
+
+NO_SPEAKERS = "speakers are not told apart by this service"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """One request."""
+
+    #: for the job, as `core.submission` takes them
+    options: Mapping[str, str]
+    #: one of FORMATS
+    response_format: str
+    stream: bool
+    segments: bool
+    words: bool
+    logprobs: bool
+    #: for the header X-Parascribe-Warning
+    warning: str | None
+
+
+def wanted(fields: Mapping[str, str], repeated: Mapping[str, list[str]], task: Task) -> Wanted:
+    """Read a form. Raises ValidationFailed, Unsupported."""
+    model = fields.get("model", "").strip()
+    if model.startswith("gpt-4o-transcribe-diarize"):
+        raise _unsupported("model", NO_SPEAKERS)
+    for name in ("known_speaker_names[]", "known_speaker_references[]"):
+        if repeated.get(name):
+            raise _unsupported(name, NO_SPEAKERS)
+    shape = fields.get("response_format") or "json"
+    if shape == "diarized_json":
+        raise _unsupported("response_format", NO_SPEAKERS)
+    if shape not in FORMATS:
+        raise refusal({"field": "response_format", "message": f"must be one of {', '.join(FORMATS)}"})
+    granularities = _several(repeated, "timestamp_granularities", {"word", "segment"})
+    if granularities and shape != "verbose_json":
+        raise refusal({"field": "timestamp_granularities", "message": "needs response_format=verbose_json"})
+    include = _several(repeated, "include", {"logprobs"})
+    if include and shape != "json":
+        raise refusal({"field": "include", "message": "needs response_format=json"})
+    stream = _flag(fields.get("stream", ""))
+    if stream and shape not in ("json", "text"):
+        raise refusal({"field": "stream", "message": "needs response_format=json or text"})
+    chunking = fields.get("chunking_strategy[type]") or fields.get("chunking_strategy") or "auto"
+    if chunking not in ("auto", "server_vad"):
+        raise refusal({"field": "chunking_strategy", "message": "must be auto or server_vad; it has no settings here"})
+    words = "word" in granularities or bool(include)
+    replaced = bool(model) and OURS.fullmatch(model) is not None
+    options = {name: fields[name] for name in ("language", "prompt", "temperature") if fields.get(name)}
+    options |= {"task": task} | ({"model": model} if model and not replaced else {})
+    options |= {"word_timestamps": "true"} if words else {}
+    return Wanted(
+        options=options,
+        response_format=shape,
+        stream=stream,
+        segments=not granularities or "segment" in granularities,
+        words=words,
+        logprobs=bool(include),
+        warning=f"{model} is not here; the service's own model was used" if replaced else None,
+    )
+
+
+def _several(repeated: Mapping[str, list[str]], name: str, known: set[str]) -> set[str]:
+    found = {value.strip() for key in (name, f"{name}[]") for value in repeated.get(key, ())}
+    if unknown := found - known:
+        message = f"must be among {', '.join(sorted(known))}, not {', '.join(sorted(unknown))}"
+        raise refusal({"field": name, "message": message})
+    return found
+
+
+def _flag(value: str) -> bool:
+    found = {"": False, "false": False, "0": False, "true": True, "1": True}.get(value.strip().lower())
+    if found is None:
+        raise refusal({"field": "stream", "message": "must be true or false"})
+    return found
+
+
+def _unsupported(field: str, message: str) -> Unsupported:
+    return Unsupported(message, errors=[{"field": field, "message": message}])
