@@ -7,6 +7,7 @@ __all__ = [
     "jobs",
     "notices",
     "objects",
+    "options",
     "queue",
     "speech",
     "store",

@@ -4,7 +4,7 @@
     |-- RequestError            the caller can do something about it
     |   |-- Unauthorized, Forbidden
     |   |-- ValidationFailed, EmptyUpload, NotMedia, TooLarge, UploadTooSlow, UnknownModel, TaskNotSupported
-    |   |-- JobNotFound, NotReady, AlreadyTerminal, Expired
+    |   |-- JobNotFound, NotReady, NotInResult, AlreadyTerminal, Expired
     |   |-- QueueFull, IdempotencyConflict, IdempotencyInFlight
     |   `-- InsufficientStorage
     |-- JobError                ends a job (or one chunk) as failed
@@ -123,6 +123,12 @@ class NotReady(RequestError):
     """The job has no result yet."""
 
     code = "not_ready"
+
+
+class NotInResult(RequestError):
+    """The transcript does not have what was asked for."""
+
+    code = "not_in_result"
 
 
 class AlreadyTerminal(RequestError):

@@ -39,6 +39,7 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "task_not_supported": 422,
         "job_not_found": 404,
         "not_ready": 409,
+        "not_in_result": 409,
         "already_terminal": 409,
         "expired": 410,
         "queue_full": 429,

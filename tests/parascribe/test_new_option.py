@@ -13,8 +13,8 @@ import typer
 from typer.testing import CliRunner
 
 from core.errors import ValidationFailed
-from core.jobs.options import about, options
 from core.jobs.params import JobParams
+from core.options import about, options
 from core.submission.checks import check, fingerprint
 from parascribe.cli.commands.job_options import with_options
 from parascribe.cli.commands.transcribe import transcribe_command

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from core.jobs.params import JobParams
+from core.transcript.shaping import Shaping
 from parascribe.cli.commands.common import (
     Exit,
     Formats,
@@ -20,13 +21,14 @@ from parascribe.cli.commands.common import (
     note,
     print_json,
     settings,
+    split_look,
 )
 from parascribe.cli.commands.job_options import with_options
 from parascribe.client.inputs import media_file
 
 if TYPE_CHECKING:
     from parascribe.cli.batch import Deliver, Item
-    from parascribe.client.bodies import Job, Params
+    from parascribe.client.bodies import Job, Look, Params
     from parascribe.screen.progress import Reporter
 
 
@@ -53,7 +55,7 @@ def transcribe_command(
     url: UrlOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
-    **params: Any,
+    **given: Any,
 ) -> None:
     """Transcribe audio and video files.
 
@@ -78,10 +80,14 @@ def transcribe_command(
         outputs = Outputs.plan(files, formats or (), output, stdout=not json)
     except OutputError as error:
         raise typer.BadParameter(str(error)) from error
-    deliver = keep if json and not to_files else deliver_to(outputs)
+    kept = json and not to_files
+    look, params = split_look(given, {"json"} if kept else outputs.wanted)
+    if look and not wait:
+        raise typer.BadParameter(f"--no-wait writes no transcript: give {_flags(look)} to parascribe result")
+    deliver = keep if kept else deliver_to(outputs)
     with reporter(quiet=quiet) as report:
         run = _local if local else _remote(url, wait, None if wait or json else _print_id)
-        items = run(files, cast("Params", params), deliver, report)
+        items = run(files, cast("Params", params), deliver, look, report)
     if json:
         print_json([item.to_dict() for item in items])
     if len(items) > 1 and not quiet:
@@ -89,9 +95,13 @@ def transcribe_command(
     raise typer.Exit(_code(items))
 
 
-transcribe = with_options(JobParams, before="wait")(transcribe_command)
+transcribe = with_options(JobParams, before="wait")(with_options(Shaping, before="wait")(transcribe_command))
 
-Run = Callable[[Sequence[Path], "Params", "Deliver", "Reporter"], "list[Item]"]
+Run = Callable[[Sequence[Path], "Params", "Deliver", "Look", "Reporter"], "list[Item]"]
+
+
+def _flags(look: Look) -> str:
+    return ", ".join(f"--{name.replace('_', '-')}" for name in look)
 
 
 def _print_id(job: Job) -> None:
@@ -99,22 +109,22 @@ def _print_id(job: Job) -> None:
 
 
 def _remote(url: str | None, wait: bool, submitted: Callable[[Job], None] | None) -> Run:
-    def run(files: Sequence[Path], params: Params, deliver: Deliver, report: Reporter) -> list[Item]:
+    def run(files: Sequence[Path], params: Params, deliver: Deliver, look: Look, report: Reporter) -> list[Item]:
         from parascribe.cli.batch import finish, submit
 
         with connect(url) as client:
             items = submit(client, files, params, report, submitted)
             if wait:
-                finish(client, items, deliver, report)
+                finish(client, items, deliver, look, report)
         return items
 
     return run
 
 
-def _local(files: Sequence[Path], params: Params, deliver: Deliver, report: Reporter) -> list[Item]:
+def _local(files: Sequence[Path], params: Params, deliver: Deliver, look: Look, report: Reporter) -> list[Item]:
     from parascribe.cli.local_batch import transcribe_locally
 
-    return transcribe_locally(settings(), files, params, deliver, report)
+    return transcribe_locally(settings(), files, params, deliver, look, report)
 
 
 def _summary(items: Sequence[Item]) -> None:
