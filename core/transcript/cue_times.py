@@ -33,10 +33,15 @@ def cue_times(spoken: Sequence[tuple[int, int, int]], *, least: int, most: int, 
     said; for `least` it may also come earlier, or take from a neighbour what that does not want for itself.
     """
     groups = _groups(spoken, least, most, end)
-    for n, group in enumerate(groups):
+
+    def stay(n: int) -> None:
         room = groups[n + 1].start if n + 1 < len(groups) else end
-        group.end = max(group.end, min(group.start + group.want, room))
+        groups[n].end = max(groups[n].end, min(groups[n].start + groups[n].want, room))
+
+    for n in range(len(groups)):
+        stay(n)
     for n, group in enumerate(groups):
+        stay(n)  # it may have given something away
         group.start = max(groups[n - 1].end if n else 0, min(group.start, group.end - group.least))
         before = groups[n - 1] if n else None
         after = groups[n + 1] if n + 1 < len(groups) else None

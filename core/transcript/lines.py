@@ -14,8 +14,9 @@ _SENTENCE = frozenset(".!?…。！？؟۔।")  # noqa: RUF001
 _CLAUSE = frozenset(",;:—–،؛、，；：")  # noqa: RUF001
 _CLOSING = "\"'”’»)]」』）】》"  # noqa: RUF001
 _SMALL_KANA = frozenset("ぁぃぅぇぉっゃゅょゎゕゖァィゥェォッャュョヮヵヶ々")
-_LEADING_VOWELS = frozenset("เแโใไເແໂໃໄ")
-"""Of Thai and Lao: written ahead of the consonant that they belong to."""
+_VOWELS_AHEAD, _VOWELS_BEHIND = frozenset("เแโใไເແໂໃໄ"), frozenset("ะาำๅະາຳ")
+"""Of Thai and Lao: letters written ahead of the consonant that they belong to, and behind it."""
+_NEVER_FIRST = _SMALL_KANA | _VOWELS_BEHIND | frozenset("\"'")
 _NOT_FIRST = frozenset({"Pe", "Pf", "Po", "Pd", "Mn", "Mc", "Me", "Cf", "Lm"})
 _NOT_LAST = frozenset({"Ps", "Pi", "Sc"})
 """Categories that do not begin, or end, a line between letters without blanks (after UAX #14 and JIS X 4051)."""
@@ -61,9 +62,9 @@ def _may_end(last: str, first: str) -> bool:
     """Whether a line may end between two letters of one word: only where the script knows no blanks."""
     if (last.isascii() and first.isascii()) or not (goes_without_blanks(last) or goes_without_blanks(first)):
         return False
-    if last in _LEADING_VOWELS or last in "\"'" or unicodedata.category(last) in _NOT_LAST:
+    if last in _VOWELS_AHEAD or last in "\"'" or unicodedata.category(last) in _NOT_LAST:
         return False
-    return not (first in _SMALL_KANA or first in "\"'" or unicodedata.category(first) in _NOT_FIRST)
+    return not (first in _NEVER_FIRST or unicodedata.category(first) in _NOT_FIRST)
 
 
 def _cut(word: str, limit: int) -> Iterator[str]:
