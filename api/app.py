@@ -16,7 +16,7 @@ from api.deps import PREFIX, ApiDeps, Parts
 from api.events.status import StatusRoute
 from api.http import problems
 from api.http.middleware import HeadAsGet, LingeringClose, RequestLog
-from api.routes import about, docs, health, jobs, results, submit
+from api.routes import about, audio, docs, health, jobs, results, submit
 from api.upload.form import form_schema, options_schema
 from core.jobs.params import JobParams
 from core.store.protocols import JobStore
@@ -53,7 +53,7 @@ def create_app(deps: ApiDeps, store: JobStore, authenticator: Authenticator) -> 
     )
     app.state.parts = parts
     problems.install(app)
-    for noun in (submit, jobs, results, about, health):
+    for noun in (submit, jobs, results, audio, about, health):
         app.include_router(noun.router)
     app.include_router(docs.router)
     app.mount(docs.FILES, docs.static_files())

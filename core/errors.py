@@ -4,7 +4,7 @@
     |-- RequestError            the caller can do something about it
     |   |-- Unauthorized, Forbidden
     |   |-- ValidationFailed, EmptyUpload, NotMedia, TooLarge, UploadTooSlow, UnknownModel, TaskNotSupported
-    |   |-- JobNotFound, NotReady, NotInResult, AlreadyTerminal, Expired
+    |   |-- JobNotFound, NotReady, NotInResult, AlreadyTerminal, Expired, InvalidRange
     |   |-- QueueFull, IdempotencyConflict, IdempotencyInFlight
     |   `-- InsufficientStorage
     |-- JobError                ends a job (or one chunk) as failed
@@ -141,6 +141,12 @@ class Expired(RequestError):
     """The retention time is over and the data has been removed."""
 
     code = "expired"
+
+
+class InvalidRange(RequestError):
+    """The file has no such part."""
+
+    code = "invalid_range"
 
 
 class QueueFull(RequestError):

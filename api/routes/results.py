@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from typing import Annotated, Any
-from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.deps import NO_REPEATS, PREFIX, ApiDeps, Deps, JobId, Jobs
 from api.events.status import matches
+from api.http.downloads import content_disposition, renamed
 from api.http.problems import responses
 from api.routes.jobs import NOT_MODIFIED, IfNoneMatch
 from api.upload.form import options_schema
@@ -82,7 +82,7 @@ def get_result(
     look = f".{hashlib.sha256(repr(shaping).encode()).hexdigest()[:16]}" if asked else ""
     headers = {
         "ETag": f'"{job.id}.{job.version}.{query.format}{look}"',
-        "Content-Disposition": content_disposition(job.source.filename, chosen.extension),
+        "Content-Disposition": content_disposition(renamed(job.source.filename, chosen.extension)),
         "Cache-Control": "private, no-cache",  # to be revalidated each time, by the ETag
     }
     if matches(headers["ETag"], if_none_match):
@@ -112,11 +112,3 @@ def _load(deps: ApiDeps, jobs: OwnerJobs, job: Job, key: str) -> dict[str, Any]:
         raise ServiceError(f"The result of job {job.id} is not in the object store.") from None
     assert isinstance(result, dict)
     return result
-
-
-def content_disposition(source: str, extension: str) -> str:
-    """A download name made from the upload's: plain ASCII for old clients, the real one by RFC 5987 (RFC 6266 §4.3)."""
-    stem = source.rpartition(".")[0] or source
-    name = f"{stem}.{extension.lstrip('.')}"
-    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%;' else "_" for c in name)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

@@ -117,6 +117,8 @@ class Ruler:
 def wrap(texts: Sequence[str], limit: int) -> list[tuple[int, int]]:
     """Units as lines, by their spans: as few as can be, of like width, and rather broken where a phrase ends."""
     ruler = Ruler(texts)
+    if ruler.width(0, len(texts)) <= limit:
+        return [(0, len(texts))] if texts else []
 
     def cost(i: int, j: int) -> float | None:
         wide = ruler.width(i, j)

@@ -241,7 +241,10 @@ def _anchors(segment: Segment, letters: str, words: Sequence[Any]) -> tuple[list
 
 
 def _split(part: _Part, shaping: Shaping) -> Iterator[_Part]:
-    """One segment as the fewest cues that hold it, cut where a sentence, a phrase or a breath ends."""
+    """One segment as one cue, if that can hold it, else as few, cut where a sentence, a phrase or a breath ends."""
+    if _holds(part, shaping):
+        yield part
+        return
     some, below = part.units, part.below
     ruler, under = Ruler([unit.text for unit in some]), Ruler([unit.text for unit in below])
     reach, under_reach = (r.reaches(shaping.max_line_width, shaping.max_lines) for r in (ruler, under))
@@ -291,7 +294,8 @@ def _holds(part: _Part, shaping: Shaping) -> bool:
     if part.end - part.start > shaping.max_cue:
         return False
     return all(
-        Ruler([unit.text for unit in some]).reaches(shaping.max_line_width, shaping.max_lines)[0] == len(some)
+        len(some) < 2
+        or Ruler([unit.text for unit in some]).reaches(shaping.max_line_width, shaping.max_lines)[0] == len(some)
         for some in (part.units, part.below)
     )
 

@@ -53,6 +53,7 @@ ROUTES = {
     ("POST", "/api/v1/jobs/{job_id}/cancel"): JOB,
     ("POST", "/api/v1/jobs/{job_id}/retry"): JOB,
     ("GET", "/api/v1/jobs/{job_id}/result"): JOB,
+    ("GET", "/api/v1/jobs/{job_id}/audio"): JOB,
 }
 """What each route is. One that is not here may show somebody another's job: say what it is, and it is tried."""
 

@@ -26,6 +26,7 @@ OPERATIONS = [
     ("POST", "/api/v1/jobs/{job_id}/cancel"),
     ("POST", "/api/v1/jobs/{job_id}/retry"),
     ("GET", "/api/v1/jobs/{job_id}/result"),
+    ("GET", "/api/v1/jobs/{job_id}/audio"),
     ("GET", "/api/v1/models"),
     ("GET", "/api/v1/system"),
     ("GET", "/healthz"),
@@ -83,7 +84,7 @@ def test_generated_requests(schema: schemathesis.BaseSchema, method: str, path: 
     check()
 
 
-@pytest.mark.parametrize("tail", ["", "/result", "/retry", "/cancel"])
+@pytest.mark.parametrize("tail", ["", "/result", "/audio", "/retry", "/cancel"])
 def test_jobs_that_exist(described: Service, schema: schemathesis.BaseSchema, tail: str) -> None:
     """Generated ids lead nowhere, so here are some that do, one for each state."""
     path = f"/api/v1/jobs/{{job_id}}{tail}"

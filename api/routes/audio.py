@@ -1,0 +1,86 @@
+"""GET /jobs/{id}/audio: the uploaded file, whole or in part, for players."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Annotated, Any, BinaryIO
+
+from fastapi import APIRouter, Header, Response
+from fastapi.responses import StreamingResponse
+
+from api.deps import NO_QUERY, PREFIX, Deps, JobId, Jobs
+from api.events.status import matches
+from api.http.downloads import content_disposition, part_of
+from api.http.problems import responses
+from api.routes.jobs import NOT_MODIFIED, IfNoneMatch
+from core.errors import Expired, ServiceError
+
+router = APIRouter(prefix=PREFIX, tags=["jobs"])
+
+BLOCK_BYTES = 256 * 1024
+"""How much of the file is in memory for each player."""
+
+_BINARY = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+_PARTS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file.", **_BINARY},
+    206: {"description": "The part that `Range` asks for.", **_BINARY},
+}
+
+Range = Annotated[
+    str | None, Header(description="`bytes=0-1023`, `bytes=1024-` or `bytes=-1024`; several parts are answered by all.")
+]
+IfRange = Annotated[str | None, Header(description="ETag of the file that the part is to be of; else all of it comes.")]
+
+
+@router.get(
+    "/jobs/{job_id}/audio",
+    response_class=Response,
+    dependencies=[NO_QUERY],
+    responses={
+        **_PARTS,
+        **NOT_MODIFIED,
+        **responses("job_not_found", "expired", "invalid_range", "storage_unavailable"),
+    },
+)
+def get_audio(
+    job_id: JobId,
+    jobs: Jobs,
+    deps: Deps,
+    range: Range = None,  # noqa: A002 (the header's own name)
+    if_range: IfRange = None,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """The file as it was uploaded. 410 when its retention is over."""
+    job = jobs.get(job_id)
+    if job.expired_audio:
+        raise Expired
+    size = job.source.bytes
+    headers = {
+        "ETag": f'"{job.source.sha256}"',
+        "Accept-Ranges": "bytes",
+        "Content-Disposition": content_disposition(job.source.filename, "inline"),
+        "Cache-Control": "private, no-cache",  # to be revalidated each time, by the ETag
+    }
+    if matches(headers["ETag"], if_none_match):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    part = part_of(size, range) if if_range in (None, headers["ETag"]) else None
+    start, end = part or (0, size)
+    try:
+        stream = deps.objects.open(job.source.key, offset=start)
+    except KeyError:
+        if jobs.get(job.id).expired_audio:  # since it was looked up
+            raise Expired from None
+        raise ServiceError(f"The audio of job {job.id} is not in the object store.") from None
+    headers["Content-Length"] = str(end - start)
+    if part:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    status = HTTPStatus.PARTIAL_CONTENT if part else HTTPStatus.OK
+    return StreamingResponse(_blocks(stream, end - start), status, headers, job.source.media_type)
+
+
+def _blocks(stream: BinaryIO, left: int) -> Iterator[bytes]:
+    with stream:
+        while left and (block := stream.read(min(BLOCK_BYTES, left))):
+            left -= len(block)
+            yield block
