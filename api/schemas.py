@@ -207,6 +207,11 @@ class JobPageBody(Body):
     next: str | None = Field(description="Give it as `after` to get the next page; null on the last one.")
 
 
+class PeaksBody(Body):
+    duration: Seconds = Field(description="Seconds of audio, in whole twentieths.")
+    peaks: list[float] = Field(description="The loudest of each share of it, from 0 to 1.", examples=[[0.0, 0.312]])
+
+
 class ModelBody(Body):
     name: str = Field(examples=["base"])
     multilingual: bool = Field(description="Knows languages other than English.")

@@ -1,4 +1,4 @@
-"""GET /jobs/{id}/audio: the uploaded file, whole or in part, for players."""
+"""GET /jobs/{id}/audio and /peaks: the uploaded file, whole or in part, and how loud it is, for players."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Annotated, Any, BinaryIO
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
 
-from api.deps import NO_QUERY, PREFIX, Deps, JobId, Jobs
+from api.deps import NO_QUERY, NO_REPEATS, PREFIX, Deps, JobId, Jobs, PartsDep
 from api.events.status import matches
 from api.http.downloads import content_disposition, part_of
 from api.http.problems import responses
+from api.peaks.measuring import LOUDEST, PER_SECOND, reduced
 from api.routes.jobs import NOT_MODIFIED, IfNoneMatch
+from api.schemas import PeaksBody
 from core.errors import Expired, ServiceError
+from core.jobs.job import Job
+from core.store.protocols import OwnerJobs
 
 router = APIRouter(prefix=PREFIX, tags=["jobs"])
 
@@ -69,14 +74,47 @@ def get_audio(
     try:
         stream = deps.objects.open(job.source.key, offset=start)
     except KeyError:
-        if jobs.get(job.id).expired_audio:  # since it was looked up
-            raise Expired from None
-        raise ServiceError(f"The audio of job {job.id} is not in the object store.") from None
+        raise _missing(job, jobs) from None
     headers["Content-Length"] = str(end - start)
     if part:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     status = HTTPStatus.PARTIAL_CONTENT if part else HTTPStatus.OK
     return StreamingResponse(_blocks(stream, end - start), status, headers, job.source.media_type)
+
+
+class PeaksQuery(BaseModel):
+    """Parameters of the peaks; others are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    points: int = Field(2000, ge=1, le=20_000, description="How many at most; there are 20 for each second.")
+
+
+@router.get(
+    "/jobs/{job_id}/peaks",
+    dependencies=[NO_REPEATS],
+    responses=responses(
+        "job_not_found", "not_ready", "expired", "audio_undecodable", "storage_unavailable", "validation"
+    ),
+)
+def get_peaks(job_id: JobId, jobs: Jobs, parts: PartsDep, query: Annotated[PeaksQuery, Query()]) -> PeaksBody:
+    """How loud the audio is over time, as players draw it. Made at first need: 409 with Retry-After while that takes."""
+    job = jobs.get(job_id)
+    if job.expired_audio:
+        raise Expired
+    try:
+        values = parts.peaks.of(job)
+    except KeyError:
+        raise _missing(job, jobs) from None
+    return PeaksBody(
+        duration=len(values) / PER_SECOND, peaks=[round(value / LOUDEST, 3) for value in reduced(values, query.points)]
+    )
+
+
+def _missing(job: Job, jobs: OwnerJobs) -> ServiceError:
+    if jobs.get(job.id).expired_audio:  # since it was looked up
+        return Expired()
+    return ServiceError(f"The audio of job {job.id} is not in the object store.")
 
 
 def _blocks(stream: BinaryIO, left: int) -> Iterator[bytes]:

@@ -54,6 +54,7 @@ ROUTES = {
     ("POST", "/api/v1/jobs/{job_id}/retry"): JOB,
     ("GET", "/api/v1/jobs/{job_id}/result"): JOB,
     ("GET", "/api/v1/jobs/{job_id}/audio"): JOB,
+    ("GET", "/api/v1/jobs/{job_id}/peaks"): JOB,
 }
 """What each route is. One that is not here may show somebody another's job: say what it is, and it is tried."""
 
@@ -90,7 +91,7 @@ def store() -> SqlStore:
 
 @pytest.fixture
 def guarded(serve: Callable[..., Service], store: SqlStore) -> Service:
-    return serve(store=Guarded(store.database), authenticator=TOKENS)
+    return serve(store=Guarded(store.database), authenticator=TOKENS, measure=lambda job: bytes(40))
 
 
 def ask(running: Service, method: str, path: str, token: str | None = None, **more: Any) -> httpx.Response:

@@ -27,6 +27,7 @@ OPERATIONS = [
     ("POST", "/api/v1/jobs/{job_id}/retry"),
     ("GET", "/api/v1/jobs/{job_id}/result"),
     ("GET", "/api/v1/jobs/{job_id}/audio"),
+    ("GET", "/api/v1/jobs/{job_id}/peaks"),
     ("GET", "/api/v1/models"),
     ("GET", "/api/v1/system"),
     ("GET", "/healthz"),
@@ -39,7 +40,7 @@ OPERATIONS = [
 @pytest.fixture(scope="module")
 def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with a job in each kind of state."""
-    with service(tmp_path_factory.mktemp("api")) as running:
+    with service(tmp_path_factory.mktemp("api"), measure=lambda job: bytes(40)) as running:
         done = complete(running)
         running.objects.put(f"jobs/{done['id']}/result.json", io.BytesIO(json.dumps(to_result(TRANSCRIPT)).encode()))
         fail(running)
@@ -84,7 +85,7 @@ def test_generated_requests(schema: schemathesis.BaseSchema, method: str, path: 
     check()
 
 
-@pytest.mark.parametrize("tail", ["", "/result", "/audio", "/retry", "/cancel"])
+@pytest.mark.parametrize("tail", ["", "/result", "/audio", "/peaks", "/retry", "/cancel"])
 def test_jobs_that_exist(described: Service, schema: schemathesis.BaseSchema, tail: str) -> None:
     """Generated ids lead nowhere, so here are some that do, one for each state."""
     path = f"/api/v1/jobs/{{job_id}}{tail}"
