@@ -132,6 +132,7 @@ def _segment(n: int, segment: Segment, *, words: bool) -> dict[str, Any]:
 
 
 def _json(transcript: Transcript, _: Shaping) -> str:
+    """All that is known; `words` where the job asked for `word_timestamps`."""
     return json.dumps(_body(transcript, words=transcript.word_timestamps), ensure_ascii=False) + "\n"
 
 

@@ -74,9 +74,9 @@ def deliver_to(outputs: Outputs) -> Deliver:
     return deliver
 
 
-def from_service(client: Client, job_id: str, look: Look) -> Fetch:
+def from_service(client: Client, job_id: str, look: Look | None = None) -> Fetch:
     """Fetches a finished job's transcript in any format."""
-    return lambda kind: client.result(job_id, cast(Any, kind), **look)
+    return lambda kind: client.result(job_id, cast(Any, kind), **(look or Look()))
 
 
 def keep(item: Item, fetch: Fetch) -> None:
@@ -105,7 +105,7 @@ def submit(
     return items
 
 
-def finish(client: Client, items: Sequence[Item], deliver: Deliver, look: Look, report: Reporter) -> None:
+def finish(client: Client, items: Sequence[Item], deliver: Deliver, report: Reporter, look: Look | None = None) -> None:
     """Wait for all jobs; deliver each transcript as soon as it is there. One that the service refuses fails its item.
 
     Raises ServiceUnreachable after an outage of a minute; KeyboardInterrupt with the unfinished jobs cancelled.

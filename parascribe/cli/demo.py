@@ -27,7 +27,6 @@ from core.config.settings import Settings
 from core.errors import ServiceError
 from core.system.processes import spawn, stop
 from parascribe.cli.batch import deliver_to, finish, submit
-from parascribe.client.bodies import Look
 from parascribe.client.client import Client
 from parascribe.client.errors import ClientError
 from parascribe.run.wiring import open_downloader, open_models
@@ -179,7 +178,7 @@ def _transcribe(url: str, material: Material) -> list[dict[str, Any]]:
     names = [Path(file.name) for file in material.files]  # the whole path would only distract
     with contextlib.chdir(material.files[0].parent), Client(url) as client, reporter() as report:
         items = submit(client, names, {"model": material.model}, report)
-        finish(client, items, deliver_to(Outputs.plan(names, (), "-")), Look(), report)
+        finish(client, items, deliver_to(Outputs.plan(names, (), "-")), report)
     failed = [item.file.name for item in items if item.status != "completed"]
     if failed:
         raise DemoFailed(f"not transcribed: {', '.join(failed)}")

@@ -23,7 +23,7 @@ from parascribe.screen.render import printable
 
 
 def transcribe_locally(
-    settings: Settings, files: Sequence[Path], params: Params, deliver: Deliver, look: Look, report: Reporter
+    settings: Settings, files: Sequence[Path], params: Params, deliver: Deliver, report: Reporter, look: Look
 ) -> list[Item]:
     """One file after the other, with all of this machine's workers; each transcript is delivered as soon as it is there.
 

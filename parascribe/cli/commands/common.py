@@ -80,20 +80,25 @@ def _format(given: str) -> str:
     return given
 
 
-def split_look(given: dict[str, Any], formats: Collection[FileFormat]) -> tuple[Look, dict[str, Any]]:
-    """What was asked of the transcripts' look, and the rest. A look that one of the formats has not is a mistake of usage."""
-    from core.errors import ValidationFailed
+def split_look(given: dict[str, Any]) -> tuple[Look, dict[str, Any]]:
+    """What was asked of the transcripts' look, and the rest."""
     from core.options import options
-    from core.transcript.formats import shaping_for
     from core.transcript.shaping import Shaping
 
     names = {option.name for option in options(Shaping)}
     look = {name: value for name, value in given.items() if name in names}
+    return cast("Look", look), {name: value for name, value in given.items() if name not in names}
+
+
+def check_look(look: Look, formats: Collection[FileFormat]) -> None:
+    """Refuse, before any work, a look that cannot be or that one of the formats has not."""
+    from core.errors import ValidationFailed
+    from core.transcript.formats import shaping_for
+
     try:
         shaping_for(formats, look)
     except ValidationFailed as error:
         raise typer.BadParameter(error.message) from error
-    return cast("Look", look), {name: value for name, value in given.items() if name not in names}
 
 
 def connect(url: str | None) -> Client:

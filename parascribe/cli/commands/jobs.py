@@ -15,6 +15,7 @@ from parascribe.cli.commands.common import (
     JsonOption,
     QuietOption,
     UrlOption,
+    check_look,
     connect,
     each,
     format_option,
@@ -106,7 +107,8 @@ def result_command(
             outputs = Outputs.plan([file], formats or (), output)
         except OutputError as error:
             raise typer.BadParameter(str(error)) from error
-        look, _ = split_look(given, outputs.wanted)
+        look, _ = split_look(given)
+        check_look(look, outputs.wanted)
         written = outputs.deliver(file, from_service(client, job_id, look))
     for path in written if not quiet else ():
         note(f"wrote {path}")

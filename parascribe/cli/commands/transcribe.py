@@ -16,6 +16,7 @@ from parascribe.cli.commands.common import (
     JsonOption,
     QuietOption,
     UrlOption,
+    check_look,
     connect,
     format_option,
     note,
@@ -67,9 +68,11 @@ def transcribe_command(
 
     if local and not wait:
         raise typer.BadParameter("--local and --no-wait do not go together")
-    if not wait and (formats or output is not None):
+    look, params = split_look(given)
+    if not wait and (formats or output is not None or look):
+        flags = ", ".join(["-f and -o", *(f"--{name.replace('_', '-')}" for name in look)])
         raise typer.BadParameter(
-            "--no-wait writes no transcript, so that -f and -o have no meaning: give them to parascribe result"
+            f"--no-wait writes no transcript, so that {flags} have no meaning: give them to parascribe result"
         )
     if json and output == "-":
         raise typer.BadParameter("--json and -o - would both print to stdout")
@@ -81,13 +84,11 @@ def transcribe_command(
     except OutputError as error:
         raise typer.BadParameter(str(error)) from error
     kept = json and not to_files
-    look, params = split_look(given, {"json"} if kept else outputs.wanted)
-    if look and not wait:
-        raise typer.BadParameter(f"--no-wait writes no transcript: give {_flags(look)} to parascribe result")
+    check_look(look, {"json"} if kept else outputs.wanted)
     deliver = keep if kept else deliver_to(outputs)
     with reporter(quiet=quiet) as report:
         run = _local if local else _remote(url, wait, None if wait or json else _print_id)
-        items = run(files, cast("Params", params), deliver, look, report)
+        items = run(files, cast("Params", params), deliver, report, look)
     if json:
         print_json([item.to_dict() for item in items])
     if len(items) > 1 and not quiet:
@@ -97,11 +98,7 @@ def transcribe_command(
 
 transcribe = with_options(JobParams, before="wait")(with_options(Shaping, before="wait")(transcribe_command))
 
-Run = Callable[[Sequence[Path], "Params", "Deliver", "Look", "Reporter"], "list[Item]"]
-
-
-def _flags(look: Look) -> str:
-    return ", ".join(f"--{name.replace('_', '-')}" for name in look)
+Run = Callable[[Sequence[Path], "Params", "Deliver", "Reporter", "Look"], "list[Item]"]
 
 
 def _print_id(job: Job) -> None:
@@ -109,22 +106,22 @@ def _print_id(job: Job) -> None:
 
 
 def _remote(url: str | None, wait: bool, submitted: Callable[[Job], None] | None) -> Run:
-    def run(files: Sequence[Path], params: Params, deliver: Deliver, look: Look, report: Reporter) -> list[Item]:
+    def run(files: Sequence[Path], params: Params, deliver: Deliver, report: Reporter, look: Look) -> list[Item]:
         from parascribe.cli.batch import finish, submit
 
         with connect(url) as client:
             items = submit(client, files, params, report, submitted)
             if wait:
-                finish(client, items, deliver, look, report)
+                finish(client, items, deliver, report, look)
         return items
 
     return run
 
 
-def _local(files: Sequence[Path], params: Params, deliver: Deliver, look: Look, report: Reporter) -> list[Item]:
+def _local(files: Sequence[Path], params: Params, deliver: Deliver, report: Reporter, look: Look) -> list[Item]:
     from parascribe.cli.local_batch import transcribe_locally
 
-    return transcribe_locally(settings(), files, params, deliver, look, report)
+    return transcribe_locally(settings(), files, params, deliver, report, look)
 
 
 def _summary(items: Sequence[Item]) -> None:
