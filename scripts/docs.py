@@ -142,7 +142,7 @@ def formats() -> str:
         default = str(option.default).lower() if option.kind is bool else option.default
         takers = ", ".join(name for name, form in FORMATS.items() if option.name in form.takes)
         lines.append(f"| `{option.name}` | {values} | `{default}` | {about.help} | {takers} |")
-    cues = inspect.getdoc(importlib.import_module("core.transcript.shaping").cues) or ""
+    cues = inspect.getdoc(importlib.import_module("core.transcript.subtitles.cues").cues) or ""
     return "\n".join([*lines, "", "## Cues", "", cues.rpartition("\n\n")[2].replace("\n", " "), ""])
 
 

@@ -17,11 +17,11 @@ from typing import Any, Literal
 
 from core.errors import NotInResult, refusal
 from core.notices import Notice
-from core.transcript.cue_times import cue_times
 from core.transcript.documents import md, txt
 from core.transcript.languages import LANGUAGES
 from core.transcript.shaping import Shaping
-from core.transcript.subtitles import ass, lrc, srt, vtt
+from core.transcript.subtitles.cue_times import cue_times
+from core.transcript.subtitles.writers import ass, lrc, srt, vtt
 from core.transcript.values import Gap, Language, Segment, Speaker, Transcript, Translation, Word
 
 JsonFormat = Literal["json", "verbose_json", "diarized_json"]

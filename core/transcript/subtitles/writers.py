@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from core.transcript.lines import right_to_left
-from core.transcript.shaping import Cue, Shaping, cues
+from core.transcript.shaping import Shaping
+from core.transcript.subtitles.cues import Cue, cues
+from core.transcript.subtitles.lines import right_to_left
 from core.transcript.values import Transcript
 
 _ARROW = re.compile("--+>")
