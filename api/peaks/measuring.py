@@ -42,7 +42,7 @@ def measure(request: Request, source: BinaryIO | Path, *, nice: int = 10) -> byt
     The calling thread must live as long as this runs (see `core.system.processes.spawn`).
     """
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as reason:
-        command = [sys.executable, "-m", "api.peaks.loudness", folder, json.dumps(asdict(request))]
+        command = [sys.executable, "-P", "-m", "api.peaks.loudness", folder, json.dumps(asdict(request))]
         file = source.open("rb") if isinstance(source, Path) else None
         process = spawn(
             command,

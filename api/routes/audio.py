@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Annotated, Any, BinaryIO
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.deps import NO_QUERY, NO_REPEATS, PREFIX, Deps, JobId, Jobs, PartsDep
 from api.events.status import matches
 from api.http.downloads import content_disposition, part_of
+from api.http.middleware import HEAD_ONLY
 from api.http.problems import responses
 from api.peaks.measuring import LOUDEST, PER_SECOND, reduced
 from api.routes.jobs import NOT_MODIFIED, IfNoneMatch
@@ -49,6 +50,7 @@ IfRange = Annotated[str | None, Header(description="ETag of the file that the pa
     },
 )
 def get_audio(
+    request: Request,
     job_id: JobId,
     jobs: Jobs,
     deps: Deps,
@@ -71,14 +73,16 @@ def get_audio(
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     part = part_of(size, range) if if_range in (None, headers["ETag"]) else None
     start, end = part or (0, size)
-    try:
-        stream = deps.objects.open(job.source.key, offset=start)
-    except KeyError:
-        raise _missing(job, jobs) from None
     headers["Content-Length"] = str(end - start)
     if part:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     status = HTTPStatus.PARTIAL_CONTENT if part else HTTPStatus.OK
+    if HEAD_ONLY in request.scope:
+        return Response(None, status, headers, job.source.media_type)
+    try:
+        stream = deps.objects.open(job.source.key, offset=start)
+    except KeyError:
+        raise _missing(job, jobs) from None
     return StreamingResponse(_blocks(stream, end - start), status, headers, job.source.media_type)
 
 

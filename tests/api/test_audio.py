@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, BinaryIO
 
 import httpx
 import pytest
 
 from api.http.downloads import part_of
 from core.errors import InvalidRange
+from core.objects.memory import MemoryObjects
 from tests.api.serving import Service, wav
 from tests.api.test_jobs import complete
 from tests.api.test_submit import refused
@@ -36,6 +38,24 @@ def test_all_of_it(running: Service, job: dict[str, Any]) -> None:
     assert get(running, job, **{"If-None-Match": answer.headers["ETag"]}).status_code == 304
     head = running.client.head(f"{job['links']['self']}/audio")
     assert (head.status_code, head.headers["Content-Length"], head.content) == (200, str(len(FILE)), b"")
+
+
+def test_what_only_the_head_is_asked_of_is_not_read(serve: Callable[..., Service]) -> None:
+    class Counted(MemoryObjects):
+        opened = 0
+
+        def open(self, key: str, *, offset: int = 0) -> BinaryIO:
+            self.opened += 1
+            return super().open(key, offset=offset)
+
+    objects = Counted()
+    running = serve(objects=objects)
+    job = running.submit(FILE).json()
+    before = objects.opened
+    head = running.client.head(f"{job['links']['self']}/audio", headers={"Range": "bytes=10-19"})
+    assert (head.status_code, head.headers["Content-Length"]) == (206, "10")
+    assert objects.opened == before
+    assert get(running, job).content == FILE and objects.opened > before
 
 
 @pytest.mark.parametrize(
