@@ -1,3 +1,3 @@
 """The routes, by noun."""
 
-__all__ = ["about", "docs", "health", "jobs", "results", "submit"]
+__all__ = ["about", "audio", "docs", "health", "jobs", "results", "submit"]

@@ -89,15 +89,15 @@ def _measure(settings: Settings, objects: ObjectStore) -> Measure:
         request = Request(
             ffmpeg=program.path,
             version=program.version,
-            max_seconds=settings.max_audio_seconds,
+            max_seconds=settings.max_audio_hours * 3600,
             media_type=job.source.media_type,
             track=job.params.audio_track,
         )
         path = objects.local_path(job.source.key)
         if path is not None:
-            return measure(request, path, nice=settings.nice)
+            return measure(request, path, nice=settings.engine_nice)
         with objects.open(job.source.key) as stream:
-            return measure(request, stream, nice=settings.nice)
+            return measure(request, stream, nice=settings.engine_nice)
 
     return ask
 
