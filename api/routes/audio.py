@@ -24,10 +24,13 @@ from core.store.protocols import OwnerJobs
 
 router = APIRouter(prefix=PREFIX, tags=["jobs"])
 
+KINDS = ("audio/*", "video/*", "application/*")
+"""Of uploads, as `core.audio.sniff` finds them."""
+
 BLOCK_BYTES = 256 * 1024
 """How much of the file is in memory for each player."""
 
-_BINARY = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+_BINARY = {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in KINDS}}
 _PARTS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The file.", **_BINARY},
     206: {"description": "The part that `Range` asks for.", **_BINARY},
