@@ -49,7 +49,7 @@ IfRange = Annotated[str | None, Header(description="ETag of the file that the pa
     responses={
         **_PARTS,
         **NOT_MODIFIED,
-        **responses("job_not_found", "expired", "invalid_range", "storage_unavailable"),
+        **responses("job_not_found", "expired", "invalid_range", "storage_unavailable", "validation"),
     },
 )
 def get_audio(
