@@ -17,14 +17,17 @@ from api.events.hub import Hub
 from api.events.status import StatusReads
 from api.http.metrics import Metrics
 from api.http.readiness import Check, Readiness
+from api.peaks.kept import KeptPeaks, Measure
 from api.upload.receiver import Receiver, UploadLimits
 from core.audio.sniff import Probe
 from core.config.settings import Settings
-from core.errors import JobNotFound, refusal
+from core.errors import JobNotFound, ServiceError, refusal
+from core.jobs.job import Job
 from core.jobs.params import JobParams
 from core.objects.store import ObjectStore
 from core.store.protocols import JobStore, Keys, OwnerJobs
 from core.submission.intake import Intake, Limits
+from core.submission.quota import check_quota
 from whisper.models.catalogue import ModelInfo
 from whisper.models.store import ModelStatus
 
@@ -46,6 +49,10 @@ class Models(Protocol):
     def list(self) -> tuple[ModelStatus, ...]: ...
 
 
+def _no_measure(job: Job) -> bytes:
+    raise ServiceError("There is no program here that measures audio.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ApiDeps:
     """The parts the API works with.
@@ -55,6 +62,7 @@ class ApiDeps:
     checks: for `/readyz`; each raises when its part does not work, and then no job can be accepted
     advisory: told by `/readyz`, but no reason to be unready: broker, model (ModelUnavailable shows as `missing`)
     free_bytes: space left where uploads land; None where it cannot be known (S3)
+    measure: makes the peaks of a job's audio (`api.peaks.kept.Measure`)
     probe: says what a file is that `core.audio.sniff` does not know, by its beginning; may take a while
     version: of the program
     options: the table of what may be asked of a job
@@ -70,6 +78,7 @@ class ApiDeps:
     advisory: Mapping[str, Check] = field(default_factory=dict)
     free_bytes: Callable[[], int] | None = None
     limits: UploadLimits = field(default_factory=UploadLimits)
+    measure: Measure = _no_measure
     probe: Probe = lambda _: None
     version: str
     options: type[JobParams] = JobParams
@@ -112,6 +121,7 @@ class Parts:
     status: StatusReads
     sessions: Sessions
     hub: Hub
+    peaks: KeptPeaks
 
     @staticmethod
     def of(deps: ApiDeps, store: ApiStore) -> Parts:
@@ -130,6 +140,7 @@ class Parts:
             sessions=Sessions(store),
             status=reads,
             hub=Hub(store, reads),
+            peaks=KeptPeaks(deps.objects, deps.measure),
         )
 
     def admit(self, jobs: OwnerJobs, who: Identity, size: int) -> None:

@@ -214,6 +214,8 @@ class SessionBody(Body):
     owner: str | None = Field(description="Whose jobs are seen; null where no key is needed.", examples=["anna"])
     scopes: list[str] = Field(examples=[["jobs", "models"]])
     expires_at: datetime | None = Field(description="When the cookie that was just set ends; else null.")
+
+
 class WordBody(Body):
     word: str
     start: float | None
@@ -247,6 +249,11 @@ class SegmentsBody(Body):
     segments: list[SegmentBody] = Field(description="At most 500.")
     next: int = Field(description="Give it as `from` to go on.")
     ended: bool = Field(description="The job has ended, and none come behind these.")
+
+
+class PeaksBody(Body):
+    duration: Seconds = Field(description="Seconds of audio, in whole twentieths.")
+    peaks: list[float] = Field(description="The loudest of each share of it, from 0 to 1.", examples=[[0.0, 0.312]])
 
 
 class ModelBody(Body):

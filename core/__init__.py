@@ -8,6 +8,7 @@ __all__ = [
     "keys",
     "notices",
     "objects",
+    "options",
     "queue",
     "speech",
     "store",

@@ -4,7 +4,7 @@
     |-- RequestError            the caller can do something about it
     |   |-- Unauthorized, Forbidden
     |   |-- Unsupported, ValidationFailed, EmptyUpload, NotMedia, TooLarge, UploadTooSlow, UnknownModel, TaskNotSupported
-    |   |-- JobNotFound, NotReady, AlreadyTerminal, Expired, KeyNotFound
+    |   |-- JobNotFound, NotReady, NotInResult, AlreadyTerminal, Expired, InvalidRange, KeyNotFound
     |   |-- RateLimited, QuotaExceeded, QueueFull, SyncTimeout, IdempotencyConflict, IdempotencyInFlight
     |   `-- InsufficientStorage
     |-- JobError                ends a job (or one chunk) as failed
@@ -131,6 +131,12 @@ class NotReady(RequestError):
     code = "not_ready"
 
 
+class NotInResult(RequestError):
+    """The transcript does not have what was asked for."""
+
+    code = "not_in_result"
+
+
 class AlreadyTerminal(RequestError):
     """The job has already ended."""
 
@@ -161,6 +167,12 @@ class QuotaExceeded(RequestError):
 
     code = "quota_exceeded"
     retryable = True
+
+
+class InvalidRange(RequestError):
+    """The file has no such part."""
+
+    code = "invalid_range"
 
 
 class QueueFull(RequestError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import re
@@ -119,6 +120,35 @@ def error_codes() -> str:
     return "\n".join([*lines, ""])
 
 
+def formats() -> str:
+    """What transcripts can be written as, and how they can look."""
+    from core.options import options
+    from core.transcript.formats import FORMATS
+    from core.transcript.shaping import Shaping
+
+    rules = (
+        "`GET /api/v1/jobs/{id}/result?format=srt&max_lines=1`, `parascribe transcribe talk.mp3 -f srt --max-lines 1` and "
+        '`client.result(id, "srt", max_lines=1)` mean the same. An option that a format does not take is refused, and so is '
+        "what needs speakers, a translation or times of words (`word_cues`) of a transcript without them (`not_in_result`)."
+    )
+    lines = ["# Formats", "", "Made from `core/transcript` by `make docs`; do not edit.", "", rules, ""]
+    lines += ["| format | media type | what it is |", "|---|---|---|"]
+    for name, form in FORMATS.items():
+        words = " ".join((form.write.__doc__ or "").split())
+        lines.append(f"| `{name}` | `{form.media_type.partition(';')[0]}` | {words} |")
+    lines += ["", "| option | values | default | meaning | for |", "|---|---|---|---|---|"]
+    for option in options(Shaping):
+        about = option.about
+        values = ", ".join(option.choices) or (
+            "true, false" if option.kind is bool else f"{about.ge:g} to {about.le:g}"
+        )
+        default = str(option.default).lower() if option.kind is bool else option.default
+        takers = ", ".join(name for name, form in FORMATS.items() if option.name in form.takes)
+        lines.append(f"| `{option.name}` | {values} | `{default}` | {about.help} | {takers} |")
+    cues = inspect.getdoc(importlib.import_module("core.transcript.subtitles.cues").cues) or ""
+    return "\n".join([*lines, "", "## Cues", "", cues.rpartition("\n\n")[2].replace("\n", " "), ""])
+
+
 def openapi_description() -> str:
     """The description the service itself gives, made without starting it."""
     from api.access.identity import Open
@@ -147,6 +177,7 @@ def pages() -> dict[Path, str]:
         ROOT / ".env.example": env_example(),
         ROOT / "docs/reference/configuration.md": configuration(),
         ROOT / "docs/reference/errors.md": error_codes(),
+        ROOT / "docs/reference/formats.md": formats(),
         ROOT / "docs/reference/cli.md": cli_reference(),
         ROOT / "docs/reference/openapi.json": openapi_description(),
     }

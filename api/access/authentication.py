@@ -37,7 +37,9 @@ class Authentication:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
             path = _below_root(scope)
-            scope["told"] = next((tell for prefix, tell in self._foreign.items() if path.startswith(f"{prefix}/")), told)
+            scope["told"] = next(
+                (tell for prefix, tell in self._foreign.items() if path.startswith(f"{prefix}/")), told
+            )
             try:
                 await self._admit(scope)
             except ServiceError as error:

@@ -21,6 +21,7 @@ from api.events.follower import Follower
 from api.events.hub import Hub, Seen
 from api.events.overview import MOST, Overview
 from api.events.status import Asked, Status
+from api.http.middleware import HEAD_ONLY
 from core.errors import ServiceError, ValidationFailed, refusal
 from core.jobs.job import Job
 
@@ -175,7 +176,7 @@ class EventStream(Response):
         async with self._opened(scope) as (follower, found), follower.closing(receive):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             try:
-                if not scope.get("head"):
+                if not scope.get(HEAD_ONLY):
                     async for event in found:
                         piece = b":\n\n" if event is None else event.as_sse()
                         async with asyncio.timeout(self._stall):

@@ -84,6 +84,10 @@ def _add_headers(headers: MutableHeaders, request_id: str, path: str) -> None:
         headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 
 
+HEAD_ONLY = "parascribe.head_only"
+"""In the scope of a GET that was a HEAD: for routes whose content is too long to be made for nobody."""
+
+
 class HeadAsGet:
     """HEAD wherever GET is (RFC 9110 §9.3.2): the same answer with the same headers; the server leaves out the content.
 
@@ -98,11 +102,8 @@ class HeadAsGet:
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
-        asked = {
-            **scope,
-            "method": "GET",
-            "head": True,
-        }  # a copy: by the method in its own the server knows that no content goes out
+        # a copy: by the method in its own the server knows that no content goes out
+        asked = {**scope, "method": "GET", HEAD_ONLY: True}
         try:
             await self._app(asked, receive, send)
         finally:

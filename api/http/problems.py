@@ -45,8 +45,10 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "rate_limited": 429,
         "quota_exceeded": 429,
         "not_ready": 409,
+        "not_in_result": 409,
         "already_terminal": 409,
         "expired": 410,
+        "invalid_range": 416,
         "queue_full": 429,
         "idempotency_conflict": 422,
         "idempotency_in_flight": 409,
@@ -136,6 +138,8 @@ def from_error(path: str, error: ServiceError) -> Response:
     if retry_after := error.details.get("retry_after", RETRY_AFTER.get(error.code, RETRY_AFTER.get(status))):
         headers["Retry-After"] = str(retry_after)
     headers |= rate_headers(error.details)
+    if (size := error.details.get("size")) is not None:
+        headers["Content-Range"] = f"bytes */{size}"
     more = {name: error.details[name] for name in PUBLIC if name in error.details}
     return problem(path, status, error.code, error.message, headers=headers, **more)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Annotated, Any
-from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,23 +12,39 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.access.scopes import needs
 from api.deps import NO_REPEATS, PREFIX, ApiDeps, Deps, JobId, Jobs
 from api.events.status import matches
+from api.http.downloads import content_disposition, renamed
 from api.http.problems import responses
 from api.routes.jobs import NOT_MODIFIED, IfNoneMatch
-from core.errors import Expired, NotReady, ServiceError
+from api.upload.form import options_schema
+from core.errors import Expired, NotReady, ServiceError, refusal
 from core.jobs.job import Job, JobStatus
 from core.keys import JOBS
 from core.store.protocols import OwnerJobs
-from core.transcript.formats import FORMATS, FormatName, from_result
+from core.transcript.formats import FORMATS, FormatName, from_result, shaping_for
+from core.transcript.shaping import Shaping
 
 router = APIRouter(prefix=PREFIX, tags=["jobs"], dependencies=[needs(JOBS)])
 
 
 class ResultQuery(BaseModel):
-    """Parameters of the result; others are refused."""
+    """The format; the rest is read by the table of `core.transcript.shaping`, which refuses what it does not know."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="allow")
 
-    format: FormatName = Field("json", description="`verbose_json` has OpenAI's shape.")
+    format: FormatName = Field("json", description="`verbose_json` and `diarized_json` have OpenAI's shapes.")
+
+
+def _shaping_parameters() -> list[dict[str, Any]]:
+    """The options of Shaping as parameters of the query, each with the formats that can honour it."""
+    properties = options_schema(Shaping, "Shaping")["properties"]
+    return [
+        {"name": name, "in": "query", "required": False, "schema": schema, "description": _described_by(name, schema)}
+        for name, schema in properties.items()
+    ]
+
+
+def _described_by(name: str, schema: dict[str, Any]) -> str:
+    return f"{schema.pop('description')} For {', '.join(kind for kind, form in FORMATS.items() if name in form.takes)}."
 
 
 def _described() -> dict[str, Any]:
@@ -46,25 +62,35 @@ def _described() -> dict[str, Any]:
     responses={
         200: _described(),
         **NOT_MODIFIED,
-        **responses("job_not_found", "not_ready", "expired", "storage_unavailable", "validation"),
+        **responses("job_not_found", "not_ready", "not_in_result", "expired", "storage_unavailable", "validation"),
     },
+    openapi_extra={"parameters": _shaping_parameters()},
 )
 def get_result(
     job_id: JobId, jobs: Jobs, deps: Deps, query: Annotated[ResultQuery, Query()], if_none_match: IfNoneMatch = None
 ) -> Response:
-    """The transcript as a file. 409 until the job has completed, 410 when its retention is over."""
+    """The transcript as a file. 409 until the job has completed, 410 when its retention is over.
+
+    A parameter that the format cannot honour is refused, and so is what needs speakers, a translation or times of words
+    (`not_in_result`) of a transcript without them.
+    """
     job = jobs.get(job_id)
+    asked = query.model_extra or {}
+    if empty := [{"field": name, "message": "Input should not be empty"} for name, value in asked.items() if not value]:
+        raise refusal(*empty)
+    shaping = shaping_for((query.format,), asked)
     key = result_key_of(job)
     chosen = FORMATS[query.format]
+    look = f".{hashlib.sha256(repr(shaping).encode()).hexdigest()[:16]}" if asked else ""
     headers = {
-        "ETag": f'"{job.id}.{job.version}.{query.format}"',
-        "Content-Disposition": content_disposition(job.source.filename, chosen.extension),
+        "ETag": f'"{job.id}.{job.version}.{query.format}{look}"',
+        "Content-Disposition": content_disposition(renamed(job.source.filename, chosen.extension)),
         "Cache-Control": "private, no-cache",  # to be revalidated each time, by the ETag
     }
     if matches(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
     transcript = from_result(stored_result(deps, jobs, job, key))
-    return Response(chosen.render(transcript), headers=headers, media_type=chosen.media_type)
+    return Response(chosen.render(transcript, shaping), headers=headers, media_type=chosen.media_type)
 
 
 def result_key_of(job: Job) -> str:
@@ -90,11 +116,3 @@ def stored_result(deps: ApiDeps, jobs: OwnerJobs, job: Job, key: str) -> dict[st
         raise ServiceError(f"The result of job {job.id} is not in the object store.") from None
     assert isinstance(result, dict)
     return result
-
-
-def content_disposition(source: str, extension: str) -> str:
-    """A download name made from the upload's: plain ASCII for old clients, the real one by RFC 5987 (RFC 6266 §4.3)."""
-    stem = source.rpartition(".")[0] or source
-    name = f"{stem}.{extension.lstrip('.')}"
-    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%;' else "_" for c in name)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

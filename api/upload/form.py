@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, create_model
 
-from core.jobs.options import options
 from core.jobs.params import JobParams
+from core.options import options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ def form_schema(table: type[JobParams]) -> dict[str, Any]:
     }
 
 
-def options_schema(table: type[JobParams], name: str, *, filled: bool = False) -> dict[str, Any]:
+def options_schema(table: type, name: str, *, filled: bool = False) -> dict[str, Any]:
     """A JSON object of options as JSON Schema. filled: as the body of a job has it, where all of them are there"""
     members: dict[str, Any] = {}
     for option in options(table):

@@ -16,7 +16,7 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
-from core.audio.decoding import Decoding, Sound
+from core.audio.decoding import Decoding, Sink, Sound
 from core.audio.ffmpeg import RAW, Ffmpeg, first_line
 from core.audio.mixdown import OffsetRemover
 from core.audio.samples import SAMPLE_BYTES, SAMPLE_RATE, Pcm, Region
@@ -109,17 +109,29 @@ class Decoder:
         started = time.monotonic()
         with disk_full(), regular_file(source, spool.parent, cancel) as file, spool.open("wb", buffering=0) as out:
             samples = _Samples(out, self._max_seconds, on_block)
-            plain = plain_samples(file)
-            if plain is None:
-                warnings = self._convert(file, samples, cancel)
-            else:
-                self._choice.find([AudioTrack(index=0, stream=0)])
-                warnings = _copy(file, *plain, samples, cancel)
+            warnings = self._into(samples, file, cancel)
         audio = DecodedAudio(samples=samples.written, warnings=warnings)
         logger.info("Decoded %.1f s of audio in %.1f s", audio.duration, time.monotonic() - started)
         return audio
 
-    def _convert(self, file: BinaryIO, samples: _Samples, cancel: Cancel | None) -> tuple[Notice, ...]:
+    def listen(
+        self, source: BinaryIO | Path, folder: Path, sink: Sink, *, cancel: Cancel | None = None
+    ) -> tuple[Notice, ...]:
+        """Decode into something else than a spool; returns the warnings, and raises, as `decode` does.
+
+        folder: where a stream that is no local file is copied to
+        """
+        with disk_full(), regular_file(source, folder, cancel) as file:
+            return self._into(sink, file, cancel)
+
+    def _into(self, sink: Sink, file: BinaryIO, cancel: Cancel | None) -> tuple[Notice, ...]:
+        plain = plain_samples(file)
+        if plain is None:
+            return self._convert(file, sink, cancel)
+        self._choice.find([AudioTrack(index=0, stream=0)])
+        return _copy(file, *plain, sink, cancel)
+
+    def _convert(self, file: BinaryIO, samples: Sink, cancel: Cancel | None) -> tuple[Notice, ...]:
         """Have ffmpeg make samples of the file; returns what is to be said of it."""
         try:
             sound = self._decoding(0, self._only).run(file, samples, cancel)
@@ -245,7 +257,7 @@ class PcmSpool:
         self.close()
 
 
-def _copy(file: BinaryIO, start: int, length: int, samples: _Samples, cancel: Cancel | None) -> tuple[Notice, ...]:
+def _copy(file: BinaryIO, start: int, length: int, samples: Sink, cancel: Cancel | None) -> tuple[Notice, ...]:
     """Samples that are already as they shall be, but for an offset."""
     offset = OffsetRemover()
     for place in range(start, start + length, BLOCK_BYTES):

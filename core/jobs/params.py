@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from core.audio.tracks import TRACKS
-from core.jobs.options import about, options, unset
+from core.options import about, options, unset
 from core.transcript.language_tags import language_code
 from core.transcript.languages import LANGUAGES
 

@@ -53,10 +53,12 @@ class LocalObjects:
             raise
         return written
 
-    def open(self, key: str) -> BinaryIO:
+    def open(self, key: str, *, offset: int = 0) -> BinaryIO:
         path = self.local_path(key)
         with _storage_errors(missing=key):
-            return path.open("rb")
+            stream = path.open("rb")
+            stream.seek(offset)
+            return stream
 
     def local_path(self, key: str) -> Path:
         path = self._path(key)

@@ -26,9 +26,11 @@ class MemoryObjects:
             self._objects[key] = (content, time.time())
         return len(content)
 
-    def open(self, key: str) -> BinaryIO:
+    def open(self, key: str, *, offset: int = 0) -> BinaryIO:
         with self._lock:
-            return io.BytesIO(self._objects[check_key(key)][0])
+            stream = io.BytesIO(self._objects[check_key(key)][0])
+        stream.seek(offset)
+        return stream
 
     def local_path(self, key: str) -> Path | None:
         check_key(key)

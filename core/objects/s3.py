@@ -97,10 +97,10 @@ class S3Objects:
             raise
         return source.bytes
 
-    def open(self, key: str) -> BinaryIO:
+    def open(self, key: str, *, offset: int = 0) -> BinaryIO:
         check_key(key)
         with _storage_errors(missing=key):
-            response = self._client.get_object(self._bucket, key)
+            response = self._client.get_object(self._bucket, key, offset=offset)
         return io.BufferedReader(_Download(response), 1 << 20)
 
     def local_path(self, key: str) -> Path | None:

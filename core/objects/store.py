@@ -24,8 +24,11 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def open(self, key: str) -> BinaryIO:
-        """Readable stream, to be closed by the caller. Raises KeyError when missing."""
+    def open(self, key: str, *, offset: int = 0) -> BinaryIO:
+        """Readable stream, to be closed by the caller. Raises KeyError when missing.
+
+        offset: bytes that are left out; fewer than there are
+        """
         ...
 
     def local_path(self, key: str) -> Path | None:

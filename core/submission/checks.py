@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from core.errors import TaskNotSupported, UnknownModel, refusal
-from core.jobs.options import read
 from core.jobs.params import JobParams
+from core.options import read
 from core.transcript.language_tags import is_mapped
 from core.transcript.languages import LANGUAGES
 

@@ -1,4 +1,4 @@
-"""What a transcript can be written as: pure functions from Transcript to text, by the name users ask for.
+"""What a transcript can be written as: pure functions from Transcript and Shaping to text, by the name users ask for.
 
 Results are stored as `to_result` makes them and rendered when asked for.
 """
@@ -9,38 +9,53 @@ import csv
 import io
 import json
 import math
-import re
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
 from typing import Any, Literal
 
+from core.errors import NotInResult, refusal
 from core.notices import Notice
+from core.transcript.documents import md, txt
 from core.transcript.languages import LANGUAGES
-from core.transcript.values import Gap, Language, Segment, Transcript, Word
+from core.transcript.shaping import Shaping
+from core.transcript.subtitles.cue_times import cue_times
+from core.transcript.subtitles.writers import ass, lrc, srt, vtt
+from core.transcript.values import Gap, Language, Segment, Speaker, Transcript, Translation, Word
 
-JsonFormat = Literal["json", "verbose_json"]
-TextFormat = Literal["txt", "srt", "vtt", "tsv", "csv", "lrc"]
+JsonFormat = Literal["json", "verbose_json", "diarized_json"]
+TextFormat = Literal["txt", "md", "srt", "vtt", "ass", "lrc", "tsv", "csv", "rttm"]
 FormatName = Literal[JsonFormat, TextFormat]
 """What `?format=` takes."""
 
 FileFormat = Literal["json", TextFormat]
 """What a transcript file on disk can hold; the name is also its extension."""
 
-_ARROW = re.compile("--+>")
-"""What separates times in subtitles and must not stand in their text."""
-
-READABLE = 833
-"""Milliseconds that a subtitle stays at least: 5/6 s, as Netflix's Timed Text Style Guide has it (1.3, "Duration")."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """media_type: for Content-Type; extension: for file names, without the dot."""
+    """One thing that a transcript can be written as."""
 
     media_type: str
+    #: for file names, without the dot
     extension: str
-    render: Callable[[Transcript], str]
+    write: Callable[[Transcript, Shaping], str]
+    #: the options of Shaping that it can honour
+    takes: frozenset[str] = frozenset()
+    #: there is nothing to write where nobody listened for who speaks
+    needs_speakers: bool = False
+
+    def render(self, transcript: Transcript, shaping: Shaping | None = None) -> str:
+        """The text. Raises NotInResult for what this transcript has not: speakers, a translation, times of words."""
+        shaping = shaping or Shaping()
+        if transcript.speakers is None and (self.needs_speakers or shaping.speakers == "prefix"):
+            raise NotInResult("Nobody listened for who speaks in this job: there are no speakers to be named.")
+        if transcript.translation is None and shaping.translation != "none":
+            raise NotInResult("This job has no translation.")
+        if shaping.word_cues and transcript.segments and not any(s.words for s in transcript.segments):
+            raise NotInResult("This transcript has no times of words, which word_cues needs.")
+        return self.write(transcript, shaping)
 
 
 RESULT_VERSION = 2
@@ -70,7 +85,13 @@ def from_result(data: dict[str, Any]) -> Transcript:
         warnings=tuple(Notice(**_known(Notice, w)) for w in data["warnings"]),
         performance=data["performance"],
         provenance=data["provenance"],
+        speakers=_speakers(data.get("speakers")),
+        translation=Translation(**_known(Translation, data["translation"])) if data.get("translation") else None,
     )
+
+
+def _speakers(found: list[dict[str, Any]] | None) -> tuple[Speaker, ...] | None:
+    return None if found is None else tuple(Speaker(**_known(Speaker, speaker)) for speaker in found)
 
 
 def _known(kind: type, data: dict[str, Any]) -> dict[str, Any]:
@@ -88,6 +109,8 @@ def _body(transcript: Transcript, *, words: bool) -> dict[str, Any]:
         "warnings": [w.to_dict() for w in transcript.warnings],
         "performance": transcript.performance,
         "provenance": transcript.provenance,
+        "speakers": None if transcript.speakers is None else [asdict(s) for s in transcript.speakers],
+        "translation": transcript.translation and asdict(transcript.translation),
     }
 
 
@@ -103,15 +126,18 @@ def segment_body(n: int, segment: Segment, *, words: bool) -> dict[str, Any]:
         "compression_ratio": segment.compression_ratio,
         "flags": list(segment.flags),
         "language": segment.language,
+        "speaker": segment.speaker,
+        "translation": segment.translation,
     }
     return body | ({"words": [asdict(w) for w in segment.words]} if words else {})
 
 
-def _json(transcript: Transcript) -> str:
+def _json(transcript: Transcript, _: Shaping) -> str:
+    """All that is known; `words` where the job asked for `word_timestamps`."""
     return json.dumps(_body(transcript, words=transcript.word_timestamps), ensure_ascii=False) + "\n"
 
 
-def _verbose_json(transcript: Transcript) -> str:
+def _verbose_json(transcript: Transcript, _: Shaping) -> str:
     """OpenAI's shape (`TranscriptionVerbose`). Its clients want every number: unknown ones are 0, times of a word
     without any are those between its neighbours, and `tokens`, which are not kept, is empty."""
     body: dict[str, Any] = {
@@ -151,100 +177,102 @@ def _timed_words(segment: Segment) -> Iterator[dict[str, Any]]:
         yield {"word": word.word, "start": start, "end": reached}
 
 
-def _cues(transcript: Transcript, least: int = 1) -> list[tuple[int, int, str]]:
-    """(start, end, text) in milliseconds; one line of text each, and no cue without text or without length.
+def _diarized_json(transcript: Transcript, _: Shaping) -> str:
+    """OpenAI's shape (`TranscriptionDiarized`); `speaker` is null where nobody listened for who speaks."""
+    body = {
+        "task": transcript.task,
+        "duration": transcript.duration,
+        "text": transcript.text,
+        "segments": [
+            {
+                "type": "transcript.text.segment",
+                "id": f"seg_{n:03d}",
+                "start": s.start,
+                "end": s.end,
+                "text": s.text,
+                "speaker": s.speaker and transcript.name_of(s.speaker),
+            }
+            for n, s in enumerate(transcript.segments)
+        ],
+        "usage": {"type": "duration", "seconds": math.ceil(transcript.duration)},
+    }
+    return json.dumps(body, ensure_ascii=False) + "\n"
 
-    least: length that a cue gets where there is room for it: until the next one or the end of the media, else before
-        it; one between two that touch takes it from them
-    """
+
+def _rows(transcript: Transcript) -> list[tuple[int, int, str]]:
+    """(start, end, text) of each segment that has a text; milliseconds, and none without length."""
     spoken = [(s, text) for s in transcript.segments if (text := " ".join(s.text.split()))]
-    starts = [_ms(s.start) for s, _ in spoken]
-    ends = [max(_ms(s.start), _ms(s.end)) for s, _ in spoken]
-    n = 0
-    while n < len(spoken):
-        start, end = starts[n], ends[n]
-        behind = n + 1  # several without length at one moment share what there is
-        while start == end and behind < len(spoken) and starts[behind] == ends[behind] == start:
-            behind += 1
-        count = behind - n
-        limit = starts[behind] if behind < len(spoken) else _ms(transcript.duration)
-        end = max(end, min(start + count * least, limit))
-        start = min(start, max(end - count * least, ends[n - 1] if n else 0))
-        if end - start < count:
-            if n and (given := min(count * least, (ends[n - 1] - starts[n - 1]) // 2)) >= count:
-                ends[n - 1] = start = start - given
-            elif behind < len(spoken) and (given := min(count * least, (ends[behind] - starts[behind]) // 2)) >= count:
-                starts[behind] = end = end + given
-            else:
-                end = start + count
-        for i in range(count):
-            starts[n + i], ends[n + i] = (start + (end - start) * j // count for j in (i, i + 1))
-        n = behind
-    return [(start, end, text) for start, end, (_, text) in zip(starts, ends, spoken, strict=True)]
+    times = cue_times(
+        [(_ms(s.start), _ms(s.end), 1) for s, _ in spoken], least=1, most=sys.maxsize, end=_ms(transcript.duration)
+    )
+    return [(start, end, text) for (start, end), (_, text) in zip(times, spoken, strict=True)]
 
 
 def _ms(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def _clock(ms: int, point: str) -> str:
-    return f"{ms // 3_600_000:02d}:{ms // 60_000 % 60:02d}:{ms // 1000 % 60:02d}{point}{ms % 1000:03d}"
-
-
-def _txt(transcript: Transcript) -> str:
-    return "".join(f"{text}\n" for _, _, text in _cues(transcript))
-
-
-def _srt(transcript: Transcript) -> str:
-    """SubRip has no escapes: an arrow inside the text would end the cue for some players."""
-    return "".join(
-        f"{n}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{_ARROW.sub('->', text)}\n\n"
-        for n, (start, end, text) in enumerate(_cues(transcript, READABLE), 1)
-    )
-
-
-def _vtt(transcript: Transcript) -> str:
-    """W3C WebVTT: `&` and `<` are markup, `-->` is not allowed in a cue's text."""
-    cues = (
-        f"\n{_clock(start, '.')} --> {_clock(end, '.')}\n"
-        f"{_ARROW.sub('->', text).replace('&', '&amp;').replace('<', '&lt;')}\n"
-        for start, end, text in _cues(transcript, READABLE)
-    )
-    return "WEBVTT\n" + "".join(cues)
-
-
-def _tsv(transcript: Transcript) -> str:
+def _tsv(transcript: Transcript, _: Shaping) -> str:
     """As openai-whisper writes it: whole milliseconds, so that no locale reads them wrongly."""
-    return "start\tend\ttext\n" + "".join(f"{start}\t{end}\t{text}\n" for start, end, text in _cues(transcript))
+    return "start\tend\ttext\n" + "".join(f"{start}\t{end}\t{text}\n" for start, end, text in _rows(transcript))
 
 
-def _csv(transcript: Transcript) -> str:
+def _csv(transcript: Transcript, _: Shaping) -> str:
     """Seconds; RFC 4180."""
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(["start", "end", "text"])
-    writer.writerows([f"{start / 1000:.3f}", f"{end / 1000:.3f}", text] for start, end, text in _cues(transcript))
+    writer.writerows([f"{start / 1000:.3f}", f"{end / 1000:.3f}", text] for start, end, text in _rows(transcript))
     return out.getvalue()
 
 
-def _lrc(transcript: Transcript) -> str:
-    """LRC lyrics: minutes (they do not turn into hours), seconds, hundredths."""
+def _rttm(transcript: Transcript, _: Shaping) -> str:
+    """NIST's Rich Transcription Time Marked: who speaks when. The file is called `audio`, as nobody knows its name here."""
     return "".join(
-        f"[{start // 60_000:02d}:{start // 1000 % 60:02d}.{start % 1000 // 10:02d}]{text}\n"
-        for start, _, text in _cues(transcript)
+        f"SPEAKER audio 1 {s.start:.3f} {s.end - s.start:.3f} <NA> <NA> {s.speaker} <NA> <NA>\n"
+        for s in transcript.segments
+        if s.speaker
     )
 
 
+NAMES = frozenset({"speakers", "translation"})
+CUES = NAMES | {"max_line_width", "max_lines", "max_chars_per_second", "min_cue", "max_cue"}
+KARAOKE = CUES | {"word_cues"}
+"""What of `core.transcript.shaping.Shaping` formats can honour."""
+
+_JSON_TYPE, _TEXT_TYPE = "application/json", "text/plain; charset=utf-8"
+
 FORMATS: Mapping[FormatName, Format] = MappingProxyType(
     {
-        "json": Format(media_type="application/json", extension="json", render=_json),
-        "verbose_json": Format(media_type="application/json", extension="json", render=_verbose_json),
-        "txt": Format(media_type="text/plain; charset=utf-8", extension="txt", render=_txt),
-        "srt": Format(media_type="application/x-subrip; charset=utf-8", extension="srt", render=_srt),
-        "vtt": Format(media_type="text/vtt; charset=utf-8", extension="vtt", render=_vtt),
-        "tsv": Format(media_type="text/tab-separated-values; charset=utf-8", extension="tsv", render=_tsv),
-        "csv": Format(media_type="text/csv; charset=utf-8", extension="csv", render=_csv),
-        "lrc": Format(media_type="text/plain; charset=utf-8", extension="lrc", render=_lrc),
+        "json": Format(media_type=_JSON_TYPE, extension="json", write=_json),
+        "verbose_json": Format(media_type=_JSON_TYPE, extension="json", write=_verbose_json),
+        "diarized_json": Format(media_type=_JSON_TYPE, extension="json", write=_diarized_json),
+        "txt": Format(media_type=_TEXT_TYPE, extension="txt", write=txt, takes=NAMES),
+        "md": Format(media_type="text/markdown; charset=utf-8", extension="md", write=md, takes=NAMES),
+        "srt": Format(media_type="application/x-subrip; charset=utf-8", extension="srt", write=srt, takes=CUES),
+        "vtt": Format(media_type="text/vtt; charset=utf-8", extension="vtt", write=vtt, takes=KARAOKE),
+        "ass": Format(media_type="text/x-ssa; charset=utf-8", extension="ass", write=ass, takes=KARAOKE),
+        "lrc": Format(media_type=_TEXT_TYPE, extension="lrc", write=lrc),
+        "tsv": Format(media_type="text/tab-separated-values; charset=utf-8", extension="tsv", write=_tsv),
+        "csv": Format(media_type="text/csv; charset=utf-8", extension="csv", write=_csv),
+        "rttm": Format(media_type=_TEXT_TYPE, extension="rttm", write=_rttm, needs_speakers=True),
     }
 )
 """How each of them is written."""
+
+
+def shaping_for(names: Collection[FormatName], given: Mapping[str, Any]) -> Shaping:
+    """What was asked of the look of these formats. Raises ValidationFailed for what one of them cannot honour, too."""
+    shaping = Shaping.of(given)
+    if errors := [
+        {"field": option, "message": f"{name} takes no {option}: {_those_with(option)}"}
+        for option in given
+        for name in names
+        if option not in FORMATS[name].takes
+    ]:
+        raise refusal(*errors)
+    return shaping
+
+
+def _those_with(option: str) -> str:
+    return ", ".join(name for name, known in FORMATS.items() if option in known.takes) + " do"

@@ -144,6 +144,11 @@ def joined(texts: Iterable[str], language: str) -> str:
     return found
 
 
+def goes_without_blanks(letter: str) -> bool:
+    """Whether it is of a script, or punctuation of one, that has no blanks between words."""
+    return _UNSPACED_SCRIPT.match(letter) is not None
+
+
 def letters(text: str) -> list[str]:
     """What a text without blanks is made of: its letters one by one, Latin words and numbers within it whole, no punctuation.
 

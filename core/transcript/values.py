@@ -27,7 +27,8 @@ class Segment:
     """One phrase with its times in seconds and the raw figures behind it.
 
     `flags` are among `low_confidence, repetition, no_speech_likely, dropped_words_possible`. `language` is the code of
-    what it was decoded in; None in results of versions up to 0.1.0.
+    what it was decoded in; None in results of versions up to 0.1.0. `speaker` is the id of one of the transcript's
+    speakers, `translation` the same text in the transcript's `translation.language`; None where nobody has asked for them.
     """
 
     start: float
@@ -39,6 +40,8 @@ class Segment:
     flags: tuple[str, ...] = ()
     words: tuple[Word, ...] = ()
     language: str | None = None
+    speaker: str | None = None
+    translation: str | None = None
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> Segment:
@@ -67,6 +70,23 @@ class Language:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Speaker:
+    """One voice: an id such as `SPEAKER_00`, what it is called, and for how long it speaks."""
+
+    id: str
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Translation:
+    """What the segments' translations are in (ISO 639-1), and who made them."""
+
+    language: str
+    provider: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Transcript:
     """The merged result of one job; what the formats of `core.transcript.formats` are made from."""
 
@@ -80,6 +100,13 @@ class Transcript:
     warnings: tuple[Notice, ...] = ()
     performance: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    #: None: nobody listened for who speaks
+    speakers: tuple[Speaker, ...] | None = None
+    translation: Translation | None = None
+
+    def name_of(self, speaker: str) -> str:
+        """What a speaker is called."""
+        return next((known.name for known in self.speakers or () if known.id == speaker), speaker)
 
     @property
     def text(self) -> str:

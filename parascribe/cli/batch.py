@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 
 from core.jobs.job import TERMINAL
 from core.system.retry import doubling, retry
-from parascribe.client.bodies import Job, Params
+from parascribe.client.bodies import Job, Look, Params
 from parascribe.client.client import Client
 from parascribe.client.errors import ApiError, ClientError, Overloaded, ServiceUnreachable
 from parascribe.client.events import OUTAGE_SECONDS, POLL_FIRST, POLL_LAST
@@ -75,9 +75,9 @@ def deliver_to(outputs: Outputs) -> Deliver:
     return deliver
 
 
-def from_service(client: Client, job_id: str) -> Fetch:
+def from_service(client: Client, job_id: str, look: Look | None = None) -> Fetch:
     """Fetches a finished job's transcript in any format."""
-    return lambda kind: client.result(job_id, cast(Any, kind))
+    return lambda kind: client.result(job_id, cast(Any, kind), **(look or Look()))
 
 
 def keep(item: Item, fetch: Fetch) -> None:
@@ -106,7 +106,7 @@ def submit(
     return items
 
 
-def finish(client: Client, items: Sequence[Item], deliver: Deliver, report: Reporter) -> None:
+def finish(client: Client, items: Sequence[Item], deliver: Deliver, report: Reporter, look: Look | None = None) -> None:
     """Wait for all jobs; deliver each transcript as soon as it is there. One that the service refuses fails its item.
 
     Raises ServiceUnreachable after an outage of a minute; KeyboardInterrupt with the unfinished jobs cancelled.
@@ -123,7 +123,7 @@ def finish(client: Client, items: Sequence[Item], deliver: Deliver, report: Repo
                 continue
             if job["status"] == "completed":
                 try:
-                    deliver(item, _patient(from_service(client, job["id"])))
+                    deliver(item, _patient(from_service(client, job["id"], look)))
                 except ApiError as failure:
                     item.status, item.error = "failed", {"code": failure.code, "message": failure.message}
             else:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from core.config.settings import Settings
+from core.errors import NotInResult
 from core.jobs.job import Job
 from core.system import logs
 from core.transcript.formats import FORMATS, FileFormat, from_result
+from core.transcript.shaping import Shaping
 from parascribe.cli.batch import Deliver, Item, words_for
-from parascribe.client.bodies import Params
+from parascribe.client.bodies import Look, Params
 from parascribe.run.local import transcribe_files
 from parascribe.screen.outputs import Fetch
 from parascribe.screen.progress import Reporter
@@ -21,7 +23,7 @@ from parascribe.screen.render import printable
 
 
 def transcribe_locally(
-    settings: Settings, files: Sequence[Path], params: Params, deliver: Deliver, report: Reporter
+    settings: Settings, files: Sequence[Path], params: Params, deliver: Deliver, report: Reporter, look: Look
 ) -> list[Item]:
     """One file after the other, with all of this machine's workers; each transcript is delivered as soon as it is there.
 
@@ -43,7 +45,10 @@ def transcribe_locally(
                 item.status, item.error = "failed", {"code": error["code"], "message": error["message"]}
             else:
                 item.status, item.partial = "completed", result["partial"]
-                deliver(item, _from_result(result))
+                try:
+                    deliver(item, _from_result(result, look))
+                except NotInResult as failure:
+                    item.status, item.error = "failed", {"code": failure.code, "message": failure.message}
             report.end(
                 item.name,
                 words_for(item, {"status": item.status, "audio": {"duration": result.get("duration")}} | result),
@@ -52,11 +57,11 @@ def transcribe_locally(
     return items
 
 
-def _from_result(result: dict[str, Any]) -> Fetch:
-    transcript = from_result(result)
+def _from_result(result: dict[str, Any], look: Look) -> Fetch:
+    transcript, shaping = from_result(result), Shaping.of(look)
 
     def fetch(kind: FileFormat) -> Any:
-        text = FORMATS[kind].render(transcript)
+        text = FORMATS[kind].render(transcript, shaping)
         return json.loads(text) if kind == "json" else text
 
     return fetch

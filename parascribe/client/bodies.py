@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 from core.jobs.params import Task
+from core.transcript.shaping import Speakers, Translated
 
 
 class Params(TypedDict, total=False):
@@ -21,6 +22,19 @@ class Params(TypedDict, total=False):
     beam_size: int
     word_timestamps: bool
     audio_track: int | str
+
+
+class Look(TypedDict, total=False):
+    """How a transcript is to look (`core.transcript.shaping.Shaping`); each format takes some of it."""
+
+    max_line_width: int
+    max_lines: int
+    max_chars_per_second: float
+    min_cue: float
+    max_cue: float
+    word_cues: bool
+    speakers: Speakers
+    translation: Translated
 
 
 class Progress(TypedDict):

@@ -23,7 +23,7 @@ import httpx
 from core.jobs.job import TERMINAL
 from core.transcript.formats import FormatName, JsonFormat, TextFormat
 from parascribe.client.answers import error_of, json_of, moment_of, retry_after, unreachable
-from parascribe.client.bodies import Event, Job, JobPage, Params
+from parascribe.client.bodies import Event, Job, JobPage, Look, Params
 from parascribe.client.errors import NotFound, Overloaded, ServiceUnreachable, WaitTimeout
 from parascribe.client.events import OUTAGE_SECONDS, POLL_FIRST, POLL_LAST, NotOffered, events_of
 from parascribe.client.inputs import OnBytes, Steady, called, opened
@@ -242,12 +242,22 @@ class Client:
             due[job_id] = time.monotonic() + max(pause[job_id], retry_after(answer) or 0.0)
 
     @overload
-    def result(self, job_id: str, format: JsonFormat = "json") -> dict[str, Any]: ...
+    def result(self, job_id: str, format: JsonFormat = "json", **look: Unpack[Look]) -> dict[str, Any]: ...
     @overload
-    def result(self, job_id: str, format: TextFormat) -> str: ...
-    def result(self, job_id: str, format: FormatName = "json") -> dict[str, Any] | str:  # noqa: A002 (the query's own name)
-        """The transcript: a dict for the two JSON formats, else text. Raises Conflict (`not_ready`), NotFound."""
-        answer = self._send("GET", f"{_job(job_id)}/result", params={"format": format})
+    def result(self, job_id: str, format: TextFormat, **look: Unpack[Look]) -> str: ...
+    def result(  # `format` is the query's own name
+        self,
+        job_id: str,
+        format: FormatName = "json",  # noqa: A002
+        **look: Unpack[Look],
+    ) -> dict[str, Any] | str:
+        """The transcript: a dict for the JSON formats, else text.
+
+        look: what the format takes of `core.transcript.shaping.Shaping`; the rest is refused
+        Raises Conflict (`not_ready`, `not_in_result`), NotFound.
+        """
+        query = {name: _form(value) for name, value in look.items() if value is not None}
+        answer = self._send("GET", f"{_job(job_id)}/result", params={"format": format, **query})
         return cast("dict[str, Any]", json_of(answer)) if format in get_args(JsonFormat) else answer.text
 
     def list(self, *, status: str | None = None, limit: int | None = None, after: str | None = None) -> JobPage:

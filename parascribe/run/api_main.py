@@ -20,9 +20,14 @@ from api.access.throttle import RequestLimiter
 from api.app import create_app
 from api.deps import ApiDeps
 from api.http.protocol import BoundedHttp
+from api.peaks.kept import Measure
+from api.peaks.measuring import Request, measure
+from core.audio import ffmpeg
 from core.config.loading import load
 from core.config.settings import Settings
 from core.errors import ModelUnavailable
+from core.jobs.job import Job
+from core.objects.store import ObjectStore
 from core.system import logs
 from parascribe.run import wiring
 
@@ -55,6 +60,7 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
             checks={"database": store.ping, "storage": objects.ping},
             advisory={"broker": wiring.open_hints(settings, runtime).ping, "model": model},
             free_bytes=_free_bytes(settings),
+            measure=_measure(settings, objects),
             probe=wiring.open_probe(),
             version=wiring.version(),
             limiter=RequestLimiter(settings.broker),
@@ -92,6 +98,28 @@ def _allow_connections() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _measure(settings: Settings, objects: ObjectStore) -> Measure:
+    """What measures the audio of jobs; ffmpeg is looked for at first need."""
+    find = functools.cache(ffmpeg.find)
+
+    def ask(job: Job) -> bytes:
+        program = find()
+        request = Request(
+            ffmpeg=program.path,
+            version=program.version,
+            max_seconds=settings.max_audio_hours * 3600,
+            media_type=job.source.media_type,
+            track=job.params.audio_track,
+        )
+        path = objects.local_path(job.source.key)
+        if path is not None:
+            return measure(request, path, nice=settings.engine_nice)
+        with objects.open(job.source.key) as stream:
+            return measure(request, stream, nice=settings.engine_nice)
+
+    return ask
 
 
 def _free_bytes(settings: Settings) -> Callable[[], int] | None:

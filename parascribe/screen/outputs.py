@@ -93,6 +93,13 @@ class Outputs:
             raise OutputError("two files would get transcripts of the same name; transcribe them one by one")
         return Outputs(formats=chosen, targets=targets, several=several)
 
+    @property
+    def wanted(self) -> frozenset[FileFormat]:
+        """All formats that will be fetched."""
+        if self.targets is None:
+            return frozenset(self.formats or ("json",))
+        return frozenset(kind for pairs in self.targets.values() for kind, _ in pairs)
+
     def deliver(self, file: Path, fetch: Fetch) -> list[Path]:
         """Write one file's transcript; returns the paths written. Raises OSError, and what `fetch` raises."""
         if self.targets is None:

@@ -79,6 +79,8 @@ ROUTES = {
     ("POST", "/v1/audio/translations"): FOREIGN,
     ("GET", "/v1/models"): FOREIGN_LIST,
     ("GET", "/v1/models/{model:path}"): FOREIGN_LIST,
+    ("GET", "/api/v1/jobs/{job_id}/audio"): JOB,
+    ("GET", "/api/v1/jobs/{job_id}/peaks"): JOB,
 }
 """What each route is. One that is not here may show somebody another's job: say what it is, and it is tried."""
 
@@ -125,7 +127,7 @@ def store() -> SqlStore:
 @pytest.fixture
 def guarded(serve: Callable[..., Service], store: SqlStore) -> Iterator[Service]:
     table = Quiet(store)
-    yield serve(store=Guarded(store.database), authenticator=KeyAuthenticator(table))
+    yield serve(store=Guarded(store.database), authenticator=KeyAuthenticator(table), measure=lambda job: bytes(40))
     table.close()
 
 
@@ -347,6 +349,8 @@ def test_keys_are_in_no_log_line_and_in_no_figure(guarded: Service, caplog: pyte
     secrets = {token.rpartition("_")[2] for token in KEY.values()} | {cookie}
     assert "/api/v1/jobs" in shown and not [secret for secret in secrets if secret in shown]
     assert not re.search(r"psk_\w{8}_", shown)
+
+
 @pytest.mark.parametrize(("method", "path"), of_kind(FOREIGN, FOREIGN_LIST))
 def test_a_client_of_openais_is_refused_in_its_words(guarded: Service, method: str, path: str) -> None:
     for token in (None, KEY["nobody"], KEY["late"], KEY["gone"]):

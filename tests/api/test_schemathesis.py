@@ -30,6 +30,8 @@ OPERATIONS = [
     ("GET", "/api/v1/jobs/{job_id}/result"),
     ("GET", "/api/v1/jobs/{job_id}/events"),
     ("GET", "/api/v1/jobs/{job_id}/segments"),
+    ("GET", "/api/v1/jobs/{job_id}/audio"),
+    ("GET", "/api/v1/jobs/{job_id}/peaks"),
     ("GET", "/api/v1/models"),
     ("GET", "/api/v1/system"),
     ("POST", "/api/v1/session"),
@@ -54,7 +56,7 @@ FOREIGN = {
 @pytest.fixture(scope="module")
 def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with a job in each kind of state."""
-    with service(tmp_path_factory.mktemp("api")) as running:
+    with service(tmp_path_factory.mktemp("api"), measure=lambda job: bytes(40)) as running:
         done = complete(running)
         running.objects.put(f"jobs/{done['id']}/result.json", io.BytesIO(json.dumps(to_result(TRANSCRIPT)).encode()))
         fail(running)
@@ -137,7 +139,7 @@ def test_where_a_key_is_needed(locked: Service, method: str, path: str) -> None:
     check()
 
 
-@pytest.mark.parametrize("tail", ["", "/result", "/retry", "/cancel"])
+@pytest.mark.parametrize("tail", ["", "/result", "/audio", "/peaks", "/retry", "/cancel"])
 def test_jobs_that_exist(described: Service, schema: schemathesis.BaseSchema, tail: str) -> None:
     """Generated ids lead nowhere, so here are some that do, one for each state."""
     path = f"/api/v1/jobs/{{job_id}}{tail}"

@@ -25,8 +25,8 @@ import core.errors
 from api.http.middleware import RequestLog
 from api.http.problems import STATUS, status_of
 from core.errors import ModelUnavailable, ServiceError
-from core.jobs.options import options
 from core.jobs.params import JobParams
+from core.options import options
 from core.store.sql import SqlStore
 from tests.api.serving import Service
 from tests.api.test_submit import refused, until

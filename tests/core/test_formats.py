@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from dataclasses import replace
 from typing import get_args
 
@@ -11,9 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.errors import NotInResult, ValidationFailed
 from core.notices import Notice
-from core.transcript.formats import FORMATS, RESULT_VERSION, FileFormat, FormatName, from_result, to_result
-from core.transcript.values import Gap, Language, Segment, Transcript, Word
+from core.options import options
+from core.transcript.formats import FORMATS, RESULT_VERSION, FileFormat, FormatName, from_result, shaping_for, to_result
+from core.transcript.shaping import Shaping
+from core.transcript.values import Gap, Language, Segment, Speaker, Transcript, Translation, Word
 
 WORDS = (
     Word(word="Anna", start=0.5, end=0.9, probability=0.98),
@@ -45,13 +47,15 @@ TRANSCRIPT = Transcript(
 )
 
 EXPECTED = {
-    "txt": 'Anna 37 says\na ----> b <i> & "c", d new line\nGrüße\n',
+    "txt": 'Anna 37 says\n\na ----> b <i> & "c", d new line\n\nGrüße\n',
+    "md": '**[00:00:00]** Anna 37 says\n\n**[00:01:01]** a ----\\> b \\<i\\> \\& "c", d new line\n\n'
+    "**[100:33:20]** Grüße\n",
     "srt": """1
 00:00:00,500 --> 00:00:01,500
 Anna 37 says
 
 2
-00:01:01,250 --> 00:01:02,083
+00:01:01,250 --> 00:01:02,800
 a -> b <i> & "c", d new line
 
 3
@@ -64,8 +68,8 @@ Grüße
 00:00:00.500 --> 00:00:01.500
 Anna 37 says
 
-00:01:01.250 --> 00:01:02.083
-a -> b &lt;i> &amp; "c", d new line
+00:01:01.250 --> 00:01:02.800
+a ----&gt; b &lt;i&gt; &amp; "c", d new line
 
 100:33:20.000 --> 100:33:21.500
 Grüße
@@ -84,7 +88,9 @@ def test_plain_formats(name: str) -> None:
 
 def test_json_has_the_fields_of_the_contract_and_words_only_when_asked_for() -> None:
     body = json.loads(FORMATS["json"].render(TRANSCRIPT))
-    assert list(body) == "text language duration model segments gaps warnings performance provenance".split()
+    assert list(body) == (
+        "text language duration model segments gaps warnings performance provenance speakers translation".split()
+    )
     assert body["language"] == {"code": "de", "confidence": 0.97}
     assert body["segments"][0] == {
         "id": 0,
@@ -96,7 +102,10 @@ def test_json_has_the_fields_of_the_contract_and_words_only_when_asked_for() -> 
         "compression_ratio": 0.8,
         "flags": [],
         "language": "de",
+        "speaker": None,
+        "translation": None,
     }
+    assert (body["speakers"], body["translation"]) == (None, None)
     assert body["gaps"] == [{"start": 70, "end": 80.5, "reason": "no_text"}]
     assert body["warnings"] == [{"code": "no_speech", "message": "…"}]
     asked = json.loads(FORMATS["json"].render(replace(TRANSCRIPT, word_timestamps=True)))
@@ -120,7 +129,8 @@ def test_verbose_json_is_what_openai_clients_parse() -> None:
 
 def test_an_empty_transcript_is_valid_in_every_format() -> None:
     empty = replace(TRANSCRIPT, segments=())
-    texts = {name: f.render(empty) for name, f in FORMATS.items()}
+    texts = {name: f.render(replace(empty, speakers=())) for name, f in FORMATS.items()}
+    assert (texts["md"], texts["rttm"]) == ("", "")
     assert (texts["txt"], texts["srt"], texts["lrc"], texts["vtt"]) == ("", "", "", "WEBVTT\n")
     assert (texts["tsv"], texts["csv"]) == ("start\tend\ttext\n", "start,end,text\r\n")
     assert json.loads(texts["json"])["segments"] == json.loads(texts["verbose_json"])["segments"] == []
@@ -147,69 +157,10 @@ def test_stored_results_come_back_and_render_in_every_format(some: tuple[Segment
     back = from_result(json.loads(json.dumps(to_result(transcript))))
     assert back == transcript
     for name, form in FORMATS.items():
-        assert form.render(back) == form.render(transcript), name
-    spoken = sum(bool(s.text.split()) for s in some)
-    assert FORMATS["srt"].render(back).count(" --> ") == FORMATS["vtt"].render(back).count(" --> ") == spoken
+        if name != "rttm":
+            assert form.render(back) == form.render(transcript), name
     rows = list(csv.reader(io.StringIO(FORMATS["csv"].render(back), newline="")))
     assert [r[2] for r in rows[1:]] == [" ".join(s.text.split()) for s in some if s.text.split()]
-
-
-@pytest.mark.parametrize(
-    ("given", "shown"),
-    [
-        # without length: readable where there is room, over nothing else
-        ([(1, 1), (5, 8)], [(1000, 1833), (5000, 8000)]),
-        ([(1, 1), (1.5, 8)], [(667, 1500), (1500, 8000)]),  # the rest of its time from before it
-        ([(0, 1), (2, 2), (2, 8)], [(0, 1000), (1167, 2000), (2000, 8000)]),
-        ([(0, 5), (5, 5), (5, 8)], [(0, 4167), (4167, 5000), (5000, 8000)]),  # no room: taken from the one before
-        ([(0, 0), (0, 8)], [(0, 833), (833, 8000)]),  # or from the one behind
-        ([(0, 5), (5, 5), (5, 5), (5, 8)], [(0, 3334), (3334, 4167), (4167, 5000), (5000, 8000)]),
-        ([(0, 0), (0, 0), (1, 8)], [(0, 500), (500, 1000), (1000, 8000)]),
-        # never past the media's end
-        ([(0, 5), (9.9, 9.9)], [(0, 5000), (9167, 10000)]),
-        ([(0, 5), (10, 10)], [(0, 5000), (9167, 10000)]),
-        ([(0, 10), (10, 10)], [(0, 9167), (9167, 10000)]),
-        # short ones too
-        ([(1, 1.3), (5, 8)], [(1000, 1833), (5000, 8000)]),
-        ([(1, 1.3), (1.4, 8)], [(567, 1400), (1400, 8000)]),
-        ([(0, 1), (1, 1.3), (1.3, 8)], [(0, 1000), (1000, 1300), (1300, 8000)]),
-        # what is long enough stays as it is
-        ([(0, 0.833), (0.9, 8)], [(0, 833), (900, 8000)]),
-    ],
-)
-def test_subtitles_stay_for_as_long_as_one_reads(
-    given: list[tuple[float, float]], shown: list[tuple[int, int]]
-) -> None:
-    spoken = tuple(Segment(start=start, end=end, text="x") for start, end in given)
-    transcript = replace(TRANSCRIPT, segments=spoken, duration=10.0)
-    for name, point in (("srt", ","), ("vtt", ".")):
-        lines = re.findall(r"00:00:(\d\d.\d\d\d) --> 00:00:(\d\d.\d\d\d)", FORMATS[name].render(transcript))
-        assert [tuple(int(time.replace(point, "")) for time in line) for line in lines] == shown
-    rows = [tuple(map(int, row.split("\t")[:2])) for row in FORMATS["tsv"].render(transcript).splitlines()[1:]]
-    assert all(
-        abs(a - b * 1000) <= 2 for row, times in zip(rows, given, strict=True) for a, b in zip(row, times, strict=True)
-    ), "data as it is"
-
-
-@given(st.lists(st.integers(0, 30).map(lambda n: n * 100), max_size=24), st.integers(0, 2_000))
-def test_no_cue_is_without_length_or_over_another(moments: list[int], rest: int) -> None:
-    moments.sort()
-    spoken = tuple(
-        Segment(start=a / 1000, end=b / 1000, text="x") for a, b in zip(moments[::2], moments[1::2], strict=False)
-    )
-    duration = (moments[-1] if moments else 0) + rest + len(moments)  # room for a millisecond each
-    transcript = replace(TRANSCRIPT, segments=spoken, duration=duration / 1000)
-    for name in ("srt", "tsv"):
-        times = [
-            int(clock[-3:]) + 1000 * int(clock[-6:-4]) if name == "srt" else int(clock)
-            for line in FORMATS[name].render(transcript).splitlines()
-            if "-->" in line or "\t" in line and "text" not in line
-            for clock in (line.split(" --> ") if name == "srt" else line.split("\t")[:2])
-        ]
-        assert len(times) == 2 * len(spoken)
-        assert all(a < b for a, b in zip(times[::2], times[1::2], strict=True)), times
-        assert all(a <= b for a, b in zip(times[1::2], times[2::2], strict=False)), times
-        assert not times or times[-1] <= duration
 
 
 def test_words_are_stored_and_shown_only_if_they_were_asked_for() -> None:
@@ -229,9 +180,15 @@ def test_results_of_other_versions_are_read() -> None:
     older["segments"] = [{name: value for name, value in s.items() if name != "words"} for s in stored["segments"]]
     without = replace(TRANSCRIPT, segments=tuple(replace(s, words=()) for s in TRANSCRIPT.segments))
     assert from_result(older) == without
-    newer = stored | {"version": RESULT_VERSION + 1, "speakers": ["A"]}
+    for name in ("speaker", "translation"):
+        older["segments"] = [{key: value for key, value in s.items() if key != name} for s in older["segments"]]
+        del older[f"{name}s" if name == "speaker" else name]
+    assert from_result(older) == without
+    for shown in ("srt", "vtt", "ass", "txt", "md", "json"):
+        assert FORMATS[shown].render(from_result(older))
+    newer = stored | {"version": RESULT_VERSION + 1, "moods": ["A"]}
     newer["segments"] = [
-        s | {"speaker": "A", "words": [w | {"speaker": "A"} for w in s["words"]]} for s in stored["segments"]
+        s | {"mood": "A", "words": [w | {"mood": "A"} for w in s["words"]]} for s in stored["segments"]
     ]
     assert from_result(newer) == TRANSCRIPT
 
@@ -242,6 +199,109 @@ def test_the_list_of_formats_is_one() -> None:
 
 
 def test_names_and_media_types() -> None:
-    assert list(FORMATS) == ["json", "verbose_json", "txt", "srt", "vtt", "tsv", "csv", "lrc"]
+    assert list(FORMATS) == "json verbose_json diarized_json txt md srt vtt ass lrc tsv csv rttm".split()
     assert FORMATS["vtt"].media_type == "text/vtt; charset=utf-8"
     assert FORMATS["verbose_json"].extension == "json"
+
+
+SPEAKERS = (Speaker(id="SPEAKER_00", name="Anna", seconds=3.5), Speaker(id="SPEAKER_01", name="Bert & Co", seconds=1.0))
+TALK = replace(
+    TRANSCRIPT,
+    segments=(
+        Segment(start=0.0, end=2.0, text="Good morning.", speaker="SPEAKER_00", translation="Guten Morgen."),
+        Segment(start=2.1, end=3.6, text="I am *late*.", speaker="SPEAKER_00", translation="Ich bin spät dran."),
+        Segment(start=3.7, end=4.7, text="You are!", speaker="SPEAKER_01", translation="In der Tat!"),
+        Segment(start=9.0, end=11.0, text="Let us begin.", speaker="SPEAKER_01"),
+    ),
+    language=Language(code="en", confidence=1.0),
+    duration=12.0,
+    speakers=SPEAKERS,
+    translation=Translation(language="de", provider="made"),
+)
+
+
+def test_paragraphs_end_at_long_pauses_and_where_another_speaks() -> None:
+    assert FORMATS["txt"].render(TALK) == ("Anna: Good morning. I am *late*.\n\nBert & Co: You are!\n\nLet us begin.\n")
+    assert FORMATS["md"].render(TALK) == (
+        "**[00:00:00] Anna:** Good morning. I am \\*late\\*.\n\n"
+        "**[00:00:03] Bert \\& Co:** You are!\n\n**[00:00:09] Bert \\& Co:** Let us begin.\n"
+    )
+    assert FORMATS["txt"].render(TALK, Shaping(speakers="none")).startswith("Good morning. I am *late*.\n\nYou are!")
+    close = replace(TRANSCRIPT, segments=tuple(Segment(start=t, end=t + 1, text="x") for t in (0.0, 3.0, 6.001)))
+    assert FORMATS["txt"].render(close) == "x x\n\nx\n", "more than two seconds"
+
+
+def test_translations_stand_beside_or_in_place_of_the_original() -> None:
+    assert FORMATS["txt"].render(TALK, Shaping(translation="only", speakers="none")) == (
+        "Guten Morgen. Ich bin spät dran.\n\nIn der Tat!\n\nLet us begin.\n"
+    ), "what has none is not left out"
+    assert (
+        FORMATS["txt"]
+        .render(TALK, Shaping(translation="both"))
+        .startswith(
+            "Anna: Good morning. I am *late*.\nGuten Morgen. Ich bin spät dran.\n\nBert & Co: You are!\nIn der Tat!\n\n"
+        )
+    )
+
+
+def test_rttm_says_who_speaks_when() -> None:
+    assert FORMATS["rttm"].render(TALK).splitlines() == [
+        "SPEAKER audio 1 0.000 2.000 <NA> <NA> SPEAKER_00 <NA> <NA>",
+        "SPEAKER audio 1 2.100 1.500 <NA> <NA> SPEAKER_00 <NA> <NA>",
+        "SPEAKER audio 1 3.700 1.000 <NA> <NA> SPEAKER_01 <NA> <NA>",
+        "SPEAKER audio 1 9.000 2.000 <NA> <NA> SPEAKER_01 <NA> <NA>",
+    ]
+
+
+def test_diarized_json_is_what_openai_clients_parse() -> None:
+    body = json.loads(FORMATS["diarized_json"].render(TALK))
+    assert list(body) == "task duration text segments usage".split()
+    assert body["segments"][2] == {
+        "type": "transcript.text.segment",
+        "id": "seg_002",
+        "start": 3.7,
+        "end": 4.7,
+        "text": "You are!",
+        "speaker": "Bert & Co",
+    }
+    unknown = json.loads(FORMATS["diarized_json"].render(TRANSCRIPT))
+    assert {s["speaker"] for s in unknown["segments"]} == {None}
+
+
+@pytest.mark.parametrize(
+    ("name", "shaping", "why"),
+    [
+        ("rttm", Shaping(), "no speakers"),
+        ("srt", Shaping(speakers="prefix"), "no speakers"),
+        ("txt", Shaping(translation="only"), "no translation"),
+        ("ass", Shaping(translation="both"), "no translation"),
+        ("vtt", Shaping(word_cues=True), "no times of words"),
+    ],
+)
+def test_what_a_transcript_has_not_is_refused(name: str, shaping: Shaping, why: str) -> None:
+    without = replace(TRANSCRIPT, segments=tuple(replace(s, words=()) for s in TRANSCRIPT.segments))
+    with pytest.raises(NotInResult, match=why):
+        FORMATS[name].render(without, shaping)
+
+
+def test_speakers_and_translations_are_stored() -> None:
+    assert from_result(json.loads(json.dumps(to_result(TALK)))) == TALK
+
+
+def test_a_format_takes_what_it_can_honour_and_refuses_the_rest() -> None:
+    assert shaping_for(["srt", "vtt"], {"max_lines": "1", "min_cue": 1}) == Shaping(max_lines=1, min_cue=1.0)
+    assert shaping_for(["json"], {}) == Shaping()
+    for names, asked, field in (
+        (["json"], {"max_lines": 2}, "max_lines"),
+        (["srt"], {"word_cues": False}, "word_cues"),
+        (["srt", "txt"], {"max_lines": 2}, "max_lines"),
+        (["srt"], {"max_lines": 0}, "max_lines"),
+        (["srt"], {"min_cue": 3, "max_cue": 2}, "min_cue"),
+        (["srt"], {"melody": 1}, "melody"),
+        (["md"], {"speakers": "some"}, "speakers"),
+    ):
+        with pytest.raises(ValidationFailed) as refused:
+            shaping_for(names, asked)
+        assert [error["field"] for error in refused.value.details["errors"]] == [field]
+    known = {option.name for option in options(Shaping)}
+    assert known == frozenset().union(*(form.takes for form in FORMATS.values())), "each is honoured by some format"

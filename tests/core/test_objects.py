@@ -88,6 +88,16 @@ def test_what_is_put_is_read_back(store: ObjectStore, size: int) -> None:
     assert path is None or path.read_bytes() == content
 
 
+@pytest.mark.parametrize("offset", [0, 1, MIB, 3 * MIB - 1])
+def test_a_download_can_begin_anywhere(store: ObjectStore, offset: int) -> None:
+    content = secrets.token_bytes(3 * MIB)
+    store.put("jobs/a/source", io.BytesIO(content))
+    with store.open("jobs/a/source", offset=offset) as stream:
+        assert stream.read() == content[offset:]
+    with store.open("jobs/a/source", offset=offset) as stream:
+        assert stream.read(1) == content[offset : offset + 1]
+
+
 def test_put_replaces_and_delete_removes(store: ObjectStore) -> None:
     store.put("a/b", io.BytesIO(b"old and longer"))
     store.put("a/b", io.BytesIO(b"new"))

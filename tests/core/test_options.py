@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import pytest
 
-from core.jobs.options import about, options, read
 from core.jobs.params import JobParams
+from core.options import about, options, read
 from core.store.tables import ROW_VERSION
 
 

@@ -80,9 +80,9 @@ class Flaky(LocalObjects):
         self._maybe()
         return super().put(key, data, media_type=media_type)
 
-    def open(self, key: str) -> BinaryIO:
+    def open(self, key: str, *, offset: int = 0) -> BinaryIO:
         self._maybe()
-        return super().open(key)
+        return super().open(key, offset=offset)
 
 
 class Place:

@@ -39,6 +39,7 @@ class FakeService:
     keys: dict[str, str] = field(default_factory=dict)
     requests: list[tuple[str, str, int]] = field(default_factory=list)
     drop_answers: int = 0  #: break the connection in the middle of so many of the next answers
+    looks: list[dict[str, str]] = field(default_factory=list)  #: what each request for a result asked besides
     full: int = 0
     busy: int = 0  #: refuse so many requests for a result with a 503
     retry_after: str | None = None
@@ -104,7 +105,9 @@ class FakeService:
             case "GET", "events":  # as versions before 0.3
                 return _problem(404, "not_found", "There is nothing at this address.")
             case "GET", "result":
-                return self._result(job, query.get("format", "json"))
+                fmt = query.pop("format", "json")
+                self.looks.append(query)
+                return self._result(job, fmt)
             case "POST", "cancel":
                 if job["status"] in ("completed", "failed", "cancelled"):
                     return _problem(409, "already_terminal", "The job has already ended.")

@@ -43,6 +43,36 @@ def test_one_format_goes_to_stdout(service: FakeService, upload: Upload, capsys:
     assert capsys.readouterr() == (TEXTS["srt"][1], "")
 
 
+def test_the_look_of_subtitles_is_asked_for(service: FakeService, upload: Upload, capsys: Capture) -> None:
+    media = str(upload())
+    assert main(["transcribe", media, "-f", "srt", "-q", "--max-lines", "1", "--min-cue", "1.5"]) == 0
+    assert main(["result", "job-1", "-f", "vtt", "--word-cues", "--speakers", "none"]) == 0
+    assert main(["result", "job-1", "-f", "srt"]) == 0
+    assert service.looks == [{"max_lines": "1", "min_cue": "1.5"}, {"word_cues": "true", "speakers": "none"}, {}]
+    assert "max_lines" not in service.jobs["job-1"]["params"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--max-lines", "1"], "json takes no max_lines: srt, vtt, ass do"),
+        (["-f", "srt", "-f", "json", "--max-lines", "1"], "json takes no max_lines"),
+        (["-f", "srt", "--word-cues"], "srt takes no word_cues: vtt, ass do"),
+        (["-f", "srt", "--max-lines", "9"], "less than or equal to 5"),
+        (["-f", "srt", "--min-cue", "8"], "at most max_cue (7)"),
+        (["-f", "srt", "--speakers", "some"], "'auto' or 'none' or 'prefix'"),
+        (["-o", "here.srt", "--json", "--word-cues"], "srt takes no word_cues"),
+        (["--no-wait", "--max-lines", "1"], "--max-lines have no meaning"),
+    ],
+)
+def test_a_look_that_cannot_be_is_refused_before_anything_is_sent(
+    service: FakeService, upload: Upload, capsys: Capture, arguments: list[str], reason: str
+) -> None:
+    assert main(["transcribe", str(upload()), *arguments]) == 2
+    assert reason in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert service.requests == []
+
+
 def test_several_formats_lie_beside_the_file_and_replace_what_is_there(
     service: FakeService, upload: Upload, capsys: Capture
 ) -> None:

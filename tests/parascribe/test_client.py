@@ -27,6 +27,7 @@ def test_a_file_goes_up_and_its_transcript_comes_back(client: Client, upload: Up
     assert stages == ["queued", "decoding", "transcribing", "done"]
     assert client.result(job["id"])["segments"][1]["text"] == "The café opens."
     assert client.result(job["id"], "txt") == "Good morning.\nThe café opens.\n"
+    assert client.result(job["id"], "vtt", word_cues=True, max_chars_per_second=17.5).startswith("WEBVTT")
 
 
 def test_upload_is_streamed_and_counted(client: Client, service: FakeService, upload: Upload) -> None:

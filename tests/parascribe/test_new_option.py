@@ -13,12 +13,13 @@ import typer
 from typer.testing import CliRunner
 
 from core.errors import ValidationFailed
-from core.jobs.options import about, options
 from core.jobs.params import JobParams
+from core.options import about, options
 from core.submission.checks import check, fingerprint
+from core.transcript.shaping import Shaping
 from parascribe.cli.commands.job_options import with_options
 from parascribe.cli.commands.transcribe import transcribe_command
-from parascribe.client.bodies import Params
+from parascribe.client.bodies import Look, Params
 from parascribe.client.client import Client
 from tests.api.serving import BUNDLED, Service, service, wav
 from tests.api.test_submit import refused
@@ -114,5 +115,7 @@ def test_the_client_s_types_are_those_of_the_table() -> None:
     def kinds(annotation: Any) -> set[Any]:
         return set(get_args(annotation) or (annotation,)) - {NoneType}
 
-    written = {name: kinds(annotation) for name, annotation in get_type_hints(Params).items()}
-    assert written == {option.name: kinds(option.annotation) for option in options(JobParams)}
+    for table, types in ((JobParams, Params), (Shaping, Look)):
+        written = {name: kinds(annotation) for name, annotation in get_type_hints(types).items()}
+        assert written == {option.name: kinds(option.annotation) for option in options(table)}
+    assert not {*get_type_hints(Params)} & {*get_type_hints(Look)}, "one command takes both"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -14,6 +14,7 @@ from core.transcript.formats import FileFormat
 
 if TYPE_CHECKING:
     from core.config.settings import Settings
+    from parascribe.client.bodies import Look
     from parascribe.client.client import Client
 
 
@@ -77,6 +78,27 @@ def _format(given: str) -> str:
     if given not in names:
         raise typer.BadParameter(f"{given!r} is not one of {', '.join(map(repr, names))}.")
     return given
+
+
+def split_look(given: dict[str, Any]) -> tuple[Look, dict[str, Any]]:
+    """What was asked of the transcripts' look, and the rest."""
+    from core.options import options
+    from core.transcript.shaping import Shaping
+
+    names = {option.name for option in options(Shaping)}
+    look = {name: value for name, value in given.items() if name in names}
+    return cast("Look", look), {name: value for name, value in given.items() if name not in names}
+
+
+def check_look(look: Look, formats: Collection[FileFormat]) -> None:
+    """Refuse, before any work, a look that cannot be or that one of the formats has not."""
+    from core.errors import ValidationFailed
+    from core.transcript.formats import shaping_for
+
+    try:
+        shaping_for(formats, look)
+    except ValidationFailed as error:
+        raise typer.BadParameter(error.message) from error
 
 
 def connect(url: str | None) -> Client:

@@ -1,4 +1,4 @@
-"""The options of a job on the command line, made from their table."""
+"""Options on the command line, made from their tables."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from core.jobs.options import Option, options
-from core.jobs.params import JobParams
+from core.options import Option, options
 
 Command = Callable[..., None]
 
 
-def with_options(table: type[JobParams], *, before: str) -> Callable[[Command], Command]:
+def with_options(table: type, *, before: str) -> Callable[[Command], Command]:
     """Gives a command the options of a table, ahead of its parameter `before`; its `**params` get those that were given."""
 
     def decorate(run: Command) -> Command:
@@ -56,6 +55,7 @@ def _parameter(option: Option) -> inspect.Parameter:
 
 def _help(option: Option) -> str:
     words = option.about
-    bounds = f" [{words.ge:g} to {words.le:g}]" if words.ge is not None and words.le is not None else ""
+    usual = f", default: {option.default:g}" if option.kind in (int, float) and option.default else ""
+    bounds = f" [{words.ge:g} to {words.le:g}{usual}]" if words.ge is not None and words.le is not None else ""
     default = f" [default: {option.default}]" if option.choices else ""
     return words.help + bounds + default

@@ -8,18 +8,22 @@ from typing import Annotated, Any, cast
 import typer
 
 from core.jobs.job import JobStatus
+from core.transcript.shaping import Shaping
 from parascribe.cli.commands.common import (
     Exit,
     Formats,
     JsonOption,
     QuietOption,
     UrlOption,
+    check_look,
     connect,
     each,
     format_option,
     note,
     print_json,
+    split_look,
 )
+from parascribe.cli.commands.job_options import with_options
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the job.")]
 Ids = Annotated[list[str], typer.Argument(metavar="ID", help="Ids of the jobs.")]
@@ -58,7 +62,7 @@ def list_(
         note(f"There are more: --after {page['next']}")
 
 
-def result(
+def result_command(
     job_id: Id,
     formats: Annotated[
         Formats | None, format_option("Format; may be given several times [default: lines with times].")
@@ -76,6 +80,7 @@ def result(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the job to end.")] = False,
     url: UrlOption = None,
     quiet: QuietOption = False,
+    **given: Any,
 ) -> None:
     """Fetch a job's transcript, for what was submitted with --no-wait."""
     from parascribe.cli.batch import from_service
@@ -99,13 +104,19 @@ def result(
         # the name came from whoever uploaded the file: only its last part, below the chosen folder
         file = Path(Path(name).name or job_id)
         try:
-            written = Outputs.plan([file], formats or (), output).deliver(file, from_service(client, job_id))
+            outputs = Outputs.plan([file], formats or (), output)
         except OutputError as error:
             raise typer.BadParameter(str(error)) from error
+        look, _ = split_look(given)
+        check_look(look, outputs.wanted)
+        written = outputs.deliver(file, from_service(client, job_id, look))
     for path in written if not quiet else ():
         note(f"wrote {path}")
     if job["partial"]:
         raise typer.Exit(Exit.PARTIAL)
+
+
+result = with_options(Shaping, before="wait")(result_command)
 
 
 def cancel(job_ids: Ids, url: UrlOption = None, json: JsonOption = False) -> None:

@@ -9,24 +9,27 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from core.jobs.params import JobParams
+from core.transcript.shaping import Shaping
 from parascribe.cli.commands.common import (
     Exit,
     Formats,
     JsonOption,
     QuietOption,
     UrlOption,
+    check_look,
     connect,
     format_option,
     note,
     print_json,
     settings,
+    split_look,
 )
 from parascribe.cli.commands.job_options import with_options
 from parascribe.client.inputs import media_file
 
 if TYPE_CHECKING:
     from parascribe.cli.batch import Deliver, Item
-    from parascribe.client.bodies import Job, Params
+    from parascribe.client.bodies import Job, Look, Params
     from parascribe.screen.progress import Reporter
 
 
@@ -53,7 +56,7 @@ def transcribe_command(
     url: UrlOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
-    **params: Any,
+    **given: Any,
 ) -> None:
     """Transcribe audio and video files.
 
@@ -65,9 +68,11 @@ def transcribe_command(
 
     if local and not wait:
         raise typer.BadParameter("--local and --no-wait do not go together")
-    if not wait and (formats or output is not None):
+    look, params = split_look(given)
+    if not wait and (formats or output is not None or look):
+        flags = ", ".join(["-f and -o", *(f"--{name.replace('_', '-')}" for name in look)])
         raise typer.BadParameter(
-            "--no-wait writes no transcript, so that -f and -o have no meaning: give them to parascribe result"
+            f"--no-wait writes no transcript, so that {flags} have no meaning: give them to parascribe result"
         )
     if json and output == "-":
         raise typer.BadParameter("--json and -o - would both print to stdout")
@@ -78,10 +83,12 @@ def transcribe_command(
         outputs = Outputs.plan(files, formats or (), output, stdout=not json)
     except OutputError as error:
         raise typer.BadParameter(str(error)) from error
-    deliver = keep if json and not to_files else deliver_to(outputs)
+    kept = json and not to_files
+    check_look(look, {"json"} if kept else outputs.wanted)
+    deliver = keep if kept else deliver_to(outputs)
     with reporter(quiet=quiet) as report:
         run = _local if local else _remote(url, wait, None if wait or json else _print_id)
-        items = run(files, cast("Params", params), deliver, report)
+        items = run(files, cast("Params", params), deliver, report, look)
     if json:
         print_json([item.to_dict() for item in items])
     if len(items) > 1 and not quiet:
@@ -89,9 +96,9 @@ def transcribe_command(
     raise typer.Exit(_code(items))
 
 
-transcribe = with_options(JobParams, before="wait")(transcribe_command)
+transcribe = with_options(JobParams, before="wait")(with_options(Shaping, before="wait")(transcribe_command))
 
-Run = Callable[[Sequence[Path], "Params", "Deliver", "Reporter"], "list[Item]"]
+Run = Callable[[Sequence[Path], "Params", "Deliver", "Reporter", "Look"], "list[Item]"]
 
 
 def _print_id(job: Job) -> None:
@@ -99,22 +106,22 @@ def _print_id(job: Job) -> None:
 
 
 def _remote(url: str | None, wait: bool, submitted: Callable[[Job], None] | None) -> Run:
-    def run(files: Sequence[Path], params: Params, deliver: Deliver, report: Reporter) -> list[Item]:
+    def run(files: Sequence[Path], params: Params, deliver: Deliver, report: Reporter, look: Look) -> list[Item]:
         from parascribe.cli.batch import finish, submit
 
         with connect(url) as client:
             items = submit(client, files, params, report, submitted)
             if wait:
-                finish(client, items, deliver, report)
+                finish(client, items, deliver, report, look)
         return items
 
     return run
 
 
-def _local(files: Sequence[Path], params: Params, deliver: Deliver, report: Reporter) -> list[Item]:
+def _local(files: Sequence[Path], params: Params, deliver: Deliver, report: Reporter, look: Look) -> list[Item]:
     from parascribe.cli.local_batch import transcribe_locally
 
-    return transcribe_locally(settings(), files, params, deliver, report)
+    return transcribe_locally(settings(), files, params, deliver, report, look)
 
 
 def _summary(items: Sequence[Item]) -> None:

@@ -1,0 +1,75 @@
+"""The program that measures: the file on its standard input, how loud it is on its standard output.
+
+python -m api.peaks.loudness FOLDER REQUEST < file > values
+
+FOLDER takes a copy of what is no local file; REQUEST is an `api.peaks.measuring.Request` as JSON. What is wrong with the
+file is the last line of stderr, and the status is 1.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from api.peaks.measuring import PER_SECOND, Request
+from core.audio.decoder import Decoder
+from core.audio.ffmpeg import Ffmpeg
+from core.audio.samples import SAMPLE_RATE, Pcm
+from core.audio.tracks import TrackChoice
+from core.errors import ServiceError
+
+BLOCK = SAMPLE_RATE // PER_SECOND
+SILENCE = 60 * SAMPLE_RATE
+"""Samples of silence that are measured at once."""
+
+
+class Loudness:
+    """Where samples go (`core.audio.decoding.Sink`): measured, not kept. values: one byte for each block so far."""
+
+    def __init__(self) -> None:
+        self.values = bytearray()
+        self._rest = np.empty(0, np.int16)
+
+    def add(self, pcm: Pcm) -> None:
+        """Samples in order."""
+        pcm = np.concatenate([self._rest, pcm])
+        whole = len(pcm) // BLOCK * BLOCK
+        self._rest = pcm[whole:].copy()
+        loudest = np.abs(pcm[:whole].astype(np.int32)).reshape(-1, BLOCK).max(axis=1)
+        self.values += np.minimum(loudest >> 7, 255).astype(np.uint8).tobytes()
+
+    def silence(self, samples: int) -> None:
+        """So many samples of nothing."""
+        for start in range(0, samples, SILENCE):
+            self.add(np.zeros(min(SILENCE, samples - start), np.int16))
+
+    def finish(self) -> None:
+        """The last block may not be full. More than once is fine."""
+        if len(self._rest):
+            self.add(np.zeros(BLOCK - len(self._rest), np.int16))
+
+
+def main(folder: str, request: str) -> None:
+    """Measure standard input."""
+    asked = Request(**json.loads(request))
+    decoder = Decoder(
+        Ffmpeg(path=asked.ffmpeg, version=asked.version),
+        max_seconds=asked.max_seconds,
+        nice=0,  # this process is nice already
+        choice=TrackChoice(wanted=asked.track),
+        media_type=asked.media_type,
+    )
+    loudness = Loudness()
+    try:
+        decoder.listen(sys.stdin.buffer, Path(folder), loudness)
+    except ServiceError as error:
+        sys.exit(error.message)
+    loudness.finish()
+    sys.stdout.buffer.write(loudness.values)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
