@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 from core import errors
+from core.config.engine import EngineSettings
 from core.config.loading import load
+from core.config.service import ServiceSettings
 from core.config.settings import Settings
 from core.config.sources import file_names
 
@@ -19,10 +21,10 @@ UNITS = {"seconds": "s", "duration": "s", "timeout": "s", "hours": "h", "mb": "M
 
 
 def _groups() -> dict[str, list[str]]:
-    """Settings by the group comments in core/config/settings.py."""
+    """Settings by the group comments in core/config/service.py and engine.py."""
     groups: dict[str, list[str]] = {}
     current = ""
-    for line in inspect.getsource(Settings).splitlines():
+    for line in (inspect.getsource(ServiceSettings) + inspect.getsource(EngineSettings)).splitlines():
         if found := re.match(r"\s+# --- (.*)", line):
             current = found[1]
         elif (found := re.match(r"    ([a-z_]+): .*= Field\(", line)) and found[1] in Settings.model_fields:
@@ -63,7 +65,7 @@ def configuration() -> str:
         "number has the unit the name tells. `parascribe config` shows what is in force. A secret can come out of a file "
         f"instead, which {', '.join(f'`{name.upper()}`' for name in sorted(file_names(Settings)))} name."
     )
-    lines = ["# Configuration", "", "Made from `core/config/settings.py` by `make docs`; do not edit.", "", sources, ""]
+    lines = ["# Configuration", "", "Made from `core/config` by `make docs`; do not edit.", "", sources, ""]
     for group, names in _groups().items():
         lines += [f"## {group[0].upper()}{group[1:]}", "", "| variable | default | meaning |", "|---|---|---|"]
         for name in names:

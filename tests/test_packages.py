@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HOUSES = ("core", "whisper", "worker", "api", "parascribe")
-DOORS = 13
+DOORS = 14
 """Modules and packages directly inside of one package; who has more wants another floor."""
 LINES = 420
 """Of one module. Most have 60 to 250."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
+
+from core.config.files import expand
 
 SECONDS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 BYTES = {
@@ -43,6 +46,7 @@ def _duration(own: float) -> BeforeValidator:
     return BeforeValidator(lambda v: quantity(v, SECONDS, own))
 
 
+Folder = Annotated[Path, BeforeValidator(lambda v: expand(v) if isinstance(v, str) else v)]
 Seconds = Annotated[float, _duration(1.0)]
 Hours = Annotated[float, _duration(3600.0)]
 Megabytes = Annotated[float, BeforeValidator(lambda v: quantity(v, BYTES, 1024.0**2))]
