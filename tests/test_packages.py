@@ -10,8 +10,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HOUSES = ("core", "whisper", "worker", "api", "parascribe")
-DOORS = 14
+DOORS = 13
 """Modules and packages directly inside of one package; who has more wants another floor."""
+HALL = {"core": 15}
+"""But for the ground floor, which has one door for each subject."""
 LINES = 420
 """Of one module. Most have 60 to 250."""
 
@@ -72,7 +74,7 @@ def test_a_package_has_few_doors(package: str) -> None:
         for path in (ROOT / package.replace(".", "/")).iterdir()
         if (path.suffix == ".py" and path.stem != "__init__") or (path / "__init__.py").exists()
     ]
-    assert len(inside) <= DOORS
+    assert len(inside) <= HALL.get(package, DOORS)
 
 
 def test_no_module_is_a_book() -> None:
