@@ -5,7 +5,7 @@
     |   |-- Unauthorized, Forbidden
     |   |-- Unsupported, ValidationFailed, EmptyUpload, NotMedia, TooLarge, UploadTooSlow, UnknownModel, TaskNotSupported
     |   |-- UrlRefused, UrlUnreachable
-    |   |-- JobNotFound, NotReady, NotInResult, AlreadyTerminal, Expired, InvalidRange, KeyNotFound
+    |   |-- JobNotFound, NotReady, NotInResult, AlreadyTerminal, Expired, InvalidRange, KeyNotFound, WebhookNotFound, DeliveryNotFound
     |   |-- RateLimited, QuotaExceeded, QueueFull, SyncTimeout, IdempotencyConflict, IdempotencyInFlight
     |   `-- InsufficientStorage
     |-- JobError                ends a job (or one chunk) as failed
@@ -167,6 +167,18 @@ class KeyNotFound(RequestError):
     """There is no key with that id."""
 
     code = "key_not_found"
+
+
+class WebhookNotFound(RequestError):
+    """There is no webhook with that id."""
+
+    code = "webhook_not_found"
+
+
+class DeliveryNotFound(RequestError):
+    """There is no delivery with that id."""
+
+    code = "delivery_not_found"
 
 
 class RateLimited(RequestError):

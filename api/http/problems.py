@@ -44,6 +44,8 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "url_unreachable": 422,
         "job_not_found": 404,
         "key_not_found": 404,
+        "webhook_not_found": 404,
+        "delivery_not_found": 404,
         "rate_limited": 429,
         "quota_exceeded": 429,
         "not_ready": 409,

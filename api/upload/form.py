@@ -32,6 +32,10 @@ def form_schema(table: type[JobParams]) -> dict[str, Any]:
     """That form as JSON Schema: nothing but the file has to be there."""
     file = {"type": "string", "format": "binary", "description": "An audio or video file."}
     asked = options_schema(table, "Form")
+    for option in options(table):
+        if option.kind is dict:  # a form has texts
+            text = {"type": "string", "contentMediaType": "application/json", "description": option.about.help}
+            asked["properties"][option.name] = text
     return {
         "type": "object",
         "required": ["file"],

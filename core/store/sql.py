@@ -6,6 +6,7 @@ from core.store.database import open_database
 from core.store.roles.all_jobs import SqlAllJobs
 from core.store.roles.claims import SqlClaims
 from core.store.roles.consumers import SqlConsumers
+from core.store.roles.deliveries import SqlDeliveries
 from core.store.roles.jobs import SqlJobs
 from core.store.roles.keys import SqlKeys
 from core.store.roles.outbox import SqlOutbox
@@ -15,8 +16,10 @@ from core.store.roles.upkeep import SqlUpkeep
 from core.system.clock import LeaseClock
 
 
-class SqlStore(SqlJobs, SqlAllJobs, SqlClaims, SqlTasks, SqlOutbox, SqlRetention, SqlUpkeep, SqlConsumers, SqlKeys):
-    """Every protocol of `core.store.protocols` on one database; as `OwnerJobs`, it sees all jobs.
+class SqlStore(
+    SqlJobs, SqlAllJobs, SqlClaims, SqlTasks, SqlOutbox, SqlRetention, SqlUpkeep, SqlConsumers, SqlKeys, SqlDeliveries
+):
+    """Every protocol of `core.store.protocols` and `core.store.webhooks` on one database; as `OwnerJobs`, it sees all jobs.
 
     The database must have been migrated (`Database.migrate`).
     """

@@ -28,10 +28,10 @@ from sqlalchemy import (
     literal_column,
 )
 
-ROW_VERSION = 2
+ROW_VERSION = 3
 """Raised when jobs or tasks are written in a way older consumers would misread: those then leave them alone."""
 
-SCHEMA = "0003"
+SCHEMA = "0004"
 """The newest revision of `core.store.migrations`: who finds the database at it need not load Alembic (8 MB, 0.2 s)."""
 
 metadata = MetaData()
@@ -235,6 +235,55 @@ spent = Table(
 )
 
 Index("spent_of_owner", spent.c.owner, spent.c.created_at)
+
+# Who is told of an owner's events; without a url: what signs the owner's callbacks.
+webhook = Table(
+    "webhook",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("owner", String(128)),
+    Column("url", Text),
+    _required("events", JSON),
+    _required("secret", Text),
+    Column("old_secret", Text),
+    Column("old_secret_until", UtcDateTime),
+    _required("status", String(16)),
+    _required("failures", Integer),
+    _required("created_at", UtcDateTime),
+)
+
+Index("webhook_owner", webhook.c.owner)
+
+# One event on its way to one address. Ids sort by time.
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    _required("webhook_id", String(64)),
+    Column("url", Text),  # that of a callback
+    _required("event", String(32)),
+    _required("subject", String(64)),
+    _required("created_at", UtcDateTime),
+    _required("status", String(16)),
+    _required("attempts", Integer),
+    # grows with each attempt: what came of an older one is not written any more
+    _required("fence", Integer),
+    # the next attempt, or when the present one counts as lost; NULL when it has ended
+    Column("due", Double),
+    Column("last_at", UtcDateTime),
+    Column("last_status", Integer),
+    Column("last_error", Text),
+)
+
+Index(
+    "delivery_due",
+    delivery.c.due,
+    sqlite_where=delivery.c.due.is_not(None),
+    postgresql_where=delivery.c.due.is_not(None),
+)
+Index("delivery_of_webhook", delivery.c.webhook_id, delivery.c.id)
+Index("delivery_subject", delivery.c.subject)
+Index("delivery_created_at", delivery.c.created_at)
 
 # Facts about the database itself; `boot` names the timeline of all lease times (SQLite only).
 meta = Table("meta", metadata, Column("key", String(64), primary_key=True), _required("value", Text))

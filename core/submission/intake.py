@@ -20,6 +20,7 @@ from core.errors import (
     RequestError,
     ServiceError,
     TooLarge,
+    Unsupported,
 )
 from core.jobs.job import Job, NewJob, Source, new_id
 from core.jobs.params import JobParams
@@ -50,6 +51,7 @@ class Intake:
     free_bytes: space left where uploads land; None where it cannot be known (S3)
     probe: says what a file is that `core.audio.sniff` does not know, by its beginning; may take a while
     options: the table of what may be asked
+    check_url: raises UrlRefused for a `callback_url` that nothing is sent to; None: nobody is there to send anything
     """
 
     def __init__(
@@ -62,8 +64,10 @@ class Intake:
         limits: Limits | None = None,
         free_bytes: Callable[[], int] | None = None,
         options: type[JobParams] = JobParams,
+        check_url: Callable[[str], object] | None = None,
     ) -> None:
         self.options = options
+        self._check_url = check_url
         self._objects, self._models, self._default_model = objects, models, default_model
         self._probe, self._limits, self._free_bytes = probe, limits or Limits(), free_bytes
 
@@ -108,8 +112,13 @@ class Intake:
         return sniff(head, filename, self._probe)
 
     def check(self, given: Mapping[str, Any]) -> JobParams:
-        """As `core.submission.checks.check`."""
-        return check(self.options, given, self._models, default_model=self._default_model)
+        """As `core.submission.checks.check`. Also raises UrlRefused, Unsupported (`callback_url`)."""
+        params = check(self.options, given, self._models, default_model=self._default_model)
+        if params.callback_url is not None:
+            if self._check_url is None:
+                raise Unsupported("There is no service here that could send something to a callback_url.")
+            self._check_url(params.callback_url)
+        return params
 
     def check_some(self, given: Mapping[str, Any]) -> None:
         """Check what is known before the file comes: whether the model can do it only if the model is among that."""

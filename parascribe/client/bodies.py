@@ -22,6 +22,8 @@ class Params(TypedDict, total=False):
     beam_size: int
     word_timestamps: bool
     audio_track: int | str
+    callback_url: str
+    metadata: dict[str, Any] | None
 
 
 class Look(TypedDict, total=False):

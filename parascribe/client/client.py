@@ -9,6 +9,7 @@ with Client() as client:
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import uuid
@@ -329,6 +330,8 @@ def _job(job_id: str) -> str:
 
 
 def _form(value: object) -> str:
+    if isinstance(value, dict):
+        return json.dumps(value)
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return text.encode(errors="replace").decode()  # a name from disk, or an argument, need not be valid Unicode
 

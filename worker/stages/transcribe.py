@@ -39,7 +39,7 @@ class TranscribeStage(Stage):
     def identity(self, work: Work, needs: Sequence[str]) -> str:
         """As versions from 0.1.0 on have it in `job.plan_hash`: what they finished can be taken over."""
         settings = work.parts.settings
-        options = work.job.params.to_dict() | {
+        options = work.job.params.heard() | {
             "chunk_seconds": settings.chunk_seconds,
             "strategy": settings.chunk_strategy,
         }

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Update, and_, bindpara
 from core.errors import WorkerCrashed
 from core.jobs.job import JobFailure, JobStatus
 from core.jobs.tasks import TaskState
+from core.store.roles.announce import announce_end
 from core.store.roles.rows import Role, drop_hints, end_values, expired
 from core.store.tables import STRUCK, job, task
 
@@ -40,7 +41,7 @@ class Ending(Role):
     def end(
         self, connection: Connection, job_id: str, status: JobStatus, values: Mapping[str, Any] = MappingProxyType({})
     ) -> None:
-        """Write a job's end, and `values` with it. The caller holds the row."""
+        """Write a job's end, `values` with it, and what is to be told of it. The caller holds the row."""
 
         def make() -> Update:
             news = {name: bindparam(f"new_{name}", type_=job.c[name].type) for name in values}
@@ -53,6 +54,7 @@ class Ending(Role):
         news = {f"new_{name}": value for name, value in values.items()}
         connection.execute(self.statement(("end", status, *values), make), {"of_job": job_id} | news)
         drop_hints(connection, job_id)
+        announce_end(connection, self.database, job_id, status)
 
     def _lost(self, max_attempts: int, waiting: bool) -> Select[Any]:
         now = self.database.now()

@@ -26,6 +26,7 @@ from sqlalchemy import (
 from core.errors import AlreadyTerminal, Expired, IdempotencyInFlight, JobNotFound, ValidationFailed
 from core.jobs.job import ID_PATTERN, Job, JobStatus, NewJob, Phase
 from core.store.protocols import Reservation
+from core.store.roles.announce import announce_end, withdraw
 from core.store.roles.idempotency import SqlIdempotency
 from core.store.roles.rows import drop_hints, end_values, to_job
 from core.store.roles.usage import SqlUsage
@@ -72,6 +73,8 @@ class SqlJobs(SqlIdempotency, SqlUsage):
                 row = self._visible(connection, job_id)
                 if row.status != JobStatus.CANCELLING:
                     raise AlreadyTerminal
+            elif row.status == JobStatus.CANCELLED:
+                announce_end(connection, self.database, job_id, JobStatus.CANCELLED)
             return to_job(row)
 
     def _request_delete(self, job_id: str) -> None:
@@ -80,6 +83,7 @@ class SqlJobs(SqlIdempotency, SqlUsage):
             hide = update(job).where(_THIS).values(deleted_at=self.database.wall(), version=job.c.version + 1)
             if not connection.execute(hide, self._this(job_id)).rowcount:
                 raise JobNotFound
+            withdraw(connection, job_id)
             # the same request sent again is a new one now
             connection.execute(delete(idempotency).where(idempotency.c.job_id == job_id))
 
