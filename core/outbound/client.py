@@ -9,16 +9,18 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
 from functools import cache
+from ipaddress import ip_address
 
 import httpcore
 import httpx
 
 from core.errors import TooLarge, UrlRefused, UrlUnreachable
+from core.outbound.addresses import permitted
 from core.outbound.connection import CheckedBackend, Patience
 from core.outbound.resolver import Resolver, SystemResolver
+from core.outbound.values import Answer, Rules
 from core.system.cancel import Cancel
 
 MAX_URL = 2048
@@ -31,36 +33,6 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 @cache
 def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context()  # SSL_CERT_FILE is the operator's word, and holds
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rules:
-    """What is allowed, in seconds and bytes."""
-
-    #: also loopback, private and shared networks; never link-local ones, multicast or a cloud's metadata
-    allow_private: bool = False
-    #: None: any
-    ports: frozenset[int] | None = None
-    #: how many a download follows, each checked like the first address
-    redirects: int = 0
-    connect_seconds: float = 10.0
-    #: of silence
-    read_seconds: float = 15.0
-    #: for all of it
-    total_seconds: float = 15.0
-    #: of the answer's body: a download that has more is refused, of what a POST gets the rest is not read
-    max_bytes: int = 64 * 1024
-    #: certificates that are trusted; None: those that browsers trust
-    tls: ssl.SSLContext | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """To a POST. body: its beginning"""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class Download:
@@ -104,7 +76,10 @@ class Outbound:
 
     def check(self, url: str) -> None:
         """What can be said of an address without asking anybody. Raises UrlRefused."""
-        self._parsed(url)
+        host = self._parsed(url).host
+        with suppress(ValueError):
+            if not permitted(str(ip_address(host)), allow_private=self.rules.allow_private):
+                raise UrlRefused(f"{host} is not open to the public.")
 
     @contextmanager
     def get(self, url: str, *, cancel: Cancel | None = None) -> Iterator[Download]:

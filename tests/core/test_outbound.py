@@ -13,8 +13,9 @@ import trustme
 
 from core.errors import Cancelled, ServiceError, TooLarge, UrlRefused, UrlUnreachable
 from core.outbound.addresses import permitted
-from core.outbound.client import Outbound, Rules
+from core.outbound.client import Outbound
 from core.outbound.resolver import ScriptedResolver, SystemResolver
+from core.outbound.values import Rules
 from tests.core.strange_server import BODY, StrangeServer, strange_server
 
 HERE = ["127.0.0.1"]
