@@ -20,7 +20,7 @@ from api.http import problems
 from api.http.middleware import HeadAsGet, LingeringClose, RequestLog
 from api.openai import errors as openai_errors
 from api.openai import routes as openai
-from api.routes import about, audio, docs, follow, health, jobs, results, session, submit
+from api.routes import about, audio, docs, follow, health, jobs, results, session, submit, webhooks
 from api.upload.form import form_schema, options_schema
 from core.jobs.params import JobParams
 
@@ -29,6 +29,7 @@ the result in the format you want. Errors are `application/problem+json` with a 
 
 TAGS = [
     {"name": "jobs", "description": "Upload, follow, steer, fetch."},
+    {"name": "webhooks", "description": "Be told when jobs have ended."},
     {"name": "session", "description": "For browsers, in place of a key."},
     {"name": "openai", "description": "OpenAI's audio interface: its clients work unchanged with `base_url=.../v1`."},
     {"name": "service", "description": "What there is to choose from and what it runs on."},
@@ -59,7 +60,7 @@ def create_app(deps: ApiDeps, store: ApiStore, authenticator: Authenticator) -> 
     )
     app.state.parts = parts
     problems.install(app)
-    for noun in (submit, jobs, results, audio, follow, openai, session, about, health):
+    for noun in (submit, jobs, results, audio, follow, webhooks, openai, session, about, health):
         app.include_router(noun.router)
     app.include_router(docs.router)
     app.mount(docs.FILES, docs.static_files())

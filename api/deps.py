@@ -21,11 +21,12 @@ from api.peaks.kept import KeptPeaks, Measure
 from api.upload.receiver import Receiver, UploadLimits
 from core.audio.sniff import Probe
 from core.config.settings import Settings
-from core.errors import JobNotFound, ServiceError, refusal
+from core.errors import JobNotFound, ServiceError, UrlRefused, refusal
 from core.jobs.job import Job
 from core.jobs.params import JobParams
 from core.objects.store import ObjectStore
 from core.store.protocols import JobStore, Keys, OwnerJobs
+from core.store.webhooks import OwnerWebhooks, Webhooks
 from core.submission.intake import Intake, Limits
 from core.submission.quota import check_quota
 from whisper.models.catalogue import ModelInfo
@@ -35,7 +36,7 @@ PREFIX = "/api/v1"
 """Where all routes lie but those of `api.routes.health`."""
 
 
-class ApiStore(JobStore, Keys, Protocol):
+class ApiStore(JobStore, Keys, Webhooks, Protocol):
     """The roles of the store that the API works with."""
 
 
@@ -53,6 +54,10 @@ def _no_measure(job: Job) -> bytes:
     raise ServiceError("There is no program here that measures audio.")
 
 
+def _refuse_url(url: str) -> None:
+    raise UrlRefused("Nothing here sends webhooks.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ApiDeps:
     """The parts the API works with.
@@ -67,6 +72,7 @@ class ApiDeps:
     version: of the program
     options: the table of what may be asked of a job
     limiter: counts the requests of each key
+    check_url: raises UrlRefused for an address that no webhook is sent to
     """
 
     settings: Settings
@@ -83,6 +89,7 @@ class ApiDeps:
     version: str
     options: type[JobParams] = JobParams
     limiter: RequestLimiter = field(default_factory=RequestLimiter)
+    check_url: Callable[[str], object] = _refuse_url
 
     def intake(self) -> Intake:
         """The rules by which files are taken in."""
@@ -99,6 +106,7 @@ class ApiDeps:
             free_bytes=self.free_bytes,
             probe=self.probe,
             options=self.options,
+            check_url=self.check_url,
         )
 
 
@@ -113,6 +121,7 @@ class Parts:
 
     deps: ApiDeps
     jobs: Callable[[Identity], OwnerJobs]
+    webhooks: Callable[[Identity], OwnerWebhooks]
     waiting: Callable[[int], int]
     metrics: Metrics
     intake: Intake
@@ -132,6 +141,7 @@ class Parts:
         return Parts(
             deps=deps,
             jobs=lambda who: store.of(who.owner, all_jobs=who.all_jobs),
+            webhooks=lambda who: store.webhooks_of(who.owner, all_webhooks=who.all_jobs),
             waiting=lambda at_most: store.waiting(at_most=at_most),
             metrics=metrics,
             intake=intake,

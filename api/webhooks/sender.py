@@ -11,7 +11,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Protocol
 
 from api.webhooks.bodies import Data, body_of
@@ -35,6 +35,9 @@ PER_WEBHOOK = 4
 JITTER = 0.2
 """What failed together does not come again together: each waits up to so much longer."""
 
+GRACE_SECONDS = 3.0
+"""What is under way when the process is to end gets so long."""
+
 FORGET_TURN = 3600.0
 
 GONE = 410
@@ -51,9 +54,10 @@ class WebhookSender:
 
     def __init__(self, store: SenderStore, post: Callable[[], Post], data: Mapping[str, Data]) -> None:
         self._store, self._make_post, self._data = store, post, data
-        self._wake, self._stop = threading.Event(), threading.Event()
+        self._wake, self._stop, self._cancel = threading.Event(), threading.Event(), threading.Event()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook")
         self._busy: Counter[str] = Counter()
+        self._begun: set[Future[None]] = set()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -62,11 +66,13 @@ class WebhookSender:
         self._thread.start()
 
     def stop(self) -> None:
-        """What is under way is broken off, and tried again when its lease is over."""
+        """What is not over in `GRACE_SECONDS` is broken off, and tried again when its lease is over."""
         self._stop.set()
         self._wake.set()
         if self._thread:
             self._thread.join(5)
+        wait(set(self._begun), GRACE_SECONDS)
+        self._cancel.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def send_due(self) -> int:
@@ -83,7 +89,9 @@ class WebhookSender:
             reached("after_claim_delivery")
             with self._lock:
                 self._busy[due.webhook_id] += 1
-            self._pool.submit(self._attempt, due)
+            future = self._pool.submit(self._attempt, due)
+            self._begun.add(future)
+            future.add_done_callback(self._begun.discard)
         return len(found)
 
     def _run(self) -> None:
@@ -124,7 +132,7 @@ class WebhookSender:
             return Outcome(delivered=False, error="What it was about has been deleted.")
         headers = {"Content-Type": "application/json", **signed(delivery.id, body, due.secrets)}
         try:
-            answer = self._make_post().post(due.url, body.encode(), headers, cancel=self._stop)
+            answer = self._make_post().post(due.url, body.encode(), headers, cancel=self._cancel)
         except Cancelled:
             return None
         except ServiceError as error:

@@ -80,6 +80,12 @@ class ServiceSettings(BaseSettings):
         200.0, ge=0, description="Uploads are refused with 507 when less space than this is left."
     )
 
+    # --- webhooks
+    webhook_allow_private: bool = Field(
+        False,
+        description="Send webhooks to this machine and to private networks too (never to link-local addresses, where clouds keep secrets). Whoever may make jobs can then reach what listens there.",
+    )
+
     # --- reliability
     max_attempts: int = Field(
         3,

@@ -18,10 +18,12 @@ from api.access.key_table import KeyTable
 from api.access.keys import KeyAuthenticator
 from api.access.throttle import RequestLimiter
 from api.app import create_app
-from api.deps import ApiDeps
+from api.deps import PREFIX, ApiDeps
 from api.http.protocol import BoundedHttp
 from api.peaks.kept import Measure
 from api.peaks.measuring import Request, measure
+from api.webhooks.bodies import job_data
+from api.webhooks.sender import WebhookSender
 from core.audio import ffmpeg
 from core.config.loading import load
 from core.config.settings import Settings
@@ -50,6 +52,11 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
             if models.path(settings.whisper_model) is None:
                 raise ModelUnavailable
 
+        post = functools.cache(functools.partial(wiring.open_post, settings))
+        webhooks = WebhookSender(store, post, {"job": job_data(store, base=PREFIX)})
+        webhooks.start()
+        stack.callback(webhooks.stop)
+
         deps = ApiDeps(
             settings=settings,
             objects=objects,
@@ -64,6 +71,7 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
             probe=wiring.open_probe(),
             version=wiring.version(),
             limiter=RequestLimiter(settings.broker),
+            check_url=lambda url: post().check(url),
         )
         keys = KeyTable(store, given=settings.known_keys)
         stack.callback(keys.close)

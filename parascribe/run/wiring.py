@@ -26,6 +26,7 @@ from core.errors import ServiceError
 from core.jobs.consumers import ConsumerInfo
 from core.objects.local import LocalObjects
 from core.objects.store import ObjectStore
+from core.outbound.values import Post, Rules
 from core.queue.hints import CeleryHints, Doorbell, HintSender, PollOnly
 from core.queue.sweeper import Sweeper, SweeperStore
 from core.store.database import open_database
@@ -50,6 +51,9 @@ log = logging.getLogger(__name__)
 
 API_SHUTDOWN_SECONDS = 5
 """Requests in flight at SIGTERM get so long; an upload that takes longer is cut, and its client knows."""
+
+ATTEMPT_SECONDS = 15.0
+"""What the receiver of a webhook may take to answer."""
 
 MESSAGE_BYTES = 1 << 20
 """Of one message that a WebSocket's client sends."""
@@ -95,6 +99,14 @@ def open_objects(settings: Settings) -> ObjectStore:
         bucket=settings.minio_bucket,
         secure=settings.minio_secure,
     )
+
+
+def open_post(settings: Settings) -> Post:
+    """What sends webhooks."""
+    from core.outbound.client import Outbound  # late: it loads httpx, and many never send any
+
+    rules = Rules(allow_private=settings.webhook_allow_private, connect_seconds=5.0, total_seconds=ATTEMPT_SECONDS)
+    return Outbound(rules, agent=f"parascribe/{version()} (webhooks)")
 
 
 def open_probe() -> Probe:

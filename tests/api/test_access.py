@@ -27,12 +27,13 @@ from api.access.authentication import OPEN as OPEN_PATHS
 from api.access.key_table import KeyTable
 from api.access.keys import KeyAuthenticator
 from api.access.scopes import declared
-from core.jobs.job import JobFailure
+from core.jobs.job import JobFailure, new_id
 from core.keys import ADMIN, JOBS, MODELS, Key, key_of
 from core.store.protocols import JobStore, OwnerJobs
 from core.store.sql import SqlStore
 from core.system.clock import ManualClock
 from core.transcript.formats import to_result
+from core.webhooks import EVENTS, Webhook, new_secret
 from tests.api.serving import Service, make_app, wav
 from tests.api.talks import following
 from tests.api.test_results import TRANSCRIPT
@@ -46,7 +47,8 @@ OWNER = {"late": "anna", "gone": "anna"}
 SCOPES = {"root": [ADMIN], "models": [MODELS]}
 
 OPEN, FIGURES, MODEL, SELF, LIST, MAKE, JOB = "open", "figures", "models", "who asks", "list", "make", "job"
-NEEDS = {MODEL: {JOBS, MODELS}, SELF: set(), LIST: {JOBS}, MAKE: {JOBS}, JOB: {JOBS}}
+HOOK = "webhook"
+NEEDS = {MODEL: {JOBS, MODELS}, SELF: set(), LIST: {JOBS}, MAKE: {JOBS}, JOB: {JOBS}, HOOK: {JOBS}}
 """The scopes one of which lets in; without any, any key does."""
 SOCKET, FOREIGN, FOREIGN_LIST = "a job's WebSocket", "OpenAI's, with errors of their shape", "OpenAI's list of models"
 OTHERS = {SOCKET: {JOBS}, FOREIGN: {JOBS}, FOREIGN_LIST: {JOBS, MODELS}}
@@ -81,6 +83,14 @@ ROUTES = {
     ("GET", "/v1/models/{model:path}"): FOREIGN_LIST,
     ("GET", "/api/v1/jobs/{job_id}/audio"): JOB,
     ("GET", "/api/v1/jobs/{job_id}/peaks"): JOB,
+    ("GET", "/api/v1/webhooks"): LIST,
+    ("POST", "/api/v1/webhooks"): MAKE,
+    ("GET", "/api/v1/webhooks/{webhook_id}"): HOOK,
+    ("DELETE", "/api/v1/webhooks/{webhook_id}"): HOOK,
+    ("POST", "/api/v1/webhooks/{webhook_id}/rotate"): HOOK,
+    ("POST", "/api/v1/webhooks/{webhook_id}/resume"): HOOK,
+    ("GET", "/api/v1/webhooks/{webhook_id}/deliveries"): HOOK,
+    ("POST", "/api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver"): HOOK,
 }
 """What each route is. One that is not here may show somebody another's job: say what it is, and it is tried."""
 
@@ -404,6 +414,34 @@ def test_an_administrator_sees_everybodys(guarded: Service, store: SqlStore, met
     assert answer.is_success
     if path.endswith("/retry"):
         assert store.get(answer.json()["id"]).owner == "anna", "the file is hers"
+
+
+@pytest.mark.parametrize(("method", "path"), of_kind(HOOK))
+def test_anothers_webhook_is_none(guarded: Service, store: SqlStore, method: str, path: str) -> None:
+    hook = Webhook(id=new_id(), url="https://a.test/", events=EVENTS, secrets=(new_secret(),))
+    store.webhooks_of("anna").add(hook)
+    store.of("anna").create(new_job())
+    store.fail(take(store), JobFailure(code="audio_undecodable", message="no", stage="decoding"))
+    (told,) = store.claim_deliveries(limit=9, lease_seconds=60, per_webhook=9)
+    path = path.replace("{delivery_id}", told.delivery.id)
+    before = store.webhooks_of("anna").get(hook.id)
+    statements: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        statements.append(statement)
+
+    assert ask(guarded, "GET", "/api/v1/models", KEY["bert"]).is_success, "what keys there are is known now"
+    event.listen(store.database.engine, "before_cursor_execute", note)
+    asked = []
+    for one in (hook.id, NOBODYS):
+        statements.clear()
+        asked.append((ask(guarded, method, path.replace("{webhook_id}", one), KEY["bert"]), [*statements]))
+    event.remove(store.database.engine, "before_cursor_execute", note)
+    (refusal, looked), (usual, looked_usually) = asked
+    assert refusal.status_code == 404 and same(refusal, usual, hook.id) and looked == looked_usually != []
+    assert store.webhooks_of("anna").get(hook.id) == before
+    for name in ("root", "anna") if method == "GET" else ("anna",):
+        assert ask(guarded, method, path.replace("{webhook_id}", hook.id), KEY[name]).is_success
 
 
 def listed(running: Service, token: str, **query: Any) -> list[str]:
