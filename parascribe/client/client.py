@@ -28,6 +28,7 @@ from parascribe.client.bodies import Event, Job, JobPage, Look, Params
 from parascribe.client.errors import NotFound, Overloaded, ServiceUnreachable, WaitTimeout
 from parascribe.client.events import OUTAGE_SECONDS, POLL_FIRST, POLL_LAST, NotOffered, events_of
 from parascribe.client.inputs import OnBytes, Steady, called, opened
+from parascribe.client.webhooks import Webhooks
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 ATTEMPTS = 5
@@ -291,6 +292,11 @@ class Client:
     def system(self) -> dict[str, Any]:
         """What `GET /api/v1/system` says: cores, memory, the resolved plan, engine and ffmpeg versions."""
         return cast("dict[str, Any]", json_of(self._send("GET", "/api/v1/system")))
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """Who is told of your jobs."""
+        return Webhooks(self._send)
 
     def _send(self, method: str, path: str, *, repeat: bool = True, done: str = "", **options: Any) -> httpx.Response:
         return self._attempt(lambda: self._http.request(method, path, **options), repeat=repeat, done=done)
