@@ -24,7 +24,7 @@ class SqlDeliveries(Role):
         self, *, limit: int, lease_seconds: float, per_webhook: int, besides: Collection[str] = ()
     ) -> Sequence[Due]:
         now = self.database.now()
-        turn = func.row_number().over(partition_by=delivery.c.webhook_id, order_by=delivery.c.due)
+        turn = func.row_number().over(partition_by=delivery.c.webhook_id, order_by=(delivery.c.due, delivery.c.id))
         sent_to = or_(webhook.c.id.is_(None), webhook.c.status == WebhookStatus.ACTIVE, webhook.c.url.is_(None))
         ready = (
             select(delivery.c.id, delivery.c.due, turn.label("turn"))
@@ -32,7 +32,7 @@ class SqlDeliveries(Role):
             .where(delivery.c.due <= now, sent_to, delivery.c.webhook_id.not_in(besides))
             .subquery()
         )
-        first = select(ready.c.id).where(ready.c.turn <= per_webhook).order_by(ready.c.due).limit(limit)
+        first = select(ready.c.id).where(ready.c.turn <= per_webhook).order_by(ready.c.due, ready.c.id).limit(limit)
         with self.database.read() as connection:
             ids = connection.scalars(first).all()
         if not ids:
@@ -65,6 +65,7 @@ class SqlDeliveries(Role):
         came = {
             "status": DeliveryStatus.WAITING if again else ended,
             "due": now + outcome.retry_in if again else None,
+            "fence": delivery.c.fence + 1,  # the right to this attempt is used up
             "last_at": self.database.wall(),
             "last_status": outcome.status,
             "last_error": outcome.error[:ERROR_CHARACTERS] if outcome.error else None,
