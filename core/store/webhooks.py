@@ -56,7 +56,7 @@ class Webhooks(Protocol):
 
 
 class Deliveries(Protocol):
-    """What sends them. Rows are made by `core.store.roles.announce`, in the transaction that makes the event true."""
+    """What sends them. Rows are made by `core.store.roles.webhooks.announce`, in the transaction that makes the event true."""
 
     def claim_deliveries(
         self, *, limit: int, lease_seconds: float, per_webhook: int, besides: Collection[str] = ()

@@ -11,8 +11,8 @@ from sqlalchemy import ColumnElement, Connection, Select, Update, and_, bindpara
 from core.errors import WorkerCrashed
 from core.jobs.job import JobFailure, JobStatus
 from core.jobs.tasks import TaskState
-from core.store.roles.announce import announce_end
 from core.store.roles.rows import Role, drop_hints, end_values, expired
+from core.store.roles.webhooks.announce import announce_end
 from core.store.tables import STRUCK, job, task
 
 

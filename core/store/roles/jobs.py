@@ -26,10 +26,10 @@ from sqlalchemy import (
 from core.errors import AlreadyTerminal, Expired, IdempotencyInFlight, JobNotFound, ValidationFailed
 from core.jobs.job import ID_PATTERN, Job, JobStatus, NewJob, Phase
 from core.store.protocols import Reservation
-from core.store.roles.announce import announce_end, withdraw
-from core.store.roles.idempotency import SqlIdempotency
+from core.store.roles.owners.idempotency import SqlIdempotency
+from core.store.roles.owners.usage import SqlUsage
 from core.store.roles.rows import drop_hints, end_values, to_job
-from core.store.roles.usage import SqlUsage
+from core.store.roles.webhooks.announce import announce_end, withdraw
 from core.store.tables import UtcDateTime, idempotency, job
 from core.system.crashpoints import reached
 

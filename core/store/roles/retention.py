@@ -9,8 +9,8 @@ from sqlalchemy import delete, select, union, update
 
 from core.jobs.job import Job
 from core.objects.store import job_of
+from core.store.roles.owners.usage import remember_spent
 from core.store.roles.rows import Role, to_job
-from core.store.roles.usage import remember_spent
 from core.store.tables import idempotency, job, task
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from sqlalchemy import and_, case, delete, func, literal, or_, select, update
 
 from core.store.roles.rows import Role
-from core.store.roles.webhooks import SqlOwnerWebhooks, secrets_of, to_delivery
+from core.store.roles.webhooks.owner import SqlOwnerWebhooks, secrets_of, to_delivery
 from core.store.tables import delivery, webhook
 from core.store.webhooks import OwnerWebhooks
 from core.webhooks import KEPT_DAYS, PAUSED_AFTER, DeliveryStatus, Due, Outcome, WebhookStatus
