@@ -20,6 +20,7 @@ from tests.faults.stages import Fingerprint, Shout
 from tests.worker.kit import Kit
 from whisper.engine.scripted import Rule, ScriptedEngine
 from whisper.engine.transcriber import WhisperTranscriber
+from whisper.types import Call
 from worker.context.stage import Grain, Lane, OnFailure, Output, Stage
 from worker.context.upload import Upload
 from worker.context.work import Work
@@ -50,10 +51,10 @@ class Waiting(ScriptedEngine):
         super().__init__(**script)
         self._go = go
 
-    def transcribe(self, model, pcm, options, *, label="", **how):
-        if int(label.removeprefix("chunk ").partition("/")[0]) >= 5:
+    def transcribe(self, model, pcm, options, call=Call()):
+        if int(call.label.removeprefix("chunk ").partition("/")[0]) >= 5:
             assert self._go.wait(20), "nothing was given out before the last chunk was done"
-        return super().transcribe(model, pcm, options, label=label, **how)
+        return super().transcribe(model, pcm, options, call)
 
 
 class Hearing(ScriptedEngine):
@@ -61,8 +62,8 @@ class Hearing(ScriptedEngine):
 
     hears_languages = True
 
-    def transcribe(self, model, pcm, options, **how):
-        return replace(super().transcribe(model, pcm, options, **how), languages={"en": 0.99})
+    def transcribe(self, model, pcm, options, call=Call()):
+        return replace(super().transcribe(model, pcm, options, call), languages={"en": 0.99})
 
 
 def kit(folder: Path, *more: Stage, rules: tuple[Rule, ...] = (), go: threading.Event | None = None) -> Kit:

@@ -25,13 +25,12 @@ import psutil
 
 from core.audio.samples import SAMPLE_RATE, Pcm
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, DiskFull, EngineUnavailable, ModelInvalid
-from core.system.cancel import Cancel
 from core.system.disk import is_full
 from core.system.processes import Limits, spawn, stop
 from whisper.engine.cli_program import CliOutput, CliProgram, output_of, read_detection, read_output, write_wav
 from whisper.kinds.whisper import WhisperKind
 from whisper.models.ggml import read_header
-from whisper.types import ChunkTranscript, LanguageGuess, TranscribeOptions, Urgency
+from whisper.types import Call, ChunkTranscript, LanguageGuess, TranscribeOptions
 from whisper.wire.deadlines import Deadlines
 from whisper.wire.process import engine_environment
 
@@ -51,8 +50,7 @@ class _Request:
     arguments: tuple[str, ...]
     pcm: Pcm
     words: bool
-    timeout: float | None
-    cancel: Cancel | None
+    call: Call
     done: threading.Event = field(default_factory=threading.Event)
     abandoned: bool = False
     answer: ChunkTranscript | None = None
@@ -69,7 +67,8 @@ class _Request:
 
     @property
     def unwanted(self) -> bool:
-        return self.abandoned or (self.cancel is not None and self.cancel.is_set())
+        cancel = self.call.cancel
+        return self.abandoned or (cancel is not None and cancel.is_set())
 
     def settle(self, answer: ChunkTranscript | Exception) -> None:
         if isinstance(answer, Exception):
@@ -104,34 +103,14 @@ class CliEngine:
         reset = weakref.WeakMethod(self._reset)
         os.register_at_fork(after_in_child=lambda: (method := reset()) and method())
 
-    def transcribe(
-        self,
-        model: str,
-        pcm: Pcm,
-        options: TranscribeOptions,
-        *,
-        job: str = "",
-        label: str = "",
-        timeout: float | None = None,
-        urgency: Urgency = Urgency.JOB,
-        cancel: Cancel | None = None,
-    ) -> ChunkTranscript:
+    def transcribe(self, model: str, pcm: Pcm, options: TranscribeOptions, call: Call = Call()) -> ChunkTranscript:
         arguments = self._program.decode_arguments(options)
-        return self._wait(_Request(model, arguments, pcm, options.word_timestamps, timeout, cancel))
+        return self._wait(_Request(model, arguments, pcm, options.word_timestamps, call))
 
-    def detect_language(
-        self,
-        model: str,
-        pcm: Pcm,
-        *,
-        job: str = "",
-        timeout: float | None = None,
-        urgency: Urgency = Urgency.JOB,
-        cancel: Cancel | None = None,
-    ) -> LanguageGuess:
+    def detect_language(self, model: str, pcm: Pcm, call: Call = Call()) -> LanguageGuess:
         if not read_header(Path(model)).multilingual:
             return LanguageGuess(language="en", probability=1.0, probabilities={"en": 1.0}, engine_seconds=0.0)
-        request = _Request(model, self._program.detect_arguments(), pcm, False, timeout, cancel)
+        request = _Request(model, self._program.detect_arguments(), pcm, False, call)
         answer = self._wait(request)
         found = read_detection(request.stderr)
         if found is None:
@@ -302,7 +281,7 @@ class CliEngine:
             else:
                 if ended or not left:
                     return settled
-                limit = left[0].timeout or self._deadlines.of(left[0].op, threads=1)
+                limit = left[0].call.timeout or self._deadlines.of(left[0].op, threads=1)
                 if left[0].unwanted:
                     left.pop(0).settle(Cancelled())
                     return True
