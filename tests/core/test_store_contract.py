@@ -593,6 +593,28 @@ def test_finish_stores_all_and_ends_the_lease(store: SqlStore, clock: ManualCloc
 
 
 def test_cancel_in_every_state(store: SqlStore, clock: ManualClock) -> None:
+@pytest.mark.parametrize("by", ["owner", "sweep", "cancel"])
+def test_every_end_counts_the_chunks(store: SqlStore, clock: ManualClock, by: str) -> None:
+    """Also those whose owner had not come to write it."""
+    job_id = store.create(new_job()).id
+    claim = take(store)
+    store.plan(claim, [replace(one, audio_seconds=1.5) for one in planned(0, 1, 2)])
+    finish_task(store, claim, ended(0))
+    store.progress(claim, chunks_done=1, audio_seconds_done=1.5)
+    finish_task(store, claim, ended(1, None))
+    if by == "owner":
+        store.fail(claim, FAILURE)
+    elif by == "cancel":
+        store.request_cancel(job_id)
+        store.cancelled(claim)
+    else:
+        clock.advance(61)
+        store.sweep(max_attempts=1)
+    job = store.get(job_id)
+    assert job.finished_at is not None
+    assert (job.chunks_done, job.audio_seconds_done) == (2, 3.0)
+
+
     waiting = store.create(new_job()).id
     assert store.request_cancel(waiting).status is JobStatus.CANCELLED
     assert outbox_size(store) == 0
