@@ -1,4 +1,7 @@
-"""TaskStore on SQL: the parts of a job's work, each with a lease of its own. No write of a part locks the job's row."""
+"""TaskStore on SQL: the parts of a job's work, each with a lease of its own.
+
+No part waits for another: taking one shares the job's row, committing one leaves it alone.
+"""
 
 from __future__ import annotations
 
@@ -208,7 +211,11 @@ class SqlTasks(Role):
             "lease_until": until,
             "job_fence": job.c.fence,
         }
-        insert = self.database.insert(task).from_select(list(row), select(*row.values()).where(allowed))
+        of = select(*row.values()).where(allowed)
+        if owned:
+            # FOR SHARE: a successor's claim comes before or after, never in between. SQLite has one writer at a time
+            of = of.with_for_update(read=True)
+        insert = self.database.insert(task).from_select(list(row), of)
         mine = task.c.owner == insert.excluded.owner
         taking: Executable = insert.on_conflict_do_update(
             index_elements=["job_id", "stage", "number"],
