@@ -500,6 +500,7 @@ def test_another_consumer_can_take_a_task(store: SqlStore, clock: ManualClock) -
             late()
     assert store.commit(mine, ended(1))
     assert store.get(job_id) == before, "nothing of it touched the job's row"
+    assert [task.number for task in store.tasks(job_id, TRANSCRIBE, [1, 7])] == [1]
 
 
 def test_an_owner_that_takes_a_task_twice_holds_it_once(store: SqlStore) -> None:
@@ -592,7 +593,6 @@ def test_finish_stores_all_and_ends_the_lease(store: SqlStore, clock: ManualCloc
     assert outbox_size(store) == 0
 
 
-def test_cancel_in_every_state(store: SqlStore, clock: ManualClock) -> None:
 @pytest.mark.parametrize("by", ["owner", "sweep", "cancel"])
 def test_every_end_counts_the_chunks(store: SqlStore, clock: ManualClock, by: str) -> None:
     """Also those whose owner had not come to write it."""
@@ -615,6 +615,7 @@ def test_every_end_counts_the_chunks(store: SqlStore, clock: ManualClock, by: st
     assert (job.chunks_done, job.audio_seconds_done) == (2, 3.0)
 
 
+def test_cancel_in_every_state(store: SqlStore, clock: ManualClock) -> None:
     waiting = store.create(new_job()).id
     assert store.request_cancel(waiting).status is JobStatus.CANCELLED
     assert outbox_size(store) == 0

@@ -5,7 +5,7 @@ No part waits for another: taking one shares the job's row, committing one leave
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -93,11 +93,12 @@ class SqlTasks(Role):
             connection.execute(insert, rows)
             connection.execute(_WRITTEN, {"of_job": claim.job.id, "by_version": self.row_version})
 
-    def tasks(self, job_id: str, stage: str | None = None) -> list[Task]:
+    def tasks(self, job_id: str, stage: str | None = None, numbers: Collection[int] | None = None) -> list[Task]:
+        asked, which = (_TASKS, {}) if stage is None else (_TASKS_OF_STAGE, {"of_stage": stage})
+        if numbers is not None:
+            asked = asked.where(task.c.number.in_(numbers))
         with self.database.read() as connection:
-            asked = _TASKS if stage is None else _TASKS_OF_STAGE
-            rows = connection.execute(asked, {"of_job": job_id} | ({} if stage is None else {"of_stage": stage}))
-            return [to_task(row) for row in rows]
+            return [to_task(row) for row in connection.execute(asked, {"of_job": job_id} | which)]
 
     def take(self, claim: Claim, part: Task) -> Lease | None:
         """The lease of a task for the job's owner, as long as the job's own; None when it is ended or another's.
