@@ -38,6 +38,8 @@ class About:
     metavar: str | None = None
     #: what makes the kept value of a given one; raises ValueError in words for the user
     convert: Callable[[Any], Any] | None = None
+    #: whether what comes of it is the same with any value: it says when and how fast, not what
+    pace_only: bool = False
 
 
 def about(help: str, **more: Any) -> Mapping[str, About]:  # noqa: A002 (what argparse and typer call it)

@@ -95,7 +95,7 @@ class Job:
     retry_of: str | None = None
     #: retried with ?all=true: takes over no finished chunk of `retry_of`
     retry_all: bool = False
-    #: whose it is (None: made where nobody needs a key), and how urgent
+    #: whose it is (None: made where nobody needs a key), and how urgent (`core.jobs.turns`)
     owner: str | None = None
     priority: int = 0
     #: attempts so far, and those since a chunk was last committed (what MAX_ATTEMPTS counts)

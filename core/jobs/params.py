@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from core.audio.tracks import TRACKS
+from core.jobs.turns import Priority
 from core.options import about, options, unset
 from core.transcript.language_tags import language_code
 from core.transcript.languages import LANGUAGES
@@ -91,6 +92,23 @@ class JobParams:
             convert=_audio_track,
         ),
     )
+    priority: Priority = field(
+        default="normal",
+        metadata=about(
+            "Whose turn comes first: interactive (somebody waits for it), normal or bulk; who waits moves up.",
+            pace_only=True,
+        ),
+    )
+    workers: int | None = field(
+        default=None,
+        metadata=about(
+            "At most so many chunks of this job at once; nothing: all there is.", ge=1, le=512, pace_only=True
+        ),
+    )
+    chunk_duration: float | None = field(
+        default=None,
+        metadata=about("Longest chunk in seconds; nothing: the service's own (CHUNK_DURATION).", ge=5, le=30),
+    )
     #: what a newer version wrote beside these: kept and shown, never run
     unknown: Mapping[str, Any] = field(default_factory=dict)
 
@@ -104,6 +122,11 @@ class JobParams:
             for option in options(type(self))
             if (value := getattr(self, option.name)) != unset(option) or option.name in FIRST_PARAMS
         } | dict(self.unknown)
+
+    def of_output(self) -> dict[str, Any]:
+        """As `to_dict`, without what makes no difference to what comes of the job."""
+        pace = {option.name for option in options(type(self)) if option.about.pace_only}
+        return {name: value for name, value in self.to_dict().items() if name not in pace}
 
     def shown(self) -> dict[str, Any]:
         """All of them, with the defaults filled in."""

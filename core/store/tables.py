@@ -28,10 +28,10 @@ from sqlalchemy import (
     literal_column,
 )
 
-ROW_VERSION = 2
+ROW_VERSION = 3
 """Raised when jobs or tasks are written in a way older consumers would misread: those then leave them alone."""
 
-SCHEMA = "0003"
+SCHEMA = "0004"
 """The newest revision of `core.store.migrations`: who finds the database at it need not load Alembic (8 MB, 0.2 s)."""
 
 metadata = MetaData()
@@ -120,6 +120,8 @@ job = Table(
 )
 
 Index("job_waiting", job.c.status, job.c.priority.desc(), job.c.created_at, job.c.id)
+# the lines in which jobs wait, one for each owner and priority: whose turn it is goes by the first of each
+Index("job_line", job.c.status, job.c.owner, job.c.priority, job.c.created_at, job.c.id)
 Index("job_due_hint", job.c.status, job.c.hint_due)
 Index("job_newest", job.c.created_at, job.c.id)
 Index("job_newest_by_status", job.c.status, job.c.created_at, job.c.id)
@@ -235,6 +237,9 @@ spent = Table(
 )
 
 Index("spent_of_owner", spent.c.owner, spent.c.created_at)
+
+# When each owner last had its turn ("": who has no key).
+served = Table("served", metadata, Column("owner", String(128), primary_key=True), _required("at", UtcDateTime))
 
 # Facts about the database itself; `boot` names the timeline of all lease times (SQLite only).
 meta = Table("meta", metadata, Column("key", String(64), primary_key=True), _required("value", Text))

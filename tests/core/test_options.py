@@ -88,9 +88,8 @@ def test_every_option_says_what_it_is() -> None:
     assert {option.name for option in options(JobParams)} == set(JobParams(model="base").shown())
 
 
-OF_ROW_VERSION = {
-    1: {"model", "task", "language", "prompt", "temperature", "beam_size", "word_timestamps", "audio_track"}
-}
+_FIRST = {"model", "task", "language", "prompt", "temperature", "beam_size", "word_timestamps", "audio_track"}
+OF_ROW_VERSION = {1: _FIRST, 3: _FIRST | {"priority", "workers", "chunk_duration"}}
 """From which ROW_VERSION on which options are known."""
 
 
