@@ -14,6 +14,7 @@ from sqlalchemy import (
     Connection,
     Executable,
     Row,
+    ScalarSelect,
     Select,
     and_,
     bindparam,
@@ -23,7 +24,6 @@ from sqlalchemy import (
     not_,
     or_,
     select,
-    tuple_,
     union_all,
     update,
 )
@@ -172,17 +172,14 @@ def _line(keyed: bool) -> CTE:
     first = select(*order).where(job.c.status == JobStatus.QUEUED, whose).order_by(*order).limit(1).subquery()
     line = select(first.c.owner, first.c.priority).cte("keyed_line" if keyed else "line", recursive=True)
     here, behind = job.alias(), job.alias()
-    beyond = (
-        [tuple_(behind.c.owner, behind.c.priority) > tuple_(line.c.owner, line.c.priority)]
-        if keyed
-        else [behind.c.owner.is_(None), behind.c.priority > line.c.priority]
-    )
-    following = (
-        select(behind.c.id)
-        .where(behind.c.status == JobStatus.QUEUED, *beyond)
-        .order_by(behind.c.owner, behind.c.priority)
-        .limit(1)
-        .correlate(line)
-        .scalar_subquery()
-    )
+
+    def next_line(*beyond: ColumnElement[bool]) -> ScalarSelect[str]:
+        there = select(behind.c.id).where(behind.c.status == JobStatus.QUEUED, *beyond)
+        return there.order_by(behind.c.owner, behind.c.priority).limit(1).correlate(line).scalar_subquery()
+
+    further = behind.c.priority > line.c.priority
+    following: ColumnElement[str] = next_line(behind.c.owner.is_(None), further)
+    if keyed:  # (owner, priority) > (...) would do, but SQLite uses an index for the owner alone then
+        same, other = next_line(behind.c.owner == line.c.owner, further), next_line(behind.c.owner > line.c.owner)
+        following = func.coalesce(same, other)
     return line.union_all(select(here.c.owner, here.c.priority).select_from(line.join(here, here.c.id == following)))
