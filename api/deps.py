@@ -99,6 +99,7 @@ class ApiDeps:
             free_bytes=self.free_bytes,
             probe=self.probe,
             options=self.options,
+            defaults=settings.job_defaults,
         )
 
 

@@ -260,7 +260,8 @@ class Outbox(Protocol):
     def sent(self, outbox_ids: Sequence[int]) -> None: ...
 
     def free_slots(self) -> int:
-        """Job slots of all consumers that are heard of, less the jobs in work: so many hints can be of use."""
+        """Job slots of all consumers that are heard of, less the jobs in work that may be in one: so many hints can be of use.
+        The slot for one interactive job more is not among them."""
         ...
 
     def rehint(self, *, older_than: float, limit: int) -> int:

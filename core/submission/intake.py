@@ -8,6 +8,7 @@ import io
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, BinaryIO, Self, cast
 
 from core.audio.sniff import HEAD_BYTES, Probe, sniff
@@ -23,6 +24,7 @@ from core.errors import (
 )
 from core.jobs.job import Job, NewJob, Source, new_id
 from core.jobs.params import JobParams
+from core.jobs.turns import CLASSES, class_of
 from core.objects.store import ObjectStore, source_key
 from core.store.protocols import OwnerJobs, Reservation
 from core.submission.checks import Models, check, fingerprint, values_of, warnings_of
@@ -49,7 +51,7 @@ class Intake:
 
     free_bytes: space left where uploads land; None where it cannot be known (S3)
     probe: says what a file is that `core.audio.sniff` does not know, by its beginning; may take a while
-    options: the table of what may be asked
+    options: the table of what may be asked; defaults: this installation's own (JOB_DEFAULTS)
     """
 
     def __init__(
@@ -62,8 +64,9 @@ class Intake:
         limits: Limits | None = None,
         free_bytes: Callable[[], int] | None = None,
         options: type[JobParams] = JobParams,
+        defaults: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        self.options = options
+        self.options, self._defaults = options, defaults
         self._objects, self._models, self._default_model = objects, models, default_model
         self._probe, self._limits, self._free_bytes = probe, limits or Limits(), free_bytes
 
@@ -109,7 +112,7 @@ class Intake:
 
     def check(self, given: Mapping[str, Any]) -> JobParams:
         """As `core.submission.checks.check`."""
-        return check(self.options, given, self._models, default_model=self._default_model)
+        return check(self.options, given, self._models, default_model=self._default_model, defaults=self._defaults)
 
     def check_some(self, given: Mapping[str, Any]) -> None:
         """Check what is known before the file comes: whether the model can do it only if the model is among that."""
@@ -144,17 +147,18 @@ class Intake:
         given: Mapping[str, Any],
         *,
         key: str | None = None,
-        priority: int = 0,
+        priority: int | None = None,
     ) -> Job:
-        """Make the job of a stored file. key: the Idempotency-Key that is reserved for it; priority: higher comes first
+        """Make the job of a stored file. key: the Idempotency-Key that is reserved for it
 
+        priority: of an interface whose users cannot ask for one (`core.jobs.turns`); None: as the option says
         Raises what `check` and `OwnerJobs.create` do. The file of a job that is refused is removed; after any other error the
         row may be there all the same, and if it is not, the sweeper removes the file.
         """
         try:
-            params = self.check(given)
-            warnings = warnings_of(params, given)
-            new = NewJob(id=job_id, source=source, params=params, priority=priority, warnings=warnings)
+            params = self.check(given if priority is None else {**given, "priority": class_of(priority)})
+            urgency = CLASSES[params.priority]
+            new = NewJob(id=job_id, source=source, params=params, priority=urgency, warnings=warnings_of(params, given))
             reservation = Reservation(key=key, fingerprint=fingerprint(source.sha256, params)) if key else None
             try:
                 job = jobs.create(new, reservation=reservation)

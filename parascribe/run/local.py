@@ -41,7 +41,7 @@ def transcribe_files(
     Raises ServiceError for what concerns all files (a parameter, an unknown model, no engine library).
     """
     models = wiring.open_models(settings)
-    check(JobParams, params, models, default_model=settings.whisper_model)
+    check(JobParams, params, models, default_model=settings.whisper_model, defaults=settings.job_defaults)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(_scratch(settings.work_path))
         runtime = stack.enter_context(private_folder())
@@ -64,7 +64,11 @@ def transcribe_files(
         parts = make_parts(isolated, store, runtime, identity.new_consumer(), plan=plan)
         stack.callback(parts.transcriber.engine.close)
         intake = Intake(
-            objects=parts.objects, models=models, default_model=settings.whisper_model, probe=wiring.open_probe()
+            objects=parts.objects,
+            models=models,
+            default_model=settings.whisper_model,
+            probe=wiring.open_probe(),
+            defaults=settings.job_defaults,
         )
         for path in paths:
             try:
