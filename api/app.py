@@ -22,7 +22,6 @@ from api.openai import errors as openai_errors
 from api.openai import routes as openai
 from api.routes import about, audio, docs, follow, health, jobs, results, session, submit
 from api.upload.form import form_schema, options_schema
-from core.jobs.params import JobParams
 
 DESCRIPTION = """Turns speech into text: `POST /api/v1/jobs` with a file, look at the job until it has completed, fetch
 the result in the format you want. Errors are `application/problem+json` with a stable `code`."""
@@ -70,7 +69,7 @@ def create_app(deps: ApiDeps, store: ApiStore, authenticator: Authenticator) -> 
     app.add_middleware(Authentication, authenticator=authenticator, foreign={openai.router.prefix: openai_errors.told})
     app.add_middleware(RequestLog, observe=parts.metrics.request)
     app.add_middleware(LingeringClose)
-    app.openapi = lambda: _openapi(app, deps.options)  # type: ignore[method-assign]
+    app.openapi = lambda: _openapi(app, deps)  # type: ignore[method-assign]
     return app
 
 
@@ -78,7 +77,7 @@ def _operation_id(route: APIRoute) -> str:
     return route.name
 
 
-def _openapi(app: FastAPI, options: type[JobParams]) -> dict[str, Any]:
+def _openapi(app: FastAPI, deps: ApiDeps) -> dict[str, Any]:
     """FastAPI's description, with our error body in place of its own, and the options of a job from their table."""
     if app.openapi_schema is None:
         schema = get_openapi(
@@ -88,9 +87,9 @@ def _openapi(app: FastAPI, options: type[JobParams]) -> dict[str, Any]:
         template = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         components.update(template.pop("$defs"))
         components["Problem"] = template
-        components["ParamsBody"] |= options_schema(options, "ParamsBody", filled=True)
+        components["ParamsBody"] |= options_schema(deps.options, "ParamsBody", filled=True)
         form = schema["paths"][f"{PREFIX}/jobs"]["post"]["requestBody"]["content"]["multipart/form-data"]
-        form["schema"] = form_schema(options)
+        form["schema"] = form_schema(deps.options, deps.settings.job_defaults)
         describe(schema, app.routes, also=[METRICS])
         app.openapi_schema = schema
     return app.openapi_schema

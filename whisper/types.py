@@ -89,9 +89,10 @@ class LanguageGuess:
 
 
 class Urgency(StrEnum):
-    """Who is served first, the most urgent at the top; within a class jobs take turns."""
+    """Who is served first, the most urgent at the top; within a class owners take turns, and their jobs."""
 
     LIVE = "live"
+    INTERACTIVE = "interactive"
     JOB = "job"
 
 
@@ -114,6 +115,7 @@ class Engine(Protocol):
         options: TranscribeOptions,
         *,
         job: str = "",
+        owner: str = "",
         label: str = "",
         timeout: float | None = None,
         urgency: Urgency = Urgency.JOB,
@@ -122,7 +124,7 @@ class Engine(Protocol):
         """Transcribe one chunk of at most 30 s.
 
         model: absolute path of a verified ggml file
-        job: fairness key; chunks of different jobs share the workers round robin
+        job, owner: fairness keys; the owners share the workers round robin, and so do the jobs of each
         label: for the process title, e.g. "chunk 3/60"
         timeout: seconds from the worker's start on the chunk, never from queueing; None = from what the engine has measured
         urgency: before others or in turn with them, where the engine has a queue for all
@@ -135,6 +137,7 @@ class Engine(Protocol):
         pcm: Pcm,
         *,
         job: str = "",
+        owner: str = "",
         timeout: float | None = None,
         urgency: Urgency = Urgency.JOB,
         cancel: Cancel | None = None,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import Field, create_model
@@ -28,10 +30,12 @@ def form_of(table: type[JobParams]) -> Form:
     return Form(fields=tuple(option.name for option in options(table)))
 
 
-def form_schema(table: type[JobParams]) -> dict[str, Any]:
-    """That form as JSON Schema: nothing but the file has to be there."""
+def form_schema(table: type[JobParams], defaults: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """That form as JSON Schema: nothing but the file has to be there. defaults: this installation's own (JOB_DEFAULTS)"""
     file = {"type": "string", "format": "binary", "description": "An audio or video file."}
     asked = options_schema(table, "Form")
+    for name, value in defaults.items():
+        asked["properties"][name]["default"] = value
     return {
         "type": "object",
         "required": ["file"],

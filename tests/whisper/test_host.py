@@ -251,7 +251,10 @@ def test_workers_are_recycled(folder: Path) -> None:
         (PREFIX.pack(struct.unpack("<I", b"PFRM")[0], 1, 1, 2, 0) + b"{]", "JSON"),
         (pack(FrameType.REQUEST, {"op": "explode"}), "unknown request"),
         (pack(FrameType.REQUEST, {"op": "transcribe", "timeout": -1}), "timeout"),
-        (pack(FrameType.REQUEST, {"op": "transcribe", "urgency": "now"}), "urgency must be one of live, job"),
+        (
+            pack(FrameType.REQUEST, {"op": "transcribe", "urgency": "now"}),
+            "urgency must be one of live, interactive, job",
+        ),
     ],
 )
 def test_malformed_requests_are_refused(shared: HostClient, data: bytes, words: str) -> None:

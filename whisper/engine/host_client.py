@@ -69,6 +69,7 @@ class HostClient:
         options: dict[str, Any] | None = None,
         *,
         job: str = "",
+        owner: str = "",
         label: str = "",
         timeout: float | None = None,
         urgency: Urgency = Urgency.JOB,
@@ -76,9 +77,17 @@ class HostClient:
     ) -> Answer:
         """Have a model work on a payload, which is made when it is sent and need not stay while the model works.
 
-        job, label, timeout, urgency, cancel: as of `whisper.types.Engine`, whose errors it raises
+        job, owner, label, timeout, urgency, cancel: as of `whisper.types.Engine`, whose errors it raises
         """
-        request = {"op": op, "job": job, "label": label, "timeout": timeout, "urgency": urgency, "options": options}
+        request = {
+            "op": op,
+            "job": job,
+            "owner": owner,
+            "label": label,
+            "timeout": timeout,
+            "urgency": urgency,
+            "options": options,
+        }
         for _ in range(_LOST_HOSTS):
             lease = self._lease(model, cancel)
             try:

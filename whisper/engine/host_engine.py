@@ -27,12 +27,20 @@ class HostEngine:
         options: TranscribeOptions,
         *,
         job: str = "",
+        owner: str = "",
         label: str = "",
         timeout: float | None = None,
         urgency: Urgency = Urgency.JOB,
         cancel: Cancel | None = None,
     ) -> ChunkTranscript:
-        how: dict[str, Any] = {"job": job, "label": label, "timeout": timeout, "urgency": urgency, "cancel": cancel}
+        how: dict[str, Any] = {
+            "job": job,
+            "owner": owner,
+            "label": label,
+            "timeout": timeout,
+            "urgency": urgency,
+            "cancel": cancel,
+        }
         answer = self._ask(model, "transcribe", pcm, options.to_dict(), **how)
         engine = {name: answer.host[name] for name in ("library", "version")}
         return ChunkTranscript.from_dict({**answer.body, "engine": engine})
@@ -43,12 +51,14 @@ class HostEngine:
         pcm: Pcm,
         *,
         job: str = "",
+        owner: str = "",
         timeout: float | None = None,
         urgency: Urgency = Urgency.JOB,
         cancel: Cancel | None = None,
     ) -> LanguageGuess:
         how: dict[str, Any] = {
             "job": job,
+            "owner": owner,
             "label": "language",
             "timeout": timeout,
             "urgency": urgency,

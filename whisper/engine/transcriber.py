@@ -43,30 +43,41 @@ class WhisperTranscriber:
         *,
         model: str,
         job: str = "",
+        owner: str = "",
         label: str = "",
         urgency: Urgency = Urgency.JOB,
         cancel: Cancel | None = None,
     ) -> ChunkTranscript:
         """Transcribe one chunk of 0.1 to 30 s.
 
-        model: a name (`base`), fetched if it has not been here yet; job: fairness key; label: for messages and `ps`
+        model: a name (`base`), fetched if it has not been here yet; job, owner: fairness keys; label: for messages and `ps`
 
         A chunk that times out or kills its worker is tried once more. Raises ChunkTimeout, ChunkFailed (also
         for audio that cannot be a chunk), Cancelled, and what `ensure_model_exists` and the engine raise.
         """
         _check(pcm, label)
-        how: dict[str, Any] = {"job": job, "timeout": self.chunk_timeout, "urgency": urgency, "cancel": cancel}
+        how = self._how(job=job, owner=owner, urgency=urgency, cancel=cancel)
         with self._model(model, cancel) as path:
             return _twice(lambda: self.engine.transcribe(path, pcm, options, label=label, **how), label, cancel)
 
     def detect_language(
-        self, pcm: Pcm, *, model: str, job: str = "", urgency: Urgency = Urgency.JOB, cancel: Cancel | None = None
+        self,
+        pcm: Pcm,
+        *,
+        model: str,
+        job: str = "",
+        owner: str = "",
+        urgency: Urgency = Urgency.JOB,
+        cancel: Cancel | None = None,
     ) -> LanguageGuess:
         """Guess the language of 0.1 to 30 s of speech. Retries and raises as `transcribe` does."""
         _check(pcm, "language")
-        how: dict[str, Any] = {"job": job, "timeout": self.chunk_timeout, "urgency": urgency, "cancel": cancel}
+        how = self._how(job=job, owner=owner, urgency=urgency, cancel=cancel)
         with self._model(model, cancel) as path:
             return _twice(lambda: self.engine.detect_language(path, pcm, **how), "language", cancel)
+
+    def _how(self, **more: Any) -> dict[str, Any]:
+        return more | {"timeout": self.chunk_timeout}
 
     @contextmanager
     def _model(self, name: str, cancel: Cancel | None) -> Iterator[str]:

@@ -103,7 +103,7 @@ class Host:
         free = self._pool.free
         while free and self._queue:
             worker, busy = free.pop(), [worker for worker in self._pool.workers if worker.connection is not None]
-            connection = self._queue.first([other.job for other in busy])
+            connection = self._queue.first([other.whose for other in busy])
             taken = sum(other.threads for other in busy)
             threads = self._scaler.threads(taken=taken, waiting=len(self._queue) - 1)
             request, now = connection.request or {}, time.monotonic()

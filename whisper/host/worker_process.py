@@ -48,6 +48,11 @@ class Worker:
     def job(self) -> str:
         return str(self.request.get("job", ""))
 
+    @property
+    def whose(self) -> tuple[str, str]:
+        """The owner of its request and its job."""
+        return str(self.request.get("owner", "")), self.job
+
     def give(self, connection: Connection, *, threads: int, timeout: float, now: float) -> bool:
         """Hand over a client's descriptor with its request; False when the process has died meanwhile."""
         request = {**(connection.request or {}), "threads": threads}

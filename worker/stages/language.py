@@ -89,7 +89,7 @@ class LanguageStage(Stage):
                     work.lease(part)
                     return ask_engine(work, pcm, options_of(work, chunk, guess), chunk)
                 return work.parts.transcriber.detect_language(
-                    pcm, model=work.job.params.model, job=work.job.id, cancel=work.cancel
+                    pcm, model=work.job.params.model, cancel=work.cancel, **work.turn
                 )
             except ChunkFailed as error:
                 log.warning("Language not detected in chunk %d: %s", chunk.index + 1, error.message)

@@ -39,10 +39,11 @@ class TranscribeStage(Stage):
     def identity(self, work: Work, needs: Sequence[str]) -> str:
         """As versions from 0.1.0 on have it in `job.plan_hash`: what they finished can be taken over."""
         settings = work.parts.settings
-        options = work.job.params.to_dict() | {
-            "chunk_seconds": settings.chunk_seconds,
+        options = work.job.params.of_output() | {
+            "chunk_seconds": work.chunk_seconds,
             "strategy": settings.chunk_strategy,
         }
+        options.pop("chunk_duration", None)  # it is in `chunk_seconds`, whoever said so
         if settings.fit_context:
             options["context"] = "fit"
         return plan_hash(
@@ -70,7 +71,7 @@ def ask_engine(work: Work, pcm: Pcm, options: TranscribeOptions, chunk: Chunk) -
         pcm,
         options,
         model=work.job.params.model,
-        job=work.job.id,
+        **work.turn,
         label=f"chunk {chunk.index + 1}/{work.job.chunks_total or '?'}",
         cancel=work.cancel,
     )
