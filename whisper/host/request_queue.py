@@ -67,6 +67,11 @@ class RequestQueue:
             self._jobs = {whose: turn for whose, turn in self._jobs.items() if whose in waiting}
             self._owners = {owner: turn for owner, turn in self._owners.items() if any(owner == w[0] for w in waiting)}
 
+    @property
+    def urgent(self) -> bool:
+        """Whether the next request shall not wait for a worker to be done."""
+        return len(self) > 0 and self._next_class() is not self._waiting[Urgency.JOB]
+
     def by_job(self) -> dict[str, int]:
         """How many wait."""
         found: dict[str, int] = {}
