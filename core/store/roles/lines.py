@@ -66,7 +66,7 @@ class Lines(Ending):
         running: dict[str | None, int] = {}
         if len(owners) > 1:
             count = self.statement("running", self._running)
-            running = dict(connection.execute(count).tuples().all())
+            running = {row[0]: row[1] for row in connection.execute(count)}
         by_id = {row.id: row for row in rows}
         order = in_turn(
             [Waiting(id=row.id, owner=row.owner, priority=row.priority, since=row.created_at) for row in rows],
