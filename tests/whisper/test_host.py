@@ -191,11 +191,10 @@ def test_an_urgent_request_does_not_wait_for_a_worker_to_be_done(host: HostClien
 
 def test_time_stands_still_for_who_stands_aside() -> None:
     child = subprocess.Popen(["sleep", "60"])
+    control, client = socket.socketpair()
     try:
-        worker = Worker(
-            WorkerProcess(child.pid), socket.socket(), request={"urgency": "job"}, started=10.0, deadline=30.0
-        )
-        worker.connection = Connection(socket.socket(), 0.0)
+        worker = Worker(WorkerProcess(child.pid), control, request={"urgency": "job"}, started=10.0, deadline=30.0)
+        worker.connection = Connection(client, 0.0)
         assert worker.yields
         worker.pause(15.0)
         assert not worker.yields
@@ -211,6 +210,8 @@ def test_time_stands_still_for_who_stands_aside() -> None:
     finally:
         child.kill()
         child.wait()
+        control.close()
+        client.close()
 
 
 def test_killed_worker_is_reported_and_replaced(host: HostClient) -> None:

@@ -65,7 +65,7 @@ def test_a_job_has_no_more_chunks_at_once_than_it_asks_for(tmp_path: Path, words
     engine = noting(kit)
     job = kit.submit(words, workers=1)
     assert kit.run() == "completed"
-    assert engine.most == 1 and len(engine.told) == 4
+    assert engine.most == 1 and len(engine.told) >= 4
     performance = kit.job(job).performance
     assert performance is not None and (performance["workers"], performance["parallel"]) == (1, False)
     engine = noting(kit, pairs=True)

@@ -36,8 +36,9 @@ from core.store.tables import job, served
 
 HELD = (JobStatus.PROCESSING, JobStatus.CANCELLING)
 
-LOST = literal_column("1")
-"""Of a job whose owner is gone; 0: of one that nobody has."""
+LOST: ColumnElement[int] = literal_column("1")
+WAITS: ColumnElement[int] = literal_column("0")
+"""Of a job whose owner is gone, and of one that nobody has."""
 
 
 class Lines(Ending):
@@ -96,8 +97,8 @@ class Lines(Ending):
             .correlate(line)
             .scalar_subquery()
         )
-        columns = (head.c.id, head.c.owner, head.c.priority, head.c.created_at, literal_column("0").label("lost"))
-        return select(*columns).select_from(line.join(head, head.c.id == first))
+        columns = (head.c.id, head.c.owner, head.c.priority, head.c.created_at)
+        return select(*columns, WAITS.label("lost")).select_from(line.join(head, head.c.id == first))
 
     def _ready(self, only: Only, max_attempts: int) -> list[ColumnElement[bool]]:
         due = or_(job.c.not_before.is_(None), job.c.not_before <= self.database.now())
