@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from core.audio.samples import Pcm
 from core.jobs.consumers import ConsumerInfo
 from core.jobs.job import Job, NewJob
 from core.jobs.params import JobParams
@@ -18,7 +19,7 @@ from core.speech.chunks import Chunk
 from tests.worker.kit import Kit, talk
 from whisper.engine.scripted import ScriptedEngine
 from whisper.engine.transcriber import WhisperTranscriber
-from whisper.types import Urgency
+from whisper.types import Call, ChunkTranscript, TranscribeOptions, Urgency
 from worker.watch import ConsumerWatch
 
 
@@ -38,16 +39,16 @@ class Noting(ScriptedEngine):
         self.at_once = self.most = 0
         self._lock = threading.Lock()
 
-    def transcribe(self, model, pcm, options, *, job="", owner="", urgency=Urgency.JOB, **how):  # type: ignore[no-untyped-def]
+    def transcribe(self, model: str, pcm: Pcm, options: TranscribeOptions, call: Call = Call()) -> ChunkTranscript:
         with self._lock:
-            self.told.append((job, owner, urgency))
+            self.told.append((call.job, call.owner, call.urgency))
             number = len(self.told)
             self.at_once += 1
             self.most = max(self.most, self.at_once)
         try:
             if self._two is not None and number <= 2:
                 self._two.wait(20)
-            return super().transcribe(model, pcm, options, job=job, owner=owner, urgency=urgency, **how)
+            return super().transcribe(model, pcm, options, call)
         finally:
             with self._lock:
                 self.at_once -= 1

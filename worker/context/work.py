@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from core.system.crashpoints import reached
 from core.system.retry import doubling, retry
 from core.transcript.values import Language, Segment
 from whisper.models.store import ValidModel
-from whisper.types import ChunkTranscript, LanguageGuess, Urgency
+from whisper.types import Call, ChunkTranscript, LanguageGuess, Urgency
 from worker.context.growing_plan import GrowingPlan
 from worker.context.lease_keeper import LeaseKeeper
 from worker.context.parts import Parts
@@ -146,16 +146,15 @@ class Work:
                 self.warnings.append({"code": code, "message": message})
                 self.learn(warnings=tuple(self.warnings))
 
-    def tasks(self, stage: str | None = None) -> list[Task]:
-        """The stored tasks, or those of a stage; those that have ended with what they gave."""
-        return self.patiently(lambda: self.parts.store.tasks(self.job.id, stage))
+    def tasks(self, stage: str | None = None, numbers: Collection[int] | None = None) -> list[Task]:
+        """The stored tasks, or those of a stage, or of these numbers; those that have ended with what they gave."""
+        return self.patiently(lambda: self.parts.store.tasks(self.job.id, stage, numbers))
 
     # --- the engine
-    @property
-    def turn(self) -> dict[str, Any]:
-        """What the engine goes by when more chunks wait than there are workers."""
+    def call(self, label: str) -> Call:
+        """For whom the engine is called: what it goes by when more calls wait than there are workers."""
         urgency = Urgency.INTERACTIVE if self.job.priority >= INTERACTIVE else Urgency.JOB
-        return {"job": self.job.id, "owner": self.job.owner or "", "urgency": urgency}
+        return Call(job=self.job.id, owner=self.job.owner or "", label=label, urgency=urgency, cancel=self.cancel)
 
     def submit(self, ask: Callable[..., T], *args: Any) -> Future[T]:
         """Ask the engine beside the tasks, as one of them would."""

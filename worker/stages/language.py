@@ -88,9 +88,8 @@ class LanguageStage(Stage):
                 if work.parts.transcriber.engine.hears_languages:
                     work.lease(part)
                     return ask_engine(work, pcm, options_of(work, chunk, guess), chunk)
-                return work.parts.transcriber.detect_language(
-                    pcm, model=work.job.params.model, cancel=work.cancel, **work.turn
-                )
+                call = work.call("language")
+                return work.parts.transcriber.detect_language(pcm, call, model=work.job.params.model)
             except ChunkFailed as error:
                 log.warning("Language not detected in chunk %d: %s", chunk.index + 1, error.message)
                 return None

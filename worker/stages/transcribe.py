@@ -67,14 +67,9 @@ class TranscribeStage(Stage):
 
 def ask_engine(work: Work, pcm: Pcm, options: TranscribeOptions, chunk: Chunk) -> ChunkTranscript:
     """One call. Raises ChunkFailed, ChunkTimeout, EngineUnavailable, Cancelled."""
-    return work.parts.transcriber.transcribe(
-        pcm,
-        options,
-        model=work.job.params.model,
-        **work.turn,
-        label=f"chunk {chunk.index + 1}/{work.job.chunks_total or '?'}",
-        cancel=work.cancel,
-    )
+    label = f"chunk {chunk.index + 1}/{work.job.chunks_total or '?'}"
+    call = work.call(label)
+    return work.parts.transcriber.transcribe(pcm, options, call, model=work.job.params.model)
 
 
 def options_of(work: Work, chunk: Chunk, language: str | None) -> TranscribeOptions:
