@@ -4,6 +4,7 @@
     |-- RequestError            the caller can do something about it
     |   |-- Unauthorized, Forbidden
     |   |-- Unsupported, ValidationFailed, EmptyUpload, NotMedia, TooLarge, UploadTooSlow, UnknownModel, TaskNotSupported
+    |   |-- UrlRefused, UrlUnreachable
     |   |-- JobNotFound, NotReady, NotInResult, AlreadyTerminal, Expired, InvalidRange, KeyNotFound
     |   |-- RateLimited, QuotaExceeded, QueueFull, SyncTimeout, IdempotencyConflict, IdempotencyInFlight
     |   `-- InsufficientStorage
@@ -117,6 +118,19 @@ class TaskNotSupported(RequestError):
     """The model cannot do that task."""
 
     code = "task_not_supported"
+
+
+class UrlRefused(RequestError):
+    """This service connects to no such address."""
+
+    code = "url_refused"
+
+
+class UrlUnreachable(RequestError):
+    """The address did not answer, or not as it should."""
+
+    code = "url_unreachable"
+    retryable = True
 
 
 class JobNotFound(RequestError):

@@ -40,6 +40,8 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "upload_too_slow": 408,
         "unknown_model": 422,
         "task_not_supported": 422,
+        "url_refused": 422,
+        "url_unreachable": 422,
         "job_not_found": 404,
         "key_not_found": 404,
         "rate_limited": 429,
