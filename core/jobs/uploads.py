@@ -36,16 +36,12 @@ class PartialUpload(NewUpload):
     #: the job that it has become
     job_id: str | None
 
-    @property
-    def complete(self) -> bool:
-        return self.offset == self.length
-
-    def source(self, key: str) -> Source:
+    def source(self, key: str, *, media_type: str) -> Source:
         """As the file of a job that puts it together under that key."""
         return Source(
             filename=self.filename,
             bytes=self.length,
-            media_type=self.media_type or "",
+            media_type=media_type,
             sha256="",
             key=key,
             origin=Origin(kind=OriginKind.UPLOAD, name=self.id, max_bytes=self.length),

@@ -81,10 +81,10 @@ class SqlOwnerUploads(SqlJobs):
             row = self._row(connection, upload_id)  # who has gone past its time is not taken again
             if row.received != offset or row.job_id is not None:
                 raise OffsetConflict(f"The upload has {row.received} of {row.length} bytes; go on from there.")
-            row = connection.execute(taken).first()
-            if row is None:
+            ours = connection.execute(taken).first()
+            if ours is None:
                 raise UploadLocked
-            return UploadLease(upload=_to_upload(row), fence=row.fence)
+            return UploadLease(upload=_to_upload(ours), fence=ours.fence)
 
     def renew_upload(self, lease: UploadLease, *, lease_seconds: float) -> None:
         with self.database.write() as connection:
