@@ -184,7 +184,9 @@ class Outbound:
         with (
             _told(url.host),
             pool,
-            pool.stream(method, target, headers=sent, content=body, extensions={"timeout": timeouts}) as response,
+            pool.stream(
+                method, target, headers=list(sent.items()), content=body, extensions={"timeout": timeouts}
+            ) as response,
         ):
             yield response
 
