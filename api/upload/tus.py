@@ -10,9 +10,10 @@ from email.utils import format_datetime
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
-from api.http.problems import told
+from api.http.problems import field_errors, told
 from api.upload.filepart import clean_filename
 from core.errors import ServiceError, UploadProtocol, refusal
 
@@ -39,7 +40,10 @@ class TusRoute(APIRoute):
                 # whoever only looks may do so without
                 if request.method in ("POST", "PATCH", "DELETE") and request.headers.get("tus-resumable") != VERSION:
                     raise UploadProtocol
-                response = await handle(request)
+                try:
+                    response = await handle(request)
+                except RequestValidationError as error:
+                    raise refusal(*field_errors(error.errors())) from None
             except ServiceError as error:
                 response = told(request.method, request.url.path, error)
                 if isinstance(error, UploadProtocol):
