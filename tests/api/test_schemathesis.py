@@ -23,6 +23,11 @@ EXAMPLES = 30
 OPERATIONS = [
     ("POST", "/api/v1/jobs"),
     ("GET", "/api/v1/jobs"),
+    ("OPTIONS", "/api/v1/uploads"),
+    ("POST", "/api/v1/uploads"),
+    ("GET", "/api/v1/uploads/{upload_id}"),
+    ("PATCH", "/api/v1/uploads/{upload_id}"),
+    ("DELETE", "/api/v1/uploads/{upload_id}"),
     ("GET", "/api/v1/jobs/{job_id}"),
     ("DELETE", "/api/v1/jobs/{job_id}"),
     ("POST", "/api/v1/jobs/{job_id}/cancel"),
