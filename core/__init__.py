@@ -9,6 +9,7 @@ __all__ = [
     "notices",
     "objects",
     "options",
+    "outbound",
     "queue",
     "speech",
     "store",
