@@ -14,14 +14,25 @@ from api.http.problems import responses
 from api.schemas import UploadBody
 from api.upload.parts import Adding
 from api.upload.receiver import declared_length
-from api.upload.tus import EXTENSIONS, OFFSET_STREAM, VERSION, TusRoute, expires, file_and_options, metadata_of
+from api.upload.tus import (
+    EXTENSIONS,
+    OFFSET_STREAM,
+    VERSION,
+    TusRoute,
+    check_version,
+    expires,
+    file_and_options,
+    metadata_of,
+)
 from core.errors import OffsetConflict, UploadNotFound, refusal
 from core.jobs.job import new_id
 from core.jobs.uploads import NewUpload, PartialUpload
 from core.keys import JOBS
 from core.store.protocols import OwnerUploads
 
-router = APIRouter(prefix=PREFIX, tags=["uploads"], route_class=TusRoute, dependencies=[needs(JOBS), NO_QUERY])
+router = APIRouter(
+    prefix=PREFIX, tags=["uploads"], route_class=TusRoute, dependencies=[needs(JOBS), NO_QUERY, Depends(check_version)]
+)
 
 OPEN_MOST = 1000
 """Uploads of one owner that are not complete."""

@@ -30,16 +30,13 @@ _HINT = ("filetype", "type")
 
 
 class TusRoute(APIRoute):
-    """A route that speaks tus: it says so in each answer, errors too, and wants to be told."""
+    """A route that speaks tus: it says so in each answer, errors too."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
         async def handled(request: Request) -> Response:
             try:
-                # whoever only looks may do so without
-                if request.method in ("POST", "PATCH", "DELETE") and request.headers.get("tus-resumable") != VERSION:
-                    raise UploadProtocol
                 try:
                     response = await handle(request)
                 except RequestValidationError as error:
@@ -52,6 +49,12 @@ class TusRoute(APIRoute):
             return response
 
         return handled
+
+
+async def check_version(request: Request) -> None:
+    """Raises UploadProtocol. Whoever only looks may do so without saying a version."""
+    if request.method in ("POST", "PATCH", "DELETE") and request.headers.get("tus-resumable") != VERSION:
+        raise UploadProtocol
 
 
 def metadata_of(header: str) -> dict[str, str]:
