@@ -39,7 +39,6 @@ class Adding:
     objects: ObjectStore
     intake: Intake
     receiver: Receiver
-    part_bytes: int = PART_BYTES
 
     async def add(self, request: Request, upload_id: str, *, offset: int) -> PartialUpload:
         """The request's body, from that byte on; the upload as it stands then. The last byte makes it a job.
@@ -74,7 +73,7 @@ class Adding:
                     part = part or _Part(lease, self.objects, self.receiver)
                     await part.send(piece)
                     # the last one is stored when nothing can come behind it any more
-                    if part.size >= self.part_bytes and lease.upload.offset + part.size < lease.upload.length:
+                    if part.size >= PART_BYTES and lease.upload.offset + part.size < lease.upload.length:
                         full, part = part, None
                         lease = await self._commit(full, lease)
             except (ClientDisconnect, UploadTooSlow):
