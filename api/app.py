@@ -20,8 +20,8 @@ from api.http import problems
 from api.http.middleware import HeadAsGet, LingeringClose, RequestLog
 from api.openai import errors as openai_errors
 from api.openai import routes as openai
-from api.routes import about, audio, docs, follow, health, jobs, results, session, submit, webhooks
-from api.upload.form import form_schema, options_schema
+from api.routes import about, audio, docs, follow, health, jobs, results, session, submit, uploads, webhooks
+from api.upload.form import form_schema, named_schema, options_schema
 from core.jobs.params import JobParams
 
 DESCRIPTION = """Turns speech into text: `POST /api/v1/jobs` with a file, look at the job until it has completed, fetch
@@ -30,6 +30,7 @@ the result in the format you want. Errors are `application/problem+json` with a 
 TAGS = [
     {"name": "jobs", "description": "Upload, follow, steer, fetch."},
     {"name": "webhooks", "description": "Be told when jobs have ended."},
+    {"name": "uploads", "description": "Files in parts, over a bad line: tus 1.0."},
     {"name": "session", "description": "For browsers, in place of a key."},
     {"name": "openai", "description": "OpenAI's audio interface: its clients work unchanged with `base_url=.../v1`."},
     {"name": "service", "description": "What there is to choose from and what it runs on."},
@@ -60,7 +61,7 @@ def create_app(deps: ApiDeps, store: ApiStore, authenticator: Authenticator) -> 
     )
     app.state.parts = parts
     problems.install(app)
-    for noun in (submit, jobs, results, audio, follow, webhooks, openai, session, about, health):
+    for noun in (submit, jobs, results, audio, follow, webhooks, openai, session, about, health, uploads):
         app.include_router(noun.router)
     app.include_router(docs.router)
     app.mount(docs.FILES, docs.static_files())
@@ -90,8 +91,9 @@ def _openapi(app: FastAPI, options: type[JobParams]) -> dict[str, Any]:
         components.update(template.pop("$defs"))
         components["Problem"] = template
         components["ParamsBody"] |= options_schema(options, "ParamsBody", filled=True)
-        form = schema["paths"][f"{PREFIX}/jobs"]["post"]["requestBody"]["content"]["multipart/form-data"]
-        form["schema"] = form_schema(options)
+        submitted = schema["paths"][f"{PREFIX}/jobs"]["post"]["requestBody"]["content"]
+        submitted["multipart/form-data"]["schema"] = form_schema(options)
+        submitted["application/json"]["schema"] = named_schema(options)
         describe(schema, app.routes, also=[METRICS])
         app.openapi_schema = schema
     return app.openapi_schema

@@ -25,9 +25,10 @@ from core.errors import JobNotFound, ServiceError, UrlRefused, refusal
 from core.jobs.job import Job
 from core.jobs.params import JobParams
 from core.objects.store import ObjectStore
-from core.store.protocols import JobStore, Keys, OwnerJobs
+from core.store.protocols import JobStore, Keys, OwnerJobs, OwnerUploads
 from core.store.webhooks import OwnerWebhooks, Webhooks
 from core.submission.intake import Intake, Limits
+from core.submission.origins import Origins
 from core.submission.quota import check_quota
 from whisper.models.catalogue import ModelInfo
 from whisper.models.store import ModelStatus
@@ -73,6 +74,7 @@ class ApiDeps:
     options: the table of what may be asked of a job
     limiter: counts the requests of each key
     check_url: raises UrlRefused for an address that no webhook is sent to
+    origins: where files may come from that a request only names; None: from nowhere (`Parts` has one all the same)
     """
 
     settings: Settings
@@ -90,6 +92,7 @@ class ApiDeps:
     options: type[JobParams] = JobParams
     limiter: RequestLimiter = field(default_factory=RequestLimiter)
     check_url: Callable[[str], object] = _refuse_url
+    origins: Origins | None = None
 
     def intake(self) -> Intake:
         """The rules by which files are taken in."""
@@ -122,10 +125,12 @@ class Parts:
     deps: ApiDeps
     jobs: Callable[[Identity], OwnerJobs]
     webhooks: Callable[[Identity], OwnerWebhooks]
+    uploads: Callable[[Identity], OwnerUploads]
     waiting: Callable[[int], int]
     metrics: Metrics
     intake: Intake
     receiver: Receiver
+    origins: Origins
     readiness: Readiness
     status: StatusReads
     sessions: Sessions
@@ -142,9 +147,11 @@ class Parts:
             deps=deps,
             jobs=lambda who: store.of(who.owner, all_jobs=who.all_jobs),
             webhooks=lambda who: store.webhooks_of(who.owner, all_webhooks=who.all_jobs),
+            uploads=lambda who: store.uploads_of(who.owner),
             waiting=lambda at_most: store.waiting(at_most=at_most),
             metrics=metrics,
             intake=intake,
+            origins=deps.origins or Origins(objects=deps.objects),
             readiness=Readiness({**deps.checks, **disk}, deps.advisory),
             receiver=Receiver(intake=intake, limits=deps.limits, count=metrics.received),
             sessions=Sessions(store),

@@ -1,3 +1,3 @@
 """The routes, by noun."""
 
-__all__ = ["about", "audio", "docs", "follow", "health", "jobs", "results", "session", "submit", "webhooks"]
+__all__ = ["about", "audio", "docs", "follow", "health", "jobs", "results", "session", "submit", "uploads", "webhooks"]

@@ -44,6 +44,23 @@ def form_schema(table: type[JobParams]) -> dict[str, Any]:
     }
 
 
+def named_schema(table: type[JobParams]) -> dict[str, Any]:
+    """The options and the name of a file, as JSON Schema: exactly one of the names."""
+    url = {
+        "type": "string",
+        "format": "uri",
+        "maxLength": 2048,
+        "description": "Where the file is fetched from (URL_INGEST).",
+    }
+    key = {"type": "string", "maxLength": 1024, "description": "Key of an object in the bucket INGEST_BUCKET."}
+    return {
+        "type": "object",
+        "oneOf": [{"required": ["url"]}, {"required": ["object"]}],
+        "properties": {"url": url, "object": key, **options_schema(table, "Named")["properties"]},
+        "additionalProperties": False,
+    }
+
+
 def options_schema(table: type, name: str, *, filled: bool = False) -> dict[str, Any]:
     """A JSON object of options as JSON Schema. filled: as the body of a job has it, where all of them are there"""
     members: dict[str, Any] = {}

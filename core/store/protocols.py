@@ -13,8 +13,9 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from core.jobs.consumers import ConsumerInfo
-from core.jobs.job import Claim, Job, JobFailure, JobStatus, NewJob
+from core.jobs.job import Claim, Job, JobFailure, JobStatus, NewJob, Source
 from core.jobs.tasks import Lease, Task
+from core.jobs.uploads import NewUpload, PartialUpload, UploadLease
 from core.keys import Key, KeyState, Session
 from core.store.news import News
 
@@ -103,6 +104,47 @@ class OwnerJobs(Protocol):
         ...
 
 
+class OwnerUploads(Protocol):
+    """The uploads in parts of one owner. Another's is to it like one that does not exist."""
+
+    def begin_upload(self, new: NewUpload, *, most: int) -> PartialUpload:
+        """Raises QuotaExceeded when the owner has so many already that are not complete."""
+        ...
+
+    def upload(self, upload_id: str) -> PartialUpload:
+        """Raises UploadNotFound, Expired."""
+        ...
+
+    def parts(self, upload_id: str) -> list[str]:
+        """Keys of the objects with its bytes, in order."""
+        ...
+
+    def take_upload(self, upload_id: str, *, offset: int, lease_seconds: float) -> UploadLease:
+        """The right to add bytes from that one on. Raises UploadNotFound, Expired, UploadLocked, OffsetConflict."""
+        ...
+
+    def renew_upload(self, lease: UploadLease, *, lease_seconds: float) -> None:
+        """The request that adds to it is still coming in."""
+        ...
+
+    def append(
+        self, lease: UploadLease, key: str, size: int, *, media_type: str | None, job: NewJob | None = None
+    ) -> UploadLease:
+        """So many bytes more are stored, under that key. media_type: as far as it is known by now
+
+        job: made in the same transaction, of the last bytes. Raises UploadNotFound, UploadLocked when another has it now.
+        """
+        ...
+
+    def leave_upload(self, lease: UploadLease) -> None:
+        """Others may add to it again."""
+        ...
+
+    def drop_upload(self, upload_id: str) -> None:
+        """Forget it; its objects are the caller's to remove. Raises UploadNotFound, AlreadyTerminal when it is a job by now."""
+        ...
+
+
 class JobStore(Protocol):
     """What the API is made over: who asks for a job does so through `of`, or says who asks (`versions`)."""
 
@@ -111,6 +153,10 @@ class JobStore(Protocol):
 
         all_jobs: sees everybody's too; what it makes is the owner's all the same
         """
+        ...
+
+    def uploads_of(self, owner: str | None) -> OwnerUploads:
+        """The uploads in parts of this owner; cheap."""
         ...
 
     def versions(self, job_ids: Collection[str]) -> dict[str, tuple[str | None, int]]:
@@ -176,6 +222,10 @@ class Claims(Protocol):
     def progress(self, claim: Claim, **fields: Any) -> None:
         """Write fields of Job learnt during the run (stage, duration, speech_seconds, language, language_confidence,
         plan_hash, chunks_total, eta_seconds, warnings ...). Raises LeaseLost."""
+        ...
+
+    def brought(self, claim: Claim, source: Source) -> None:
+        """The job's file is in the object store from now on; where it came from is forgotten. Raises LeaseLost."""
         ...
 
     def finish(
@@ -277,6 +327,26 @@ class Retention(Protocol):
     def known_keys(self, keys: Sequence[str], *, besides: str | None = None) -> set[str]:
         """Which of these object keys are not to be cleared away: a row refers to them and has not expired, or they lie in
         the folder of a job that has not ended (`core.objects.store.job_of`). The job `besides` does not count."""
+        ...
+
+
+class Uploads(Protocol):
+    """Uploads in parts, whoever's they are."""
+
+    def upload_parts(self, upload_id: str) -> list[str]:
+        """Keys of the objects with its bytes, in order; none of an upload that does not exist."""
+        ...
+
+    def removable_uploads(self, *, limit: int) -> list[str]:
+        """Those past their time, and those whose job has its file or is gone: objects first, then `remove_upload`."""
+        ...
+
+    def remove_upload(self, upload_id: str) -> None:
+        """Delete the rows for good."""
+        ...
+
+    def known_uploads(self, upload_ids: Collection[str]) -> set[str]:
+        """Which of these there are."""
         ...
 
 

@@ -31,7 +31,7 @@ from sqlalchemy import (
 ROW_VERSION = 3
 """Raised when jobs or tasks are written in a way older consumers would misread: those then leave them alone."""
 
-SCHEMA = "0004"
+SCHEMA = "0005"
 """The newest revision of `core.store.migrations`: who finds the database at it need not load Alembic (8 MB, 0.2 s)."""
 
 metadata = MetaData()
@@ -79,6 +79,8 @@ job = Table(
     _required("sha256", String(64)),
     _required("source_key", Text),
     _required("params", JSON),
+    # where the file is to be brought from, until it is here
+    Column("origin", Text),
     Column("retry_of", String(64)),
     _required("retry_all", Boolean),
     _required("row_version", Integer),
@@ -133,6 +135,7 @@ Index(
     postgresql_where=job.c.consumer.is_not(None),
 )
 Index("job_source_key", job.c.source_key)
+Index("job_origin", job.c.origin, sqlite_where=job.c.origin.is_not(None), postgresql_where=job.c.origin.is_not(None))
 Index("job_result_key", job.c.result_key)
 STRUCK = job.c.strikes > literal_column("0")
 """As the partial index has it: SQLite uses one only for the very same words."""
@@ -284,6 +287,37 @@ Index(
 Index("delivery_of_webhook", delivery.c.webhook_id, delivery.c.id)
 Index("delivery_subject", delivery.c.subject)
 Index("delivery_created_at", delivery.c.created_at)
+# Uploads that come in parts, and where the parts lie.
+upload = Table(
+    "upload",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("owner", String(128)),
+    _required("filename", Text),
+    _required("length", BigInteger),
+    _required("options", JSON),
+    _required("metadata", Text),
+    # bytes that are stored
+    _required("received", BigInteger),
+    Column("media_type", Text),
+    _required("expires_at", UtcDateTime),
+    # who adds to it
+    _required("fence", Integer),
+    Column("lease_until", Double),
+    # what it has become
+    Column("job_id", String(64)),
+)
+
+Index("upload_of_owner", upload.c.owner, upload.c.job_id)
+Index("upload_expiry", upload.c.expires_at)
+
+upload_part = Table(
+    "upload_part",
+    metadata,
+    Column("upload_id", String(64), ForeignKey("upload.id", ondelete="CASCADE"), primary_key=True),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    _required("key", Text),
+)
 
 # Facts about the database itself; `boot` names the timeline of all lease times (SQLite only).
 meta = Table("meta", metadata, Column("key", String(64), primary_key=True), _required("value", Text))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from core.errors import TaskNotSupported, UnknownModel, refusal
+from core.jobs.job import Source
 from core.jobs.params import JobParams
 from core.options import read
 from core.transcript.language_tags import is_mapped
@@ -91,6 +92,11 @@ def warnings_of(params: JobParams, given: Mapping[str, Any]) -> tuple[dict[str, 
     return tuple(found)
 
 
+def identity_of(source: Source) -> str:
+    """What makes one file another: its bytes, or where they are to be brought from."""
+    return source.origin.to_text() if source.origin else source.sha256
+
+
 def fingerprint(sha256: str, params: JobParams) -> str:
-    """Identity of a submission for Idempotency-Key: the file's bytes and the normalised options."""
+    """Identity of a submission for Idempotency-Key: the file (`identity_of`) and the normalised options."""
     return hashlib.sha256(json.dumps([sha256, params.to_dict()], sort_keys=True).encode()).hexdigest()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import io
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, BinaryIO, Self
 
-from core.audio.sniff import HEAD_BYTES, Probe, sniff
+from core.audio.sniff import Probe, sniff
 from core.errors import (
     DatabaseUnavailable,
     EmptyUpload,
@@ -26,7 +24,8 @@ from core.jobs.job import Job, NewJob, Source, new_id
 from core.jobs.params import JobParams
 from core.objects.store import ObjectStore, source_key
 from core.store.protocols import OwnerJobs, Reservation
-from core.submission.checks import Models, check, fingerprint, values_of, warnings_of
+from core.submission.checks import Models, check, fingerprint, identity_of, values_of, warnings_of
+from core.submission.storing import store_file
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +97,11 @@ class Intake:
         if self._free_bytes is not None and self._free_bytes() - incoming < self._limits.min_free:
             raise InsufficientStorage
 
+    @property
+    def max_bytes(self) -> int | None:
+        """Of one file; None: any number."""
+        return self._limits.max_bytes
+
     def check_size(self, size: int, *, around: int = 0) -> None:
         """Raises TooLarge for a file of more bytes than are taken. around: bytes of `size` that are not the file's"""
         limit = self._limits.max_bytes
@@ -132,14 +136,15 @@ class Intake:
         Raises EmptyUpload, NotMedia, TooLarge, StorageUnavailable, DiskFull, and what reading raises; then nothing is left.
         """
         job_id = new_id()
-        head = data.read(HEAD_BYTES)
-        media_type = self.media_type(head, filename)
-        hashed = _Hashed(head, data, self.check_size)
-        size = self.put(job_id, cast(BinaryIO, hashed), media_type)
-        digest = hashed.digest.hexdigest()
-        return job_id, Source(
-            filename=filename, bytes=size, media_type=media_type, sha256=digest, key=source_key(job_id)
+        source = store_file(
+            self._objects,
+            source_key(job_id),
+            filename,
+            data,
+            media_type=lambda head: self.media_type(head, filename),
+            check_size=self.check_size,
         )
+        return job_id, source
 
     def put(self, job_id: str, data: BinaryIO, media_type: str) -> int:
         """Store a job's file; returns its bytes (see `ObjectStore.put`)."""
@@ -161,10 +166,10 @@ class Intake:
         row may be there all the same, and if it is not, the sweeper removes the file.
         """
         try:
-            params = self.check(given)
-            warnings = warnings_of(params, given)
-            new = NewJob(id=job_id, source=source, params=params, priority=priority, warnings=warnings)
-            reservation = Reservation(key=key, fingerprint=fingerprint(source.sha256, params)) if key else None
+            new = self.new_job(job_id, source, given, priority=priority)
+            reservation = (
+                Reservation(key=key, fingerprint=fingerprint(identity_of(source), new.params)) if key else None
+            )
             try:
                 job = jobs.create(new, reservation=reservation)
             except DatabaseUnavailable:
@@ -173,8 +178,14 @@ class Intake:
         except (RequestError, ModelInvalid):  # refused, so no row refers to the object
             self.discard(source.key)
             raise
-        log.info("Accepted job %s: %d bytes of %s, model %s", job_id, source.bytes, source.media_type, params.model)
+        log.info("Accepted job %s: %s, model %s", job_id, _words(source), job.params.model)
         return job
+
+    def new_job(self, job_id: str, source: Source, given: Mapping[str, Any], *, priority: int = 0) -> NewJob:
+        """What `accept` makes. Raises what `check` does."""
+        params = self.check(given)
+        warnings = warnings_of(params, given)
+        return NewJob(id=job_id, source=source, params=params, priority=priority, warnings=warnings)
 
     def discard(self, key: str) -> None:
         """Remove the file of what was refused."""
@@ -184,24 +195,7 @@ class Intake:
             log.warning("The object %s is left for the sweeper: %s", key, error.message)
 
 
-class _Hashed(io.RawIOBase):
-    """A file whose beginning was read already, hashed and measured as it is read."""
-
-    def __init__(self, head: bytes, data: BinaryIO, check_size: Callable[[int], None]) -> None:
-        self.digest = hashlib.sha256()
-        self._head, self._data, self._check_size, self._size = head, data, check_size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        if size < 0:
-            data = self._head + self._data.read()
-        else:
-            data = self._head[:size]
-            data += self._data.read(size - len(data)) if len(data) < size else b""
-        self._head = self._head[len(data) :]
-        self._size += len(data)
-        self._check_size(self._size)
-        self.digest.update(data)
-        return data
+def _words(source: Source) -> str:
+    if source.origin is not None:
+        return f"a file to be brought from its {source.origin.kind}"  # without its name: an address may hold a secret
+    return f"{source.bytes} bytes of {source.media_type}"

@@ -28,6 +28,7 @@ from parascribe.client.bodies import Event, Job, JobPage, Look, Params
 from parascribe.client.errors import NotFound, Overloaded, ServiceUnreachable, WaitTimeout
 from parascribe.client.events import OUTAGE_SECONDS, POLL_FIRST, POLL_LAST, NotOffered, events_of
 from parascribe.client.inputs import OnBytes, Steady, called, opened
+from parascribe.client.parts import FROM_BYTES, send_in_parts
 from parascribe.client.webhooks import Webhooks
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -89,7 +90,8 @@ class Client:
         filename: what the service shall call it, if not by its own name
 
         The file is streamed from disk. A broken connection is tried again under the same Idempotency-Key (made here
-        unless given), so that no job is ever doubled.
+        unless given), so that no job is ever doubled. A large file (64 MiB) without a key of yours goes in parts, and on from where
+        it was.
         Raises OSError when the file cannot be read, FileChanged when it is written to meanwhile; Overloaded (`queue_full`, `insufficient_storage`).
         """
         if isinstance(path, str | Path):
@@ -105,6 +107,10 @@ class Client:
         form = {name: _form(value) for name, value in params.items() if value is not None}
         name = _form(filename or "upload")
         upload = Steady(path, on_bytes)
+        if upload.size >= FROM_BYTES and idempotency_key is None:
+            at = send_in_parts(self._http, path, upload, form, name=name, size=upload.size)
+            if at is not None:
+                return self.get(at.rpartition("/")[2])
 
         def send() -> httpx.Response:
             path.seek(0)
@@ -113,6 +119,24 @@ class Client:
             )
 
         return cast(Job, json_of(self._attempt(send)))
+
+    def submit_from(
+        self,
+        *,
+        url: str | None = None,
+        object: str | None = None,  # noqa: A002 (the body's own name)
+        idempotency_key: str | None = None,
+        **params: Unpack[Params],
+    ) -> Job:
+        """Queue a file that the service is to fetch by itself, from an address or out of its INGEST_BUCKET; returns the new job.
+
+        Exactly one of url and object. Like `submit`, tried again without doubling the job.
+        Raises ApiError (`unsupported`, `url_refused`, `validation`), Overloaded.
+        """
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        body = {"url": url, "object": object, **params}
+        given = {name: value for name, value in body.items() if value is not None}
+        return cast(Job, json_of(self._attempt(lambda: self._http.post("/api/v1/jobs", json=given, headers=headers))))
 
     def get(self, job_id: str) -> Job:
         """The job as it stands. Raises NotFound."""

@@ -51,7 +51,8 @@ HOOK = "webhook"
 NEEDS = {MODEL: {JOBS, MODELS}, SELF: set(), LIST: {JOBS}, MAKE: {JOBS}, JOB: {JOBS}, HOOK: {JOBS}}
 """The scopes one of which lets in; without any, any key does."""
 SOCKET, FOREIGN, FOREIGN_LIST = "a job's WebSocket", "OpenAI's, with errors of their shape", "OpenAI's list of models"
-OTHERS = {SOCKET: {JOBS}, FOREIGN: {JOBS}, FOREIGN_LIST: {JOBS, MODELS}}
+UPLOAD = "an upload in parts, tried in test_uploads.py"
+OTHERS = {SOCKET: {JOBS}, FOREIGN: {JOBS}, FOREIGN_LIST: {JOBS, MODELS}, UPLOAD: {JOBS}}
 """Those that refuse in another way, and have tests of their own."""
 ROUTES = {
     ("GET", "/healthz"): OPEN,
@@ -68,6 +69,11 @@ ROUTES = {
     ("DELETE", "/api/v1/session"): SELF,
     ("GET", "/api/v1/jobs"): LIST,
     ("POST", "/api/v1/jobs"): MAKE,
+    ("OPTIONS", "/api/v1/uploads"): LIST,
+    ("POST", "/api/v1/uploads"): MAKE,
+    ("GET", "/api/v1/uploads/{upload_id}"): UPLOAD,
+    ("PATCH", "/api/v1/uploads/{upload_id}"): UPLOAD,
+    ("DELETE", "/api/v1/uploads/{upload_id}"): UPLOAD,
     ("GET", "/api/v1/jobs/{job_id}"): JOB,
     ("DELETE", "/api/v1/jobs/{job_id}"): JOB,
     ("POST", "/api/v1/jobs/{job_id}/cancel"): JOB,

@@ -23,6 +23,11 @@ EXAMPLES = 30
 OPERATIONS = [
     ("POST", "/api/v1/jobs"),
     ("GET", "/api/v1/jobs"),
+    ("OPTIONS", "/api/v1/uploads"),
+    ("POST", "/api/v1/uploads"),
+    ("GET", "/api/v1/uploads/{upload_id}"),
+    ("PATCH", "/api/v1/uploads/{upload_id}"),
+    ("DELETE", "/api/v1/uploads/{upload_id}"),
     ("GET", "/api/v1/jobs/{job_id}"),
     ("DELETE", "/api/v1/jobs/{job_id}"),
     ("POST", "/api/v1/jobs/{job_id}/cancel"),
@@ -50,6 +55,8 @@ OPERATIONS = [
     ("GET", "/version"),
     ("GET", "/metrics"),
 ]
+WORDS = {"/api/v1/jobs", "/api/v1/uploads"}
+"""Where no schema can tell what is good: names of models, languages, Base64, what the service has room for."""
 ENDLESS = {("GET", "/api/v1/events")}
 """What nobody can read to its end."""
 WORDS = {"/api/v1/jobs", "/api/v1/webhooks"}
@@ -61,6 +68,11 @@ FOREIGN = {
     ("GET", "/v1/models/{model}"),
 }
 """OpenAI's, described by them; tried with their client."""
+
+
+@schemathesis.serializer("application/offset+octet-stream")
+def _bytes(_: object, value: object) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode(errors="replace")
 
 
 @pytest.fixture(scope="module")

@@ -1,3 +1,15 @@
 """The SQL behind each protocol, one file each; `core.store.sql` puts them together."""
 
-__all__ = ["all_jobs", "claims", "consumers", "jobs", "keys", "outbox", "retention", "tasks", "upkeep", "webhooks"]
+__all__ = [
+    "all_jobs",
+    "claims",
+    "consumers",
+    "jobs",
+    "keys",
+    "outbox",
+    "retention",
+    "tasks",
+    "upkeep",
+    "uploads",
+    "webhooks",
+]

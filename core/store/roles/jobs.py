@@ -46,15 +46,19 @@ _SHARED = select(job.c.owner, job.c.expired_audio).where(_THIS).with_for_update(
 class SqlJobs(SqlIdempotency, SqlUsage):
     def create(self, new: NewJob, *, reservation: Reservation | None = None) -> Job:
         with self.database.write() as connection:
-            if connection.execute(self.statement("create", self._insert), self._values(new)).rowcount:
-                self.add_hint(connection, new.id)
-                if new.retry_of is not None:
-                    self._share_upload(connection, new.id, new.retry_of)
+            self.insert_job(connection, new)
             if reservation and not self.bind(connection, reservation, new.id):
                 raise IdempotencyInFlight
             created = to_job(self._visible(connection, new.id))
         reached("after_create")
         return created
+
+    def insert_job(self, connection: Connection, new: NewJob) -> None:
+        """Job and outbox row. Raises JobNotFound and Expired of the job that it retries."""
+        if connection.execute(self.statement("create", self._insert), self._values(new)).rowcount:
+            self.add_hint(connection, new.id)
+            if new.retry_of is not None:
+                self._share_upload(connection, new.id, new.retry_of)
 
     def get(self, job_id: str) -> Job:
         with self.database.read() as connection:
@@ -144,6 +148,7 @@ class SqlJobs(SqlIdempotency, SqlUsage):
             "sha256": source.sha256,
             "source_key": source.key,
             "params": new.params.to_dict(),
+            "origin": source.origin.to_text() if source.origin else None,
             "retry_of": new.retry_of,
             "retry_all": new.retry_all,
             # what has options that are not known here is for newer consumers

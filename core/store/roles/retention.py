@@ -38,6 +38,8 @@ class SqlRetention(Role):
                     .with_for_update(skip_locked=True)
                 )
                 mark = update(job).where(job.c.id.in_(old)).values({flag: True, "version": job.c.version + 1})
+                if flag is job.c.expired_audio:
+                    mark = mark.values(origin=None)
                 for row in connection.execute(mark.returning(job)).all():
                     found[row.id] = to_job(row)
                     if flag is job.c.expired_result:
