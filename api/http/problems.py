@@ -42,6 +42,8 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "task_not_supported": 422,
         "job_not_found": 404,
         "key_not_found": 404,
+        "batch_not_found": 404,
+        "batch_closed": 409,
         "rate_limited": 429,
         "quota_exceeded": 429,
         "not_ready": 409,
