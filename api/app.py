@@ -14,13 +14,14 @@ from api.access.authentication import METRICS, Authentication
 from api.access.description import describe
 from api.access.identity import Authenticator
 from api.access.throttle import Throttle
+from api.batches import asked
 from api.deps import PREFIX, ApiDeps, ApiStore, Parts
 from api.events.status import StatusRoute
 from api.http import problems
 from api.http.middleware import HeadAsGet, LingeringClose, RequestLog
 from api.openai import errors as openai_errors
 from api.openai import routes as openai
-from api.routes import about, audio, docs, follow, health, jobs, results, session, submit
+from api.routes import about, audio, batch_new, batches, docs, follow, health, jobs, results, session, submit
 from api.upload.form import form_schema, options_schema
 from core.jobs.params import JobParams
 
@@ -29,6 +30,7 @@ the result in the format you want. Errors are `application/problem+json` with a 
 
 TAGS = [
     {"name": "jobs", "description": "Upload, follow, steer, fetch."},
+    {"name": "batches", "description": "Many files as one: counted, steered and fetched together."},
     {"name": "session", "description": "For browsers, in place of a key."},
     {"name": "openai", "description": "OpenAI's audio interface: its clients work unchanged with `base_url=.../v1`."},
     {"name": "service", "description": "What there is to choose from and what it runs on."},
@@ -59,7 +61,7 @@ def create_app(deps: ApiDeps, store: ApiStore, authenticator: Authenticator) -> 
     )
     app.state.parts = parts
     problems.install(app)
-    for noun in (submit, jobs, results, audio, follow, openai, session, about, health):
+    for noun in (submit, jobs, results, audio, follow, batch_new, batches, openai, session, about, health):
         app.include_router(noun.router)
     app.include_router(docs.router)
     app.mount(docs.FILES, docs.static_files())
@@ -91,6 +93,7 @@ def _openapi(app: FastAPI, options: type[JobParams]) -> dict[str, Any]:
         components["ParamsBody"] |= options_schema(options, "ParamsBody", filled=True)
         form = schema["paths"][f"{PREFIX}/jobs"]["post"]["requestBody"]["content"]["multipart/form-data"]
         form["schema"] = form_schema(options)
+        schema["paths"][f"{PREFIX}/batches"]["post"]["requestBody"]["content"] = asked.described(options)
         describe(schema, app.routes, also=[METRICS])
         app.openapi_schema = schema
     return app.openapi_schema

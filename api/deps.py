@@ -21,11 +21,11 @@ from api.peaks.kept import KeptPeaks, Measure
 from api.upload.receiver import Receiver, UploadLimits
 from core.audio.sniff import Probe
 from core.config.settings import Settings
-from core.errors import JobNotFound, ServiceError, refusal
+from core.errors import BatchNotFound, JobNotFound, ServiceError, refusal
 from core.jobs.job import Job
 from core.jobs.params import JobParams
 from core.objects.store import ObjectStore
-from core.store.protocols import JobStore, Keys, OwnerJobs
+from core.store.protocols import JobStore, Keys, OwnerBatches, OwnerJobs
 from core.submission.intake import Intake, Limits
 from core.submission.quota import check_quota
 from whisper.models.catalogue import ModelInfo
@@ -113,6 +113,7 @@ class Parts:
 
     deps: ApiDeps
     jobs: Callable[[Identity], OwnerJobs]
+    batches: Callable[[Identity], OwnerBatches]
     waiting: Callable[[int], int]
     metrics: Metrics
     intake: Intake
@@ -132,6 +133,7 @@ class Parts:
         return Parts(
             deps=deps,
             jobs=lambda who: store.of(who.owner, all_jobs=who.all_jobs),
+            batches=lambda who: store.batches_of(who.owner, all_jobs=who.all_jobs),
             waiting=lambda at_most: store.waiting(at_most=at_most),
             metrics=metrics,
             intake=intake,
@@ -143,10 +145,11 @@ class Parts:
             peaks=KeptPeaks(deps.objects, deps.measure),
         )
 
-    def admit(self, jobs: OwnerJobs, who: Identity, size: int) -> None:
-        """Whether one more job may come, with an upload of so many bytes. Raises QuotaExceeded, QueueFull, InsufficientStorage."""
-        check_quota(jobs, who.limits)
-        self.intake.check_room(self.waiting, size)
+    def admit(self, jobs: OwnerJobs, who: Identity, size: int, *, more: int = 1) -> None:
+        """Whether one more job (or so many) may come, with an upload of so many bytes. Raises QuotaExceeded, QueueFull,
+        InsufficientStorage."""
+        check_quota(jobs, who.limits, more=more)
+        self.intake.check_room(self.waiting, size, more=more)
 
     def close(self) -> None:
         """Stop the threads."""
@@ -176,6 +179,13 @@ async def get_jobs(
     return parts.jobs(who)
 
 
+async def get_batches(
+    parts: Annotated[Parts, Depends(get_parts)], who: Annotated[Identity, Depends(get_identity)]
+) -> OwnerBatches:
+    """The batches of who asks."""
+    return parts.batches(who)
+
+
 async def get_base(request: HTTPConnection) -> str:
     """Path under which the API's routes lie: links stay right behind a proxy that serves a sub-path."""
     return str(request.scope.get("root_path", "")).rstrip("/") + PREFIX
@@ -187,6 +197,19 @@ async def get_job_id(job_id: Annotated[str, Path(description="Id of the job.")])
         return str(uuid.UUID(job_id))
     except ValueError:
         raise JobNotFound from None
+
+
+async def get_batch_id(batch_id: Annotated[str, Path(description="Id of the batch.")]) -> str:
+    """As `get_job_id`."""
+    return batch_of(batch_id)
+
+
+def batch_of(given: str) -> str:
+    """The id of a batch in its canonical spelling. Raises BatchNotFound."""
+    try:
+        return str(uuid.UUID(given))
+    except ValueError:
+        raise BatchNotFound from None
 
 
 async def no_repeats(request: Request) -> None:
@@ -208,5 +231,7 @@ PartsDep = Annotated[Parts, Depends(get_parts)]
 Deps = Annotated[ApiDeps, Depends(get_deps)]
 Who = Annotated[Identity, Depends(get_identity)]
 Jobs = Annotated[OwnerJobs, Depends(get_jobs)]
+Batches = Annotated[OwnerBatches, Depends(get_batches)]
 Base = Annotated[str, Depends(get_base)]
 JobId = Annotated[str, Depends(get_job_id)]
+BatchId = Annotated[str, Depends(get_batch_id)]

@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from api.access.identity import Identity
 from api.access.scopes import needs
-from api.deps import NO_QUERY, PREFIX, Base, Jobs, Parts, PartsDep, Who
+from api.deps import NO_QUERY, PREFIX, Base, Batches, Jobs, Parts, PartsDep, Who, batch_of
 from api.http.problems import responses
 from api.schemas import JobBody
 from api.upload.filepart import Store
-from api.upload.form import form_of
+from api.upload.form import BATCH, form_of
 from api.upload.idempotency import HEADER, Held, held
-from api.upload.receiver import Fields, Upload, declared_length
-from core.errors import IdempotencyConflict, JobNotFound
+from api.upload.received import Fields, Upload
+from api.upload.receiver import declared_length
+from core.errors import BatchClosed, IdempotencyConflict, JobNotFound, RequestError
 from core.jobs.job import Job, Source, new_id
 from core.keys import JOBS
 from core.objects.store import source_key
-from core.store.protocols import OwnerJobs
+from core.store.protocols import OwnerBatches, OwnerJobs
 from core.submission.checks import fingerprint
 
 router = APIRouter(prefix=PREFIX, tags=["jobs"], dependencies=[needs(JOBS)])
 
 
+KEY_PARAMETER = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "pattern": "^[!-~]{1,200}$"},
+    "description": "The same key with the same file and parameters gives the same answer, however often it is sent.",
+}
 FORM = {
     # what may be in it is filled in by `api.app`, from the table of options
     "requestBody": {"required": True, "content": {"multipart/form-data": {}}},
-    "parameters": [
-        {
-            "name": HEADER,
-            "in": "header",
-            "required": False,
-            "schema": {"type": "string", "pattern": "^[!-~]{1,200}$"},
-            "description": "The same key with the same file and parameters gives the same job, however often it is sent.",
-        }
-    ],
+    "parameters": [KEY_PARAMETER],
 }
 
 ACCEPTED: dict[str, Any] = {
@@ -67,6 +68,8 @@ ACCEPTED: dict[str, Any] = {
             "upload_too_slow",
             "unknown_model",
             "task_not_supported",
+            "batch_not_found",
+            "batch_closed",
             "idempotency_conflict",
             "idempotency_in_flight",
             "queue_full",
@@ -78,30 +81,43 @@ ACCEPTED: dict[str, Any] = {
     },
 )
 async def create_job(
-    request: Request, response: Response, jobs: Jobs, parts: PartsDep, who: Who, base: Base
+    request: Request, response: Response, jobs: Jobs, batches: Batches, parts: PartsDep, who: Who, base: Base
 ) -> JobBody:
     """Upload a file and queue it.
 
     Fields may come before or after the file; before it they are checked before it is sent. Unknown and
-    repeated fields are refused.
+    repeated fields are refused. With `batch`, what that batch says holds where no field says otherwise.
     """
     async with parts.receiver.place(request), held(request, jobs) as reserved:
         if reserved.job_id is None:
-            job = await _accept(request, jobs, parts, who, reserved)
+            job = await _accept(request, jobs, batches, parts, who, reserved)
             parts.deps.notify(job.id)
         else:
-            job = await _replay(request, jobs, parts, reserved, reserved.job_id)
+            job = await _replay(request, jobs, batches, parts, reserved, reserved.job_id)
             response.headers["Idempotent-Replayed"] = "true"
     response.headers["Location"] = f"{base}/jobs/{job.id}"
     response.headers["Retry-After"] = "1"
     return JobBody.of(job, base=base)
 
 
-async def _accept(request: Request, jobs: OwnerJobs, parts: Parts, who: Identity, reserved: Held) -> Job:
+class _Asked(NamedTuple):
+    """Options of a job, and the id of its batch."""
+
+    options: Fields
+    batch: str | None
+
+
+async def _accept(
+    request: Request, jobs: OwnerJobs, batches: OwnerBatches, parts: Parts, who: Identity, reserved: Held
+) -> Job:
     intake = parts.intake
     await run_in_threadpool(parts.admit, jobs, who, declared_length(request) or 0)
     job_id = new_id()
-    upload = await _receive(request, parts, partial(intake.put, job_id))
+
+    def asked(fields: Fields) -> _Asked:
+        return _asked(batches, fields, for_new=True)
+
+    upload = await _receive(request, parts, partial(intake.put, job_id), asked)
     source = Source(
         filename=upload.filename,
         bytes=upload.bytes,
@@ -109,10 +125,17 @@ async def _accept(request: Request, jobs: OwnerJobs, parts: Parts, who: Identity
         sha256=upload.sha256,
         key=source_key(job_id),
     )
-    return await run_in_threadpool(intake.accept, jobs, job_id, source, upload.fields, key=reserved.key)
+    try:
+        options, batch = await run_in_threadpool(asked, upload.fields)
+    except RequestError:  # the batch was named behind the file
+        await run_in_threadpool(intake.discard, source.key)
+        raise
+    return await run_in_threadpool(intake.accept, jobs, job_id, source, options, key=reserved.key, batch=batch)
 
 
-async def _replay(request: Request, jobs: OwnerJobs, parts: Parts, reserved: Held, job_id: str) -> Job:
+async def _replay(
+    request: Request, jobs: OwnerJobs, batches: OwnerBatches, parts: Parts, reserved: Held, job_id: str
+) -> Job:
     """The job that the key made, if file and parameters are the same: so the body has to be read, but not stored."""
     assert reserved.key is not None
     try:
@@ -123,17 +146,33 @@ async def _replay(request: Request, jobs: OwnerJobs, parts: Parts, reserved: Hel
     def hash_only(data: BinaryIO, media_type: str) -> int:
         return sum(len(block) for block in iter(lambda: data.read(1 << 18), b""))
 
-    upload = await _receive(request, parts, hash_only)
-    params = await run_in_threadpool(parts.intake.check, upload.fields)
-    if await run_in_threadpool(jobs.fingerprint, reserved.key) != fingerprint(upload.sha256, params):
+    def asked(fields: Fields) -> _Asked:
+        return _asked(batches, fields, for_new=False)
+
+    upload = await _receive(request, parts, hash_only, asked)
+    options, batch = await run_in_threadpool(asked, upload.fields)
+    params = await run_in_threadpool(parts.intake.check, options)
+    if await run_in_threadpool(jobs.fingerprint, reserved.key) != fingerprint(upload.sha256, params, batch):
         raise IdempotencyConflict(job_id=job_id)
     return await run_in_threadpool(jobs.get, job_id)
 
 
-async def _receive(request: Request, parts: PartsDep, store: Store) -> Upload:
+def _asked(batches: OwnerBatches, fields: Fields, *, for_new: bool) -> _Asked:
+    """What the fields ask for, and where they say nothing, their batch. Raises BatchNotFound, BatchClosed (for_new)."""
+    options = dict(fields)
+    given = options.pop(BATCH, None)
+    if given is None:
+        return _Asked(options, None)
+    batch = batches.get(batch_of(given))
+    if for_new and batch.closed_at is not None:
+        raise BatchClosed
+    return _Asked(batch.params.to_dict() | options, batch.id)
+
+
+async def _receive(request: Request, parts: PartsDep, store: Store, asked: Callable[[Fields], _Asked]) -> Upload:
     """The form; what comes before its file is checked before the file is sent."""
 
     async def check_fields(fields: Fields) -> None:
-        await run_in_threadpool(parts.intake.check_some, fields)
+        await run_in_threadpool(lambda: parts.intake.check_some(asked(fields).options))
 
     return await parts.receiver.receive(request, form_of(parts.deps.options), store=store, check_fields=check_fields)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -53,6 +53,7 @@ class Batch:
 class Share:
     """What the jobs of a batch in one status add up to; seconds are of audio."""
 
+    status: JobStatus
     jobs: int = 0
     #: of them, completed with gaps
     partial: int = 0
@@ -70,32 +71,41 @@ class Tally:
     elapsed: seconds since the first of them was begun
     """
 
-    shares: Mapping[JobStatus, Share] = field(default_factory=dict)
+    shares: tuple[Share, ...] = ()
     elapsed: float = 0.0
+
+    def counts(self) -> dict[str, int]:
+        """Jobs by status, all of them named."""
+        found = dict.fromkeys((status.value for status in JobStatus), 0)
+        for share in self.shares:
+            found[share.status] += share.jobs
+        return found
+
+    @property
+    def partial(self) -> int:
+        return sum(share.partial for share in self.shares)
 
     @property
     def jobs(self) -> int:
-        return sum(share.jobs for share in self.shares.values())
+        return sum(share.jobs for share in self.shares)
 
     @property
     def ended(self) -> int:
-        return sum(share.jobs for status, share in self.shares.items() if status in TERMINAL)
+        return sum(share.jobs for share in self.shares if share.status in TERMINAL)
 
     @property
     def seconds(self) -> float:
         """Of all files; the length of what is not decoded yet is guessed by its bytes, after the others."""
-        known = sum(share.seconds_known for share in self.shares.values())
-        size = sum(share.bytes_known for share in self.shares.values())
-        waiting = (share for status, share in self.shares.items() if status not in TERMINAL)
+        known = sum(share.seconds_known for share in self.shares)
+        size = sum(share.bytes_known for share in self.shares)
+        waiting = (share for share in self.shares if share.status not in TERMINAL)
         unknown = sum(share.bytes - share.bytes_known for share in waiting)
         return known + (unknown * known / size if size else 0.0)
 
     @property
     def seconds_done(self) -> float:
         """Of what has ended, however, all; of the others what is transcribed."""
-        return sum(
-            share.seconds_known if status in TERMINAL else share.seconds_done for status, share in self.shares.items()
-        )
+        return sum(share.seconds_known if share.status in TERMINAL else share.seconds_done for share in self.shares)
 
     def percent(self, status: BatchStatus) -> float:
         """0-100; 100 only when the batch is completed."""

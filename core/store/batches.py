@@ -29,7 +29,7 @@ from core.jobs.params import JobParams
 from core.store.membership import left
 from core.store.protocols import Reservation
 from core.store.roles.jobs import SqlJobs, cursor, read_cursor
-from core.store.roles.rows import OwnerRole, end_values, to_job
+from core.store.roles.rows import OwnerRole, end_values, known, to_job
 from core.store.tables import UtcDateTime, batch, idempotency, job, outbox
 
 _MINE = or_(
@@ -38,11 +38,7 @@ _MINE = or_(
 )
 _THIS = and_(batch.c.id == bindparam("of_id"), batch.c.deleted_at.is_(None), _MINE)
 _VISIBLE = select(batch).where(_THIS)
-_ITEMS = [
-    job.c.batch_id == bindparam("of_batch"),
-    job.c.replaced_by.is_(None),
-    job.c.deleted_at.is_(None),
-]
+_ITEMS = [job.c.batch_id == bindparam("of_batch"), job.c.replaced_by.is_(None), job.c.deleted_at.is_(None)]
 _KNOWN = job.c.duration.is_not(None)
 _TALLY = (
     select(
@@ -97,8 +93,9 @@ class SqlBatches(OwnerRole):
             found = to_batch(self._visible(connection, batch_id))
             rows = connection.execute(_TALLY, {"of_batch": batch_id}).all()
             now = connection.execute(select(self.database.wall())).scalar_one()
-        shares = {
-            JobStatus(row.status): Share(
+        shares = tuple(
+            Share(
+                status=known(JobStatus, row.status, JobStatus.PROCESSING),
                 jobs=row.jobs,
                 partial=row.partial,
                 bytes=int(row.bytes),
@@ -107,7 +104,7 @@ class SqlBatches(OwnerRole):
                 seconds_done=row.seconds_done,
             )
             for row in rows
-        }
+        )
         begun = min((row.begun for row in rows if row.begun is not None), default=now)
         return found, Tally(shares=shares, elapsed=max(0.0, (now - begun).total_seconds()))
 

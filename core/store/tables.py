@@ -144,14 +144,7 @@ STRUCK = job.c.strikes > literal_column("0")
 Index("job_struck", job.c.status, job.c.strikes, sqlite_where=STRUCK, postgresql_where=STRUCK)
 
 _IN_BATCH, _UNENDED = job.c.batch_id.is_not(None), and_(job.c.batch_id.is_not(None), job.c.finished_at.is_(None))
-Index(
-    "job_of_batch",
-    job.c.batch_id,
-    job.c.created_at,
-    job.c.id,
-    sqlite_where=_IN_BATCH,
-    postgresql_where=_IN_BATCH,
-)
+Index("job_of_batch", job.c.batch_id, job.c.created_at, job.c.id, sqlite_where=_IN_BATCH, postgresql_where=_IN_BATCH)
 # whether one is left is asked whenever one ends
 Index("job_unended_of_batch", job.c.batch_id, sqlite_where=_UNENDED, postgresql_where=_UNENDED)
 

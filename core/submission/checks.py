@@ -91,6 +91,13 @@ def warnings_of(params: JobParams, given: Mapping[str, Any]) -> tuple[dict[str, 
     return tuple(found)
 
 
-def fingerprint(sha256: str, params: JobParams) -> str:
-    """Identity of a submission for Idempotency-Key: the file's bytes and the normalised options."""
-    return hashlib.sha256(json.dumps([sha256, params.to_dict()], sort_keys=True).encode()).hexdigest()
+def fingerprint(sha256: str, params: JobParams, batch: str | None = None) -> str:
+    """Identity of a submission for Idempotency-Key: the file's bytes and the normalised options; the id of its batch."""
+    said = [sha256, params.to_dict(), *([batch] if batch else [])]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def batch_fingerprint(sha256s: Sequence[str], params: JobParams, metadata: Mapping[str, Any] | None) -> str:
+    """As `fingerprint`, of a batch that is asked for with these files."""
+    said = [[*sha256s], params.to_dict(), metadata]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

@@ -78,7 +78,7 @@ class OwnerRole(Role):
         return self
 
 
-def _known(kind: type[E], value: str, otherwise: E) -> E:
+def known(kind: type[E], value: str, otherwise: E) -> E:
     """What a newer version may call something new is, to this one, a job that is being worked on."""
     return kind(value) if value in list(kind) else otherwise
 
@@ -86,8 +86,8 @@ def _known(kind: type[E], value: str, otherwise: E) -> E:
 def to_job(row: Row[Any]) -> Job:
     return Job(
         id=row.id,
-        status=_known(JobStatus, row.status, JobStatus.PROCESSING),
-        stage=_known(Phase, row.stage, Phase.TRANSCRIBING),
+        status=known(JobStatus, row.status, JobStatus.PROCESSING),
+        stage=known(Phase, row.stage, Phase.TRANSCRIBING),
         source=Source(
             filename=row.filename, bytes=row.bytes, media_type=row.media_type, sha256=row.sha256, key=row.source_key
         ),
@@ -130,7 +130,7 @@ def to_task(row: Row[Any]) -> Task:
         stage=row.stage,
         number=row.number,
         plan=row.plan,
-        state=_known(TaskState, row.state, TaskState.PLANNED),
+        state=known(TaskState, row.state, TaskState.PLANNED),
         output=row.output,
         error=row.error,
         identity=row.identity,
