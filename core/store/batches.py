@@ -75,7 +75,7 @@ class SqlBatches(OwnerRole):
         }
         row = self.database.insert(batch).values(values | {"created_at": self.database.wall()})
         with self.database.write() as connection:
-            if connection.execute(row.on_conflict_do_nothing(index_elements=["id"])).rowcount:
+            if connection.scalar(row.on_conflict_do_nothing(index_elements=["id"]).returning(batch.c.id)) is not None:
                 for one in jobs:
                     view.insert(connection, one)
                 if jobs:

@@ -259,7 +259,7 @@ def test_a_few_files_at_once(running: Service) -> None:
 
 
 def test_files_of_which_none_is_taken(running: Service) -> None:
-    refused(send(running), 422, "validation")
+    refused(send(running, language="de"), 422, "validation")
     refused(send(running, ("c.wav", b"")), 400, "empty_upload")
     answer = send(running, ("b.pdf", b"%PDF-1.7" + bytes(9000)), ("c.wav", b""))
     assert "b.pdf, c.wav" in refused(answer, 415, "not_media")["detail"]

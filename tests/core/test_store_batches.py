@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,7 +23,7 @@ from core.errors import (
     ValidationFailed,
 )
 from core.jobs.batches import Batch, BatchStatus, NewBatch
-from core.jobs.job import JobFailure, JobStatus, new_id
+from core.jobs.job import Claim, JobFailure, JobStatus, new_id
 from core.jobs.params import JobParams
 from core.store.protocols import OwnerBatches, Reservation
 from core.store.sql import SqlStore
@@ -192,30 +194,47 @@ def test_an_empty_one_is_completed_when_it_is_closed(store: SqlStore) -> None:
         assert batches.close(batch_id).status is COMPLETED and told == [1]
 
 
-def test_of_many_that_end_at_once_one_completes_it(store: SqlStore) -> None:
-    """The last ones' ends, the closing and a refused latecomer race; a batch that nobody completes would wait for ever."""
+@pytest.mark.parametrize("other", ["end", "cancel", "close"])
+def test_of_two_that_come_last_at_once_one_completes_it(store: SqlStore, other: str) -> None:
+    """Each is about to commit while the other is, unless one of them has to wait: then it sees what the other has done."""
+    batches, batch_id, ids = filled(store, 2)
+    one, two = (take(store, owner=name) for name in ("one", "two"))
+
+    def end(claim: Claim) -> None:
+        store.finish(claim, result_key="r", partial=False, gaps=[], warnings=[], performance={})
+
+    if other == "close":
+        end(two)
+        second: Callable[[], object] = lambda: batches.close(batch_id)  # noqa: E731
+    else:
+        batches.close(batch_id)
+        second = lambda: end(two)  # noqa: E731
+        if other == "cancel":
+            store.release(two)
+            second = lambda: store.request_cancel(two.job.id)  # noqa: E731
+    both = threading.Barrier(2)
+
+    def meet(connection: Any) -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.3)
+
     with completions(store) as told:
-        for round_ in range(1, 9):
-            batches, batch_id, ids = filled(store, 6)
-            claims = [take(store, owner=f"o{n}") for n in range(5)]
+        event.listen(store.database.engine, "commit", meet)
+        came = together(lambda: end(one), second)
+        event.remove(store.database.engine, "commit", meet)
+        assert not [error for error in came if isinstance(error, Exception)]
+        assert told == [1] and batches.get(batch_id).status is COMPLETED
 
-            def end(claim: Any) -> None:
-                store.finish(claim, result_key="r", partial=False, gaps=[], warnings=[], performance={})
 
-            came = together(
-                *(lambda claim=claim: end(claim) for claim in claims),
-                lambda ids=ids: store.request_cancel(ids[5]),
-                lambda batch_id=batch_id, batches=batches: batches.close(batch_id),
-                lambda batch_id=batch_id: store.create(new_job(batch=batch_id)),
-            )
-            late = came.pop()
-            assert not [error for error in came if isinstance(error, Exception)]
-            if isinstance(late, BatchClosed):
-                assert batches.get(batch_id).status is COMPLETED and told == [1] * round_
-            else:  # it came before the closing
-                assert batches.get(batch_id).status is PROCESSING and told == [1] * (round_ - 1)
-                store.request_cancel(late.id)
-                assert batches.get(batch_id).status is COMPLETED and told == [1] * round_
+def test_who_comes_while_it_is_closed_is_in_or_out(store: SqlStore) -> None:
+    batches, batch_id, _ = filled(store, 0)
+    closed, late = together(lambda: batches.close(batch_id), lambda: store.create(new_job(batch=batch_id)))
+    if isinstance(late, BatchClosed):
+        assert closed.status is batches.get(batch_id).status is COMPLETED
+    else:  # it came before the closing
+        assert batches.get(batch_id).status is PROCESSING
+        store.request_cancel(late.id)
+        assert batches.get(batch_id).status is COMPLETED
 
 
 def test_who_may_not_join_leaves_nothing_behind(store: SqlStore) -> None:

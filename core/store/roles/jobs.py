@@ -56,7 +56,8 @@ class SqlJobs(SqlIdempotency, SqlUsage):
 
     def insert(self, connection: Connection, new: NewJob) -> None:
         """As `create`, in the caller's transaction."""
-        if not connection.execute(self.statement("create", self._insert), self._values(new)).rowcount:
+        # not by the count of rows, which PostgreSQL's driver does not always know
+        if connection.scalar(self.statement("create", self._insert), self._values(new)) is None:
             return
         self.add_hint(connection, new.id)
         if new.batch is not None:
@@ -138,7 +139,7 @@ class SqlJobs(SqlIdempotency, SqlUsage):
 
     def _insert(self) -> Executable:
         row = self.database.insert(job).values(created_at=self.database.wall(), hint_due=self.database.now())
-        statement: Executable = row.on_conflict_do_nothing(index_elements=["id"])
+        statement: Executable = row.on_conflict_do_nothing(index_elements=["id"]).returning(job.c.id)
         return statement
 
     def _values(self, new: NewJob) -> dict[str, Any]:
