@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, BinaryIO, NamedTuple
 
 from fastapi import APIRouter, Request, Response
@@ -20,6 +20,7 @@ from api.upload.idempotency import HEADER, Held, held
 from api.upload.received import Fields, Upload
 from api.upload.receiver import declared_length
 from core.errors import BatchClosed, IdempotencyConflict, JobNotFound, RequestError
+from core.jobs.batches import Batch
 from core.jobs.job import Job, Source, new_id
 from core.keys import JOBS
 from core.objects.store import source_key
@@ -114,8 +115,7 @@ async def _accept(
     await run_in_threadpool(parts.admit, jobs, who, declared_length(request) or 0)
     job_id = new_id()
 
-    def asked(fields: Fields) -> _Asked:
-        return _asked(batches, fields, for_new=True)
+    asked = partial(_asked, cache(batches.get), for_new=True)
 
     upload = await _receive(request, parts, partial(intake.put, job_id), asked)
     source = Source(
@@ -146,8 +146,7 @@ async def _replay(
     def hash_only(data: BinaryIO, media_type: str) -> int:
         return sum(len(block) for block in iter(lambda: data.read(1 << 18), b""))
 
-    def asked(fields: Fields) -> _Asked:
-        return _asked(batches, fields, for_new=False)
+    asked = partial(_asked, cache(batches.get), for_new=False)
 
     upload = await _receive(request, parts, hash_only, asked)
     options, batch = await run_in_threadpool(asked, upload.fields)
@@ -157,13 +156,13 @@ async def _replay(
     return await run_in_threadpool(jobs.get, job_id)
 
 
-def _asked(batches: OwnerBatches, fields: Fields, *, for_new: bool) -> _Asked:
+def _asked(find: Callable[[str], Batch], fields: Fields, *, for_new: bool) -> _Asked:
     """What the fields ask for, and where they say nothing, their batch. Raises BatchNotFound, BatchClosed (for_new)."""
     options = dict(fields)
     given = options.pop(BATCH, None)
     if given is None:
         return _Asked(options, None)
-    batch = batches.get(batch_of(given))
+    batch = find(batch_of(given))
     if for_new and batch.closed_at is not None:
         raise BatchClosed
     return _Asked(batch.params.to_dict() | options, batch.id)

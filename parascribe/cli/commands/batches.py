@@ -56,13 +56,13 @@ def submit_command(
         raise typer.BadParameter("there is no audio or video file there" + ("" if recursive else " (--recursive?)"))
     with connect(url) as client:
         batch_id = client.batches.create(**cast("Params", params))["id"]
+        if not json:
+            print(batch_id, flush=True)  # at once: what comes after it may fail
         with reporter(quiet=quiet) as report:
             failed = upload(client, batch_id, files, report, at_once=at_once)
         batch = client.batches.close(batch_id)
     if json:
         print_json(batch)
-    else:
-        print(batch_id)
     if failed:
         note(f"{failed} of {len(files)} files were refused; the others are in the batch.")
         raise typer.Exit(Exit.FAILED)
