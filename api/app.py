@@ -14,13 +14,28 @@ from api.access.authentication import METRICS, Authentication
 from api.access.description import describe
 from api.access.identity import Authenticator
 from api.access.throttle import Throttle
+from api.batches import asked
 from api.deps import PREFIX, ApiDeps, ApiStore, Parts
 from api.events.status import StatusRoute
 from api.http import problems
 from api.http.middleware import HeadAsGet, LingeringClose, RequestLog
 from api.openai import errors as openai_errors
 from api.openai import routes as openai
-from api.routes import about, audio, docs, follow, health, jobs, results, session, submit, uploads, webhooks
+from api.routes import (
+    about,
+    audio,
+    batch_new,
+    batches,
+    docs,
+    follow,
+    health,
+    jobs,
+    results,
+    session,
+    submit,
+    uploads,
+    webhooks,
+)
 from api.upload.form import form_schema, named_schema, options_schema
 from core.jobs.params import JobParams
 
@@ -31,6 +46,7 @@ TAGS = [
     {"name": "jobs", "description": "Upload, follow, steer, fetch."},
     {"name": "webhooks", "description": "Be told when jobs have ended."},
     {"name": "uploads", "description": "Files in parts, over a bad line: tus 1.0."},
+    {"name": "batches", "description": "Many files as one: counted, steered and fetched together."},
     {"name": "session", "description": "For browsers, in place of a key."},
     {"name": "openai", "description": "OpenAI's audio interface: its clients work unchanged with `base_url=.../v1`."},
     {"name": "service", "description": "What there is to choose from and what it runs on."},
@@ -61,7 +77,21 @@ def create_app(deps: ApiDeps, store: ApiStore, authenticator: Authenticator) -> 
     )
     app.state.parts = parts
     problems.install(app)
-    for noun in (submit, jobs, results, audio, follow, webhooks, openai, session, about, health, uploads):
+    for noun in (
+        submit,
+        jobs,
+        results,
+        audio,
+        follow,
+        webhooks,
+        openai,
+        session,
+        about,
+        health,
+        uploads,
+        batch_new,
+        batches,
+    ):
         app.include_router(noun.router)
     app.include_router(docs.router)
     app.mount(docs.FILES, docs.static_files())
@@ -94,6 +124,9 @@ def _openapi(app: FastAPI, options: type[JobParams]) -> dict[str, Any]:
         submitted = schema["paths"][f"{PREFIX}/jobs"]["post"]["requestBody"]["content"]
         submitted["multipart/form-data"]["schema"] = form_schema(options)
         submitted["application/json"]["schema"] = named_schema(options)
+        form = schema["paths"][f"{PREFIX}/jobs"]["post"]["requestBody"]["content"]["multipart/form-data"]
+        form["schema"] = form_schema(options)
+        schema["paths"][f"{PREFIX}/batches"]["post"]["requestBody"]["content"] = asked.described(options)
         describe(schema, app.routes, also=[METRICS])
         app.openapi_schema = schema
     return app.openapi_schema

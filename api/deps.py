@@ -21,11 +21,11 @@ from api.peaks.kept import KeptPeaks, Measure
 from api.upload.receiver import Receiver, UploadLimits
 from core.audio.sniff import Probe
 from core.config.settings import Settings
-from core.errors import JobNotFound, ServiceError, UrlRefused, refusal
+from core.errors import BatchNotFound, JobNotFound, ServiceError, UrlRefused, refusal
 from core.jobs.job import Job
 from core.jobs.params import JobParams
 from core.objects.store import ObjectStore
-from core.store.protocols import JobStore, Keys, OwnerJobs, OwnerUploads
+from core.store.protocols import JobStore, Keys, OwnerBatches, OwnerJobs, OwnerUploads
 from core.store.webhooks import OwnerWebhooks, Webhooks
 from core.submission.intake import Intake, Limits
 from core.submission.origins import Origins
@@ -126,6 +126,7 @@ class Parts:
     jobs: Callable[[Identity], OwnerJobs]
     webhooks: Callable[[Identity], OwnerWebhooks]
     uploads: Callable[[Identity], OwnerUploads]
+    batches: Callable[[Identity], OwnerBatches]
     waiting: Callable[[int], int]
     metrics: Metrics
     intake: Intake
@@ -148,6 +149,7 @@ class Parts:
             jobs=lambda who: store.of(who.owner, all_jobs=who.all_jobs),
             webhooks=lambda who: store.webhooks_of(who.owner, all_webhooks=who.all_jobs),
             uploads=lambda who: store.uploads_of(who.owner),
+            batches=lambda who: store.batches_of(who.owner, all_jobs=who.all_jobs),
             waiting=lambda at_most: store.waiting(at_most=at_most),
             metrics=metrics,
             intake=intake,
@@ -160,10 +162,11 @@ class Parts:
             peaks=KeptPeaks(deps.objects, deps.measure),
         )
 
-    def admit(self, jobs: OwnerJobs, who: Identity, size: int) -> None:
-        """Whether one more job may come, with an upload of so many bytes. Raises QuotaExceeded, QueueFull, InsufficientStorage."""
-        check_quota(jobs, who.limits)
-        self.intake.check_room(self.waiting, size)
+    def admit(self, jobs: OwnerJobs, who: Identity, size: int, *, more: int = 1) -> None:
+        """Whether one more job (or so many) may come, with an upload of so many bytes. Raises QuotaExceeded, QueueFull,
+        InsufficientStorage."""
+        check_quota(jobs, who.limits, more=more)
+        self.intake.check_room(self.waiting, size, more=more)
 
     def close(self) -> None:
         """Stop the threads."""
@@ -193,6 +196,13 @@ async def get_jobs(
     return parts.jobs(who)
 
 
+async def get_batches(
+    parts: Annotated[Parts, Depends(get_parts)], who: Annotated[Identity, Depends(get_identity)]
+) -> OwnerBatches:
+    """The batches of who asks."""
+    return parts.batches(who)
+
+
 async def get_base(request: HTTPConnection) -> str:
     """Path under which the API's routes lie: links stay right behind a proxy that serves a sub-path."""
     return str(request.scope.get("root_path", "")).rstrip("/") + PREFIX
@@ -204,6 +214,19 @@ async def get_job_id(job_id: Annotated[str, Path(description="Id of the job.")])
         return str(uuid.UUID(job_id))
     except ValueError:
         raise JobNotFound from None
+
+
+async def get_batch_id(batch_id: Annotated[str, Path(description="Id of the batch.")]) -> str:
+    """As `get_job_id`."""
+    return batch_of(batch_id)
+
+
+def batch_of(given: str) -> str:
+    """The id of a batch in its canonical spelling. Raises BatchNotFound."""
+    try:
+        return str(uuid.UUID(given))
+    except ValueError:
+        raise BatchNotFound from None
 
 
 async def no_repeats(request: Request) -> None:
@@ -225,5 +248,7 @@ PartsDep = Annotated[Parts, Depends(get_parts)]
 Deps = Annotated[ApiDeps, Depends(get_deps)]
 Who = Annotated[Identity, Depends(get_identity)]
 Jobs = Annotated[OwnerJobs, Depends(get_jobs)]
+Batches = Annotated[OwnerBatches, Depends(get_batches)]
 Base = Annotated[str, Depends(get_base)]
 JobId = Annotated[str, Depends(get_job_id)]
+BatchId = Annotated[str, Depends(get_batch_id)]

@@ -104,6 +104,7 @@ EXAMPLE: dict[str, Any] = {
     "finished_at": None,
     "source": {"filename": "talk.mp4", "bytes": 18234211, "media_type": "video/mp4"},
     "retry_of": None,
+    "batch": None,
     "params": JobParams(model="base").shown(),
     "audio": {
         "duration": 5412.3,
@@ -152,6 +153,7 @@ class JobBody(Body):
     finished_at: datetime | None
     source: SourceBody
     retry_of: str | None = Field(description="The job this one retries.")
+    batch: str | None = Field(description="The batch it belongs to.")
     params: ParamsBody
     audio: AudioBody
     progress: ProgressBody
@@ -181,6 +183,7 @@ class JobBody(Body):
                     "media_type": job.source.media_type or None,
                 },
                 "retry_of": job.retry_of,
+                "batch": job.batch,
                 "params": job.params.shown(),
                 "audio": {
                     "duration": job.duration,

@@ -6,7 +6,7 @@
     |   |-- Unsupported, ValidationFailed, EmptyUpload, NotMedia, TooLarge, UploadTooSlow, UnknownModel, TaskNotSupported
     |   |-- UrlRefused, UrlUnreachable
     |   |-- JobNotFound, NotReady, NotInResult, AlreadyTerminal, Expired, InvalidRange, KeyNotFound, WebhookNotFound, DeliveryNotFound
-    |   |-- UploadNotFound, UploadLocked, OffsetConflict, UploadProtocol
+    |   |-- UploadNotFound, UploadLocked, OffsetConflict, UploadProtocol, BatchNotFound, BatchClosed
     |   |-- RateLimited, QuotaExceeded, QueueFull, SyncTimeout, IdempotencyConflict, IdempotencyInFlight
     |   `-- InsufficientStorage
     |-- JobError                ends a job (or one chunk) as failed
@@ -187,6 +187,18 @@ class Expired(RequestError):
     """The retention time is over and the data has been removed."""
 
     code = "expired"
+
+
+class BatchNotFound(RequestError):
+    """There is no batch with that id."""
+
+    code = "batch_not_found"
+
+
+class BatchClosed(RequestError):
+    """The batch takes no more files: it has been closed."""
+
+    code = "batch_closed"
 
 
 class KeyNotFound(RequestError):

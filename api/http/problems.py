@@ -50,6 +50,8 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "key_not_found": 404,
         "webhook_not_found": 404,
         "delivery_not_found": 404,
+        "batch_not_found": 404,
+        "batch_closed": 409,
         "rate_limited": 429,
         "quota_exceeded": 429,
         "not_ready": 409,

@@ -24,7 +24,8 @@ from api.openai.answers import Told, answer, deltas
 from api.openai.errors import ERRORS, OpenAIRoute
 from api.openai.wanted import FORM, OURS, Wanted, wanted
 from api.routes.results import result_key_of, stored_result
-from api.upload.receiver import Fields, declared_length
+from api.upload.received import Fields
+from api.upload.receiver import declared_length
 from core.errors import Cancelled, RequestError, ServiceError, SyncTimeout, UnknownModel
 from core.jobs.job import Job, JobStatus, Source, new_id
 from core.jobs.params import Task

@@ -1,3 +1,17 @@
 """The routes, by noun."""
 
-__all__ = ["about", "audio", "docs", "follow", "health", "jobs", "results", "session", "submit", "uploads", "webhooks"]
+__all__ = [
+    "about",
+    "audio",
+    "batch_new",
+    "batches",
+    "docs",
+    "follow",
+    "health",
+    "jobs",
+    "results",
+    "session",
+    "submit",
+    "uploads",
+    "webhooks",
+]

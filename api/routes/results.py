@@ -33,6 +33,15 @@ class ResultQuery(BaseModel):
 
     format: FormatName = Field("json", description="`verbose_json` and `diarized_json` have OpenAI's shapes.")
 
+    def shaping(self) -> Shaping:
+        """What was asked of the look. Raises ValidationFailed."""
+        asked = self.model_extra or {}
+        if empty := [
+            {"field": name, "message": "Input should not be empty"} for name, value in asked.items() if not value
+        ]:
+            raise refusal(*empty)
+        return shaping_for((self.format,), asked)
+
 
 def _shaping_parameters() -> list[dict[str, Any]]:
     """The options of Shaping as parameters of the query, each with the formats that can honour it."""
@@ -45,6 +54,9 @@ def _shaping_parameters() -> list[dict[str, Any]]:
 
 def _described_by(name: str, schema: dict[str, Any]) -> str:
     return f"{schema.pop('description')} For {', '.join(kind for kind, form in FORMATS.items() if name in form.takes)}."
+
+
+SHAPING_PARAMETERS = _shaping_parameters()
 
 
 def _described() -> dict[str, Any]:
@@ -64,7 +76,7 @@ def _described() -> dict[str, Any]:
         **NOT_MODIFIED,
         **responses("job_not_found", "not_ready", "not_in_result", "expired", "storage_unavailable", "validation"),
     },
-    openapi_extra={"parameters": _shaping_parameters()},
+    openapi_extra={"parameters": SHAPING_PARAMETERS},
 )
 def get_result(
     job_id: JobId, jobs: Jobs, deps: Deps, query: Annotated[ResultQuery, Query()], if_none_match: IfNoneMatch = None
@@ -75,13 +87,10 @@ def get_result(
     (`not_in_result`) of a transcript without them.
     """
     job = jobs.get(job_id)
-    asked = query.model_extra or {}
-    if empty := [{"field": name, "message": "Input should not be empty"} for name, value in asked.items() if not value]:
-        raise refusal(*empty)
-    shaping = shaping_for((query.format,), asked)
+    shaping = query.shaping()
     key = result_key_of(job)
     chosen = FORMATS[query.format]
-    look = f".{hashlib.sha256(repr(shaping).encode()).hexdigest()[:16]}" if asked else ""
+    look = f".{hashlib.sha256(repr(shaping).encode()).hexdigest()[:16]}" if query.model_extra else ""
     headers = {
         "ETag": f'"{job.id}.{job.version}.{query.format}{look}"',
         "Content-Disposition": content_disposition(renamed(job.source.filename, chosen.extension)),

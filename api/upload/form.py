@@ -23,23 +23,29 @@ class Form:
     repeated: frozenset[str] = frozenset()
 
 
+BATCH = "batch"
+"""The field that names an open batch."""
+
+_FILE = {"type": "string", "format": "binary", "description": "An audio or video file."}
+
+
 def form_of(table: type[JobParams]) -> Form:
     """The form of a table of options."""
-    return Form(fields=tuple(option.name for option in options(table)))
+    return Form(fields=(*(option.name for option in options(table)), BATCH))
 
 
 def form_schema(table: type[JobParams]) -> dict[str, Any]:
     """That form as JSON Schema: nothing but the file has to be there."""
-    file = {"type": "string", "format": "binary", "description": "An audio or video file."}
     asked = options_schema(table, "Form")
     for option in options(table):
         if option.kind is dict:  # a form has texts
             text = {"type": "string", "contentMediaType": "application/json", "description": option.about.help}
             asked["properties"][option.name] = text
+    batch = {"type": "string", "format": "uuid", "description": "Id of an open batch that the job is to belong to."}
     return {
         "type": "object",
         "required": ["file"],
-        "properties": {"file": file, **asked["properties"]},
+        "properties": {"file": _FILE, **asked["properties"], BATCH: batch},
         "additionalProperties": False,
     }
 

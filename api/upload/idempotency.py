@@ -31,8 +31,12 @@ class Held:
 
 
 @asynccontextmanager
-async def held(request: Request, jobs: OwnerJobs, *, lease_seconds: float = LEASE_SECONDS) -> AsyncIterator[Held]:
+async def held(
+    request: Request, jobs: OwnerJobs, *, kind: str = "", lease_seconds: float = LEASE_SECONDS
+) -> AsyncIterator[Held]:
     """Hold the request's key, if it has one, for as long as the block runs. If it raises, the key is free again.
+
+    kind: of what it makes, unless that is a job: the same key may make one of each
 
     If the key cannot be renewed for so long that another request takes it, the first of them to be complete makes the job, and
     the other is told to try again.
@@ -45,6 +49,7 @@ async def held(request: Request, jobs: OwnerJobs, *, lease_seconds: float = LEAS
         return
     if not _KEY.fullmatch(key):
         raise refusal({"field": HEADER, "message": "must be 1 to 200 visible ASCII characters"})
+    key = f"{kind} {key}" if kind else key  # no key has a blank
     job_id = await run_in_threadpool(jobs.reserve, key, lease_seconds=lease_seconds)
     if job_id is not None:
         yield Held(key=key, job_id=job_id)

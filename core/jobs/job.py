@@ -102,6 +102,8 @@ class Job:
     retry_of: str | None = None
     #: retried with ?all=true: takes over no finished chunk of `retry_of`
     retry_all: bool = False
+    #: id of the batch it was asked for with
+    batch: str | None = None
     #: whose it is (None: made where nobody needs a key), and how urgent
     owner: str | None = None
     priority: int = 0
@@ -163,6 +165,8 @@ class NewJob:
     params: JobParams
     retry_of: str | None = None
     retry_all: bool = False
+    #: id of an open one; a retry takes the place of what it retries by itself
+    batch: str | None = None
     priority: int = 0
     warnings: tuple[dict[str, str], ...] = ()
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from core.jobs.batches import Batch, NewBatch, Tally
 from core.jobs.consumers import ConsumerInfo
 from core.jobs.job import Claim, Job, JobFailure, JobStatus, NewJob, Source
 from core.jobs.tasks import Lease, Task
@@ -145,6 +146,59 @@ class OwnerUploads(Protocol):
         ...
 
 
+class OwnerBatches(Protocol):
+    """The batches of one owner. Another owner's batch is to it like one that does not exist.
+
+    A job joins one by `NewJob.batch`, as long as it is open. In the transaction that ends the last job of a closed batch, or
+    closes one whose jobs have ended, it is completed, once; a retry of one of its jobs takes that one's place, and opens the
+    question anew.
+    """
+
+    def create(self, new: NewBatch, *, jobs: Sequence[NewJob] = (), reservation: Reservation | None = None) -> Batch:
+        """An open batch; with `jobs`, which belong to it then, a closed one: all of it or nothing.
+
+        Calling it again after a lost answer is safe. Raises IdempotencyInFlight, as `OwnerJobs.create`.
+        """
+        ...
+
+    def get(self, batch_id: str) -> Batch:
+        """Raises BatchNotFound."""
+        ...
+
+    def tally(self, batch_id: str) -> tuple[Batch, Tally]:
+        """The batch and what its jobs come to: one look, through an index. Raises BatchNotFound."""
+        ...
+
+    def list(self, *, limit: int = 50, after: str | None = None) -> tuple[Sequence[Batch], str | None]:
+        """Newest first, as `OwnerJobs.list`."""
+        ...
+
+    def items(
+        self, batch_id: str, *, status: JobStatus | None = None, limit: int = 50, after: str | None = None
+    ) -> tuple[Sequence[Job], str | None]:
+        """Its jobs, oldest first, without those that were retried: as `OwnerJobs.list`. Raises BatchNotFound too."""
+        ...
+
+    def close(self, batch_id: str) -> Batch:
+        """No more files. A closed one stays as it is. Raises BatchNotFound."""
+        ...
+
+    def cancel(self, batch_id: str) -> Batch:
+        """Close it, and cancel what has not ended. Raises BatchNotFound, AlreadyTerminal when there is nothing of that kind."""
+        ...
+
+    def retry(self, batch_id: str, *, limit: int) -> Sequence[str]:
+        """Make new jobs of those that failed and whose upload is still there, at most so many; ids of the new ones.
+
+        None is made twice, however many ask. Raises BatchNotFound.
+        """
+        ...
+
+    def delete(self, batch_id: str) -> None:
+        """Hide it and its jobs from now on, and cancel them; the sweeper removes them. Raises BatchNotFound."""
+        ...
+
+
 class JobStore(Protocol):
     """What the API is made over: who asks for a job does so through `of`, or says who asks (`versions`)."""
 
@@ -157,6 +211,10 @@ class JobStore(Protocol):
 
     def uploads_of(self, owner: str | None) -> OwnerUploads:
         """The uploads in parts of this owner; cheap."""
+        ...
+
+    def batches_of(self, owner: str | None, *, all_jobs: bool = False) -> OwnerBatches:
+        """The batches of this owner, as `of`."""
         ...
 
     def versions(self, job_ids: Collection[str]) -> dict[str, tuple[str | None, int]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from core.store.batches import SqlBatches
 from core.store.database import open_database
+from core.store.protocols import OwnerBatches
 from core.store.roles.all_jobs import SqlAllJobs
 from core.store.roles.claims import SqlClaims
 from core.store.roles.consumers import SqlConsumers
@@ -34,6 +36,10 @@ class SqlStore(
 
     The database must have been migrated (`Database.migrate`).
     """
+
+    def batches_of(self, owner: str | None, *, all_jobs: bool = False) -> OwnerBatches:
+        view = SqlBatches(self.database, row_version=self.row_version, statements=self._statements)
+        return view.bound(owner, all_jobs=all_jobs)
 
     @classmethod
     def in_memory(cls, *, clock: LeaseClock | None = None) -> SqlStore:

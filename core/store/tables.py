@@ -25,13 +25,15 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    and_,
     literal_column,
 )
 
 ROW_VERSION = 3
 """Raised when jobs or tasks are written in a way older consumers would misread: those then leave them alone."""
 
-SCHEMA = "0005"
+SCHEMA = "0006"
+SCHEMA = "0006"
 """The newest revision of `core.store.migrations`: who finds the database at it need not load Alembic (8 MB, 0.2 s)."""
 
 metadata = MetaData()
@@ -83,6 +85,9 @@ job = Table(
     Column("origin", Text),
     Column("retry_of", String(64)),
     _required("retry_all", Boolean),
+    # the batch it belongs to, and the job that has taken its place there
+    Column("batch_id", String(64)),
+    Column("replaced_by", String(64)),
     _required("row_version", Integer),
     _required("created_at", UtcDateTime),
     Column("started_at", UtcDateTime),
@@ -142,6 +147,11 @@ STRUCK = job.c.strikes > literal_column("0")
 
 Index("job_struck", job.c.status, job.c.strikes, sqlite_where=STRUCK, postgresql_where=STRUCK)
 
+_IN_BATCH, _UNENDED = job.c.batch_id.is_not(None), and_(job.c.batch_id.is_not(None), job.c.finished_at.is_(None))
+Index("job_of_batch", job.c.batch_id, job.c.created_at, job.c.id, sqlite_where=_IN_BATCH, postgresql_where=_IN_BATCH)
+# whether one is left is asked whenever one ends
+Index("job_unended_of_batch", job.c.batch_id, sqlite_where=_UNENDED, postgresql_where=_UNENDED)
+
 # Partial: in full, SQLite would choose them for every `deleted_at IS NULL`, and walk through all jobs.
 for _name, _column, _where in (
     ("job_deleted", job.c.deleted_at, job.c.deleted_at.is_not(None)),
@@ -149,6 +159,27 @@ for _name, _column, _where in (
     ("job_result_retention", job.c.finished_at, job.c.expired_result.is_(False)),
 ):
     Index(_name, _column, sqlite_where=_where, postgresql_where=_where)
+
+# Jobs that were asked for together. What it comes to is counted from its jobs' rows; `finished_at` is written once, in the
+# transaction that ends the last of them (or closes it after that).
+batch = Table(
+    "batch",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("owner", String(128)),
+    _required("params", JSON),
+    Column("metadata", JSON(none_as_null=True)),
+    Column("callback_url", Text),
+    _required("created_at", UtcDateTime),
+    Column("closed_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    Column("deleted_at", UtcDateTime),
+)
+
+Index("batch_newest", batch.c.created_at, batch.c.id)
+Index("batch_newest_of_owner", batch.c.owner, batch.c.created_at, batch.c.id)
+_GONE = batch.c.deleted_at.is_not(None)
+Index("batch_deleted", batch.c.deleted_at, sqlite_where=_GONE, postgresql_where=_GONE)
 
 task = Table(
     "task",

@@ -97,6 +97,13 @@ def identity_of(source: Source) -> str:
     return source.origin.to_text() if source.origin else source.sha256
 
 
-def fingerprint(sha256: str, params: JobParams) -> str:
-    """Identity of a submission for Idempotency-Key: the file (`identity_of`) and the normalised options."""
-    return hashlib.sha256(json.dumps([sha256, params.to_dict()], sort_keys=True).encode()).hexdigest()
+def fingerprint(file: str, params: JobParams, batch: str | None = None) -> str:
+    """Identity of a submission for Idempotency-Key: the file (`identity_of`) and the normalised options; the id of its batch."""
+    said = [file, params.to_dict(), *([batch] if batch else [])]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def batch_fingerprint(sha256s: Sequence[str], params: JobParams, own: JobParams) -> str:
+    """As `fingerprint`, of a batch that is asked for with these files. own: `metadata` and `callback_url` of the batch itself"""
+    said = [[*sha256s], params.to_dict(), own.to_dict()]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

@@ -82,13 +82,13 @@ class Intake:
         return other
 
     # --- may it come in?
-    def check_room(self, waiting: Callable[[int], int], incoming: int = 0) -> None:
-        """Whether a file of so many bytes can be taken. Raises QueueFull, InsufficientStorage.
+    def check_room(self, waiting: Callable[[int], int], incoming: int = 0, *, more: int = 1) -> None:
+        """Whether a file of so many bytes (or so many files) can be taken. Raises QueueFull, InsufficientStorage.
 
         waiting: number of queued jobs, counted up to the given one
         """
         limit = self._limits.max_queued
-        if limit and waiting(limit) >= limit:
+        if limit and waiting(limit) + more > limit:
             raise QueueFull(f"{limit} jobs are waiting already (MAX_QUEUED_JOBS); try again later.")
         self.check_disk(incoming)
 
@@ -159,17 +159,18 @@ class Intake:
         *,
         key: str | None = None,
         priority: int = 0,
+        batch: str | None = None,
     ) -> Job:
-        """Make the job of a stored file. key: the Idempotency-Key that is reserved for it; priority: higher comes first
+        """Make the job of a stored file. key: the Idempotency-Key that is reserved for it; priority: higher comes first;
+        batch: id of an open one that it belongs to
 
         Raises what `check` and `OwnerJobs.create` do. The file of a job that is refused is removed; after any other error the
         row may be there all the same, and if it is not, the sweeper removes the file.
         """
         try:
-            new = self.new_job(job_id, source, given, priority=priority)
-            reservation = (
-                Reservation(key=key, fingerprint=fingerprint(identity_of(source), new.params)) if key else None
-            )
+            new = self.new_job(job_id, source, given, priority=priority, batch=batch)
+            said = fingerprint(identity_of(source), new.params, batch)
+            reservation = Reservation(key=key, fingerprint=said) if key else None
             try:
                 job = jobs.create(new, reservation=reservation)
             except DatabaseUnavailable:
@@ -181,11 +182,13 @@ class Intake:
         log.info("Accepted job %s: %s, model %s", job_id, _words(source), job.params.model)
         return job
 
-    def new_job(self, job_id: str, source: Source, given: Mapping[str, Any], *, priority: int = 0) -> NewJob:
+    def new_job(
+        self, job_id: str, source: Source, given: Mapping[str, Any], *, priority: int = 0, batch: str | None = None
+    ) -> NewJob:
         """What `accept` makes. Raises what `check` does."""
         params = self.check(given)
         warnings = warnings_of(params, given)
-        return NewJob(id=job_id, source=source, params=params, priority=priority, warnings=warnings)
+        return NewJob(id=job_id, source=source, params=params, batch=batch, priority=priority, warnings=warnings)
 
     def discard(self, key: str) -> None:
         """Remove the file of what was refused."""

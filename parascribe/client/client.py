@@ -23,7 +23,8 @@ import httpx
 
 from core.jobs.job import TERMINAL
 from core.transcript.formats import FormatName, JsonFormat, TextFormat
-from parascribe.client.answers import error_of, json_of, moment_of, retry_after, unreachable
+from parascribe.client.answers import error_of, form_text, json_of, moment_of, retry_after, unreachable
+from parascribe.client.batches import Batches
 from parascribe.client.bodies import Event, Job, JobPage, Look, Params
 from parascribe.client.errors import NotFound, Overloaded, ServiceUnreachable, WaitTimeout
 from parascribe.client.events import OUTAGE_SECONDS, POLL_FIRST, POLL_LAST, NotOffered, events_of
@@ -75,6 +76,11 @@ class Client:
         """Close the connections."""
         self._http.close()
 
+    @property
+    def batches(self) -> Batches:
+        """Many files asked for together."""
+        return Batches(self._http, self._attempt)
+
     def submit(
         self,
         path: str | Path | BinaryIO,
@@ -82,9 +88,12 @@ class Client:
         filename: str | None = None,
         on_bytes: OnBytes | None = None,
         idempotency_key: str | None = None,
+        batch: str | None = None,
         **params: Unpack[Params],
     ) -> Job:
         """Upload a file and queue it; returns the new job.
+
+        batch: id of an open one that the job is to belong to (`batches`)
 
         path: also a pipe, or `-` for stdin, which are copied to a temporary file first; or an open file on disk
         filename: what the service shall call it, if not by its own name
@@ -101,11 +110,13 @@ class Client:
                     filename=filename or called(Path(path)).name,
                     on_bytes=on_bytes,
                     idempotency_key=idempotency_key,
+                    batch=batch,
                     **params,
                 )
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        form = {name: _form(value) for name, value in params.items() if value is not None}
-        name = _form(filename or "upload")
+        given = {**params, "batch": batch}
+        form = {name: form_text(value) for name, value in given.items() if value is not None}
+        name = form_text(filename or "upload")
         upload = Steady(path, on_bytes)
         if upload.size >= FROM_BYTES and idempotency_key is None:
             at = send_in_parts(self._http, path, upload, form, name=name, size=upload.size)
@@ -282,14 +293,14 @@ class Client:
         look: what the format takes of `core.transcript.shaping.Shaping`; the rest is refused
         Raises Conflict (`not_ready`, `not_in_result`), NotFound.
         """
-        query = {name: _form(value) for name, value in look.items() if value is not None}
+        query = {name: form_text(value) for name, value in look.items() if value is not None}
         answer = self._send("GET", f"{_job(job_id)}/result", params={"format": format, **query})
         return cast("dict[str, Any]", json_of(answer)) if format in get_args(JsonFormat) else answer.text
 
     def list(self, *, status: str | None = None, limit: int | None = None, after: str | None = None) -> JobPage:
         """One page of jobs, newest first; `after` is the `next` of the page before."""
         given = {"status": status, "limit": limit, "after": after}
-        query = {key: _form(value) for key, value in given.items() if value is not None}
+        query = {key: form_text(value) for key, value in given.items() if value is not None}
         return cast(JobPage, json_of(self._send("GET", "/api/v1/jobs", params=query)))
 
     def cancel(self, job_id: str) -> Job:

@@ -16,6 +16,7 @@ from api.access.key_table import KeyTable
 from api.access.keys import KeyAuthenticator
 from api.access.throttle import RequestLimiter
 from api.app import create_app
+from api.batches.bodies import batch_data
 from api.deps import PREFIX, ApiDeps
 from api.http.protocol import BoundedHttp
 from api.peaks.kept import Measure
@@ -51,7 +52,9 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
                 raise ModelUnavailable
 
         post = functools.cache(functools.partial(wiring.open_post, settings))
-        webhooks = WebhookSender(store, post, {"job": job_data(store, base=PREFIX)})
+        webhooks = WebhookSender(
+            store, post, {"job": job_data(store, base=PREFIX), "batch": batch_data(store, base=PREFIX)}
+        )
         webhooks.start()
         stack.callback(webhooks.stop)
 

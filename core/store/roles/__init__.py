@@ -6,10 +6,13 @@ __all__ = [
     "consumers",
     "jobs",
     "keys",
+    "membership",
     "outbox",
     "retention",
+    "rows",
     "tasks",
     "upkeep",
     "uploads",
     "webhooks",
 ]
+__all__ = ["all_jobs", "claims", "consumers", "jobs", "keys", "outbox", "retention", "rows", "tasks", "upkeep"]

@@ -24,8 +24,10 @@ from sqlalchemy import (
 )
 
 from core.errors import AlreadyTerminal, Expired, IdempotencyInFlight, JobNotFound, ValidationFailed
+from core.jobs.batches import Batch
 from core.jobs.job import ID_PATTERN, Job, JobStatus, NewJob, Phase
 from core.store.protocols import Reservation
+from core.store.roles.membership import join, left, take_place
 from core.store.roles.owners.idempotency import SqlIdempotency
 from core.store.roles.owners.usage import SqlUsage
 from core.store.roles.rows import drop_hints, end_values, to_job
@@ -40,7 +42,7 @@ _MINE = or_(
 )
 _THIS = and_(job.c.id == bindparam("of_id"), job.c.deleted_at.is_(None), _MINE)
 _VISIBLE = select(job).where(_THIS)
-_SHARED = select(job.c.owner, job.c.expired_audio).where(_THIS).with_for_update(read=True)
+_SHARED = select(job.c.owner, job.c.expired_audio).where(_THIS).with_for_update()
 
 
 class SqlJobs(SqlIdempotency, SqlUsage):
@@ -54,11 +56,15 @@ class SqlJobs(SqlIdempotency, SqlUsage):
         return created
 
     def insert_job(self, connection: Connection, new: NewJob) -> None:
-        """Job and outbox row. Raises JobNotFound and Expired of the job that it retries."""
-        if connection.execute(self.statement("create", self._insert), self._values(new)).rowcount:
-            self.add_hint(connection, new.id)
-            if new.retry_of is not None:
-                self._share_upload(connection, new.id, new.retry_of)
+        """As `create`, in the caller's transaction. Raises JobNotFound and Expired of the job that it retries."""
+        # not by the count of rows, which PostgreSQL's driver does not always know
+        if connection.scalar(self.statement("create", self._insert), self._values(new)) is None:
+            return
+        self.add_hint(connection, new.id)
+        if new.batch is not None:
+            join(connection, new.id, new.batch, self.owner, all_jobs=self.all_jobs)
+        if new.retry_of is not None:
+            self._share_upload(connection, new.id, new.retry_of)
 
     def get(self, job_id: str) -> Job:
         with self.database.read() as connection:
@@ -85,9 +91,12 @@ class SqlJobs(SqlIdempotency, SqlUsage):
         with self.database.write() as connection:
             self._cancel(connection, job_id)
             hide = update(job).where(_THIS).values(deleted_at=self.database.wall(), version=job.c.version + 1)
-            if not connection.execute(hide, self._this(job_id)).rowcount:
+            hidden = connection.execute(hide.returning(job.c.batch_id), self._this(job_id)).one_or_none()
+            if hidden is None:
                 raise JobNotFound
             withdraw(connection, job_id)
+            if hidden.batch_id is not None:
+                left(connection, self.database, hidden.batch_id)
             # the same request sent again is a new one now
             connection.execute(delete(idempotency).where(idempotency.c.job_id == job_id))
 
@@ -100,6 +109,8 @@ class SqlJobs(SqlIdempotency, SqlUsage):
         ).first()
         if row is not None:
             drop_hints(connection, job_id)
+            if row.batch_id is not None:
+                left(connection, self.database, row.batch_id)
             return row
         return connection.execute(
             update(job)
@@ -128,10 +139,11 @@ class SqlJobs(SqlIdempotency, SqlUsage):
             raise Expired
         if row.owner != self.owner:
             connection.execute(update(job).where(job.c.id == job_id).values(owner=row.owner))
+        take_place(connection, old, job_id)
 
     def _insert(self) -> Executable:
         row = self.database.insert(job).values(created_at=self.database.wall(), hint_due=self.database.now())
-        statement: Executable = row.on_conflict_do_nothing(index_elements=["id"])
+        statement: Executable = row.on_conflict_do_nothing(index_elements=["id"]).returning(job.c.id)
         return statement
 
     def _values(self, new: NewJob) -> dict[str, Any]:
@@ -151,6 +163,7 @@ class SqlJobs(SqlIdempotency, SqlUsage):
             "origin": source.origin.to_text() if source.origin else None,
             "retry_of": new.retry_of,
             "retry_all": new.retry_all,
+            "batch_id": new.batch,
             # what has options that are not known here is for newer consumers
             "row_version": self.row_version + bool(new.params.unknown),
             "attempts": 0,
@@ -176,20 +189,22 @@ class SqlJobs(SqlIdempotency, SqlUsage):
         if status is not None:
             query = query.where(job.c.status == status)
         if after is not None:
-            created_at, job_id = _read_cursor(after)
+            created_at, job_id = read_cursor(after)
             place = tuple_(literal(created_at, UtcDateTime), literal(job_id))
             query = query.where(tuple_(job.c.created_at, job.c.id) < place)
         query = query.order_by(job.c.created_at.desc(), job.c.id.desc()).limit(limit + 1)
         with self.database.read() as connection:
             jobs = [to_job(row) for row in connection.execute(query)]
-        return jobs[:limit], _cursor(jobs[limit - 1]) if len(jobs) > limit else None
+        return jobs[:limit], cursor(jobs[limit - 1]) if len(jobs) > limit else None
 
 
-def _cursor(last: Job) -> str:
+def cursor(last: Job | Batch) -> str:
+    """Where a page ends, for who asks for the next one."""
     return base64.urlsafe_b64encode(f"{last.created_at.isoformat()} {last.id}".encode()).decode().rstrip("=")
 
 
-def _read_cursor(cursor: str) -> tuple[datetime, str]:
+def read_cursor(cursor: str) -> tuple[datetime, str]:
+    """Raises ValidationFailed."""
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
         created_at, _, job_id = text.partition(" ")

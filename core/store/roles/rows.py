@@ -79,7 +79,7 @@ class OwnerRole(Role):
         return self
 
 
-def _known(kind: type[E], value: str, otherwise: E) -> E:
+def known(kind: type[E], value: str, otherwise: E) -> E:
     """What a newer version may call something new is, to this one, a job that is being worked on."""
     return kind(value) if value in list(kind) else otherwise
 
@@ -87,8 +87,8 @@ def _known(kind: type[E], value: str, otherwise: E) -> E:
 def to_job(row: Row[Any]) -> Job:
     return Job(
         id=row.id,
-        status=_known(JobStatus, row.status, JobStatus.PROCESSING),
-        stage=_known(Phase, row.stage, Phase.TRANSCRIBING),
+        status=known(JobStatus, row.status, JobStatus.PROCESSING),
+        stage=known(Phase, row.stage, Phase.TRANSCRIBING),
         source=Source(
             filename=row.filename,
             bytes=row.bytes,
@@ -103,6 +103,7 @@ def to_job(row: Row[Any]) -> Job:
         finished_at=row.finished_at,
         retry_of=row.retry_of,
         retry_all=row.retry_all,
+        batch=row.batch_id,
         owner=row.owner,
         priority=row.priority,
         attempts=row.attempts,
@@ -135,7 +136,7 @@ def to_task(row: Row[Any]) -> Task:
         stage=row.stage,
         number=row.number,
         plan=row.plan,
-        state=_known(TaskState, row.state, TaskState.PLANNED),
+        state=known(TaskState, row.state, TaskState.PLANNED),
         output=row.output,
         error=row.error,
         identity=row.identity,

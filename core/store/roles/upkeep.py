@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import Double, String, and_, cast, delete, select
+from sqlalchemy import Double, String, and_, cast, delete, exists, select
 
 from core.store.database import TURN
 from core.store.roles.ending import Ending
-from core.store.tables import idempotency, meta
+from core.store.tables import batch, idempotency, job, meta
 
 FORGET_SECONDS = 24 * 3600.0
 """A reserved Idempotency-Key whose request has left neither a job nor a word is forgotten so long after its lease."""
@@ -22,6 +22,8 @@ class SqlUpkeep(Ending):
                 idempotency.c.job_id.is_(None), idempotency.c.lease_until < self.database.now() - FORGET_SECONDS
             )
             connection.execute(delete(idempotency).where(abandoned))
+            jobs_left = exists().where(job.c.batch_id == batch.c.id)
+            connection.execute(delete(batch).where(batch.c.deleted_at.is_not(None), ~jobs_left))
             return self.end_abandoned(connection, max_attempts, waiting=True)
 
     def installation(self) -> str:
