@@ -5,6 +5,7 @@
     |   |-- Unauthorized, Forbidden
     |   |-- Unsupported, ValidationFailed, EmptyUpload, NotMedia, TooLarge, UploadTooSlow, UnknownModel, TaskNotSupported
     |   |-- JobNotFound, NotReady, NotInResult, AlreadyTerminal, Expired, InvalidRange, KeyNotFound
+    |   |-- RevisionNotFound, RevisionConflict, PreconditionRequired
     |   |-- RateLimited, QuotaExceeded, QueueFull, SyncTimeout, IdempotencyConflict, IdempotencyInFlight
     |   `-- InsufficientStorage
     |-- JobError                ends a job (or one chunk) as failed
@@ -147,6 +148,24 @@ class Expired(RequestError):
     """The retention time is over and the data has been removed."""
 
     code = "expired"
+
+
+class RevisionNotFound(RequestError):
+    """The transcript has no such revision."""
+
+    code = "revision_not_found"
+
+
+class RevisionConflict(RequestError):
+    """The transcript has been edited meanwhile: fetch the newest revision and edit that."""
+
+    code = "revision_conflict"
+
+
+class PreconditionRequired(RequestError):
+    """Say with If-Match which revision was edited: its ETag."""
+
+    code = "precondition_required"
 
 
 class KeyNotFound(RequestError):

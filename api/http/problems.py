@@ -42,6 +42,9 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "task_not_supported": 422,
         "job_not_found": 404,
         "key_not_found": 404,
+        "revision_not_found": 404,
+        "revision_conflict": 412,
+        "precondition_required": 428,
         "rate_limited": 429,
         "quota_exceeded": 429,
         "not_ready": 409,
@@ -83,7 +86,7 @@ STATUS: Mapping[str, int] = MappingProxyType(
 RETRY_AFTER: Mapping[int | str, int] = MappingProxyType({429: 15, 503: 5, 507: 60, "idempotency_in_flight": 3})
 """Seconds after which trying again may help, by code or status."""
 
-PUBLIC = ("errors", "max_bytes", "models", "job_id")
+PUBLIC = ("errors", "max_bytes", "models", "job_id", "revision")
 """Details of an error that clients may see; the rest is for logs."""
 
 

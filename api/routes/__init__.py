@@ -1,3 +1,3 @@
 """The routes, by noun."""
 
-__all__ = ["about", "audio", "docs", "follow", "health", "jobs", "results", "session", "submit"]
+__all__ = ["about", "audio", "docs", "follow", "health", "jobs", "results", "session", "submit", "transcripts"]

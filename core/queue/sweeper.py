@@ -19,7 +19,7 @@ from typing import Protocol
 from core.errors import DatabaseUnavailable, ServiceError
 from core.jobs.job import Job
 from core.jobs.workfolders import remove_dead
-from core.objects.store import ObjectStore, job_folder
+from core.objects.store import REVISION, ObjectStore, job_folder
 from core.queue.hints import HintSender
 from core.store.protocols import Outbox, Retention, Upkeep
 from core.system.crashpoints import reached
@@ -148,7 +148,8 @@ class Sweeper:
                     if job.expired_audio:
                         self._drop([job.source.key], besides=job.id)
                     if job.expired_result and job.result_key:
-                        self._drop([job.result_key], besides=job.id)
+                        edits = self._objects.keys(job_folder(job.id) + REVISION)
+                        self._drop([job.result_key, *edits], besides=job.id)
         if time.monotonic() >= self._next_orphans:
             # a little less: who had the last turn shall not be refused for a moment's difference of two clocks
             ours = self._store.take_turn("orphans", every=0.9 * ORPHAN_TURN)

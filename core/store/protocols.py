@@ -48,6 +48,19 @@ class Usage:
     freed_in: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Revision:
+    """One edit of a transcript. number: from 1; kind: what was edited, `transcript` or `speakers`
+    key: the object that holds all of it; sha256: of that; created_at: None until it is stored
+    """
+
+    number: int
+    kind: str
+    key: str
+    sha256: str
+    created_at: datetime | None = None
+
+
 class OwnerJobs(Protocol):
     """The jobs of one owner, and its Idempotency-Keys. Another owner's job is to it like one that does not exist."""
 
@@ -80,6 +93,17 @@ class OwnerJobs(Protocol):
 
     def request_delete(self, job_id: str) -> None:
         """Hide the job from now on and cancel it; the sweeper removes objects and rows. Raises JobNotFound."""
+        ...
+
+    def revise(self, job_id: str, new: Revision) -> Revision:
+        """Store the edit that follows the newest one; it is the newest now. What is there already, and is the same, is given.
+
+        Raises JobNotFound, Expired; RevisionConflict when another edit has come first.
+        """
+        ...
+
+    def revision(self, job_id: str, number: int) -> Revision:
+        """One edit, from 1. Raises JobNotFound, RevisionNotFound."""
         ...
 
     def usage(self) -> Usage:

@@ -31,7 +31,7 @@ from sqlalchemy import (
 ROW_VERSION = 2
 """Raised when jobs or tasks are written in a way older consumers would misread: those then leave them alone."""
 
-SCHEMA = "0003"
+SCHEMA = "0004"
 """The newest revision of `core.store.migrations`: who finds the database at it need not load Alembic (8 MB, 0.2 s)."""
 
 metadata = MetaData()
@@ -113,6 +113,8 @@ job = Table(
     Column("error", JSON(none_as_null=True)),
     Column("performance", JSON(none_as_null=True)),
     Column("result_key", Text),
+    # number of the newest edit of its transcript
+    Column("revision", Integer),
     _required("expired_audio", Boolean),
     _required("expired_result", Boolean),
     Column("deleted_at", UtcDateTime),
@@ -199,6 +201,20 @@ consumer = Table(
     _required("last_seen", Double),
     _required("info", JSON),
 )
+
+# Edits of transcripts, from 1; the original is the job's `result_key`.
+revision = Table(
+    "revision",
+    metadata,
+    Column("job_id", String(64), ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    _required("created_at", UtcDateTime),
+    _required("kind", String(16)),
+    _required("key", Text),
+    _required("sha256", String(64)),
+)
+
+Index("revision_key", revision.c.key)
 
 # Who may come in: of a key its id and what is kept of its secret, of a browser's session what is kept of its cookie.
 api_key = Table(

@@ -5,7 +5,7 @@ Times of day are ISO 8601 strings in UTC, durations are float seconds on the fil
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from core.jobs.params import Task
 from core.transcript.shaping import Speakers, Translated
@@ -69,11 +69,44 @@ class Job(TypedDict):
     language: dict[str, Any] | None
     attempts: int
     partial: bool
+    revision: int
     gaps: list[dict[str, Any]]
     warnings: list[dict[str, str]]
     error: JobError | None
     performance: dict[str, Any] | None
     links: dict[str, str]
+
+
+class TranscriptSegment(TypedDict):
+    """One segment to be edited. A new one has no `id`; speaker and translation that are left out stay as they were."""
+
+    id: NotRequired[int | None]
+    start: float
+    end: float
+    text: str
+    speaker: NotRequired[str | None]
+    translation: NotRequired[str | None]
+
+
+class Transcript(TypedDict):
+    """One revision of a job's transcript, to be edited (its `segments`) and sent back."""
+
+    id: str
+    revision: int
+    latest: int
+    edited_at: str | None
+    language: dict[str, Any]
+    duration: float
+    speakers: list[dict[str, Any]] | None
+    segments: list[TranscriptSegment]
+
+
+class Revision(TypedDict):
+    """What is the newest revision now. `kind`: what was edited, transcript or speakers."""
+
+    revision: int
+    edited_at: str | None
+    kind: str
 
 
 class JobPage(TypedDict):

@@ -23,13 +23,22 @@ from sqlalchemy import (
     update,
 )
 
-from core.errors import AlreadyTerminal, Expired, IdempotencyInFlight, JobNotFound, ValidationFailed
+from core.errors import (
+    AlreadyTerminal,
+    Expired,
+    IdempotencyInFlight,
+    JobNotFound,
+    RevisionConflict,
+    RevisionNotFound,
+    ValidationFailed,
+)
 from core.jobs.job import ID_PATTERN, Job, JobStatus, NewJob, Phase
-from core.store.protocols import Reservation
+from core.store.protocols import Reservation, Revision
 from core.store.roles.idempotency import SqlIdempotency
 from core.store.roles.rows import drop_hints, end_values, to_job
 from core.store.roles.usage import SqlUsage
 from core.store.tables import UtcDateTime, idempotency, job
+from core.store.texts import revisions
 from core.system.crashpoints import reached
 
 # with parameters, made once: making a statement takes longer than executing it
@@ -64,6 +73,32 @@ class SqlJobs(SqlIdempotency, SqlUsage):
 
     def request_delete(self, job_id: str) -> None:
         self.database.making_room(lambda: self._request_delete(job_id))
+
+    def revise(self, job_id: str, new: Revision) -> Revision:
+        with self.database.write() as connection:
+            there = (job.c.status == JobStatus.COMPLETED, job.c.expired_result.is_(False))
+            next_one = (
+                update(job)
+                .where(_THIS, *there, revisions.newest_is(new.number - 1))
+                .values(revision=new.number, version=job.c.version + 1)
+            )
+            if connection.execute(next_one, self._this(job_id)).rowcount:
+                return revisions.add(connection, self.database, job_id, new)
+            row = self._visible(connection, job_id)
+            newest = revisions.find(connection, job_id, row.revision or 0)
+        if row.expired_result:
+            raise Expired
+        if newest and (newest.number, newest.sha256) == (new.number, new.sha256):
+            return newest  # asked again, the answer having been lost
+        raise RevisionConflict(revision=row.revision or 0)
+
+    def revision(self, job_id: str, number: int) -> Revision:
+        with self.database.read() as connection:
+            self._visible(connection, job_id)
+            found = revisions.find(connection, job_id, number)
+        if found is None:
+            raise RevisionNotFound
+        return found
 
     def _request_cancel(self, job_id: str) -> Job:
         with self.database.write() as connection:
