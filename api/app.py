@@ -20,7 +20,7 @@ from api.http import problems
 from api.http.middleware import HeadAsGet, LingeringClose, RequestLog
 from api.openai import errors as openai_errors
 from api.openai import routes as openai
-from api.routes import about, audio, docs, follow, health, jobs, results, session, submit, transcripts
+from api.routes import about, audio, docs, follow, health, jobs, results, search, session, submit, transcripts
 from api.upload.form import form_schema, options_schema
 from core.jobs.params import JobParams
 
@@ -59,7 +59,7 @@ def create_app(deps: ApiDeps, store: ApiStore, authenticator: Authenticator) -> 
     )
     app.state.parts = parts
     problems.install(app)
-    for noun in (submit, jobs, results, transcripts, audio, follow, openai, session, about, health):
+    for noun in (submit, jobs, results, transcripts, search, audio, follow, openai, session, about, health):
         app.include_router(noun.router)
     app.include_router(docs.router)
     app.mount(docs.FILES, docs.static_files())

@@ -1,3 +1,15 @@
 """The routes, by noun."""
 
-__all__ = ["about", "audio", "docs", "follow", "health", "jobs", "results", "session", "submit", "transcripts"]
+__all__ = [
+    "about",
+    "audio",
+    "docs",
+    "follow",
+    "health",
+    "jobs",
+    "results",
+    "search",
+    "session",
+    "submit",
+    "transcripts",
+]

@@ -17,6 +17,8 @@ from core.jobs.job import Claim, Job, JobFailure, JobStatus, NewJob
 from core.jobs.tasks import Lease, Task
 from core.keys import Key, KeyState, Session
 from core.store.news import News
+from core.transcript.search.document import Document
+from core.transcript.search.query import Query
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +81,19 @@ class OwnerJobs(Protocol):
         ...
 
     def list(
-        self, *, status: JobStatus | None = None, limit: int = 50, after: str | None = None
+        self, *, status: JobStatus | None = None, limit: int = 50, after: str | None = None, query: Query | None = None
     ) -> tuple[Sequence[Job], str | None]:
         """Newest first. `after` is the cursor of the page before; returns (jobs, next cursor or None).
 
+        query: only jobs with this in their name or text; a page may then be short, or empty, and others follow all the same
         Raises ValidationFailed for a cursor that is none.
         """
+        ...
+
+    def search(
+        self, query: Query, *, limit: int = 20, after: str | None = None
+    ) -> tuple[Sequence[tuple[Job, Document]], str | None]:
+        """As `list` with a query, and with what shows where it was found."""
         ...
 
     def request_cancel(self, job_id: str) -> Job:
@@ -312,6 +321,21 @@ class Upkeep(Protocol):
         time in a row without a finished chunk -> failed/worker_crashed. Returns {"cancelled": n, "failed": n}.
 
         Also forgets reservations of Idempotency-Keys that ran out long ago without a job."""
+        ...
+
+    def unindexed(self, *, limit: int) -> Sequence[tuple[Job, str | None]]:
+        """Jobs whose text is to be written into the search index, the newest first, each with the key of the object that has it.
+
+        None: it has no text (any more).
+        """
+        ...
+
+    def index(self, one: Job, document: Document | None) -> bool:
+        """Write what it is found by. False, and nothing is written: it has been edited, deleted or has expired since it was read."""
+        ...
+
+    def index_anew(self) -> int:
+        """From now on all jobs are among `unindexed`; until they are written, what there is stays. Returns how many."""
         ...
 
     def take_turn(self, task: str, *, every: float) -> bool:

@@ -216,6 +216,22 @@ revision = Table(
 
 Index("revision_key", revision.c.key)
 
+# What jobs are found by; the words are once more in `search_index`, which each database has in its own way (core.store.texts.index).
+search = Table(
+    "search",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("job_id", String(64), ForeignKey("job.id", ondelete="CASCADE"), nullable=False, unique=True),
+    _required("text", Text),
+    _required("places", JSON),
+    _required("words", Text),
+    # to be written anew
+    _required("due", Boolean),
+)
+
+_DUE = search.c.due.is_(True)
+Index("search_due", search.c.id, sqlite_where=_DUE, postgresql_where=_DUE)
+
 # Who may come in: of a key its id and what is kept of its secret, of a browser's session what is kept of its cookie.
 api_key = Table(
     "api_key",

@@ -116,6 +116,37 @@ class JobPage(TypedDict):
     next: str | None
 
 
+class Part(TypedDict):
+    """Some of a text; `match`: this was looked for."""
+
+    text: str
+    match: bool
+
+
+class FoundSegment(TypedDict):
+    """A segment in which something was found. `id`: its place in the transcript, from 0."""
+
+    id: int
+    start: float
+    end: float
+    snippet: list[Part]
+
+
+class Hit(TypedDict):
+    """A job that has all that was looked for. `name`: its file's, in parts; None when nothing was found in it."""
+
+    job: Job
+    name: list[Part] | None
+    segments: list[FoundSegment]
+
+
+class SearchPage(TypedDict):
+    """Newest jobs first. `next`: the cursor for what is behind it, or None at the end."""
+
+    items: list[Hit]
+    next: str | None
+
+
 class Event(TypedDict):
     """What `Client.follow` gives. `event` is job (`data`: a Job), segments (`{"from": 12, "segments": [...]}`: final, in order,
     each once) or end (`{"id", "status"}`). `id`: where to go on from."""

@@ -24,7 +24,7 @@ import httpx
 from core.jobs.job import TERMINAL
 from core.transcript.formats import FormatName, JsonFormat, TextFormat
 from parascribe.client.answers import error_of, json_of, moment_of, retry_after, unreachable
-from parascribe.client.bodies import Event, Job, JobPage, Look, Params, Revision, Transcript
+from parascribe.client.bodies import Event, Job, JobPage, Look, Params, Revision, SearchPage, Transcript
 from parascribe.client.errors import NotFound, Overloaded, ServiceUnreachable, WaitTimeout
 from parascribe.client.events import OUTAGE_SECONDS, POLL_FIRST, POLL_LAST, NotOffered, events_of
 from parascribe.client.inputs import OnBytes, Steady, called, opened
@@ -292,11 +292,22 @@ class Client:
         body, headers = json.dumps(value).encode(), headers | {"Content-Type": "application/json"}
         return json_of(self._send(method, path, content=body, headers=headers))
 
-    def list(self, *, status: str | None = None, limit: int | None = None, after: str | None = None) -> JobPage:
-        """One page of jobs, newest first; `after` is the `next` of the page before."""
-        given = {"status": status, "limit": limit, "after": after}
+    def list(
+        self, *, status: str | None = None, limit: int | None = None, after: str | None = None, q: str | None = None
+    ) -> JobPage:
+        """One page of jobs, newest first; `after` is the `next` of the page before.
+
+        q: only those with all of this in their name or transcript: words, "phrases", beginnings*
+        """
+        return cast(JobPage, self._page("/api/v1/jobs", status=status, limit=limit, after=after, q=q))
+
+    def search(self, q: str, *, limit: int | None = None, after: str | None = None) -> SearchPage:
+        """Where something was said: words, "phrases", beginnings*. One page, newest jobs first; it may be short, and others follow."""
+        return cast(SearchPage, self._page("/api/v1/search", q=q, limit=limit, after=after))
+
+    def _page(self, path: str, **given: object) -> Any:
         query = {key: _form(value) for key, value in given.items() if value is not None}
-        return cast(JobPage, json_of(self._send("GET", "/api/v1/jobs", params=query)))
+        return json_of(self._send("GET", path, params=query))
 
     def cancel(self, job_id: str) -> Job:
         """Ask for the job to be cancelled. Raises Conflict (`already_terminal`), NotFound."""

@@ -67,6 +67,7 @@ ROUTES = {
     ("POST", "/api/v1/session"): SELF,
     ("DELETE", "/api/v1/session"): SELF,
     ("GET", "/api/v1/jobs"): LIST,
+    ("GET", "/api/v1/search"): LIST,
     ("POST", "/api/v1/jobs"): MAKE,
     ("GET", "/api/v1/jobs/{job_id}"): JOB,
     ("DELETE", "/api/v1/jobs/{job_id}"): JOB,

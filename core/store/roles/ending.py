@@ -13,6 +13,7 @@ from core.jobs.job import JobFailure, JobStatus
 from core.jobs.tasks import TaskState
 from core.store.roles.rows import Role, drop_hints, end_values, expired
 from core.store.tables import STRUCK, job, task
+from core.store.texts import index
 
 
 class Ending(Role):
@@ -53,6 +54,8 @@ class Ending(Role):
         news = {f"new_{name}": value for name, value in values.items()}
         connection.execute(self.statement(("end", status, *values), make), {"of_job": job_id} | news)
         drop_hints(connection, job_id)
+        if status is JobStatus.COMPLETED:
+            index.mark(connection, job_id)
 
     def _lost(self, max_attempts: int, waiting: bool) -> Select[Any]:
         now = self.database.now()

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Connection,
     Executable,
     Row,
+    Select,
     and_,
     bindparam,
     delete,
@@ -37,9 +38,11 @@ from core.store.protocols import Reservation, Revision
 from core.store.roles.idempotency import SqlIdempotency
 from core.store.roles.rows import drop_hints, end_values, to_job
 from core.store.roles.usage import SqlUsage
-from core.store.tables import UtcDateTime, idempotency, job
-from core.store.texts import revisions
+from core.store.tables import UtcDateTime, idempotency, job, search
+from core.store.texts import index, matches, revisions
 from core.system.crashpoints import reached
+from core.transcript.search.document import Document
+from core.transcript.search.query import Query
 
 # with parameters, made once: making a statement takes longer than executing it
 _MINE = or_(
@@ -54,13 +57,17 @@ _SHARED = select(job.c.owner, job.c.expired_audio).where(_THIS).with_for_update(
 class SqlJobs(SqlIdempotency, SqlUsage):
     def create(self, new: NewJob, *, reservation: Reservation | None = None) -> Job:
         with self.database.write() as connection:
-            if connection.execute(self.statement("create", self._insert), self._values(new)).rowcount:
+            made = connection.execute(self.statement("create", self._insert), self._values(new)).rowcount
+            if made:
                 self.add_hint(connection, new.id)
                 if new.retry_of is not None:
                     self._share_upload(connection, new.id, new.retry_of)
             if reservation and not self.bind(connection, reservation, new.id):
                 raise IdempotencyInFlight
-            created = to_job(self._visible(connection, new.id))
+            row = self._visible(connection, new.id)
+            if made:
+                index.add(connection, self.database, row)
+            created = to_job(row)
         reached("after_create")
         return created
 
@@ -83,6 +90,7 @@ class SqlJobs(SqlIdempotency, SqlUsage):
                 .values(revision=new.number, version=job.c.version + 1)
             )
             if connection.execute(next_one, self._this(job_id)).rowcount:
+                index.mark(connection, job_id)
                 return revisions.add(connection, self.database, job_id, new)
             row = self._visible(connection, job_id)
             newest = revisions.find(connection, job_id, row.revision or 0)
@@ -115,6 +123,7 @@ class SqlJobs(SqlIdempotency, SqlUsage):
             hide = update(job).where(_THIS).values(deleted_at=self.database.wall(), version=job.c.version + 1)
             if not connection.execute(hide, self._this(job_id)).rowcount:
                 raise JobNotFound
+            index.drop(connection, job_id)
             # the same request sent again is a new one now
             connection.execute(delete(idempotency).where(idempotency.c.job_id == job_id))
 
@@ -194,8 +203,45 @@ class SqlJobs(SqlIdempotency, SqlUsage):
         }
 
     def list(
-        self, *, status: JobStatus | None = None, limit: int = 50, after: str | None = None
+        self, *, status: JobStatus | None = None, limit: int = 50, after: str | None = None, query: Query | None = None
     ) -> tuple[Sequence[Job], str | None]:
+        if query is not None:
+            found, following = self._found(select(job), query, status, limit, after)
+            return [to_job(row) for row in found], following
+        return self._all(status, limit, after)
+
+    def search(
+        self, query: Query, *, limit: int = 20, after: str | None = None
+    ) -> tuple[Sequence[tuple[Job, Document]], str | None]:
+        shown = select(job, search.c.text, search.c.places, search.c.words)
+        found, following = self._found(shown, query, None, limit, after)
+        return [(to_job(row), index.document_of(row)) for row in found], following
+
+    def _found(
+        self, shown: Select[Any], query: Query, status: JobStatus | None, limit: int, after: str | None
+    ) -> tuple[Sequence[Row[Any]], str | None]:
+        before = matches.read_cursor(after)
+        there = [job.c.deleted_at.is_(None)]
+        if not self.all_jobs:
+            there.append(job.c.owner == self.owner)
+        if status is not None:
+            there.append(job.c.status == status)
+        with self.database.read() as connection:
+            page = matches.matching(
+                connection,
+                self.database,
+                query,
+                # the owner of nobody's jobs has no words of its own: who asks without a key sees all
+                scope=None if self.all_jobs else self.owner,
+                conditions=there,
+                narrow=status is not None or (self.owner is None and not self.all_jobs),
+                before=before,
+                limit=limit,
+            )
+            these = shown.join(search, search.c.job_id == job.c.id).where(search.c.id.in_(page.numbers))
+            return connection.execute(these.order_by(search.c.id.desc())).all(), matches.cursor(page)
+
+    def _all(self, status: JobStatus | None, limit: int, after: str | None) -> tuple[Sequence[Job], str | None]:
         query = select(job).where(job.c.deleted_at.is_(None))
         if not self.all_jobs:
             query = query.where(job.c.owner == self.owner)  # None becomes IS NULL

@@ -12,7 +12,7 @@ from core.objects.store import job_of
 from core.store.roles.rows import Role, to_job
 from core.store.roles.usage import remember_spent
 from core.store.tables import idempotency, job, revision, task
-from core.store.texts import revisions
+from core.store.texts import index, revisions
 
 
 class SqlRetention(Role):
@@ -44,6 +44,8 @@ class SqlRetention(Role):
                     if flag is job.c.expired_result:
                         connection.execute(delete(task).where(task.c.job_id == row.id))
                         revisions.forget(connection, row.id)
+                        if row.deleted_at is None:
+                            index.write(connection, self.database, row, None)
         return list(found.values())
 
     def known_keys(self, keys: Sequence[str], *, besides: str | None = None) -> set[str]:
@@ -64,4 +66,5 @@ class SqlRetention(Role):
         with self.database.write() as connection:
             connection.execute(delete(idempotency).where(idempotency.c.job_id == job_id))
             remember_spent(connection, self.database, job_id)
+            index.drop(connection, job_id)
             connection.execute(delete(job).where(job.c.id == job_id))
