@@ -128,7 +128,8 @@ def test_what_is_asked_for_among_ones_own_touches_no_word_of_others(store: SqlSt
     statements: list[Any] = []
 
     def note(connection: Any, cursor: Any, statement: str, parameters: Any, *rest: Any) -> None:
-        statements.append((statement, str(parameters)))
+        if "search_index" in statement:
+            statements.append((statement, str(parameters)))
 
     said(store, "anna", "secret")
     event.listen(store.database.engine, "before_cursor_execute", note)
@@ -251,10 +252,7 @@ def test_what_cannot_be_read_holds_up_nobody_and_an_outage_ends_the_round(store:
 
 def test_words_without_end(store: SqlStore) -> None:
     """More different words than a tsvector takes, and one that is longer than any."""
-    lines = [
-        " ".join(f"{chr(0x4E00 + n % 20_000)}{n:x}word" for n in range(start, start + 500))
-        for start in range(0, 90_000, 500)
-    ]
+    lines = [" ".join(f"{n:x}words" for n in range(start, start + 500)) for start in range(10**6, 10**6 + 60_000, 500)]
     job = said(store, "anna", "first " + "x" * 5000, *lines)
     assert found(store.of("anna"), "first") == [job.id] == found(store.of("anna"), "x" * 100)
 

@@ -238,6 +238,8 @@ class SqlJobs(SqlIdempotency, SqlUsage):
                 before=before,
                 limit=limit,
             )
+            if not page.numbers:
+                return [], matches.cursor(page)
             these = shown.join(search, search.c.job_id == job.c.id).where(search.c.id.in_(page.numbers))
             return connection.execute(these.order_by(search.c.id.desc())).all(), matches.cursor(page)
 

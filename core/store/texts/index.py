@@ -24,15 +24,16 @@ FOUND = table("search_index", column("rowid", BigInteger), column("terms", Text)
 BREAK = "|"
 """Stands between name, metadata and text: no word, so that no phrase reaches across."""
 
-MOST_BYTES = 400_000
-"""Of the different words of one job (PostgreSQL takes 1 MiB, and an owner's are there twice): more than a hundred hours of talk."""
+MOST_BYTES = 1_000_000
+"""Of the different words of one job, as a `tsvector` takes just under 1 MiB: 40,000, more than a day of talk has. The others
+are not found."""
 
 _DUE = update(search).where(search.c.job_id == bindparam("of_job")).values(due=True)
 
 
-def scoped(word: str, owner: str) -> str:
-    """A word as it is there for its owner alone."""
-    return f"{hashlib.sha256(owner.encode(errors='surrogatepass')).hexdigest()[:8]}_{word}"
+def owner_mark(owner: str) -> str:
+    """What the words begin with that are there for this owner alone: as no word does, and always as long."""
+    return f"{hashlib.sha256(owner.encode()).hexdigest()[:8]}_"
 
 
 def add(connection: Connection, database: Database, row: Row[Any]) -> None:
@@ -102,13 +103,14 @@ def _line(words: list[list[str]]) -> str:
 
 def _terms(owner: str | None, words: list[list[str]]) -> list[str]:
     terms: list[str] = []
-    room = MOST_BYTES
+    room, own = MOST_BYTES, "" if owner is None else owner_mark(owner)
     for word in dict.fromkeys(word for part in words for word in part):
-        room -= len(word.encode()) + 4
+        forms = [word] if owner is None else [word, own + word]
+        room -= sum(len(form.encode()) for form in forms)
         if room < 0:
             break
-        terms.append(word)
-    return terms if owner is None else [*terms, *(scoped(word, owner) for word in terms)]
+        terms += forms
+    return terms
 
 
 def _put(connection: Connection, database: Database, number: int, terms: list[str]) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import TSQUERY
 from core.errors import ValidationFailed
 from core.store.database import Database
 from core.store.tables import job, search
-from core.store.texts.index import FOUND, scoped
+from core.store.texts.index import FOUND, owner_mark
 from core.transcript.search.query import Query
 
 EXAMINED = 1000
@@ -78,7 +78,8 @@ def read_cursor(given: str | None) -> int | None:
 
 
 def _has_words(database: Database, query: Query, scope: str | None) -> ColumnElement[bool]:
-    terms = [(word if scope is None else scoped(word, scope), begins) for word, begins in query.terms]
+    mark = "" if scope is None else owner_mark(scope)
+    terms = [(mark + word, begins) for word, begins in query.terms]
     # there is nothing in a word that either database would take for more than a letter
     if database.postgres:
         asked = " & ".join(f"'{word}':*" if begins else f"'{word}'" for word, begins in terms)
