@@ -104,7 +104,6 @@ def _timed(store: SqlStore, owner: str, words: str) -> float:
 
 def _fill(store: SqlStore, first: int, last: int, talks: Iterator[Document]) -> int:
     """Rows as jobs leave them, a thousand in each transaction: one each would measure the disk."""
-    jobs = store.of("many")
     begin = datetime(2026, 1, 1, tzinfo=UTC)
     for start in range(first, last, 1000):
         with store.database.write() as connection:
@@ -121,7 +120,7 @@ def _fill(store: SqlStore, first: int, last: int, talks: Iterator[Document]) -> 
                     params=JobParams(model="base"),
                 )
                 moment = begin + timedelta(seconds=n)
-                values = jobs._values(new) | {
+                values = store._values(new) | {
                     "owner": "few" if n < MINE else "many",
                     "status": JobStatus.COMPLETED,
                     "created_at": moment,

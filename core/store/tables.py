@@ -221,7 +221,7 @@ search = Table(
     "search",
     metadata,
     Column("id", BigInteger, primary_key=True, autoincrement=False),
-    Column("job_id", String(64), ForeignKey("job.id", ondelete="CASCADE"), nullable=False, unique=True),
+    Column("job_id", String(64), ForeignKey("job.id", ondelete="CASCADE"), nullable=False),
     _required("text", Text),
     _required("places", JSON),
     _required("words", Text),
@@ -230,6 +230,7 @@ search = Table(
 )
 
 _DUE = search.c.due.is_(True)
+Index("search_job", search.c.job_id, unique=True)
 Index("search_due", search.c.id, sqlite_where=_DUE, postgresql_where=_DUE)
 
 # Who may come in: of a key its id and what is kept of its secret, of a browser's session what is kept of its cookie.

@@ -78,24 +78,21 @@ def test_an_edit_is_found(running: Service, spoken: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/v1/search", "/api/v1/jobs"])
-@pytest.mark.parametrize(
-    "query",
-    ["q=", "q=***", "q=%22", "q=%00", "q=%FF", f"q={'a' * 201}", "q=a&q=b", "q=a&after=x", "q=a&limit=0", "q=a&sort=b"],
-)
-def test_what_cannot_be_is_refused(running: Service, spoken: str, path: str, query: str) -> None:
-    refused(running.client.get(f"{path}?{query}"), 422, "validation")
+def test_what_cannot_be_is_refused(running: Service, spoken: str, path: str) -> None:
+    words = ["q=", "q=***", "q=%22", "q=%00", "q=%FF", f"q={'a' * 201}", "q=a&q=b", "q=a&after=x", "q=a&limit=0"]
+    for query in [*words, "q=a&sort=b"]:
+        refused(running.client.get(f"{path}?{query}"), 422, "validation")
 
 
 def test_a_search_needs_words(running: Service) -> None:
     refused(running.client.get("/api/v1/search"), 422, "validation")
 
 
-@pytest.mark.parametrize(
-    "q", ['"', "a AND", "(((", "NEAR(a b", "a:b", "^a*", "a' OR '1'='1", "a -b", "{a}", "\\", "a|b&c!d:*"]
-)
-def test_nothing_that_is_typed_is_an_error_of_ours(running: Service, spoken: str, q: str) -> None:
-    for path in ("/api/v1/search", "/api/v1/jobs"):
-        assert running.client.get(path, params={"q": q}).status_code in (200, 422)
+def test_nothing_that_is_typed_is_an_error_of_ours(running: Service, spoken: str) -> None:
+    typed = ['"', "a AND", "(((", "NEAR(a b", "a:b", "^a*", "a' OR '1'='1", "a -b", "{a}", "\\", "a|b&c!d:*", "_", "%"]
+    for q in typed:
+        for path in ("/api/v1/search", "/api/v1/jobs"):
+            assert running.client.get(path, params={"q": q}).status_code in (200, 422), q
 
 
 def test_the_client_and_the_command_line(running: Service, spoken: str, capsys: Capture) -> None:

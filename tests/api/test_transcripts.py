@@ -184,13 +184,13 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("body", HOSTILE, ids=lambda body: repr(body[:40]))
-def test_hostile_bodies(running: Service, body: bytes) -> None:
+def test_hostile_bodies(running: Service) -> None:
     job_id = done(running)
     path, headers = f"/api/v1/jobs/{job_id}/transcript", {"If-Match": f'"{job_id}.0"'}
-    answer = running.client.put(path, content=body, headers=headers)
-    problem = refused(answer, 422, "validation")
-    assert 0 < len(problem["errors"]) <= 20 and len(answer.content) < 10_000
+    for body in HOSTILE:
+        answer = running.client.put(path, content=body, headers=headers)
+        problem = refused(answer, 422, "validation")
+        assert 0 < len(problem["errors"]) <= 20 and len(answer.content) < 10_000, body[:40]
     assert running.client.get(f"/api/v1/jobs/{job_id}").json()["revision"] == 0
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     Boolean,
+    ColumnElement,
     Connection,
     Executable,
     Row,
@@ -221,7 +222,7 @@ class SqlJobs(SqlIdempotency, SqlUsage):
         self, shown: Select[Any], query: Query, status: JobStatus | None, limit: int, after: str | None
     ) -> tuple[Sequence[Row[Any]], str | None]:
         before = matches.read_cursor(after)
-        there = [job.c.deleted_at.is_(None)]
+        there: list[ColumnElement[bool]] = [job.c.deleted_at.is_(None)]
         if not self.all_jobs:
             there.append(job.c.owner == self.owner)
         if status is not None:

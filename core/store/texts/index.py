@@ -28,6 +28,13 @@ MOST_BYTES = 1_000_000
 """Of the different words of one job, as a `tsvector` takes just under 1 MiB: 40,000, more than a day of talk has. The others
 are not found."""
 
+# made once: making a statement takes longer than executing it
+_ADD = text(
+    "INSERT INTO search (id, job_id, text, places, words, due) VALUES (:id, :job_id, '', '[]', :words, false) "
+    "ON CONFLICT (id) DO NOTHING"
+)
+_PUT_ARRAY = text("INSERT INTO search_index (rowid, terms) VALUES (:number, array_to_tsvector(CAST(:terms AS text[])))")
+_PUT_TEXT = text("INSERT INTO search_index (rowid, terms) VALUES (:number, :terms)")
 _DUE = update(search).where(search.c.job_id == bindparam("of_job")).values(due=True)
 
 
@@ -38,15 +45,11 @@ def owner_mark(owner: str) -> str:
 
 def add(connection: Connection, database: Database, row: Row[Any]) -> None:
     """A new job, to be found by its name. row: of the table `job`, as it is now"""
-    number, made = _moment(row.created_at), 0
-    words = _words(row, None)
-    while not made:  # several in one millisecond
-        new = database.insert(search).values(
-            id=number, job_id=row.id, text="", places=[], words=_line(words), due=False
-        )
-        made = connection.execute(new.on_conflict_do_nothing(index_elements=["id"])).rowcount
-        number += 1
-    _put(connection, database, number - 1, _terms(row.owner, words))
+    number, words = _moment(row.created_at), _words(row, None)
+    values = {"job_id": row.id, "words": _line(words)}
+    while not connection.execute(_ADD, {"id": number, **values}).rowcount:
+        number += 1  # several in one millisecond
+    _put(connection, database, number, _terms(row.owner, words))
 
 
 def write(connection: Connection, database: Database, row: Row[Any], document: Document | None) -> None:
@@ -115,11 +118,9 @@ def _terms(owner: str | None, words: list[list[str]]) -> list[str]:
 
 def _put(connection: Connection, database: Database, number: int, terms: list[str]) -> None:
     if database.postgres:
-        new = "INSERT INTO search_index (rowid, terms) VALUES (:number, array_to_tsvector(CAST(:terms AS text[])))"
-        connection.execute(text(new), {"number": number, "terms": terms})
+        connection.execute(_PUT_ARRAY, {"number": number, "terms": terms})
     else:
-        new = "INSERT INTO search_index (rowid, terms) VALUES (:number, :terms)"
-        connection.execute(text(new), {"number": number, "terms": " ".join(terms)})
+        connection.execute(_PUT_TEXT, {"number": number, "terms": " ".join(terms)})
 
 
 def _moment(created_at: datetime) -> int:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, cast, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Text, bindparam, cast, func, literal_column, select
 from sqlalchemy.dialects.postgresql import TSQUERY
 
 from core.errors import ValidationFailed
@@ -51,14 +51,14 @@ def matching(
     found = list(connection.scalars(words.order_by(FOUND.c.rowid.desc()).limit(examined)))
     if not found:
         return Page(numbers=(), reached=None)
-    right: Select[tuple[int]] = (
+    right = (
         select(search.c.id)
         .join(job, job.c.id == search.c.job_id)
         .where(search.c.id.in_(found), *conditions, *_has_phrases(database, query))
         .order_by(search.c.id.desc())
         .limit(limit + 1)
     )
-    numbers = list(connection.scalars(right))
+    numbers: list[int] = list(connection.scalars(right))
     if len(numbers) > limit:
         return Page(numbers=numbers[:limit], reached=numbers[limit - 1])
     return Page(numbers=numbers, reached=found[-1] if len(found) == examined else None)

@@ -14,6 +14,9 @@ from core.transcript.values import Transcript
 AROUND = 100
 """Letters that are shown on either side of what was found in a long segment."""
 
+LOOKED = 100
+"""At so many places of each needle, for the segments that have most of them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
@@ -46,7 +49,9 @@ class Document:
 
     @staticmethod
     def of(transcript: Transcript) -> Document:
-        lines, places, words = [], [], []
+        lines: list[str] = []
+        places: list[tuple[float, float, int]] = []
+        words: list[str] = []
         for segment in transcript.segments:
             line = " ".join(segment.text.replace("\0", " ").split())
             lines.append(line)
@@ -60,7 +65,7 @@ class Document:
         found: dict[int, set[Needle]] = defaultdict(set)
         reached: dict[int, set[int]] = defaultdict(set)
         for needle in query.needles:
-            for place in _occurrences(self.words, needle, most):
+            for place in _occurrences(self.words, needle, LOOKED):
                 for word in range(place, place + len(needle.words)):
                     segment = bisect_right(firsts, word) - 1
                     found[segment].add(needle)

@@ -28,12 +28,13 @@ def upgrade() -> None:
     op.create_table(
         "search",
         sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
-        sa.Column("job_id", sa.String(64), sa.ForeignKey("job.id", ondelete="CASCADE"), nullable=False, unique=True),
+        sa.Column("job_id", sa.String(64), sa.ForeignKey("job.id", ondelete="CASCADE"), nullable=False),
         sa.Column("text", sa.Text, nullable=False),
         sa.Column("places", sa.JSON, nullable=False),
         sa.Column("words", sa.Text, nullable=False),
         sa.Column("due", sa.Boolean, nullable=False),
     )
+    op.create_index("search_job", "search", ["job_id"], unique=True)
     due = sa.text("due IS true") if op.get_bind().dialect.name == "postgresql" else sa.text("due IS 1")
     op.create_index("search_due", "search", ["id"], sqlite_where=due, postgresql_where=due)
     if op.get_bind().dialect.name == "postgresql":
