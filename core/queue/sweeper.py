@@ -155,7 +155,7 @@ class Sweeper:
                     if job.expired_result and job.result_key:
                         edits = self._objects.keys(job_folder(job.id) + REVISION)
                         self._drop([job.result_key, *edits], besides=job.id)
-        if self._store.take_turn("index", every=0.9 * self._interval):
+        if self._store.unindexed(limit=1) and self._store.take_turn("index", every=0.9 * self._interval):
             index_due(self._store, self._objects, seconds=INDEX_SECONDS)
         if time.monotonic() >= self._next_orphans:
             # a little less: who had the last turn shall not be refused for a moment's difference of two clocks
