@@ -201,7 +201,9 @@ async def put_transcript(
         wanted = _parsed(TranscriptEdit.model_validate_json, data)
         was = _shown(job, number, jobs.revision(job_id, number) if number else None, before)
         given = wanted.model_dump(exclude={"segments"}, exclude_unset=True)
-        if changed := [name for name, value in given.items() if name != "latest" and value != was[name]]:
+        if given.get("latest") == number:
+            was["latest"] = number  # as it was when this one was the newest
+        if changed := [name for name, value in given.items() if value != was[name]]:
             raise refusal(*({"field": name, "message": "is not changed here"} for name in changed))
         return edited(before, [_edit(one) for one in wanted.segments])
 

@@ -170,6 +170,8 @@ HOSTILE = [
     b'{"segments": [' + b"{}," * 100_000 + b"{}]}",
     b'{"segments": [], "voice": 1}',
     b'{"segments": [], "duration": 7}',
+    b'{"segments": [], "latest": 3}',
+    b'{"segments": [], "id": null}',
     b'{"segments": [], "language": {"code": "xx", "confidence": 1}}',
     b'{"segments": [{"start": NaN, "end": 1, "text": "a"}]}',
     b'{"segments": [{"start": 0, "end": Infinity, "text": "a"}]}',
