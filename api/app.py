@@ -31,8 +31,10 @@ from api.routes import (
     health,
     jobs,
     results,
+    search,
     session,
     submit,
+    transcripts,
     uploads,
     webhooks,
 )
@@ -79,8 +81,13 @@ def create_app(deps: ApiDeps, store: ApiStore, authenticator: Authenticator) -> 
     problems.install(app)
     for noun in (
         submit,
+        uploads,
+        batch_new,
+        batches,
         jobs,
         results,
+        transcripts,
+        search,
         audio,
         follow,
         webhooks,
@@ -88,9 +95,6 @@ def create_app(deps: ApiDeps, store: ApiStore, authenticator: Authenticator) -> 
         session,
         about,
         health,
-        uploads,
-        batch_new,
-        batches,
     ):
         app.include_router(noun.router)
     app.include_router(docs.router)

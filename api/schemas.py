@@ -122,6 +122,7 @@ EXAMPLE: dict[str, Any] = {
     "language": {"code": "en", "confidence": 0.98},
     "attempts": 1,
     "partial": False,
+    "revision": 0,
     "gaps": [],
     "warnings": [],
     "error": None,
@@ -160,6 +161,7 @@ class JobBody(Body):
     language: LanguageBody | None
     attempts: int
     partial: bool = Field(description="Completed, but with the gaps listed.")
+    revision: int = Field(description="How often the transcript has been edited: number of its newest revision.")
     gaps: list[GapBody]
     warnings: list[WarningBody]
     error: FailureBody | None
@@ -201,6 +203,7 @@ class JobBody(Body):
                 "language": {"code": job.language, "confidence": job.language_confidence} if job.language else None,
                 "attempts": job.attempts,
                 "partial": job.partial,
+                "revision": job.revision,
                 "gaps": list(job.gaps),
                 "warnings": list(job.warnings),
                 "error": job.error.to_dict() if job.error else None,

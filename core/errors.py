@@ -7,6 +7,7 @@
     |   |-- UrlRefused, UrlUnreachable
     |   |-- JobNotFound, NotReady, NotInResult, AlreadyTerminal, Expired, InvalidRange, KeyNotFound, WebhookNotFound, DeliveryNotFound
     |   |-- UploadNotFound, UploadLocked, OffsetConflict, UploadProtocol, BatchNotFound, BatchClosed
+    |   |-- RevisionNotFound, RevisionConflict, PreconditionRequired
     |   |-- RateLimited, QuotaExceeded, QueueFull, SyncTimeout, IdempotencyConflict, IdempotencyInFlight
     |   `-- InsufficientStorage
     |-- JobError                ends a job (or one chunk) as failed
@@ -199,6 +200,24 @@ class BatchClosed(RequestError):
     """The batch takes no more files: it has been closed."""
 
     code = "batch_closed"
+
+
+class RevisionNotFound(RequestError):
+    """The transcript has no such revision."""
+
+    code = "revision_not_found"
+
+
+class RevisionConflict(RequestError):
+    """The transcript has been edited meanwhile: fetch the newest revision and edit that."""
+
+    code = "revision_conflict"
+
+
+class PreconditionRequired(RequestError):
+    """Say with If-Match which revision was edited: its ETag."""
+
+    code = "precondition_required"
 
 
 class KeyNotFound(RequestError):

@@ -52,6 +52,9 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "delivery_not_found": 404,
         "batch_not_found": 404,
         "batch_closed": 409,
+        "revision_not_found": 404,
+        "revision_conflict": 412,
+        "precondition_required": 428,
         "rate_limited": 429,
         "quota_exceeded": 429,
         "not_ready": 409,
@@ -94,7 +97,7 @@ STATUS: Mapping[str, int] = MappingProxyType(
 RETRY_AFTER: Mapping[int | str, int] = MappingProxyType({429: 15, 503: 5, 507: 60, "idempotency_in_flight": 3})
 """Seconds after which trying again may help, by code or status."""
 
-PUBLIC = ("errors", "max_bytes", "models", "job_id")
+PUBLIC = ("errors", "max_bytes", "models", "job_id", "revision")
 """Details of an error that clients may see; the rest is for logs."""
 
 

@@ -10,8 +10,10 @@ __all__ = [
     "health",
     "jobs",
     "results",
+    "search",
     "session",
     "submit",
+    "transcripts",
     "uploads",
     "webhooks",
 ]

@@ -129,6 +129,8 @@ class Job:
     error: JobFailure | None = None
     performance: dict[str, Any] | None = None
     result_key: str | None = None
+    #: how often its transcript has been edited: number of the newest revision
+    revision: int = 0
     expired_audio: bool = False
     expired_result: bool = False
     #: grows with every visible change; the ETag

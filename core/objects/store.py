@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -102,6 +103,15 @@ def upload_of(key: str) -> str | None:
 def result_key(job_id: str, fence: int) -> str:
     """One for each owner (fencing token): a late one overwrites nothing."""
     return f"{job_folder(job_id)}result.{fence}.json"
+
+
+REVISION = "revision."
+"""What the names of edited transcripts begin with, in the folder of their job."""
+
+
+def revision_key(job_id: str, number: int) -> str:
+    """Another one each time: of two who edit at once, one overwrites nothing."""
+    return f"{job_folder(job_id)}{REVISION}{number}.{secrets.token_hex(8)}.json"
 
 
 def job_of(key: str) -> str | None:

@@ -19,8 +19,9 @@ from typing import Protocol
 from core.errors import DatabaseUnavailable, ServiceError
 from core.jobs.job import Job
 from core.jobs.workfolders import remove_dead
-from core.objects.store import ObjectStore, job_folder, upload_folder, upload_of
+from core.objects.store import REVISION, ObjectStore, job_folder, upload_folder, upload_of
 from core.queue.hints import HintSender
+from core.queue.indexing import index_due
 from core.store.protocols import Outbox, Retention, Upkeep, Uploads
 from core.system.crashpoints import reached
 
@@ -37,6 +38,10 @@ HINTS_PER_SWEEP = 100
 
 ORPHAN_TURN = 3600.0
 """How often some process goes through the whole object store."""
+
+
+INDEX_SECONDS = 2.0
+"""How long one round writes into the search index."""
 
 
 class SweeperStore(Outbox, Retention, Uploads, Upkeep, Protocol):
@@ -152,7 +157,10 @@ class Sweeper:
                     if job.expired_audio:
                         self._drop([job.source.key], besides=job.id)
                     if job.expired_result and job.result_key:
-                        self._drop([job.result_key], besides=job.id)
+                        edits = self._objects.keys(job_folder(job.id) + REVISION)
+                        self._drop([job.result_key, *edits], besides=job.id)
+        if self._store.unindexed(limit=1) and self._store.take_turn("index", every=0.9 * self._interval):
+            index_due(self._store, self._objects, seconds=INDEX_SECONDS)
         if time.monotonic() >= self._next_orphans:
             # a little less: who had the last turn shall not be refused for a moment's difference of two clocks
             ours = self._store.take_turn("orphans", every=0.9 * ORPHAN_TURN)

@@ -32,6 +32,7 @@ from core.store.roles.membership import left
 from core.store.roles.rows import OwnerRole, end_values, known, to_job
 from core.store.roles.webhooks.announce import announce_end, withdraw
 from core.store.tables import UtcDateTime, batch, delivery, idempotency, job, outbox
+from core.store.texts import index
 
 _MINE = or_(
     bindparam("sees_all", type_=Boolean),
@@ -184,6 +185,8 @@ class SqlBatches(OwnerRole):
             # the same requests sent again are new ones now
             theirs = or_(idempotency.c.job_id == batch_id, idempotency.c.job_id.in_(select(job.c.id).where(ours)))
             connection.execute(delete(idempotency).where(theirs))
+            for job_id in connection.scalars(select(job.c.id).where(ours)).all():
+                index.drop(connection, job_id)
             withdraw(connection, batch_id)
             connection.execute(delete(delivery).where(delivery.c.subject.in_(select(job.c.id).where(ours))))
 

@@ -19,6 +19,8 @@ from core.jobs.tasks import Lease, Task
 from core.jobs.uploads import NewUpload, PartialUpload, UploadLease
 from core.keys import Key, KeyState, Session
 from core.store.news import News
+from core.transcript.search.document import Document
+from core.transcript.search.query import Query
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,19 @@ class Usage:
     freed_in: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Revision:
+    """One edit of a transcript. number: from 1; kind: what was edited, `transcript` or `speakers`
+    key: the object that holds all of it; sha256: of that; created_at: None until it is stored
+    """
+
+    number: int
+    kind: str
+    key: str
+    sha256: str
+    created_at: datetime | None = None
+
+
 class OwnerJobs(Protocol):
     """The jobs of one owner, and its Idempotency-Keys. Another owner's job is to it like one that does not exist."""
 
@@ -68,12 +83,19 @@ class OwnerJobs(Protocol):
         ...
 
     def list(
-        self, *, status: JobStatus | None = None, limit: int = 50, after: str | None = None
+        self, *, status: JobStatus | None = None, limit: int = 50, after: str | None = None, query: Query | None = None
     ) -> tuple[Sequence[Job], str | None]:
         """Newest first. `after` is the cursor of the page before; returns (jobs, next cursor or None).
 
+        query: only jobs with this in their name or text; a page may then be short, or empty, and others follow all the same
         Raises ValidationFailed for a cursor that is none.
         """
+        ...
+
+    def search(
+        self, query: Query, *, limit: int = 20, after: str | None = None
+    ) -> tuple[Sequence[tuple[Job, Document]], str | None]:
+        """As `list` with a query, and with what shows where it was found."""
         ...
 
     def request_cancel(self, job_id: str) -> Job:
@@ -82,6 +104,17 @@ class OwnerJobs(Protocol):
 
     def request_delete(self, job_id: str) -> None:
         """Hide the job from now on and cancel it; the sweeper removes objects and rows. Raises JobNotFound."""
+        ...
+
+    def revise(self, job_id: str, new: Revision) -> Revision:
+        """Store the edit that follows the newest one; it is the newest now. What is there already, and is the same, is given.
+
+        Raises JobNotFound, Expired; RevisionConflict when another edit has come first.
+        """
+        ...
+
+    def revision(self, job_id: str, number: int) -> Revision:
+        """One edit, from 1. Raises JobNotFound, RevisionNotFound."""
         ...
 
     def usage(self) -> Usage:
@@ -416,6 +449,21 @@ class Upkeep(Protocol):
         time in a row without a finished chunk -> failed/worker_crashed. Returns {"cancelled": n, "failed": n}.
 
         Also forgets reservations of Idempotency-Keys that ran out long ago without a job."""
+        ...
+
+    def unindexed(self, *, limit: int) -> Sequence[tuple[Job, str | None]]:
+        """Jobs whose text is to be written into the search index, the newest first, each with the key of the object that has it.
+
+        None: it has no text (any more).
+        """
+        ...
+
+    def index(self, one: Job, document: Document | None) -> bool:
+        """Write what it is found by. False, and nothing is written: it has been edited, deleted or has expired since it was read."""
+        ...
+
+    def index_anew(self) -> int:
+        """From now on all jobs are among `unindexed`; until they are written, what there is stays. Returns how many."""
         ...
 
     def take_turn(self, task: str, *, every: float) -> bool:

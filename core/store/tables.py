@@ -32,8 +32,7 @@ from sqlalchemy import (
 ROW_VERSION = 3
 """Raised when jobs or tasks are written in a way older consumers would misread: those then leave them alone."""
 
-SCHEMA = "0006"
-SCHEMA = "0006"
+SCHEMA = "0007"
 """The newest revision of `core.store.migrations`: who finds the database at it need not load Alembic (8 MB, 0.2 s)."""
 
 metadata = MetaData()
@@ -120,6 +119,8 @@ job = Table(
     Column("error", JSON(none_as_null=True)),
     Column("performance", JSON(none_as_null=True)),
     Column("result_key", Text),
+    # number of the newest edit of its transcript
+    Column("revision", Integer),
     _required("expired_audio", Boolean),
     _required("expired_result", Boolean),
     Column("deleted_at", UtcDateTime),
@@ -233,6 +234,37 @@ consumer = Table(
     _required("last_seen", Double),
     _required("info", JSON),
 )
+
+# Edits of transcripts, from 1; the original is the job's `result_key`.
+revision = Table(
+    "revision",
+    metadata,
+    Column("job_id", String(64), ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    _required("created_at", UtcDateTime),
+    _required("kind", String(16)),
+    _required("key", Text),
+    _required("sha256", String(64)),
+)
+
+Index("revision_key", revision.c.key)
+
+# What jobs are found by; the words are once more in `search_index`, which each database has in its own way (core.store.texts.index).
+search = Table(
+    "search",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("job_id", String(64), ForeignKey("job.id", ondelete="CASCADE"), nullable=False),
+    _required("text", Text),
+    _required("places", JSON),
+    _required("words", Text),
+    # to be written anew
+    _required("due", Boolean),
+)
+
+_DUE = search.c.due.is_(True)
+Index("search_job", search.c.job_id, unique=True)
+Index("search_due", search.c.id, sqlite_where=_DUE, postgresql_where=_DUE)
 
 # Who may come in: of a key its id and what is kept of its secret, of a browser's session what is kept of its cookie.
 api_key = Table(

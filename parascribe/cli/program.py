@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from core.system.processes import one_blas_thread
-from parascribe.cli.commands import batches, engine, jobs, keys, machine, models, services, transcribe, tune, webhooks
+from parascribe.cli.commands import (
+    batches,
+    engine,
+    jobs,
+    keys,
+    machine,
+    models,
+    search,
+    services,
+    transcribe,
+    tune,
+    webhooks,
+)
 from parascribe.cli.commands.common import MEANING, Exit, note
 from parascribe.screen import streams
 
@@ -45,6 +57,7 @@ COMMANDS: tuple[tuple[str, str | None, Callable[..., None]], ...] = (
     ("status", JOBS, jobs.status),
     ("list", JOBS, jobs.list_),
     ("result", JOBS, jobs.result),
+    ("search", JOBS, search.search),
     ("cancel", JOBS, jobs.cancel),
     ("retry", JOBS, jobs.retry),
     ("delete", JOBS, jobs.delete),

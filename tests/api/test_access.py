@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from core.store.protocols import JobStore, OwnerBatches, OwnerJobs
 from core.store.sql import SqlStore
 from core.system.clock import ManualClock
 from core.transcript.formats import to_result
+from core.transcript.values import Speaker
 from core.webhooks import EVENTS, Webhook, new_secret
 from tests.api.serving import Service, make_app, wav
 from tests.api.talks import following
@@ -69,6 +71,7 @@ ROUTES = {
     ("POST", "/api/v1/session"): SELF,
     ("DELETE", "/api/v1/session"): SELF,
     ("GET", "/api/v1/jobs"): LIST,
+    ("GET", "/api/v1/search"): LIST,
     ("POST", "/api/v1/jobs"): MAKE,
     ("OPTIONS", "/api/v1/uploads"): LIST,
     ("POST", "/api/v1/uploads"): MAKE,
@@ -80,6 +83,9 @@ ROUTES = {
     ("POST", "/api/v1/jobs/{job_id}/cancel"): JOB,
     ("POST", "/api/v1/jobs/{job_id}/retry"): JOB,
     ("GET", "/api/v1/jobs/{job_id}/result"): JOB,
+    ("GET", "/api/v1/jobs/{job_id}/transcript"): JOB,
+    ("PUT", "/api/v1/jobs/{job_id}/transcript"): JOB,
+    ("PATCH", "/api/v1/jobs/{job_id}/speakers"): JOB,
     ("GET", "/api/v1/jobs/{job_id}/events"): JOB,
     ("GET", "/api/v1/jobs/{job_id}/segments"): JOB,
     ("GET", "/api/v1/events"): LIST,
@@ -168,6 +174,7 @@ def with_keys(store: SqlStore) -> SqlStore:
 
 def ask(running: Service, method: str, path: str, token: str | None = None, **more: Any) -> httpx.Response:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
+    headers |= more.pop("headers", {})
     return running.client.request(method, path, headers=headers, **more)
 
 
@@ -193,11 +200,20 @@ def ready(running: Service, store: SqlStore, method: str, path: str) -> str:
     if path.endswith("/retry"):
         failure = JobFailure(code="audio_undecodable", message="no", stage="decoding")
         store.fail(take(store), failure)
-    elif path.endswith(("/result", "/events", "/segments", "/ws", "/results.zip")):
+    elif path.endswith(("/result", "/transcript", "/speakers", "/events", "/segments", "/ws", "/results.zip")):
         claim = take(store)
-        running.objects.put("r", io.BytesIO(json.dumps(to_result(TRANSCRIPT)).encode()))
+        spoken = replace(TRANSCRIPT, speakers=(Speaker(id="SPEAKER_00", name="SPEAKER_00", seconds=1.0),))
+        running.objects.put("r", io.BytesIO(json.dumps(to_result(spoken)).encode()))
         store.finish(claim, result_key="r", partial=False, gaps=[], warnings=[], performance={})
     return batch_id or job_id
+
+
+def given(method: str, path: str, job_id: str) -> dict[str, Any]:
+    """What the route needs besides, for a good answer."""
+    if method == "PATCH":
+        return {"json": {"SPEAKER_00": "Anna"}}
+    segments = [{"start": 0.0, "end": 1.0, "text": "Hallo"}]
+    return {"json": {"segments": segments}, "headers": {"If-Match": f'"{job_id}.0"'}} if method == "PUT" else {}
 
 
 @contextmanager
@@ -435,13 +451,14 @@ def test_anothers_job_is_none(guarded: Service, store: SqlStore, method: str, pa
     event.remove(store.database.engine, "before_cursor_execute", note)
     after = state(store, job_id)
     assert after == before or after[0] == before[0]
-    assert ask(guarded, method, spellings(path, job_id)[0], KEY["anna"]).is_success
+    good = given(method, path, job_id)
+    assert ask(guarded, method, spellings(path, job_id)[0], KEY["anna"], **good).is_success
 
 
 @pytest.mark.parametrize(("method", "path"), of_kind(JOB, BATCH))
 def test_an_administrator_sees_everybodys(guarded: Service, store: SqlStore, method: str, path: str) -> None:
     job_id = ready(guarded, store, method, path)
-    answer = ask(guarded, method, spellings(path, job_id)[0], KEY["root"])
+    answer = ask(guarded, method, spellings(path, job_id)[0], KEY["root"], **given(method, path, job_id))
     assert answer.is_success
     if path.endswith("/jobs/{job_id}/retry"):
         assert store.get(answer.json()["id"]).owner == "anna", "the file is hers"

@@ -33,6 +33,9 @@ OPERATIONS = [
     ("POST", "/api/v1/jobs/{job_id}/cancel"),
     ("POST", "/api/v1/jobs/{job_id}/retry"),
     ("GET", "/api/v1/jobs/{job_id}/result"),
+    ("GET", "/api/v1/jobs/{job_id}/transcript"),
+    ("PUT", "/api/v1/jobs/{job_id}/transcript"),
+    ("PATCH", "/api/v1/jobs/{job_id}/speakers"),
     ("GET", "/api/v1/jobs/{job_id}/events"),
     ("GET", "/api/v1/jobs/{job_id}/segments"),
     ("GET", "/api/v1/jobs/{job_id}/audio"),
@@ -56,6 +59,7 @@ OPERATIONS = [
     ("POST", "/api/v1/batches/{batch_id}/retry"),
     ("GET", "/api/v1/models"),
     ("GET", "/api/v1/system"),
+    ("GET", "/api/v1/search"),
     ("POST", "/api/v1/session"),
     ("GET", "/api/v1/session"),
     ("DELETE", "/api/v1/session"),
@@ -64,7 +68,14 @@ OPERATIONS = [
     ("GET", "/version"),
     ("GET", "/metrics"),
 ]
-WORDS = {"/api/v1/jobs", "/api/v1/uploads", "/api/v1/webhooks", "/api/v1/batches", "/api/v1/batches/{batch_id}/items"}
+WORDS = {
+    "/api/v1/jobs",
+    "/api/v1/search",
+    "/api/v1/uploads",
+    "/api/v1/webhooks",
+    "/api/v1/batches",
+    "/api/v1/batches/{batch_id}/items",
+}
 """Where no schema can tell what is good: names of models, languages, cursors, Base64, addresses, ids, what there is room for."""
 ENDLESS = {("GET", "/api/v1/events")}
 """What nobody can read to its end."""

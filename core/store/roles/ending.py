@@ -28,6 +28,7 @@ from core.store.roles.membership import left
 from core.store.roles.rows import Role, drop_hints, end_values, expired
 from core.store.roles.webhooks.announce import announce_end
 from core.store.tables import STRUCK, job, task
+from core.store.texts import index
 
 
 class Ending(Role):
@@ -72,6 +73,8 @@ class Ending(Role):
         news = {f"new_{name}": value for name, value in values.items()}
         batch_id = connection.scalar(self.statement(("end", status, *values), make), {"of_job": job_id} | news)
         drop_hints(connection, job_id)
+        if status is JobStatus.COMPLETED:
+            index.mark(connection, job_id)
         announce_end(connection, self.database, job_id, status)
         if batch_id is not None:
             left(connection, self.database, batch_id)

@@ -125,6 +125,7 @@ def to_job(row: Row[Any]) -> Job:
         error=JobFailure.from_dict(row.error) if row.error else None,
         performance=row.performance,
         result_key=row.result_key,
+        revision=row.revision or 0,
         expired_audio=row.expired_audio,
         expired_result=row.expired_result,
         version=row.version,

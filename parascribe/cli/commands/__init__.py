@@ -8,6 +8,7 @@ __all__ = [
     "keys",
     "machine",
     "models",
+    "search",
     "services",
     "transcribe",
     "tune",
