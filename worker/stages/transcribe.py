@@ -39,10 +39,7 @@ class TranscribeStage(Stage):
     def identity(self, work: Work, needs: Sequence[str]) -> str:
         """As versions from 0.1.0 on have it in `job.plan_hash`: what they finished can be taken over."""
         settings = work.parts.settings
-        options = work.job.params.of_output() | {
-            "chunk_seconds": work.chunk_seconds,
-            "strategy": settings.chunk_strategy,
-        }
+        options = work.job.params.heard() | {"chunk_seconds": work.chunk_seconds, "strategy": settings.chunk_strategy}
         options.pop("chunk_duration", None)  # it is in `chunk_seconds`, whoever said so
         if settings.fit_context:
             options["context"] = "fit"

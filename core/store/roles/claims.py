@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Double, Select, Update, and_, bindparam, or_, select, update
 
 from core.errors import Cancelled, LeaseLost
-from core.jobs.job import Claim, JobFailure, JobStatus, Phase
+from core.jobs.job import Claim, JobFailure, JobStatus, Phase, Source
 from core.jobs.tasks import TaskState
 from core.jobs.turns import AGE_SECONDS, INTERACTIVE, Only
 from core.store.roles.ending import strikes
@@ -162,6 +162,19 @@ class SqlClaims(Lines):
             change = self.statement(("learn", *fields), lambda: _learn(fields))
             learnt = {f"new_{name}": value for name, value in fields.items()}
             _changed(connection.execute(change, claim_values(claim) | learnt).rowcount)
+
+    def brought(self, claim: Claim, source: Source) -> None:
+        values = {
+            "bytes": source.bytes,
+            "media_type": source.media_type,
+            "sha256": source.sha256,
+            "source_key": source.key,
+            "origin": None,
+            "version": job.c.version + 1,
+        }
+        with self.database.write() as connection:
+            here = update(job).where(IS_CLAIMED).values(values)
+            _changed(connection.execute(here, claim_values(claim)).rowcount)
 
     def finish(
         self,

@@ -112,7 +112,7 @@ class Lines(Ending):
     def _allowed(self, only: Only) -> list[ColumnElement[bool]]:
         known = job.c.row_version <= self.row_version
         if only is Only.SHORT:
-            unknown = and_(job.c.duration.is_(None), job.c.bytes <= SHORT_BYTES)
+            unknown = and_(job.c.duration.is_(None), job.c.bytes.between(1, SHORT_BYTES))
             return [known, or_(job.c.duration < SHORT_SECONDS, unknown)]
         return [known, job.c.priority >= INTERACTIVE] if only is Only.INTERACTIVE else [known]
 
