@@ -21,8 +21,24 @@ from api.http import problems
 from api.http.middleware import HeadAsGet, LingeringClose, RequestLog
 from api.openai import errors as openai_errors
 from api.openai import routes as openai
-from api.routes import about, audio, batch_new, batches, docs, follow, health, jobs, results, session, submit
-from api.upload.form import form_schema, options_schema
+from api.routes import (
+    about,
+    audio,
+    batch_new,
+    batches,
+    docs,
+    follow,
+    health,
+    jobs,
+    results,
+    search,
+    session,
+    submit,
+    transcripts,
+    uploads,
+    webhooks,
+)
+from api.upload.form import form_schema, named_schema, options_schema
 from core.jobs.params import JobParams
 
 DESCRIPTION = """Turns speech into text: `POST /api/v1/jobs` with a file, look at the job until it has completed, fetch
@@ -30,6 +46,8 @@ the result in the format you want. Errors are `application/problem+json` with a 
 
 TAGS = [
     {"name": "jobs", "description": "Upload, follow, steer, fetch."},
+    {"name": "webhooks", "description": "Be told when jobs have ended."},
+    {"name": "uploads", "description": "Files in parts, over a bad line: tus 1.0."},
     {"name": "batches", "description": "Many files as one: counted, steered and fetched together."},
     {"name": "session", "description": "For browsers, in place of a key."},
     {"name": "openai", "description": "OpenAI's audio interface: its clients work unchanged with `base_url=.../v1`."},
@@ -61,7 +79,23 @@ def create_app(deps: ApiDeps, store: ApiStore, authenticator: Authenticator) -> 
     )
     app.state.parts = parts
     problems.install(app)
-    for noun in (submit, jobs, results, audio, follow, batch_new, batches, openai, session, about, health):
+    for noun in (
+        submit,
+        uploads,
+        batch_new,
+        batches,
+        jobs,
+        results,
+        transcripts,
+        search,
+        audio,
+        follow,
+        webhooks,
+        openai,
+        session,
+        about,
+        health,
+    ):
         app.include_router(noun.router)
     app.include_router(docs.router)
     app.mount(docs.FILES, docs.static_files())
@@ -91,6 +125,9 @@ def _openapi(app: FastAPI, options: type[JobParams]) -> dict[str, Any]:
         components.update(template.pop("$defs"))
         components["Problem"] = template
         components["ParamsBody"] |= options_schema(options, "ParamsBody", filled=True)
+        submitted = schema["paths"][f"{PREFIX}/jobs"]["post"]["requestBody"]["content"]
+        submitted["multipart/form-data"]["schema"] = form_schema(options)
+        submitted["application/json"]["schema"] = named_schema(options)
         form = schema["paths"][f"{PREFIX}/jobs"]["post"]["requestBody"]["content"]["multipart/form-data"]
         form["schema"] = form_schema(options)
         schema["paths"][f"{PREFIX}/batches"]["post"]["requestBody"]["content"] = asked.described(options)

@@ -33,6 +33,7 @@ NAMES = (
     "reads",
     "follow",
     "queue",
+    "search",
 )
 
 

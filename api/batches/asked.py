@@ -17,21 +17,18 @@ from core.options import options
 JSON_BYTES = 64 * 1024
 """Of the JSON body."""
 
-METADATA_BYTES = 4096
-"""Of `metadata`, written without blanks."""
+FILES, PARAMS = "files", "params"
 
-DEEPEST = 32
-"""Of objects and lists within one another."""
-
-FILES, METADATA, PARAMS = "files", "metadata", "params"
+OWN = ("callback_url", "metadata")
+"""Options of a job that a batch has for itself; those of its jobs are among its `params`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """params: options of each job, as they were given"""
+    """As it was given. params: options of each job; own: see OWN"""
 
     params: Mapping[str, Any] = field(default_factory=dict)
-    metadata: Mapping[str, Any] | None = None
+    own: Mapping[str, Any] = field(default_factory=dict)
 
 
 async def json_asked(request: Request) -> Asked:
@@ -42,34 +39,28 @@ async def json_asked(request: Request) -> Asked:
         if len(body) > JSON_BYTES:
             raise TooLarge(f"The body is larger than {JSON_BYTES} bytes.", max_bytes=JSON_BYTES)
     given = _object("body", bytes(body))
-    if unknown := sorted(given.keys() - {PARAMS, METADATA}):
-        raise refusal(*({"field": name, "message": _unknown(name)} for name in unknown))
-    params, metadata = given.get(PARAMS), given.get(METADATA)
+    if unknown := sorted(given.keys() - {PARAMS, *OWN}):
+        raise refusal(*({"field": name, "message": "Extra inputs are not permitted"} for name in unknown))
+    params = given.get(PARAMS)
     if not isinstance(params, dict | None):
         raise refusal({"field": PARAMS, "message": "Input should be an object"})
-    return Asked(params=params or {}, metadata=_metadata(metadata))
+    return Asked(params=params or {}, own={name: given[name] for name in OWN if given.get(name) is not None})
 
 
 def form_of(table: type[JobParams]) -> Form:
     """The form in which some files come at once."""
-    return Form(file=FILES, fields=(*(option.name for option in options(table)), METADATA))
+    return Form(file=FILES, fields=(*(option.name for option in options(table)),))
 
 
 def form_asked(fields: Mapping[str, str]) -> Asked:
     """Raises ValidationFailed."""
     params = dict(fields)
-    text = params.pop(METADATA, "")
-    return Asked(params=params, metadata=_metadata(_object(METADATA, text.encode())) if text.strip() else None)
+    return Asked(own={name: params.pop(name) for name in OWN if name in params}, params=params)
 
 
 def described(table: type[JobParams]) -> dict[str, Any]:
     """Both as OpenAPI's content by media type."""
     asked = options_schema(table, "Options")
-    metadata = {
-        "type": "object",
-        "description": f"Your own, given back unchanged: at most {METADATA_BYTES} bytes of JSON.",
-        "maxProperties": 100,
-    }
     plain = {
         "type": "object",
         "properties": {
@@ -79,7 +70,7 @@ def described(table: type[JobParams]) -> dict[str, Any]:
                 "properties": asked["properties"],
                 "additionalProperties": False,
             },
-            METADATA: metadata,
+            **{name: asked["properties"][name] for name in OWN},
         },
         "additionalProperties": False,
     }
@@ -92,20 +83,10 @@ def described(table: type[JobParams]) -> dict[str, Any]:
     form = {
         "type": "object",
         "required": [FILES],
-        "properties": {
-            FILES: files,
-            **asked["properties"],
-            METADATA: {"type": "string", "description": f"As in JSON: an object of at most {METADATA_BYTES} bytes."},
-        },
+        "properties": {FILES: files, **asked["properties"]},
         "additionalProperties": False,
     }
     return {"application/json": {"schema": plain}, "multipart/form-data": {"schema": form}}
-
-
-def _unknown(name: str) -> str:
-    if name == "callback_url":
-        return "There are no webhooks yet: follow /api/v1/events, or ask for the batch"
-    return "Extra inputs are not permitted"
 
 
 def _object(name: str, text: bytes) -> dict[str, Any]:
@@ -121,21 +102,4 @@ def _object(name: str, text: bytes) -> dict[str, Any]:
         refuse(f"not JSON: {error}")
     if not isinstance(value, dict):
         refuse("Input should be an object")
-    if _deeper(value, DEEPEST):
-        refuse(f"Input should not be nested deeper than {DEEPEST}")
     return value
-
-
-def _metadata(value: Any) -> Mapping[str, Any] | None:
-    if value is None:
-        return None
-    if not isinstance(value, dict):
-        raise refusal({"field": METADATA, "message": "Input should be an object"})
-    if len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()) > METADATA_BYTES:
-        raise refusal({"field": METADATA, "message": f"Input should have at most {METADATA_BYTES} bytes"})
-    return value
-
-
-def _deeper(value: Any, than: int) -> bool:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return than < 0 or any(_deeper(one, than - 1) for one in inner)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from pydantic import Field
 
 from api.schemas import Body, JobBody, ParamsBody, Seconds
+from core.errors import BatchNotFound
 from core.jobs.batches import Batch, BatchStatus, Tally
+from core.store.protocols import JobStore
 
 EXAMPLE: dict[str, Any] = {"course": "physics-1"}
 
@@ -37,6 +39,7 @@ class BatchHeadBody(Body):
     finished_at: datetime | None
     params: ParamsBody
     metadata: dict[str, Any] | None = Field(description="As it was given.", examples=[EXAMPLE])
+    callback_url: str | None = Field(description="Told when the batch is completed.")
     links: BatchLinksBody
 
     @staticmethod
@@ -50,6 +53,7 @@ class BatchHeadBody(Body):
             "finished_at": batch.finished_at,
             "params": batch.params.shown(),
             "metadata": batch.metadata,
+            "callback_url": batch.callback_url,
             "links": {"self": me, "items": f"{me}/items", "results": f"{me}/results.zip"}
             | {name: f"{me}/{name}" for name in ("close", "cancel", "retry")},
         }
@@ -134,3 +138,17 @@ def _counted(batch: Batch, tally: Tally, base: str) -> dict[str, Any]:
         "eta_seconds": tally.eta_seconds,
     }
     return BatchHeadBody.members(batch, base=base) | {"counts": counts, "progress": progress}
+
+
+def batch_data(store: JobStore, *, base: str) -> Callable[[str], dict[str, Any] | None]:
+    """What webhooks are sent of a batch: its body; None when it is gone. base: as in `BatchHeadBody.of`"""
+    batches = store.batches_of(None, all_jobs=True)
+
+    def of(batch_id: str) -> dict[str, Any] | None:
+        try:
+            found, tally = batches.tally(batch_id)
+        except BatchNotFound:
+            return None
+        return BatchBody.counted(found, tally, base=base).model_dump(mode="json")
+
+    return of

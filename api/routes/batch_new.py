@@ -85,7 +85,7 @@ async def create_batch(
             come = await _new_files(request, jobs, parts, who) if form else _Come(await json_asked(request), [], [])
             asked = come.asked
             batch = await run_in_threadpool(
-                make, batches, parts.intake, asked.params, asked.metadata, come.files, key=reserved.key
+                make, batches, parts.intake, asked.params, asked.own, come.files, key=reserved.key
             )
             for job_id, _ in come.files:
                 parts.deps.notify(job_id)
@@ -157,7 +157,9 @@ async def _new_files(request: Request, jobs: OwnerJobs, parts: Parts, who: Ident
 
 async def _read(request: Request, parts: Parts, stores: _Storing | _Hashing) -> _Come:
     async def check_fields(fields: Fields) -> None:
-        await run_in_threadpool(lambda: parts.intake.check_some(form_asked(fields).params))
+        asked = form_asked(fields)
+        for given in (asked.params, asked.own):
+            await run_in_threadpool(parts.intake.check_some, given)
 
     uploads = await parts.receiver.receive_several(
         request, form_of(parts.deps.options), stores=stores, check_fields=check_fields
@@ -182,8 +184,8 @@ def _replayed(jobs: OwnerJobs, batches: OwnerBatches, parts: Parts, reserved: He
     """The batch that the key made, if files and parameters are the same."""
     assert reserved.key is not None
     assert reserved.job_id is not None
-    params = parts.intake.check(come.asked.params)
-    said = batch_fingerprint([source.sha256 for _, source in come.files], params, come.asked.metadata)
+    params, own = parts.intake.check(come.asked.params), parts.intake.check(come.asked.own)
+    said = batch_fingerprint([source.sha256 for _, source in come.files], params, own)
     if jobs.fingerprint(reserved.key) != said:
         raise IdempotencyConflict
     return batches.get(reserved.job_id)

@@ -17,7 +17,7 @@ from api.deps import NO_QUERY, NO_REPEATS, PREFIX, Base, Batches, BatchId, Jobs,
 from api.http.downloads import content_disposition, renamed
 from api.http.middleware import HEAD_ONLY
 from api.http.problems import responses
-from api.routes.results import SHAPING_PARAMETERS, ResultQuery, result_key_of, stored_result
+from api.routes.results import SHAPING_PARAMETERS, ResultQuery, number_of, stored_transcript
 from api.schemas import JobBody
 from core.errors import NotReady
 from core.jobs.batches import BatchStatus
@@ -25,7 +25,7 @@ from core.jobs.job import Job, JobStatus
 from core.keys import JOBS
 from core.store.protocols import OwnerBatches
 from core.submission.batches import retry_failed
-from core.transcript.formats import FORMATS, from_result
+from core.transcript.formats import FORMATS
 
 log = logging.getLogger(__name__)
 router = APIRouter(prefix=PREFIX, tags=["batches"], dependencies=[needs(JOBS)])
@@ -110,7 +110,7 @@ def get_archive(
         return StreamingResponse(iter(()), headers=headers, media_type="application/zip")
     blocks = archive(
         _all_items(batches, batch_id),
-        lambda job: chosen.render(from_result(stored_result(parts.deps, jobs, job, result_key_of(job))), shaping),
+        lambda job: chosen.render(stored_transcript(parts.deps, jobs, job, number_of(job, query.revision)), shaping),
         lambda job: renamed(job.source.filename, chosen.extension),
     )
     return StreamingResponse(blocks, headers=headers, media_type="application/zip")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from functools import cache, partial
 from typing import Any, BinaryIO, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -14,18 +16,21 @@ from api.access.scopes import needs
 from api.deps import NO_QUERY, PREFIX, Base, Batches, Jobs, Parts, PartsDep, Who, batch_of
 from api.http.problems import responses
 from api.schemas import JobBody
-from api.upload.filepart import Store
+from api.upload.filepart import Store, clean_filename
 from api.upload.form import BATCH, form_of
 from api.upload.idempotency import HEADER, Held, held
+from api.upload.json_body import is_json, read_object
 from api.upload.received import Fields, Upload
 from api.upload.receiver import declared_length
 from core.errors import BatchClosed, IdempotencyConflict, JobNotFound, RequestError
 from core.jobs.batches import Batch
 from core.jobs.job import Job, Source, new_id
+from core.jobs.origin import OriginKind
 from core.keys import JOBS
 from core.objects.store import source_key
 from core.store.protocols import OwnerBatches, OwnerJobs
-from core.submission.checks import fingerprint
+from core.submission.checks import fingerprint, identity_of
+from core.submission.origins import NAMED
 
 router = APIRouter(prefix=PREFIX, tags=["jobs"], dependencies=[needs(JOBS)])
 
@@ -39,7 +44,7 @@ KEY_PARAMETER = {
 }
 FORM = {
     # what may be in it is filled in by `api.app`, from the table of options
-    "requestBody": {"required": True, "content": {"multipart/form-data": {}}},
+    "requestBody": {"required": True, "content": {"multipart/form-data": {}, "application/json": {}}},
     "parameters": [KEY_PARAMETER],
 }
 
@@ -78,23 +83,32 @@ ACCEPTED: dict[str, Any] = {
             "insufficient_storage",
             "disk_full",
             "storage_unavailable",
+            "unsupported",
+            "url_refused",
         ),
     },
 )
 async def create_job(
     request: Request, response: Response, jobs: Jobs, batches: Batches, parts: PartsDep, who: Who, base: Base
 ) -> JobBody:
-    """Upload a file and queue it.
+    """Upload a file and queue it, or name one that is fetched when it is the job's turn.
 
-    Fields may come before or after the file; before it they are checked before it is sent. Unknown and
+    Form fields may come before or after the file; before it they are checked before it is sent. Unknown and
     repeated fields are refused. With `batch`, what that batch says holds where no field says otherwise.
     """
-    async with parts.receiver.place(request), held(request, jobs) as reserved:
-        if reserved.job_id is None:
+    async with AsyncExitStack() as stack:
+        if not is_json(request):
+            await stack.enter_async_context(parts.receiver.place(request))
+        reserved = await stack.enter_async_context(held(request, jobs))
+        if is_json(request):
+            job = await _named(request, jobs, batches, parts, who, reserved)
+        elif reserved.job_id is None:
             job = await _accept(request, jobs, batches, parts, who, reserved)
-            parts.deps.notify(job.id)
         else:
             job = await _replay(request, jobs, batches, parts, reserved, reserved.job_id)
+        if reserved.job_id is None:
+            parts.deps.notify(job.id)
+        else:
             response.headers["Idempotent-Replayed"] = "true"
     response.headers["Location"] = f"{base}/jobs/{job.id}"
     response.headers["Retry-After"] = "1"
@@ -133,15 +147,51 @@ async def _accept(
     return await run_in_threadpool(intake.accept, jobs, job_id, source, options, key=reserved.key, batch=batch)
 
 
+async def _named(
+    request: Request, jobs: OwnerJobs, batches: OwnerBatches, parts: Parts, who: Identity, reserved: Held
+) -> Job:
+    """The job of a file that a JSON body only names; or the one that the key made, if it asked for the same."""
+    given = await read_object(request, parts.receiver)
+    fields = {name: value for name, value in given.items() if name not in NAMED}
+    intake, origins = parts.intake.within(who.limits.upload_mb), parts.origins
+
+    def accept() -> Job:
+        origin = origins.named(given, max_bytes=intake.max_bytes or 0)
+        options, batch = _asked(batches.get, fields, for_new=reserved.job_id is None)
+        job_id = new_id()
+        name = clean_filename(unquote(urlsplit(origin.name).path) if origin.kind is OriginKind.URL else origin.name)
+        source = Source(filename=name, bytes=0, media_type="", sha256="", key=source_key(job_id), origin=origin)
+        if reserved.job_id is None:
+            intake.check(options)
+            parts.admit(jobs, who, 0)
+            return intake.accept(jobs, job_id, source, options, key=reserved.key, batch=batch)
+        _check_same(jobs, reserved, fingerprint(identity_of(source), intake.check(options), batch))
+        return jobs.get(reserved.job_id)
+
+    return await run_in_threadpool(accept)
+
+
+def _check_same(jobs: OwnerJobs, reserved: Held, asked: str) -> None:
+    """Raises IdempotencyConflict; JobNotFound when the key's job is gone."""
+    assert reserved.key is not None
+    assert reserved.job_id is not None
+    _check_there(jobs, reserved.job_id)
+    if jobs.fingerprint(reserved.key) != asked:
+        raise IdempotencyConflict(job_id=reserved.job_id)
+
+
+def _check_there(jobs: OwnerJobs, job_id: str) -> None:
+    try:
+        jobs.get(job_id)
+    except JobNotFound:
+        raise JobNotFound("The job that this Idempotency-Key made has been deleted; use a new key.") from None
+
+
 async def _replay(
     request: Request, jobs: OwnerJobs, batches: OwnerBatches, parts: Parts, reserved: Held, job_id: str
 ) -> Job:
     """The job that the key made, if file and parameters are the same: so the body has to be read, but not stored."""
-    assert reserved.key is not None
-    try:
-        await run_in_threadpool(jobs.get, job_id)
-    except JobNotFound:
-        raise JobNotFound("The job that this Idempotency-Key made has been deleted; use a new key.") from None
+    await run_in_threadpool(_check_there, jobs, job_id)
 
     def hash_only(data: BinaryIO, media_type: str) -> int:
         return sum(len(block) for block in iter(lambda: data.read(1 << 18), b""))
@@ -151,8 +201,7 @@ async def _replay(
     upload = await _receive(request, parts, hash_only, asked)
     options, batch = await run_in_threadpool(asked, upload.fields)
     params = await run_in_threadpool(parts.intake.check, options)
-    if await run_in_threadpool(jobs.fingerprint, reserved.key) != fingerprint(upload.sha256, params, batch):
-        raise IdempotencyConflict(job_id=job_id)
+    await run_in_threadpool(_check_same, jobs, reserved, fingerprint(upload.sha256, params, batch))
     return await run_in_threadpool(jobs.get, job_id)
 
 

@@ -37,11 +37,32 @@ def form_of(table: type[JobParams]) -> Form:
 def form_schema(table: type[JobParams]) -> dict[str, Any]:
     """That form as JSON Schema: nothing but the file has to be there."""
     asked = options_schema(table, "Form")
+    for option in options(table):
+        if option.kind is dict:  # a form has texts
+            text = {"type": "string", "contentMediaType": "application/json", "description": option.about.help}
+            asked["properties"][option.name] = text
     batch = {"type": "string", "format": "uuid", "description": "Id of an open batch that the job is to belong to."}
     return {
         "type": "object",
         "required": ["file"],
         "properties": {"file": _FILE, **asked["properties"], BATCH: batch},
+        "additionalProperties": False,
+    }
+
+
+def named_schema(table: type[JobParams]) -> dict[str, Any]:
+    """The options and the name of a file, as JSON Schema: exactly one of the names."""
+    url = {
+        "type": "string",
+        "format": "uri",
+        "maxLength": 2048,
+        "description": "Where the file is fetched from (URL_INGEST).",
+    }
+    key = {"type": "string", "maxLength": 1024, "description": "Key of an object in the bucket INGEST_BUCKET."}
+    return {
+        "type": "object",
+        "oneOf": [{"required": ["url"]}, {"required": ["object"]}],
+        "properties": {"url": url, "object": key, **options_schema(table, "Named")["properties"]},
         "additionalProperties": False,
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -50,11 +50,12 @@ class Receiver:
     def __init__(self, *, intake: Intake, limits: UploadLimits, count: Callable[[int], None]) -> None:
         self._intake, self._limits, self._count = intake, limits, count
         self._places, self._waiting = asyncio.Semaphore(limits.concurrent), 0
-        self._threads = ThreadPoolExecutor(limits.concurrent, thread_name_prefix="upload")
+        self.threads: Executor = ThreadPoolExecutor(limits.concurrent, thread_name_prefix="upload")
+        """One for each place."""
 
     def close(self) -> None:
         """Let the threads go; uploads have ended with their requests."""
-        self._threads.shutdown(wait=False)
+        self.threads.shutdown(wait=False)
 
     @asynccontextmanager
     async def place(self, request: Request) -> AsyncIterator[None]:
@@ -64,6 +65,12 @@ class Receiver:
         """
         boundary_of(request.headers.get("content-type", ""))
         self._intake_for(request).check_size(declared_length(request) or 0, around=FORM_BYTES)
+        async with self.slot():
+            yield
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """As `place`, for what is no form. Raises QueueFull."""
         if self._places.locked() and self._waiting >= self._limits.waiting:
             raise _no_place()
         self._waiting += 1
@@ -86,7 +93,7 @@ class Receiver:
         Raises ValidationFailed, EmptyUpload, NotMedia, TooLarge, UploadTooSlow, ClientDisconnect, and what `store`
         and `check_fields` raise.
         """
-        form = Received(spec, store, check_fields, self._threads, self._intake_for(request))
+        form = Received(spec, store, check_fields, self.threads, self._intake_for(request))
         return await self._fill(request, form)
 
     async def receive_several(
@@ -97,13 +104,13 @@ class Receiver:
         stores: gives a store for one more file, and what to call that in the answer. If this raises, files that were stored
         before are the caller's to remove.
         """
-        form = SeveralReceived(spec, stores, check_fields, self._threads, self._intake_for(request))
+        form = SeveralReceived(spec, stores, check_fields, self.threads, self._intake_for(request))
         return await self._fill(request, form)
 
     async def _fill(self, request: Request, form: Filling[T]) -> T:
         reader = MultipartReader(boundary_of(request.headers.get("content-type", "")))
         try:
-            async for piece in self._pieces(request):
+            async for piece in self.pieces(request):
                 self._count(len(piece))
                 for event in reader.feed(piece):
                     await form.take(event)
@@ -116,8 +123,8 @@ class Receiver:
     def _intake_for(self, request: Request) -> Intake:
         return self._intake.within(identity_of(request.scope).limits.upload_mb)
 
-    async def _pieces(self, request: Request) -> AsyncIterator[bytes]:
-        """The body as it arrives. The pace counts only time spent waiting for the client."""
+    async def pieces(self, request: Request) -> AsyncIterator[bytes]:
+        """The body as it arrives. The pace counts only time spent waiting for the client. Raises UploadTooSlow, ClientDisconnect."""
         waited, received = 0.0, 0
         more = True
         while more:

@@ -80,6 +80,26 @@ class ServiceSettings(BaseSettings):
         200.0, ge=0, description="Uploads are refused with 507 when less space than this is left."
     )
 
+    # --- webhooks
+    webhook_allow_private: bool = Field(
+        False,
+        description="Send webhooks to this machine and to private networks too (never to link-local addresses, where clouds keep secrets). Whoever may make jobs can then reach what listens there.",
+    )
+
+    # --- files from elsewhere
+    url_ingest: bool = Field(
+        False, description='Jobs may name an address ({"url": ...}) from which this service fetches their file.'
+    )
+    url_ingest_allow_private: bool = Field(
+        False,
+        description="Such addresses may lead into private networks and to this machine too. Never to link-local ones or a cloud's metadata.",
+    )
+    ingest_bucket: str | None = Field(
+        None,
+        min_length=3,
+        description='Bucket at MINIO_ENDPOINT out of which jobs may name files ({"object": ...}); whoever may make jobs may read all of it. Another than MINIO_BUCKET. Empty: none.',
+    )
+
     # --- reliability
     max_attempts: int = Field(
         3,

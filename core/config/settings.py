@@ -61,6 +61,10 @@ class Settings(EngineSettings, ServiceSettings):
     def _together(self) -> Settings:
         if self.minio_endpoint and not (self.minio_access_key and self.minio_secret_key):
             raise ValueError("MINIO_ENDPOINT needs MINIO_ACCESS_KEY and MINIO_SECRET_KEY")
+        if self.ingest_bucket and not self.minio_endpoint:
+            raise ValueError("INGEST_BUCKET needs MINIO_ENDPOINT")
+        if self.ingest_bucket and self.ingest_bucket == self.minio_bucket:
+            raise ValueError("INGEST_BUCKET must not be MINIO_BUCKET, where everybody's jobs lie")
         return self
 
     # what empty means

@@ -27,6 +27,7 @@ class NewBatch:
     id: str
     params: JobParams
     metadata: Mapping[str, Any] | None = None
+    callback_url: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,8 @@ class Batch:
     params: JobParams
     #: the client's own, given back unchanged
     metadata: Mapping[str, Any] | None
+    #: told when it is completed
+    callback_url: str | None
     created_at: datetime
     closed_at: datetime | None = None
     finished_at: datetime | None = None

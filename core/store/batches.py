@@ -26,11 +26,13 @@ from core.errors import AlreadyTerminal, BatchNotFound, IdempotencyInFlight
 from core.jobs.batches import Batch, NewBatch, Share, Tally
 from core.jobs.job import Job, JobStatus, NewJob, new_id
 from core.jobs.params import JobParams
-from core.store.membership import left
 from core.store.protocols import Reservation
 from core.store.roles.jobs import SqlJobs, cursor, read_cursor
+from core.store.roles.membership import left
 from core.store.roles.rows import OwnerRole, end_values, known, to_job
-from core.store.tables import UtcDateTime, batch, idempotency, job, outbox
+from core.store.roles.webhooks.announce import announce_end, withdraw
+from core.store.tables import UtcDateTime, batch, delivery, idempotency, job, outbox
+from core.store.texts import index
 
 _MINE = or_(
     bindparam("sees_all", type_=Boolean),
@@ -72,12 +74,13 @@ class SqlBatches(OwnerRole):
             "owner": self.owner,
             "params": new.params.to_dict(),
             "metadata": dict(new.metadata) if new.metadata is not None else None,
+            "callback_url": new.callback_url,
         }
         row = self.database.insert(batch).values(values | {"created_at": self.database.wall()})
         with self.database.write() as connection:
             if connection.scalar(row.on_conflict_do_nothing(index_elements=["id"]).returning(batch.c.id)) is not None:
                 for one in jobs:
-                    view.insert(connection, one)
+                    view.insert_job(connection, one)
                 if jobs:
                     self._close(connection, new.id)
             if reservation and not view.bind(connection, reservation, new.id):
@@ -154,7 +157,7 @@ class SqlBatches(OwnerRole):
                 again = NewJob(
                     id=new_id(), source=old.source, params=old.params, retry_of=old.id, priority=old.priority
                 )
-                view.insert(connection, again)
+                view.insert_job(connection, again)
                 made.append(again.id)
         return made
 
@@ -182,6 +185,10 @@ class SqlBatches(OwnerRole):
             # the same requests sent again are new ones now
             theirs = or_(idempotency.c.job_id == batch_id, idempotency.c.job_id.in_(select(job.c.id).where(ours)))
             connection.execute(delete(idempotency).where(theirs))
+            for job_id in connection.scalars(select(job.c.id).where(ours)).all():
+                index.drop(connection, job_id)
+            withdraw(connection, batch_id)
+            connection.execute(delete(delivery).where(delivery.c.subject.in_(select(job.c.id).where(ours))))
 
     def _close(self, connection: Connection, batch_id: str) -> None:
         is_open = update(batch).where(batch.c.id == batch_id, batch.c.closed_at.is_(None))
@@ -194,11 +201,12 @@ class SqlBatches(OwnerRole):
         ours = job.c.batch_id == batch_id
         waiting = select(job.c.id).where(ours, job.c.status == JobStatus.QUEUED)
         connection.execute(delete(outbox).where(outbox.c.job_id.in_(waiting)))
-        for status, values in (
-            (JobStatus.QUEUED, end_values(JobStatus.CANCELLED, self.database.wall())),
-            (JobStatus.PROCESSING, {"status": JobStatus.CANCELLING, "version": job.c.version + 1}),
-        ):
-            connection.execute(update(job).where(ours, job.c.status == status).values(values))
+        cancelled = end_values(JobStatus.CANCELLED, self.database.wall())
+        ended = update(job).where(ours, job.c.status == JobStatus.QUEUED).values(cancelled).returning(job.c.id)
+        for job_id in connection.scalars(ended).all():
+            announce_end(connection, self.database, job_id, JobStatus.CANCELLED)
+        asked = {"status": JobStatus.CANCELLING, "version": job.c.version + 1}
+        connection.execute(update(job).where(ours, job.c.status == JobStatus.PROCESSING).values(asked))
 
     def _jobs(self) -> SqlJobs:
         view = SqlJobs(self.database, row_version=self.row_version, statements=self._statements)
@@ -218,6 +226,7 @@ def to_batch(row: Row[Any]) -> Batch:
         owner=row.owner,
         params=JobParams.from_dict(row.params),
         metadata=row.metadata,
+        callback_url=row.callback_url,
         created_at=row.created_at,
         closed_at=row.closed_at,
         finished_at=row.finished_at,

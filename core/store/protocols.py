@@ -14,10 +14,13 @@ from typing import Any, Protocol
 
 from core.jobs.batches import Batch, NewBatch, Tally
 from core.jobs.consumers import ConsumerInfo
-from core.jobs.job import Claim, Job, JobFailure, JobStatus, NewJob
+from core.jobs.job import Claim, Job, JobFailure, JobStatus, NewJob, Source
 from core.jobs.tasks import Lease, Task
+from core.jobs.uploads import NewUpload, PartialUpload, UploadLease
 from core.keys import Key, KeyState, Session
 from core.store.news import News
+from core.transcript.search.document import Document
+from core.transcript.search.query import Query
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,19 @@ class Usage:
     freed_in: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Revision:
+    """One edit of a transcript. number: from 1; kind: what was edited, `transcript` or `speakers`
+    key: the object that holds all of it; sha256: of that; created_at: None until it is stored
+    """
+
+    number: int
+    kind: str
+    key: str
+    sha256: str
+    created_at: datetime | None = None
+
+
 class OwnerJobs(Protocol):
     """The jobs of one owner, and its Idempotency-Keys. Another owner's job is to it like one that does not exist."""
 
@@ -67,12 +83,19 @@ class OwnerJobs(Protocol):
         ...
 
     def list(
-        self, *, status: JobStatus | None = None, limit: int = 50, after: str | None = None
+        self, *, status: JobStatus | None = None, limit: int = 50, after: str | None = None, query: Query | None = None
     ) -> tuple[Sequence[Job], str | None]:
         """Newest first. `after` is the cursor of the page before; returns (jobs, next cursor or None).
 
+        query: only jobs with this in their name or text; a page may then be short, or empty, and others follow all the same
         Raises ValidationFailed for a cursor that is none.
         """
+        ...
+
+    def search(
+        self, query: Query, *, limit: int = 20, after: str | None = None
+    ) -> tuple[Sequence[tuple[Job, Document]], str | None]:
+        """As `list` with a query, and with what shows where it was found."""
         ...
 
     def request_cancel(self, job_id: str) -> Job:
@@ -81,6 +104,17 @@ class OwnerJobs(Protocol):
 
     def request_delete(self, job_id: str) -> None:
         """Hide the job from now on and cancel it; the sweeper removes objects and rows. Raises JobNotFound."""
+        ...
+
+    def revise(self, job_id: str, new: Revision) -> Revision:
+        """Store the edit that follows the newest one; it is the newest now. What is there already, and is the same, is given.
+
+        Raises JobNotFound, Expired; RevisionConflict when another edit has come first.
+        """
+        ...
+
+    def revision(self, job_id: str, number: int) -> Revision:
+        """One edit, from 1. Raises JobNotFound, RevisionNotFound."""
         ...
 
     def usage(self) -> Usage:
@@ -101,6 +135,47 @@ class OwnerJobs(Protocol):
 
     def free(self, key: str) -> None:
         """Give up a reservation that led to no job; one that did stays."""
+        ...
+
+
+class OwnerUploads(Protocol):
+    """The uploads in parts of one owner. Another's is to it like one that does not exist."""
+
+    def begin_upload(self, new: NewUpload, *, most: int) -> PartialUpload:
+        """Raises QuotaExceeded when the owner has so many already that are not complete."""
+        ...
+
+    def upload(self, upload_id: str) -> PartialUpload:
+        """Raises UploadNotFound, Expired."""
+        ...
+
+    def parts(self, upload_id: str) -> list[str]:
+        """Keys of the objects with its bytes, in order."""
+        ...
+
+    def take_upload(self, upload_id: str, *, offset: int, lease_seconds: float) -> UploadLease:
+        """The right to add bytes from that one on. Raises UploadNotFound, Expired, UploadLocked, OffsetConflict."""
+        ...
+
+    def renew_upload(self, lease: UploadLease, *, lease_seconds: float) -> None:
+        """The request that adds to it is still coming in."""
+        ...
+
+    def append(
+        self, lease: UploadLease, key: str, size: int, *, media_type: str | None, job: NewJob | None = None
+    ) -> UploadLease:
+        """So many bytes more are stored, under that key. media_type: as far as it is known by now
+
+        job: made in the same transaction, of the last bytes. Raises UploadNotFound, UploadLocked when another has it now.
+        """
+        ...
+
+    def leave_upload(self, lease: UploadLease) -> None:
+        """Others may add to it again."""
+        ...
+
+    def drop_upload(self, upload_id: str) -> None:
+        """Forget it; its objects are the caller's to remove. Raises UploadNotFound, AlreadyTerminal when it is a job by now."""
         ...
 
 
@@ -165,6 +240,10 @@ class JobStore(Protocol):
 
         all_jobs: sees everybody's too; what it makes is the owner's all the same
         """
+        ...
+
+    def uploads_of(self, owner: str | None) -> OwnerUploads:
+        """The uploads in parts of this owner; cheap."""
         ...
 
     def batches_of(self, owner: str | None, *, all_jobs: bool = False) -> OwnerBatches:
@@ -236,6 +315,10 @@ class Claims(Protocol):
         plan_hash, chunks_total, eta_seconds, warnings ...). Raises LeaseLost."""
         ...
 
+    def brought(self, claim: Claim, source: Source) -> None:
+        """The job's file is in the object store from now on; where it came from is forgotten. Raises LeaseLost."""
+        ...
+
     def finish(
         self,
         claim: Claim,
@@ -269,8 +352,8 @@ class TaskStore(Protocol):
         """Append planned tasks of one stage (numbers continue the stored plan; one that exists is left as it is)."""
         ...
 
-    def tasks(self, job_id: str, stage: str | None = None) -> list[Task]:
-        """All tasks, or those of one stage, in order."""
+    def tasks(self, job_id: str, stage: str | None = None, numbers: Collection[int] | None = None) -> list[Task]:
+        """All tasks, or those of one stage, or of these numbers, in order."""
         ...
 
     def take(self, claim: Claim, part: Task) -> Lease | None:
@@ -338,6 +421,26 @@ class Retention(Protocol):
         ...
 
 
+class Uploads(Protocol):
+    """Uploads in parts, whoever's they are."""
+
+    def upload_parts(self, upload_id: str) -> list[str]:
+        """Keys of the objects with its bytes, in order; none of an upload that does not exist."""
+        ...
+
+    def removable_uploads(self, *, limit: int) -> list[str]:
+        """Those past their time, and those whose job has its file or is gone: objects first, then `remove_upload`."""
+        ...
+
+    def remove_upload(self, upload_id: str) -> None:
+        """Delete the rows for good."""
+        ...
+
+    def known_uploads(self, upload_ids: Collection[str]) -> set[str]:
+        """Which of these there are."""
+        ...
+
+
 class Upkeep(Protocol):
     """What some process has to do from time to time, whichever."""
 
@@ -346,6 +449,21 @@ class Upkeep(Protocol):
         time in a row without a finished chunk -> failed/worker_crashed. Returns {"cancelled": n, "failed": n}.
 
         Also forgets reservations of Idempotency-Keys that ran out long ago without a job."""
+        ...
+
+    def unindexed(self, *, limit: int) -> Sequence[tuple[Job, str | None]]:
+        """Jobs whose text is to be written into the search index, the newest first, each with the key of the object that has it.
+
+        None: it has no text (any more).
+        """
+        ...
+
+    def index(self, one: Job, document: Document | None) -> bool:
+        """Write what it is found by. False, and nothing is written: it has been edited, deleted or has expired since it was read."""
+        ...
+
+    def index_anew(self) -> int:
+        """From now on all jobs are among `unindexed`; until they are written, what there is stays. Returns how many."""
         ...
 
     def take_turn(self, task: str, *, every: float) -> bool:

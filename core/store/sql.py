@@ -14,11 +14,25 @@ from core.store.roles.outbox import SqlOutbox
 from core.store.roles.retention import SqlRetention
 from core.store.roles.tasks import SqlTasks
 from core.store.roles.upkeep import SqlUpkeep
+from core.store.roles.uploads import SqlUploads
+from core.store.roles.webhooks.deliveries import SqlDeliveries
 from core.system.clock import LeaseClock
 
 
-class SqlStore(SqlJobs, SqlAllJobs, SqlClaims, SqlTasks, SqlOutbox, SqlRetention, SqlUpkeep, SqlConsumers, SqlKeys):
-    """Every protocol of `core.store.protocols` on one database; as `OwnerJobs`, it sees all jobs.
+class SqlStore(
+    SqlJobs,
+    SqlAllJobs,
+    SqlClaims,
+    SqlTasks,
+    SqlOutbox,
+    SqlRetention,
+    SqlUpkeep,
+    SqlConsumers,
+    SqlKeys,
+    SqlDeliveries,
+    SqlUploads,
+):
+    """Every protocol of `core.store.protocols` and `core.store.webhooks` on one database; as `OwnerJobs`, it sees all jobs.
 
     The database must have been migrated (`Database.migrate`).
     """

@@ -25,24 +25,26 @@ def make(
     batches: OwnerBatches,
     intake: Intake,
     given: Mapping[str, Any],
-    metadata: Mapping[str, Any] | None,
+    own: Mapping[str, Any],
     files: Sequence[tuple[str, Source]] = (),
     *,
     key: str | None = None,
 ) -> Batch:
     """A new batch; with `files` (job id, stored file), one that has their jobs and takes no more: all of it or nothing.
 
+    given: options of its jobs. own: `metadata` and `callback_url` of the batch itself
     key: the Idempotency-Key that is reserved for it. Raises what `Intake.check` and `OwnerBatches.create` do; files of what is
     refused are removed, as by `Intake.accept`.
     """
     try:
         params = intake.check(given)
-        new = NewBatch(id=new_id(), params=params, metadata=metadata)
+        about = intake.check(own)
+        new = NewBatch(id=new_id(), params=params, metadata=about.metadata, callback_url=about.callback_url)
         warnings = warnings_of(params, given)
         jobs = [
             NewJob(id=job_id, source=source, params=params, batch=new.id, warnings=warnings) for job_id, source in files
         ]
-        said = batch_fingerprint([source.sha256 for _, source in files], params, metadata)
+        said = batch_fingerprint([source.sha256 for _, source in files], params, about)
         reservation = Reservation(key=key, fingerprint=said) if key else None
         try:
             batch = batches.create(new, jobs=jobs, reservation=reservation)

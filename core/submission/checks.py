@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from core.errors import TaskNotSupported, UnknownModel, refusal
+from core.jobs.job import Source
 from core.jobs.params import JobParams
 from core.options import read
 from core.transcript.language_tags import is_mapped
@@ -91,13 +92,18 @@ def warnings_of(params: JobParams, given: Mapping[str, Any]) -> tuple[dict[str, 
     return tuple(found)
 
 
-def fingerprint(sha256: str, params: JobParams, batch: str | None = None) -> str:
-    """Identity of a submission for Idempotency-Key: the file's bytes and the normalised options; the id of its batch."""
-    said = [sha256, params.to_dict(), *([batch] if batch else [])]
+def identity_of(source: Source) -> str:
+    """What makes one file another: its bytes, or where they are to be brought from."""
+    return source.origin.to_text() if source.origin else source.sha256
+
+
+def fingerprint(file: str, params: JobParams, batch: str | None = None) -> str:
+    """Identity of a submission for Idempotency-Key: the file (`identity_of`) and the normalised options; the id of its batch."""
+    said = [file, params.to_dict(), *([batch] if batch else [])]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
-def batch_fingerprint(sha256s: Sequence[str], params: JobParams, metadata: Mapping[str, Any] | None) -> str:
-    """As `fingerprint`, of a batch that is asked for with these files."""
-    said = [[*sha256s], params.to_dict(), metadata]
+def batch_fingerprint(sha256s: Sequence[str], params: JobParams, own: JobParams) -> str:
+    """As `fingerprint`, of a batch that is asked for with these files. own: `metadata` and `callback_url` of the batch itself"""
+    said = [[*sha256s], params.to_dict(), own.to_dict()]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

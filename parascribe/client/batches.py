@@ -27,7 +27,7 @@ class Attempt(Protocol):
 class Batches:
     """The batches of one service.
 
-    batch = client.batches.create(language="en")
+    batch = client.batches.create({"language": "en"})
     for path in paths:
         client.submit(path, batch=batch["id"])  # from several threads, if you like
     client.batches.close(batch["id"])
@@ -40,10 +40,20 @@ class Batches:
     def __init__(self, http: httpx.Client, attempt: Attempt) -> None:
         self._http, self._attempt = http, attempt
 
-    def create(self, *, metadata: Mapping[str, Any] | None = None, **params: Unpack[Params]) -> Batch:
-        """An open batch. params: of each of its jobs, unless its upload says otherwise; metadata: your own, kept with it"""
-        body = {"params": {name: value for name, value in params.items() if value is not None}}
-        given = body | ({"metadata": metadata} if metadata is not None else {})
+    def create(
+        self,
+        params: Params | None = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        callback_url: str | None = None,
+    ) -> Batch:
+        """An open batch. params: of each of its jobs, unless its upload says otherwise; metadata: your own, kept with it
+
+        callback_url: told when all of its jobs have ended (`batch.completed`)
+        """
+        wanted = {name: value for name, value in (params or {}).items() if value is not None}
+        own = {"metadata": metadata, "callback_url": callback_url}
+        given = {"params": wanted} | {name: value for name, value in own.items() if value is not None}
         headers = {"Idempotency-Key": str(uuid.uuid4())}
         return cast(Batch, json_of(self._send("POST", PATH, json=given, headers=headers)))
 

@@ -5,7 +5,7 @@ Times of day are ISO 8601 strings in UTC, durations are float seconds on the fil
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from core.jobs.params import Task
 from core.transcript.shaping import Speakers, Translated
@@ -22,6 +22,8 @@ class Params(TypedDict, total=False):
     beam_size: int
     word_timestamps: bool
     audio_track: int | str
+    callback_url: str
+    metadata: dict[str, Any] | None
 
 
 class Look(TypedDict, total=False):
@@ -70,11 +72,44 @@ class Job(TypedDict):
     language: dict[str, Any] | None
     attempts: int
     partial: bool
+    revision: int
     gaps: list[dict[str, Any]]
     warnings: list[dict[str, str]]
     error: JobError | None
     performance: dict[str, Any] | None
     links: dict[str, str]
+
+
+class TranscriptSegment(TypedDict):
+    """One segment to be edited. A new one has no `id`; speaker and translation that are left out stay as they were."""
+
+    id: NotRequired[int | None]
+    start: float
+    end: float
+    text: str
+    speaker: NotRequired[str | None]
+    translation: NotRequired[str | None]
+
+
+class Transcript(TypedDict):
+    """One revision of a job's transcript, to be edited (its `segments`) and sent back."""
+
+    id: str
+    revision: int
+    latest: int
+    edited_at: str | None
+    language: dict[str, Any]
+    duration: float
+    speakers: list[dict[str, Any]] | None
+    segments: list[TranscriptSegment]
+
+
+class Revision(TypedDict):
+    """What is the newest revision now. `kind`: what was edited, transcript or speakers."""
+
+    revision: int
+    edited_at: str | None
+    kind: str
 
 
 class JobPage(TypedDict):
@@ -128,6 +163,37 @@ class BatchPage(TypedDict):
     """Newest first; `next` as in JobPage."""
 
     items: list[BatchHead]
+    next: str | None
+
+
+class Part(TypedDict):
+    """Some of a text; `match`: this was looked for."""
+
+    text: str
+    match: bool
+
+
+class FoundSegment(TypedDict):
+    """A segment in which something was found. `id`: its place in the transcript, from 0."""
+
+    id: int
+    start: float
+    end: float
+    snippet: list[Part]
+
+
+class Hit(TypedDict):
+    """A job that has all that was looked for. `name`: its file's, in parts; None when nothing was found in it."""
+
+    job: Job
+    name: list[Part] | None
+    segments: list[FoundSegment]
+
+
+class SearchPage(TypedDict):
+    """Newest jobs first. `next`: the cursor for what is behind it, or None at the end."""
+
+    items: list[Hit]
     next: str | None
 
 

@@ -53,6 +53,7 @@ def transcribe_files(
                 "database_url": None,
                 "broker_url": None,
                 "minio_endpoint": None,
+                "ingest_bucket": None,
                 "whisper_models_dir": settings.models_path,
             }
         )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 from core.audio import ffmpeg
 from core.config.settings import Settings
-from core.errors import ServiceError
+from core.errors import DiskFull, ServiceError
 from core.store.sql import SqlStore
 from core.system.machine import Plan
 from parascribe.run import wiring
@@ -91,7 +91,18 @@ def make_parts(
         plan=plan,
         width=_width(settings, plan.workers),
         consumer=consumer,
+        origins=wiring.open_origins(settings, objects, store.upload_parts),
+        check_disk=_room(settings),
     )
+
+
+def _room(settings: Settings) -> Callable[[], None]:
+    def check() -> None:
+        free = wiring.free_bytes(settings)
+        if free is not None and free() < settings.min_free_disk_mb * 1024 * 1024:
+            raise DiskFull("Less disk space is left than MIN_FREE_DISK_MB.")
+
+    return check
 
 
 def _width(settings: Settings, workers: int) -> int:
@@ -99,7 +110,7 @@ def _width(settings: Settings, workers: int) -> int:
     if not settings.use_parallel_transcription:
         return 1
     if settings.whisper_executable is not None:
-        from whisper.engine.cli_engine import BATCH
+        from whisper.engine.cli_queue import BATCH
 
         return workers * BATCH
     # one more than there are workers, so that none idles while a finished chunk is being stored

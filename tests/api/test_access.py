@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,14 @@ from api.access.key_table import KeyTable
 from api.access.keys import KeyAuthenticator
 from api.access.scopes import declared
 from core.errors import JobNotFound
-from core.jobs.job import JobFailure
+from core.jobs.job import JobFailure, new_id
 from core.keys import ADMIN, JOBS, MODELS, Key, key_of
 from core.store.protocols import JobStore, OwnerBatches, OwnerJobs
 from core.store.sql import SqlStore
 from core.system.clock import ManualClock
 from core.transcript.formats import to_result
+from core.transcript.values import Speaker
+from core.webhooks import EVENTS, Webhook, new_secret
 from tests.api.serving import Service, make_app, wav
 from tests.api.talks import following
 from tests.api.test_results import TRANSCRIPT
@@ -47,11 +50,12 @@ OWNER = {"late": "anna", "gone": "anna"}
 SCOPES = {"root": [ADMIN], "models": [MODELS]}
 
 OPEN, FIGURES, MODEL, SELF, LIST, MAKE, JOB = "open", "figures", "models", "who asks", "list", "make", "job"
-BATCH = "batch"
-NEEDS = {MODEL: {JOBS, MODELS}, SELF: set(), LIST: {JOBS}, MAKE: {JOBS}, JOB: {JOBS}, BATCH: {JOBS}}
+BATCH, HOOK = "batch", "webhook"
+NEEDS = {MODEL: {JOBS, MODELS}, SELF: set(), LIST: {JOBS}, MAKE: {JOBS}, JOB: {JOBS}, BATCH: {JOBS}, HOOK: {JOBS}}
 """The scopes one of which lets in; without any, any key does."""
 SOCKET, FOREIGN, FOREIGN_LIST = "a job's WebSocket", "OpenAI's, with errors of their shape", "OpenAI's list of models"
-OTHERS = {SOCKET: {JOBS}, FOREIGN: {JOBS}, FOREIGN_LIST: {JOBS, MODELS}}
+UPLOAD = "an upload in parts, tried in test_uploads.py"
+OTHERS = {SOCKET: {JOBS}, FOREIGN: {JOBS}, FOREIGN_LIST: {JOBS, MODELS}, UPLOAD: {JOBS}}
 """Those that refuse in another way, and have tests of their own."""
 ROUTES = {
     ("GET", "/healthz"): OPEN,
@@ -67,12 +71,21 @@ ROUTES = {
     ("POST", "/api/v1/session"): SELF,
     ("DELETE", "/api/v1/session"): SELF,
     ("GET", "/api/v1/jobs"): LIST,
+    ("GET", "/api/v1/search"): LIST,
     ("POST", "/api/v1/jobs"): MAKE,
+    ("OPTIONS", "/api/v1/uploads"): LIST,
+    ("POST", "/api/v1/uploads"): MAKE,
+    ("GET", "/api/v1/uploads/{upload_id}"): UPLOAD,
+    ("PATCH", "/api/v1/uploads/{upload_id}"): UPLOAD,
+    ("DELETE", "/api/v1/uploads/{upload_id}"): UPLOAD,
     ("GET", "/api/v1/jobs/{job_id}"): JOB,
     ("DELETE", "/api/v1/jobs/{job_id}"): JOB,
     ("POST", "/api/v1/jobs/{job_id}/cancel"): JOB,
     ("POST", "/api/v1/jobs/{job_id}/retry"): JOB,
     ("GET", "/api/v1/jobs/{job_id}/result"): JOB,
+    ("GET", "/api/v1/jobs/{job_id}/transcript"): JOB,
+    ("PUT", "/api/v1/jobs/{job_id}/transcript"): JOB,
+    ("PATCH", "/api/v1/jobs/{job_id}/speakers"): JOB,
     ("GET", "/api/v1/jobs/{job_id}/events"): JOB,
     ("GET", "/api/v1/jobs/{job_id}/segments"): JOB,
     ("GET", "/api/v1/events"): LIST,
@@ -83,6 +96,14 @@ ROUTES = {
     ("GET", "/v1/models/{model:path}"): FOREIGN_LIST,
     ("GET", "/api/v1/jobs/{job_id}/audio"): JOB,
     ("GET", "/api/v1/jobs/{job_id}/peaks"): JOB,
+    ("GET", "/api/v1/webhooks"): LIST,
+    ("POST", "/api/v1/webhooks"): MAKE,
+    ("GET", "/api/v1/webhooks/{webhook_id}"): HOOK,
+    ("DELETE", "/api/v1/webhooks/{webhook_id}"): HOOK,
+    ("POST", "/api/v1/webhooks/{webhook_id}/rotate"): HOOK,
+    ("POST", "/api/v1/webhooks/{webhook_id}/resume"): HOOK,
+    ("GET", "/api/v1/webhooks/{webhook_id}/deliveries"): HOOK,
+    ("POST", "/api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver"): HOOK,
     ("GET", "/api/v1/batches"): LIST,
     ("POST", "/api/v1/batches"): MAKE,
     ("GET", "/api/v1/batches/{batch_id}"): BATCH,
@@ -153,6 +174,7 @@ def with_keys(store: SqlStore) -> SqlStore:
 
 def ask(running: Service, method: str, path: str, token: str | None = None, **more: Any) -> httpx.Response:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
+    headers |= more.pop("headers", {})
     return running.client.request(method, path, headers=headers, **more)
 
 
@@ -178,11 +200,20 @@ def ready(running: Service, store: SqlStore, method: str, path: str) -> str:
     if path.endswith("/retry"):
         failure = JobFailure(code="audio_undecodable", message="no", stage="decoding")
         store.fail(take(store), failure)
-    elif path.endswith(("/result", "/events", "/segments", "/ws", "/results.zip")):
+    elif path.endswith(("/result", "/transcript", "/speakers", "/events", "/segments", "/ws", "/results.zip")):
         claim = take(store)
-        running.objects.put("r", io.BytesIO(json.dumps(to_result(TRANSCRIPT)).encode()))
+        spoken = replace(TRANSCRIPT, speakers=(Speaker(id="SPEAKER_00", name="SPEAKER_00", seconds=1.0),))
+        running.objects.put("r", io.BytesIO(json.dumps(to_result(spoken)).encode()))
         store.finish(claim, result_key="r", partial=False, gaps=[], warnings=[], performance={})
     return batch_id or job_id
+
+
+def given(method: str, path: str, job_id: str) -> dict[str, Any]:
+    """What the route needs besides, for a good answer."""
+    if method == "PATCH":
+        return {"json": {"SPEAKER_00": "Anna"}}
+    segments = [{"start": 0.0, "end": 1.0, "text": "Hallo"}]
+    return {"json": {"segments": segments}, "headers": {"If-Match": f'"{job_id}.0"'}} if method == "PUT" else {}
 
 
 @contextmanager
@@ -420,16 +451,45 @@ def test_anothers_job_is_none(guarded: Service, store: SqlStore, method: str, pa
     event.remove(store.database.engine, "before_cursor_execute", note)
     after = state(store, job_id)
     assert after == before or after[0] == before[0]
-    assert ask(guarded, method, spellings(path, job_id)[0], KEY["anna"]).is_success
+    good = given(method, path, job_id)
+    assert ask(guarded, method, spellings(path, job_id)[0], KEY["anna"], **good).is_success
 
 
 @pytest.mark.parametrize(("method", "path"), of_kind(JOB, BATCH))
 def test_an_administrator_sees_everybodys(guarded: Service, store: SqlStore, method: str, path: str) -> None:
     job_id = ready(guarded, store, method, path)
-    answer = ask(guarded, method, spellings(path, job_id)[0], KEY["root"])
+    answer = ask(guarded, method, spellings(path, job_id)[0], KEY["root"], **given(method, path, job_id))
     assert answer.is_success
     if path.endswith("/jobs/{job_id}/retry"):
         assert store.get(answer.json()["id"]).owner == "anna", "the file is hers"
+
+
+@pytest.mark.parametrize(("method", "path"), of_kind(HOOK))
+def test_anothers_webhook_is_none(guarded: Service, store: SqlStore, method: str, path: str) -> None:
+    hook = Webhook(id=new_id(), url="https://a.test/", events=EVENTS, secrets=(new_secret(),))
+    store.webhooks_of("anna").add(hook)
+    store.of("anna").create(new_job())
+    store.fail(take(store), JobFailure(code="audio_undecodable", message="no", stage="decoding"))
+    (told,) = store.claim_deliveries(limit=9, lease_seconds=60, per_webhook=9)
+    path = path.replace("{delivery_id}", told.delivery.id)
+    before = store.webhooks_of("anna").get(hook.id)
+    statements: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        statements.append(statement)
+
+    assert ask(guarded, "GET", "/api/v1/models", KEY["bert"]).is_success, "what keys there are is known now"
+    event.listen(store.database.engine, "before_cursor_execute", note)
+    asked = []
+    for one in (hook.id, NOBODYS):
+        statements.clear()
+        asked.append((ask(guarded, method, path.replace("{webhook_id}", one), KEY["bert"]), [*statements]))
+    event.remove(store.database.engine, "before_cursor_execute", note)
+    (refusal, looked), (usual, looked_usually) = asked
+    assert refusal.status_code == 404 and same(refusal, usual, hook.id) and looked == looked_usually != []
+    assert store.webhooks_of("anna").get(hook.id) == before
+    for name in ("root", "anna") if method == "GET" else ("anna",):
+        assert ask(guarded, method, path.replace("{webhook_id}", hook.id), KEY[name]).is_success
 
 
 def listed(running: Service, token: str, **query: Any) -> list[str]:

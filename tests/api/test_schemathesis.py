@@ -23,15 +23,31 @@ EXAMPLES = 30
 OPERATIONS = [
     ("POST", "/api/v1/jobs"),
     ("GET", "/api/v1/jobs"),
+    ("OPTIONS", "/api/v1/uploads"),
+    ("POST", "/api/v1/uploads"),
+    ("GET", "/api/v1/uploads/{upload_id}"),
+    ("PATCH", "/api/v1/uploads/{upload_id}"),
+    ("DELETE", "/api/v1/uploads/{upload_id}"),
     ("GET", "/api/v1/jobs/{job_id}"),
     ("DELETE", "/api/v1/jobs/{job_id}"),
     ("POST", "/api/v1/jobs/{job_id}/cancel"),
     ("POST", "/api/v1/jobs/{job_id}/retry"),
     ("GET", "/api/v1/jobs/{job_id}/result"),
+    ("GET", "/api/v1/jobs/{job_id}/transcript"),
+    ("PUT", "/api/v1/jobs/{job_id}/transcript"),
+    ("PATCH", "/api/v1/jobs/{job_id}/speakers"),
     ("GET", "/api/v1/jobs/{job_id}/events"),
     ("GET", "/api/v1/jobs/{job_id}/segments"),
     ("GET", "/api/v1/jobs/{job_id}/audio"),
     ("GET", "/api/v1/jobs/{job_id}/peaks"),
+    ("GET", "/api/v1/webhooks"),
+    ("POST", "/api/v1/webhooks"),
+    ("GET", "/api/v1/webhooks/{webhook_id}"),
+    ("DELETE", "/api/v1/webhooks/{webhook_id}"),
+    ("POST", "/api/v1/webhooks/{webhook_id}/rotate"),
+    ("POST", "/api/v1/webhooks/{webhook_id}/resume"),
+    ("GET", "/api/v1/webhooks/{webhook_id}/deliveries"),
+    ("POST", "/api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver"),
     ("POST", "/api/v1/batches"),
     ("GET", "/api/v1/batches"),
     ("GET", "/api/v1/batches/{batch_id}"),
@@ -43,6 +59,7 @@ OPERATIONS = [
     ("POST", "/api/v1/batches/{batch_id}/retry"),
     ("GET", "/api/v1/models"),
     ("GET", "/api/v1/system"),
+    ("GET", "/api/v1/search"),
     ("POST", "/api/v1/session"),
     ("GET", "/api/v1/session"),
     ("DELETE", "/api/v1/session"),
@@ -51,8 +68,15 @@ OPERATIONS = [
     ("GET", "/version"),
     ("GET", "/metrics"),
 ]
-WORDS = {"/api/v1/jobs", "/api/v1/batches", "/api/v1/batches/{batch_id}/items"}
-"""Where the schema cannot tell model names, languages, cursors and ids of batches from other words."""
+WORDS = {
+    "/api/v1/jobs",
+    "/api/v1/search",
+    "/api/v1/uploads",
+    "/api/v1/webhooks",
+    "/api/v1/batches",
+    "/api/v1/batches/{batch_id}/items",
+}
+"""Where no schema can tell what is good: names of models, languages, cursors, Base64, addresses, ids, what there is room for."""
 ENDLESS = {("GET", "/api/v1/events")}
 """What nobody can read to its end."""
 FOREIGN = {
@@ -62,6 +86,11 @@ FOREIGN = {
     ("GET", "/v1/models/{model}"),
 }
 """OpenAI's, described by them; tried with their client."""
+
+
+@schemathesis.serializer("application/offset+octet-stream")
+def _bytes(_: object, value: object) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode(errors="replace")
 
 
 def with_recordings(case: schemathesis.Case) -> None:

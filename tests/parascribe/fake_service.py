@@ -168,6 +168,7 @@ class FakeService:
                 "eta_seconds": None,
             },
             "partial": False,
+            "revision": 0,
             "gaps": [],
             "warnings": [],
             "error": None,

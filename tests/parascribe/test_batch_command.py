@@ -95,7 +95,7 @@ def test_without_recursive_and_each_file_once(running: Service, folder: Path, ca
 
 def test_the_client(running: Service, folder: Path, tmp_path: Path) -> None:
     with Client() as client:
-        batch = client.batches.create(language="de", metadata={"n": 1})
+        batch = client.batches.create({"language": "de"}, metadata={"n": 1})
         job = client.submit(folder / "a.mp3", batch=batch["id"], prompt="x")
         assert (job["batch"], job["params"]["language"], job["params"]["prompt"]) == (batch["id"], "de", "x")
         with pytest.raises(Conflict, match="not_ready|No job"):
@@ -114,7 +114,7 @@ def test_the_client(running: Service, folder: Path, tmp_path: Path) -> None:
         with pytest.raises(Conflict):
             client.submit(folder / "a.mp3", batch=batch["id"])
         with pytest.raises(ApiError):
-            client.batches.create(beam_size=99)
+            client.batches.create({"beam_size": 99})
         client.batches.delete(batch["id"])
         with pytest.raises(NotFound):
             client.batches.get(batch["id"])

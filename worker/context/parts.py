@@ -11,6 +11,7 @@ from core.audio.ffmpeg import Ffmpeg
 from core.audio.samples import Pcm
 from core.objects.store import ObjectStore
 from core.store.sql import SqlStore
+from core.submission.origins import Origins
 from core.system.machine import Plan
 from whisper.engine.transcriber import WhisperTranscriber
 from whisper.models.store import ModelStore
@@ -58,6 +59,8 @@ class Parts:
     vad: makes a fresh detector per job
     width: chunks of one job handed to the engine at once
     consumer: id of this consumer, leads the lease owner's name
+    origins: where the files of jobs come from that came without one
+    check_disk: raises DiskFull when there is too little room for what is brought from there
     """
 
     settings: RunSettings
@@ -70,3 +73,5 @@ class Parts:
     plan: Plan
     width: int
     consumer: str
+    origins: Origins
+    check_disk: Callable[[], None] = lambda: None

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from core.errors import Cancelled, LeaseLost
-from core.jobs.job import SHORT_BYTES, SHORT_SECONDS, Claim, JobFailure, JobStatus, Phase
+from core.jobs.job import SHORT_BYTES, SHORT_SECONDS, Claim, JobFailure, JobStatus, Phase, Source
 from core.jobs.tasks import TaskState
 from core.store.roles.ending import Ending, out_of_attempts, out_of_attempts_waiting, strikes
 from core.store.roles.rows import expired, no_lease_values, to_job
@@ -160,6 +160,19 @@ class SqlClaims(Ending):
             learnt = {f"new_{name}": value for name, value in fields.items()}
             _changed(connection.execute(change, claim_values(claim) | learnt).rowcount)
 
+    def brought(self, claim: Claim, source: Source) -> None:
+        values = {
+            "bytes": source.bytes,
+            "media_type": source.media_type,
+            "sha256": source.sha256,
+            "source_key": source.key,
+            "origin": None,
+            "version": job.c.version + 1,
+        }
+        with self.database.write() as connection:
+            here = update(job).where(IS_CLAIMED).values(values)
+            _changed(connection.execute(here, claim_values(claim)).rowcount)
+
     def finish(
         self,
         claim: Claim,
@@ -234,7 +247,7 @@ class SqlClaims(Ending):
         """
         ready = [job.c.row_version <= self.row_version]
         if short_only:
-            unknown = and_(job.c.duration.is_(None), job.c.bytes <= SHORT_BYTES)
+            unknown = and_(job.c.duration.is_(None), job.c.bytes.between(1, SHORT_BYTES))
             ready.append(or_(job.c.duration < SHORT_SECONDS, unknown))
         due = or_(job.c.not_before.is_(None), job.c.not_before <= now)
         fresh = [job.c.status == JobStatus.QUEUED, due, not_(out_of_attempts_waiting(max_attempts))]

@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from core.jobs.job import Job, JobFailure, JobStatus, Phase, Source
+from core.jobs.origin import Origin
 from core.jobs.params import JobParams
 from core.jobs.tasks import Task, TaskState
 from core.store.database import Database
@@ -89,7 +90,12 @@ def to_job(row: Row[Any]) -> Job:
         status=known(JobStatus, row.status, JobStatus.PROCESSING),
         stage=known(Phase, row.stage, Phase.TRANSCRIBING),
         source=Source(
-            filename=row.filename, bytes=row.bytes, media_type=row.media_type, sha256=row.sha256, key=row.source_key
+            filename=row.filename,
+            bytes=row.bytes,
+            media_type=row.media_type,
+            sha256=row.sha256,
+            key=row.source_key,
+            origin=Origin.from_text(row.origin) if row.origin else None,
         ),
         params=JobParams.from_dict(row.params),
         created_at=row.created_at,
@@ -119,6 +125,7 @@ def to_job(row: Row[Any]) -> Job:
         error=JobFailure.from_dict(row.error) if row.error else None,
         performance=row.performance,
         result_key=row.result_key,
+        revision=row.revision or 0,
         expired_audio=row.expired_audio,
         expired_result=row.expired_result,
         version=row.version,

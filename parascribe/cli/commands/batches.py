@@ -55,7 +55,7 @@ def submit_command(
     if not files:
         raise typer.BadParameter("there is no audio or video file there" + ("" if recursive else " (--recursive?)"))
     with connect(url) as client:
-        batch_id = client.batches.create(**cast("Params", params))["id"]
+        batch_id = client.batches.create(cast("Params", params))["id"]
         if not json:
             print(batch_id, flush=True)  # at once: what comes after it may fail
         with reporter(quiet=quiet) as report:

@@ -10,11 +10,14 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from core.errors import BatchClosed, BatchNotFound
 from core.store.database import Database
+from core.store.roles.webhooks.announce import announce
 from core.store.tables import batch, job
 
 # by its id alone: with more in WHERE, PostgreSQL would pass over a row that is just becoming what is asked for
 _THIS = batch.c.id == bindparam("of_batch")
-_STATE = select(batch.c.owner, batch.c.closed_at, batch.c.finished_at, batch.c.deleted_at).where(_THIS)
+_STATE = select(batch.c.owner, batch.c.closed_at, batch.c.finished_at, batch.c.deleted_at, batch.c.callback_url).where(
+    _THIS
+)
 _LOCKED = _STATE.with_for_update()
 _SHARED = _STATE.with_for_update(read=True)
 _LEFT = (
@@ -61,7 +64,7 @@ def take_place(connection: Connection, old: str, new: str) -> None:
 def left(connection: Connection, database: Database, batch_id: str) -> bool:
     """A job of the batch has ended, is gone, or no more will come: was that all? Then it is completed, here and once.
 
-    True: by this very call, so what is to happen at the completion of a batch is written in this transaction.
+    True: by this very call. Whoever is to be told of it is told in the same transaction.
     """
     row = connection.execute(_LOCKED, {"of_batch": batch_id}).one_or_none()
     if row is None or row.deleted_at is not None or row.closed_at is None or row.finished_at is not None:
@@ -69,4 +72,5 @@ def left(connection: Connection, database: Database, batch_id: str) -> bool:
     if connection.scalar(_LEFT, {"of_batch": batch_id}) is not None:
         return False
     connection.execute(update(batch).where(batch.c.id == batch_id).values(finished_at=database.wall()))
+    announce(connection, database, "batch.completed", subject=batch_id, owner=row.owner, callback_url=row.callback_url)
     return True

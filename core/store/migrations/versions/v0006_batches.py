@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column("owner", sa.String(128)),
         sa.Column("params", sa.JSON, nullable=False),
         sa.Column("metadata", sa.JSON),
+        sa.Column("callback_url", sa.Text),
         sa.Column("created_at", _when, nullable=False),
         sa.Column("closed_at", _when),
         sa.Column("finished_at", _when),
