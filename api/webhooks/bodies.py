@@ -33,11 +33,14 @@ def body_of(delivery: Delivery, data: Mapping[str, Data]) -> str | None:
     found = data[delivery.event.partition(".")[0]](delivery.subject)
     if found is None:
         return None
-    params = found.get("params")
-    if params and params.get("callback_url"):
-        parts = urlsplit(params["callback_url"])
-        found = found | {
-            "params": params | {"callback_url": urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))}
-        }
+    found = _without_query(found | {"params": _without_query(found["params"])})
     timestamp = delivery.created_at.isoformat().replace("+00:00", "Z")
     return json.dumps({"type": delivery.event, "timestamp": timestamp, "data": found}, separators=(",", ":"))
+
+
+def _without_query(members: dict[str, Any]) -> dict[str, Any]:
+    url = members.get("callback_url")
+    if not url:
+        return members
+    parts = urlsplit(url)
+    return members | {"callback_url": urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))}

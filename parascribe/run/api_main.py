@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import resource
-import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
@@ -18,6 +16,7 @@ from api.access.key_table import KeyTable
 from api.access.keys import KeyAuthenticator
 from api.access.throttle import RequestLimiter
 from api.app import create_app
+from api.batches.bodies import batch_data
 from api.deps import PREFIX, ApiDeps
 from api.http.protocol import BoundedHttp
 from api.peaks.kept import Measure
@@ -53,7 +52,9 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
                 raise ModelUnavailable
 
         post = functools.cache(functools.partial(wiring.open_post, settings))
-        webhooks = WebhookSender(store, post, {"job": job_data(store, base=PREFIX)})
+        webhooks = WebhookSender(
+            store, post, {"job": job_data(store, base=PREFIX), "batch": batch_data(store, base=PREFIX)}
+        )
         webhooks.start()
         stack.callback(webhooks.stop)
 
@@ -66,7 +67,8 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
             system=functools.partial(wiring.system_info, settings, store, plan),
             checks={"database": store.ping, "storage": objects.ping},
             advisory={"broker": wiring.open_hints(settings, runtime).ping, "model": model},
-            free_bytes=_free_bytes(settings),
+            free_bytes=wiring.free_bytes(settings),
+            origins=wiring.open_origins(settings, objects),
             measure=_measure(settings, objects),
             probe=wiring.open_probe(),
             version=wiring.version(),
@@ -128,12 +130,6 @@ def _measure(settings: Settings, objects: ObjectStore) -> Measure:
             return measure(request, stream, nice=settings.engine_nice)
 
     return ask
-
-
-def _free_bytes(settings: Settings) -> Callable[[], int] | None:
-    if settings.minio_endpoint is not None:
-        return None
-    return lambda: shutil.disk_usage(settings.data_dir).free
 
 
 if __name__ == "__main__":

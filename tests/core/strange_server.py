@@ -26,6 +26,10 @@ class StrangeServer(ThreadingHTTPServer):
             self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.scheme = "http" if tls is None else "https"
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        self.body = BODY
+        """Of /file."""
+        self.lead = b""
+        """Before what /short, /slow and /endless send."""
         self.released, self.reached = threading.Event(), threading.Event()
 
     def url(self, path: str, host: str = "files.test") -> str:
@@ -51,16 +55,17 @@ class _Handler(BaseHTTPRequestHandler):
             case ["loop"]:
                 self._head(307, {"Location": "/loop", "Content-Length": "0"})
             case ["file"]:
-                self._head(200, {"Content-Length": str(len(BODY)), "Set-Cookie": "a=b"})
-                self.wfile.write(BODY)
+                self._head(200, {"Content-Length": str(len(self.server.body)), "Set-Cookie": "a=b"})
+                self.wfile.write(self.server.body)
             case ["short"]:  # than it says
-                self._head(200, {"Content-Length": str(len(BODY) * 2)})
-                self.wfile.write(BODY)
+                self._head(200, {"Content-Length": str(len(self.server.lead + BODY) * 2)})
+                self.wfile.write(self.server.lead + BODY)
             case ["longer"]:  # than it says
                 self._head(200, {"Content-Length": "10"})
                 self.wfile.write(BODY)
             case ["endless"]:
                 self._head(200, {})
+                self.wfile.write(self.server.lead)
                 while not self.server.released.is_set():
                     self.wfile.write(BODY)
             case ["silent"]:
@@ -68,6 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server.released.wait(30)
             case ["slow"]:  # a byte now and then
                 self._head(200, {"Content-Length": "1000000"})
+                self.wfile.write(self.server.lead)
                 while not self.server.released.wait(0.02):
                     self.wfile.write(b"x")
             case ["slow-head"]:

@@ -25,7 +25,9 @@ from core.errors import (
     UrlRefused,
     ValidationFailed,
 )
+from core.jobs.job import Job
 from core.jobs.params import JobParams
+from core.jobs.turns import BULK, INTERACTIVE, NORMAL
 from core.objects.memory import MemoryObjects
 from core.store.sql import SqlStore
 from core.submission.checks import fingerprint
@@ -152,6 +154,25 @@ def test_what_is_known_before_the_file_is_checked_before_it(objects: MemoryObjec
     taking.check_some({"language": "de"})  # the model may still come
     with pytest.raises(ValidationFailed, match="knows English only"):
         taking.check_some({"language": "de", "model": "tiny.en"})
+
+
+def test_this_installation_s_defaults_come_before_the_table_s_and_after_what_is_asked(
+    jobs: SqlStore, objects: MemoryObjects, tmp_path: Path
+) -> None:
+    defaults = {"language": "de", "word_timestamps": True, "priority": "bulk", "workers": 2}
+    taking = intake(objects, tmp_path, defaults=defaults)
+
+    def made(given: dict[str, Any], **more: Any) -> Job:
+        job_id, source = taking.store("talk.wav", io.BytesIO(wav(20_000)))
+        return taking.accept(jobs, job_id, source, given, **more)
+
+    job = made({})
+    assert {name: job.params.shown()[name] for name in defaults} == defaults and job.priority == BULK
+    asked = made({"language": "auto", "word_timestamps": "no", "priority": "normal", "workers": " "})
+    assert (asked.params.language, asked.params.word_timestamps, asked.params.workers) == (None, False, 2)
+    assert (asked.priority, made({"priority": "interactive"}).priority) == (NORMAL, INTERACTIVE)
+    waited_for = made({}, priority=INTERACTIVE)
+    assert (waited_for.priority, waited_for.params.priority) == (INTERACTIVE, "interactive"), "and it says so"
 
 
 def test_a_retry_has_the_same_file_and_options(jobs: SqlStore, objects: MemoryObjects, tmp_path: Path) -> None:
