@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 from starlette.types import Message
 
-from core.errors import TooLarge
+from core.errors import TooLarge, refusal
 
 MAX_BYTES = 64 * 1024
 
 
 class SmallBody(APIRoute):
-    """For `route_class` of a router: larger bodies are refused before more of them is read. Raises TooLarge."""
+    """For `route_class` of a router: larger bodies are refused before more of them is read. Raises TooLarge, ValidationFailed."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -33,6 +35,13 @@ class SmallBody(APIRoute):
                     return {"type": "http.request", "body": unread.pop(), "more_body": False}
                 return await request.receive()
 
-            return await handle(Request(request.scope, receive))
+            try:
+                return await handle(Request(request.scope, receive))
+            except (
+                HTTPException
+            ) as error:  # how the framework says that it could not read it: no UTF-8, nested too deeply
+                if error.status_code != HTTPStatus.BAD_REQUEST:
+                    raise
+                raise refusal({"field": "body", "message": "this is no JSON"}) from None
 
         return bounded
