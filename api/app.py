@@ -39,7 +39,6 @@ from api.routes import (
     webhooks,
 )
 from api.upload.form import form_schema, named_schema, options_schema
-from core.jobs.params import JobParams
 
 DESCRIPTION = """Turns speech into text: `POST /api/v1/jobs` with a file, look at the job until it has completed, fetch
 the result in the format you want. Errors are `application/problem+json` with a stable `code`."""
@@ -106,7 +105,7 @@ def create_app(deps: ApiDeps, store: ApiStore, authenticator: Authenticator) -> 
     app.add_middleware(Authentication, authenticator=authenticator, foreign={openai.router.prefix: openai_errors.told})
     app.add_middleware(RequestLog, observe=parts.metrics.request)
     app.add_middleware(LingeringClose)
-    app.openapi = lambda: _openapi(app, deps.options)  # type: ignore[method-assign]
+    app.openapi = lambda: _openapi(app, deps)  # type: ignore[method-assign]
     return app
 
 
@@ -114,7 +113,7 @@ def _operation_id(route: APIRoute) -> str:
     return route.name
 
 
-def _openapi(app: FastAPI, options: type[JobParams]) -> dict[str, Any]:
+def _openapi(app: FastAPI, deps: ApiDeps) -> dict[str, Any]:
     """FastAPI's description, with our error body in place of its own, and the options of a job from their table."""
     if app.openapi_schema is None:
         schema = get_openapi(
@@ -124,13 +123,13 @@ def _openapi(app: FastAPI, options: type[JobParams]) -> dict[str, Any]:
         template = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         components.update(template.pop("$defs"))
         components["Problem"] = template
-        components["ParamsBody"] |= options_schema(options, "ParamsBody", filled=True)
+        components["ParamsBody"] |= options_schema(deps.options, "ParamsBody", filled=True)
         submitted = schema["paths"][f"{PREFIX}/jobs"]["post"]["requestBody"]["content"]
-        submitted["multipart/form-data"]["schema"] = form_schema(options)
-        submitted["application/json"]["schema"] = named_schema(options)
+        submitted["multipart/form-data"]["schema"] = form_schema(deps.options, deps.settings.job_defaults)
+        submitted["application/json"]["schema"] = named_schema(deps.options, deps.settings.job_defaults)
         form = schema["paths"][f"{PREFIX}/jobs"]["post"]["requestBody"]["content"]["multipart/form-data"]
-        form["schema"] = form_schema(options)
-        schema["paths"][f"{PREFIX}/batches"]["post"]["requestBody"]["content"] = asked.described(options)
+        form["schema"] = form_schema(deps.options, deps.settings.job_defaults)
+        schema["paths"][f"{PREFIX}/batches"]["post"]["requestBody"]["content"] = asked.described(deps.options)
         describe(schema, app.routes, also=[METRICS])
         app.openapi_schema = schema
     return app.openapi_schema

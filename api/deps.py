@@ -109,6 +109,7 @@ class ApiDeps:
             free_bytes=self.free_bytes,
             probe=self.probe,
             options=self.options,
+            defaults=settings.job_defaults,
             check_url=self.check_url,
         )
 

@@ -29,15 +29,13 @@ from api.upload.receiver import declared_length
 from core.errors import Cancelled, RequestError, ServiceError, SyncTimeout, UnknownModel
 from core.jobs.job import Job, JobStatus, Source, new_id
 from core.jobs.params import Task
+from core.jobs.turns import INTERACTIVE
 from core.keys import JOBS, MODELS
 from core.objects.store import source_key
 from core.store.protocols import OwnerJobs
 from core.transcript.values import Transcript
 
 router = APIRouter(prefix="/v1", tags=["openai"], route_class=OpenAIRoute, responses=ERRORS)
-
-INTERACTIVE = 10
-"""Priority of a job for which somebody waits; that of others is 0."""
 
 ON_DISCONNECT = "X-On-Disconnect"
 """`keep`: the job goes on when its client has gone."""

@@ -184,7 +184,7 @@ def _replayed(jobs: OwnerJobs, batches: OwnerBatches, parts: Parts, reserved: He
     """The batch that the key made, if files and parameters are the same."""
     assert reserved.key is not None
     assert reserved.job_id is not None
-    params, own = parts.intake.check(come.asked.params), parts.intake.check(come.asked.own)
+    params, own = parts.intake.check(come.asked.params), parts.intake.check(come.asked.own, usual=False)
     said = batch_fingerprint([source.sha256 for _, source in come.files], params, own)
     if jobs.fingerprint(reserved.key) != said:
         raise IdempotencyConflict

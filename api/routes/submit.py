@@ -165,7 +165,7 @@ async def _named(
             intake.check(options)
             parts.admit(jobs, who, 0)
             return intake.accept(jobs, job_id, source, options, key=reserved.key, batch=batch)
-        _check_same(jobs, reserved, fingerprint(identity_of(source), intake.check(options), batch))
+        _check_same(jobs, reserved, fingerprint(identity_of(source), intake.check(options, usual=batch is None), batch))
         return jobs.get(reserved.job_id)
 
     return await run_in_threadpool(accept)
@@ -200,7 +200,7 @@ async def _replay(
 
     upload = await _receive(request, parts, hash_only, asked)
     options, batch = await run_in_threadpool(asked, upload.fields)
-    params = await run_in_threadpool(parts.intake.check, options)
+    params = await run_in_threadpool(partial(parts.intake.check, usual=batch is None), options)
     await run_in_threadpool(_check_same, jobs, reserved, fingerprint(upload.sha256, params, batch))
     return await run_in_threadpool(jobs.get, job_id)
 

@@ -7,6 +7,7 @@ these files by `scripts/docs.py`; a test compares them.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,8 @@ class Settings(EngineSettings, ServiceSettings):
                 value = value.absolute()
             elif isinstance(value, list):
                 value = ",".join(value)
+            elif isinstance(value, dict):
+                value = json.dumps(value)
             elif isinstance(value, bool):
                 value = str(value).lower()
             out[name.upper()] = str(value)

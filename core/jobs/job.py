@@ -104,7 +104,7 @@ class Job:
     retry_all: bool = False
     #: id of the batch it was asked for with
     batch: str | None = None
-    #: whose it is (None: made where nobody needs a key), and how urgent
+    #: whose it is (None: made where nobody needs a key), and how urgent (`core.jobs.turns`)
     owner: str | None = None
     priority: int = 0
     #: attempts so far, and those since a chunk was last committed (what MAX_ATTEMPTS counts)
@@ -169,7 +169,8 @@ class NewJob:
     retry_all: bool = False
     #: id of an open one; a retry takes the place of what it retries by itself
     batch: str | None = None
-    priority: int = 0
+    #: None: as the option says
+    priority: int | None = None
     warnings: tuple[dict[str, str], ...] = ()
 
 

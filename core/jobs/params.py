@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from core.audio.tracks import TRACKS
+from core.jobs.turns import Priority
 from core.options import about, options, unset
 from core.transcript.language_tags import language_code
 from core.transcript.languages import LANGUAGES
@@ -114,6 +115,21 @@ class JobParams:
             metavar="INDEX|LANGUAGE",
             convert=_audio_track,
         ),
+    )
+    priority: Priority = field(
+        default="normal",
+        metadata=about(
+            "Whose turn comes first: interactive (somebody waits for it), normal or bulk; who waits moves up.",
+            heard=False,
+        ),
+    )
+    workers: int | None = field(
+        default=None,
+        metadata=about("At most so many chunks of this job at once; nothing: all there is.", ge=1, le=512, heard=False),
+    )
+    chunk_duration: float | None = field(
+        default=None,
+        metadata=about("Longest chunk in seconds; nothing: the service's own (CHUNK_DURATION).", ge=5, le=30),
     )
     callback_url: str | None = field(
         default=None,

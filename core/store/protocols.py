@@ -16,6 +16,7 @@ from core.jobs.batches import Batch, NewBatch, Tally
 from core.jobs.consumers import ConsumerInfo
 from core.jobs.job import Claim, Job, JobFailure, JobStatus, NewJob, Source
 from core.jobs.tasks import Lease, Task
+from core.jobs.turns import AGE_SECONDS, Only
 from core.jobs.uploads import NewUpload, PartialUpload, UploadLease
 from core.keys import Key, KeyState, Session
 from core.store.news import News
@@ -286,15 +287,22 @@ class Claims(Protocol):
     """What a consumer needs to own a job."""
 
     def claim(
-        self, *, owner: str, consumer: str, lease_seconds: float, short_only: bool = False, max_attempts: int = 3
+        self,
+        *,
+        owner: str,
+        consumer: str,
+        lease_seconds: float,
+        only: Only = Only.ANY,
+        max_attempts: int = 3,
+        age_seconds: float = AGE_SECONDS,
     ) -> Claim | None:
-        """Take the first waiting job (priority, then age) or None.
+        """Take the waiting job whose turn it is (`core.jobs.turns.in_turn`) or None.
 
         Waiting is queued, or processing with an expired lease, and not held back by `not_before`.
         Raises fence and attempts; a claim of an expired lease adds a strike. A cancelling job with
-        an expired lease is ended as cancelled here. short_only: only jobs known or guessed
-        (by size) to be under 10 minutes of audio. max_attempts: as in `Upkeep.sweep`, which is part of
+        an expired lease is ended as cancelled here. max_attempts: as in `Upkeep.sweep`, which is part of
         each claim, since a job that kills its owners would otherwise be taken before a sweep sees it.
+        age_seconds: after so long a waiting job grows into the next class (PRIORITY_AGE_SECONDS).
         """
         ...
 
@@ -338,6 +346,10 @@ class Claims(Protocol):
 
     def cancelled(self, claim: Claim) -> None:
         """cancelling -> cancelled: the owner has let go. Raises LeaseLost."""
+        ...
+
+    def urgent(self) -> str | None:
+        """Id of an interactive job that waits: one short query, polled."""
         ...
 
     def held(self, consumer: str) -> list[tuple[str, str, bool]]:
@@ -389,7 +401,8 @@ class Outbox(Protocol):
     def sent(self, outbox_ids: Sequence[int]) -> None: ...
 
     def free_slots(self) -> int:
-        """Job slots of all consumers that are heard of, less the jobs in work: so many hints can be of use."""
+        """Job slots of all consumers that are heard of, less the jobs in work that may be in one: so many hints can be of use.
+        The slot for one interactive job more is not among them."""
         ...
 
     def rehint(self, *, older_than: float, limit: int) -> int:

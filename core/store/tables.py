@@ -32,7 +32,7 @@ from sqlalchemy import (
 ROW_VERSION = 3
 """Raised when jobs or tasks are written in a way older consumers would misread: those then leave them alone."""
 
-SCHEMA = "0007"
+SCHEMA = "0008"
 """The newest revision of `core.store.migrations`: who finds the database at it need not load Alembic (8 MB, 0.2 s)."""
 
 metadata = MetaData()
@@ -128,6 +128,8 @@ job = Table(
 )
 
 Index("job_waiting", job.c.status, job.c.priority.desc(), job.c.created_at, job.c.id)
+# the lines in which jobs wait, one for each owner and priority: whose turn it is goes by the first of each
+Index("job_line", job.c.status, job.c.owner, job.c.priority, job.c.created_at, job.c.id)
 Index("job_due_hint", job.c.status, job.c.hint_due)
 Index("job_newest", job.c.created_at, job.c.id)
 Index("job_newest_by_status", job.c.status, job.c.created_at, job.c.id)
@@ -301,6 +303,9 @@ spent = Table(
 )
 
 Index("spent_of_owner", spent.c.owner, spent.c.created_at)
+
+# When each owner last had its turn ("": who has no key).
+served = Table("served", metadata, Column("owner", String(128), primary_key=True), _required("at", UtcDateTime))
 
 # Who is told of an owner's events; without a url: what signs the owner's callbacks.
 webhook = Table(

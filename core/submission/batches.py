@@ -38,7 +38,7 @@ def make(
     """
     try:
         params = intake.check(given)
-        about = intake.check(own)
+        about = intake.check(own, usual=False)
         new = NewBatch(id=new_id(), params=params, metadata=about.metadata, callback_url=about.callback_url)
         warnings = warnings_of(params, given)
         jobs = [

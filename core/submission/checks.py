@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from core.errors import TaskNotSupported, UnknownModel, refusal
@@ -56,13 +57,21 @@ def values_of(table: type[JobParams], given: Mapping[str, Any]) -> dict[str, Any
     return values
 
 
-def check(table: type[P], given: Mapping[str, Any], models: Models, *, default_model: str) -> P:
+def check(
+    table: type[P],
+    given: Mapping[str, Any],
+    models: Models,
+    *,
+    default_model: str,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+) -> P:
     """The options as a job has them.
 
     given: by name, as text or as in JSON; what is None or blank counts as not given
+    defaults: what this installation takes where nothing is given, each checked by itself
     Raises UnknownModel, ModelInvalid, TaskNotSupported, ValidationFailed.
     """
-    values = values_of(table, given)
+    values = {**defaults, **values_of(table, given)}
     try:
         info = models.info(values.get("model", default_model).strip())
     except UnknownModel as error:

@@ -6,6 +6,7 @@ import copy
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, BinaryIO, Self
 
 from core.audio.sniff import Probe, sniff
@@ -22,6 +23,7 @@ from core.errors import (
 )
 from core.jobs.job import Job, NewJob, Source, new_id
 from core.jobs.params import JobParams
+from core.jobs.turns import class_of
 from core.objects.store import ObjectStore, source_key
 from core.store.protocols import OwnerJobs, Reservation
 from core.submission.checks import Models, check, fingerprint, identity_of, values_of, warnings_of
@@ -49,7 +51,7 @@ class Intake:
 
     free_bytes: space left where uploads land; None where it cannot be known (S3)
     probe: says what a file is that `core.audio.sniff` does not know, by its beginning; may take a while
-    options: the table of what may be asked
+    options: the table of what may be asked; defaults: this installation's own (JOB_DEFAULTS)
     check_url: raises UrlRefused for a `callback_url` that nothing is sent to; None: nobody is there to send anything
     """
 
@@ -63,9 +65,10 @@ class Intake:
         limits: Limits | None = None,
         free_bytes: Callable[[], int] | None = None,
         options: type[JobParams] = JobParams,
+        defaults: Mapping[str, Any] = MappingProxyType({}),
         check_url: Callable[[str], object] | None = None,
     ) -> None:
-        self.options = options
+        self.options, self._defaults = options, defaults
         self._check_url = check_url
         self._objects, self._models, self._default_model = objects, models, default_model
         self._probe, self._limits, self._free_bytes = probe, limits or Limits(), free_bytes
@@ -115,9 +118,13 @@ class Intake:
             raise EmptyUpload
         return sniff(head, filename, self._probe)
 
-    def check(self, given: Mapping[str, Any]) -> JobParams:
-        """As `core.submission.checks.check`. Also raises UrlRefused, Unsupported (`callback_url`)."""
-        params = check(self.options, given, self._models, default_model=self._default_model)
+    def check(self, given: Mapping[str, Any], *, usual: bool = True) -> JobParams:
+        """As `core.submission.checks.check`. Also raises UrlRefused, Unsupported (`callback_url`).
+
+        usual: whether this installation's defaults hold where nothing is given; a batch has them already
+        """
+        defaults = self._defaults if usual else {}
+        params = check(self.options, given, self._models, default_model=self._default_model, defaults=defaults)
         if params.callback_url is not None:
             if self._check_url is None:
                 raise Unsupported("There is no service here that could send something to a callback_url.")
@@ -158,12 +165,13 @@ class Intake:
         given: Mapping[str, Any],
         *,
         key: str | None = None,
-        priority: int = 0,
+        priority: int | None = None,
         batch: str | None = None,
     ) -> Job:
-        """Make the job of a stored file. key: the Idempotency-Key that is reserved for it; priority: higher comes first;
-        batch: id of an open one that it belongs to
+        """Make the job of a stored file. key: the Idempotency-Key that is reserved for it
 
+        priority: of an interface whose users cannot ask for one (`core.jobs.turns`); None: as the option says
+        batch: id of an open one that it belongs to
         Raises what `check` and `OwnerJobs.create` do. The file of a job that is refused is removed; after any other error the
         row may be there all the same, and if it is not, the sweeper removes the file.
         """
@@ -183,12 +191,19 @@ class Intake:
         return job
 
     def new_job(
-        self, job_id: str, source: Source, given: Mapping[str, Any], *, priority: int = 0, batch: str | None = None
+        self,
+        job_id: str,
+        source: Source,
+        given: Mapping[str, Any],
+        *,
+        priority: int | None = None,
+        batch: str | None = None,
     ) -> NewJob:
         """What `accept` makes. Raises what `check` does."""
-        params = self.check(given)
-        warnings = warnings_of(params, given)
-        return NewJob(id=job_id, source=source, params=params, batch=batch, priority=priority, warnings=warnings)
+        if priority is not None:
+            given = {**given, "priority": class_of(priority)}
+        params = self.check(given, usual=batch is None)
+        return NewJob(id=job_id, source=source, params=params, batch=batch, warnings=warnings_of(params, given))
 
     def discard(self, key: str) -> None:
         """Remove the file of what was refused."""

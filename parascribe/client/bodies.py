@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NotRequired, TypedDict
 
 from core.jobs.params import Task
+from core.jobs.turns import Priority
 from core.transcript.shaping import Speakers, Translated
 
 
@@ -22,6 +23,9 @@ class Params(TypedDict, total=False):
     beam_size: int
     word_timestamps: bool
     audio_track: int | str
+    priority: Priority
+    workers: int
+    chunk_duration: float
     callback_url: str
     metadata: dict[str, Any] | None
 

@@ -79,6 +79,7 @@ def make_parts(
         shutdown_seconds=settings.shutdown_seconds,
         parallel=settings.use_parallel_transcription,
         nice=settings.engine_nice,
+        priority_age_seconds=settings.priority_age_seconds,
     )
     return Parts(
         settings=run,

@@ -201,8 +201,9 @@ class BrokerWatch:
             time.sleep(self._interval)
 
 
-def doorbell(runtime: Path) -> Doorbell:
-    return Doorbell(runtime / "bell")
+def doorbell(runtime: Path, *, extra: bool = False) -> Doorbell:
+    """extra: that of the slot for one interactive job more, where it has a process of its own."""
+    return Doorbell(runtime / ("extra-bell" if extra else "bell"))
 
 
 def open_models(settings: Settings) -> ModelStore:

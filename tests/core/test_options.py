@@ -112,7 +112,7 @@ def test_every_option_says_what_it_is() -> None:
 
 
 _FIRST = {"model", "task", "language", "prompt", "temperature", "beam_size", "word_timestamps", "audio_track"}
-OF_ROW_VERSION = {1: _FIRST, 3: _FIRST | {"callback_url", "metadata"}}
+OF_ROW_VERSION = {1: _FIRST, 3: _FIRST | {"callback_url", "metadata", "priority", "workers", "chunk_duration"}}
 """From which ROW_VERSION on which options are known."""
 
 

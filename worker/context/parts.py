@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from core.audio.ffmpeg import Ffmpeg
 from core.audio.samples import Pcm
+from core.jobs.turns import AGE_SECONDS
 from core.objects.store import ObjectStore
 from core.store.sql import SqlStore
 from core.submission.origins import Origins
@@ -48,6 +49,8 @@ class RunSettings:
     shutdown_seconds: float
     parallel: bool
     nice: int = 0
+    #: after so long a waiting job grows into the next class
+    priority_age_seconds: float = AGE_SECONDS
     #: waits between tries when a part of the service is away; a minute of patience costs no attempt
     backoff: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 

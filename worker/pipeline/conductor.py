@@ -58,7 +58,7 @@ class Pipeline:
     ) -> None:
         self._parts, self._claim, self._folder, self._lease_keeper = parts, claim, folder, lease_keeper
         self._stages, self._on_duration = stages, on_duration
-        self._report = Report(parts.plan, parts.settings.parallel)
+        self._report = Report(parts.plan, parts.settings.parallel, most=claim.job.params.workers)
         self._unaccounted = 0.0
         self._job = claim.job
         self.shown = Phase.DECODING

@@ -36,6 +36,7 @@ from core.errors import (
 )
 from core.jobs.batches import Batch
 from core.jobs.job import ID_PATTERN, Job, JobStatus, NewJob, Phase
+from core.jobs.turns import CLASSES
 from core.store.protocols import Reservation, Revision
 from core.store.roles.membership import join, left, take_place
 from core.store.roles.owners.idempotency import SqlIdempotency
@@ -193,7 +194,7 @@ class SqlJobs(SqlIdempotency, SqlUsage):
         return {
             "id": new.id,
             "owner": self.owner,
-            "priority": new.priority,
+            "priority": CLASSES[new.params.priority] if new.priority is None else new.priority,
             "status": JobStatus.QUEUED,
             "stage": Phase.QUEUED,
             "filename": source.filename,
