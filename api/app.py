@@ -16,10 +16,9 @@ from api.access.identity import Authenticator
 from api.access.throttle import Throttle
 from api.deps import PREFIX, ApiDeps, ApiStore, Parts
 from api.events.status import StatusRoute
+from api.foreign import interfaces
 from api.http import problems
 from api.http.middleware import HeadAsGet, LingeringClose, RequestLog
-from api.openai import errors as openai_errors
-from api.openai import routes as openai
 from api.routes import about, audio, docs, follow, health, jobs, results, session, submit
 from api.upload.form import form_schema, options_schema
 from core.jobs.params import JobParams
@@ -31,6 +30,9 @@ TAGS = [
     {"name": "jobs", "description": "Upload, follow, steer, fetch."},
     {"name": "session", "description": "For browsers, in place of a key."},
     {"name": "openai", "description": "OpenAI's audio interface: its clients work unchanged with `base_url=.../v1`."},
+    {"name": "whisper.cpp", "description": "The interface of whisper.cpp's own server."},
+    {"name": "asr", "description": "The interface of whisper-asr-webservice, for Bazarr and the like."},
+    {"name": "parallel", "description": "An older interface, for its clients."},
     {"name": "service", "description": "What there is to choose from and what it runs on."},
     {"name": "health", "description": "For monitoring."},
 ]
@@ -59,15 +61,17 @@ def create_app(deps: ApiDeps, store: ApiStore, authenticator: Authenticator) -> 
     )
     app.state.parts = parts
     problems.install(app)
-    for noun in (submit, jobs, results, audio, follow, openai, session, about, health):
+    for noun in (submit, jobs, results, audio, follow, session, about, health):
         app.include_router(noun.router)
+    for router in interfaces.ROUTERS:
+        app.include_router(router)
     app.include_router(docs.router)
     app.mount(docs.FILES, docs.static_files())
     # the last one added is the outermost
     app.add_middleware(StatusRoute, reads=parts.status, prefix=PREFIX, route=jobs.STATUS)
     app.add_middleware(HeadAsGet)
     app.add_middleware(Throttle, limiter=deps.limiter)
-    app.add_middleware(Authentication, authenticator=authenticator, foreign={openai.router.prefix: openai_errors.told})
+    app.add_middleware(Authentication, authenticator=authenticator, foreign=interfaces.TOLD)
     app.add_middleware(RequestLog, observe=parts.metrics.request)
     app.add_middleware(LingeringClose)
     app.openapi = lambda: _openapi(app, deps.options)  # type: ignore[method-assign]

@@ -211,9 +211,11 @@ def install(app: FastAPI) -> None:
 
     async def ours(request: HTTPConnection, error: Exception) -> Response | None:
         if isinstance(request, WebSocket):
-            return await refused(request.scope, request.receive, request.send, cast(ServiceError, error))
+            await refused(request.scope, request.receive, request.send, cast(ServiceError, error))
+            return None
         assert isinstance(request, Request)
-        return told(request.method, request.url.path, cast(ServiceError, error))
+        tell: Told = request.scope.get("told", told)
+        return tell(request.method, request.url.path, cast(ServiceError, error))
 
     async def invalid(request: Request, error: Exception) -> Response:
         errors = field_errors(cast(RequestValidationError, error).errors())

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from pydantic import Field, create_model
 
-from core.jobs.params import JobParams
 from core.options import options
 
 
@@ -16,26 +15,30 @@ class Form:
     """The parts of one kind of form.
 
     file: name of the part that is a file; fields: names of the others; repeated: those of them that may come several times
+    head: bytes that belong before those of the file, for what is sent without any
     """
 
     file: str = "file"
     fields: tuple[str, ...]
     repeated: frozenset[str] = frozenset()
+    head: bytes = b""
 
 
-def form_of(table: type[JobParams]) -> Form:
+def form_of(table: type, *, file: str = "file") -> Form:
     """The form of a table of options."""
-    return Form(fields=tuple(option.name for option in options(table)))
+    return Form(file=file, fields=tuple(option.name for option in options(table)))
 
 
-def form_schema(table: type[JobParams]) -> dict[str, Any]:
-    """That form as JSON Schema: nothing but the file has to be there."""
-    file = {"type": "string", "format": "binary", "description": "An audio or video file."}
+def form_schema(table: type, *, name: str = "file", several: bool = False) -> dict[str, Any]:
+    """That form as JSON Schema: nothing but the file has to be there. name: of its part; several: there may be more than one"""
+    file: dict[str, Any] = {"type": "string", "format": "binary", "description": "An audio or video file."}
+    if several:
+        file = {"type": "array", "items": file, "minItems": 1}
     asked = options_schema(table, "Form")
     return {
         "type": "object",
-        "required": ["file"],
-        "properties": {"file": file, **asked["properties"]},
+        "required": [name],
+        "properties": {name: file, **asked["properties"]},
         "additionalProperties": False,
     }
 

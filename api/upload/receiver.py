@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -15,7 +16,7 @@ from api.access.identity import identity_of
 from api.upload.filepart import FilePart, Store
 from api.upload.form import Form
 from api.upload.multipart import Event, MultipartReader, PartData, PartEnd, PartStart, boundary_of
-from core.errors import QueueFull, UploadTooSlow, refusal
+from core.errors import QueueFull, RequestError, ServiceError, UploadTooSlow, refusal
 from core.submission.intake import Intake
 
 FIELD_BYTES = 16_384
@@ -26,6 +27,9 @@ FORM_BYTES = 256 * 1024
 
 Fields = dict[str, str]
 """The form's fields that come once, as sent."""
+
+Repeated = dict[str, list[str]]
+"""Those that may come several times, each in the order sent."""
 
 CheckFields = Callable[[Fields], Awaitable[None]]
 """Checks the fields that came before the file, so that a bad one is refused before the file is sent."""
@@ -51,12 +55,36 @@ class Upload:
     """A complete upload, stored. sha256 and bytes are of the file."""
 
     fields: Fields
-    #: those that may come several times, each in the order sent
-    repeated: dict[str, list[str]]
+    repeated: Repeated
     filename: str
     media_type: str
     bytes: int
     sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrived:
+    """One file of several, stored for the job of that id. sha256 and bytes are of the file."""
+
+    job_id: str
+    filename: str
+    media_type: str
+    bytes: int
+    sha256: str
+    #: why it was not taken: then nothing of it is stored
+    refused: ServiceError | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Several:
+    """A complete upload of several files, in the order sent."""
+
+    fields: Fields
+    files: list[Arrived]
+
+
+Begin = Callable[[], tuple[str, Store]]
+"""For the next file: the id of its job, and what stores it."""
 
 
 class Receiver:
@@ -75,13 +103,14 @@ class Receiver:
         self._threads.shutdown(wait=False)
 
     @asynccontextmanager
-    async def place(self, request: Request) -> AsyncIterator[None]:
-        """One of the places there are, first come, first served; `receive` needs it.
+    async def place(self, request: Request, *, several: bool = False) -> AsyncIterator[None]:
+        """One of the places there are, first come, first served; `receive` needs it. several: files may come in one form
 
         Raises QueueFull when none became free in time, and ValidationFailed and TooLarge for what the headers alone rule out.
         """
         boundary_of(request.headers.get("content-type", ""))
-        self._intake_for(request).check_size(declared_length(request) or 0, around=FORM_BYTES)
+        if not several:
+            self._intake_for(request).check_size(declared_length(request) or 0, around=FORM_BYTES)
         if self._places.locked() and self._waiting >= self._limits.waiting:
             raise _no_place()
         self._waiting += 1
@@ -105,6 +134,20 @@ class Receiver:
         and `check_fields` raise.
         """
         form = _Received(spec, store, check_fields, self._threads, self._intake_for(request))
+        await self._take(request, form)
+        return form.upload()
+
+    async def receive_several(self, request: Request, spec: Form, *, begin: Begin) -> Several:
+        """Receive one form with any number of files; one that cannot be taken leaves the others alone.
+
+        If this raises, it is the caller who removes the files that were stored. Raises ValidationFailed for the form,
+        UploadTooSlow, ClientDisconnect.
+        """
+        form = _ReceivedSeveral(spec, begin, self._threads, self._intake_for(request))
+        await self._take(request, form)
+        return form.several()
+
+    async def _take(self, request: Request, form: _Received) -> None:
         reader = MultipartReader(boundary_of(request.headers.get("content-type", "")))
         try:
             async for piece in self._pieces(request):
@@ -112,7 +155,7 @@ class Receiver:
                 for event in reader.feed(piece):
                     await form.take(event)
             reader.finish()
-            return await form.finish()
+            await form.finish_file()
         except BaseException:
             await form.abort()
             raise
@@ -165,13 +208,17 @@ class _Received:
             case PartData(data=data):
                 await self._data(data)
             case PartEnd():
-                self._end()
+                await self._end()
 
-    async def finish(self) -> Upload:
-        file = self._file
-        if file is None:
+    async def finish_file(self) -> None:
+        """The form is complete, and so is its file."""
+        if self._file is None:
             raise refusal({"field": self._spec.file, "message": "missing"})
-        await file.finish()
+        await self._file.finish()
+
+    def upload(self) -> Upload:
+        file = self._file
+        assert file is not None
         return Upload(
             fields=self._fields,
             repeated=self._repeated,
@@ -194,7 +241,7 @@ class _Received:
                 raise refusal({"field": name, "message": "sent as a plain field; it has to be a part with a file name"})
             await self._check_fields(self._fields)
             self._current = self._file = FilePart(
-                filename, store=self._store, threads=self._threads, intake=self._intake
+                filename, store=self._store, threads=self._threads, intake=self._intake, head=spec.head
             )
         elif name not in spec.fields:
             message = f"no such field; there are: {', '.join((spec.file, *spec.fields))}"
@@ -215,7 +262,7 @@ class _Received:
             if len(value) > FIELD_BYTES:
                 raise refusal({"field": name, "message": f"longer than {FIELD_BYTES} bytes"})
 
-    def _end(self) -> None:
+    async def _end(self) -> None:
         if isinstance(self._current, tuple):
             name, value = self._current
             try:
@@ -227,6 +274,69 @@ class _Received:
             else:
                 self._fields[name] = text
         self._current = None
+
+
+class _ReceivedSeveral(_Received):
+    """The same with files in any number, each of which is complete at the end of its part."""
+
+    def __init__(self, spec: Form, begin: Begin, threads: Executor, intake: Intake) -> None:
+        super().__init__(spec, _no_store, _no_check, threads, intake)
+        self._begin = begin
+        self._job_id = ""
+        self._refused: ServiceError | None = None
+        self._files: list[Arrived] = []
+
+    async def finish_file(self) -> None:
+        if not self._files:
+            raise refusal({"field": self._spec.file, "message": "missing"})
+
+    def several(self) -> Several:
+        return Several(fields=self._fields, files=self._files)
+
+    async def _start(self, name: str, filename: str | None) -> None:
+        if name == self._spec.file:
+            self._file, self._refused = None, None
+            self._job_id, self._store = self._begin()
+        await super()._start(name, filename)
+
+    async def _data(self, data: bytes) -> None:
+        if not isinstance(self._current, FilePart):
+            await super()._data(data)
+        elif self._refused is None:
+            try:
+                await self._current.write(data)
+            except RequestError as error:
+                self._refused = error
+                await self._current.abort()
+
+    async def _end(self) -> None:
+        file = self._current
+        await super()._end()
+        if not isinstance(file, FilePart):
+            return
+        if self._refused is None:
+            try:
+                await file.finish()
+            except RequestError as error:
+                self._refused = error
+        self._file = None
+        self._files.append(
+            Arrived(
+                job_id=self._job_id,
+                filename=file.filename,
+                media_type=file.media_type,
+                bytes=file.size,
+                sha256=file.sha256,
+                refused=self._refused,
+            )
+        )
+
+
+def _no_store(data: BinaryIO, media_type: str) -> int:
+    raise NotImplementedError
+
+
+async def _no_check(fields: Fields) -> None: ...
 
 
 def _no_place() -> QueueFull:

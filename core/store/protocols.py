@@ -48,6 +48,17 @@ class Usage:
     freed_in: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """How many jobs somebody sees, by status, and how long they took from their start to their end.
+
+    mean_seconds: of the newest that have completed; None without any
+    """
+
+    by_status: Mapping[JobStatus, int]
+    mean_seconds: float | None
+
+
 class OwnerJobs(Protocol):
     """The jobs of one owner, and its Idempotency-Keys. Another owner's job is to it like one that does not exist."""
 
@@ -84,6 +95,10 @@ class OwnerJobs(Protocol):
 
     def usage(self) -> Usage:
         """Of the owner alone, also for one who sees everybody's jobs. What a retry takes over is not counted again."""
+        ...
+
+    def totals(self) -> Totals:
+        """Of all jobs that it sees."""
         ...
 
     def reserve(self, key: str, *, lease_seconds: float) -> str | None:
