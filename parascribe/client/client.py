@@ -9,6 +9,7 @@ with Client() as client:
 
 from __future__ import annotations
 
+import builtins
 import os
 import time
 import uuid
@@ -29,6 +30,7 @@ from parascribe.client.events import OUTAGE_SECONDS, POLL_FIRST, POLL_LAST, NotO
 from parascribe.client.inputs import OnBytes, Steady, called, opened
 
 DEFAULT_URL = "http://127.0.0.1:8000"
+PARALLEL = "/api/v1/parallel"
 ATTEMPTS = 5
 """How often a request that may be repeated is sent when the connection breaks."""
 WAIT_SECONDS = 20.0
@@ -290,6 +292,24 @@ class Client:
     def system(self) -> dict[str, Any]:
         """What `GET /api/v1/system` says: cores, memory, the resolved plan, engine and ffmpeg versions."""
         return cast("dict[str, Any]", json_of(self._send("GET", "/api/v1/system")))
+
+    def get_processing_stats(self) -> dict[str, Any]:
+        """Figures of all jobs that one sees: `total_tasks`, `completed_tasks`, `failed_tasks`, `average_processing_time` (s)."""
+        return cast("dict[str, Any]", json_of(self._send("GET", f"{PARALLEL}/stats")))
+
+    def get_active_tasks(self) -> builtins.list[dict[str, Any]]:
+        """Jobs that have not ended: `task_id`, `status`, `progress` (0 to 100), `stage`, `started_at`."""
+        return cast("builtins.list[dict[str, Any]]", self.get_processing_stats()["active_tasks"])
+
+    def get_task_status(self, task_id: str) -> dict[str, Any] | None:
+        """`status` (queued, processing, completed, failed), `progress` and `error` of a job; None when there is none of that id."""
+        try:
+            answer = self._send("GET", f"{PARALLEL}/status/{quote(task_id, safe='', errors='replace')}")
+        except NotFound as error:
+            if error.code != "job_not_found":  # an older service has no such address
+                raise
+            return None
+        return cast("dict[str, Any]", json_of(answer)["status"])
 
     def _send(self, method: str, path: str, *, repeat: bool = True, done: str = "", **options: Any) -> httpx.Response:
         return self._attempt(lambda: self._http.request(method, path, **options), repeat=repeat, done=done)
