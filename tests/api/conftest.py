@@ -25,6 +25,13 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Service]]:
         yield lambda **parts: stack.enter_context(service(tmp_path, **parts))
 
 
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service of a module, for the tests that leave nothing behind."""
+    with service(tmp_path_factory.mktemp("unchanged")) as started:
+        yield started
+
+
 @pytest.fixture
 def running(serve: Callable[..., Any]) -> Service:
     """A service of the test's own."""

@@ -153,13 +153,13 @@ def test_a_job_that_fails(running: Service, path: str) -> None:
     ],
 )
 def test_what_cannot_be_done_is_told_in_its_words(
-    running: Service, path: str, query: Any, files: Any, status: int, code: str, place: list[str] | None
+    unchanged: Service, path: str, query: Any, files: Any, status: int, code: str, place: list[str] | None
 ) -> None:
-    answer = running.client.post(path, params=query, files=files)
+    answer = unchanged.client.post(path, params=query, files=files)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     detail = answer.json()["detail"]
     assert isinstance(detail, str) if place is None else [one["loc"] for one in detail] == [place]
-    assert not running.keys and running.store.waiting(at_most=1) == 0, "nothing is left behind"
+    assert not unchanged.keys and unchanged.store.waiting(at_most=1) == 0, "nothing is left behind"
 
 
 def test_a_file_that_is_too_large_and_a_wait_that_has_an_end(serve: Callable[..., Service]) -> None:

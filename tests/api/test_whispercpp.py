@@ -13,7 +13,10 @@ import pytest
 import srt
 import webvtt
 
+from api.foreign.whispercpp.answers import answer
+from api.foreign.whispercpp.wanted import wanted
 from core.jobs.job import JobStatus
+from core.transcript.values import Language, Segment, Transcript, Word
 from tests.api.consuming import LINES, consuming
 from tests.api.serving import Service, wav
 from tests.api.waiting import left_alone
@@ -109,7 +112,7 @@ def test_verbose_json(running: Service) -> None:
         "words": [],  # what is played here has none
         "temperature": 0.0,
         "avg_logprob": 0.0,
-        "no_speech_prob": 0.0,
+        "no_speech_prob": 0.1,
     }
     assert (told["task"], told["language"], told["duration"]) == ("transcribe", "english", 30.0)
     assert (told["detected_language"], told["language_probabilities"]) == ("english", {"en": 1.0})
@@ -161,12 +164,12 @@ def test_what_is_not_done_is_named(running: Service) -> None:
     ],
 )
 def test_what_cannot_be_done_is_told_in_its_words(
-    running: Service, files: Any, fields: dict[str, str], status: int, code: str
+    unchanged: Service, files: Any, fields: dict[str, str], status: int, code: str
 ) -> None:
-    answer = running.client.post("/inference", files=files or {"other": ("a", b"")}, data=fields)
+    answer = unchanged.client.post("/inference", files=files or {"other": ("a", b"")}, data=fields)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert isinstance(answer.json()["error"], str)
-    assert not running.keys and running.store.waiting(at_most=1) == 0, "nothing is left behind"
+    assert not unchanged.keys and unchanged.store.waiting(at_most=1) == 0, "nothing is left behind"
 
 
 def test_a_file_that_is_too_large_and_a_full_queue(serve: Callable[..., Service]) -> None:
@@ -178,10 +181,10 @@ def test_a_file_that_is_too_large_and_a_full_queue(serve: Callable[..., Service]
     assert (full.status_code, full.json()["code"]) == (429, "queue_full") and full.headers["Retry-After"]
 
 
-def test_models_are_not_loaded_by_path(running: Service) -> None:
-    answer = running.client.post("/load", files={"model": (None, "/etc/passwd")})
+def test_models_are_not_loaded_by_path(unchanged: Service) -> None:
+    answer = unchanged.client.post("/load", files={"model": (None, "/etc/passwd")})
     assert answer.status_code == 400 and "field 'model' of /inference" in answer.json()["error"]
-    query = running.client.post("/inference?temperature=0", files=FILE)
+    query = unchanged.client.post("/inference?temperature=0", files=FILE)
     assert (query.status_code, query.json()["code"]) == (400, "validation")
 
 
@@ -189,3 +192,18 @@ def test_models_are_not_loaded_by_path(running: Service) -> None:
 def test_a_client_that_goes_cancels_its_job(running: Service, keep: bool) -> None:
     job = left_alone(running, "/inference", files=FILE, keep=keep)
     assert job.status is (JobStatus.QUEUED if keep else JobStatus.CANCELLED)
+
+
+def test_words_have_their_times() -> None:
+    word = Word(word="Guten", start=0.5, end=0.9, probability=0.8)
+    untimed = Word(word="Tag", start=None, end=None, probability=None)
+    segments = (Segment(start=0.5, end=1.5, text="Guten Tag", words=(word, untimed)),)
+    transcript = Transcript(segments=segments, language=Language(code="de", confidence=0.9), duration=2.0, model="base")
+
+    def words(**fields: str) -> Any:
+        answered = answer(transcript, wanted({"response_format": "verbose_json", **fields}, {}))
+        return json.loads(answered.body)["segments"][0]["words"]
+
+    timed = {"word": "Guten", "start": 0.5, "end": 0.9, "t_dtw": -1, "probability": 0.8}
+    assert words() == [timed, {"word": "Tag", "probability": None}]
+    assert words(token_timestamps="false")[0] == words(no_timestamps="true")[0] == {"word": "Guten", "probability": 0.8}
