@@ -211,16 +211,10 @@ def failure_of(job: Job) -> ServiceError | None:
     if job.status is JobStatus.CANCELLED:
         return Cancelled()
     if job.status is JobStatus.FAILED and job.error is not None:
-        return _Failed(job.error.code if job.error.code in STATUS else ServiceError.code, job.error.message)
+        failure = ServiceError(job.error.message)
+        failure.code = job.error.code if job.error.code in STATUS else failure.code  # type: ignore[misc]
+        return failure
     return None
-
-
-class _Failed(ServiceError):
-    """The job has failed, by the code that it failed with."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code  # type: ignore[misc]
 
 
 async def get_caller(request: Request, jobs: Jobs, parts: PartsDep, who: Who, base: Base) -> Caller:

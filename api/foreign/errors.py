@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import Response
 
 from api.http import problems
-from api.http.problems import Told
+from api.http.problems import Responses, Told
 from core.errors import ServiceError
 
 BAD_REQUEST: Mapping[int, int] = {422: 400, 415: 400}
@@ -36,3 +36,16 @@ def simpler_status(error: ServiceError) -> int:
     """Ours, but 400 for every request that cannot be served as it stands."""
     status = problems.status_of(error)
     return BAD_REQUEST.get(status, status)
+
+
+def described(properties: dict[str, Any]) -> Responses:
+    """The errors of an interface for the API's description. properties: of their bodies, as JSON Schema"""
+    content = {"application/json": {"schema": {"type": "object", "properties": properties}}}
+    said: dict[int | str, str] = {
+        401: "",
+        403: "",
+        429: "`queue_full`, `quota_exceeded`",
+        "4XX": "An error, in this interface's shape.",
+        "5XX": "An error, in this interface's shape.",
+    }
+    return {status: {"description": words, "content": content} for status, words in said.items()}

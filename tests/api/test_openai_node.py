@@ -21,7 +21,7 @@ def found(node_folder: Path) -> dict[str, Any]:
     store = SqlStore.in_memory()
     token, _ = add(store)
     (node_folder / "talk.wav").write_bytes(wav())
-    with keyed(node_folder, store) as running, consuming(running):
+    with keyed(node_folder, store) as running, consuming(running) as talks:
         done = subprocess.run(
             ["node", "client.mjs", str(running.client.base_url), "talk.wav", token],
             cwd=node_folder,
@@ -30,15 +30,16 @@ def found(node_folder: Path) -> dict[str, Any]:
             timeout=60,
         )
     assert done.returncode == 0, done.stderr
-    answers: dict[str, Any] = json.loads(done.stdout)
-    return answers
+    asked = [store.get(talk.id).params.word_timestamps for talk in talks]
+    return {**json.loads(done.stdout), "asked for words": sum(asked)}
 
 
 def test_transcriptions(found: dict[str, Any]) -> None:
     assert found["json"]["text"] == found["logprobs"]["text"] == found["translation"]["text"] == TEXT
     assert found["text"] == f"{TEXT}\n"
     assert found["srt"].startswith("1\n00:00:00,000 --> ") and found["vtt"].startswith("WEBVTT")
-    assert len(found["verbose_json"]["segments"]) == 6 and found["words"]["words"] == []
+    assert len(found["verbose_json"]["segments"]) == len(found["words"]["segments"]) == 6
+    assert found["asked for words"] == 2, "with logprobs and timestamp_granularities"
     assert found["deltas"] == found["done"] == TEXT
 
 

@@ -130,9 +130,8 @@ def test_what_common_programs_write_is_plain(writer: Callable[[Path], None], tmp
     assert audio.duration == 6.0 and (tmp_path / "spool").read_bytes() == SAID
 
 
-@pytest.mark.parametrize("odd", [b"", b"\1"])
-def test_samples_behind_a_head_that_does_not_say_how_many(odd: bytes, tmp_path: Path) -> None:
-    (tmp_path / "a.wav").write_bytes(OPEN_HEADER + SAID + odd)
+def test_samples_behind_a_head_that_does_not_say_how_many(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(OPEN_HEADER + SAID)
     audio = Decoder(FFMPEG, max_seconds=60).decode(tmp_path / "a.wav", tmp_path / "spool")
     assert (audio.duration, audio.warnings) == (6.0, ()) and (tmp_path / "spool").read_bytes() == SAID
     assert sniff(OPEN_HEADER) == "audio/wav"

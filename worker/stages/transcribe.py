@@ -13,7 +13,7 @@ from core.jobs.tasks import TRANSCRIBE, Task
 from core.speech.chunks import Chunk, plan_hash
 from core.speech.planner import PLANNER_VERSION
 from core.transcript.merge import needs_words
-from whisper.types import SHORTEST, ChunkTranscript, TranscribeOptions
+from whisper.types import SHORTEST, Call, ChunkTranscript, TranscribeOptions
 from worker.context.stage import Grain, Lane, OnFailure, Output, Stage
 from worker.context.work import Work
 from worker.stages.language_vote import own_language
@@ -66,14 +66,9 @@ class TranscribeStage(Stage):
 
 def ask_engine(work: Work, pcm: Pcm, options: TranscribeOptions, chunk: Chunk) -> ChunkTranscript:
     """One call. Raises ChunkFailed, ChunkTimeout, EngineUnavailable, Cancelled."""
-    return work.parts.transcriber.transcribe(
-        pcm,
-        options,
-        model=work.job.params.model,
-        job=work.job.id,
-        label=f"chunk {chunk.index + 1}/{work.job.chunks_total or '?'}",
-        cancel=work.cancel,
-    )
+    label = f"chunk {chunk.index + 1}/{work.job.chunks_total or '?'}"
+    call = Call(job=work.job.id, label=label, cancel=work.cancel)
+    return work.parts.transcriber.transcribe(pcm, options, call, model=work.job.params.model)
 
 
 def options_of(work: Work, chunk: Chunk, language: str | None) -> TranscribeOptions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.foreign.errors import shaped
+from api.foreign.errors import described, shaped
 from core.errors import ServiceError
 
 BODY_PARTS = frozenset({"audio_file", "body", "Content-Type"})
@@ -36,3 +36,6 @@ def _place(field: str) -> str:
 
 told = shaped(body_of)
 """As `problems.told`, in this shape."""
+
+ERRORS = described({"detail": {"type": ["string", "array"]}, "code": {"type": "string"}})
+"""For the description."""

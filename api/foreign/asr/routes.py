@@ -14,6 +14,7 @@ from api.access.scopes import needs
 from api.deps import NO_REPEATS
 from api.events.hub import Seen
 from api.foreign.asr.answers import answer, language_of
+from api.foreign.asr.errors import ERRORS
 from api.foreign.asr.wanted import AsrQuery, DetectQuery, Wanted, wanted, wanted_language
 from api.foreign.caller import Caller, CallerDep, failure_of
 from api.foreign.tables import form_body, query_parameters
@@ -23,7 +24,7 @@ from core.errors import ServiceError
 from core.jobs.job import Job
 from core.keys import JOBS
 
-router = APIRouter(tags=["asr"], dependencies=[needs(JOBS), NO_REPEATS])
+router = APIRouter(tags=["asr"], dependencies=[needs(JOBS), NO_REPEATS], responses=ERRORS)
 
 PATHS = ("/asr", "/detect-language")
 AUDIO = "audio_file"

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.foreign.errors import shaped, simpler_status
+from api.foreign.errors import described, shaped, simpler_status
 from core.errors import ServiceError
 
-CODES = {"unknown_model": "model_not_found", "unauthorized": "invalid_api_key", "queue_full": "rate_limit_exceeded"}
+CODES = {
+    "unknown_model": "model_not_found",
+    "unauthorized": "invalid_api_key",
+    "queue_full": "rate_limit_exceeded",
+    "rate_limited": "rate_limit_exceeded",
+}
 """Where OpenAI has a name of its own."""
+
+_ERROR = {
+    "message": {"type": "string"},
+    "type": {"type": "string"},
+    "param": {"type": ["string", "null"]},
+    "code": {"type": "string"},
+}
+ERRORS = described({"error": {"type": "object", "properties": _ERROR}})
+"""For the description."""
 
 
 def body_of(error: ServiceError) -> dict[str, Any]:

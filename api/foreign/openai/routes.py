@@ -17,13 +17,14 @@ from api.events.hub import Seen
 from api.events.stream import EventStream
 from api.foreign.caller import Caller, CallerDep
 from api.foreign.openai.answers import Told, answer, deltas
+from api.foreign.openai.errors import ERRORS
 from api.foreign.openai.wanted import FORM, OURS, wanted
 from core.errors import UnknownModel
 from core.jobs.params import Task
 from core.keys import JOBS, MODELS
 from core.transcript.values import Transcript
 
-router = APIRouter(prefix="/v1", tags=["openai"])
+router = APIRouter(prefix="/v1", tags=["openai"], responses=ERRORS)
 
 ANSWER: dict[str, Any] = {
     "description": "The transcript, in OpenAI's shape.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.foreign.errors import shaped, simpler_status
+from api.foreign.errors import described, shaped, simpler_status
 from core.errors import ServiceError
 
 AWAY = "Parallel service not available"
@@ -23,3 +23,6 @@ def body_of(error: ServiceError) -> dict[str, Any]:
 
 told = shaped(body_of, status_of)
 """As `problems.told`, in this shape."""
+
+ERRORS = described({"detail": {"type": "string"}, "code": {"type": "string"}, "reason": {"type": "string"}})
+"""For the description."""

@@ -13,6 +13,7 @@ from api.access.scopes import needs
 from api.deps import NO_QUERY, PREFIX, Base, Deps, Jobs, PartsDep, get_job_id
 from api.foreign.caller import Caller, CallerDep, transcript_of
 from api.foreign.parallel.answers import STATUS, failed_item, item, performance, result_of, stats_of, status_of
+from api.foreign.parallel.errors import ERRORS
 from api.foreign.parallel.wanted import ParallelForm, Reader
 from api.foreign.tables import form_body
 from api.upload.form import form_of
@@ -22,7 +23,9 @@ from core.jobs.job import Job, JobStatus
 from core.keys import JOBS
 from core.transcript.values import Transcript
 
-router = APIRouter(prefix=f"{PREFIX}/parallel", tags=["parallel"], dependencies=[needs(JOBS), NO_QUERY])
+router = APIRouter(
+    prefix=f"{PREFIX}/parallel", tags=["parallel"], dependencies=[needs(JOBS), NO_QUERY], responses=ERRORS
+)
 
 FORM, SEVERAL = form_of(ParallelForm), form_of(ParallelForm, file="files")
 

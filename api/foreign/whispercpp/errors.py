@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.foreign.errors import shaped, simpler_status
+from api.foreign.errors import described, shaped, simpler_status
 from core.errors import ServiceError
 
 
@@ -15,3 +15,6 @@ def body_of(error: ServiceError) -> dict[str, Any]:
 
 told = shaped(body_of, simpler_status)
 """As `problems.told`, in this shape."""
+
+ERRORS = described({"error": {"type": "string"}, "code": {"type": "string"}})
+"""For the description."""

@@ -11,12 +11,13 @@ from api.deps import NO_QUERY
 from api.foreign.caller import CallerDep
 from api.foreign.tables import form_body
 from api.foreign.whispercpp.answers import answer
+from api.foreign.whispercpp.errors import ERRORS
 from api.foreign.whispercpp.wanted import InferenceForm, wanted
 from api.upload.form import form_of
 from core.errors import Unsupported
 from core.keys import JOBS
 
-router = APIRouter(tags=["whisper.cpp"], dependencies=[needs(JOBS), NO_QUERY])
+router = APIRouter(tags=["whisper.cpp"], dependencies=[needs(JOBS), NO_QUERY], responses=ERRORS)
 
 PATHS = ("/inference", "/load")
 
