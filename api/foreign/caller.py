@@ -79,7 +79,7 @@ class Caller:
 
     async def _accept(self, form: Form, read: Read[W], filename: str | None, priority: int) -> tuple[Job, W]:
         parts, intake = self.parts, self.parts.intake
-        await self._admit()
+        await self._admit(declared_length(self.request) or 0)
         job_id = new_id()
 
         async def check_fields(fields: Fields) -> None:
@@ -112,7 +112,7 @@ class Caller:
             return begun[-1], partial(intake.put, begun[-1])
 
         async with self.parts.receiver.place(self.request, several=True):
-            await self._admit()
+            await self._admit(declared_length(self.request) or 0)
             try:
                 several = await self.parts.receiver.receive_several(self.request, form, begin=begin)
                 want = read(several.fields, {})
@@ -135,16 +135,18 @@ class Caller:
             key=source_key(file.job_id),
         )
         try:
-            await self._admit()
-            job = await self._make(file.job_id, source, want, INTERACTIVE)
+            await self._admit(0)
         except ServiceError as error:
             await run_in_threadpool(self.parts.intake.discard, source.key)
+            return replace(file, refused=error)
+        try:
+            job = await self._make(file.job_id, source, want, INTERACTIVE)
+        except ServiceError as error:
             return replace(file, refused=error)
         self.parts.deps.notify(job.id)
         return job
 
-    async def _admit(self) -> None:
-        size = declared_length(self.request) or 0
+    async def _admit(self, size: int) -> None:
         await run_in_threadpool(self.parts.admit, self.jobs, self.who, size)
 
     async def _make(self, job_id: str, source: Source, want: Wanted, priority: int) -> Job:

@@ -6,7 +6,7 @@ Names and defaults as in its `get_req_parameters` and `whisper_params` (examples
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -88,8 +88,6 @@ AS_HERE: Mapping[str, Any] = MappingProxyType(
 )
 """What the engine does (`whisper/library/inference.py`); of other settings there is none to compare with."""
 
-REFUSED = ("diarize", "tinydiarize", "debug_mode", "offset_t", "offset_n", "duration")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
@@ -126,12 +124,12 @@ class Wanted:
         return [f"not done as asked: {', '.join(self.unused)}"] if self.unused else []
 
 
-def wanted(fields: Fields, _: Repeated) -> Wanted:
+def wanted(sent: Fields, _: Repeated) -> Wanted:
     """Read a form. Raises ValidationFailed, Unsupported."""
-    form = values_of(InferenceForm, fields)
-    for name in REFUSED:
-        if getattr(form, name):
-            raise unsupported(name, "this service does not do that")
+    form = values_of(InferenceForm, sent)
+    for one in fields(InferenceForm):
+        if one.metadata == _NEVER and getattr(form, one.name):
+            raise unsupported(one.name, "this service does not do that")
     cues = form.response_format in FORMATS
     if form.no_timestamps and cues:
         raise refusal({"field": "no_timestamps", "message": f"{form.response_format} has times"})
@@ -148,11 +146,11 @@ def _shaping(form: InferenceForm) -> Shaping:
 
 def _unused(form: InferenceForm, cues: bool) -> tuple[str, ...]:
     found = []
-    for name, info in InferenceForm.__dataclass_fields__.items():
-        value, words = getattr(form, name), info.metadata["about"]
-        tuned = words is _TUNING["about"] and value is not None and value != AS_HERE.get(name)
-        if tuned or (words is _ALWAYS["about"] and not value):
-            found.append(name)
+    for one in fields(InferenceForm):
+        value = getattr(form, one.name)
+        tuned = one.metadata == _TUNING and value is not None and value != AS_HERE.get(one.name)
+        if tuned or (one.metadata == _ALWAYS and not value):
+            found.append(one.name)
     if form.max_len and (not cues or not 10 <= form.max_len <= 200):
         found.append("max_len")
     return tuple(found)
