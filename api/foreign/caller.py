@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Protocol, TypeVar
 
@@ -19,19 +19,17 @@ from api.events.follower import Follower
 from api.events.hub import Seen
 from api.events.status import Asked
 from api.http.problems import STATUS
-from api.routes.results import result_key_of, stored_result
-from api.upload.filepart import clean_filename
+from api.routes.results import stored_transcript
+from api.upload.filepart import Store, clean_filename
 from api.upload.form import Form
-from api.upload.receiver import Arrived, Fields, Repeated, declared_length
+from api.upload.received import Fields, Repeated, StoredFile
+from api.upload.receiver import declared_length
 from core.errors import Cancelled, RequestError, ServiceError, SyncTimeout
 from core.jobs.job import Job, JobStatus, Source, new_id
+from core.jobs.turns import INTERACTIVE
 from core.objects.store import source_key
 from core.store.protocols import OwnerJobs
-from core.transcript.formats import from_result
 from core.transcript.values import Transcript
-
-INTERACTIVE = 10
-"""Priority of a job for which somebody waits; that of others is 0."""
 
 JOB, WARNING = "X-Parascribe-Job", "X-Parascribe-Warning"
 """In answers: the job's id, and what was asked for but not done."""
@@ -66,7 +64,7 @@ class Caller:
 
     # --- a file becomes a job
     async def accept(
-        self, form: Form, read: Read[W], *, filename: str | None = None, priority: int = INTERACTIVE
+        self, form: Form, read: Read[W], *, filename: str | None = None, priority: int | None = INTERACTIVE
     ) -> tuple[Job, W]:
         """Take the file of a form in. filename: what to call it, if not by the name it is sent with
 
@@ -77,7 +75,7 @@ class Caller:
         self.parts.deps.notify(job.id)
         return job, want
 
-    async def _accept(self, form: Form, read: Read[W], filename: str | None, priority: int) -> tuple[Job, W]:
+    async def _accept(self, form: Form, read: Read[W], filename: str | None, priority: int | None) -> tuple[Job, W]:
         parts, intake = self.parts, self.parts.intake
         await self._admit(declared_length(self.request) or 0)
         job_id = new_id()
@@ -93,63 +91,49 @@ class Caller:
         except RequestError:  # what came behind the file, or several times, is known only now
             await run_in_threadpool(intake.discard, source_key(job_id))
             raise
-        source = Source(
-            filename=clean_filename(filename) if filename else upload.filename,
-            bytes=upload.bytes,
-            media_type=upload.media_type,
-            sha256=upload.sha256,
-            key=source_key(job_id),
-        )
-        return await self._make(job_id, source, want, priority), want
+        name = clean_filename(filename) if filename else upload.filename
+        return await self._make(job_id, _source(job_id, upload, name), want, priority), want
 
-    async def accept_several(self, form: Form, read: Read[W]) -> tuple[list[Job | Arrived], W]:
-        """Take all files of a form in, in order; what is not a job is a file that was `refused`. Raises as `accept`, for the form."""
+    async def accept_several(self, form: Form, read: Read[W]) -> tuple[list[Job], list[tuple[str, RequestError]], W]:
+        """Take all files of a form in: their jobs, and the names of those that were refused, with why. Raises as `accept`."""
         intake = self.parts.intake
         begun: list[str] = []
 
-        def begin() -> tuple[str, Callable[..., int]]:
+        def begin() -> tuple[str, Store]:
             begun.append(new_id())
             return begun[-1], partial(intake.put, begun[-1])
 
-        async with self.parts.receiver.place(self.request, several=True):
+        async def check_fields(fields: Fields) -> None:
+            await run_in_threadpool(intake.check_some, read(fields, {}).options)
+
+        async with self.parts.receiver.place(self.request):
             await self._admit(declared_length(self.request) or 0)
             try:
-                several = await self.parts.receiver.receive_several(self.request, form, begin=begin)
-                want = read(several.fields, {})
+                uploads = await self.parts.receiver.receive_several(
+                    self.request, form, stores=begin, check_fields=check_fields
+                )
+                want = read(uploads.fields, {})
                 await run_in_threadpool(intake.check, want.options)
             except BaseException:
                 for job_id in begun:
                     await run_in_threadpool(intake.discard, source_key(job_id))
                 raise
-            made = [await self._arrived(file, want) for file in several.files]
-        return made, want
-
-    async def _arrived(self, file: Arrived, want: Wanted) -> Job | Arrived:
-        if file.refused is not None:
-            return file
-        source = Source(
-            filename=file.filename,
-            bytes=file.bytes,
-            media_type=file.media_type,
-            sha256=file.sha256,
-            key=source_key(file.job_id),
-        )
-        try:
-            await self._admit(0)
-        except ServiceError as error:
-            await run_in_threadpool(self.parts.intake.discard, source.key)
-            return replace(file, refused=error)
-        try:
-            job = await self._make(file.job_id, source, want, INTERACTIVE)
-        except ServiceError as error:
-            return replace(file, refused=error)
-        self.parts.deps.notify(job.id)
-        return job
+            jobs, refused = [], uploads.refused
+            for job_id, file in uploads.files:
+                try:
+                    await self._admit(0)
+                except RequestError as error:
+                    await run_in_threadpool(intake.discard, source_key(job_id))
+                    refused.append((file.filename, error))
+                else:
+                    jobs.append(await self._make(job_id, _source(job_id, file, file.filename), want, INTERACTIVE))
+                    self.parts.deps.notify(job_id)
+        return jobs, refused, want
 
     async def _admit(self, size: int) -> None:
         await run_in_threadpool(self.parts.admit, self.jobs, self.who, size)
 
-    async def _make(self, job_id: str, source: Source, want: Wanted, priority: int) -> Job:
+    async def _make(self, job_id: str, source: Source, want: Wanted, priority: int | None) -> Job:
         accept = partial(self.parts.intake.accept, priority=priority)
         return await run_in_threadpool(accept, self.jobs, job_id, source, want.options)
 
@@ -200,12 +184,18 @@ class Caller:
         return response
 
 
+def _source(job_id: str, file: StoredFile, filename: str) -> Source:
+    return Source(
+        filename=filename, bytes=file.bytes, media_type=file.media_type, sha256=file.sha256, key=source_key(job_id)
+    )
+
+
 def transcript_of(parts: Parts, jobs: OwnerJobs, job_id: str) -> Transcript:
     """Raises why there is none."""
     job = jobs.get(job_id)
     if failure := failure_of(job):
         raise failure
-    return from_result(stored_result(parts.deps, jobs, job, result_key_of(job)))
+    return stored_transcript(parts.deps, jobs, job)
 
 
 def failure_of(job: Job) -> ServiceError | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from api.upload.form import form_schema, options_schema
+from api.upload.form import Form, options_schema
 from core.errors import Unsupported, refusal
-from core.options import read
+from core.options import options, read
 
 T = TypeVar("T")
 
@@ -25,9 +25,23 @@ def unsupported(field: str, message: str) -> Unsupported:
     return Unsupported(f"{field}: {message}", errors=[{"field": field, "message": message}])
 
 
+def form_of(table: type, *, file: str = "file") -> Form:
+    """The form with these fields beside its file."""
+    return Form(file=file, fields=tuple(option.name for option in options(table)))
+
+
 def form_body(table: type, *, file: str = "file", several: bool = False) -> dict[str, Any]:
     """A form for the API's description."""
-    schema = form_schema(table, name=file, several=several)
+    one: dict[str, Any] = {"type": "string", "format": "binary", "description": "An audio or video file."}
+    schema = {
+        "type": "object",
+        "required": [file],
+        "properties": {
+            file: {"type": "array", "items": one, "minItems": 1} if several else one,
+            **options_schema(table, "Form")["properties"],
+        },
+        "additionalProperties": False,
+    }
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 

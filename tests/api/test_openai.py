@@ -13,8 +13,8 @@ import openai
 import pytest
 from openai import OpenAI
 
-from api.foreign import caller
 from core.jobs.job import JobFailure, JobStatus
+from core.jobs.turns import INTERACTIVE
 from tests.api.consuming import TEXT, Consumer
 from tests.api.serving import Service, wav
 from tests.api.talks import Talk
@@ -40,7 +40,7 @@ def test_a_transcription(running: Service, client: OpenAI) -> None:
     assert consumer.talk is not None
     job = running.store.get(consumer.talk.id)
     assert (job.params.language, job.params.prompt, job.params.temperature) == ("en", "Words", 0.2)
-    assert job.priority == caller.INTERACTIVE and job.source.filename == "talk.wav"
+    assert (job.priority, job.params.priority) == (INTERACTIVE, "interactive") and job.source.filename == "talk.wav"
 
 
 @pytest.mark.parametrize("shape", ["text", "srt", "vtt", "verbose_json"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Response
@@ -15,9 +14,7 @@ from api.foreign.caller import Caller, CallerDep, transcript_of
 from api.foreign.parallel.answers import STATUS, failed_item, item, performance, result_of, stats_of, status_of
 from api.foreign.parallel.errors import ERRORS
 from api.foreign.parallel.wanted import ParallelForm, Reader
-from api.foreign.tables import form_body
-from api.upload.form import form_of
-from api.upload.receiver import Arrived
+from api.foreign.tables import form_body, form_of
 from core.errors import NotReady, ServiceError
 from core.jobs.job import Job, JobStatus
 from core.keys import JOBS
@@ -52,7 +49,7 @@ async def create_parallel(caller: CallerDep, response: Response) -> dict[str, An
 @router.post("/transcribe/async", openapi_extra=form_body(ParallelForm))
 async def create_parallel_async(caller: CallerDep, response: Response, base: Base) -> dict[str, Any]:
     """Answers as soon as the file is stored: follow `status`, then fetch `result`."""
-    job, want = await caller.accept(FORM, _reader(caller), priority=0)
+    job, want = await caller.accept(FORM, _reader(caller), priority=None)
     caller.told(response, job, want.warnings)
     return {
         "success": True,
@@ -84,12 +81,12 @@ def get_parallel_result(task_id: TaskId, jobs: Jobs, parts: PartsDep) -> dict[st
 async def create_parallel_batch(caller: CallerDep, response: Response) -> dict[str, Any]:
     """Waits for all files. One that cannot be transcribed leaves the others alone. A client that goes cancels its jobs."""
     begun = time.monotonic()
-    found, want = await caller.accept_several(SEVERAL, _reader(caller))
-    jobs = [one for one in found if isinstance(one, Job)]
-    results = dict(zip((job.id for job in jobs), await _ended(caller, jobs), strict=True))
-    items = [_item(one, results) for one in found]
+    jobs, refused, want = await caller.accept_several(SEVERAL, _reader(caller))
+    results = await _ended(caller, jobs)
+    items = [_item(job, one) for job, one in zip(jobs, results, strict=True)]
+    items += [failed_item(filename, None, error) for filename, error in refused]
     seconds = time.monotonic() - begun
-    good = [one for one in results.values() if isinstance(one, Transcript)]
+    good = [one for one in results if isinstance(one, Transcript)]
     caller.told(response, None, want.warnings)
     worked = sum(one.performance.get("engine_seconds", 0.0) for one in good)
     parallel = any(one.performance.get("parallel") for one in good)
@@ -141,12 +138,8 @@ def _reader(caller: Caller) -> Reader:
     return Reader(table=caller.parts.deps.options)
 
 
-def _item(one: Job | Arrived, results: Mapping[str, Transcript | ServiceError]) -> dict[str, Any]:
-    if isinstance(one, Arrived):
-        assert one.refused is not None
-        return failed_item(one.filename, None, one.refused)
-    found = results[one.id]
-    return item(one, found) if isinstance(found, Transcript) else failed_item(one.source.filename, one.id, found)
+def _item(job: Job, found: Transcript | ServiceError) -> dict[str, Any]:
+    return item(job, found) if isinstance(found, Transcript) else failed_item(job.source.filename, job.id, found)
 
 
 async def _ended(caller: Caller, jobs: list[Job]) -> list[Transcript | ServiceError]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from api.foreign.tables import unsupported, values_of
-from api.upload.receiver import Fields, Repeated
+from api.upload.received import Fields, Repeated
 from core.jobs.params import JobParams
 from core.options import about, options
 

@@ -9,11 +9,10 @@ from fastapi import APIRouter, Response
 from api.access.scopes import needs
 from api.deps import NO_QUERY
 from api.foreign.caller import CallerDep
-from api.foreign.tables import form_body
+from api.foreign.tables import form_body, form_of
 from api.foreign.whispercpp.answers import answer
 from api.foreign.whispercpp.errors import ERRORS
 from api.foreign.whispercpp.wanted import InferenceForm, wanted
-from api.upload.form import form_of
 from core.errors import Unsupported
 from core.keys import JOBS
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from api.foreign.tables import unsupported, values_of
-from api.upload.receiver import Fields, Repeated
+from api.upload.received import Fields, Repeated
 from core.errors import refusal
 from core.options import about
 from core.transcript.formats import FormatName, shaping_for
