@@ -18,11 +18,13 @@ class Form:
     """The parts of one kind of form.
 
     file: name of the part that is a file; fields: names of the others; repeated: those of them that may come several times
+    head: bytes that belong before those of the file, for what is sent without any
     """
 
     file: str = "file"
     fields: tuple[str, ...]
     repeated: frozenset[str] = frozenset()
+    head: bytes = b""
 
 
 BATCH = "batch"
