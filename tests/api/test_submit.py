@@ -43,6 +43,8 @@ JOB_KEYS = {
     "error",
     "performance",
     "links",
+    "batch",
+    "revision",
 }
 
 
