@@ -34,6 +34,7 @@ NAMES = (
     "follow",
     "queue",
     "search",
+    "fairness",
 )
 
 

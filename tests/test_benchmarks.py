@@ -41,6 +41,7 @@ GOALS = {
     "follow": {"P18"},
     "queue": {"P11"},
     "search": {"P19"},
+    "fairness": {"fairness"},
 }
 
 

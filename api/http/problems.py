@@ -40,8 +40,18 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "upload_too_slow": 408,
         "unknown_model": 422,
         "task_not_supported": 422,
+        "url_refused": 422,
+        "url_unreachable": 422,
+        "upload_not_found": 404,
+        "upload_locked": 423,
+        "offset_conflict": 409,
+        "upload_protocol": 412,
         "job_not_found": 404,
         "key_not_found": 404,
+        "webhook_not_found": 404,
+        "delivery_not_found": 404,
+        "batch_not_found": 404,
+        "batch_closed": 409,
         "revision_not_found": 404,
         "revision_conflict": 412,
         "precondition_required": 428,
@@ -72,6 +82,7 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "audio_encrypted": 422,
         "source_missing": 500,
         "source_corrupt": 500,
+        "object_missing": 422,
         "model_unavailable": 503,
         "model_invalid": 422,
         "chunk_failed": 500,
@@ -217,7 +228,8 @@ def install(app: FastAPI) -> None:
             await refused(request.scope, request.receive, request.send, cast(ServiceError, error))
             return None
         assert isinstance(request, Request)
-        return told(request.method, request.url.path, cast(ServiceError, error))
+        tell: Told = request.scope.get("told", told)
+        return tell(request.method, request.url.path, cast(ServiceError, error))
 
     async def invalid(request: Request, error: Exception) -> Response:
         errors = field_errors(cast(RequestValidationError, error).errors())

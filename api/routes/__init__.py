@@ -3,6 +3,8 @@
 __all__ = [
     "about",
     "audio",
+    "batch_new",
+    "batches",
     "docs",
     "follow",
     "health",
@@ -12,4 +14,6 @@ __all__ = [
     "session",
     "submit",
     "transcripts",
+    "uploads",
+    "webhooks",
 ]

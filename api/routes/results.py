@@ -43,6 +43,15 @@ class ResultQuery(BaseModel):
     format: FormatName = Field("json", description="`verbose_json` and `diarized_json` have OpenAI's shapes.")
     revision: RevisionName = "latest"
 
+    def shaping(self) -> Shaping:
+        """What was asked of the look. Raises ValidationFailed."""
+        asked = self.model_extra or {}
+        if empty := [
+            {"field": name, "message": "Input should not be empty"} for name, value in asked.items() if not value
+        ]:
+            raise refusal(*empty)
+        return shaping_for((self.format,), asked)
+
 
 def _shaping_parameters() -> list[dict[str, Any]]:
     """The options of Shaping as parameters of the query, each with the formats that can honour it."""
@@ -55,6 +64,9 @@ def _shaping_parameters() -> list[dict[str, Any]]:
 
 def _described_by(name: str, schema: dict[str, Any]) -> str:
     return f"{schema.pop('description')} For {', '.join(kind for kind, form in FORMATS.items() if name in form.takes)}."
+
+
+SHAPING_PARAMETERS = _shaping_parameters()
 
 
 def _described() -> dict[str, Any]:
@@ -82,7 +94,7 @@ def _described() -> dict[str, Any]:
             "validation",
         ),
     },
-    openapi_extra={"parameters": _shaping_parameters()},
+    openapi_extra={"parameters": SHAPING_PARAMETERS},
 )
 def get_result(
     job_id: JobId, jobs: Jobs, deps: Deps, query: Annotated[ResultQuery, Query()], if_none_match: IfNoneMatch = None
@@ -93,14 +105,11 @@ def get_result(
     (`not_in_result`) of a transcript without them.
     """
     job = jobs.get(job_id)
-    asked = query.model_extra or {}
-    if empty := [{"field": name, "message": "Input should not be empty"} for name, value in asked.items() if not value]:
-        raise refusal(*empty)
-    shaping = shaping_for((query.format,), asked)
+    shaping = query.shaping()
     result_key_of(job)
     number = number_of(job, query.revision)
     chosen = FORMATS[query.format]
-    look = f".{hashlib.sha256(repr(shaping).encode()).hexdigest()[:16]}" if asked else ""
+    look = f".{hashlib.sha256(repr(shaping).encode()).hexdigest()[:16]}" if query.model_extra else ""
     headers = {
         "ETag": f'"{job.id}.{job.version}.{number}.{query.format}{look}"',
         "Content-Disposition": content_disposition(renamed(job.source.filename, chosen.extension)),

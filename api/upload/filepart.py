@@ -23,16 +23,19 @@ class GivenUp(Exception):
 
 
 class FilePart:
-    """One file as it arrives, held against the rules of `intake`; size, media_type and sha256 are final after `finish`."""
+    """One file as it arrives, held against the rules of `intake`; size, media_type and sha256 are final after `finish`.
 
-    def __init__(self, filename: str, *, store: Store, threads: Executor, intake: Intake) -> None:
+    head: bytes that belong before those that arrive
+    """
+
+    def __init__(self, filename: str, *, store: Store, threads: Executor, intake: Intake, head: bytes = b"") -> None:
         self.filename = clean_filename(filename)
-        self.size = 0
+        self.size = self._empty = len(head)
         self.media_type = ""
         self.sha256 = ""
         self._store, self._threads, self._intake = store, threads, intake
-        self._head = bytearray()
-        self._storing: _Storing | None = None
+        self._head = bytearray(head)
+        self._storing: Storing | None = None
 
     async def write(self, data: bytes) -> None:
         """Take some bytes. Raises TooLarge, NotMedia, and what the store raises."""
@@ -47,7 +50,7 @@ class FilePart:
 
     async def finish(self) -> None:
         """That was all: wait until it is stored for good. Raises EmptyUpload, NotMedia, and what the store raises."""
-        if not self.size:
+        if self.size == self._empty:
             raise EmptyUpload
         storing = self._storing or await self._begin()
         written = await storing.finish()
@@ -60,18 +63,18 @@ class FilePart:
         if self._storing is not None:
             await self._storing.abort()
 
-    async def _begin(self) -> _Storing:
+    async def _begin(self) -> Storing:
         loop = asyncio.get_running_loop()
         self.media_type = await loop.run_in_executor(
             self._threads, self._intake.media_type, bytes(self._head), self.filename
         )
-        self._storing = _Storing(self._store, self.media_type, self._threads)
+        self._storing = Storing(self._store, self.media_type, self._threads)
         head, self._head = bytes(self._head), bytearray()
         await self._storing.send(head)
         return self._storing
 
 
-class _Storing:
+class Storing:
     """A store at work in its thread, and the pipe it reads from."""
 
     def __init__(self, store: Store, media_type: str, threads: Executor) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NotRequired, TypedDict
 
 from core.jobs.params import Task
+from core.jobs.turns import Priority
 from core.transcript.shaping import Speakers, Translated
 
 
@@ -22,6 +23,11 @@ class Params(TypedDict, total=False):
     beam_size: int
     word_timestamps: bool
     audio_track: int | str
+    priority: Priority
+    workers: int
+    chunk_duration: float
+    callback_url: str
+    metadata: dict[str, Any] | None
 
 
 class Look(TypedDict, total=False):
@@ -63,6 +69,7 @@ class Job(TypedDict):
     finished_at: str | None
     source: dict[str, Any]
     retry_of: str | None
+    batch: str | None
     params: dict[str, Any]
     audio: dict[str, Any]
     progress: Progress
@@ -113,6 +120,53 @@ class JobPage(TypedDict):
     """Newest first; `next` is the cursor for the page after, or None."""
 
     items: list[Job]
+    next: str | None
+
+
+class BatchCounts(TypedDict):
+    """Jobs by status; `partial` are some of the completed ones."""
+
+    total: int
+    queued: int
+    processing: int
+    cancelling: int
+    completed: int
+    failed: int
+    cancelled: int
+    partial: int
+
+
+class BatchProgress(TypedDict):
+    percent: float
+    audio_seconds: float
+    audio_seconds_done: float
+    eta_seconds: float | None
+
+
+class BatchHead(TypedDict):
+    """One batch of a list. `status` is open, processing or completed."""
+
+    id: str
+    status: str
+    created_at: str
+    closed_at: str | None
+    finished_at: str | None
+    params: dict[str, Any]
+    metadata: dict[str, Any] | None
+    links: dict[str, str]
+
+
+class Batch(BatchHead):
+    """One batch as `GET /api/v1/batches/{id}` shows it."""
+
+    counts: BatchCounts
+    progress: BatchProgress
+
+
+class BatchPage(TypedDict):
+    """Newest first; `next` as in JobPage."""
+
+    items: list[BatchHead]
     next: str | None
 
 

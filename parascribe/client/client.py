@@ -23,11 +23,15 @@ import httpx
 
 from core.jobs.job import TERMINAL
 from core.transcript.formats import FormatName, JsonFormat, TextFormat
-from parascribe.client.answers import error_of, json_of, moment_of, retry_after, unreachable
+from parascribe.client.answers import error_of, form_text, json_of, moment_of, retry_after, unreachable
+from parascribe.client.batches import Batches
 from parascribe.client.bodies import Event, Job, JobPage, Look, Params, Revision, SearchPage, Transcript
 from parascribe.client.errors import NotFound, Overloaded, ServiceUnreachable, WaitTimeout
 from parascribe.client.events import OUTAGE_SECONDS, POLL_FIRST, POLL_LAST, NotOffered, events_of
 from parascribe.client.inputs import OnBytes, Steady, called, opened
+from parascribe.client.parts import FROM_BYTES, send_in_parts
+from parascribe.client.tasks import Tasks
+from parascribe.client.webhooks import Webhooks
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 ATTEMPTS = 5
@@ -36,7 +40,7 @@ WAIT_SECONDS = 20.0
 """How long the service is asked to wait for a change (it may be asked for 60; proxies often cut after 30)."""
 
 
-class Client:
+class Client(Tasks):
     """One service, by its address: the argument, else `PARASCRIBE_URL`, else http://127.0.0.1:8000.
 
     api_key: where the service needs one; else `PARASCRIBE_API_KEY`.
@@ -73,6 +77,11 @@ class Client:
         """Close the connections."""
         self._http.close()
 
+    @property
+    def batches(self) -> Batches:
+        """Many files asked for together."""
+        return Batches(self._http, self._attempt)
+
     def submit(
         self,
         path: str | Path | BinaryIO,
@@ -80,15 +89,19 @@ class Client:
         filename: str | None = None,
         on_bytes: OnBytes | None = None,
         idempotency_key: str | None = None,
+        batch: str | None = None,
         **params: Unpack[Params],
     ) -> Job:
         """Upload a file and queue it; returns the new job.
+
+        batch: id of an open one that the job is to belong to (`batches`)
 
         path: also a pipe, or `-` for stdin, which are copied to a temporary file first; or an open file on disk
         filename: what the service shall call it, if not by its own name
 
         The file is streamed from disk. A broken connection is tried again under the same Idempotency-Key (made here
-        unless given), so that no job is ever doubled.
+        unless given), so that no job is ever doubled. A large file (64 MiB) without a key of yours goes in parts, and on from where
+        it was.
         Raises OSError when the file cannot be read, FileChanged when it is written to meanwhile; Overloaded (`queue_full`, `insufficient_storage`).
         """
         if isinstance(path, str | Path):
@@ -98,12 +111,18 @@ class Client:
                     filename=filename or called(Path(path)).name,
                     on_bytes=on_bytes,
                     idempotency_key=idempotency_key,
+                    batch=batch,
                     **params,
                 )
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        form = {name: _form(value) for name, value in params.items() if value is not None}
-        name = _form(filename or "upload")
+        given = {**params, "batch": batch}
+        form = {name: form_text(value) for name, value in given.items() if value is not None}
+        name = form_text(filename or "upload")
         upload = Steady(path, on_bytes)
+        if upload.size >= FROM_BYTES and idempotency_key is None:
+            at = send_in_parts(self._http, path, upload, form, name=name, size=upload.size)
+            if at is not None:
+                return self.get(at.rpartition("/")[2])
 
         def send() -> httpx.Response:
             path.seek(0)
@@ -112,6 +131,24 @@ class Client:
             )
 
         return cast(Job, json_of(self._attempt(send)))
+
+    def submit_from(
+        self,
+        *,
+        url: str | None = None,
+        object: str | None = None,  # noqa: A002 (the body's own name)
+        idempotency_key: str | None = None,
+        **params: Unpack[Params],
+    ) -> Job:
+        """Queue a file that the service is to fetch by itself, from an address or out of its INGEST_BUCKET; returns the new job.
+
+        Exactly one of url and object. Like `submit`, tried again without doubling the job.
+        Raises ApiError (`unsupported`, `url_refused`, `validation`), Overloaded.
+        """
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        body = {"url": url, "object": object, **params}
+        given = {name: value for name, value in body.items() if value is not None}
+        return cast(Job, json_of(self._attempt(lambda: self._http.post("/api/v1/jobs", json=given, headers=headers))))
 
     def get(self, job_id: str) -> Job:
         """The job as it stands. Raises NotFound."""
@@ -264,14 +301,14 @@ class Client:
         look: what the format takes of `core.transcript.shaping.Shaping`; the rest is refused
         Raises Conflict (`not_ready`, `not_in_result`), NotFound.
         """
-        query = {name: _form(value) for name, value in look.items() if value is not None}
-        query |= {"format": format} | ({} if revision == "latest" else {"revision": _form(revision)})
+        query = {name: form_text(value) for name, value in look.items() if value is not None}
+        query |= {"format": format} | ({} if revision == "latest" else {"revision": form_text(revision)})
         answer = self._send("GET", f"{_job(job_id)}/result", params=query)
         return cast("dict[str, Any]", json_of(answer)) if format in get_args(JsonFormat) else answer.text
 
     def transcript(self, job_id: str, *, revision: int | str = "latest") -> Transcript:
         """The transcript to be edited: change its `segments` and give it to `edit`. Raises Conflict (`not_ready`), NotFound."""
-        answer = self._send("GET", f"{_job(job_id)}/transcript", params={"revision": _form(revision)})
+        answer = self._send("GET", f"{_job(job_id)}/transcript", params={"revision": form_text(revision)})
         return cast(Transcript, json_of(answer))
 
     def edit(self, transcript: Transcript) -> Revision:
@@ -306,7 +343,7 @@ class Client:
         return cast(SearchPage, self._page("/api/v1/search", q=q, limit=limit, after=after))
 
     def _page(self, path: str, **given: object) -> Any:
-        query = {key: _form(value) for key, value in given.items() if value is not None}
+        query = {key: form_text(value) for key, value in given.items() if value is not None}
         return json_of(self._send("GET", path, params=query))
 
     def cancel(self, job_id: str) -> Job:
@@ -333,6 +370,11 @@ class Client:
     def system(self) -> dict[str, Any]:
         """What `GET /api/v1/system` says: cores, memory, the resolved plan, engine and ffmpeg versions."""
         return cast("dict[str, Any]", json_of(self._send("GET", "/api/v1/system")))
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """Who is told of your jobs."""
+        return Webhooks(self._send)
 
     def _send(self, method: str, path: str, *, repeat: bool = True, done: str = "", **options: Any) -> httpx.Response:
         return self._attempt(lambda: self._http.request(method, path, **options), repeat=repeat, done=done)
@@ -369,11 +411,6 @@ class Client:
 
 def _job(job_id: str) -> str:
     return f"/api/v1/jobs/{quote(job_id, safe='', errors='replace')}"
-
-
-def _form(value: object) -> str:
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return text.encode(errors="replace").decode()  # a name from disk, or an argument, need not be valid Unicode
 
 
 def _known(etag: str | None) -> dict[str, str]:

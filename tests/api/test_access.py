@@ -28,13 +28,15 @@ from api.access.authentication import OPEN as OPEN_PATHS
 from api.access.key_table import KeyTable
 from api.access.keys import KeyAuthenticator
 from api.access.scopes import declared
-from core.jobs.job import JobFailure
+from core.errors import JobNotFound
+from core.jobs.job import JobFailure, new_id
 from core.keys import ADMIN, JOBS, MODELS, Key, key_of
-from core.store.protocols import JobStore, OwnerJobs
+from core.store.protocols import JobStore, OwnerBatches, OwnerJobs
 from core.store.sql import SqlStore
 from core.system.clock import ManualClock
 from core.transcript.formats import to_result
 from core.transcript.values import Speaker
+from core.webhooks import EVENTS, Webhook, new_secret
 from tests.api.serving import Service, make_app, wav
 from tests.api.talks import following
 from tests.api.test_results import TRANSCRIPT
@@ -48,10 +50,13 @@ OWNER = {"late": "anna", "gone": "anna"}
 SCOPES = {"root": [ADMIN], "models": [MODELS]}
 
 OPEN, FIGURES, MODEL, SELF, LIST, MAKE, JOB = "open", "figures", "models", "who asks", "list", "make", "job"
-NEEDS = {MODEL: {JOBS, MODELS}, SELF: set(), LIST: {JOBS}, MAKE: {JOBS}, JOB: {JOBS}}
+BATCH, HOOK = "batch", "webhook"
+NEEDS = {MODEL: {JOBS, MODELS}, SELF: set(), LIST: {JOBS}, MAKE: {JOBS}, JOB: {JOBS}, BATCH: {JOBS}, HOOK: {JOBS}}
 """The scopes one of which lets in; without any, any key does."""
 SOCKET, FOREIGN, FOREIGN_LIST = "a job's WebSocket", "OpenAI's, with errors of their shape", "OpenAI's list of models"
-OTHERS = {SOCKET: {JOBS}, FOREIGN: {JOBS}, FOREIGN_LIST: {JOBS, MODELS}}
+SIMPLE, TASK = "other people's, with our code beside their words", "the same, of one job"
+UPLOAD = "an upload in parts, tried in test_uploads.py"
+OTHERS = {SOCKET: {JOBS}, FOREIGN: {JOBS}, FOREIGN_LIST: {JOBS, MODELS}, UPLOAD: {JOBS}, SIMPLE: {JOBS}, TASK: {JOBS}}
 """Those that refuse in another way, and have tests of their own."""
 ROUTES = {
     ("GET", "/healthz"): OPEN,
@@ -69,6 +74,11 @@ ROUTES = {
     ("GET", "/api/v1/jobs"): LIST,
     ("GET", "/api/v1/search"): LIST,
     ("POST", "/api/v1/jobs"): MAKE,
+    ("OPTIONS", "/api/v1/uploads"): LIST,
+    ("POST", "/api/v1/uploads"): MAKE,
+    ("GET", "/api/v1/uploads/{upload_id}"): UPLOAD,
+    ("PATCH", "/api/v1/uploads/{upload_id}"): UPLOAD,
+    ("DELETE", "/api/v1/uploads/{upload_id}"): UPLOAD,
     ("GET", "/api/v1/jobs/{job_id}"): JOB,
     ("DELETE", "/api/v1/jobs/{job_id}"): JOB,
     ("POST", "/api/v1/jobs/{job_id}/cancel"): JOB,
@@ -85,8 +95,36 @@ ROUTES = {
     ("POST", "/v1/audio/translations"): FOREIGN,
     ("GET", "/v1/models"): FOREIGN_LIST,
     ("GET", "/v1/models/{model:path}"): FOREIGN_LIST,
+    ("POST", "/inference"): SIMPLE,
+    ("POST", "/load"): SIMPLE,
+    ("POST", "/asr"): SIMPLE,
+    ("POST", "/detect-language"): SIMPLE,
+    ("POST", "/api/v1/parallel/transcribe"): SIMPLE,
+    ("POST", "/api/v1/parallel/transcribe/async"): SIMPLE,
+    ("POST", "/api/v1/parallel/batch"): SIMPLE,
+    ("GET", "/api/v1/parallel/stats"): SIMPLE,
+    ("GET", "/api/v1/parallel/features"): SIMPLE,
+    ("GET", "/api/v1/parallel/status/{task_id}"): TASK,
+    ("GET", "/api/v1/parallel/result/{task_id}"): TASK,
     ("GET", "/api/v1/jobs/{job_id}/audio"): JOB,
     ("GET", "/api/v1/jobs/{job_id}/peaks"): JOB,
+    ("GET", "/api/v1/webhooks"): LIST,
+    ("POST", "/api/v1/webhooks"): MAKE,
+    ("GET", "/api/v1/webhooks/{webhook_id}"): HOOK,
+    ("DELETE", "/api/v1/webhooks/{webhook_id}"): HOOK,
+    ("POST", "/api/v1/webhooks/{webhook_id}/rotate"): HOOK,
+    ("POST", "/api/v1/webhooks/{webhook_id}/resume"): HOOK,
+    ("GET", "/api/v1/webhooks/{webhook_id}/deliveries"): HOOK,
+    ("POST", "/api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver"): HOOK,
+    ("GET", "/api/v1/batches"): LIST,
+    ("POST", "/api/v1/batches"): MAKE,
+    ("GET", "/api/v1/batches/{batch_id}"): BATCH,
+    ("DELETE", "/api/v1/batches/{batch_id}"): BATCH,
+    ("GET", "/api/v1/batches/{batch_id}/items"): BATCH,
+    ("GET", "/api/v1/batches/{batch_id}/results.zip"): BATCH,
+    ("POST", "/api/v1/batches/{batch_id}/close"): BATCH,
+    ("POST", "/api/v1/batches/{batch_id}/cancel"): BATCH,
+    ("POST", "/api/v1/batches/{batch_id}/retry"): BATCH,
 }
 """What each route is. One that is not here may show somebody another's job: say what it is, and it is tried."""
 
@@ -96,8 +134,8 @@ NOBODYS = "0198f3c2-7a11-7c3e-9f52-0d6a1c2b3e4f"
 
 def spellings(path: str, job_id: str) -> tuple[str, ...]:
     """The first one of a job goes the short way past the framework (`api.events.status`), the others do not."""
-    plain = path.replace("{job_id}", job_id)
-    return plain, path.replace("{job_id}", job_id.upper()), f"{plain}?"
+    plain, other = (re.sub(r"{(job|batch)_id}", one, path) for one in (job_id, job_id.upper()))
+    return plain, other, f"{plain}?"
 
 
 def of_kind(*kinds: str) -> list[tuple[str, str]]:
@@ -157,18 +195,29 @@ def submit(running: Service, token: str, **more: Any) -> httpx.Response:
     return running.client.post("/api/v1/jobs", files={"file": ("talk.wav", wav())}, headers=headers, **more)
 
 
+def state(store: SqlStore, some_id: str) -> Any:
+    """Of a job or a batch."""
+    try:
+        return store.get(some_id)
+    except JobNotFound:
+        return store.batches_of("root", all_jobs=True).tally(some_id)
+
+
 def ready(running: Service, store: SqlStore, method: str, path: str) -> str:
-    """Id of a job of Anna's for which the route has a good answer."""
-    job_id: str = submit(running, KEY["anna"]).json()["id"]
+    """Id of a job, or of a batch with a job, of Anna's for which the route has a good answer."""
+    batch_id = ""
+    if "{batch_id}" in path:
+        batch_id = ask(running, "POST", "/api/v1/batches", KEY["anna"], json={}).json()["id"]
+    job_id: str = submit(running, KEY["anna"], data={"batch": batch_id} if batch_id else {}).json()["id"]
     if path.endswith("/retry"):
         failure = JobFailure(code="audio_undecodable", message="no", stage="decoding")
         store.fail(take(store), failure)
-    elif path.endswith(("/result", "/transcript", "/speakers", "/events", "/segments", "/ws")):
+    elif path.endswith(("/result", "/transcript", "/speakers", "/events", "/segments", "/ws", "/results.zip")):
         claim = take(store)
         spoken = replace(TRANSCRIPT, speakers=(Speaker(id="SPEAKER_00", name="SPEAKER_00", seconds=1.0),))
         running.objects.put("r", io.BytesIO(json.dumps(to_result(spoken)).encode()))
         store.finish(claim, result_key="r", partial=False, gaps=[], warnings=[], performance={})
-    return job_id
+    return batch_id or job_id
 
 
 def given(method: str, path: str, job_id: str) -> dict[str, Any]:
@@ -281,7 +330,9 @@ def test_what_routes_can_reach_holds_no_store(tmp_path: Path) -> None:
     reached = [*vars(parts).values(), *vars(parts.deps).values()]
     assert not [value for value in reached if isinstance(value, SqlStore)]
     parts.close()
-    assert not protocol(JobStore) & protocol(OwnerJobs), "what is typed as the store gives out no job by itself"
+    assert not protocol(JobStore) & (protocol(OwnerJobs) | protocol(OwnerBatches)), (
+        "what is typed as the store gives out no job by itself"
+    )
 
 
 @pytest.mark.parametrize(("method", "path"), of_kind(*NEEDS))
@@ -382,6 +433,42 @@ def test_a_client_of_openais_is_refused_in_its_words(guarded: Service, method: s
         assert answer.status_code not in (401, 403)
 
 
+@pytest.mark.parametrize(("method", "path"), of_kind(SIMPLE, TASK))
+def test_other_peoples_clients_are_refused_in_their_words(guarded: Service, method: str, path: str) -> None:
+    path = path.replace("{task_id}", NOBODYS)
+    words = "error" if path in ("/inference", "/load") else "detail"
+    for token, status, code in [
+        *((token, 401, "unauthorized") for token in (None, KEY["nobody"], KEY["late"], KEY["gone"])),
+        (KEY["models"], 403, "forbidden"),
+    ]:
+        answer = ask(guarded, method, path, token)
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+        assert set(answer.json()) == {words, "code"} and isinstance(answer.json()[words], str)
+        assert status == 403 or answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert ask(guarded, method, path, KEY["bert"]).status_code not in (401, 403)
+
+
+@pytest.mark.parametrize(("method", "path"), of_kind(TASK))
+def test_anothers_task_is_none(guarded: Service, store: SqlStore, method: str, path: str) -> None:
+    job_id = ready(guarded, store, "GET", "/api/v1/jobs/{job_id}/result")
+    for spelled in (job_id, job_id.upper()):
+        theirs, none = (ask(guarded, method, path.replace("{task_id}", one), KEY["bert"]) for one in (spelled, NOBODYS))
+        assert theirs.status_code == 404 and theirs.json()["detail"] == "Task not found"
+        assert same(theirs, none, job_id)
+        for name in ("anna", "root"):
+            assert ask(guarded, method, path.replace("{task_id}", spelled), KEY[name]).is_success
+
+
+def test_figures_of_tasks_are_ones_own(guarded: Service, store: SqlStore) -> None:
+    job_id = ready(guarded, store, "GET", "/api/v1/jobs/{job_id}/result")
+    waits = submit(guarded, KEY["anna"]).json()["id"]
+    seen = {name: ask(guarded, "GET", "/api/v1/parallel/stats", KEY[name]).json() for name in ("anna", "bert", "root")}
+    assert (seen["anna"]["total_tasks"], seen["anna"]["completed_tasks"], seen["root"]["total_tasks"]) == (2, 1, 2)
+    assert [task["task_id"] for task in seen["anna"]["active_tasks"]] == [waits] != [job_id]
+    assert seen["bert"]["total_tasks"] == 0 and seen["bert"]["active_tasks"] == []
+    assert seen["bert"]["average_processing_time"] is None
+
+
 @pytest.mark.parametrize(("method", "path"), of_kind(OPEN))
 def test_what_is_open_is_open(guarded: Service, method: str, path: str) -> None:
     path = FILE if method == "MOUNT" else path
@@ -389,10 +476,10 @@ def test_what_is_open_is_open(guarded: Service, method: str, path: str) -> None:
         assert ask(guarded, "GET", path, token).status_code == ask(guarded, "HEAD", path, token).status_code == 200
 
 
-@pytest.mark.parametrize(("method", "path"), of_kind(JOB))
+@pytest.mark.parametrize(("method", "path"), of_kind(JOB, BATCH))
 def test_anothers_job_is_none(guarded: Service, store: SqlStore, method: str, path: str) -> None:
     job_id = ready(guarded, store, method, path)
-    before = store.get(job_id)
+    before = state(store, job_id)
     statements: list[str] = []
 
     def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
@@ -410,18 +497,47 @@ def test_anothers_job_is_none(guarded: Service, store: SqlStore, method: str, pa
             assert refusal.status_code == 404 and same(refusal, usual, job_id)
             assert looked == looked_usually != [], "how it is looked for tells nothing either"
     event.remove(store.database.engine, "before_cursor_execute", note)
-    assert store.get(job_id) == before
+    after = state(store, job_id)
+    assert after == before or after[0] == before[0]
     good = given(method, path, job_id)
-    assert ask(guarded, method, path.replace("{job_id}", job_id), KEY["anna"], **good).is_success
+    assert ask(guarded, method, spellings(path, job_id)[0], KEY["anna"], **good).is_success
 
 
-@pytest.mark.parametrize(("method", "path"), of_kind(JOB))
+@pytest.mark.parametrize(("method", "path"), of_kind(JOB, BATCH))
 def test_an_administrator_sees_everybodys(guarded: Service, store: SqlStore, method: str, path: str) -> None:
     job_id = ready(guarded, store, method, path)
-    answer = ask(guarded, method, path.replace("{job_id}", job_id), KEY["root"], **given(method, path, job_id))
+    answer = ask(guarded, method, spellings(path, job_id)[0], KEY["root"], **given(method, path, job_id))
     assert answer.is_success
-    if path.endswith("/retry"):
+    if path.endswith("/jobs/{job_id}/retry"):
         assert store.get(answer.json()["id"]).owner == "anna", "the file is hers"
+
+
+@pytest.mark.parametrize(("method", "path"), of_kind(HOOK))
+def test_anothers_webhook_is_none(guarded: Service, store: SqlStore, method: str, path: str) -> None:
+    hook = Webhook(id=new_id(), url="https://a.test/", events=EVENTS, secrets=(new_secret(),))
+    store.webhooks_of("anna").add(hook)
+    store.of("anna").create(new_job())
+    store.fail(take(store), JobFailure(code="audio_undecodable", message="no", stage="decoding"))
+    (told,) = store.claim_deliveries(limit=9, lease_seconds=60, per_webhook=9)
+    path = path.replace("{delivery_id}", told.delivery.id)
+    before = store.webhooks_of("anna").get(hook.id)
+    statements: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        statements.append(statement)
+
+    assert ask(guarded, "GET", "/api/v1/models", KEY["bert"]).is_success, "what keys there are is known now"
+    event.listen(store.database.engine, "before_cursor_execute", note)
+    asked = []
+    for one in (hook.id, NOBODYS):
+        statements.clear()
+        asked.append((ask(guarded, method, path.replace("{webhook_id}", one), KEY["bert"]), [*statements]))
+    event.remove(store.database.engine, "before_cursor_execute", note)
+    (refusal, looked), (usual, looked_usually) = asked
+    assert refusal.status_code == 404 and same(refusal, usual, hook.id) and looked == looked_usually != []
+    assert store.webhooks_of("anna").get(hook.id) == before
+    for name in ("root", "anna") if method == "GET" else ("anna",):
+        assert ask(guarded, method, path.replace("{webhook_id}", hook.id), KEY[name]).is_success
 
 
 def listed(running: Service, token: str, **query: Any) -> list[str]:
@@ -447,6 +563,16 @@ def test_what_is_told_of_all_jobs_is_ones_own(guarded: Service) -> None:
                 told.append(next(found).json()["id"])
         assert name == "root" or set(told) <= set(listed(guarded, KEY[name]))
         assert {*theirs} <= {*told}
+
+
+def test_nobody_joins_anothers_batch(guarded: Service, store: SqlStore) -> None:
+    batch_id = ask(guarded, "POST", "/api/v1/batches", KEY["anna"], json={}).json()["id"]
+    theirs, none = (submit(guarded, KEY["bert"], data={"batch": one}) for one in (batch_id, NOBODYS))
+    assert theirs.status_code == 404 and same(theirs, none, batch_id) and not guarded.keys
+    lists = [ask(guarded, "GET", "/api/v1/batches", KEY[name]).json()["items"] for name in ("anna", "bert", "root")]
+    assert [[batch["id"] for batch in one] for one in lists] == [[batch_id], [], [batch_id]]
+    job = submit(guarded, KEY["root"], data={"batch": batch_id}).json()
+    assert store.get(job["id"]).owner == "anna", "what is in her batch is hers"
 
 
 def test_the_same_idempotency_key_of_two_owners_is_two_keys(guarded: Service, store: SqlStore) -> None:

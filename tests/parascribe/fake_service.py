@@ -154,6 +154,7 @@ class FakeService:
             "finished_at": None,
             "source": {"filename": filename, "bytes": len(content), "media_type": "audio/x"},
             "retry_of": None,
+            "batch": None,
             "params": {"model": "base", "task": "transcribe", "language": None} | form,
             "audio": {"duration": 3725.5, "sha256": "", "speech_seconds": None},
             "language": None,

@@ -12,7 +12,7 @@ from core.errors import ChunkFailed
 from core.jobs.tasks import Task
 from core.speech.chunks import Chunk
 from core.system import logs
-from whisper.types import SHORTEST, Call, ChunkTranscript, LanguageGuess
+from whisper.types import SHORTEST, ChunkTranscript, LanguageGuess
 from worker.context.stage import Output, Stage
 from worker.context.work import Evidence, Work
 from worker.stages.language_vote import LanguageVote
@@ -88,7 +88,7 @@ class LanguageStage(Stage):
                 if work.parts.transcriber.engine.hears_languages:
                     work.lease(part)
                     return ask_engine(work, pcm, options_of(work, chunk, guess), chunk)
-                call = Call(job=work.job.id, label="language", cancel=work.cancel)
+                call = work.call("language")
                 return work.parts.transcriber.detect_language(pcm, call, model=work.job.params.model)
             except ChunkFailed as error:
                 log.warning("Language not detected in chunk %d: %s", chunk.index + 1, error.message)

@@ -13,7 +13,7 @@ from core.jobs.tasks import TRANSCRIBE, Task
 from core.speech.chunks import Chunk, plan_hash
 from core.speech.planner import PLANNER_VERSION
 from core.transcript.merge import needs_words
-from whisper.types import SHORTEST, Call, ChunkTranscript, TranscribeOptions
+from whisper.types import SHORTEST, ChunkTranscript, TranscribeOptions
 from worker.context.stage import Grain, Lane, OnFailure, Output, Stage
 from worker.context.work import Work
 from worker.stages.language_vote import own_language
@@ -39,10 +39,8 @@ class TranscribeStage(Stage):
     def identity(self, work: Work, needs: Sequence[str]) -> str:
         """As versions from 0.1.0 on have it in `job.plan_hash`: what they finished can be taken over."""
         settings = work.parts.settings
-        options = work.job.params.to_dict() | {
-            "chunk_seconds": settings.chunk_seconds,
-            "strategy": settings.chunk_strategy,
-        }
+        options = work.job.params.heard() | {"chunk_seconds": work.chunk_seconds, "strategy": settings.chunk_strategy}
+        options.pop("chunk_duration", None)  # it is in `chunk_seconds`, whoever said so
         if settings.fit_context:
             options["context"] = "fit"
         return plan_hash(
@@ -67,7 +65,7 @@ class TranscribeStage(Stage):
 def ask_engine(work: Work, pcm: Pcm, options: TranscribeOptions, chunk: Chunk) -> ChunkTranscript:
     """One call. Raises ChunkFailed, ChunkTimeout, EngineUnavailable, Cancelled."""
     label = f"chunk {chunk.index + 1}/{work.job.chunks_total or '?'}"
-    call = Call(job=work.job.id, label=label, cancel=work.cancel)
+    call = work.call(label)
     return work.parts.transcriber.transcribe(pcm, options, call, model=work.job.params.model)
 
 

@@ -34,11 +34,15 @@ from core.errors import (
     RevisionNotFound,
     ValidationFailed,
 )
+from core.jobs.batches import Batch
 from core.jobs.job import ID_PATTERN, Job, JobStatus, NewJob, Phase
+from core.jobs.turns import CLASSES
 from core.store.protocols import Reservation, Revision
-from core.store.roles.idempotency import SqlIdempotency
+from core.store.roles.membership import join, left, take_place
+from core.store.roles.owners.idempotency import SqlIdempotency
+from core.store.roles.owners.usage import SqlUsage
 from core.store.roles.rows import drop_hints, end_values, to_job
-from core.store.roles.usage import SqlUsage
+from core.store.roles.webhooks.announce import announce_end, withdraw
 from core.store.tables import UtcDateTime, idempotency, job, search
 from core.store.texts import index, matches, revisions
 from core.system.crashpoints import reached
@@ -52,25 +56,30 @@ _MINE = or_(
 )
 _THIS = and_(job.c.id == bindparam("of_id"), job.c.deleted_at.is_(None), _MINE)
 _VISIBLE = select(job).where(_THIS)
-_SHARED = select(job.c.owner, job.c.expired_audio).where(_THIS).with_for_update(read=True)
+_SHARED = select(job.c.owner, job.c.expired_audio).where(_THIS).with_for_update()
 
 
 class SqlJobs(SqlIdempotency, SqlUsage):
     def create(self, new: NewJob, *, reservation: Reservation | None = None) -> Job:
         with self.database.write() as connection:
-            made = connection.execute(self.statement("create", self._insert), self._values(new)).rowcount
-            if made:
-                self.add_hint(connection, new.id)
-                if new.retry_of is not None:
-                    self._share_upload(connection, new.id, new.retry_of)
+            self.insert_job(connection, new)
             if reservation and not self.bind(connection, reservation, new.id):
                 raise IdempotencyInFlight
-            row = self._visible(connection, new.id)
-            if made:
-                index.add(connection, self.database, row)
-            created = to_job(row)
+            created = to_job(self._visible(connection, new.id))
         reached("after_create")
         return created
+
+    def insert_job(self, connection: Connection, new: NewJob) -> None:
+        """As `create`, in the caller's transaction. Raises JobNotFound and Expired of the job that it retries."""
+        # not by the count of rows, which PostgreSQL's driver does not always know
+        if connection.scalar(self.statement("create", self._insert), self._values(new)) is None:
+            return
+        self.add_hint(connection, new.id)
+        if new.batch is not None:
+            join(connection, new.id, new.batch, self.owner, all_jobs=self.all_jobs)
+        if new.retry_of is not None:
+            self._share_upload(connection, new.id, new.retry_of)
+        index.add(connection, self.database, self._visible(connection, new.id))
 
     def get(self, job_id: str) -> Job:
         with self.database.read() as connection:
@@ -116,15 +125,21 @@ class SqlJobs(SqlIdempotency, SqlUsage):
                 row = self._visible(connection, job_id)
                 if row.status != JobStatus.CANCELLING:
                     raise AlreadyTerminal
+            elif row.status == JobStatus.CANCELLED:
+                announce_end(connection, self.database, job_id, JobStatus.CANCELLED)
             return to_job(row)
 
     def _request_delete(self, job_id: str) -> None:
         with self.database.write() as connection:
             self._cancel(connection, job_id)
             hide = update(job).where(_THIS).values(deleted_at=self.database.wall(), version=job.c.version + 1)
-            if not connection.execute(hide, self._this(job_id)).rowcount:
+            hidden = connection.execute(hide.returning(job.c.batch_id), self._this(job_id)).one_or_none()
+            if hidden is None:
                 raise JobNotFound
             index.drop(connection, job_id)
+            withdraw(connection, job_id)
+            if hidden.batch_id is not None:
+                left(connection, self.database, hidden.batch_id)
             # the same request sent again is a new one now
             connection.execute(delete(idempotency).where(idempotency.c.job_id == job_id))
 
@@ -137,6 +152,8 @@ class SqlJobs(SqlIdempotency, SqlUsage):
         ).first()
         if row is not None:
             drop_hints(connection, job_id)
+            if row.batch_id is not None:
+                left(connection, self.database, row.batch_id)
             return row
         return connection.execute(
             update(job)
@@ -165,10 +182,11 @@ class SqlJobs(SqlIdempotency, SqlUsage):
             raise Expired
         if row.owner != self.owner:
             connection.execute(update(job).where(job.c.id == job_id).values(owner=row.owner))
+        take_place(connection, old, job_id)
 
     def _insert(self) -> Executable:
         row = self.database.insert(job).values(created_at=self.database.wall(), hint_due=self.database.now())
-        statement: Executable = row.on_conflict_do_nothing(index_elements=["id"])
+        statement: Executable = row.on_conflict_do_nothing(index_elements=["id"]).returning(job.c.id)
         return statement
 
     def _values(self, new: NewJob) -> dict[str, Any]:
@@ -176,7 +194,7 @@ class SqlJobs(SqlIdempotency, SqlUsage):
         return {
             "id": new.id,
             "owner": self.owner,
-            "priority": new.priority,
+            "priority": CLASSES[new.params.priority] if new.priority is None else new.priority,
             "status": JobStatus.QUEUED,
             "stage": Phase.QUEUED,
             "filename": source.filename,
@@ -185,8 +203,10 @@ class SqlJobs(SqlIdempotency, SqlUsage):
             "sha256": source.sha256,
             "source_key": source.key,
             "params": new.params.to_dict(),
+            "origin": source.origin.to_text() if source.origin else None,
             "retry_of": new.retry_of,
             "retry_all": new.retry_all,
+            "batch_id": new.batch,
             # what has options that are not known here is for newer consumers
             "row_version": self.row_version + bool(new.params.unknown),
             "attempts": 0,
@@ -251,20 +271,22 @@ class SqlJobs(SqlIdempotency, SqlUsage):
         if status is not None:
             query = query.where(job.c.status == status)
         if after is not None:
-            created_at, job_id = _read_cursor(after)
+            created_at, job_id = read_cursor(after)
             place = tuple_(literal(created_at, UtcDateTime), literal(job_id))
             query = query.where(tuple_(job.c.created_at, job.c.id) < place)
         query = query.order_by(job.c.created_at.desc(), job.c.id.desc()).limit(limit + 1)
         with self.database.read() as connection:
             jobs = [to_job(row) for row in connection.execute(query)]
-        return jobs[:limit], _cursor(jobs[limit - 1]) if len(jobs) > limit else None
+        return jobs[:limit], cursor(jobs[limit - 1]) if len(jobs) > limit else None
 
 
-def _cursor(last: Job) -> str:
+def cursor(last: Job | Batch) -> str:
+    """Where a page ends, for who asks for the next one."""
     return base64.urlsafe_b64encode(f"{last.created_at.isoformat()} {last.id}".encode()).decode().rstrip("=")
 
 
-def _read_cursor(cursor: str) -> tuple[datetime, str]:
+def read_cursor(cursor: str) -> tuple[datetime, str]:
+    """Raises ValidationFailed."""
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
         created_at, _, job_id = text.partition(" ")

@@ -9,8 +9,8 @@ from sqlalchemy import delete, select, true, union, update
 
 from core.jobs.job import Job
 from core.objects.store import job_of
+from core.store.roles.owners.usage import remember_spent
 from core.store.roles.rows import Role, to_job
-from core.store.roles.usage import remember_spent
 from core.store.tables import idempotency, job, revision, task
 from core.store.texts import index, revisions
 
@@ -39,6 +39,8 @@ class SqlRetention(Role):
                     .with_for_update(skip_locked=True)
                 )
                 mark = update(job).where(job.c.id.in_(old)).values({flag: True, "version": job.c.version + 1})
+                if flag is job.c.expired_audio:
+                    mark = mark.values(origin=None)
                 for row in connection.execute(mark.returning(job)).all():
                     found[row.id] = to_job(row)
                     if flag is job.c.expired_result:

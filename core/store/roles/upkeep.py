@@ -5,13 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-from sqlalchemy import Double, String, and_, cast, delete, select
+from sqlalchemy import Double, String, and_, cast, delete, exists, select
 
 from core.jobs.job import Job
 from core.store.database import TURN
 from core.store.roles.ending import Ending
 from core.store.roles.rows import to_job
-from core.store.tables import idempotency, job, meta, revision, search
+from core.store.tables import batch, idempotency, job, meta, revision, search
 from core.store.texts import index
 from core.transcript.search.document import Document
 
@@ -27,6 +27,8 @@ class SqlUpkeep(Ending):
                 idempotency.c.job_id.is_(None), idempotency.c.lease_until < self.database.now() - FORGET_SECONDS
             )
             connection.execute(delete(idempotency).where(abandoned))
+            jobs_left = exists().where(job.c.batch_id == batch.c.id)
+            connection.execute(delete(batch).where(batch.c.deleted_at.is_not(None), ~jobs_left))
             return self.end_abandoned(connection, max_attempts, waiting=True)
 
     def installation(self) -> str:

@@ -8,6 +8,7 @@ Of an owner's job each word is there a second time, marked with its owner: a sea
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -95,9 +96,24 @@ def document_of(row: Row[Any]) -> Document:
 
 
 def _words(row: Row[Any], document: Document | None) -> list[list[str]]:
-    """Of the name, of the metadata (jobs have none yet), of the text."""
-    name = [found.word for found in words_of(row.filename)]
-    return [name, [], document.words.split() if document else []]
+    """Of the name, of the metadata, of the text."""
+    name, own = (
+        [found.word for found in words_of(said)] for said in (row.filename, " ".join(_said(row.params.get("metadata"))))
+    )
+    return [name, own, document.words.split() if document else []]
+
+
+def _said(value: Any) -> Iterator[str]:
+    """Names and values in an object of JSON, all as text."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield name
+            yield from _said(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _said(inner)
+    elif value is not None:
+        yield str(value)
 
 
 def _line(words: list[list[str]]) -> str:
