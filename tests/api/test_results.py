@@ -101,7 +101,7 @@ def test_what_the_transcript_has_not(running: Service, finished: dict[str, Any],
 def test_the_description_has_the_look(running: Service) -> None:
     operation = running.client.get("/openapi.json").json()["paths"]["/api/v1/jobs/{job_id}/result"]["get"]
     query = {p["name"]: p for p in operation["parameters"] if p["in"] == "query"}
-    assert list(query) == ["format", *(option.name for option in options(Shaping))]
+    assert list(query) == ["format", "revision", *(option.name for option in options(Shaping))]
     assert query["max_lines"]["schema"] == {
         "type": "integer",
         "title": "Max Lines",
