@@ -54,6 +54,17 @@ class Usage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Totals:
+    """How many jobs somebody sees, by status, and how long they took from their start to their end.
+
+    mean_seconds: of the newest that have completed; None without any
+    """
+
+    by_status: Mapping[JobStatus, int]
+    mean_seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Revision:
     """One edit of a transcript. number: from 1; kind: what was edited, `transcript` or `speakers`
     key: the object that holds all of it; sha256: of that; created_at: None until it is stored
@@ -120,6 +131,10 @@ class OwnerJobs(Protocol):
 
     def usage(self) -> Usage:
         """Of the owner alone, also for one who sees everybody's jobs. What a retry takes over is not counted again."""
+        ...
+
+    def totals(self) -> Totals:
+        """Of all jobs that it sees."""
         ...
 
     def reserve(self, key: str, *, lease_seconds: float) -> str | None:

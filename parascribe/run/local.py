@@ -12,10 +12,11 @@ from typing import Any, BinaryIO, cast
 from uuid_utils import uuid7
 
 from core.config.settings import Settings
-from core.errors import ServiceError
+from core.errors import ServiceError, refusal
 from core.jobs.job import Job, JobStatus
 from core.jobs.params import JobParams
 from core.jobs.workfolders import remove_dead, work_folder
+from core.options import options
 from core.store.sql import SqlStore
 from core.submission.checks import check
 from core.submission.intake import Intake
@@ -42,6 +43,8 @@ def transcribe_files(
     """
     models = wiring.open_models(settings)
     check(JobParams, params, models, default_model=settings.whisper_model, defaults=settings.job_defaults)
+    if served := [one.name for one in options(JobParams) if not one.about.heard and params.get(one.name) is not None]:
+        raise refusal(*({"field": name, "message": "this is for jobs of a service"} for name in served))
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(_scratch(settings.work_path))
         runtime = stack.enter_context(private_folder())

@@ -303,6 +303,7 @@ def test_what_there_is_can_be_fetched_before_the_end(running: Service, mixed: st
     assert zipfile.ZipFile(io.BytesIO(looked.content)).namelist() == ["a.srt", "a (2).srt", "errors.json"]
     head = running.client.head(url)
     assert (head.status_code, head.content) == (200, b"") and mixed in head.headers["Content-Disposition"]
+    assert "Content-Length" not in head.headers
     for query in ({"format": "docx"}, {"max_line_width": "20"}, {"format": "srt", "max_lines": ""}, {"colour": "red"}):
         refused(running.client.get(url, params=query), 422, "validation")
 

@@ -21,9 +21,12 @@ from core.errors import (
     TaskNotSupported,
     TooLarge,
     UnknownModel,
+    Unsupported,
+    UrlRefused,
     ValidationFailed,
 )
 from core.jobs.job import Job
+from core.jobs.params import JobParams
 from core.jobs.turns import BULK, INTERACTIVE, NORMAL
 from core.objects.memory import MemoryObjects
 from core.store.sql import SqlStore
@@ -183,3 +186,21 @@ def test_a_retry_has_the_same_file_and_options(jobs: SqlStore, objects: MemoryOb
     jobs.finish(take(jobs), result_key="r", partial=False, gaps=[], warnings=[], performance={})
     with pytest.raises(AlreadyTerminal):
         retry(jobs, again.id, everything=False)
+
+
+def test_a_callback_url_needs_somebody_who_sends(jobs: SqlStore, objects: MemoryObjects, tmp_path: Path) -> None:
+    asked = {"callback_url": "https://a.test/", "metadata": {"a": 1}}
+    for check_url, error in ((None, Unsupported), (_refuse, UrlRefused)):
+        taking = intake(objects, tmp_path, check_url=check_url)
+        job_id, source = taking.store("talk.wav", io.BytesIO(wav()))
+        with pytest.raises(error):
+            taking.accept(jobs, job_id, source, asked)
+    assert not list(objects.keys("")) and jobs.counts()["queued"] == 0
+    taking = intake(objects, tmp_path, check_url=lambda url: None)
+    params = taking.accept(jobs, *taking.store("talk.wav", io.BytesIO(wav())), asked).params
+    assert (params.callback_url, params.metadata) == ("https://a.test/", {"a": 1})
+    assert params.heard() == JobParams(model="base").to_dict(), "no transcript depends on them"
+
+
+def _refuse(url: str) -> None:
+    raise UrlRefused
