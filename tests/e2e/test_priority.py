@@ -10,9 +10,11 @@ from testbed.service import audio, running
 
 
 def test_an_interactive_clip_passes_bulk_work_that_fills_all_slots(tmp_path: Path) -> None:
-    long_path, _ = audio(tmp_path, minutes=20, seed=51, name="long.flac")
+    long_path, _ = audio(tmp_path, minutes=8, seed=51, name="long.flac")
     clip_path, _ = audio(tmp_path, minutes=0.08, seed=52, name="clip.flac")
-    with running(tmp_path / "service", MAX_CONCURRENT_JOBS="1", JOB_DEFAULTS='{"priority": "bulk"}') as service:
+    with running(
+        tmp_path / "service", MAX_CONCURRENT_JOBS="1", MAX_PARALLEL_WORKERS="1", JOB_DEFAULTS='{"priority": "bulk"}'
+    ) as service:
         bulk = [service.submit(long_path) for _ in range(3)]
         assert bulk[0]["params"]["priority"] == "bulk"
         service.wait(bulk[0]["id"], lambda job: job["progress"]["chunks_done"] >= 2)
