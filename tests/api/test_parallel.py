@@ -220,6 +220,6 @@ def test_a_client_that_goes_cancels_its_jobs(running: Service) -> None:
     assert left_alone(running, f"{PATH}/transcribe", files=FILE).status is JobStatus.CANCELLED
     files = [("files", ("a.wav", wav())), ("files", ("b.wav", wav()))]
     with pytest.raises(httpx.ReadTimeout):
-        running.client.post(f"{PATH}/batch", files=files, timeout=httpx.Timeout(10, read=0.5))
+        running.client.post(f"{PATH}/batch", files=files, timeout=httpx.Timeout(10, read=2.0))
     jobs, _ = running.store.list(limit=2)
     assert [ended(running, job.id).status for job in jobs] == [JobStatus.CANCELLED] * 2

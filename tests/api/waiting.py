@@ -16,7 +16,7 @@ def left_alone(running: Service, path: str, *, files: Any, keep: bool = False) -
     """The one job of a client that went before its end; as it is when it has ended, unless it is to be kept."""
     headers = {"X-On-Disconnect": "keep"} if keep else {}
     with pytest.raises(httpx.ReadTimeout):
-        running.client.post(path, files=files, headers=headers, timeout=httpx.Timeout(10, read=0.5))
+        running.client.post(path, files=files, headers=headers, timeout=httpx.Timeout(10, read=2.0))
     (job,), _ = running.store.list()
     return job if keep else ended(running, job.id)
 
