@@ -15,7 +15,7 @@ from api.access.keys import Sessions
 from api.access.throttle import RequestLimiter
 from api.events.hub import Hub
 from api.events.status import StatusReads
-from api.http.metrics import Metrics
+from api.http.metrics import Asked, Metrics
 from api.http.readiness import Check, Readiness
 from api.peaks.kept import KeptPeaks, Measure
 from api.upload.receiver import Receiver, UploadLimits
@@ -25,7 +25,7 @@ from core.errors import JobNotFound, ServiceError, refusal
 from core.jobs.job import Job
 from core.jobs.params import JobParams
 from core.objects.store import ObjectStore
-from core.store.protocols import JobStore, Keys, OwnerJobs
+from core.store.protocols import Consumers, JobStore, Keys, OwnerJobs
 from core.submission.intake import Intake, Limits
 from core.submission.quota import check_quota
 from whisper.models.catalogue import ModelInfo
@@ -35,7 +35,7 @@ PREFIX = "/api/v1"
 """Where all routes lie but those of `api.routes.health`."""
 
 
-class ApiStore(JobStore, Keys, Protocol):
+class ApiStore(JobStore, Keys, Consumers, Protocol):
     """The roles of the store that the API works with."""
 
 
@@ -125,7 +125,9 @@ class Parts:
 
     @staticmethod
     def of(deps: ApiDeps, store: ApiStore) -> Parts:
-        metrics = Metrics(store.counts)
+        everybodys = store.of(None, all_jobs=True)
+        asked = Asked(counts=store.counts, backlog=everybodys.backlog, consumers=store.consumers)
+        metrics = Metrics(asked, version=deps.version)
         intake = deps.intake()
         reads = StatusReads(store)
         disk = {"disk": intake.check_disk} if deps.free_bytes is not None else {}

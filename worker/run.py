@@ -24,6 +24,7 @@ from core.errors import (
 from core.jobs.job import Claim, JobFailure, Phase
 from core.jobs.workfolders import work_folder
 from core.system import logs
+from worker.context.figures import JobBegan, JobLeft
 from worker.context.lease_keeper import LeaseKeeper
 from worker.context.parts import Parts
 from worker.context.stage import Stage
@@ -70,10 +71,23 @@ def run_job(
         try:
             with work_folder(settings.work, claim.job.id, claim.fence) as folder, lease_keeper:
                 pipeline = Pipeline(parts, claim, folder, lease_keeper, stages=stages, on_duration=on_duration)
-                return _run(parts, claim, lease_keeper, pipeline, stopping)
+                return _counted(parts, claim, lambda: _run(parts, claim, lease_keeper, pipeline, stopping), pipeline)
         except OSError as error:
             log.error("No work folder in %s (WORK_DIR): %s", settings.work, error.strerror)
             return _close(lambda: parts.store.release(claim, delay=YIELD_SECONDS), "put off", settings.backoff)
+
+
+def _counted(parts: Parts, claim: Claim, run: Callable[[], str], pipeline: Pipeline) -> str:
+    """The outcome of `run`, which the consumer's figures are told of."""
+    job, began = claim.job, time.monotonic()
+    if job.attempts == 1 and job.started_at is not None:
+        parts.tell(JobBegan(waited=max(0.0, (job.started_at - job.created_at).total_seconds())))
+    said = run()
+    outcome, _, code = said.partition(" ") if said.startswith("failed ") else (said, "", "")
+    whole = outcome == "completed" and job.attempts == 1 and not job.retry_of
+    duration = (pipeline.job.duration or 0.0) if whole else 0.0
+    parts.tell(JobLeft(outcome=outcome, code=code, seconds=time.monotonic() - began, audio_seconds=duration))
+    return said
 
 
 def _run(parts: Parts, claim: Claim, lease_keeper: LeaseKeeper, pipeline: Pipeline, stopping: Stopping) -> str:

@@ -16,6 +16,7 @@ from core.jobs.consumers import ConsumerInfo
 from core.store.database import Database
 from core.store.sql import SqlStore
 from core.system import identity
+from worker.context.figures import JobProcessDied, Tell, nobody
 from worker.context.lease_keeper import cancel_flag
 
 log = logging.getLogger(__name__)
@@ -30,10 +31,13 @@ class ConsumerWatch:
 
     info: what /system shows of this consumer; asked every few seconds, in a thread of its own: an engine that does not
         answer shall not hold up a cancel
+    tell: told of job processes that have died
     """
 
-    def __init__(self, store: SqlStore, consumer: str, work: Path, info: Callable[[], ConsumerInfo]) -> None:
-        self._store, self._consumer, self._work, self._info = store, consumer, work, info
+    def __init__(
+        self, store: SqlStore, consumer: str, work: Path, info: Callable[[], ConsumerInfo], *, tell: Tell = nobody
+    ) -> None:
+        self._store, self._consumer, self._work, self._info, self._tell = store, consumer, work, info, tell
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._repeat, args=(look, seconds), name=name, daemon=True)
@@ -81,6 +85,8 @@ class ConsumerWatch:
         for job_id, owner, cancelled in held:
             if not identity.alive(owner):
                 freed = self._store.free_owner(owner)
+                if freed:
+                    self._tell(JobProcessDied())
                 log.warning("Freed the leases of dead process %s: %s", owner, ", ".join(freed))
             elif cancelled:
                 cancel_flag(self._work, job_id).touch()

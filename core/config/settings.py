@@ -61,6 +61,8 @@ class Settings(EngineSettings, ServiceSettings):
     def _together(self) -> Settings:
         if self.minio_endpoint and not (self.minio_access_key and self.minio_secret_key):
             raise ValueError("MINIO_ENDPOINT needs MINIO_ACCESS_KEY and MINIO_SECRET_KEY")
+        if self.metrics_port and self.metrics_port == self.api_port:
+            raise ValueError("METRICS_PORT is the API's port too (API_PORT): give it another one")
         return self
 
     # what empty means

@@ -48,6 +48,30 @@ class Usage:
     freed_in: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Backlog:
+    """Work that is there and not done.
+
+    jobs: that wait; oldest_seconds: since the oldest of them was made, 0 without any
+    audio_seconds: of jobs that wait; running_audio_seconds: what is left of those in work. As long as nobody knows how long
+        a file is, that is guessed from its bytes
+    """
+
+    jobs: int
+    oldest_seconds: float
+    audio_seconds: float
+    running_audio_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """Of the newest completed jobs, at most 200: how many, how long they were worked on in all, and how much audio that was."""
+
+    jobs: int
+    seconds: float
+    audio_seconds: float
+
+
 class OwnerJobs(Protocol):
     """The jobs of one owner, and its Idempotency-Keys. Another owner's job is to it like one that does not exist."""
 
@@ -85,6 +109,14 @@ class OwnerJobs(Protocol):
     def usage(self) -> Usage:
         """Of the owner alone, also for one who sees everybody's jobs. What a retry takes over is not counted again."""
         ...
+
+    def totals(self) -> dict[str, int]:
+        """Number of jobs by status."""
+        ...
+
+    def backlog(self) -> Backlog: ...
+
+    def done_lately(self) -> Done: ...
 
     def reserve(self, key: str, *, lease_seconds: float) -> str | None:
         """None = reserved now by us; a job id = already used by that job (compare `fingerprint`). Raises IdempotencyInFlight."""

@@ -24,7 +24,15 @@ def main(consumer: str, runtime: Path, settings: Settings, *, poll: bool = False
     """Blocks until SIGTERM. engine: None = the one the settings name."""
     logs.setup(settings.log_level, settings.log_format, role="poller" if poll else "consumer")
     store = wiring.open_store(settings, migrate=False)
-    parts = make_parts(settings, store, runtime, consumer, plan=wiring.plan_in_force(runtime), engine=engine)
+    parts = make_parts(
+        settings,
+        store,
+        runtime,
+        consumer,
+        plan=wiring.plan_in_force(runtime),
+        engine=engine,
+        tell=wiring.figures(settings, runtime),
+    )
     slots, stop = Slots(settings.max_concurrent_jobs, runtime / "slots"), Stop()
     # connections made so far belong to this process
     after_fork = store.database.dispose_after_fork

@@ -45,6 +45,7 @@ from whisper.models.catalogue import HUB
 from whisper.models.sizes import size_of
 from whisper.models.store import ModelStore
 from whisper.wire.process import engine_environment
+from worker.context.figures import Sender, Tell, nobody
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,9 @@ API_SHUTDOWN_SECONDS = 5
 
 MESSAGE_BYTES = 1 << 20
 """Of one message that a WebSocket's client sends."""
+
+FIGURES = "figures"
+"""Socket of the runtime folder that a consumer's figures listen at."""
 
 _PLAN = "plan"
 """File of the runtime folder that holds the plan in force."""
@@ -281,6 +285,11 @@ def consumer_info(settings: Settings, runtime: Path, consumer: str, plan: Plan) 
         return replace(fixed, engine=engine)
 
     return info
+
+
+def figures(settings: Settings, runtime: Path) -> Tell:
+    """Where a consumer's processes tell what happens."""
+    return Sender(runtime / FIGURES) if settings.metrics_port else nobody
 
 
 def fetch_model(settings: Settings) -> None:

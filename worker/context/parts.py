@@ -14,6 +14,7 @@ from core.store.sql import SqlStore
 from core.system.machine import Plan
 from whisper.engine.transcriber import WhisperTranscriber
 from whisper.models.store import ModelStore
+from worker.context.figures import Tell, nobody
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +59,7 @@ class Parts:
     vad: makes a fresh detector per job
     width: chunks of one job handed to the engine at once
     consumer: id of this consumer, leads the lease owner's name
+    tell: told what happens, for the consumer's figures; must neither block for long nor raise
     """
 
     settings: RunSettings
@@ -70,3 +72,4 @@ class Parts:
     plan: Plan
     width: int
     consumer: str
+    tell: Tell = nobody

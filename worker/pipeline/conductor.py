@@ -59,7 +59,8 @@ class Pipeline:
         self._stages, self._on_duration = stages, on_duration
         self._report = Report(parts.plan, parts.settings.parallel)
         self._unaccounted = 0.0
-        self._job = claim.job
+        self.job = claim.job
+        """As far as the run knows it."""
         self.shown = Phase.DECODING
         """Where the run is, or has failed."""
 
@@ -67,7 +68,7 @@ class Pipeline:
         """Raises JobError, TransientError or Interrupted; returns when the job is completed."""
         work = Work(
             self._parts,
-            replace(self._claim, job=self._job),
+            replace(self._claim, job=self.job),
             self._folder,
             self._lease_keeper,
             on_duration=self._on_duration,
@@ -85,7 +86,7 @@ class Pipeline:
             work.cancel.abort()
             lanes.close()
             work.recording.close()
-            self.shown, self._job, self._unaccounted = work.shown, work.job, work.unaccounted_seconds
+            self.shown, self.job, self._unaccounted = work.shown, work.job, work.unaccounted_seconds
 
     def _prepare(self, work: Work) -> None:
         """The model, what is known of the job, and what its former owners have planned and finished."""

@@ -12,6 +12,7 @@ from core.errors import ChunkFailed, Interrupted, LeaseLost, ServiceError, Trans
 from core.jobs.tasks import TRANSCRIBE, Task, TaskState
 from core.system.crashpoints import reached
 from core.system.retry import retry
+from worker.context.figures import ChunkEnded
 from worker.context.stage import OnFailure, Output, Place, Stage
 from worker.context.work import Work
 
@@ -43,6 +44,9 @@ def run_task(stage: Stage, work: Work, task: Task) -> Task | None:
     reached("after_commit")
     if stage.name == TRANSCRIBE:
         work.report.chunk(done, seconds=time.monotonic() - began)
+        work.parts.tell(
+            ChunkEnded(outcome=done.state.value, audio_seconds=done.audio_seconds, engine_seconds=done.engine_seconds)
+        )
     return done
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from core.speech.chunks import Chunk, plan_hash
 from core.speech.planner import PLANNER_VERSION
 from core.transcript.merge import needs_words
 from whisper.types import SHORTEST, ChunkTranscript, TranscribeOptions
+from worker.context.figures import EngineAnswered
 from worker.context.stage import Grain, Lane, OnFailure, Output, Stage
 from worker.context.work import Work
 from worker.stages.language_vote import own_language
@@ -66,7 +68,8 @@ class TranscribeStage(Stage):
 
 def ask_engine(work: Work, pcm: Pcm, options: TranscribeOptions, chunk: Chunk) -> ChunkTranscript:
     """One call. Raises ChunkFailed, ChunkTimeout, EngineUnavailable, Cancelled."""
-    return work.parts.transcriber.transcribe(
+    began = time.monotonic()
+    said = work.parts.transcriber.transcribe(
         pcm,
         options,
         model=work.job.params.model,
@@ -74,6 +77,9 @@ def ask_engine(work: Work, pcm: Pcm, options: TranscribeOptions, chunk: Chunk) -
         label=f"chunk {chunk.index + 1}/{work.job.chunks_total or '?'}",
         cancel=work.cancel,
     )
+    waited = max(0.0, time.monotonic() - began - said.wall_seconds)
+    work.parts.tell(EngineAnswered(model=work.job.params.model, waited=waited, worked=said.wall_seconds))
+    return said
 
 
 def options_of(work: Work, chunk: Chunk, language: str | None) -> TranscribeOptions:
