@@ -211,7 +211,8 @@ def install(app: FastAPI) -> None:
 
     async def ours(request: HTTPConnection, error: Exception) -> Response | None:
         if isinstance(request, WebSocket):
-            return await refused(request.scope, request.receive, request.send, cast(ServiceError, error))
+            await refused(request.scope, request.receive, request.send, cast(ServiceError, error))
+            return None
         assert isinstance(request, Request)
         return told(request.method, request.url.path, cast(ServiceError, error))
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.access.scopes import needs
 from api.deps import NO_QUERY, NO_REPEATS, PREFIX, Deps, JobId, Jobs, PartsDep
 from api.events.status import matches
 from api.http.downloads import content_disposition, part_of
@@ -20,9 +21,10 @@ from api.routes.jobs import NOT_MODIFIED, IfNoneMatch
 from api.schemas import PeaksBody
 from core.errors import Expired, ServiceError
 from core.jobs.job import Job
+from core.keys import JOBS
 from core.store.protocols import OwnerJobs
 
-router = APIRouter(prefix=PREFIX, tags=["jobs"])
+router = APIRouter(prefix=PREFIX, tags=["jobs"], dependencies=[needs(JOBS)])
 
 KINDS = ("audio/*", "video/*", "application/*")
 """Of uploads, as `core.audio.sniff` finds them."""
