@@ -23,10 +23,11 @@ from core.errors import (
 )
 from core.jobs.job import Claim, JobFailure, Phase
 from core.jobs.workfolders import work_folder
-from core.system import logs
+from core.system import logs, tracing
 from worker.context.figures import JobBegan, JobLeft
 from worker.context.lease_keeper import LeaseKeeper
 from worker.context.parts import Parts
+from worker.context.resources import Meter
 from worker.context.stage import Stage
 from worker.pipeline.conductor import Pipeline
 from worker.stages.catalogue import catalogue
@@ -59,7 +60,19 @@ def run_job(
     on_duration: told the audio's length as soon as it is known (slots are shared by it).
     """
     settings = parts.settings
-    with logs.bound(job_id=claim.job.id):
+    job = claim.job
+    request = {"request_id": job.origin["request_id"]} if "request_id" in job.origin else {}
+    traced = tracing.span(
+        "job",
+        kind="consumer",
+        parent=job.origin.get("traceparent"),
+        job_id=job.id,
+        model=job.params.model,
+        attempt=job.attempts,
+    )
+    with logs.bound(job_id=job.id, **request), traced as span:
+        if job.attempts == 1:
+            tracing.past("queue", job.created_at, parent=job.origin.get("traceparent"))
         lease_keeper = LeaseKeeper(
             parts.store,
             claim,
@@ -69,9 +82,13 @@ def run_job(
             grace=settings.shutdown_seconds,
         )
         try:
-            with work_folder(settings.work, claim.job.id, claim.fence) as folder, lease_keeper:
-                pipeline = Pipeline(parts, claim, folder, lease_keeper, stages=stages, on_duration=on_duration)
-                return _counted(parts, claim, lambda: _run(parts, claim, lease_keeper, pipeline, stopping), pipeline)
+            with work_folder(settings.work, claim.job.id, claim.fence) as folder, lease_keeper, Meter() as meter:
+                pipeline = Pipeline(
+                    parts, claim, folder, lease_keeper, stages=stages, meter=meter, on_duration=on_duration
+                )
+                outcome = _counted(parts, claim, lambda: _run(parts, claim, lease_keeper, pipeline, stopping), pipeline)
+                span.set(outcome=outcome)
+                return outcome
         except OSError as error:
             log.error("No work folder in %s (WORK_DIR): %s", settings.work, error.strerror)
             return _close(lambda: parts.store.release(claim, delay=YIELD_SECONDS), "put off", settings.backoff)

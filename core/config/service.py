@@ -104,6 +104,10 @@ class ServiceSettings(BaseSettings):
     )
 
     # --- what can be seen
+    tracing: bool = Field(
+        False,
+        description="Send OpenTelemetry traces of requests, jobs and chunks; needs the extra `otel`. Where to: OTEL_EXPORTER_OTLP_ENDPOINT and the like, as OpenTelemetry has them.",
+    )
     metrics_port: int = Field(
         0,
         ge=0,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -95,6 +96,8 @@ class Job:
     retry_of: str | None = None
     #: retried with ?all=true: takes over no finished chunk of `retry_of`
     retry_all: bool = False
+    #: what made it, as far as that is known (`core.system.tracing.origin`)
+    origin: Mapping[str, str] = field(default_factory=dict)
     #: whose it is (None: made where nobody needs a key), and how urgent
     owner: str | None = None
     priority: int = 0
@@ -158,6 +161,7 @@ class NewJob:
     retry_all: bool = False
     priority: int = 0
     warnings: tuple[dict[str, str], ...] = ()
+    origin: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

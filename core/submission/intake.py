@@ -26,6 +26,7 @@ from core.jobs.params import JobParams
 from core.objects.store import ObjectStore, source_key
 from core.store.protocols import OwnerJobs, Reservation
 from core.submission.checks import Models, check, fingerprint, values_of, warnings_of
+from core.system import tracing
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +155,8 @@ class Intake:
         try:
             params = self.check(given)
             warnings = warnings_of(params, given)
-            new = NewJob(id=job_id, source=source, params=params, priority=priority, warnings=warnings)
+            origin = tracing.origin()
+            new = NewJob(id=job_id, source=source, params=params, priority=priority, warnings=warnings, origin=origin)
             reservation = Reservation(key=key, fingerprint=fingerprint(source.sha256, params)) if key else None
             try:
                 job = jobs.create(new, reservation=reservation)

@@ -7,6 +7,7 @@ import logging
 from core.errors import AlreadyTerminal, Expired, NotReady
 from core.jobs.job import Job, JobStatus, NewJob, new_id
 from core.store.protocols import OwnerJobs
+from core.system import tracing
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,13 @@ def retry(jobs: OwnerJobs, job_id: str, *, everything: bool) -> Job:
     if old.expired_audio:
         raise Expired("The retention time is over and the upload has been removed; send the file again.")
     new = NewJob(
-        id=new_id(), source=old.source, params=old.params, retry_of=old.id, retry_all=everything, priority=old.priority
+        id=new_id(),
+        source=old.source,
+        params=old.params,
+        retry_of=old.id,
+        retry_all=everything,
+        priority=old.priority,
+        origin=tracing.origin(),
     )
     job = jobs.create(new)
     log.info("Job %s retries %s", job.id, old.id)

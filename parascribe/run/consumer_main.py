@@ -11,7 +11,7 @@ from pathlib import Path
 
 from core.config.loading import load
 from core.config.settings import Settings
-from core.system import logs
+from core.system import logs, tracing
 from parascribe.run import wiring
 from parascribe.run.parts import make_parts
 from whisper.types import Engine
@@ -34,8 +34,12 @@ def main(consumer: str, runtime: Path, settings: Settings, *, poll: bool = False
         tell=wiring.figures(settings, runtime),
     )
     slots, stop = Slots(settings.max_concurrent_jobs, runtime / "slots"), Stop()
-    # connections made so far belong to this process
-    after_fork = store.database.dispose_after_fork
+
+    def after_fork() -> None:
+        store.database.dispose_after_fork()  # connections made so far belong to this process
+        if settings.tracing:
+            tracing.setup("consumer", wiring.version())
+
     if poll or settings.broker is None:
         SoloPool(
             parts,

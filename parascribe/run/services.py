@@ -17,7 +17,7 @@ from core.config.loading import remarks
 from core.config.settings import Settings
 from core.errors import ServiceError
 from core.jobs.consumers import ConsumerInfo
-from core.system import identity, logs
+from core.system import identity, logs, tracing
 from parascribe.run import wiring
 from parascribe.run.runtime import private_folder
 from parascribe.run.supervisor import Child, Supervisor, listen
@@ -161,6 +161,8 @@ def _figures(
 
 def _check(settings: Settings) -> None:
     """Refuse or warn of what would surprise later."""
+    if settings.tracing:
+        tracing.check()
     for line in remarks(settings):
         log.warning("%s", line)
     for folder in (settings.data_dir, settings.work_path, settings.models_path):

@@ -34,6 +34,8 @@ OPERATIONS = [
     ("GET", "/api/v1/jobs/{job_id}/peaks"),
     ("GET", "/api/v1/models"),
     ("GET", "/api/v1/system"),
+    ("GET", "/api/v1/stats"),
+    ("GET", "/api/v1/features"),
     ("POST", "/api/v1/session"),
     ("GET", "/api/v1/session"),
     ("DELETE", "/api/v1/session"),

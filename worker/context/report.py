@@ -13,6 +13,7 @@ from core.jobs.job import Job
 from core.jobs.tasks import Task, TaskState
 from core.system.machine import Plan
 from whisper.types import ChunkTranscript
+from worker.context.resources import Meter
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,8 @@ EVERY_LINE = 40
 class Report:
     """Counts one run's chunks; safe to call from the pool's threads."""
 
-    def __init__(self, plan: Plan, parallel: bool) -> None:
+    def __init__(self, plan: Plan, parallel: bool, meter: Meter | None = None) -> None:
+        self.meter = meter or Meter()
         self._plan, self._parallel = plan, parallel and plan.workers > 1
         self._lock = threading.Lock()
         self.total: int | None = None
@@ -88,6 +90,7 @@ class Report:
             "real_time_factor": round(wall / job.duration, 4) if job.duration else 0.0,
             "speed_up": round((self._engine_seconds + detect_seconds) / stage_wall, 2),
             "parallel": self._parallel,
+            "resources": self.meter.read(),
         }
 
     def end(self, rows: Sequence[Task], performance: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from worker.context.growing_plan import GrowingPlan
 from worker.context.lease_keeper import LeaseKeeper
 from worker.context.parts import Parts
 from worker.context.report import Report
+from worker.context.resources import Meter
 from worker.context.stage import Grain, Lane, Stage
 from worker.context.work import Work
 from worker.pipeline.execution import run_task
@@ -53,11 +54,12 @@ class Pipeline:
         lease_keeper: LeaseKeeper,
         *,
         stages: Sequence[Stage],
+        meter: Meter | None = None,
         on_duration: Callable[[float], None] | None,
     ) -> None:
         self._parts, self._claim, self._folder, self._lease_keeper = parts, claim, folder, lease_keeper
         self._stages, self._on_duration = stages, on_duration
-        self._report = Report(parts.plan, parts.settings.parallel)
+        self._report = Report(parts.plan, parts.settings.parallel, meter)
         self._unaccounted = 0.0
         self.job = claim.job
         """As far as the run knows it."""

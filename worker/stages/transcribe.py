@@ -13,6 +13,7 @@ from core.errors import ChunkFailed
 from core.jobs.tasks import TRANSCRIBE, Task
 from core.speech.chunks import Chunk, plan_hash
 from core.speech.planner import PLANNER_VERSION
+from core.system import tracing
 from core.transcript.merge import needs_words
 from whisper.types import SHORTEST, ChunkTranscript, TranscribeOptions
 from worker.context.figures import EngineAnswered
@@ -68,17 +69,20 @@ class TranscribeStage(Stage):
 
 def ask_engine(work: Work, pcm: Pcm, options: TranscribeOptions, chunk: Chunk) -> ChunkTranscript:
     """One call. Raises ChunkFailed, ChunkTimeout, EngineUnavailable, Cancelled."""
-    began = time.monotonic()
-    said = work.parts.transcriber.transcribe(
-        pcm,
-        options,
-        model=work.job.params.model,
-        job=work.job.id,
-        label=f"chunk {chunk.index + 1}/{work.job.chunks_total or '?'}",
-        cancel=work.cancel,
-    )
-    waited = max(0.0, time.monotonic() - began - said.wall_seconds)
-    work.parts.tell(EngineAnswered(model=work.job.params.model, waited=waited, worked=said.wall_seconds))
+    model, began = work.job.params.model, time.monotonic()
+    with tracing.span("engine", model=model) as span:
+        said = work.parts.transcriber.transcribe(
+            pcm,
+            options,
+            model=model,
+            job=work.job.id,
+            label=f"chunk {chunk.index + 1}/{work.job.chunks_total or '?'}",
+            cancel=work.cancel,
+        )
+        waited = max(0.0, time.monotonic() - began - said.wall_seconds)
+        span.set(chunk=chunk.index + 1, wait_seconds=waited, cpu_seconds=said.engine_seconds)
+    work.report.meter.engine(cpu=said.engine_seconds, wall=said.wall_seconds)
+    work.parts.tell(EngineAnswered(model=model, waited=waited, worked=said.wall_seconds))
     return said
 
 

@@ -142,6 +142,7 @@ class SqlJobs(SqlIdempotency, SqlUsage):
             "params": new.params.to_dict(),
             "retry_of": new.retry_of,
             "retry_all": new.retry_all,
+            "origin": dict(new.origin) or None,
             # what has options that are not known here is for newer consumers
             "row_version": self.row_version + bool(new.params.unknown),
             "attempts": 0,

@@ -97,6 +97,7 @@ def to_job(row: Row[Any]) -> Job:
         finished_at=row.finished_at,
         retry_of=row.retry_of,
         retry_all=row.retry_all,
+        origin=row.origin or {},
         owner=row.owner,
         priority=row.priority,
         attempts=row.attempts,
