@@ -159,7 +159,8 @@ class _Consumer(Collector):
             families["parascribe_process_restarts"].add_metric([name], count)
         for model, count in info.engine.get("restarts", {}).items():
             families["parascribe_engine_restarts"].add_metric([model], count)
-        families["parascribe_engine_up"].add_metric([], float("hosts" in info.engine))
+        if info.engine:  # with WHISPER_EXECUTABLE there is no manager
+            families["parascribe_engine_up"].add_metric([], float("hosts" in info.engine))
         for host in info.engine.get("hosts", []):
             self._add_host(families, host)
         yield from families.values()
