@@ -295,6 +295,7 @@ class BacklogBody(Body):
     oldest_seconds: float = Field(description="Since the oldest of them was made; 0 when none waits.")
     audio_seconds: float = Field(description="Of the jobs that wait.")
     running_audio_seconds: float = Field(description="Still to be done of those in work.")
+    left_audio_seconds: float = Field(description="Both: what to scale consumers by.")
 
 
 class DoneBody(Body):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
@@ -77,7 +76,13 @@ def get_stats(jobs: Jobs) -> StatsBody:
     return StatsBody(
         total=sum(totals.values()),
         jobs=totals,
-        backlog=BacklogBody.model_validate(asdict(backlog)),
+        backlog=BacklogBody(
+            jobs=backlog.jobs,
+            oldest_seconds=backlog.oldest_seconds,
+            audio_seconds=backlog.audio_seconds,
+            running_audio_seconds=backlog.running_audio_seconds,
+            left_audio_seconds=backlog.audio_seconds + backlog.running_audio_seconds,
+        ),
         lately=DoneBody(
             jobs=done.jobs,
             audio_seconds=done.audio_seconds,
