@@ -51,9 +51,8 @@ class RequestLog:
                     _add_headers(MutableHeaders(scope=message), request_id, scope["path"])
             await send(message)
 
-        traced = tracing.span(
-            method, kind="server", parent=Headers(scope=scope).get(TRACEPARENT), request_id=request_id
-        )
+        caller = Headers(scope=scope).get(TRACEPARENT)
+        traced = tracing.span(method, {"request_id": request_id}, kind="server", parent=caller)
         with logs.bound(request_id=request_id), traced as span:
             try:
                 await self._app(scope, receive, send_on)

@@ -10,6 +10,7 @@ import importlib.util
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Literal
 
 from core.errors import ServiceError
@@ -104,9 +105,16 @@ def stop() -> None:
 
 @contextlib.contextmanager
 def span(
-    name: str, *, kind: Kind = "internal", parent: str | None = None, **attributes: str | float | bool
+    name: str,
+    attributes: Mapping[str, str | float | bool] = MappingProxyType({}),
+    *,
+    kind: Kind = "internal",
+    parent: str | None = None,
 ) -> Iterator[Span]:
-    """What is done inside is one span of the trace. parent: the `traceparent` of another process; None = as the context has it"""
+    """What is done inside is one span of the trace.
+
+    attributes: as `Span.set` has them; parent: the `traceparent` of another process, None = as the context has it
+    """
     if _tracer is None:
         yield Span()
         return

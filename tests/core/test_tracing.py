@@ -76,7 +76,7 @@ def test_the_row_carries_where_a_job_came_from(store: SqlStore) -> None:
 
 
 def test_an_error_marks_its_span_and_passes(spans: InMemorySpanExporter) -> None:
-    with pytest.raises(ValueError, match="broken"), tracing.span("stage", chunk=1):
+    with pytest.raises(ValueError, match="broken"), tracing.span("stage", {"chunk": 1}):
         raise ValueError("broken")
     (span,) = named(spans, "stage")
     assert not span.status.is_ok

@@ -28,7 +28,7 @@ _BORNE: Mapping[OnFailure, tuple[type[Exception], ...]] = MappingProxyType(
 def run_task(stage: Stage, work: Work, task: Task) -> Task | None:
     """The task as it ended; None: it is somebody else's. Raises what ends or interrupts the run."""
     about = {"stage": stage.name} | ({} if stage.grain is Grain.JOB else {stage.grain.value: task.number + 1})
-    with logs.bound(**about), tracing.span(stage.name, **about) as span:
+    with logs.bound(**about), tracing.span(stage.name, about) as span:
         done = _run_task(stage, work, task)
         span.set(outcome=done.state.value if done else "another's")
         return done

@@ -70,7 +70,7 @@ class TranscribeStage(Stage):
 def ask_engine(work: Work, pcm: Pcm, options: TranscribeOptions, chunk: Chunk) -> ChunkTranscript:
     """One call. Raises ChunkFailed, ChunkTimeout, EngineUnavailable, Cancelled."""
     model, began = work.job.params.model, time.monotonic()
-    with tracing.span("engine", model=model) as span:
+    with tracing.span("engine", {"model": model}) as span:
         said = work.parts.transcriber.transcribe(
             pcm,
             options,
