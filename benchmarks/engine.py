@@ -19,7 +19,7 @@ from core.audio.samples import SAMPLE_RATE
 from whisper.engine.host_engine import HostEngine
 from whisper.engine.manager_process import start_manager
 from whisper.library.libraries import Library
-from whisper.types import ChunkTranscript, TranscribeOptions
+from whisper.types import Call, ChunkTranscript, TranscribeOptions
 
 ENGLISH = TranscribeOptions(language="en")
 
@@ -112,7 +112,7 @@ def _decode(slots: list[HostEngine], model: str, chunks: list[Pcm]) -> list[Chun
     def decode(chunk: Pcm) -> ChunkTranscript:
         engine = free.get()
         try:
-            return engine.transcribe(model, chunk, ENGLISH, timeout=600.0)
+            return engine.transcribe(model, chunk, ENGLISH, Call(timeout=600.0))
         finally:
             free.put(engine)
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from core.config.settings import Settings
-from scripts.minio_build import ServerMissingError
-from scripts.servers import Minio, Postgres, Server, Valkey
+from scripts.servers import Minio, Postgres, Server, ServerMissingError, Valkey
 from tests.skipping import skip_on_a_laptop
 
 _start_times: dict[str, str] = {}

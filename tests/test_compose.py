@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from core.config.settings import Settings
-from scripts.minio_build import MINIO_PIN
+from scripts.servers.minio_build import MINIO_PIN
 
 ROOT = Path(__file__).parents[1]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -95,11 +95,28 @@ class Urgency(StrEnum):
     JOB = "job"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """For whom an engine is called, and how it is ended; none of it changes what comes out.
+
+    job: fairness key; calls of different jobs share the workers round robin
+    label: what is worked on, for messages and the process title, e.g. "chunk 3/60"
+    timeout: seconds from the worker's start on it, never from queueing; None = from what the engine has measured
+    urgency: before others or in turn with them, where the engine has a queue for all
+    cancel: once it is set, waiting or running, the call raises Cancelled and its worker is stopped within a second
+    """
+
+    job: str = ""
+    label: str = ""
+    timeout: float | None = None
+    urgency: Urgency = Urgency.JOB
+    cancel: Cancel | None = None
+
+
 class Engine(Protocol):
     """Turns PCM into text. Safe to call from many threads and from forked job processes.
 
-    Raises: ChunkFailed, ChunkTimeout, ModelInvalid, EngineUnavailable, Cancelled (when `cancel`
-    is set while waiting or running: the worker is stopped within a second).
+    Raises: ChunkFailed, ChunkTimeout, ModelInvalid, EngineUnavailable, Cancelled (`Call.cancel`).
 
     hears_languages: each transcript says which languages it may be (`ChunkTranscript.languages`); else
         `detect_language` must be asked, which costs another pass
@@ -107,39 +124,15 @@ class Engine(Protocol):
 
     hears_languages: bool
 
-    def transcribe(
-        self,
-        model: str,
-        pcm: Pcm,
-        options: TranscribeOptions,
-        *,
-        job: str = "",
-        label: str = "",
-        timeout: float | None = None,
-        urgency: Urgency = Urgency.JOB,
-        cancel: Cancel | None = None,
-    ) -> ChunkTranscript:
-        """Transcribe one chunk of at most 30 s.
+    def transcribe(self, model: str, pcm: Pcm, options: TranscribeOptions, call: Call = Call()) -> ChunkTranscript:
+        """Transcribe one chunk of 0.1 to 30 s.
 
         model: absolute path of a verified ggml file
-        job: fairness key; chunks of different jobs share the workers round robin
-        label: for the process title, e.g. "chunk 3/60"
-        timeout: seconds from the worker's start on the chunk, never from queueing; None = from what the engine has measured
-        urgency: before others or in turn with them, where the engine has a queue for all
         """
         ...
 
-    def detect_language(
-        self,
-        model: str,
-        pcm: Pcm,
-        *,
-        job: str = "",
-        timeout: float | None = None,
-        urgency: Urgency = Urgency.JOB,
-        cancel: Cancel | None = None,
-    ) -> LanguageGuess:
-        """Guess the language of up to 30 s of speech."""
+    def detect_language(self, model: str, pcm: Pcm, call: Call = Call()) -> LanguageGuess:
+        """Guess the language of 0.1 to 30 s of speech."""
         ...
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -38,7 +39,8 @@ def describe(schema: dict[str, Any], routes: Iterable[BaseRoute], *, also: Colle
         if scopes is None and context.path not in also:
             continue
         for method in context.methods or ():
-            operation = schema["paths"].get(context.path, {}).get(method.lower())
+            path = re.sub(r":\w+}", "}", str(context.path))  # {model:path} is described as {model}
+            operation = schema["paths"].get(path, {}).get(method.lower())
             if operation is not None:
                 _describe(operation, scopes)
 

@@ -12,11 +12,44 @@ from fastapi.routing import APIRoute
 from api.http import problems
 from core.errors import ServiceError
 
-CODES = {"unknown_model": "model_not_found", "unauthorized": "invalid_api_key", "queue_full": "rate_limit_exceeded"}
+CODES = {
+    "unknown_model": "model_not_found",
+    "unauthorized": "invalid_api_key",
+    "queue_full": "rate_limit_exceeded",
+    "rate_limited": "rate_limit_exceeded",
+}
 """Where OpenAI has a name of its own."""
 
 STATUS: Mapping[int, int] = {422: 400, 415: 400}
 """What it calls a bad request."""
+
+
+_CONTENT = {
+    "application/json": {
+        "schema": {
+            "type": "object",
+            "properties": {
+                "error": {
+                    "type": "object",
+                    "properties": {
+                        "message": {"type": "string"},
+                        "type": {"type": "string"},
+                        "param": {"type": ["string", "null"]},
+                        "code": {"type": "string"},
+                    },
+                }
+            },
+        }
+    }
+}
+ERRORS: dict[int | str, dict[str, Any]] = {
+    401: {"description": "", "content": _CONTENT},
+    403: {"description": "", "content": _CONTENT},
+    429: {"description": "`rate_limit_exceeded`, `quota_exceeded`", "content": _CONTENT},
+    "4XX": {"description": "An error, in OpenAI's shape.", "content": _CONTENT},
+    "5XX": {"description": "An error, in OpenAI's shape.", "content": _CONTENT},
+}
+"""For the description."""
 
 
 def body_of(error: ServiceError) -> dict[str, Any]:

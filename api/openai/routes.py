@@ -21,7 +21,7 @@ from api.events.status import Asked
 from api.events.stream import EventStream
 from api.http.problems import STATUS
 from api.openai.answers import Told, answer, deltas
-from api.openai.errors import OpenAIRoute
+from api.openai.errors import ERRORS, OpenAIRoute
 from api.openai.wanted import FORM, OURS, Wanted, wanted
 from api.routes.results import result_key_of, stored_result
 from api.upload.receiver import Fields, declared_length
@@ -34,7 +34,7 @@ from core.store.protocols import OwnerJobs
 from core.transcript.formats import from_result
 from core.transcript.values import Transcript
 
-router = APIRouter(prefix="/v1", tags=["openai"], route_class=OpenAIRoute)
+router = APIRouter(prefix="/v1", tags=["openai"], route_class=OpenAIRoute, responses=ERRORS)
 
 INTERACTIVE = 10
 """Priority of a job for which somebody waits; that of others is 0."""
@@ -170,15 +170,9 @@ def _transcript(parts: Parts, jobs: OwnerJobs, job_id: str) -> Transcript:
     """Raises why there is none."""
     job = jobs.get(job_id)
     if job.status is JobStatus.FAILED and job.error is not None:
-        raise _Failed(job.error.code if job.error.code in STATUS else ServiceError.code, job.error.message)
+        failure = ServiceError(job.error.message)
+        failure.code = job.error.code if job.error.code in STATUS else failure.code  # type: ignore[misc]
+        raise failure
     if job.status is JobStatus.CANCELLED:
         raise Cancelled
     return from_result(stored_result(parts.deps, jobs, job, result_key_of(job)))
-
-
-class _Failed(ServiceError):
-    """The job has failed, by the code that it failed with."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code  # type: ignore[misc]

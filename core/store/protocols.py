@@ -243,8 +243,8 @@ class TaskStore(Protocol):
         """Append planned tasks of one stage (numbers continue the stored plan; one that exists is left as it is)."""
         ...
 
-    def tasks(self, job_id: str, stage: str | None = None) -> list[Task]:
-        """All tasks, or those of one stage, in order."""
+    def tasks(self, job_id: str, stage: str | None = None, numbers: Collection[int] | None = None) -> list[Task]:
+        """All tasks, or those of one stage, or of these numbers, in order."""
         ...
 
     def take(self, claim: Claim, part: Task) -> Lease | None:

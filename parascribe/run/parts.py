@@ -108,7 +108,7 @@ def _width(settings: Settings, workers: int) -> int:
     if not settings.use_parallel_transcription:
         return 1
     if settings.whisper_executable is not None:
-        from whisper.engine.cli_engine import BATCH
+        from whisper.engine.cli_queue import BATCH
 
         return workers * BATCH
     # one more than there are workers, so that none idles while a finished chunk is being stored

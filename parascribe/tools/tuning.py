@@ -25,7 +25,7 @@ from whisper.engine.manager_process import start_manager
 from whisper.library.libraries import candidates
 from whisper.library.selftest import choose_library
 from whisper.models.sizes import size_of
-from whisper.types import ChunkTranscript, TranscribeOptions
+from whisper.types import Call, ChunkTranscript, TranscribeOptions
 
 CHUNK_SECONDS = 28
 """The longest chunk of a job; the encoder's work is the same for each."""
@@ -275,7 +275,7 @@ class _Trial:
         return time.monotonic() - began
 
     def _chunk(self) -> ChunkTranscript:
-        return self.engine.transcribe(self.model, self.pcm, _ENGLISH, cancel=self.limit)
+        return self.engine.transcribe(self.model, self.pcm, _ENGLISH, Call(cancel=self.limit))
 
     def _warm_up(self, chunks: Sequence[Future[ChunkTranscript]]) -> float:
         """The weights are read and touched, every worker has decoded once; returns the peak memory in MB meanwhile.

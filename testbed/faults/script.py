@@ -105,11 +105,11 @@ class Mixed:
     def __init__(self, scripted: Any, real: Any) -> None:
         self._scripted, self._real = scripted, real
 
-    def transcribe(self, model: str, pcm: Any, options: Any, **how: Any) -> Any:
-        return (self._real if options.language == "de" else self._scripted).transcribe(model, pcm, options, **how)
+    def transcribe(self, model: str, pcm: Any, options: Any, call: Any) -> Any:
+        return (self._real if options.language == "de" else self._scripted).transcribe(model, pcm, options, call)
 
-    def detect_language(self, model: str, pcm: Any, **how: Any) -> Any:
-        return self._scripted.detect_language(model, pcm, **how)
+    def detect_language(self, model: str, pcm: Any, call: Any) -> Any:
+        return self._scripted.detect_language(model, pcm, call)
 
     def close(self) -> None:
         self._real.close()

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import pytest
 from starlette.requests import Request
 
+from api.access.identity import Open
 from api.upload.form import Form
 from api.upload.receiver import Receiver, Upload, UploadLimits
 from core.errors import ValidationFailed
@@ -28,7 +29,11 @@ def receive(folder: Path, *parts: Any) -> Upload:
     async def message() -> dict[str, Any]:
         return {"type": "http.request", "body": body}
 
-    scope = {"type": "http", "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()]}
+    scope = {
+        "type": "http",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+        "identity": Open.LOCAL,
+    }
     early: list[dict[str, str]] = []
 
     def store(data: BinaryIO, media_type: str) -> int:

@@ -20,13 +20,20 @@ def headers(answer: httpx.Response) -> dict[str, str]:
 
 def test_everywhere_as_get_without_the_content(running: Service) -> None:
     job = running.submit().json()["links"]["self"]
-    described = [
-        path for path, methods in running.client.get("/openapi.json").json()["paths"].items() if "get" in methods
-    ]
-    assert len(described) >= 8
-    paths = [
-        path.replace("/api/v1/jobs/{job_id}", job) for path in described if path != "/metrics"
-    ]  # changes with each look
+    described = {
+        path: operations["get"]["responses"]["200"].get("content", {})
+        for path, operations in running.client.get("/openapi.json").json()["paths"].items()
+        if "get" in operations
+    }
+    streams = {
+        path.replace("/api/v1/jobs/{job_id}", job) for path in described if "text/event-stream" in described[path]
+    }
+    assert len(described) >= 8 and len(streams) == 2
+    paths = {
+        path.replace("/api/v1/jobs/{job_id}", job).replace("{model}", "base")
+        for path in described
+        if path != "/metrics"
+    } - streams  # changes with each look
     static = re.findall(r'href="([^"]+)"', running.client.get("/docs").text)
     for path in [
         *paths,
@@ -41,6 +48,9 @@ def test_everywhere_as_get_without_the_content(running: Service) -> None:
         got, head = running.client.get(path), running.client.head(path)
         assert (head.status_code, headers(head)) == (got.status_code, headers(got)), path
         assert not head.content and int(head.headers["content-length"]) == len(got.content) > 0
+    for path in streams:
+        head = running.client.head(path)
+        assert head.status_code == 200 and head.headers["content-type"].startswith("text/event-stream"), path
     assert running.client.head("/metrics").headers["content-type"].startswith("text/plain")
 
 

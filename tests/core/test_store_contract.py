@@ -500,6 +500,7 @@ def test_another_consumer_can_take_a_task(store: SqlStore, clock: ManualClock) -
             late()
     assert store.commit(mine, ended(1))
     assert store.get(job_id) == before, "nothing of it touched the job's row"
+    assert [task.number for task in store.tasks(job_id, TRANSCRIBE, [1, 7])] == [1]
 
 
 def test_an_owner_that_takes_a_task_twice_holds_it_once(store: SqlStore) -> None:
@@ -590,6 +591,28 @@ def test_finish_stores_all_and_ends_the_lease(store: SqlStore, clock: ManualCloc
     clock.advance(1e6)
     assert store.claim(owner="two", consumer="here", lease_seconds=60) is None
     assert outbox_size(store) == 0
+
+
+@pytest.mark.parametrize("by", ["owner", "sweep", "cancel"])
+def test_every_end_counts_the_chunks(store: SqlStore, clock: ManualClock, by: str) -> None:
+    """Also those whose owner had not come to write it."""
+    job_id = store.create(new_job()).id
+    claim = take(store)
+    store.plan(claim, [replace(one, audio_seconds=1.5) for one in planned(0, 1, 2)])
+    finish_task(store, claim, ended(0))
+    store.progress(claim, chunks_done=1, audio_seconds_done=1.5)
+    finish_task(store, claim, ended(1, None))
+    if by == "owner":
+        store.fail(claim, FAILURE)
+    elif by == "cancel":
+        store.request_cancel(job_id)
+        store.cancelled(claim)
+    else:
+        clock.advance(61)
+        store.sweep(max_attempts=1)
+    job = store.get(job_id)
+    assert job.finished_at is not None
+    assert (job.chunks_done, job.audio_seconds_done) == (2, 3.0)
 
 
 def test_cancel_in_every_state(store: SqlStore, clock: ManualClock) -> None:

@@ -15,12 +15,14 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
+from sqlalchemy import text
+
 from core.errors import AlreadyTerminal, Cancelled, IdempotencyInFlight, LeaseLost
 from core.jobs.consumers import ConsumerInfo
 from core.jobs.job import JobStatus
 from core.store.sql import SqlStore
 from core.system.clock import ManualClock
-from tests.core.store_kit import clock, ended, finish_task, new_job, open_store, planned, start, store, take, url
+from tests.core.store_kit import clock, empty, ended, finish_task, new_job, open_store, planned, start, store, take, url
 
 __all__ = ["clock", "store", "url"]
 
@@ -163,6 +165,44 @@ def test_a_stale_owner_against_its_successor(store: SqlStore, clock: ManualClock
             (old is False or isinstance(old, LeaseLost)) and (new, row.output) == (True, {"text": "new"})
         )
         store.request_cancel(job_id)
+
+
+def test_a_stale_owner_that_comes_amid_its_successors_claim_takes_nothing(
+    postgres_url: str, clock: ManualClock
+) -> None:
+    """The claim is held up between the job's row and the tasks'. Where there is one writer at a time this cannot happen."""
+    store = open_store(postgres_url, clock)
+    empty(store.database)
+    job_id = store.create(new_job()).id
+    stale = take(store)
+    store.plan(stale, planned(0))
+    start(store, stale, 0)
+    clock.advance(61)
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+
+    def until_waiting(wanted: int) -> None:
+        deadline = time.monotonic() + 20
+        while True:
+            with store.database.read() as connection:
+                if connection.scalar(waiting) == wanted:
+                    return
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    with ThreadPoolExecutor(2) as pool:
+        with store.database.write() as holding:
+            holding.execute(text("SELECT 1 FROM task WHERE job_id = :id FOR UPDATE"), {"id": job_id})
+            claiming = pool.submit(take, store, owner="two")
+            until_waiting(1)
+            taking = pool.submit(store.take, stale, planned(0)[0])
+            until_waiting(2)
+        assert isinstance(taking.exception(20), LeaseLost)
+        assert claiming.result(20).fence == stale.fence + 1
+    lease = store.take(claiming.result(), planned(0)[0])
+    assert lease is not None and lease.crashes == 1, "that of the stale owner, and no other"
+    store.close()
 
 
 def test_one_key_twenty_requests_one_reservation(store: SqlStore) -> None:

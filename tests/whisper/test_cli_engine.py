@@ -22,7 +22,7 @@ from tests.whisper.engine_parts import wait_for
 from whisper import DEMO_MODEL
 from whisper.engine.cli_engine import CliEngine
 from whisper.engine.cli_program import read_output
-from whisper.types import ChunkTranscript, TranscribeOptions
+from whisper.types import Call, ChunkTranscript, TranscribeOptions
 
 MODEL = str(DEMO_MODEL)
 EN = TranscribeOptions(language="en")
@@ -98,7 +98,7 @@ def together(engine: CliEngine, program: Path, kinds: list[int], timeout: float 
             time.sleep(0.01)  # the others must come while it is at work
         calls = []
         for kind in kinds:
-            calls.append(pool.submit(engine.transcribe, MODEL, clip(kind), EN, timeout=timeout))
+            calls.append(pool.submit(engine.transcribe, MODEL, clip(kind), EN, Call(timeout=timeout)))
             while engine.waiting < len(calls) and time.monotonic() < deadline:
                 time.sleep(0.01)
         (program.parent / "go").touch()
@@ -226,7 +226,7 @@ def test_a_chunk_whose_caller_has_left_is_not_handed_over_again(fake: Path, tmp_
         wait_for(lambda: (fake.parent / "log").exists(), 20)
         calls = []
         for cancel in cancels:
-            calls.append(pool.submit(engine.transcribe, MODEL, clip(HANG), EN, cancel=cancel))
+            calls.append(pool.submit(engine.transcribe, MODEL, clip(HANG), EN, Call(cancel=cancel)))
             wait_for(lambda: engine.waiting == len(calls), 20)
         (fake.parent / "go").touch()
         assert outcome(first) == "word 6"

@@ -22,7 +22,7 @@ from whisper import VAD_MODEL
 from whisper.engine.host_client import HostClient
 from whisper.engine.host_engine import HostEngine
 from whisper.engine.manager_process import start_manager
-from whisper.types import TranscribeOptions
+from whisper.types import Call, TranscribeOptions
 from whisper.wire.kind import ModelRef
 
 OTHER = ROOT / "tests/data/ggml-demo-q8_0.bin"
@@ -46,8 +46,8 @@ def engine(manager_socket: Path) -> Iterator[HostEngine]:
     engine.close()
 
 
-def transcribe(engine: HostEngine, **arguments: Any) -> str:
-    return engine.transcribe(str(MODEL), chunk()[0], ENGLISH, **arguments).text
+def transcribe(engine: HostEngine, **call: Any) -> str:
+    return engine.transcribe(str(MODEL), chunk()[0], ENGLISH, Call(**call)).text
 
 
 def the_host(engine: HostEngine) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def busy(engine: HostEngine) -> bool:
 
 def test_values_are_complete(engine: HostEngine) -> None:
     options = TranscribeOptions(language="en", word_timestamps=True)
-    transcript = engine.transcribe(str(MODEL), chunk()[0], options, job="j", label="chunk 1/1")
+    transcript = engine.transcribe(str(MODEL), chunk()[0], options, Call(job="j", label="chunk 1/1"))
     assert transcript.text == chunk()[1] and transcript.language == "en"
     assert transcript.engine == {"library": "wheel", "version": "1.8.5"}
     assert transcript.segments[0].words[0].word == chunk()[1].split()[0]

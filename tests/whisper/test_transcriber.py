@@ -26,7 +26,7 @@ from whisper.engine.manager_process import start_manager
 from whisper.engine.scripted import Rule, ScriptedEngine
 from whisper.engine.transcriber import WhisperTranscriber
 from whisper.models.store import ModelStore
-from whisper.types import TranscribeOptions, Urgency
+from whisper.types import Call, TranscribeOptions, Urgency
 from whisper.wire.frames import FrameType, pack, receive
 
 BUNDLED = DATA / "models"
@@ -47,7 +47,7 @@ def test_two_jobs_of_sixty_chunks_announce_themselves_once(tmp_path: Path, caplo
     shared.downloader.ensure_model_exists("demo", announce=True)
     with ThreadPoolExecutor(8) as pool:
         calls = [
-            pool.submit(shared.transcribe, tone(1, n), EN, model="demo", job=job, label=f"chunk {n}/60")
+            pool.submit(shared.transcribe, tone(1, n), EN, Call(job=job, label=f"chunk {n}/60"), model="demo")
             for job in "ab"
             for n in range(60)
         ]
@@ -73,7 +73,7 @@ def test_two_jobs_of_sixty_chunks_announce_themselves_once(tmp_path: Path, caplo
 def test_what_no_engine_should_see_is_refused(tmp_path: Path, pcm: Pcm, problem: str) -> None:
     log = tmp_path / "calls"
     with pytest.raises(ChunkFailed, match=f"chunk 3/4 cannot be transcribed.*{problem}"):
-        transcriber(tmp_path, ScriptedEngine(call_log=log)).transcribe(pcm, EN, model="demo", label="chunk 3/4")
+        transcriber(tmp_path, ScriptedEngine(call_log=log)).transcribe(pcm, EN, Call(label="chunk 3/4"), model="demo")
     assert not log.exists()
 
 
@@ -82,16 +82,16 @@ def test_a_chunk_gets_a_second_try_and_no_third(tmp_path: Path, kind: str) -> No
     log = tmp_path / "calls"
     rules = (Rule(kind=kind, label="once", calls=(1,)), Rule(kind=kind, label="always"))
     shared = transcriber(tmp_path, ScriptedEngine(rules=rules, call_log=log))
-    assert shared.transcribe(tone(2), EN, model="demo", label="once").text
+    assert shared.transcribe(tone(2), EN, Call(label="once"), model="demo").text
     with pytest.raises(ChunkFailed, match="^always: "):
-        shared.transcribe(tone(2), EN, model="demo", label="always")
+        shared.transcribe(tone(2), EN, Call(label="always"), model="demo")
     assert [json.loads(line)["label"] for line in log.read_text().splitlines()] == ["once"] * 2 + ["always"] * 2
 
 
 def test_a_timeout_names_the_variable(tmp_path: Path) -> None:
     shared = transcriber(tmp_path, ScriptedEngine(rules=[Rule(kind="hang")]), chunk_timeout=0.05)
     with pytest.raises(ChunkTimeout, match="CHUNK_TIMEOUT"):
-        shared.transcribe(tone(2), EN, model="demo", label="chunk 1/1")
+        shared.transcribe(tone(2), EN, Call(label="chunk 1/1"), model="demo")
 
 
 def test_a_lost_engine_is_not_the_chunks_fault(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_cancel_stops_a_hanging_chunk_and_its_second_try(tmp_path: Path) -> None
     threading.Timer(0.1, cancel.set).start()
     shared = transcriber(tmp_path, ScriptedEngine(rules=[Rule(kind="hang")]))
     with pytest.raises(Cancelled):
-        shared.transcribe(tone(2), EN, model="demo", cancel=cancel)
+        shared.transcribe(tone(2), EN, Call(cancel=cancel), model="demo")
 
 
 def test_an_unknown_model_and_language_detection(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_what_a_call_says_of_itself_reaches_the_engine_host(tmp_path: Path) -> N
             shared = WhisperTranscriber(HostEngine(manager), ModelDownloader(ModelStore(tmp_path, BUNDLED)))
             how = {"job": "j", "label": "chunk 1/2", "urgency": Urgency.LIVE}
             with pytest.raises(ChunkFailed, match="enough"):
-                shared.transcribe(tone(1), EN, model="demo", **how)
+                shared.transcribe(tone(1), EN, Call(**how), model="demo")
             shared.close()
             acquired, request = heard.result(20)
     assert (acquired["kind"], acquired["device"]) == ("whisper", "cpu")

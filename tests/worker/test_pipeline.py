@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +20,7 @@ from tests.faults.stages import Fingerprint, Shout
 from tests.worker.kit import Kit
 from whisper.engine.scripted import Rule, ScriptedEngine
 from whisper.engine.transcriber import WhisperTranscriber
+from whisper.types import Call
 from worker.context.stage import Grain, Lane, OnFailure, Output, Stage
 from worker.context.upload import Upload
 from worker.context.work import Work
@@ -50,10 +51,10 @@ class Waiting(ScriptedEngine):
         super().__init__(**script)
         self._go = go
 
-    def transcribe(self, model, pcm, options, *, label="", **how):
-        if int(label.removeprefix("chunk ").partition("/")[0]) >= 5:
+    def transcribe(self, model, pcm, options, call=Call()):
+        if int(call.label.removeprefix("chunk ").partition("/")[0]) >= 5:
             assert self._go.wait(20), "nothing was given out before the last chunk was done"
-        return super().transcribe(model, pcm, options, label=label, **how)
+        return super().transcribe(model, pcm, options, call)
 
 
 class Hearing(ScriptedEngine):
@@ -61,8 +62,8 @@ class Hearing(ScriptedEngine):
 
     hears_languages = True
 
-    def transcribe(self, model, pcm, options, **how):
-        return replace(super().transcribe(model, pcm, options, **how), languages={"en": 0.99})
+    def transcribe(self, model, pcm, options, call=Call()):
+        return replace(super().transcribe(model, pcm, options, call), languages={"en": 0.99})
 
 
 def kit(folder: Path, *more: Stage, rules: tuple[Rule, ...] = (), go: threading.Event | None = None) -> Kit:
@@ -178,7 +179,7 @@ def test_interrupted_stages_go_on_where_they_were(tmp_path: Path, minute: bytes)
 @pytest.mark.parametrize("crashed", [False, True])
 @pytest.mark.parametrize("ends", [False, True])
 def test_a_chunk_that_another_works_on_is_waited_for(tmp_path: Path, minute: bytes, crashed: bool, ends: bool) -> None:
-    """ends: it is done there; else whoever had it dies, and it is done here."""
+    """ends: it is done there; else whoever had it dies, and it is done here. Meanwhile it alone is looked at."""
     place = kit(tmp_path)
     place.script(delay=0.05)
     job = place.submit(minute)
@@ -191,11 +192,12 @@ def test_a_chunk_that_another_works_on_is_waited_for(tmp_path: Path, minute: byt
     lease = place.store.help_with(job.id, chunk, owner="helper", lease_seconds=30)
     assert lease is not None
     refused = threading.Event()
+    output = place.chunks(job)[0].output
 
     def help_on() -> None:
         refused.wait(20)
         if ends:
-            place.store.commit(lease, replace(chunk, state=TaskState.DONE, output=place.chunks(job)[0].output))
+            place.store.commit(lease, replace(chunk, state=TaskState.DONE, output=output))
         else:
             place.store.free_owner("helper")
 
@@ -207,7 +209,13 @@ def test_a_chunk_that_another_works_on_is_waited_for(tmp_path: Path, minute: byt
             refused.set()
         return found
 
-    place.store.take = seen  # type: ignore[method-assign]
+    tasks, looks = place.store.tasks, []
+
+    def look(job_id: str, stage: str | None = None, numbers: Collection[int] | None = None) -> list[Task]:
+        looks.append(numbers if numbers is None else list(numbers))
+        return tasks(job_id, stage, numbers)
+
+    place.store.take, place.store.tasks = seen, look  # type: ignore[method-assign]
     helper = threading.Thread(target=help_on)
     helper.start()
     outcome: list[str] = []
@@ -216,6 +224,8 @@ def test_a_chunk_that_another_works_on_is_waited_for(tmp_path: Path, minute: byt
     run.join(20)
     helper.join()
     assert outcome == ["completed"] and refused.is_set()
+    assert looks[0] is None and looks[-1] is None, "at the beginning, and to put all together"
+    assert looks[1:-1] and all(one == [chunk.number] for one in looks[1:-1])
     assert all(task.state is TaskState.DONE for task in place.chunks(job))
 
 

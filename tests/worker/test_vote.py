@@ -11,6 +11,7 @@ from tests.worker.kit import Kit
 from whisper.download.downloader import ModelDownloader
 from whisper.engine.scripted import Rule, ScriptedEngine
 from whisper.engine.transcriber import WhisperTranscriber
+from whisper.types import Call
 
 
 class Polyglot(ScriptedEngine):
@@ -22,9 +23,9 @@ class Polyglot(ScriptedEngine):
         super().__init__(**script)
         self._others = others or {}
 
-    def transcribe(self, model, pcm, options, *, label="", **how):
-        said = super().transcribe(model, pcm, options, label=label, **how)
-        return replace(said, languages=self._others.get(label.partition("/")[0], {self._language: 0.97}))
+    def transcribe(self, model, pcm, options, call=Call()):
+        said = super().transcribe(model, pcm, options, call)
+        return replace(said, languages=self._others.get(call.label.partition("/")[0], {self._language: 0.97}))
 
 
 def kit(folder: Path, *rules: Rule, language: str = "en", others=None, **settings) -> Kit:

@@ -1,22 +1,16 @@
 """The engine of WHISPER_EXECUTABLE: any whisper-cli compatible program, several chunks per process.
 
-A process loads the model, so waiting chunks that ask for the same are handed over together. At most `workers`
-processes run at once over all job processes: each holds a lock file. Nothing is believed but a parsed output;
-exit codes are 0 for most failures.
+Nothing is believed but a parsed output: exit codes are 0 for most failures.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import subprocess
 import tempfile
-import threading
 import time
-import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,63 +18,25 @@ import numpy as np
 import psutil
 
 from core.audio.samples import SAMPLE_RATE, Pcm
-from core.errors import Cancelled, ChunkFailed, ChunkTimeout, DiskFull, EngineUnavailable, ModelInvalid
-from core.system.cancel import Cancel
-from core.system.disk import is_full
+from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable, ModelInvalid
+from core.system.cancel import raise_if_cancelled
+from core.system.disk import disk_full
 from core.system.processes import Limits, spawn, stop
 from whisper.engine.cli_program import CliOutput, CliProgram, output_of, read_detection, read_output, write_wav
+from whisper.engine.cli_queue import POLL_SECONDS, CliQueue, Request
 from whisper.kinds.whisper import WhisperKind
 from whisper.models.ggml import read_header
-from whisper.types import ChunkTranscript, LanguageGuess, TranscribeOptions, Urgency
+from whisper.types import Call, ChunkTranscript, LanguageGuess, TranscribeOptions
 from whisper.wire.deadlines import Deadlines
 from whisper.wire.process import engine_environment
 
-BATCH = 4
-"""Chunks per process at most: enough to make loading the model cheap, few enough to keep results coming."""
 LOADING_SECONDS = 60.0
 """Added to the first chunk's deadline: the program loads the model first."""
-_POLL = 0.05
 _CANNOT_EXECUTE = 127
 
 
-@dataclass(eq=False)
-class _Request:
-    """One chunk from the call to its answer. A batch is made of requests with equal `model` and `arguments`."""
-
-    model: str
-    arguments: tuple[str, ...]
-    pcm: Pcm
-    words: bool
-    timeout: float | None
-    cancel: Cancel | None
-    done: threading.Event = field(default_factory=threading.Event)
-    abandoned: bool = False
-    answer: ChunkTranscript | None = None
-    error: Exception | None = None
-    stderr: str = ""
-
-    @property
-    def seconds(self) -> float:
-        return len(self.pcm) / SAMPLE_RATE
-
-    @property
-    def op(self) -> str:
-        return "detect" if "-dl" in self.arguments else "transcribe"
-
-    @property
-    def unwanted(self) -> bool:
-        return self.abandoned or (self.cancel is not None and self.cancel.is_set())
-
-    def settle(self, answer: ChunkTranscript | Exception) -> None:
-        if isinstance(answer, Exception):
-            self.error = answer
-        else:
-            self.answer = answer
-        self.done.set()
-
-
 class CliEngine:
-    """Engine over an executable. To fill its batches let up to `workers * BATCH` calls wait at once.
+    """Engine over an executable. To fill its batches let up to `workers * cli_queue.BATCH` calls wait at once.
 
     work_dir: a folder of its own for lock files and audio in flight; shared by the job processes
     workers, threads: processes at once, and threads of each
@@ -93,46 +49,23 @@ class CliEngine:
     def __init__(self, executable: Path, work_dir: Path, *, workers: int = 1, threads: int = 1, nice: int = 0) -> None:
         self._program = CliProgram(executable, threads=threads)
         self._folder = work_dir.absolute()
-        self._workers = workers
         self._nice = nice
         self._deadlines = Deadlines({name: op.seconds for name, op in WhisperKind.ops.items()})
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # the program loads any libggml-*.so it finds in its working directory: give it one without files
         self._empty = self._folder / "empty"
         self._empty.mkdir(mode=0o500, exist_ok=True)
-        self._reset()
-        reset = weakref.WeakMethod(self._reset)
-        os.register_at_fork(after_in_child=lambda: (method := reset()) and method())
+        self._queue = CliQueue(self._folder, workers, self._run)
 
-    def transcribe(
-        self,
-        model: str,
-        pcm: Pcm,
-        options: TranscribeOptions,
-        *,
-        job: str = "",
-        label: str = "",
-        timeout: float | None = None,
-        urgency: Urgency = Urgency.JOB,
-        cancel: Cancel | None = None,
-    ) -> ChunkTranscript:
+    def transcribe(self, model: str, pcm: Pcm, options: TranscribeOptions, call: Call = Call()) -> ChunkTranscript:
         arguments = self._program.decode_arguments(options)
-        return self._wait(_Request(model, arguments, pcm, options.word_timestamps, timeout, cancel))
+        return self._ask(Request(model, arguments, pcm, options.word_timestamps, call))
 
-    def detect_language(
-        self,
-        model: str,
-        pcm: Pcm,
-        *,
-        job: str = "",
-        timeout: float | None = None,
-        urgency: Urgency = Urgency.JOB,
-        cancel: Cancel | None = None,
-    ) -> LanguageGuess:
+    def detect_language(self, model: str, pcm: Pcm, call: Call = Call()) -> LanguageGuess:
         if not read_header(Path(model)).multilingual:
             return LanguageGuess(language="en", probability=1.0, probabilities={"en": 1.0}, engine_seconds=0.0)
-        request = _Request(model, self._program.detect_arguments(), pcm, False, timeout, cancel)
-        answer = self._wait(request)
+        request = Request(model, self._program.detect_arguments(), pcm, False, call)
+        answer = self._ask(request)
         found = read_detection(request.stderr)
         if found is None:
             raise ChunkFailed(f"{self._program.path.name} did not say which language it detected.")
@@ -147,113 +80,23 @@ class CliEngine:
     @property
     def waiting(self) -> int:
         """Chunks of this process that no program has been given yet."""
-        return len(self._waiting)
+        return len(self._queue)
 
     def close(self) -> None:
         """Stop this process's batches; calls under way raise EngineUnavailable. The engine may be used again."""
-        with self._lock:
-            self._closed = True
-            self._put_back([])
-            runners = list(self._runners)
-        for runner in runners:
-            runner.join()
-        with self._lock:
-            self._closed = False
+        self._queue.close()
 
-    def _reset(self) -> None:
-        """For a new process: the parent's calls and threads are not here, and its places are not ours to hold."""
-        for slot in getattr(self, "_slots", ()):
-            os.close(slot)
-        self._slots: set[int] = set()
-        self._lock = threading.Lock()
-        self._waiting: list[_Request] = []
-        self._runners: set[threading.Thread] = set()
-        self._closed = False
-
-    # -- from calls to batches
-
-    def _wait(self, request: _Request) -> ChunkTranscript:
-        if request.unwanted:
-            raise Cancelled
+    def _ask(self, request: Request) -> ChunkTranscript:
+        raise_if_cancelled(request.call.cancel)
         read_header(Path(request.model))
-        with self._lock:
-            if self._closed:
-                raise EngineUnavailable("The engine has been closed.")
-            self._waiting.append(request)
-        try:
-            while not request.done.wait(_POLL):
-                if request.unwanted:
-                    raise Cancelled
-                self._start_batch(request)
-        finally:
-            with self._lock:
-                request.abandoned = True
-                if request in self._waiting:
-                    self._waiting.remove(request)
-        if request.error is not None:
-            raise request.error
-        assert request.answer is not None
-        return request.answer
-
-    def _start_batch(self, request: _Request) -> None:
-        """If there is a free place, start a process for the request and others like it."""
-        with self._lock:
-            if request not in self._waiting:
-                return
-            slot = self._free_slot()
-            if slot is None:
-                return
-            alike = [r for r in self._waiting if (r.model, r.arguments) == (request.model, request.arguments)]
-            share = min(BATCH, -(-len(alike) // self._workers)) if request.op == "transcribe" else 1
-            batch = alike[:share]  # the oldest first, whoever noticed the free place
-            self._waiting = [r for r in self._waiting if r not in batch]
-            self._slots.add(slot)
-            # a thread of its own: the child is tied to the life of the thread that starts it
-            runner = threading.Thread(target=self._run, args=(batch, slot), name="whisper-cli", daemon=True)
-            self._runners.add(runner)
-            runner.start()  # under the lock: `close` joins what it finds
-
-    def _free_slot(self) -> int | None:
-        for number in range(self._workers):
-            slot = os.open(self._folder / f"slot-{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                os.close(slot)
-            else:
-                return slot
-        return None
+        return self._queue.wait(request)
 
     # -- one process
 
-    def _run(self, batch: list[_Request], slot: int) -> None:
-        left = list(batch)
-        try:
-            self._run_program(left)
-        except Exception as error:
-            full = is_full(error)
-            for request in left:
-                request.settle(DiskFull(f"There is no space left in {self._folder}.") if full else error)
-            left = []
-        finally:
-            with self._lock:
-                self._slots.discard(slot)
-                os.close(slot)
-                self._put_back(left)
-                self._runners.discard(threading.current_thread())
-
-    def _put_back(self, left: list[_Request]) -> None:
-        """What was not reached is first in the next process; there is none once the engine is closed. Under the lock."""
-        self._waiting = [request for request in left if not request.abandoned] + self._waiting
-        if self._closed:
-            for request in self._waiting:
-                request.settle(EngineUnavailable("The engine has been closed."))
-            self._waiting = []
-
-    def _run_program(self, left: list[_Request]) -> None:
-        """Settles at least one of the requests and removes what it settles from the list."""
-        with self._folder_in_use() as folder:
-            files: dict[_Request, Path] = {}
+    def _run(self, left: list[Request]) -> None:
+        """Have the program work on a batch, as `CliQueue` wants it done."""
+        with disk_full(f"There is no space left in {self._folder}."), self._folder_in_use() as folder:
+            files: dict[Request, Path] = {}
             for number, request in enumerate(list(left)):
                 try:
                     write_wav(folder / f"{number}.wav", request.pcm)
@@ -272,12 +115,12 @@ class CliEngine:
                     status = stop(process)
             if status == _CANNOT_EXECUTE:
                 raise EngineUnavailable(f"{self._program.path} cannot be run: {_tail(folder / 'stderr')}")
-            if left and not answered and not self._closed:
+            if left and not answered and not self._queue.closed:
                 self._check_model(left[0].model, folder)
                 left.pop(0).settle(_failure(self._program.path.name, status, folder / "stderr"))
 
     def _collect(
-        self, process: subprocess.Popen[bytes], left: list[_Request], files: dict[_Request, Path], stderr: Path
+        self, process: subprocess.Popen[bytes], left: list[Request], files: dict[Request, Path], stderr: Path
     ) -> bool:
         """Take outputs as they appear, in order. Ends with the process; True if anything was settled."""
         meter, began, load = _CpuMeter(process.pid), time.monotonic(), LOADING_SECONDS
@@ -302,11 +145,11 @@ class CliEngine:
             else:
                 if ended or not left:
                     return settled
-                limit = left[0].timeout or self._deadlines.of(left[0].op, threads=1)
+                limit = left[0].call.timeout or self._deadlines.of(left[0].op, threads=1)
                 if left[0].unwanted:
                     left.pop(0).settle(Cancelled())
                     return True
-                if self._closed:
+                if self._queue.closed:
                     raise EngineUnavailable("The engine has been closed.")
                 if time.monotonic() - began > limit + load:
                     left.pop(0).settle(
@@ -318,10 +161,10 @@ class CliEngine:
                     )
                     return True
                 meter.look()
-                time.sleep(_POLL)
+                time.sleep(POLL_SECONDS)
 
     @staticmethod
-    def _output(request: _Request, files: dict[_Request, Path]) -> CliOutput | None:
+    def _output(request: Request, files: dict[Request, Path]) -> CliOutput | None:
         return read_output(output_of(files[request]), seconds=request.seconds, words=request.words)
 
     def _transcript(self, output: CliOutput, *, cpu: float, wall: float) -> ChunkTranscript:

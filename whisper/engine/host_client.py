@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable, ModelInvalid
-from core.system.cancel import Cancel
-from whisper.types import Urgency
+from core.errors import ChunkFailed, ChunkTimeout, EngineUnavailable, ModelInvalid
+from core.system.cancel import Cancel, raise_if_cancelled
+from whisper.types import Call
 from whisper.wire.frames import FrameError, FrameReader, FrameType, pack
 from whisper.wire.kind import Bytes, ModelRef
 
@@ -67,22 +67,18 @@ class HostClient:
         op: str,
         payload: Callable[[], Bytes] = bytes,
         options: dict[str, Any] | None = None,
-        *,
-        job: str = "",
-        label: str = "",
-        timeout: float | None = None,
-        urgency: Urgency = Urgency.JOB,
-        cancel: Cancel | None = None,
+        call: Call = Call(),
     ) -> Answer:
         """Have a model work on a payload, which is made when it is sent and need not stay while the model works.
 
-        job, label, timeout, urgency, cancel: as of `whisper.types.Engine`, whose errors it raises
+        Raises what `whisper.types.Engine` does.
         """
-        request = {"op": op, "job": job, "label": label, "timeout": timeout, "urgency": urgency, "options": options}
+        told = {"job": call.job, "label": call.label, "timeout": call.timeout, "urgency": call.urgency}
+        request = {"op": op, **told, "options": options}
         for _ in range(_LOST_HOSTS):
-            lease = self._lease(model, cancel)
+            lease = self._lease(model, call.cancel)
             try:
-                body, received = self._exchange(lease.info["socket"], request, payload, cancel)
+                body, received = self._exchange(lease.info["socket"], request, payload, call.cancel)
                 return Answer(body=body, payload=received, host=lease.info)
             except (OSError, EOFError) as error:  # unloaded as idle, or dead: the request itself never kills a host
                 lost = error
@@ -114,8 +110,7 @@ class HostClient:
             poll = select.poll()
             poll.register(sock, select.POLLIN | select.POLLOUT)
             while answer is None or rest:
-                if cancel is not None and cancel.is_set():
-                    raise Cancelled  # closing the connection stops the worker
+                raise_if_cancelled(cancel)  # closing the connection stops the worker
                 events = poll.poll(POLL_SECONDS * 1000)
                 if not events:
                     continue
@@ -141,8 +136,7 @@ class HostClient:
         with self._lock:  # never held for long: a model that takes its time to load keeps nobody else waiting
             loading = self._loading.setdefault(model, threading.Lock())
         while not loading.acquire(timeout=POLL_SECONDS):
-            if cancel is not None and cancel.is_set():
-                raise Cancelled
+            raise_if_cancelled(cancel)
         try:
             if (lease := self._leases.get(model)) is None:
                 request = {"op": "acquire", "kind": model.kind, "files": model.files, "device": model.device}
@@ -175,8 +169,7 @@ class HostClient:
             sock.sendall(json.dumps(request).encode() + b"\n")
             line = bytearray()
             while not line.endswith(b"\n"):
-                if cancel is not None and cancel.is_set():
-                    raise Cancelled
+                raise_if_cancelled(cancel)
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"no answer within {seconds:g} s")
                 with contextlib.suppress(TimeoutError):

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from core.audio.samples import Pcm
-from core.system.cancel import Cancel
 from whisper.engine.host_client import Answer, HostClient
-from whisper.types import ChunkTranscript, LanguageGuess, TranscribeOptions, Urgency
+from whisper.types import Call, ChunkTranscript, LanguageGuess, TranscribeOptions
 from whisper.wire.kind import ModelRef
 
 
@@ -20,41 +19,13 @@ class HostEngine:
     def __init__(self, manager_socket: Path) -> None:
         self.client = HostClient(manager_socket)
 
-    def transcribe(
-        self,
-        model: str,
-        pcm: Pcm,
-        options: TranscribeOptions,
-        *,
-        job: str = "",
-        label: str = "",
-        timeout: float | None = None,
-        urgency: Urgency = Urgency.JOB,
-        cancel: Cancel | None = None,
-    ) -> ChunkTranscript:
-        how: dict[str, Any] = {"job": job, "label": label, "timeout": timeout, "urgency": urgency, "cancel": cancel}
-        answer = self._ask(model, "transcribe", pcm, options.to_dict(), **how)
+    def transcribe(self, model: str, pcm: Pcm, options: TranscribeOptions, call: Call = Call()) -> ChunkTranscript:
+        answer = self._ask(model, "transcribe", pcm, options.to_dict(), call)
         engine = {name: answer.host[name] for name in ("library", "version")}
         return ChunkTranscript.from_dict({**answer.body, "engine": engine})
 
-    def detect_language(
-        self,
-        model: str,
-        pcm: Pcm,
-        *,
-        job: str = "",
-        timeout: float | None = None,
-        urgency: Urgency = Urgency.JOB,
-        cancel: Cancel | None = None,
-    ) -> LanguageGuess:
-        how: dict[str, Any] = {
-            "job": job,
-            "label": "language",
-            "timeout": timeout,
-            "urgency": urgency,
-            "cancel": cancel,
-        }
-        return LanguageGuess(**self._ask(model, "detect", pcm, {}, **how).body)
+    def detect_language(self, model: str, pcm: Pcm, call: Call = Call()) -> LanguageGuess:
+        return LanguageGuess(**self._ask(model, "detect", pcm, {}, call).body)
 
     def status(self) -> dict[str, Any]:
         """The manager's report: hosts, workers, queues. Raises EngineUnavailable."""
@@ -64,8 +35,8 @@ class HostEngine:
         """Give back the references held by this process. The engine may be used again."""
         self.client.close()
 
-    def _ask(self, model: str, op: str, pcm: Pcm, options: dict[str, Any], **how: Any) -> Answer:
-        return self.client.ask(ModelRef(kind="whisper", files=(model,)), op, lambda: _floats(pcm), options, **how)
+    def _ask(self, model: str, op: str, pcm: Pcm, options: dict[str, Any], call: Call) -> Answer:
+        return self.client.ask(ModelRef(kind="whisper", files=(model,)), op, lambda: _floats(pcm), options, call)
 
 
 def _floats(pcm: Pcm) -> bytes:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from core.audio.samples import SAMPLE_RATE, Pcm
 from core.errors import ChunkFailed, ChunkTimeout, EngineUnavailable
-from core.system.cancel import Cancel, raise_if_cancelled
+from core.system.cancel import raise_if_cancelled
 from core.transcript.values import Segment, Word
 from whisper.models.ggml import read_header
-from whisper.types import LONGEST, SHORTEST, ChunkTranscript, LanguageGuess, TranscribeOptions, Urgency
+from whisper.types import LONGEST, SHORTEST, Call, ChunkTranscript, LanguageGuess, TranscribeOptions
 
 QUIET = 100
 """A second whose samples all stay below this (-50 dB) holds no word."""
@@ -71,20 +71,9 @@ class ScriptedEngine:
         self._call_log = call_log
         self._calls: list[str] = []
 
-    def transcribe(
-        self,
-        model: str,
-        pcm: Pcm,
-        options: TranscribeOptions,
-        *,
-        job: str = "",
-        label: str = "",
-        timeout: float | None = None,
-        urgency: Urgency = Urgency.JOB,
-        cancel: Cancel | None = None,
-    ) -> ChunkTranscript:
+    def transcribe(self, model: str, pcm: Pcm, options: TranscribeOptions, call: Call = Call()) -> ChunkTranscript:
         began = time.monotonic()
-        self._act(model, pcm, job, label, timeout, cancel)
+        self._act(model, pcm, call)
         language, no_speech = options.language or self._language, 0.0 if _loudest(pcm) >= QUIET else 1.0
         return ChunkTranscript(
             segments=tuple(replace(s, language=language, no_speech_prob=no_speech) for s in _segments(pcm, options)),
@@ -95,17 +84,8 @@ class ScriptedEngine:
             engine={"library": "scripted", "version": "1"},
         )
 
-    def detect_language(
-        self,
-        model: str,
-        pcm: Pcm,
-        *,
-        job: str = "",
-        timeout: float | None = None,
-        urgency: Urgency = Urgency.JOB,
-        cancel: Cancel | None = None,
-    ) -> LanguageGuess:
-        self._act(model, pcm, job, "language", timeout, cancel)
+    def detect_language(self, model: str, pcm: Pcm, call: Call = Call()) -> LanguageGuess:
+        self._act(model, pcm, call)
         return LanguageGuess(
             language=self._language, probability=0.99, probabilities={self._language: 0.99}, engine_seconds=0.0
         )
@@ -113,25 +93,25 @@ class ScriptedEngine:
     def close(self) -> None:
         """There is nothing to stop."""
 
-    def _act(self, model: str, pcm: Pcm, job: str, label: str, timeout: float | None, cancel: Cancel | None) -> None:
+    def _act(self, model: str, pcm: Pcm, call: Call) -> None:
         """Everything but the text: the checks, the script, the time it takes."""
-        raise_if_cancelled(cancel)
+        raise_if_cancelled(call.cancel)
         read_header(Path(model))
         if not SHORTEST <= len(pcm) <= LONGEST:
             raise ChunkFailed(
                 f"A chunk must have 0.1 to 30 s, this one has {len(pcm) / SAMPLE_RATE:.3f} s.", reason="bad_chunk"
             )
-        call = self._note(job, label, hashlib.sha256(pcm.tobytes()).hexdigest())
-        rule = next((rule for rule in self._rules if rule.applies(label, call)), None)
+        number = self._note(call, hashlib.sha256(pcm.tobytes()).hexdigest())
+        rule = next((rule for rule in self._rules if rule.applies(call.label, number)), None)
         match rule.kind if rule else None:
             case None:
-                self._wait(len(pcm) / SAMPLE_RATE * self._delay, timeout, cancel)
+                self._wait(len(pcm) / SAMPLE_RATE * self._delay, call)
             case "crash":
                 raise ChunkFailed("The engine worker was killed by SIGSEGV.", signal="SIGSEGV")
             case "timeout":
-                raise ChunkTimeout(f"The chunk took longer than {timeout or 0:.0f} s.")
+                raise ChunkTimeout(f"The chunk took longer than {call.timeout or 0:.0f} s.")
             case "hang":
-                self._wait(float("inf"), timeout, cancel)
+                self._wait(float("inf"), call)
             case "unavailable":
                 raise EngineUnavailable
             case "kill":
@@ -139,28 +119,28 @@ class ScriptedEngine:
             case unknown:
                 raise ValueError(f"no such rule: {unknown}")
 
-    def _wait(self, seconds: float, timeout: float | None, cancel: Cancel | None) -> None:
-        began = time.monotonic()
+    def _wait(self, seconds: float, call: Call) -> None:
+        began, timeout = time.monotonic(), call.timeout
         while (passed := time.monotonic() - began) < seconds:
-            raise_if_cancelled(cancel)
+            raise_if_cancelled(call.cancel)
             if timeout is not None and passed > timeout:
                 raise ChunkTimeout(f"The chunk took longer than {timeout:.0f} s.")
             time.sleep(min(_POLL, seconds - passed))
-        raise_if_cancelled(cancel)  # it may have overslept, and never looked
+        raise_if_cancelled(call.cancel)  # it may have overslept, and never looked
         if timeout is not None and seconds > timeout:
             raise ChunkTimeout(f"The chunk took longer than {timeout:.0f} s.")
 
-    def _note(self, job: str, label: str, digest: str) -> int:
+    def _note(self, call: Call, digest: str) -> int:
         """Write the call down; returns how many there have been with this label, this one included."""
         if self._call_log is None:
-            self._calls.append(label)
-            return self._calls.count(label)
+            self._calls.append(call.label)
+            return self._calls.count(call.label)
         with self._call_log.open("a+") as log:
             fcntl.flock(log, fcntl.LOCK_EX)
-            log.write(json.dumps({"job": job, "label": label, "pcm": digest}) + "\n")
+            log.write(json.dumps({"job": call.job, "label": call.label, "pcm": digest}) + "\n")
             log.flush()
             log.seek(0)
-            return sum(json.loads(line)["label"] == label for line in log)
+            return sum(json.loads(line)["label"] == call.label for line in log)
 
 
 def _segments(pcm: Pcm, options: TranscribeOptions) -> list[Segment]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from core.errors import ChunkFailed, ChunkTimeout, ModelInvalid, ModelUnavailabl
 from core.system.cancel import Cancel, raise_if_cancelled
 from core.system.retry import retry
 from whisper.download.downloader import ModelDownloader
-from whisper.types import LONGEST, SHORTEST, ChunkTranscript, Engine, LanguageGuess, TranscribeOptions, Urgency
+from whisper.types import LONGEST, SHORTEST, Call, ChunkTranscript, Engine, LanguageGuess, TranscribeOptions
 
 log = logging.getLogger(__name__)
 
@@ -36,37 +37,29 @@ class WhisperTranscriber:
         self._known: dict[str, str] = {}
         log.info("Initializing shared WhisperTranscriber")
 
-    def transcribe(
-        self,
-        pcm: Pcm,
-        options: TranscribeOptions,
-        *,
-        model: str,
-        job: str = "",
-        label: str = "",
-        urgency: Urgency = Urgency.JOB,
-        cancel: Cancel | None = None,
-    ) -> ChunkTranscript:
+    def transcribe(self, pcm: Pcm, options: TranscribeOptions, call: Call = Call(), *, model: str) -> ChunkTranscript:
         """Transcribe one chunk of 0.1 to 30 s.
 
-        model: a name (`base`), fetched if it has not been here yet; job: fairness key; label: for messages and `ps`
+        model: a name (`base`), fetched if it has not been here yet
+        call: without a timeout it has `chunk_timeout`
 
         A chunk that times out or kills its worker is tried once more. Raises ChunkTimeout, ChunkFailed (also
         for audio that cannot be a chunk), Cancelled, and what `ensure_model_exists` and the engine raise.
         """
-        _check(pcm, label)
-        how: dict[str, Any] = {"job": job, "timeout": self.chunk_timeout, "urgency": urgency, "cancel": cancel}
-        with self._model(model, cancel) as path:
-            return _twice(lambda: self.engine.transcribe(path, pcm, options, label=label, **how), label, cancel)
+        _check(pcm, call.label)
+        call = self._limited(call)
+        with self._model(model, call.cancel) as path:
+            return _twice(lambda: self.engine.transcribe(path, pcm, options, call), call)
 
-    def detect_language(
-        self, pcm: Pcm, *, model: str, job: str = "", urgency: Urgency = Urgency.JOB, cancel: Cancel | None = None
-    ) -> LanguageGuess:
+    def detect_language(self, pcm: Pcm, call: Call = Call(), *, model: str) -> LanguageGuess:
         """Guess the language of 0.1 to 30 s of speech. Retries and raises as `transcribe` does."""
-        _check(pcm, "language")
-        how: dict[str, Any] = {"job": job, "timeout": self.chunk_timeout, "urgency": urgency, "cancel": cancel}
-        with self._model(model, cancel) as path:
-            return _twice(lambda: self.engine.detect_language(path, pcm, **how), "language", cancel)
+        _check(pcm, call.label)
+        call = self._limited(call)
+        with self._model(model, call.cancel) as path:
+            return _twice(lambda: self.engine.detect_language(path, pcm, call), call)
+
+    def _limited(self, call: Call) -> Call:
+        return replace(call, timeout=self.chunk_timeout) if call.timeout is None else call
 
     @contextmanager
     def _model(self, name: str, cancel: Cancel | None) -> Iterator[str]:
@@ -94,18 +87,18 @@ class WhisperTranscriber:
         self.engine.close()
 
 
-def _twice(attempt: Callable[[], T], label: str, cancel: Cancel | None) -> T:
+def _twice(attempt: Callable[[], T], call: Call) -> T:
     def again(error: Exception) -> bool:
         if not isinstance(error, ChunkFailed) or error.details.get("reason") == "bad_chunk":
             return False  # that one would fail anywhere
-        log.warning("%s: %s, trying once more", label or "chunk", error.code)
+        log.warning("%s: %s, trying once more", call.label or "chunk", error.code)
         return True
 
-    raise_if_cancelled(cancel)
+    raise_if_cancelled(call.cancel)
     try:
-        return retry(attempt, pauses=(0.0,), retryable=again, wait=lambda _: raise_if_cancelled(cancel))
+        return retry(attempt, pauses=(0.0,), retryable=again, wait=lambda _: raise_if_cancelled(call.cancel))
     except ChunkFailed as error:
-        raise _named(error, label) from error
+        raise _named(error, call.label) from error
 
 
 def _named(error: ChunkFailed, label: str) -> ServiceError:

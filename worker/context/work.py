@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any, TypeVar
@@ -143,9 +143,9 @@ class Work:
                 self.warnings.append({"code": code, "message": message})
                 self.learn(warnings=tuple(self.warnings))
 
-    def tasks(self, stage: str | None = None) -> list[Task]:
-        """The stored tasks, or those of a stage; those that have ended with what they gave."""
-        return self.patiently(lambda: self.parts.store.tasks(self.job.id, stage))
+    def tasks(self, stage: str | None = None, numbers: Collection[int] | None = None) -> list[Task]:
+        """The stored tasks, or those of a stage, or of these numbers; those that have ended with what they gave."""
+        return self.patiently(lambda: self.parts.store.tasks(self.job.id, stage, numbers))
 
     # --- the engine
     def submit(self, ask: Callable[..., T], *args: Any) -> Future[T]:

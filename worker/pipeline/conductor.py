@@ -203,11 +203,12 @@ class _Run:
         due = [task for until, task in self._busy if until <= time.monotonic()]
         self._busy = [(until, task) for until, task in self._busy if until > time.monotonic()]
         for stage in {task.stage for task in due}:
-            ended = {task.number: task for task in work.tasks(stage) if task.ended}
-            for task in due:
-                if task.stage == stage and task.number in ended:
-                    self._settle(ended[task.number])
-                elif task.stage == stage:
+            elsewhere = {task.number: task for task in due if task.stage == stage}
+            ended = {task.number: task for task in work.tasks(stage, elsewhere) if task.ended}
+            for number, task in elsewhere.items():
+                if number in ended:
+                    self._settle(ended[number])
+                else:
                     graph.put_back(task)
 
     def _start(self) -> None:

@@ -15,7 +15,7 @@ from core.speech.chunks import Chunk, plan_hash
 from core.speech.planner import PLANNER_VERSION
 from core.system import tracing
 from core.transcript.merge import needs_words
-from whisper.types import SHORTEST, ChunkTranscript, TranscribeOptions
+from whisper.types import SHORTEST, Call, ChunkTranscript, TranscribeOptions
 from worker.context.figures import EngineAnswered
 from worker.context.stage import Grain, Lane, OnFailure, Output, Stage
 from worker.context.work import Work
@@ -70,15 +70,10 @@ class TranscribeStage(Stage):
 def ask_engine(work: Work, pcm: Pcm, options: TranscribeOptions, chunk: Chunk) -> ChunkTranscript:
     """One call. Raises ChunkFailed, ChunkTimeout, EngineUnavailable, Cancelled."""
     model, began = work.job.params.model, time.monotonic()
+    label = f"chunk {chunk.index + 1}/{work.job.chunks_total or '?'}"
+    call = Call(job=work.job.id, label=label, cancel=work.cancel)
     with tracing.span("engine", {"model": model}) as span:
-        said = work.parts.transcriber.transcribe(
-            pcm,
-            options,
-            model=model,
-            job=work.job.id,
-            label=f"chunk {chunk.index + 1}/{work.job.chunks_total or '?'}",
-            cancel=work.cancel,
-        )
+        said = work.parts.transcriber.transcribe(pcm, options, call, model=model)
         waited = max(0.0, time.monotonic() - began - said.wall_seconds)
         span.set(chunk=chunk.index + 1, wait_seconds=waited, cpu_seconds=said.engine_seconds)
     work.report.meter.engine(cpu=said.engine_seconds, wall=said.wall_seconds)

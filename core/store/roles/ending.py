@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Update, and_, bindparam, case, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Update, and_, bindparam, case, func, not_, or_, select, update
 
 from core.errors import WorkerCrashed
 from core.jobs.job import JobFailure, JobStatus
-from core.jobs.tasks import TaskState
+from core.jobs.tasks import TRANSCRIBE, TaskState
 from core.store.roles.rows import Role, drop_hints, end_values, expired
 from core.store.tables import STRUCK, job, task
 
@@ -40,14 +40,17 @@ class Ending(Role):
     def end(
         self, connection: Connection, job_id: str, status: JobStatus, values: Mapping[str, Any] = MappingProxyType({})
     ) -> None:
-        """Write a job's end, and `values` with it. The caller holds the row."""
+        """Write a job's end, and `values` with it. The caller holds the row.
+
+        Its owner counts chunks every now and then only: what it has not come to is counted here.
+        """
 
         def make() -> Update:
             news = {name: bindparam(f"new_{name}", type_=job.c[name].type) for name in values}
             return (
                 update(job)
                 .where(job.c.id == bindparam("of_job"))
-                .values(end_values(status, self.database.wall()) | news)
+                .values(end_values(status, self.database.wall()) | _counted() | news)
             )
 
         news = {f"new_{name}": value for name, value in values.items()}
@@ -62,6 +65,12 @@ class Ending(Role):
         if waiting:
             gone.append(and_(job.c.status == JobStatus.QUEUED, STRUCK, out_of_attempts_waiting(max_attempts)))
         return select(job.c.id, job.c.status, job.c.stage).where(or_(*gone)).with_for_update(skip_locked=True)
+
+
+def _counted() -> dict[str, ColumnElement[Any]]:
+    ended = and_(task.c.job_id == job.c.id, task.c.stage == TRANSCRIBE, task.c.state != TaskState.PLANNED)
+    counts = {"chunks_done": func.count(), "audio_seconds_done": func.coalesce(func.sum(task.c.audio_seconds), 0.0)}
+    return {name: select(count).where(ended).correlate(job).scalar_subquery() for name, count in counts.items()}
 
 
 def strikes() -> ColumnElement[int]:

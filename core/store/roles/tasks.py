@@ -1,8 +1,11 @@
-"""TaskStore on SQL: the parts of a job's work, each with a lease of its own. No write of a part locks the job's row."""
+"""TaskStore on SQL: the parts of a job's work, each with a lease of its own.
+
+No part waits for another: taking one shares the job's row, committing one leaves it alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -90,11 +93,12 @@ class SqlTasks(Role):
             connection.execute(insert, rows)
             connection.execute(_WRITTEN, {"of_job": claim.job.id, "by_version": self.row_version})
 
-    def tasks(self, job_id: str, stage: str | None = None) -> list[Task]:
+    def tasks(self, job_id: str, stage: str | None = None, numbers: Collection[int] | None = None) -> list[Task]:
+        asked, which = (_TASKS, {}) if stage is None else (_TASKS_OF_STAGE, {"of_stage": stage})
+        if numbers is not None:
+            asked = asked.where(task.c.number.in_(numbers))
         with self.database.read() as connection:
-            asked = _TASKS if stage is None else _TASKS_OF_STAGE
-            rows = connection.execute(asked, {"of_job": job_id} | ({} if stage is None else {"of_stage": stage}))
-            return [to_task(row) for row in rows]
+            return [to_task(row) for row in connection.execute(asked, {"of_job": job_id} | which)]
 
     def take(self, claim: Claim, part: Task) -> Lease | None:
         """The lease of a task for the job's owner, as long as the job's own; None when it is ended or another's.
@@ -208,7 +212,11 @@ class SqlTasks(Role):
             "lease_until": until,
             "job_fence": job.c.fence,
         }
-        insert = self.database.insert(task).from_select(list(row), select(*row.values()).where(allowed))
+        of = select(*row.values()).where(allowed)
+        if owned:
+            # FOR SHARE: a successor's claim comes before or after, never in between. SQLite has one writer at a time
+            of = of.with_for_update(read=True)
+        insert = self.database.insert(task).from_select(list(row), of)
         mine = task.c.owner == insert.excluded.owner
         taking: Executable = insert.on_conflict_do_update(
             index_elements=["job_id", "stage", "number"],

@@ -13,12 +13,10 @@ from pathlib import Path
 from filelock import FileLock
 from platformdirs import user_cache_path
 
+from scripts.servers.server import ServerMissingError
+
 MINIO_PIN = "v0.0.0-20260212201848-7aac2a2c5b7c"
 """github.com/minio/minio: the last commit before upstream was archived; has the fix of CVE-2025-62506."""
-
-
-class ServerMissingError(RuntimeError):
-    """A server cannot be had on this machine; the message says what was looked for."""
 
 
 def built_minio(say: Callable[[str], None]) -> Path:
