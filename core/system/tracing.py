@@ -44,8 +44,9 @@ class _Otel(Span):
 
     def http(self, method: str, route: str, status: int) -> None:
         self._span.update_name(f"{method} {route}")
-        known = {"http.request.method": method, "http.route": route, "http.response.status_code": status}
-        self._span.set_attributes(known)
+        self._span.set_attributes({"http.request.method": method, "http.route": route})
+        if status:  # else nobody was there any more
+            self._span.set_attribute("http.response.status_code", status)
         if status >= 500:
             from opentelemetry.trace import StatusCode
 
@@ -83,7 +84,12 @@ _tracer: _Tracer | None = None
 
 def check() -> None:
     """Raises ServiceError where OpenTelemetry is not installed."""
-    if any(importlib.util.find_spec(f"opentelemetry.{name}") is None for name in ("sdk", "exporter")):
+    wanted = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
+    try:
+        found = all(importlib.util.find_spec(name) for name in wanted)
+    except ModuleNotFoundError:  # not even what it lies in
+        found = False
+    if not found:
         raise ServiceError("TRACING=true needs OpenTelemetry: pip install 'parascribe[otel]'.")
 
 
