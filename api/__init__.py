@@ -1,3 +1,3 @@
 """The HTTP service: accepts uploads, shows jobs, hands out results. Never imports `worker`."""
 
-__all__ = ["access", "app", "deps", "http", "peaks"]
+__all__ = ["access", "app", "batches", "deps", "http", "peaks", "webhooks"]

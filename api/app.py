@@ -14,21 +14,40 @@ from api.access.authentication import METRICS, Authentication
 from api.access.description import describe
 from api.access.identity import Authenticator
 from api.access.throttle import Throttle
+from api.batches import asked
 from api.deps import PREFIX, ApiDeps, ApiStore, Parts
 from api.events.status import StatusRoute
 from api.http import problems
 from api.http.middleware import HeadAsGet, LingeringClose, RequestLog
 from api.openai import errors as openai_errors
 from api.openai import routes as openai
-from api.routes import about, audio, docs, follow, health, jobs, results, session, submit
-from api.upload.form import form_schema, options_schema
-from core.jobs.params import JobParams
+from api.routes import (
+    about,
+    audio,
+    batch_new,
+    batches,
+    docs,
+    follow,
+    health,
+    jobs,
+    results,
+    search,
+    session,
+    submit,
+    transcripts,
+    uploads,
+    webhooks,
+)
+from api.upload.form import form_schema, named_schema, options_schema
 
 DESCRIPTION = """Turns speech into text: `POST /api/v1/jobs` with a file, look at the job until it has completed, fetch
 the result in the format you want. Errors are `application/problem+json` with a stable `code`."""
 
 TAGS = [
     {"name": "jobs", "description": "Upload, follow, steer, fetch."},
+    {"name": "webhooks", "description": "Be told when jobs have ended."},
+    {"name": "uploads", "description": "Files in parts, over a bad line: tus 1.0."},
+    {"name": "batches", "description": "Many files as one: counted, steered and fetched together."},
     {"name": "session", "description": "For browsers, in place of a key."},
     {"name": "openai", "description": "OpenAI's audio interface: its clients work unchanged with `base_url=.../v1`."},
     {"name": "service", "description": "What there is to choose from and what it runs on."},
@@ -59,7 +78,23 @@ def create_app(deps: ApiDeps, store: ApiStore, authenticator: Authenticator) -> 
     )
     app.state.parts = parts
     problems.install(app)
-    for noun in (submit, jobs, results, audio, follow, openai, session, about, health):
+    for noun in (
+        submit,
+        uploads,
+        batch_new,
+        batches,
+        jobs,
+        results,
+        transcripts,
+        search,
+        audio,
+        follow,
+        webhooks,
+        openai,
+        session,
+        about,
+        health,
+    ):
         app.include_router(noun.router)
     app.include_router(docs.router)
     app.mount(docs.FILES, docs.static_files())
@@ -70,7 +105,7 @@ def create_app(deps: ApiDeps, store: ApiStore, authenticator: Authenticator) -> 
     app.add_middleware(Authentication, authenticator=authenticator, foreign={openai.router.prefix: openai_errors.told})
     app.add_middleware(RequestLog, observe=parts.metrics.request)
     app.add_middleware(LingeringClose)
-    app.openapi = lambda: _openapi(app, deps.options)  # type: ignore[method-assign]
+    app.openapi = lambda: _openapi(app, deps)  # type: ignore[method-assign]
     return app
 
 
@@ -78,7 +113,7 @@ def _operation_id(route: APIRoute) -> str:
     return route.name
 
 
-def _openapi(app: FastAPI, options: type[JobParams]) -> dict[str, Any]:
+def _openapi(app: FastAPI, deps: ApiDeps) -> dict[str, Any]:
     """FastAPI's description, with our error body in place of its own, and the options of a job from their table."""
     if app.openapi_schema is None:
         schema = get_openapi(
@@ -88,9 +123,13 @@ def _openapi(app: FastAPI, options: type[JobParams]) -> dict[str, Any]:
         template = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         components.update(template.pop("$defs"))
         components["Problem"] = template
-        components["ParamsBody"] |= options_schema(options, "ParamsBody", filled=True)
+        components["ParamsBody"] |= options_schema(deps.options, "ParamsBody", filled=True)
+        submitted = schema["paths"][f"{PREFIX}/jobs"]["post"]["requestBody"]["content"]
+        submitted["multipart/form-data"]["schema"] = form_schema(deps.options, deps.settings.job_defaults)
+        submitted["application/json"]["schema"] = named_schema(deps.options, deps.settings.job_defaults)
         form = schema["paths"][f"{PREFIX}/jobs"]["post"]["requestBody"]["content"]["multipart/form-data"]
-        form["schema"] = form_schema(options)
+        form["schema"] = form_schema(deps.options, deps.settings.job_defaults)
+        schema["paths"][f"{PREFIX}/batches"]["post"]["requestBody"]["content"] = asked.described(deps.options)
         describe(schema, app.routes, also=[METRICS])
         app.openapi_schema = schema
     return app.openapi_schema

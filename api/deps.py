@@ -21,12 +21,14 @@ from api.peaks.kept import KeptPeaks, Measure
 from api.upload.receiver import Receiver, UploadLimits
 from core.audio.sniff import Probe
 from core.config.settings import Settings
-from core.errors import JobNotFound, ServiceError, refusal
+from core.errors import BatchNotFound, JobNotFound, ServiceError, UrlRefused, refusal
 from core.jobs.job import Job
 from core.jobs.params import JobParams
 from core.objects.store import ObjectStore
-from core.store.protocols import Consumers, JobStore, Keys, OwnerJobs
+from core.store.protocols import Consumers, JobStore, Keys, OwnerBatches, OwnerJobs, OwnerUploads
+from core.store.webhooks import OwnerWebhooks, Webhooks
 from core.submission.intake import Intake, Limits
+from core.submission.origins import Origins
 from core.submission.quota import check_quota
 from whisper.models.catalogue import ModelInfo
 from whisper.models.store import ModelStatus
@@ -35,7 +37,7 @@ PREFIX = "/api/v1"
 """Where all routes lie but those of `api.routes.health`."""
 
 
-class ApiStore(JobStore, Keys, Consumers, Protocol):
+class ApiStore(JobStore, Keys, Webhooks, Consumers, Protocol):
     """The roles of the store that the API works with."""
 
 
@@ -53,6 +55,10 @@ def _no_measure(job: Job) -> bytes:
     raise ServiceError("There is no program here that measures audio.")
 
 
+def _refuse_url(url: str) -> None:
+    raise UrlRefused("Nothing here sends webhooks.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ApiDeps:
     """The parts the API works with.
@@ -67,6 +73,8 @@ class ApiDeps:
     version: of the program
     options: the table of what may be asked of a job
     limiter: counts the requests of each key
+    check_url: raises UrlRefused for an address that no webhook is sent to
+    origins: where files may come from that a request only names; None: from nowhere (`Parts` has one all the same)
     """
 
     settings: Settings
@@ -83,6 +91,8 @@ class ApiDeps:
     version: str
     options: type[JobParams] = JobParams
     limiter: RequestLimiter = field(default_factory=RequestLimiter)
+    check_url: Callable[[str], object] = _refuse_url
+    origins: Origins | None = None
 
     def intake(self) -> Intake:
         """The rules by which files are taken in."""
@@ -99,6 +109,8 @@ class ApiDeps:
             free_bytes=self.free_bytes,
             probe=self.probe,
             options=self.options,
+            defaults=settings.job_defaults,
+            check_url=self.check_url,
         )
 
 
@@ -113,10 +125,14 @@ class Parts:
 
     deps: ApiDeps
     jobs: Callable[[Identity], OwnerJobs]
+    webhooks: Callable[[Identity], OwnerWebhooks]
+    uploads: Callable[[Identity], OwnerUploads]
+    batches: Callable[[Identity], OwnerBatches]
     waiting: Callable[[int], int]
     metrics: Metrics
     intake: Intake
     receiver: Receiver
+    origins: Origins
     readiness: Readiness
     status: StatusReads
     sessions: Sessions
@@ -134,9 +150,13 @@ class Parts:
         return Parts(
             deps=deps,
             jobs=lambda who: store.of(who.owner, all_jobs=who.all_jobs),
+            webhooks=lambda who: store.webhooks_of(who.owner, all_webhooks=who.all_jobs),
+            uploads=lambda who: store.uploads_of(who.owner),
+            batches=lambda who: store.batches_of(who.owner, all_jobs=who.all_jobs),
             waiting=lambda at_most: store.waiting(at_most=at_most),
             metrics=metrics,
             intake=intake,
+            origins=deps.origins or Origins(objects=deps.objects),
             readiness=Readiness({**deps.checks, **disk}, deps.advisory),
             receiver=Receiver(intake=intake, limits=deps.limits, count=metrics.received),
             sessions=Sessions(store),
@@ -145,10 +165,11 @@ class Parts:
             peaks=KeptPeaks(deps.objects, deps.measure),
         )
 
-    def admit(self, jobs: OwnerJobs, who: Identity, size: int) -> None:
-        """Whether one more job may come, with an upload of so many bytes. Raises QuotaExceeded, QueueFull, InsufficientStorage."""
-        check_quota(jobs, who.limits)
-        self.intake.check_room(self.waiting, size)
+    def admit(self, jobs: OwnerJobs, who: Identity, size: int, *, more: int = 1) -> None:
+        """Whether one more job (or so many) may come, with an upload of so many bytes. Raises QuotaExceeded, QueueFull,
+        InsufficientStorage."""
+        check_quota(jobs, who.limits, more=more)
+        self.intake.check_room(self.waiting, size, more=more)
 
     def close(self) -> None:
         """Stop the threads."""
@@ -178,6 +199,13 @@ async def get_jobs(
     return parts.jobs(who)
 
 
+async def get_batches(
+    parts: Annotated[Parts, Depends(get_parts)], who: Annotated[Identity, Depends(get_identity)]
+) -> OwnerBatches:
+    """The batches of who asks."""
+    return parts.batches(who)
+
+
 async def get_base(request: HTTPConnection) -> str:
     """Path under which the API's routes lie: links stay right behind a proxy that serves a sub-path."""
     return str(request.scope.get("root_path", "")).rstrip("/") + PREFIX
@@ -189,6 +217,19 @@ async def get_job_id(job_id: Annotated[str, Path(description="Id of the job.")])
         return str(uuid.UUID(job_id))
     except ValueError:
         raise JobNotFound from None
+
+
+async def get_batch_id(batch_id: Annotated[str, Path(description="Id of the batch.")]) -> str:
+    """As `get_job_id`."""
+    return batch_of(batch_id)
+
+
+def batch_of(given: str) -> str:
+    """The id of a batch in its canonical spelling. Raises BatchNotFound."""
+    try:
+        return str(uuid.UUID(given))
+    except ValueError:
+        raise BatchNotFound from None
 
 
 async def no_repeats(request: Request) -> None:
@@ -210,5 +251,7 @@ PartsDep = Annotated[Parts, Depends(get_parts)]
 Deps = Annotated[ApiDeps, Depends(get_deps)]
 Who = Annotated[Identity, Depends(get_identity)]
 Jobs = Annotated[OwnerJobs, Depends(get_jobs)]
+Batches = Annotated[OwnerBatches, Depends(get_batches)]
 Base = Annotated[str, Depends(get_base)]
 JobId = Annotated[str, Depends(get_job_id)]
+BatchId = Annotated[str, Depends(get_batch_id)]

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.jobs.job import Job, JobStatus, Phase
 from core.jobs.params import JobParams
+from core.jobs.uploads import PartialUpload
 
 Seconds = Annotated[float, Field(ge=0, description="Seconds on the file's own timeline.")]
 
@@ -21,8 +22,10 @@ class Body(BaseModel):
 
 class SourceBody(Body):
     filename: str = Field(examples=["talk.mp4"])
-    bytes: int = Field(examples=[18234211])
-    media_type: str = Field(examples=["video/mp4"])
+    bytes: int | None = Field(
+        description="null until a file that was only named has been fetched.", examples=[18234211]
+    )
+    media_type: str | None = Field(description="null until then.", examples=["video/mp4"])
 
 
 class ParamsBody(Body):
@@ -34,7 +37,7 @@ class ParamsBody(Body):
 
 class AudioBody(Body):
     duration: Seconds | None = Field(None, examples=[5412.3])
-    sha256: str = Field(description="Of the uploaded file.")
+    sha256: str | None = Field(description="Of the file; null until it has been fetched or put together.")
     speech_seconds: Seconds | None = Field(None, examples=[4710.9])
 
 
@@ -118,6 +121,7 @@ EXAMPLE: dict[str, Any] = {
     "finished_at": None,
     "source": {"filename": "talk.mp4", "bytes": 18234211, "media_type": "video/mp4"},
     "retry_of": None,
+    "batch": None,
     "params": JobParams(model="base").shown(),
     "audio": {
         "duration": 5412.3,
@@ -135,6 +139,7 @@ EXAMPLE: dict[str, Any] = {
     "language": {"code": "en", "confidence": 0.98},
     "attempts": 1,
     "partial": False,
+    "revision": 0,
     "gaps": [],
     "warnings": [],
     "error": None,
@@ -166,12 +171,14 @@ class JobBody(Body):
     finished_at: datetime | None
     source: SourceBody
     retry_of: str | None = Field(description="The job this one retries.")
+    batch: str | None = Field(description="The batch it belongs to.")
     params: ParamsBody
     audio: AudioBody
     progress: ProgressBody
     language: LanguageBody | None
     attempts: int
     partial: bool = Field(description="Completed, but with the gaps listed.")
+    revision: int = Field(description="How often the transcript has been edited: number of its newest revision.")
     gaps: list[GapBody]
     warnings: list[WarningBody]
     error: FailureBody | None
@@ -191,12 +198,17 @@ class JobBody(Body):
                 "finished_at": job.finished_at,
                 "source": {
                     "filename": job.source.filename,
-                    "bytes": job.source.bytes,
-                    "media_type": job.source.media_type,
+                    "bytes": job.source.bytes or None,
+                    "media_type": job.source.media_type or None,
                 },
                 "retry_of": job.retry_of,
+                "batch": job.batch,
                 "params": job.params.shown(),
-                "audio": {"duration": job.duration, "sha256": job.source.sha256, "speech_seconds": job.speech_seconds},
+                "audio": {
+                    "duration": job.duration,
+                    "sha256": job.source.sha256 or None,
+                    "speech_seconds": job.speech_seconds,
+                },
                 "progress": {
                     "percent": job.percent,
                     "stage": job.stage,
@@ -208,6 +220,7 @@ class JobBody(Body):
                 "language": {"code": job.language, "confidence": job.language_confidence} if job.language else None,
                 "attempts": job.attempts,
                 "partial": job.partial,
+                "revision": job.revision,
                 "gaps": list(job.gaps),
                 "warnings": list(job.warnings),
                 "error": job.error.to_dict() if job.error else None,
@@ -222,6 +235,29 @@ class JobPageBody(Body):
 
     items: list[JobBody]
     next: str | None = Field(description="Give it as `after` to get the next page; null on the last one.")
+
+
+class UploadBody(Body):
+    """An upload in parts."""
+
+    id: str
+    filename: str = Field(examples=["talk.mp4"])
+    length: int = Field(description="Bytes in all.", examples=[4294967296])
+    offset: int = Field(description="Bytes that are stored: the next one goes there.", examples=[16777216])
+    expires_at: datetime | None = Field(description="When it is forgotten unless more comes; null when it is complete.")
+    job: str | None = Field(description="Path of the job that it has become.")
+
+    @staticmethod
+    def of(upload: PartialUpload, *, base: str) -> UploadBody:
+        """As `JobBody.of`."""
+        return UploadBody(
+            id=upload.id,
+            filename=upload.filename,
+            length=upload.length,
+            offset=upload.offset,
+            expires_at=None if upload.job_id else upload.expires_at,
+            job=f"{base}/jobs/{upload.job_id}" if upload.job_id else None,
+        )
 
 
 class SessionBody(Body):

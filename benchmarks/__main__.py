@@ -33,6 +33,8 @@ NAMES = (
     "reads",
     "follow",
     "queue",
+    "search",
+    "fairness",
 )
 
 

@@ -9,10 +9,12 @@ __all__ = [
     "notices",
     "objects",
     "options",
+    "outbound",
     "queue",
     "speech",
     "store",
     "submission",
     "system",
     "transcript",
+    "webhooks",
 ]

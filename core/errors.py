@@ -4,12 +4,15 @@
     |-- RequestError            the caller can do something about it
     |   |-- Unauthorized, Forbidden
     |   |-- Unsupported, ValidationFailed, EmptyUpload, NotMedia, TooLarge, UploadTooSlow, UnknownModel, TaskNotSupported
-    |   |-- JobNotFound, NotReady, NotInResult, AlreadyTerminal, Expired, InvalidRange, KeyNotFound
+    |   |-- UrlRefused, UrlUnreachable
+    |   |-- JobNotFound, NotReady, NotInResult, AlreadyTerminal, Expired, InvalidRange, KeyNotFound, WebhookNotFound, DeliveryNotFound
+    |   |-- UploadNotFound, UploadLocked, OffsetConflict, UploadProtocol, BatchNotFound, BatchClosed
+    |   |-- RevisionNotFound, RevisionConflict, PreconditionRequired
     |   |-- RateLimited, QuotaExceeded, QueueFull, SyncTimeout, IdempotencyConflict, IdempotencyInFlight
     |   `-- InsufficientStorage
     |-- JobError                ends a job (or one chunk) as failed
     |   |-- NoAudioStream, AudioTrackMissing, AudioEmpty, AudioUndecodable, AudioTooLong, AudioEncrypted
-    |   |-- SourceMissing, SourceCorrupt
+    |   |-- SourceMissing, SourceCorrupt, ObjectMissing
     |   |-- ModelUnavailable, ModelInvalid
     |   |-- ChunkFailed, ChunkTimeout, WorkerCrashed
     |-- TransientError          infrastructure; back off, no attempt is used up
@@ -119,6 +122,44 @@ class TaskNotSupported(RequestError):
     code = "task_not_supported"
 
 
+class UrlRefused(RequestError):
+    """This service connects to no such address."""
+
+    code = "url_refused"
+
+
+class UrlUnreachable(RequestError):
+    """The address did not answer, or not as it should."""
+
+    code = "url_unreachable"
+    retryable = True
+
+
+class UploadNotFound(RequestError):
+    """There is no upload with that id."""
+
+    code = "upload_not_found"
+
+
+class UploadLocked(RequestError):
+    """Another request is adding to this upload at the moment."""
+
+    code = "upload_locked"
+    retryable = True
+
+
+class OffsetConflict(RequestError):
+    """The upload has not so many bytes, or more: ask for its offset and go on from there."""
+
+    code = "offset_conflict"
+
+
+class UploadProtocol(RequestError):
+    """This service speaks version 1.0.0 of the tus protocol: the request has to say so (`Tus-Resumable: 1.0.0`)."""
+
+    code = "upload_protocol"
+
+
 class JobNotFound(RequestError):
     """There is no job with that id."""
 
@@ -149,10 +190,52 @@ class Expired(RequestError):
     code = "expired"
 
 
+class BatchNotFound(RequestError):
+    """There is no batch with that id."""
+
+    code = "batch_not_found"
+
+
+class BatchClosed(RequestError):
+    """The batch takes no more files: it has been closed."""
+
+    code = "batch_closed"
+
+
+class RevisionNotFound(RequestError):
+    """The transcript has no such revision."""
+
+    code = "revision_not_found"
+
+
+class RevisionConflict(RequestError):
+    """The transcript has been edited meanwhile: fetch the newest revision and edit that."""
+
+    code = "revision_conflict"
+
+
+class PreconditionRequired(RequestError):
+    """Say with If-Match which revision was edited: its ETag."""
+
+    code = "precondition_required"
+
+
 class KeyNotFound(RequestError):
     """There is no key with that id."""
 
     code = "key_not_found"
+
+
+class WebhookNotFound(RequestError):
+    """There is no webhook with that id."""
+
+    code = "webhook_not_found"
+
+
+class DeliveryNotFound(RequestError):
+    """There is no delivery with that id."""
+
+    code = "delivery_not_found"
 
 
 class RateLimited(RequestError):
@@ -258,6 +341,12 @@ class SourceCorrupt(JobError):
     """The uploaded file has changed in the object store: its SHA-256 is not that of the upload."""
 
     code = "source_corrupt"
+
+
+class ObjectMissing(JobError):
+    """There is no such object in the bucket INGEST_BUCKET, or this service may not read it."""
+
+    code = "object_missing"
 
 
 class ModelUnavailable(JobError):

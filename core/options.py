@@ -9,6 +9,7 @@ users know.
 from __future__ import annotations
 
 import functools
+import json
 import math
 import re
 import types
@@ -36,6 +37,8 @@ class About:
     #: the one-letter name on the command line, such as `-m`, and what stands for the value in `--help`
     short: str | None = None
     metavar: str | None = None
+    #: whether what is heard depends on it: else it is no part of a transcript's identity
+    heard: bool = True
     #: what makes the kept value of a given one; raises ValueError in words for the user
     convert: Callable[[Any], Any] | None = None
 
@@ -50,7 +53,7 @@ class Option:
     """One option of a table."""
 
     name: str
-    #: the type in full, as annotated, and without None; `object` where several types are taken
+    #: the type in full, as annotated, and without None; `object` where several types are taken, `dict` for JSON objects
     annotation: Any
     kind: type
     #: MISSING where every job has a value of its own
@@ -88,7 +91,7 @@ def _options(table: type) -> tuple[Option, ...]:
         several = get_origin(annotation) in (Union, types.UnionType)
         inner = [part for part in get_args(annotation) if part is not types.NoneType] if several else [annotation]
         choices = get_args(inner[0]) if get_origin(inner[0]) is Literal else ()
-        kind = str if choices else inner[0] if len(inner) == 1 else object
+        kind = str if choices else (get_origin(inner[0]) or inner[0]) if len(inner) == 1 else object
         assert kind in _PARSE, f"{field.name}: no way to read {annotation}"
         made.append(
             Option(
@@ -166,6 +169,25 @@ def _boolean(given: Any) -> bool:
     return text in _TRUE
 
 
+def _json(given: Any) -> dict[str, Any]:
+    """What can be written down again as it was read."""
+    try:
+        value = json.loads(given, object_pairs_hook=_once) if isinstance(given, str) else given
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, TypeError, RecursionError):  # halves of surrogate pairs too
+        raise _invalid("JSON object", " whose names come once") from None
+    if not isinstance(value, dict):
+        raise _invalid("JSON object")
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError
+    return found
+
+
 _PARSE: Mapping[type, Callable[[Any], Any]] = types.MappingProxyType(
-    {str: _text, int: _integer, float: _number, bool: _boolean, object: lambda given: given}
+    {str: _text, int: _integer, float: _number, bool: _boolean, dict: _json, object: lambda given: given}
 )

@@ -39,7 +39,7 @@ def _groups() -> dict[str, list[str]]:
 
 def _default(name: str) -> str:
     value = Settings.model_fields[name].get_default(call_default_factory=True)
-    if value is None or value == []:
+    if value is None or value in ([], {}):
         return ""
     if isinstance(value, bool):
         return str(value).lower()

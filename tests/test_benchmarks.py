@@ -40,6 +40,8 @@ GOALS = {
     "reads": {"P10"},
     "follow": {"P18"},
     "queue": {"P11"},
+    "search": {"P19"},
+    "fairness": {"fairness"},
 }
 
 

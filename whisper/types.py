@@ -89,9 +89,10 @@ class LanguageGuess:
 
 
 class Urgency(StrEnum):
-    """Who is served first, the most urgent at the top; within a class jobs take turns."""
+    """Who is served first, the most urgent at the top; within a class owners take turns, and their jobs."""
 
     LIVE = "live"
+    INTERACTIVE = "interactive"
     JOB = "job"
 
 
@@ -99,7 +100,7 @@ class Urgency(StrEnum):
 class Call:
     """For whom an engine is called, and how it is ended; none of it changes what comes out.
 
-    job: fairness key; calls of different jobs share the workers round robin
+    job, owner: fairness keys; the owners share the workers round robin, and so do the jobs of each
     label: what is worked on, for messages and the process title, e.g. "chunk 3/60"
     timeout: seconds from the worker's start on it, never from queueing; None = from what the engine has measured
     urgency: before others or in turn with them, where the engine has a queue for all
@@ -107,6 +108,7 @@ class Call:
     """
 
     job: str = ""
+    owner: str = ""
     label: str = ""
     timeout: float | None = None
     urgency: Urgency = Urgency.JOB

@@ -61,12 +61,12 @@ def run_job(
     """
     settings = parts.settings
     job = claim.job
-    request = {"request_id": job.origin["request_id"]} if "request_id" in job.origin else {}
+    request = {"request_id": job.caller["request_id"]} if "request_id" in job.caller else {}
     about: dict[str, str | float | bool] = {"job_id": job.id, "model": job.params.model, "attempt": job.attempts}
-    traced = tracing.span("job", about, kind="consumer", parent=job.origin.get("traceparent"))
+    traced = tracing.span("job", about, kind="consumer", parent=job.caller.get("traceparent"))
     with logs.bound(job_id=job.id, **request), traced as span:
         if job.attempts == 1:
-            tracing.past("queue", job.created_at, parent=job.origin.get("traceparent"))
+            tracing.past("queue", job.created_at, parent=job.caller.get("traceparent"))
         lease_keeper = LeaseKeeper(
             parts.store,
             claim,

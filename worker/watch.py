@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 HELD_SECONDS = 0.25
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
+AGAIN_SECONDS = 5.0
+"""A ring that was not heard is repeated after so long."""
 
 
 class ConsumerWatch:
@@ -31,13 +33,23 @@ class ConsumerWatch:
 
     info: what /system shows of this consumer; asked every few seconds, in a thread of its own: an engine that does not
         answer shall not hold up a cancel
+    ring: told of an interactive job that waits: no hint is sent while all usual slots are busy
     tell: told of job processes that have died
     """
 
     def __init__(
-        self, store: SqlStore, consumer: str, work: Path, info: Callable[[], ConsumerInfo], *, tell: Tell = nobody
+        self,
+        store: SqlStore,
+        consumer: str,
+        work: Path,
+        info: Callable[[], ConsumerInfo],
+        *,
+        ring: Callable[[str], object] = lambda _: None,
+        tell: Tell = nobody,
     ) -> None:
-        self._store, self._consumer, self._work, self._info, self._tell = store, consumer, work, info, tell
+        self._store, self._consumer, self._work, self._info, self._ring = store, consumer, work, info, ring
+        self._tell = tell
+        self._rung: tuple[str, float] | None = None
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._repeat, args=(look, seconds), name=name, daemon=True)
@@ -80,7 +92,8 @@ class ConsumerWatch:
                 self._stop.wait(1.0)
 
     def look(self) -> None:
-        """One round: flags for cancelled jobs, freedom for jobs of dead processes."""
+        """One round: flags for cancelled jobs, freedom for jobs of dead processes, word of interactive jobs that wait."""
+        self._call()
         held = self._store.held(self._consumer)
         for job_id, owner, cancelled in held:
             if not identity.alive(owner):
@@ -97,6 +110,14 @@ class ConsumerWatch:
                     flag.name != job_id for job_id, _, _ in held
                 ):
                     flag.unlink()
+
+    def _call(self) -> None:
+        urgent, now = self._store.urgent(), time.monotonic()
+        if urgent is None:
+            self._rung = None
+        elif self._rung is None or self._rung[0] != urgent or now - self._rung[1] >= AGAIN_SECONDS:
+            self._rung = (urgent, now)
+            self._ring(urgent)
 
 
 def kill_stopped_writers(database: Database) -> None:

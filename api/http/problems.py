@@ -40,8 +40,21 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "upload_too_slow": 408,
         "unknown_model": 422,
         "task_not_supported": 422,
+        "url_refused": 422,
+        "url_unreachable": 422,
+        "upload_not_found": 404,
+        "upload_locked": 423,
+        "offset_conflict": 409,
+        "upload_protocol": 412,
         "job_not_found": 404,
         "key_not_found": 404,
+        "webhook_not_found": 404,
+        "delivery_not_found": 404,
+        "batch_not_found": 404,
+        "batch_closed": 409,
+        "revision_not_found": 404,
+        "revision_conflict": 412,
+        "precondition_required": 428,
         "rate_limited": 429,
         "quota_exceeded": 429,
         "not_ready": 409,
@@ -69,6 +82,7 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "audio_encrypted": 422,
         "source_missing": 500,
         "source_corrupt": 500,
+        "object_missing": 422,
         "model_unavailable": 503,
         "model_invalid": 422,
         "chunk_failed": 500,
@@ -83,7 +97,7 @@ STATUS: Mapping[str, int] = MappingProxyType(
 RETRY_AFTER: Mapping[int | str, int] = MappingProxyType({429: 15, 503: 5, 507: 60, "idempotency_in_flight": 3})
 """Seconds after which trying again may help, by code or status."""
 
-PUBLIC = ("errors", "max_bytes", "models", "job_id")
+PUBLIC = ("errors", "max_bytes", "models", "job_id", "revision")
 """Details of an error that clients may see; the rest is for logs."""
 
 

@@ -23,21 +23,19 @@ from api.http.problems import STATUS
 from api.openai.answers import Told, answer, deltas
 from api.openai.errors import ERRORS, OpenAIRoute
 from api.openai.wanted import FORM, OURS, Wanted, wanted
-from api.routes.results import result_key_of, stored_result
-from api.upload.receiver import Fields, declared_length
+from api.routes.results import stored_transcript
+from api.upload.received import Fields
+from api.upload.receiver import declared_length
 from core.errors import Cancelled, RequestError, ServiceError, SyncTimeout, UnknownModel
 from core.jobs.job import Job, JobStatus, Source, new_id
 from core.jobs.params import Task
+from core.jobs.turns import INTERACTIVE
 from core.keys import JOBS, MODELS
 from core.objects.store import source_key
 from core.store.protocols import OwnerJobs
-from core.transcript.formats import from_result
 from core.transcript.values import Transcript
 
 router = APIRouter(prefix="/v1", tags=["openai"], route_class=OpenAIRoute, responses=ERRORS)
-
-INTERACTIVE = 10
-"""Priority of a job for which somebody waits; that of others is 0."""
 
 ON_DISCONNECT = "X-On-Disconnect"
 """`keep`: the job goes on when its client has gone."""
@@ -175,4 +173,4 @@ def _transcript(parts: Parts, jobs: OwnerJobs, job_id: str) -> Transcript:
         raise failure
     if job.status is JobStatus.CANCELLED:
         raise Cancelled
-    return from_result(stored_result(parts.deps, jobs, job, result_key_of(job)))
+    return stored_transcript(parts.deps, jobs, job)

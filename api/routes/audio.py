@@ -19,7 +19,7 @@ from api.http.problems import responses
 from api.peaks.measuring import LOUDEST, PER_SECOND, reduced
 from api.routes.jobs import NOT_MODIFIED, IfNoneMatch
 from api.schemas import PeaksBody
-from core.errors import Expired, ServiceError
+from core.errors import Expired, NotReady, ServiceError
 from core.jobs.job import Job
 from core.keys import JOBS
 from core.store.protocols import OwnerJobs
@@ -51,7 +51,7 @@ IfRange = Annotated[str | None, Header(description="ETag of the file that the pa
     responses={
         **_PARTS,
         **NOT_MODIFIED,
-        **responses("job_not_found", "expired", "invalid_range", "storage_unavailable", "validation"),
+        **responses("job_not_found", "not_ready", "expired", "invalid_range", "storage_unavailable", "validation"),
     },
 )
 def get_audio(
@@ -63,10 +63,9 @@ def get_audio(
     if_range: IfRange = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """The file as it was uploaded. 410 when its retention is over."""
+    """The file as it was uploaded or fetched. 410 when its retention is over."""
     job = jobs.get(job_id)
-    if job.expired_audio:
-        raise Expired
+    _check_there(job)
     size = job.source.bytes
     headers = {
         "ETag": f'"{job.source.sha256}"',
@@ -109,8 +108,7 @@ class PeaksQuery(BaseModel):
 def get_peaks(job_id: JobId, jobs: Jobs, parts: PartsDep, query: Annotated[PeaksQuery, Query()]) -> PeaksBody:
     """How loud the audio is over time, as players draw it. Made at first need: 409 with Retry-After while that takes."""
     job = jobs.get(job_id)
-    if job.expired_audio:
-        raise Expired
+    _check_there(job)
     try:
         values = parts.peaks.of(job)
     except KeyError:
@@ -118,6 +116,14 @@ def get_peaks(job_id: JobId, jobs: Jobs, parts: PartsDep, query: Annotated[Peaks
     return PeaksBody(
         duration=len(values) / PER_SECOND, peaks=[round(value / LOUDEST, 3) for value in reduced(values, query.points)]
     )
+
+
+def _check_there(job: Job) -> None:
+    """Raises Expired; NotReady when it has not been fetched yet."""
+    if job.expired_audio:
+        raise Expired
+    if job.source.origin is not None:
+        raise NotReady("The job's file has not been fetched.")
 
 
 def _missing(job: Job, jobs: OwnerJobs) -> ServiceError:

@@ -17,6 +17,7 @@ from core.jobs.job import JobStatus
 from core.keys import JOBS
 from core.submission.quota import check_quota
 from core.submission.retry import retry
+from core.transcript.search import query as search
 
 log = logging.getLogger(__name__)
 router = APIRouter(prefix=PREFIX, tags=["jobs"], dependencies=[needs(JOBS)])
@@ -32,6 +33,12 @@ class ListQuery(BaseModel):
     status: JobStatus | None = Field(None, description="Only jobs that stand there.")
     limit: int = Field(50, ge=1, le=200)
     after: str | None = Field(None, pattern=r"^[!-~]{1,200}$", description="`next` of the page before.")
+    q: str | None = Field(
+        None,
+        min_length=1,
+        max_length=search.MOST_LETTERS,
+        description='Only jobs with all of this in name or transcript: words, "phrases", beginnings*.',
+    )
 
 
 class RetryQuery(BaseModel):
@@ -57,8 +64,9 @@ IfNoneMatch = Annotated[str | None, Header(description="ETag of the answer the c
 
 @router.get("/jobs", dependencies=[NO_REPEATS], responses=responses("validation"))
 def list_jobs(jobs: Jobs, base: Base, query: Annotated[ListQuery, Query()]) -> JobPageBody:
-    """Jobs, newest first."""
-    page, following = jobs.list(status=query.status, limit=query.limit, after=query.after)
+    """Jobs, newest first. With `q` a page may be short, or empty, and others follow: `next` tells."""
+    wanted = None if query.q is None else search.Query.of(query.q)
+    page, following = jobs.list(status=query.status, limit=query.limit, after=query.after, query=wanted)
     return JobPageBody(items=[JobBody.of(job, base=base) for job in page], next=following)
 
 

@@ -32,7 +32,7 @@ class FilePart:
         self.sha256 = ""
         self._store, self._threads, self._intake = store, threads, intake
         self._head = bytearray()
-        self._storing: _Storing | None = None
+        self._storing: Storing | None = None
 
     async def write(self, data: bytes) -> None:
         """Take some bytes. Raises TooLarge, NotMedia, and what the store raises."""
@@ -60,18 +60,18 @@ class FilePart:
         if self._storing is not None:
             await self._storing.abort()
 
-    async def _begin(self) -> _Storing:
+    async def _begin(self) -> Storing:
         loop = asyncio.get_running_loop()
         self.media_type = await loop.run_in_executor(
             self._threads, self._intake.media_type, bytes(self._head), self.filename
         )
-        self._storing = _Storing(self._store, self.media_type, self._threads)
+        self._storing = Storing(self._store, self.media_type, self._threads)
         head, self._head = bytes(self._head), bytearray()
         await self._storing.send(head)
         return self._storing
 
 
-class _Storing:
+class Storing:
     """A store at work in its thread, and the pipe it reads from."""
 
     def __init__(self, store: Store, media_type: str, threads: Executor) -> None:

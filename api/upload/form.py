@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import Field, create_model
@@ -23,24 +25,53 @@ class Form:
     repeated: frozenset[str] = frozenset()
 
 
+BATCH = "batch"
+"""The field that names an open batch."""
+
+_FILE = {"type": "string", "format": "binary", "description": "An audio or video file."}
+
+
 def form_of(table: type[JobParams]) -> Form:
     """The form of a table of options."""
-    return Form(fields=tuple(option.name for option in options(table)))
+    return Form(fields=(*(option.name for option in options(table)), BATCH))
 
 
-def form_schema(table: type[JobParams]) -> dict[str, Any]:
-    """That form as JSON Schema: nothing but the file has to be there."""
-    file = {"type": "string", "format": "binary", "description": "An audio or video file."}
-    asked = options_schema(table, "Form")
+def form_schema(table: type[JobParams], defaults: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """That form as JSON Schema: nothing but the file has to be there. defaults: this installation's own (JOB_DEFAULTS)"""
+    asked = options_schema(table, "Form", defaults=defaults)
+    for option in options(table):
+        if option.kind is dict:  # a form has texts
+            text = {"type": "string", "contentMediaType": "application/json", "description": option.about.help}
+            asked["properties"][option.name] = text
+    batch = {"type": "string", "format": "uuid", "description": "Id of an open batch that the job is to belong to."}
     return {
         "type": "object",
         "required": ["file"],
-        "properties": {"file": file, **asked["properties"]},
+        "properties": {"file": _FILE, **asked["properties"], BATCH: batch},
         "additionalProperties": False,
     }
 
 
-def options_schema(table: type, name: str, *, filled: bool = False) -> dict[str, Any]:
+def named_schema(table: type[JobParams], defaults: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """The options and the name of a file, as JSON Schema: exactly one of the names. defaults: as of `form_schema`"""
+    url = {
+        "type": "string",
+        "format": "uri",
+        "maxLength": 2048,
+        "description": "Where the file is fetched from (URL_INGEST).",
+    }
+    key = {"type": "string", "maxLength": 1024, "description": "Key of an object in the bucket INGEST_BUCKET."}
+    return {
+        "type": "object",
+        "oneOf": [{"required": ["url"]}, {"required": ["object"]}],
+        "properties": {"url": url, "object": key, **options_schema(table, "Named", defaults=defaults)["properties"]},
+        "additionalProperties": False,
+    }
+
+
+def options_schema(
+    table: type, name: str, *, filled: bool = False, defaults: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
     """A JSON object of options as JSON Schema. filled: as the body of a job has it, where all of them are there"""
     members: dict[str, Any] = {}
     for option in options(table):
@@ -59,6 +90,8 @@ def options_schema(table: type, name: str, *, filled: bool = False) -> dict[str,
         else:
             members[option.name] = (Annotated[option.annotation, field] | None, None)
     schema: dict[str, Any] = create_model(name, **members).model_json_schema()
+    for option_name, value in defaults.items():
+        schema["properties"][option_name]["default"] = value
     for member in schema["properties"].values():
         if member.get("default", ...) is None:
             del member["default"]

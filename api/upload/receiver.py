@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
 from api.access.identity import identity_of
-from api.upload.filepart import FilePart, Store
+from api.upload.filepart import Store
 from api.upload.form import Form
-from api.upload.multipart import Event, MultipartReader, PartData, PartEnd, PartStart, boundary_of
-from core.errors import QueueFull, UploadTooSlow, refusal
+from api.upload.multipart import MultipartReader, boundary_of
+from api.upload.received import CheckFields, Filling, Received, SeveralReceived, Upload, Uploads
+from core.errors import QueueFull, UploadTooSlow
 from core.submission.intake import Intake
-
-FIELD_BYTES = 16_384
-"""Longest form field, in bytes."""
 
 FORM_BYTES = 256 * 1024
 """What a form may have around its file."""
 
-Fields = dict[str, str]
-"""The form's fields that come once, as sent."""
-
-CheckFields = Callable[[Fields], Awaitable[None]]
-"""Checks the fields that came before the file, so that a bad one is refused before the file is sent."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,19 +41,6 @@ class UploadLimits:
     waiting: int = 500
 
 
-@dataclass(frozen=True, kw_only=True)
-class Upload:
-    """A complete upload, stored. sha256 and bytes are of the file."""
-
-    fields: Fields
-    #: those that may come several times, each in the order sent
-    repeated: dict[str, list[str]]
-    filename: str
-    media_type: str
-    bytes: int
-    sha256: str
-
-
 class Receiver:
     """Takes uploads, each with one thread that writes to the object store.
 
@@ -68,11 +50,12 @@ class Receiver:
     def __init__(self, *, intake: Intake, limits: UploadLimits, count: Callable[[int], None]) -> None:
         self._intake, self._limits, self._count = intake, limits, count
         self._places, self._waiting = asyncio.Semaphore(limits.concurrent), 0
-        self._threads = ThreadPoolExecutor(limits.concurrent, thread_name_prefix="upload")
+        self.threads: Executor = ThreadPoolExecutor(limits.concurrent, thread_name_prefix="upload")
+        """One for each place."""
 
     def close(self) -> None:
         """Let the threads go; uploads have ended with their requests."""
-        self._threads.shutdown(wait=False)
+        self.threads.shutdown(wait=False)
 
     @asynccontextmanager
     async def place(self, request: Request) -> AsyncIterator[None]:
@@ -82,6 +65,12 @@ class Receiver:
         """
         boundary_of(request.headers.get("content-type", ""))
         self._intake_for(request).check_size(declared_length(request) or 0, around=FORM_BYTES)
+        async with self.slot():
+            yield
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """As `place`, for what is no form. Raises QueueFull."""
         if self._places.locked() and self._waiting >= self._limits.waiting:
             raise _no_place()
         self._waiting += 1
@@ -104,10 +93,24 @@ class Receiver:
         Raises ValidationFailed, EmptyUpload, NotMedia, TooLarge, UploadTooSlow, ClientDisconnect, and what `store`
         and `check_fields` raise.
         """
-        form = _Received(spec, store, check_fields, self._threads, self._intake_for(request))
+        form = Received(spec, store, check_fields, self.threads, self._intake_for(request))
+        return await self._fill(request, form)
+
+    async def receive_several(
+        self, request: Request, spec: Form, *, stores: Callable[[], tuple[str, Store]], check_fields: CheckFields
+    ) -> Uploads:
+        """As `receive`, of a form with several files: one that is not taken is among the `refused`, and the rest goes on.
+
+        stores: gives a store for one more file, and what to call that in the answer. If this raises, files that were stored
+        before are the caller's to remove.
+        """
+        form = SeveralReceived(spec, stores, check_fields, self.threads, self._intake_for(request))
+        return await self._fill(request, form)
+
+    async def _fill(self, request: Request, form: Filling[T]) -> T:
         reader = MultipartReader(boundary_of(request.headers.get("content-type", "")))
         try:
-            async for piece in self._pieces(request):
+            async for piece in self.pieces(request):
                 self._count(len(piece))
                 for event in reader.feed(piece):
                     await form.take(event)
@@ -120,8 +123,8 @@ class Receiver:
     def _intake_for(self, request: Request) -> Intake:
         return self._intake.within(identity_of(request.scope).limits.upload_mb)
 
-    async def _pieces(self, request: Request) -> AsyncIterator[bytes]:
-        """The body as it arrives. The pace counts only time spent waiting for the client."""
+    async def pieces(self, request: Request) -> AsyncIterator[bytes]:
+        """The body as it arrives. The pace counts only time spent waiting for the client. Raises UploadTooSlow, ClientDisconnect."""
         waited, received = 0.0, 0
         more = True
         while more:
@@ -145,88 +148,6 @@ class Receiver:
                 if more and received < self._limits.rate * self._limits.window:
                     raise UploadTooSlow(f"Only {received} bytes came in {waited:.0f} seconds.")
                 waited, received = 0.0, 0
-
-
-class _Received:
-    """The parts of one form, in any order."""
-
-    def __init__(self, spec: Form, store: Store, check_fields: CheckFields, threads: Executor, intake: Intake) -> None:
-        self._spec, self._store, self._check_fields = spec, store, check_fields
-        self._threads, self._intake = threads, intake
-        self._fields: Fields = {}
-        self._repeated: dict[str, list[str]] = {name: [] for name in spec.repeated}
-        self._file: FilePart | None = None
-        self._current: tuple[str, bytearray] | FilePart | None = None
-
-    async def take(self, event: Event) -> None:
-        match event:
-            case PartStart(name=name, filename=filename):
-                await self._start(name, filename)
-            case PartData(data=data):
-                await self._data(data)
-            case PartEnd():
-                self._end()
-
-    async def finish(self) -> Upload:
-        file = self._file
-        if file is None:
-            raise refusal({"field": self._spec.file, "message": "missing"})
-        await file.finish()
-        return Upload(
-            fields=self._fields,
-            repeated=self._repeated,
-            filename=file.filename,
-            media_type=file.media_type,
-            bytes=file.size,
-            sha256=file.sha256,
-        )
-
-    async def abort(self) -> None:
-        if self._file is not None:
-            await self._file.abort()
-
-    async def _start(self, name: str, filename: str | None) -> None:
-        spec = self._spec
-        if name == spec.file:
-            if self._file is not None:
-                raise refusal({"field": name, "message": "more than one file; send each in a request of its own"})
-            if filename is None:
-                raise refusal({"field": name, "message": "sent as a plain field; it has to be a part with a file name"})
-            await self._check_fields(self._fields)
-            self._current = self._file = FilePart(
-                filename, store=self._store, threads=self._threads, intake=self._intake
-            )
-        elif name not in spec.fields:
-            message = f"no such field; there are: {', '.join((spec.file, *spec.fields))}"
-            raise refusal({"field": name, "message": message})
-        elif name in self._fields:
-            raise refusal({"field": name, "message": "sent more than once"})
-        elif filename is not None:
-            raise refusal({"field": name, "message": "sent as a file; it is a plain field"})
-        else:
-            self._current = (name, bytearray())
-
-    async def _data(self, data: bytes) -> None:
-        if isinstance(self._current, FilePart):
-            await self._current.write(data)
-        elif self._current is not None:
-            name, value = self._current
-            value += data
-            if len(value) > FIELD_BYTES:
-                raise refusal({"field": name, "message": f"longer than {FIELD_BYTES} bytes"})
-
-    def _end(self) -> None:
-        if isinstance(self._current, tuple):
-            name, value = self._current
-            try:
-                text = value.decode("utf-8")
-            except UnicodeDecodeError:
-                raise refusal({"field": name, "message": "not UTF-8"}) from None
-            if name in self._repeated:
-                self._repeated[name].append(text)
-            else:
-                self._fields[name] = text
-        self._current = None
 
 
 def _no_place() -> QueueFull:

@@ -105,7 +105,10 @@ class EngineSettings(BaseSettings):
         description="Engine workers per consumer. 0: from the cores and memory really available. 1: sequential.",
     )
     max_concurrent_jobs: int = Field(
-        2, ge=1, le=64, description="Jobs a consumer runs at once; they share its workers, they do not multiply them."
+        2,
+        ge=1,
+        le=64,
+        description="Jobs a consumer runs at once, besides one interactive job more; they share its workers, they do not multiply them.",
     )
     chunk_duration: Seconds = Field(
         28.0, ge=5, le=30, description="Longest chunk in seconds. The model's window is 30."

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, NoDecode
 
 from core.config.units import Folder, Hours, Megabytes, Seconds
+from core.jobs.params import JobParams
+from core.jobs.turns import AGE_SECONDS
 from core.keys import Key, KeyLimits, keys_in
+from core.options import read
+
+Options = Annotated[dict[str, Any], NoDecode]
 
 
 class ServiceSettings(BaseSettings):
@@ -80,6 +86,37 @@ class ServiceSettings(BaseSettings):
         200.0, ge=0, description="Uploads are refused with 507 when less space than this is left."
     )
 
+    # --- jobs
+    job_defaults: Options = Field(
+        {},
+        description='JSON object of options that jobs have where nothing is asked for, such as {"word_timestamps": true, "language": "de"}. What is asked for comes first. The model is WHISPER_MODEL\'s.',
+    )
+    priority_age_seconds: Seconds = Field(
+        AGE_SECONDS,
+        ge=1,
+        description="A waiting job moves into the next class of priority (bulk, normal, interactive) after so long, so that none waits for ever.",
+    )
+
+    # --- webhooks
+    webhook_allow_private: bool = Field(
+        False,
+        description="Send webhooks to this machine and to private networks too (never to link-local addresses, where clouds keep secrets). Whoever may make jobs can then reach what listens there.",
+    )
+
+    # --- files from elsewhere
+    url_ingest: bool = Field(
+        False, description='Jobs may name an address ({"url": ...}) from which this service fetches their file.'
+    )
+    url_ingest_allow_private: bool = Field(
+        False,
+        description="Such addresses may lead into private networks and to this machine too. Never to link-local ones or a cloud's metadata.",
+    )
+    ingest_bucket: str | None = Field(
+        None,
+        min_length=3,
+        description='Bucket at MINIO_ENDPOINT out of which jobs may name files ({"object": ...}); whoever may make jobs may read all of it. Another than MINIO_BUCKET. Empty: none.',
+    )
+
     # --- reliability
     max_attempts: int = Field(
         3,
@@ -147,6 +184,24 @@ class ServiceSettings(BaseSettings):
         if value and not value.get_secret_value().startswith(("redis://", "rediss://", "valkey://", "unix://")):
             raise ValueError("expected redis://...")
         return value
+
+    @field_validator("job_defaults", mode="before")
+    @classmethod
+    def _job_defaults(cls, value: object) -> object:
+        given = value
+        if isinstance(value, str):
+            try:
+                given = json.loads(value)
+            except ValueError as error:
+                raise ValueError(f"expected a JSON object: {error}") from None
+        if not isinstance(given, dict):
+            raise ValueError("expected a JSON object")  # noqa: TRY004 pydantic turns ValueError into its own
+        if "model" in given:
+            raise ValueError("model: name it in WHISPER_MODEL")
+        values, errors = read(JobParams, given)
+        if errors:
+            raise ValueError("; ".join(f"{error['field']}: {error['message']}" for error in errors))
+        return values
 
     @field_validator("api_keys")
     @classmethod

@@ -7,6 +7,7 @@ these files by `scripts/docs.py`; a test compares them.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,10 @@ class Settings(EngineSettings, ServiceSettings):
             raise ValueError("MINIO_ENDPOINT needs MINIO_ACCESS_KEY and MINIO_SECRET_KEY")
         if self.metrics_port and self.metrics_port == self.api_port:
             raise ValueError("METRICS_PORT is the API's port too (API_PORT): give it another one")
+        if self.ingest_bucket and not self.minio_endpoint:
+            raise ValueError("INGEST_BUCKET needs MINIO_ENDPOINT")
+        if self.ingest_bucket and self.ingest_bucket == self.minio_bucket:
+            raise ValueError("INGEST_BUCKET must not be MINIO_BUCKET, where everybody's jobs lie")
         return self
 
     # what empty means
@@ -92,6 +97,8 @@ class Settings(EngineSettings, ServiceSettings):
                 value = value.absolute()
             elif isinstance(value, list):
                 value = ",".join(value)
+            elif isinstance(value, dict):
+                value = json.dumps(value)
             elif isinstance(value, bool):
                 value = str(value).lower()
             out[name.upper()] = str(value)

@@ -1,3 +1,3 @@
 """What a job is: its values, its life, and the folder it works in."""
 
-__all__ = ["consumers", "job", "params", "tasks", "workfolders"]
+__all__ = ["batches", "consumers", "job", "origin", "params", "tasks", "turns", "uploads", "workfolders"]

@@ -10,6 +10,7 @@ from typing import Any
 
 from uuid_utils import uuid7
 
+from core.jobs.origin import Origin
 from core.jobs.params import JobParams
 
 ID_PATTERN = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -39,6 +40,7 @@ class Phase(StrEnum):
     """What a job is doing, for progress displays: the `stage` of its body. (The stages of the work are the worker's.)"""
 
     QUEUED = "queued"
+    FETCHING = "fetching"
     DECODING = "decoding"
     TRANSCRIBING = "transcribing"
     MERGING = "merging"
@@ -54,13 +56,18 @@ SHORT_BYTES = 19_200_000
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The uploaded file. `key` is its place in the object store; sha256 is of its bytes."""
+    """The file to transcribe. `key` is its place in the object store; sha256 is of its bytes.
+
+    Of one that is still to be brought (`origin`), bytes are 0 and the media type is empty where they are not known, and sha256 is empty.
+    """
 
     filename: str
     bytes: int
     media_type: str
     sha256: str
     key: str
+    #: None when the bytes are in the object store
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +103,11 @@ class Job:
     retry_of: str | None = None
     #: retried with ?all=true: takes over no finished chunk of `retry_of`
     retry_all: bool = False
-    #: what made it, as far as that is known (`core.system.tracing.origin`)
-    origin: Mapping[str, str] = field(default_factory=dict)
-    #: whose it is (None: made where nobody needs a key), and how urgent
+    #: which request made it, and its place in a trace, as far as that is known (`core.system.tracing.caller`)
+    caller: Mapping[str, str] = field(default_factory=dict)
+    #: id of the batch it was asked for with
+    batch: str | None = None
+    #: whose it is (None: made where nobody needs a key), and how urgent (`core.jobs.turns`)
     owner: str | None = None
     priority: int = 0
     #: attempts so far, and those since a chunk was last committed (what MAX_ATTEMPTS counts)
@@ -123,6 +132,8 @@ class Job:
     error: JobFailure | None = None
     performance: dict[str, Any] | None = None
     result_key: str | None = None
+    #: how often its transcript has been edited: number of the newest revision
+    revision: int = 0
     expired_audio: bool = False
     expired_result: bool = False
     #: grows with every visible change; the ETag
@@ -134,7 +145,7 @@ class Job:
     @property
     def short(self) -> bool:
         """Known by its length, else guessed by its size."""
-        return self.duration < SHORT_SECONDS if self.duration is not None else self.source.bytes <= SHORT_BYTES
+        return self.duration < SHORT_SECONDS if self.duration is not None else 0 < self.source.bytes <= SHORT_BYTES
 
     @property
     def terminal(self) -> bool:
@@ -159,9 +170,12 @@ class NewJob:
     params: JobParams
     retry_of: str | None = None
     retry_all: bool = False
-    priority: int = 0
+    #: id of an open one; a retry takes the place of what it retries by itself
+    batch: str | None = None
+    #: None: as the option says
+    priority: int | None = None
     warnings: tuple[dict[str, str], ...] = ()
-    origin: Mapping[str, str] = field(default_factory=dict)
+    caller: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

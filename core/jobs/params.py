@@ -6,12 +6,14 @@ that adds one raises `core.store.tables.ROW_VERSION`, so that consumers of older
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from core.audio.tracks import TRACKS
+from core.jobs.turns import Priority
 from core.options import about, options, unset
 from core.transcript.language_tags import language_code
 from core.transcript.languages import LANGUAGES
@@ -20,6 +22,9 @@ Task = Literal["transcribe", "translate"]
 
 FIRST_PARAMS = frozenset({"model", "task", "language", "prompt", "temperature", "beam_size", "word_timestamps"})
 """Options of version 0.1.0: always stored and hashed, at their defaults too."""
+
+METADATA_BYTES, METADATA_DEPTH = 4096, 16
+"""Of `metadata`, as compact JSON in UTF-8."""
 
 
 def _language(value: str) -> str | None:
@@ -46,6 +51,26 @@ def _prompt(value: str) -> str:
     if any(ord(c) < 32 and c not in "\n\t\r" for c in value):
         raise ValueError("must not hold control characters")
     return value
+
+
+def _callback_url(value: str) -> str:
+    # the full check is that of whoever sends something there (`core.outbound`)
+    if not re.fullmatch(r"https?://[^\s/?#@]+([/?#][!-~]*)?", value.strip()):
+        raise ValueError("must begin with http:// or https:// and a host, without a name or a password")
+    return value.strip()
+
+
+def _metadata(value: dict[str, Any]) -> dict[str, Any]:
+    if len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()) > METADATA_BYTES:
+        raise ValueError(f"must have at most {METADATA_BYTES} bytes")
+    if _depth(value) > METADATA_DEPTH:
+        raise ValueError(f"must be nested at most {METADATA_DEPTH} deep")
+    return value
+
+
+def _depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(_depth, inner), default=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +116,40 @@ class JobParams:
             convert=_audio_track,
         ),
     )
+    priority: Priority = field(
+        default="normal",
+        metadata=about(
+            "Whose turn comes first: interactive (somebody waits for it), normal or bulk; who waits moves up.",
+            heard=False,
+        ),
+    )
+    workers: int | None = field(
+        default=None,
+        metadata=about("At most so many chunks of this job at once; nothing: all there is.", ge=1, le=512, heard=False),
+    )
+    chunk_duration: float | None = field(
+        default=None,
+        metadata=about("Longest chunk in seconds; nothing: the service's own (CHUNK_DURATION).", ge=5, le=30),
+    )
+    callback_url: str | None = field(
+        default=None,
+        metadata=about(
+            "Address that is told when the job has ended, by a POST (docs/how-to/webhooks.md).",
+            max_length=2048,
+            metavar="URL",
+            heard=False,
+            convert=_callback_url,
+        ),
+    )
+    metadata: dict[str, Any] | None = field(
+        default=None,
+        metadata=about(
+            "A JSON object of up to 4 KiB of your own, which comes back unchanged in the job and in webhooks.",
+            metavar="JSON",
+            heard=False,
+            convert=_metadata,
+        ),
+    )
     #: what a newer version wrote beside these: kept and shown, never run
     unknown: Mapping[str, Any] = field(default_factory=dict)
 
@@ -104,6 +163,11 @@ class JobParams:
             for option in options(type(self))
             if (value := getattr(self, option.name)) != unset(option) or option.name in FIRST_PARAMS
         } | dict(self.unknown)
+
+    def heard(self) -> dict[str, Any]:
+        """Of `to_dict`, what a transcript depends on."""
+        silent = {option.name for option in options(type(self)) if not option.about.heard}
+        return {name: value for name, value in self.to_dict().items() if name not in silent}
 
     def shown(self) -> dict[str, Any]:
         """All of them, with the defaults filled in."""

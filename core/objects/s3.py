@@ -30,6 +30,8 @@ READ_TIMEOUT = 30.0
 """Seconds. The client's own defaults (5 minutes, 5 retries) would hang a request for most of an hour."""
 
 _FULL = frozenset({"XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "QuotaExceeded"})
+_MISSING = frozenset({"NoSuchKey", "ResourceNotFound"})
+_HIDDEN = frozenset({"NoSuchBucket", "AccessDenied", "InvalidObjectState"})
 _PING_KEY = ".ping"  # no real key begins with a dot
 
 
@@ -101,6 +103,12 @@ class S3Objects:
         check_key(key)
         with _storage_errors(missing=key):
             response = self._client.get_object(self._bucket, key, offset=offset)
+        return io.BufferedReader(_Download(response), 1 << 20)
+
+    def open_in(self, bucket: str, key: str) -> BinaryIO:
+        """An object of another bucket of the same store, under any key that S3 knows. Raises KeyError when it cannot be had."""
+        with _storage_errors(missing=key, hidden=True):
+            response = self._connected().get_object(bucket, key)
         return io.BufferedReader(_Download(response), 1 << 20)
 
     def local_path(self, key: str) -> Path | None:
@@ -233,11 +241,12 @@ class _Download(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def _storage_errors(missing: str | None = None) -> Iterator[None]:
+def _storage_errors(missing: str | None = None, *, hidden: bool = False) -> Iterator[None]:
+    """missing: the key that is asked for; hidden: what may not be read counts as missing too"""
     try:
         yield
     except S3Error as error:
-        if missing is not None and error.code in ("NoSuchKey", "ResourceNotFound"):
+        if missing is not None and error.code in (_MISSING | _HIDDEN if hidden else _MISSING):
             raise KeyError(missing) from None
         if error.code in _FULL:
             raise DiskFull from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -78,9 +79,39 @@ def source_key(job_id: str) -> str:
     return f"{job_folder(job_id)}source"
 
 
+def brought_key(job_id: str, fence: int) -> str:
+    """Of a file that an owner of the job has brought; like `result_key`, one for each owner."""
+    return f"{job_folder(job_id)}source.{fence}"
+
+
+def upload_folder(upload_id: str) -> str:
+    """What the keys of an upload's parts begin with."""
+    return f"uploads/{upload_id}/"
+
+
+def part_key(upload_id: str, start: int, fence: int) -> str:
+    """Of the part from that byte on; one for each lease, so that a late writer overwrites nothing."""
+    return f"{upload_folder(upload_id)}{start}.{fence}"
+
+
+def upload_of(key: str) -> str | None:
+    """The upload to whose parts an object belongs; None for others."""
+    folder, _, rest = key.partition("/")
+    return rest.partition("/")[0] if folder == "uploads" and "/" in rest else None
+
+
 def result_key(job_id: str, fence: int) -> str:
     """One for each owner (fencing token): a late one overwrites nothing."""
     return f"{job_folder(job_id)}result.{fence}.json"
+
+
+REVISION = "revision."
+"""What the names of edited transcripts begin with, in the folder of their job."""
+
+
+def revision_key(job_id: str, number: int) -> str:
+    """Another one each time: of two who edit at once, one overwrites nothing."""
+    return f"{job_folder(job_id)}{REVISION}{number}.{secrets.token_hex(8)}.json"
 
 
 def job_of(key: str) -> str | None:

@@ -1,3 +1,3 @@
 """Wake-ups for waiting jobs, and the sweeper, which ends and removes what nobody else does."""
 
-__all__ = ["hints", "sweeper"]
+__all__ = ["hints", "indexing", "sweeper"]

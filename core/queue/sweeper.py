@@ -19,9 +19,10 @@ from typing import Protocol
 from core.errors import DatabaseUnavailable, ServiceError
 from core.jobs.job import Job
 from core.jobs.workfolders import remove_dead
-from core.objects.store import ObjectStore, job_folder
+from core.objects.store import REVISION, ObjectStore, job_folder, upload_folder, upload_of
 from core.queue.hints import HintSender
-from core.store.protocols import Outbox, Retention, Upkeep
+from core.queue.indexing import index_due
+from core.store.protocols import Outbox, Retention, Upkeep, Uploads
 from core.system.crashpoints import reached
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,11 @@ ORPHAN_TURN = 3600.0
 """How often some process goes through the whole object store."""
 
 
-class SweeperStore(Outbox, Retention, Upkeep, Protocol):
+INDEX_SECONDS = 2.0
+"""How long one round writes into the search index."""
+
+
+class SweeperStore(Outbox, Retention, Uploads, Upkeep, Protocol):
     """What the sweeper asks of the store."""
 
 
@@ -133,6 +138,10 @@ class Sweeper:
         for job in self._store.removable(limit=50):
             with self._on_its_own(job):
                 self.remove(job)
+        for upload_id in self._store.removable_uploads(limit=50):
+            for key in list(self._objects.keys(upload_folder(upload_id))):
+                self._objects.delete(key)
+            self._store.remove_upload(upload_id)
         if self._work and (dead := remove_dead(self._work)):
             log.info("Removed %d work folders of processes that had died", dead)
         ended = self._store.sweep(max_attempts=self._max_attempts)
@@ -148,7 +157,10 @@ class Sweeper:
                     if job.expired_audio:
                         self._drop([job.source.key], besides=job.id)
                     if job.expired_result and job.result_key:
-                        self._drop([job.result_key], besides=job.id)
+                        edits = self._objects.keys(job_folder(job.id) + REVISION)
+                        self._drop([job.result_key, *edits], besides=job.id)
+        if self._store.unindexed(limit=1) and self._store.take_turn("index", every=0.9 * self._interval):
+            index_due(self._store, self._objects, seconds=INDEX_SECONDS)
         if time.monotonic() >= self._next_orphans:
             # a little less: who had the last turn shall not be refused for a moment's difference of two clocks
             ours = self._store.take_turn("orphans", every=0.9 * ORPHAN_TURN)
@@ -190,6 +202,12 @@ class Sweeper:
         count = self._objects.abort_stale(older_than)
         for batch in _batches(self._objects.keys("jobs/", older_than=older_than), 500):
             count += self._drop(batch)
+        for batch in _batches(self._objects.keys("uploads/", older_than=older_than), 500):
+            uploads = {key: upload_id for key in batch if (upload_id := upload_of(key))}
+            known = self._store.known_uploads(set(uploads.values()))
+            for key in (key for key, upload_id in uploads.items() if upload_id not in known):
+                self._objects.delete(key)
+                count += 1
         return count
 
     def _is_ours(self) -> bool:

@@ -34,7 +34,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from core.errors import DatabaseUnavailable, DiskFull
 from core.store.engines import make_engine
 from core.store.reserve import Reserve
-from core.store.tables import SCHEMA, UtcDateTime, consumer, idempotency, job, meta, outbox
+from core.store.tables import SCHEMA, UtcDateTime, consumer, delivery, idempotency, job, meta, outbox, upload
 from core.system.clock import BootClock, LeaseClock
 
 T = TypeVar("T")
@@ -166,6 +166,8 @@ class Database:
         connection.execute(update(job).values(not_before=None, hint_due=0.0, hint_wait=0.0))
         connection.execute(update(outbox).values(not_before=0.0))
         connection.execute(update(idempotency).values(lease_until=0.0))
+        connection.execute(update(delivery).where(delivery.c.due.is_not(None)).values(due=0.0))
+        connection.execute(update(upload).values(lease_until=None))
         connection.execute(consumer.delete())
         connection.execute(delete(meta).where(meta.c.key.startswith(TURN)))
         row = self.insert(meta).values(key="boot", value=boot)

@@ -19,6 +19,7 @@ ANSWER_SECONDS = 20.0
 def postgres_engine(url: URL, *, to_json: Callable[[Any], str], busy_seconds: float) -> Engine:
     """busy_seconds: how long a thread waits for a connection of the pool."""
     settings = {
+        "jit": "off",  # compiling takes longer than any statement of ours
         "statement_timeout": STATEMENT_SECONDS * 1000,
         "lock_timeout": 10_000,
         # our transactions take milliseconds; a process frozen inside one must not keep the row from its successor

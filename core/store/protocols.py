@@ -12,11 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from core.jobs.batches import Batch, NewBatch, Tally
 from core.jobs.consumers import ConsumerInfo
-from core.jobs.job import Claim, Job, JobFailure, JobStatus, NewJob
+from core.jobs.job import Claim, Job, JobFailure, JobStatus, NewJob, Source
 from core.jobs.tasks import Lease, Task
+from core.jobs.turns import AGE_SECONDS, Only
+from core.jobs.uploads import NewUpload, PartialUpload, UploadLease
 from core.keys import Key, KeyState, Session
 from core.store.news import News
+from core.transcript.search.document import Document
+from core.transcript.search.query import Query
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +77,19 @@ class Done:
     audio_seconds: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Revision:
+    """One edit of a transcript. number: from 1; kind: what was edited, `transcript` or `speakers`
+    key: the object that holds all of it; sha256: of that; created_at: None until it is stored
+    """
+
+    number: int
+    kind: str
+    key: str
+    sha256: str
+    created_at: datetime | None = None
+
+
 class OwnerJobs(Protocol):
     """The jobs of one owner, and its Idempotency-Keys. Another owner's job is to it like one that does not exist."""
 
@@ -90,12 +108,19 @@ class OwnerJobs(Protocol):
         ...
 
     def list(
-        self, *, status: JobStatus | None = None, limit: int = 50, after: str | None = None
+        self, *, status: JobStatus | None = None, limit: int = 50, after: str | None = None, query: Query | None = None
     ) -> tuple[Sequence[Job], str | None]:
         """Newest first. `after` is the cursor of the page before; returns (jobs, next cursor or None).
 
+        query: only jobs with this in their name or text; a page may then be short, or empty, and others follow all the same
         Raises ValidationFailed for a cursor that is none.
         """
+        ...
+
+    def search(
+        self, query: Query, *, limit: int = 20, after: str | None = None
+    ) -> tuple[Sequence[tuple[Job, Document]], str | None]:
+        """As `list` with a query, and with what shows where it was found."""
         ...
 
     def request_cancel(self, job_id: str) -> Job:
@@ -104,6 +129,17 @@ class OwnerJobs(Protocol):
 
     def request_delete(self, job_id: str) -> None:
         """Hide the job from now on and cancel it; the sweeper removes objects and rows. Raises JobNotFound."""
+        ...
+
+    def revise(self, job_id: str, new: Revision) -> Revision:
+        """Store the edit that follows the newest one; it is the newest now. What is there already, and is the same, is given.
+
+        Raises JobNotFound, Expired; RevisionConflict when another edit has come first.
+        """
+        ...
+
+    def revision(self, job_id: str, number: int) -> Revision:
+        """One edit, from 1. Raises JobNotFound, RevisionNotFound."""
         ...
 
     def usage(self) -> Usage:
@@ -135,6 +171,100 @@ class OwnerJobs(Protocol):
         ...
 
 
+class OwnerUploads(Protocol):
+    """The uploads in parts of one owner. Another's is to it like one that does not exist."""
+
+    def begin_upload(self, new: NewUpload, *, most: int) -> PartialUpload:
+        """Raises QuotaExceeded when the owner has so many already that are not complete."""
+        ...
+
+    def upload(self, upload_id: str) -> PartialUpload:
+        """Raises UploadNotFound, Expired."""
+        ...
+
+    def parts(self, upload_id: str) -> list[str]:
+        """Keys of the objects with its bytes, in order."""
+        ...
+
+    def take_upload(self, upload_id: str, *, offset: int, lease_seconds: float) -> UploadLease:
+        """The right to add bytes from that one on. Raises UploadNotFound, Expired, UploadLocked, OffsetConflict."""
+        ...
+
+    def renew_upload(self, lease: UploadLease, *, lease_seconds: float) -> None:
+        """The request that adds to it is still coming in."""
+        ...
+
+    def append(
+        self, lease: UploadLease, key: str, size: int, *, media_type: str | None, job: NewJob | None = None
+    ) -> UploadLease:
+        """So many bytes more are stored, under that key. media_type: as far as it is known by now
+
+        job: made in the same transaction, of the last bytes. Raises UploadNotFound, UploadLocked when another has it now.
+        """
+        ...
+
+    def leave_upload(self, lease: UploadLease) -> None:
+        """Others may add to it again."""
+        ...
+
+    def drop_upload(self, upload_id: str) -> None:
+        """Forget it; its objects are the caller's to remove. Raises UploadNotFound, AlreadyTerminal when it is a job by now."""
+        ...
+
+
+class OwnerBatches(Protocol):
+    """The batches of one owner. Another owner's batch is to it like one that does not exist.
+
+    A job joins one by `NewJob.batch`, as long as it is open. In the transaction that ends the last job of a closed batch, or
+    closes one whose jobs have ended, it is completed, once; a retry of one of its jobs takes that one's place, and opens the
+    question anew.
+    """
+
+    def create(self, new: NewBatch, *, jobs: Sequence[NewJob] = (), reservation: Reservation | None = None) -> Batch:
+        """An open batch; with `jobs`, which belong to it then, a closed one: all of it or nothing.
+
+        Calling it again after a lost answer is safe. Raises IdempotencyInFlight, as `OwnerJobs.create`.
+        """
+        ...
+
+    def get(self, batch_id: str) -> Batch:
+        """Raises BatchNotFound."""
+        ...
+
+    def tally(self, batch_id: str) -> tuple[Batch, Tally]:
+        """The batch and what its jobs come to: one look, through an index. Raises BatchNotFound."""
+        ...
+
+    def list(self, *, limit: int = 50, after: str | None = None) -> tuple[Sequence[Batch], str | None]:
+        """Newest first, as `OwnerJobs.list`."""
+        ...
+
+    def items(
+        self, batch_id: str, *, status: JobStatus | None = None, limit: int = 50, after: str | None = None
+    ) -> tuple[Sequence[Job], str | None]:
+        """Its jobs, oldest first, without those that were retried: as `OwnerJobs.list`. Raises BatchNotFound too."""
+        ...
+
+    def close(self, batch_id: str) -> Batch:
+        """No more files. A closed one stays as it is. Raises BatchNotFound."""
+        ...
+
+    def cancel(self, batch_id: str) -> Batch:
+        """Close it, and cancel what has not ended. Raises BatchNotFound, AlreadyTerminal when there is nothing of that kind."""
+        ...
+
+    def retry(self, batch_id: str, *, limit: int) -> Sequence[str]:
+        """Make new jobs of those that failed and whose upload is still there, at most so many; ids of the new ones.
+
+        None is made twice, however many ask. Raises BatchNotFound.
+        """
+        ...
+
+    def delete(self, batch_id: str) -> None:
+        """Hide it and its jobs from now on, and cancel them; the sweeper removes them. Raises BatchNotFound."""
+        ...
+
+
 class JobStore(Protocol):
     """What the API is made over: who asks for a job does so through `of`, or says who asks (`versions`)."""
 
@@ -143,6 +273,14 @@ class JobStore(Protocol):
 
         all_jobs: sees everybody's too; what it makes is the owner's all the same
         """
+        ...
+
+    def uploads_of(self, owner: str | None) -> OwnerUploads:
+        """The uploads in parts of this owner; cheap."""
+        ...
+
+    def batches_of(self, owner: str | None, *, all_jobs: bool = False) -> OwnerBatches:
+        """The batches of this owner, as `of`."""
         ...
 
     def versions(self, job_ids: Collection[str]) -> dict[str, tuple[str | None, int]]:
@@ -181,15 +319,22 @@ class Claims(Protocol):
     """What a consumer needs to own a job."""
 
     def claim(
-        self, *, owner: str, consumer: str, lease_seconds: float, short_only: bool = False, max_attempts: int = 3
+        self,
+        *,
+        owner: str,
+        consumer: str,
+        lease_seconds: float,
+        only: Only = Only.ANY,
+        max_attempts: int = 3,
+        age_seconds: float = AGE_SECONDS,
     ) -> Claim | None:
-        """Take the first waiting job (priority, then age) or None.
+        """Take the waiting job whose turn it is (`core.jobs.turns.in_turn`) or None.
 
         Waiting is queued, or processing with an expired lease, and not held back by `not_before`.
         Raises fence and attempts; a claim of an expired lease adds a strike. A cancelling job with
-        an expired lease is ended as cancelled here. short_only: only jobs known or guessed
-        (by size) to be under 10 minutes of audio. max_attempts: as in `Upkeep.sweep`, which is part of
+        an expired lease is ended as cancelled here. max_attempts: as in `Upkeep.sweep`, which is part of
         each claim, since a job that kills its owners would otherwise be taken before a sweep sees it.
+        age_seconds: after so long a waiting job grows into the next class (PRIORITY_AGE_SECONDS).
         """
         ...
 
@@ -208,6 +353,10 @@ class Claims(Protocol):
     def progress(self, claim: Claim, **fields: Any) -> None:
         """Write fields of Job learnt during the run (stage, duration, speech_seconds, language, language_confidence,
         plan_hash, chunks_total, eta_seconds, warnings ...). Raises LeaseLost."""
+        ...
+
+    def brought(self, claim: Claim, source: Source) -> None:
+        """The job's file is in the object store from now on; where it came from is forgotten. Raises LeaseLost."""
         ...
 
     def finish(
@@ -229,6 +378,10 @@ class Claims(Protocol):
 
     def cancelled(self, claim: Claim) -> None:
         """cancelling -> cancelled: the owner has let go. Raises LeaseLost."""
+        ...
+
+    def urgent(self) -> str | None:
+        """Id of an interactive job that waits: one short query, polled."""
         ...
 
     def held(self, consumer: str) -> list[tuple[str, str, bool]]:
@@ -280,7 +433,8 @@ class Outbox(Protocol):
     def sent(self, outbox_ids: Sequence[int]) -> None: ...
 
     def free_slots(self) -> int:
-        """Job slots of all consumers that are heard of, less the jobs in work: so many hints can be of use."""
+        """Job slots of all consumers that are heard of, less the jobs in work that may be in one: so many hints can be of use.
+        The slot for one interactive job more is not among them."""
         ...
 
     def rehint(self, *, older_than: float, limit: int) -> int:
@@ -312,6 +466,26 @@ class Retention(Protocol):
         ...
 
 
+class Uploads(Protocol):
+    """Uploads in parts, whoever's they are."""
+
+    def upload_parts(self, upload_id: str) -> list[str]:
+        """Keys of the objects with its bytes, in order; none of an upload that does not exist."""
+        ...
+
+    def removable_uploads(self, *, limit: int) -> list[str]:
+        """Those past their time, and those whose job has its file or is gone: objects first, then `remove_upload`."""
+        ...
+
+    def remove_upload(self, upload_id: str) -> None:
+        """Delete the rows for good."""
+        ...
+
+    def known_uploads(self, upload_ids: Collection[str]) -> set[str]:
+        """Which of these there are."""
+        ...
+
+
 class Upkeep(Protocol):
     """What some process has to do from time to time, whichever."""
 
@@ -320,6 +494,21 @@ class Upkeep(Protocol):
         time in a row without a finished chunk -> failed/worker_crashed. Returns {"cancelled": n, "failed": n}.
 
         Also forgets reservations of Idempotency-Keys that ran out long ago without a job."""
+        ...
+
+    def unindexed(self, *, limit: int) -> Sequence[tuple[Job, str | None]]:
+        """Jobs whose text is to be written into the search index, the newest first, each with the key of the object that has it.
+
+        None: it has no text (any more).
+        """
+        ...
+
+    def index(self, one: Job, document: Document | None) -> bool:
+        """Write what it is found by. False, and nothing is written: it has been edited, deleted or has expired since it was read."""
+        ...
+
+    def index_anew(self) -> int:
+        """From now on all jobs are among `unindexed`; until they are written, what there is stays. Returns how many."""
         ...
 
     def take_turn(self, task: str, *, every: float) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from core.store.batches import SqlBatches
 from core.store.database import open_database
+from core.store.protocols import OwnerBatches
 from core.store.roles.all_jobs import SqlAllJobs
 from core.store.roles.claims import SqlClaims
 from core.store.roles.consumers import SqlConsumers
@@ -12,14 +14,32 @@ from core.store.roles.outbox import SqlOutbox
 from core.store.roles.retention import SqlRetention
 from core.store.roles.tasks import SqlTasks
 from core.store.roles.upkeep import SqlUpkeep
+from core.store.roles.uploads import SqlUploads
+from core.store.roles.webhooks.deliveries import SqlDeliveries
 from core.system.clock import LeaseClock
 
 
-class SqlStore(SqlJobs, SqlAllJobs, SqlClaims, SqlTasks, SqlOutbox, SqlRetention, SqlUpkeep, SqlConsumers, SqlKeys):
-    """Every protocol of `core.store.protocols` on one database; as `OwnerJobs`, it sees all jobs.
+class SqlStore(
+    SqlJobs,
+    SqlAllJobs,
+    SqlClaims,
+    SqlTasks,
+    SqlOutbox,
+    SqlRetention,
+    SqlUpkeep,
+    SqlConsumers,
+    SqlKeys,
+    SqlDeliveries,
+    SqlUploads,
+):
+    """Every protocol of `core.store.protocols` and `core.store.webhooks` on one database; as `OwnerJobs`, it sees all jobs.
 
     The database must have been migrated (`Database.migrate`).
     """
+
+    def batches_of(self, owner: str | None, *, all_jobs: bool = False) -> OwnerBatches:
+        view = SqlBatches(self.database, row_version=self.row_version, statements=self._statements)
+        return view.bound(owner, all_jobs=all_jobs)
 
     @classmethod
     def in_memory(cls, *, clock: LeaseClock | None = None) -> SqlStore:

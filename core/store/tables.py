@@ -25,13 +25,14 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    and_,
     literal_column,
 )
 
-ROW_VERSION = 2
+ROW_VERSION = 3
 """Raised when jobs or tasks are written in a way older consumers would misread: those then leave them alone."""
 
-SCHEMA = "0004"
+SCHEMA = "0009"
 """The newest revision of `core.store.migrations`: who finds the database at it need not load Alembic (8 MB, 0.2 s)."""
 
 metadata = MetaData()
@@ -79,10 +80,15 @@ job = Table(
     _required("sha256", String(64)),
     _required("source_key", Text),
     _required("params", JSON),
+    # where the file is to be brought from, until it is here
+    Column("origin", Text),
     Column("retry_of", String(64)),
     _required("retry_all", Boolean),
     # which request made it, and its place in a trace
-    Column("origin", JSON(none_as_null=True)),
+    Column("caller", JSON(none_as_null=True)),
+    # the batch it belongs to, and the job that has taken its place there
+    Column("batch_id", String(64)),
+    Column("replaced_by", String(64)),
     _required("row_version", Integer),
     _required("created_at", UtcDateTime),
     Column("started_at", UtcDateTime),
@@ -115,6 +121,8 @@ job = Table(
     Column("error", JSON(none_as_null=True)),
     Column("performance", JSON(none_as_null=True)),
     Column("result_key", Text),
+    # number of the newest edit of its transcript
+    Column("revision", Integer),
     _required("expired_audio", Boolean),
     _required("expired_result", Boolean),
     Column("deleted_at", UtcDateTime),
@@ -122,6 +130,8 @@ job = Table(
 )
 
 Index("job_waiting", job.c.status, job.c.priority.desc(), job.c.created_at, job.c.id)
+# the lines in which jobs wait, one for each owner and priority: whose turn it is goes by the first of each
+Index("job_line", job.c.status, job.c.owner, job.c.priority, job.c.created_at, job.c.id)
 Index("job_due_hint", job.c.status, job.c.hint_due)
 Index("job_newest", job.c.created_at, job.c.id)
 Index("job_newest_by_status", job.c.status, job.c.created_at, job.c.id)
@@ -135,11 +145,17 @@ Index(
     postgresql_where=job.c.consumer.is_not(None),
 )
 Index("job_source_key", job.c.source_key)
+Index("job_origin", job.c.origin, sqlite_where=job.c.origin.is_not(None), postgresql_where=job.c.origin.is_not(None))
 Index("job_result_key", job.c.result_key)
 STRUCK = job.c.strikes > literal_column("0")
 """As the partial index has it: SQLite uses one only for the very same words."""
 
 Index("job_struck", job.c.status, job.c.strikes, sqlite_where=STRUCK, postgresql_where=STRUCK)
+
+_IN_BATCH, _UNENDED = job.c.batch_id.is_not(None), and_(job.c.batch_id.is_not(None), job.c.finished_at.is_(None))
+Index("job_of_batch", job.c.batch_id, job.c.created_at, job.c.id, sqlite_where=_IN_BATCH, postgresql_where=_IN_BATCH)
+# whether one is left is asked whenever one ends
+Index("job_unended_of_batch", job.c.batch_id, sqlite_where=_UNENDED, postgresql_where=_UNENDED)
 
 # Partial: in full, SQLite would choose them for every `deleted_at IS NULL`, and walk through all jobs.
 for _name, _column, _where in (
@@ -148,6 +164,27 @@ for _name, _column, _where in (
     ("job_result_retention", job.c.finished_at, job.c.expired_result.is_(False)),
 ):
     Index(_name, _column, sqlite_where=_where, postgresql_where=_where)
+
+# Jobs that were asked for together. What it comes to is counted from its jobs' rows; `finished_at` is written once, in the
+# transaction that ends the last of them (or closes it after that).
+batch = Table(
+    "batch",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("owner", String(128)),
+    _required("params", JSON),
+    Column("metadata", JSON(none_as_null=True)),
+    Column("callback_url", Text),
+    _required("created_at", UtcDateTime),
+    Column("closed_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    Column("deleted_at", UtcDateTime),
+)
+
+Index("batch_newest", batch.c.created_at, batch.c.id)
+Index("batch_newest_of_owner", batch.c.owner, batch.c.created_at, batch.c.id)
+_GONE = batch.c.deleted_at.is_not(None)
+Index("batch_deleted", batch.c.deleted_at, sqlite_where=_GONE, postgresql_where=_GONE)
 
 task = Table(
     "task",
@@ -202,6 +239,37 @@ consumer = Table(
     _required("info", JSON),
 )
 
+# Edits of transcripts, from 1; the original is the job's `result_key`.
+revision = Table(
+    "revision",
+    metadata,
+    Column("job_id", String(64), ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    _required("created_at", UtcDateTime),
+    _required("kind", String(16)),
+    _required("key", Text),
+    _required("sha256", String(64)),
+)
+
+Index("revision_key", revision.c.key)
+
+# What jobs are found by; the words are once more in `search_index`, which each database has in its own way (core.store.texts.index).
+search = Table(
+    "search",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("job_id", String(64), ForeignKey("job.id", ondelete="CASCADE"), nullable=False),
+    _required("text", Text),
+    _required("places", JSON),
+    _required("words", Text),
+    # to be written anew
+    _required("due", Boolean),
+)
+
+_DUE = search.c.due.is_(True)
+Index("search_job", search.c.job_id, unique=True)
+Index("search_due", search.c.id, sqlite_where=_DUE, postgresql_where=_DUE)
+
 # Who may come in: of a key its id and what is kept of its secret, of a browser's session what is kept of its cookie.
 api_key = Table(
     "api_key",
@@ -237,6 +305,89 @@ spent = Table(
 )
 
 Index("spent_of_owner", spent.c.owner, spent.c.created_at)
+
+# When each owner last had its turn ("": who has no key).
+served = Table("served", metadata, Column("owner", String(128), primary_key=True), _required("at", UtcDateTime))
+
+# Who is told of an owner's events; without a url: what signs the owner's callbacks.
+webhook = Table(
+    "webhook",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("owner", String(128)),
+    Column("url", Text),
+    _required("events", JSON),
+    _required("secret", Text),
+    Column("old_secret", Text),
+    Column("old_secret_until", UtcDateTime),
+    _required("status", String(16)),
+    _required("failures", Integer),
+    _required("created_at", UtcDateTime),
+)
+
+Index("webhook_owner", webhook.c.owner)
+
+# One event on its way to one address. Ids sort by time.
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    _required("webhook_id", String(64)),
+    Column("url", Text),  # that of a callback
+    _required("event", String(32)),
+    _required("subject", String(64)),
+    _required("created_at", UtcDateTime),
+    _required("status", String(16)),
+    _required("attempts", Integer),
+    # grows with each attempt: what came of an older one is not written any more
+    _required("fence", Integer),
+    # the next attempt, or when the present one counts as lost; NULL when it has ended
+    Column("due", Double),
+    Column("last_at", UtcDateTime),
+    Column("last_status", Integer),
+    Column("last_error", Text),
+)
+
+Index(
+    "delivery_due",
+    delivery.c.due,
+    sqlite_where=delivery.c.due.is_not(None),
+    postgresql_where=delivery.c.due.is_not(None),
+)
+Index("delivery_of_webhook", delivery.c.webhook_id, delivery.c.id)
+Index("delivery_subject", delivery.c.subject)
+Index("delivery_created_at", delivery.c.created_at)
+# Uploads that come in parts, and where the parts lie.
+upload = Table(
+    "upload",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("owner", String(128)),
+    _required("filename", Text),
+    _required("length", BigInteger),
+    _required("options", JSON),
+    _required("metadata", Text),
+    # bytes that are stored
+    _required("received", BigInteger),
+    Column("media_type", Text),
+    _required("expires_at", UtcDateTime),
+    # who adds to it
+    _required("fence", Integer),
+    Column("lease_until", Double),
+    # what it has become
+    Column("job_id", String(64)),
+)
+
+Index("upload_of_owner", upload.c.owner, upload.c.job_id)
+Index("upload_expiry", upload.c.expires_at)
+
+upload_part = Table(
+    "upload_part",
+    metadata,
+    Column("upload_id", String(64), ForeignKey("upload.id", ondelete="CASCADE"), primary_key=True),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    _required("key", Text),
+)
 
 # Facts about the database itself; `boot` names the timeline of all lease times (SQLite only).
 meta = Table("meta", metadata, Column("key", String(64), primary_key=True), _required("value", Text))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from core.errors import TaskNotSupported, UnknownModel, refusal
+from core.jobs.job import Source
 from core.jobs.params import JobParams
 from core.options import read
 from core.transcript.language_tags import is_mapped
@@ -55,13 +57,21 @@ def values_of(table: type[JobParams], given: Mapping[str, Any]) -> dict[str, Any
     return values
 
 
-def check(table: type[P], given: Mapping[str, Any], models: Models, *, default_model: str) -> P:
+def check(
+    table: type[P],
+    given: Mapping[str, Any],
+    models: Models,
+    *,
+    default_model: str,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+) -> P:
     """The options as a job has them.
 
     given: by name, as text or as in JSON; what is None or blank counts as not given
+    defaults: what this installation takes where nothing is given, each checked by itself
     Raises UnknownModel, ModelInvalid, TaskNotSupported, ValidationFailed.
     """
-    values = values_of(table, given)
+    values = {**defaults, **values_of(table, given)}
     try:
         info = models.info(values.get("model", default_model).strip())
     except UnknownModel as error:
@@ -91,6 +101,18 @@ def warnings_of(params: JobParams, given: Mapping[str, Any]) -> tuple[dict[str, 
     return tuple(found)
 
 
-def fingerprint(sha256: str, params: JobParams) -> str:
-    """Identity of a submission for Idempotency-Key: the file's bytes and the normalised options."""
-    return hashlib.sha256(json.dumps([sha256, params.to_dict()], sort_keys=True).encode()).hexdigest()
+def identity_of(source: Source) -> str:
+    """What makes one file another: its bytes, or where they are to be brought from."""
+    return source.origin.to_text() if source.origin else source.sha256
+
+
+def fingerprint(file: str, params: JobParams, batch: str | None = None) -> str:
+    """Identity of a submission for Idempotency-Key: the file (`identity_of`) and the normalised options; the id of its batch."""
+    said = [file, params.to_dict(), *([batch] if batch else [])]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def batch_fingerprint(sha256s: Sequence[str], params: JobParams, own: JobParams) -> str:
+    """As `fingerprint`, of a batch that is asked for with these files. own: `metadata` and `callback_url` of the batch itself"""
+    said = [[*sha256s], params.to_dict(), own.to_dict()]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

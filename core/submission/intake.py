@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import io
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO, Self, cast
+from types import MappingProxyType
+from typing import Any, BinaryIO, Self
 
-from core.audio.sniff import HEAD_BYTES, Probe, sniff
+from core.audio.sniff import Probe, sniff
 from core.errors import (
     DatabaseUnavailable,
     EmptyUpload,
@@ -20,12 +19,15 @@ from core.errors import (
     RequestError,
     ServiceError,
     TooLarge,
+    Unsupported,
 )
 from core.jobs.job import Job, NewJob, Source, new_id
 from core.jobs.params import JobParams
+from core.jobs.turns import class_of
 from core.objects.store import ObjectStore, source_key
 from core.store.protocols import OwnerJobs, Reservation
-from core.submission.checks import Models, check, fingerprint, values_of, warnings_of
+from core.submission.checks import Models, check, fingerprint, identity_of, values_of, warnings_of
+from core.submission.storing import store_file
 from core.system import tracing
 
 log = logging.getLogger(__name__)
@@ -50,7 +52,8 @@ class Intake:
 
     free_bytes: space left where uploads land; None where it cannot be known (S3)
     probe: says what a file is that `core.audio.sniff` does not know, by its beginning; may take a while
-    options: the table of what may be asked
+    options: the table of what may be asked; defaults: this installation's own (JOB_DEFAULTS)
+    check_url: raises UrlRefused for a `callback_url` that nothing is sent to; None: nobody is there to send anything
     """
 
     def __init__(
@@ -63,8 +66,11 @@ class Intake:
         limits: Limits | None = None,
         free_bytes: Callable[[], int] | None = None,
         options: type[JobParams] = JobParams,
+        defaults: Mapping[str, Any] = MappingProxyType({}),
+        check_url: Callable[[str], object] | None = None,
     ) -> None:
-        self.options = options
+        self.options, self._defaults = options, defaults
+        self._check_url = check_url
         self._objects, self._models, self._default_model = objects, models, default_model
         self._probe, self._limits, self._free_bytes = probe, limits or Limits(), free_bytes
 
@@ -80,13 +86,13 @@ class Intake:
         return other
 
     # --- may it come in?
-    def check_room(self, waiting: Callable[[int], int], incoming: int = 0) -> None:
-        """Whether a file of so many bytes can be taken. Raises QueueFull, InsufficientStorage.
+    def check_room(self, waiting: Callable[[int], int], incoming: int = 0, *, more: int = 1) -> None:
+        """Whether a file of so many bytes (or so many files) can be taken. Raises QueueFull, InsufficientStorage.
 
         waiting: number of queued jobs, counted up to the given one
         """
         limit = self._limits.max_queued
-        if limit and waiting(limit) >= limit:
+        if limit and waiting(limit) + more > limit:
             raise QueueFull(f"{limit} jobs are waiting already (MAX_QUEUED_JOBS); try again later.")
         self.check_disk(incoming)
 
@@ -94,6 +100,11 @@ class Intake:
         """Raises InsufficientStorage when less than MIN_FREE_DISK_MB is left, or would be after so many more bytes."""
         if self._free_bytes is not None and self._free_bytes() - incoming < self._limits.min_free:
             raise InsufficientStorage
+
+    @property
+    def max_bytes(self) -> int | None:
+        """Of one file; None: any number."""
+        return self._limits.max_bytes
 
     def check_size(self, size: int, *, around: int = 0) -> None:
         """Raises TooLarge for a file of more bytes than are taken. around: bytes of `size` that are not the file's"""
@@ -108,9 +119,18 @@ class Intake:
             raise EmptyUpload
         return sniff(head, filename, self._probe)
 
-    def check(self, given: Mapping[str, Any]) -> JobParams:
-        """As `core.submission.checks.check`."""
-        return check(self.options, given, self._models, default_model=self._default_model)
+    def check(self, given: Mapping[str, Any], *, usual: bool = True) -> JobParams:
+        """As `core.submission.checks.check`. Also raises UrlRefused, Unsupported (`callback_url`).
+
+        usual: whether this installation's defaults hold where nothing is given; a batch has them already
+        """
+        defaults = self._defaults if usual else {}
+        params = check(self.options, given, self._models, default_model=self._default_model, defaults=defaults)
+        if params.callback_url is not None:
+            if self._check_url is None:
+                raise Unsupported("There is no service here that could send something to a callback_url.")
+            self._check_url(params.callback_url)
+        return params
 
     def check_some(self, given: Mapping[str, Any]) -> None:
         """Check what is known before the file comes: whether the model can do it only if the model is among that."""
@@ -124,14 +144,15 @@ class Intake:
         Raises EmptyUpload, NotMedia, TooLarge, StorageUnavailable, DiskFull, and what reading raises; then nothing is left.
         """
         job_id = new_id()
-        head = data.read(HEAD_BYTES)
-        media_type = self.media_type(head, filename)
-        hashed = _Hashed(head, data, self.check_size)
-        size = self.put(job_id, cast(BinaryIO, hashed), media_type)
-        digest = hashed.digest.hexdigest()
-        return job_id, Source(
-            filename=filename, bytes=size, media_type=media_type, sha256=digest, key=source_key(job_id)
+        source = store_file(
+            self._objects,
+            source_key(job_id),
+            filename,
+            data,
+            media_type=lambda head: self.media_type(head, filename),
+            check_size=self.check_size,
         )
+        return job_id, source
 
     def put(self, job_id: str, data: BinaryIO, media_type: str) -> int:
         """Store a job's file; returns its bytes (see `ObjectStore.put`)."""
@@ -145,19 +166,20 @@ class Intake:
         given: Mapping[str, Any],
         *,
         key: str | None = None,
-        priority: int = 0,
+        priority: int | None = None,
+        batch: str | None = None,
     ) -> Job:
-        """Make the job of a stored file. key: the Idempotency-Key that is reserved for it; priority: higher comes first
+        """Make the job of a stored file. key: the Idempotency-Key that is reserved for it
 
+        priority: of an interface whose users cannot ask for one (`core.jobs.turns`); None: as the option says
+        batch: id of an open one that it belongs to
         Raises what `check` and `OwnerJobs.create` do. The file of a job that is refused is removed; after any other error the
         row may be there all the same, and if it is not, the sweeper removes the file.
         """
         try:
-            params = self.check(given)
-            warnings = warnings_of(params, given)
-            origin = tracing.origin()
-            new = NewJob(id=job_id, source=source, params=params, priority=priority, warnings=warnings, origin=origin)
-            reservation = Reservation(key=key, fingerprint=fingerprint(source.sha256, params)) if key else None
+            new = self.new_job(job_id, source, given, priority=priority, batch=batch)
+            said = fingerprint(identity_of(source), new.params, batch)
+            reservation = Reservation(key=key, fingerprint=said) if key else None
             try:
                 job = jobs.create(new, reservation=reservation)
             except DatabaseUnavailable:
@@ -166,8 +188,25 @@ class Intake:
         except (RequestError, ModelInvalid):  # refused, so no row refers to the object
             self.discard(source.key)
             raise
-        log.info("Accepted job %s: %d bytes of %s, model %s", job_id, source.bytes, source.media_type, params.model)
+        log.info("Accepted job %s: %s, model %s", job_id, _words(source), job.params.model)
         return job
+
+    def new_job(
+        self,
+        job_id: str,
+        source: Source,
+        given: Mapping[str, Any],
+        *,
+        priority: int | None = None,
+        batch: str | None = None,
+    ) -> NewJob:
+        """What `accept` makes. Raises what `check` does."""
+        if priority is not None:
+            given = {**given, "priority": class_of(priority)}
+        params = self.check(given, usual=batch is None)
+        warnings = warnings_of(params, given)
+        caller = tracing.caller()
+        return NewJob(id=job_id, source=source, params=params, batch=batch, warnings=warnings, caller=caller)
 
     def discard(self, key: str) -> None:
         """Remove the file of what was refused."""
@@ -177,24 +216,7 @@ class Intake:
             log.warning("The object %s is left for the sweeper: %s", key, error.message)
 
 
-class _Hashed(io.RawIOBase):
-    """A file whose beginning was read already, hashed and measured as it is read."""
-
-    def __init__(self, head: bytes, data: BinaryIO, check_size: Callable[[int], None]) -> None:
-        self.digest = hashlib.sha256()
-        self._head, self._data, self._check_size, self._size = head, data, check_size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        if size < 0:
-            data = self._head + self._data.read()
-        else:
-            data = self._head[:size]
-            data += self._data.read(size - len(data)) if len(data) < size else b""
-        self._head = self._head[len(data) :]
-        self._size += len(data)
-        self._check_size(self._size)
-        self.digest.update(data)
-        return data
+def _words(source: Source) -> str:
+    if source.origin is not None:
+        return f"a file to be brought from its {source.origin.kind}"  # without its name: an address may hold a secret
+    return f"{source.bytes} bytes of {source.media_type}"

@@ -12,8 +12,8 @@ WAITING_SECONDS = 15
 """When to come again while jobs wait: one of them may have begun."""
 
 
-def check_quota(jobs: OwnerJobs, limits: KeyLimits) -> None:
-    """Whether one more job may be made. Raises QuotaExceeded, whose details say the limit, and in how many seconds to try again.
+def check_quota(jobs: OwnerJobs, limits: KeyLimits, *, more: int = 1) -> None:
+    """Whether so many more jobs may be made. Raises QuotaExceeded, whose details say the limit, and in how many seconds to try again.
 
     How long a file is turns out while it is decoded, so the job that goes over the day's limit is done still.
     """
@@ -21,7 +21,7 @@ def check_quota(jobs: OwnerJobs, limits: KeyLimits) -> None:
     if not most and not seconds:
         return
     usage = jobs.usage()
-    if most and usage.waiting >= most:
+    if most and usage.waiting + more > most:
         message = f"{usage.waiting} jobs of this key's owner are waiting, and {most} may; try again later."
         raise QuotaExceeded(message, limit=most, remaining=0, reset=WAITING_SECONDS, retry_after=WAITING_SECONDS)
     if seconds and usage.audio_seconds >= seconds:

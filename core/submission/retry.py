@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from core.errors import AlreadyTerminal, Expired, NotReady
 from core.jobs.job import Job, JobStatus, NewJob, new_id
+from core.objects.store import source_key
 from core.store.protocols import OwnerJobs
 from core.system import tracing
 
@@ -26,14 +28,17 @@ def retry(jobs: OwnerJobs, job_id: str, *, everything: bool) -> Job:
         raise AlreadyTerminal("The job is complete: there is nothing to retry.")
     if old.expired_audio:
         raise Expired("The retention time is over and the upload has been removed; send the file again.")
+    job_id, source = new_id(), old.source
+    if source.origin is not None:  # never brought: each brings its own
+        source = replace(source, key=source_key(job_id))
     new = NewJob(
-        id=new_id(),
-        source=old.source,
+        id=job_id,
+        source=source,
         params=old.params,
         retry_of=old.id,
         retry_all=everything,
         priority=old.priority,
-        origin=tracing.origin(),
+        caller=tracing.caller(),
     )
     job = jobs.create(new)
     log.info("Job %s retries %s", job.id, old.id)

@@ -24,8 +24,10 @@ POINTS = (
     "after_create",  # job and outbox row are committed, the client has no answer
     "after_send",  # a hint is sent, its outbox row is still there
     "after_drop",  # a deleted job's objects are gone, its row is still there
+    "after_claim_delivery",  # a webhook's delivery is ours, nothing is sent
+    "after_send_delivery",  # its receiver has answered, nothing is noted
 )
-"""In the order in which a job passes them; the last three are the API's and the sweeper's."""
+"""In the order in which a job passes them; the last five are the API's and the sweeper's."""
 
 EXIT = 137
 """The exit status of a process that was killed by SIGKILL, as shells and containers show it."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from loguru import logger
 
-from core.keys import masked
+from core import keys, webhooks
 
 _TEXT = "{time:YYYY-MM-DD HH:mm:ss.SSS} {level: <7} {extra[where]} {message}"
 _QUIET = (
@@ -40,7 +40,11 @@ class _Intercept(logging.Handler):
             level: str | int = logger.level(record.levelname).name
         except ValueError:
             level = record.levelno
-        logger.bind(name_=record.name).opt(exception=record.exc_info).log(level, "{}", masked(record.getMessage()))
+        logger.bind(name_=record.name).opt(exception=record.exc_info).log(level, "{}", _masked(record.getMessage()))
+
+
+def _masked(text: str) -> str:
+    return webhooks.masked(keys.masked(text))
 
 
 def parse_levels(spec: str) -> tuple[str, dict[str, str]]:

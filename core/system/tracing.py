@@ -143,7 +143,7 @@ def past(name: str, since: datetime, *, parent: str | None = None) -> None:
         _tracer.tracer.start_span(name, context=_tracer.context(parent), start_time=began).end()
 
 
-def origin() -> Mapping[str, str]:
+def caller() -> Mapping[str, str]:
     """Where what is being done comes from: `request_id`, and `traceparent` where there are traces. For a job's row."""
     found: dict[str, str] = {}
     if _tracer is not None:

@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from core.system.processes import one_blas_thread
-from parascribe.cli.commands import engine, jobs, keys, machine, models, services, transcribe, tune
+from parascribe.cli.commands import (
+    batches,
+    engine,
+    jobs,
+    keys,
+    machine,
+    models,
+    search,
+    services,
+    transcribe,
+    tune,
+    webhooks,
+)
 from parascribe.cli.commands.common import MEANING, Exit, note
 from parascribe.screen import streams
 
@@ -45,6 +57,7 @@ COMMANDS: tuple[tuple[str, str | None, Callable[..., None]], ...] = (
     ("status", JOBS, jobs.status),
     ("list", JOBS, jobs.list_),
     ("result", JOBS, jobs.result),
+    ("search", JOBS, search.search),
     ("cancel", JOBS, jobs.cancel),
     ("retry", JOBS, jobs.retry),
     ("delete", JOBS, jobs.delete),
@@ -59,6 +72,8 @@ COMMANDS: tuple[tuple[str, str | None, Callable[..., None]], ...] = (
 )
 for _name, _panel, _run in COMMANDS:
     app.command(_name, rich_help_panel=_panel)(_run)
+app.add_typer(batches.app, name="batch", rich_help_panel=JOBS)
+app.add_typer(webhooks.app, name="webhooks", rich_help_panel=JOBS)
 app.add_typer(keys.app, name="keys", rich_help_panel=SERVICES)
 app.add_typer(models.app, name="models", rich_help_panel=MACHINE)
 app.add_typer(engine.app, name="engine", rich_help_panel=MACHINE)

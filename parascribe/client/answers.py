@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -54,3 +55,11 @@ def unreachable(base_url: str, error: httpx.TransportError) -> str:
     if isinstance(error, httpx.ConnectError):
         return f"Cannot reach {base_url} ({error}). Is the service running? Start it with: parascribe serve"
     return f"The connection to {base_url} broke: {error or type(error).__name__}"
+
+
+def form_text(value: object) -> str:
+    """As forms and queries have it."""
+    if isinstance(value, dict):
+        return json.dumps(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text.encode(errors="replace").decode()  # a name from disk, or an argument, need not be valid Unicode

@@ -5,9 +5,10 @@ Times of day are ISO 8601 strings in UTC, durations are float seconds on the fil
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from core.jobs.params import Task
+from core.jobs.turns import Priority
 from core.transcript.shaping import Speakers, Translated
 
 
@@ -22,6 +23,11 @@ class Params(TypedDict, total=False):
     beam_size: int
     word_timestamps: bool
     audio_track: int | str
+    priority: Priority
+    workers: int
+    chunk_duration: float
+    callback_url: str
+    metadata: dict[str, Any] | None
 
 
 class Look(TypedDict, total=False):
@@ -63,12 +69,14 @@ class Job(TypedDict):
     finished_at: str | None
     source: dict[str, Any]
     retry_of: str | None
+    batch: str | None
     params: dict[str, Any]
     audio: dict[str, Any]
     progress: Progress
     language: dict[str, Any] | None
     attempts: int
     partial: bool
+    revision: int
     gaps: list[dict[str, Any]]
     warnings: list[dict[str, str]]
     error: JobError | None
@@ -76,10 +84,120 @@ class Job(TypedDict):
     links: dict[str, str]
 
 
+class TranscriptSegment(TypedDict):
+    """One segment to be edited. A new one has no `id`; speaker and translation that are left out stay as they were."""
+
+    id: NotRequired[int | None]
+    start: float
+    end: float
+    text: str
+    speaker: NotRequired[str | None]
+    translation: NotRequired[str | None]
+
+
+class Transcript(TypedDict):
+    """One revision of a job's transcript, to be edited (its `segments`) and sent back."""
+
+    id: str
+    revision: int
+    latest: int
+    edited_at: str | None
+    language: dict[str, Any]
+    duration: float
+    speakers: list[dict[str, Any]] | None
+    segments: list[TranscriptSegment]
+
+
+class Revision(TypedDict):
+    """What is the newest revision now. `kind`: what was edited, transcript or speakers."""
+
+    revision: int
+    edited_at: str | None
+    kind: str
+
+
 class JobPage(TypedDict):
     """Newest first; `next` is the cursor for the page after, or None."""
 
     items: list[Job]
+    next: str | None
+
+
+class BatchCounts(TypedDict):
+    """Jobs by status; `partial` are some of the completed ones."""
+
+    total: int
+    queued: int
+    processing: int
+    cancelling: int
+    completed: int
+    failed: int
+    cancelled: int
+    partial: int
+
+
+class BatchProgress(TypedDict):
+    percent: float
+    audio_seconds: float
+    audio_seconds_done: float
+    eta_seconds: float | None
+
+
+class BatchHead(TypedDict):
+    """One batch of a list. `status` is open, processing or completed."""
+
+    id: str
+    status: str
+    created_at: str
+    closed_at: str | None
+    finished_at: str | None
+    params: dict[str, Any]
+    metadata: dict[str, Any] | None
+    links: dict[str, str]
+
+
+class Batch(BatchHead):
+    """One batch as `GET /api/v1/batches/{id}` shows it."""
+
+    counts: BatchCounts
+    progress: BatchProgress
+
+
+class BatchPage(TypedDict):
+    """Newest first; `next` as in JobPage."""
+
+    items: list[BatchHead]
+    next: str | None
+
+
+class Part(TypedDict):
+    """Some of a text; `match`: this was looked for."""
+
+    text: str
+    match: bool
+
+
+class FoundSegment(TypedDict):
+    """A segment in which something was found. `id`: its place in the transcript, from 0."""
+
+    id: int
+    start: float
+    end: float
+    snippet: list[Part]
+
+
+class Hit(TypedDict):
+    """A job that has all that was looked for. `name`: its file's, in parts; None when nothing was found in it."""
+
+    job: Job
+    name: list[Part] | None
+    segments: list[FoundSegment]
+
+
+class SearchPage(TypedDict):
+    """Newest jobs first. `next`: the cursor for what is behind it, or None at the end."""
+
+    items: list[Hit]
     next: str | None
 
 

@@ -9,10 +9,11 @@ with Client() as client:
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, Unpack, cast, get_args, overload
@@ -22,11 +23,14 @@ import httpx
 
 from core.jobs.job import TERMINAL
 from core.transcript.formats import FormatName, JsonFormat, TextFormat
-from parascribe.client.answers import error_of, json_of, moment_of, retry_after, unreachable
-from parascribe.client.bodies import Event, Job, JobPage, Look, Params
+from parascribe.client.answers import error_of, form_text, json_of, moment_of, retry_after, unreachable
+from parascribe.client.batches import Batches
+from parascribe.client.bodies import Event, Job, JobPage, Look, Params, Revision, SearchPage, Transcript
 from parascribe.client.errors import NotFound, Overloaded, ServiceUnreachable, WaitTimeout
 from parascribe.client.events import OUTAGE_SECONDS, POLL_FIRST, POLL_LAST, NotOffered, events_of
 from parascribe.client.inputs import OnBytes, Steady, called, opened
+from parascribe.client.parts import FROM_BYTES, send_in_parts
+from parascribe.client.webhooks import Webhooks
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 ATTEMPTS = 5
@@ -72,6 +76,11 @@ class Client:
         """Close the connections."""
         self._http.close()
 
+    @property
+    def batches(self) -> Batches:
+        """Many files asked for together."""
+        return Batches(self._http, self._attempt)
+
     def submit(
         self,
         path: str | Path | BinaryIO,
@@ -79,15 +88,19 @@ class Client:
         filename: str | None = None,
         on_bytes: OnBytes | None = None,
         idempotency_key: str | None = None,
+        batch: str | None = None,
         **params: Unpack[Params],
     ) -> Job:
         """Upload a file and queue it; returns the new job.
+
+        batch: id of an open one that the job is to belong to (`batches`)
 
         path: also a pipe, or `-` for stdin, which are copied to a temporary file first; or an open file on disk
         filename: what the service shall call it, if not by its own name
 
         The file is streamed from disk. A broken connection is tried again under the same Idempotency-Key (made here
-        unless given), so that no job is ever doubled.
+        unless given), so that no job is ever doubled. A large file (64 MiB) without a key of yours goes in parts, and on from where
+        it was.
         Raises OSError when the file cannot be read, FileChanged when it is written to meanwhile; Overloaded (`queue_full`, `insufficient_storage`).
         """
         if isinstance(path, str | Path):
@@ -97,12 +110,18 @@ class Client:
                     filename=filename or called(Path(path)).name,
                     on_bytes=on_bytes,
                     idempotency_key=idempotency_key,
+                    batch=batch,
                     **params,
                 )
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        form = {name: _form(value) for name, value in params.items() if value is not None}
-        name = _form(filename or "upload")
+        given = {**params, "batch": batch}
+        form = {name: form_text(value) for name, value in given.items() if value is not None}
+        name = form_text(filename or "upload")
         upload = Steady(path, on_bytes)
+        if upload.size >= FROM_BYTES and idempotency_key is None:
+            at = send_in_parts(self._http, path, upload, form, name=name, size=upload.size)
+            if at is not None:
+                return self.get(at.rpartition("/")[2])
 
         def send() -> httpx.Response:
             path.seek(0)
@@ -111,6 +130,24 @@ class Client:
             )
 
         return cast(Job, json_of(self._attempt(send)))
+
+    def submit_from(
+        self,
+        *,
+        url: str | None = None,
+        object: str | None = None,  # noqa: A002 (the body's own name)
+        idempotency_key: str | None = None,
+        **params: Unpack[Params],
+    ) -> Job:
+        """Queue a file that the service is to fetch by itself, from an address or out of its INGEST_BUCKET; returns the new job.
+
+        Exactly one of url and object. Like `submit`, tried again without doubling the job.
+        Raises ApiError (`unsupported`, `url_refused`, `validation`), Overloaded.
+        """
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        body = {"url": url, "object": object, **params}
+        given = {name: value for name, value in body.items() if value is not None}
+        return cast(Job, json_of(self._attempt(lambda: self._http.post("/api/v1/jobs", json=given, headers=headers))))
 
     def get(self, job_id: str) -> Job:
         """The job as it stands. Raises NotFound."""
@@ -242,29 +279,71 @@ class Client:
             due[job_id] = time.monotonic() + max(pause[job_id], retry_after(answer) or 0.0)
 
     @overload
-    def result(self, job_id: str, format: JsonFormat = "json", **look: Unpack[Look]) -> dict[str, Any]: ...
+    def result(
+        self, job_id: str, format: JsonFormat = "json", *, revision: int | str = "latest", **look: Unpack[Look]
+    ) -> dict[str, Any]: ...
     @overload
-    def result(self, job_id: str, format: TextFormat, **look: Unpack[Look]) -> str: ...
+    def result(
+        self, job_id: str, format: TextFormat, *, revision: int | str = "latest", **look: Unpack[Look]
+    ) -> str: ...
     def result(  # `format` is the query's own name
         self,
         job_id: str,
         format: FormatName = "json",  # noqa: A002
+        *,
+        revision: int | str = "latest",
         **look: Unpack[Look],
     ) -> dict[str, Any] | str:
         """The transcript: a dict for the JSON formats, else text.
 
+        revision: `latest`, `original` or the number of an edit
         look: what the format takes of `core.transcript.shaping.Shaping`; the rest is refused
         Raises Conflict (`not_ready`, `not_in_result`), NotFound.
         """
-        query = {name: _form(value) for name, value in look.items() if value is not None}
-        answer = self._send("GET", f"{_job(job_id)}/result", params={"format": format, **query})
+        query = {name: form_text(value) for name, value in look.items() if value is not None}
+        query |= {"format": format} | ({} if revision == "latest" else {"revision": form_text(revision)})
+        answer = self._send("GET", f"{_job(job_id)}/result", params=query)
         return cast("dict[str, Any]", json_of(answer)) if format in get_args(JsonFormat) else answer.text
 
-    def list(self, *, status: str | None = None, limit: int | None = None, after: str | None = None) -> JobPage:
-        """One page of jobs, newest first; `after` is the `next` of the page before."""
-        given = {"status": status, "limit": limit, "after": after}
-        query = {key: _form(value) for key, value in given.items() if value is not None}
-        return cast(JobPage, json_of(self._send("GET", "/api/v1/jobs", params=query)))
+    def transcript(self, job_id: str, *, revision: int | str = "latest") -> Transcript:
+        """The transcript to be edited: change its `segments` and give it to `edit`. Raises Conflict (`not_ready`), NotFound."""
+        answer = self._send("GET", f"{_job(job_id)}/transcript", params={"revision": form_text(revision)})
+        return cast(Transcript, json_of(answer))
+
+    def edit(self, transcript: Transcript) -> Revision:
+        """Store an edited transcript as a new revision; the original stays.
+
+        Raises Conflict (`revision_conflict`) when somebody else has edited it since it was fetched.
+        """
+        job_id = transcript["id"]
+        known = {"If-Match": f'"{job_id}.{transcript["revision"]}"'}
+        return cast(Revision, self._change("PUT", f"{_job(job_id)}/transcript", transcript, known))
+
+    def name_speakers(self, job_id: str, names: Mapping[str, str]) -> Revision:
+        """Say what speakers are called: `{"SPEAKER_00": "Anna"}`. Raises Conflict (`not_in_result`) where there are none."""
+        return cast(Revision, self._change("PATCH", f"{_job(job_id)}/speakers", dict(names), {}))
+
+    def _change(self, method: str, path: str, value: object, headers: dict[str, str]) -> Any:
+        # in ASCII: what is not valid Unicode is for the service to refuse
+        body, headers = json.dumps(value).encode(), headers | {"Content-Type": "application/json"}
+        return json_of(self._send(method, path, content=body, headers=headers))
+
+    def list(
+        self, *, status: str | None = None, limit: int | None = None, after: str | None = None, q: str | None = None
+    ) -> JobPage:
+        """One page of jobs, newest first; `after` is the `next` of the page before.
+
+        q: only those with all of this in their name or transcript: words, "phrases", beginnings*
+        """
+        return cast(JobPage, self._page("/api/v1/jobs", status=status, limit=limit, after=after, q=q))
+
+    def search(self, q: str, *, limit: int | None = None, after: str | None = None) -> SearchPage:
+        """Where something was said: words, "phrases", beginnings*. One page, newest jobs first; it may be short, and others follow."""
+        return cast(SearchPage, self._page("/api/v1/search", q=q, limit=limit, after=after))
+
+    def _page(self, path: str, **given: object) -> Any:
+        query = {key: form_text(value) for key, value in given.items() if value is not None}
+        return json_of(self._send("GET", path, params=query))
 
     def cancel(self, job_id: str) -> Job:
         """Ask for the job to be cancelled. Raises Conflict (`already_terminal`), NotFound."""
@@ -290,6 +369,11 @@ class Client:
     def system(self) -> dict[str, Any]:
         """What `GET /api/v1/system` says: cores, memory, the resolved plan, engine and ffmpeg versions."""
         return cast("dict[str, Any]", json_of(self._send("GET", "/api/v1/system")))
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """Who is told of your jobs."""
+        return Webhooks(self._send)
 
     def _send(self, method: str, path: str, *, repeat: bool = True, done: str = "", **options: Any) -> httpx.Response:
         return self._attempt(lambda: self._http.request(method, path, **options), repeat=repeat, done=done)
@@ -326,11 +410,6 @@ class Client:
 
 def _job(job_id: str) -> str:
     return f"/api/v1/jobs/{quote(job_id, safe='', errors='replace')}"
-
-
-def _form(value: object) -> str:
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return text.encode(errors="replace").decode()  # a name from disk, or an argument, need not be valid Unicode
 
 
 def _known(etag: str | None) -> dict[str, str]:

@@ -5,7 +5,7 @@ ClientError
 |-- WaitTimeout          the job has not ended in the time given; it goes on running
 `-- ApiError             the service answered with an error
     |-- NotFound         404
-    |-- Conflict         409: not ready, already terminal, key in use
+    |-- Conflict         409: not ready, already terminal, key in use; 412: edited by somebody else meanwhile
     `-- Overloaded       429, 502, 503, 504, 507: try again after `retry_after` seconds
 """
 
@@ -86,4 +86,4 @@ def kind_of(status: int) -> type[ApiError]:
     """The class for an HTTP status."""
     if status in (429, 502, 503, 504, 507):
         return Overloaded
-    return {404: NotFound, 409: Conflict}.get(status, ApiError)
+    return {404: NotFound, 409: Conflict, 412: Conflict}.get(status, ApiError)

@@ -33,6 +33,11 @@ class Steady:
         self._file, self._on_bytes = file, on_bytes
         self._before = os.fstat(file.fileno())
 
+    @property
+    def size(self) -> int:
+        """Bytes of it."""
+        return self._before.st_size
+
     def fileno(self) -> int:
         """By which httpx asks for the size."""
         return self._file.fileno()

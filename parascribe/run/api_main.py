@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import resource
-import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
@@ -18,10 +16,13 @@ from api.access.key_table import KeyTable
 from api.access.keys import KeyAuthenticator
 from api.access.throttle import RequestLimiter
 from api.app import create_app
-from api.deps import ApiDeps
+from api.batches.bodies import batch_data
+from api.deps import PREFIX, ApiDeps
 from api.http.protocol import BoundedHttp
 from api.peaks.kept import Measure
 from api.peaks.measuring import Request, measure
+from api.webhooks.bodies import job_data
+from api.webhooks.sender import WebhookSender
 from core.audio import ffmpeg
 from core.config.loading import load
 from core.config.settings import Settings
@@ -53,6 +54,13 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
             if models.path(settings.whisper_model) is None:
                 raise ModelUnavailable
 
+        post = functools.cache(functools.partial(wiring.open_post, settings))
+        webhooks = WebhookSender(
+            store, post, {"job": job_data(store, base=PREFIX), "batch": batch_data(store, base=PREFIX)}
+        )
+        webhooks.start()
+        stack.callback(webhooks.stop)
+
         deps = ApiDeps(
             settings=settings,
             objects=objects,
@@ -62,11 +70,13 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
             system=functools.partial(wiring.system_info, settings, store, plan),
             checks={"database": store.ping, "storage": objects.ping},
             advisory={"broker": wiring.open_hints(settings, runtime).ping, "model": model},
-            free_bytes=_free_bytes(settings),
+            free_bytes=wiring.free_bytes(settings),
+            origins=wiring.open_origins(settings, objects),
             measure=_measure(settings, objects),
             probe=wiring.open_probe(),
             version=wiring.version(),
             limiter=RequestLimiter(settings.broker),
+            check_url=lambda url: post().check(url),
         )
         keys = KeyTable(store, given=settings.known_keys)
         stack.callback(keys.close)
@@ -123,12 +133,6 @@ def _measure(settings: Settings, objects: ObjectStore) -> Measure:
             return measure(request, stream, nice=settings.engine_nice)
 
     return ask
-
-
-def _free_bytes(settings: Settings) -> Callable[[], int] | None:
-    if settings.minio_endpoint is not None:
-        return None
-    return lambda: shutil.disk_usage(settings.data_dir).free
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The consumer's main process: `python -m parascribe.run.consumer_main CONSUMER RUNTIME [poll]` (started by the supervisor).
+"""The consumer's main process: `python -m parascribe.run.consumer_main CONSUMER RUNTIME [poll | extra]`, by the supervisor.
 
 Makes what all its jobs share, then forks the job processes. `poll`: look for jobs in the table although there is a
-broker; the supervisor wants that while the broker is away.
+broker; the supervisor wants that while the broker is away. `extra`: beside Celery's pool, the slot for one interactive job more.
 """
 
 from __future__ import annotations
@@ -20,9 +20,17 @@ from worker.pools.solo import SoloPool
 from worker.stop import Stop
 
 
-def main(consumer: str, runtime: Path, settings: Settings, *, poll: bool = False, engine: Engine | None = None) -> None:
+def main(
+    consumer: str,
+    runtime: Path,
+    settings: Settings,
+    *,
+    poll: bool = False,
+    extra: bool = False,
+    engine: Engine | None = None,
+) -> None:
     """Blocks until SIGTERM. engine: None = the one the settings name."""
-    logs.setup(settings.log_level, settings.log_format, role="poller" if poll else "consumer")
+    logs.setup(settings.log_level, settings.log_format, role="poller" if poll else "extra" if extra else "consumer")
     store = wiring.open_store(settings, migrate=False)
     parts = make_parts(
         settings,
@@ -40,13 +48,14 @@ def main(consumer: str, runtime: Path, settings: Settings, *, poll: bool = False
         if settings.tracing:
             tracing.setup("consumer", wiring.version())
 
-    if poll or settings.broker is None:
+    if poll or extra or settings.broker is None:
         SoloPool(
             parts,
             slots,
             stop,
-            count=settings.max_concurrent_jobs,
-            doorbell=wiring.doorbell(runtime),
+            indices=range(settings.max_concurrent_jobs if extra else 0, settings.max_concurrent_jobs + 1),
+            extra=extra,
+            doorbell=wiring.doorbell(runtime, extra=extra),
             polling=poll,
             after_fork=after_fork,
         ).run()
@@ -58,4 +67,4 @@ def main(consumer: str, runtime: Path, settings: Settings, *, poll: bool = False
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), load(), poll="poll" in sys.argv[3:])
+    main(sys.argv[1], Path(sys.argv[2]), load(), poll="poll" in sys.argv[3:], extra="extra" in sys.argv[3:])

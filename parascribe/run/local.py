@@ -12,10 +12,11 @@ from typing import Any, BinaryIO, cast
 from uuid_utils import uuid7
 
 from core.config.settings import Settings
-from core.errors import ServiceError
+from core.errors import ServiceError, refusal
 from core.jobs.job import Job, JobStatus
 from core.jobs.params import JobParams
 from core.jobs.workfolders import remove_dead, work_folder
+from core.options import options
 from core.store.sql import SqlStore
 from core.submission.checks import check
 from core.submission.intake import Intake
@@ -41,7 +42,9 @@ def transcribe_files(
     Raises ServiceError for what concerns all files (a parameter, an unknown model, no engine library).
     """
     models = wiring.open_models(settings)
-    check(JobParams, params, models, default_model=settings.whisper_model)
+    check(JobParams, params, models, default_model=settings.whisper_model, defaults=settings.job_defaults)
+    if served := [one.name for one in options(JobParams) if not one.about.heard and params.get(one.name) is not None]:
+        raise refusal(*({"field": name, "message": "this is for jobs of a service"} for name in served))
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(_scratch(settings.work_path))
         runtime = stack.enter_context(private_folder())
@@ -53,6 +56,7 @@ def transcribe_files(
                 "database_url": None,
                 "broker_url": None,
                 "minio_endpoint": None,
+                "ingest_bucket": None,
                 "whisper_models_dir": settings.models_path,
             }
         )
@@ -64,7 +68,11 @@ def transcribe_files(
         parts = make_parts(isolated, store, runtime, identity.new_consumer(), plan=plan)
         stack.callback(parts.transcriber.engine.close)
         intake = Intake(
-            objects=parts.objects, models=models, default_model=settings.whisper_model, probe=wiring.open_probe()
+            objects=parts.objects,
+            models=models,
+            default_model=settings.whisper_model,
+            probe=wiring.open_probe(),
+            defaults=settings.job_defaults,
         )
         for path in paths:
             try:

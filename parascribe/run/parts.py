@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 from core.audio import ffmpeg
 from core.config.settings import Settings
-from core.errors import ServiceError
+from core.errors import DiskFull, ServiceError
 from core.store.sql import SqlStore
 from core.system.machine import Plan
 from parascribe.run import wiring
@@ -87,6 +87,7 @@ def make_parts(
         shutdown_seconds=settings.shutdown_seconds,
         parallel=settings.use_parallel_transcription,
         nice=settings.engine_nice,
+        priority_age_seconds=settings.priority_age_seconds,
     )
     return Parts(
         settings=run,
@@ -100,7 +101,18 @@ def make_parts(
         width=_width(settings, plan.workers),
         consumer=consumer,
         tell=tell,
+        origins=wiring.open_origins(settings, objects, store.upload_parts),
+        check_disk=_room(settings),
     )
+
+
+def _room(settings: Settings) -> Callable[[], None]:
+    def check() -> None:
+        free = wiring.free_bytes(settings)
+        if free is not None and free() < settings.min_free_disk_mb * 1024 * 1024:
+            raise DiskFull("Less disk space is left than MIN_FREE_DISK_MB.")
+
+    return check
 
 
 def _width(settings: Settings, workers: int) -> int:

@@ -75,27 +75,20 @@ def _supervised(settings: Settings, *, with_api: bool, programs: str) -> int:
             for line in plan.warnings:
                 log.warning("%s", line)
             children = [wiring.engine_child(settings, runtime, plan)] if settings.whisper_executable is None else []
-            children.append(
-                Child(
-                    name="consumer",
-                    env=env | _CONSUMER,
-                    grace=settings.shutdown_seconds + 10,
-                    command=[sys.executable, "-m", f"{programs}.consumer_main", consumer, str(runtime)],
-                )
-            )
+            command = [sys.executable, "-m", f"{programs}.consumer_main", consumer, str(runtime)]
+            grace = settings.shutdown_seconds + 10
+            children.append(Child(name="consumer", env=env | _CONSUMER, grace=grace, command=command))
             sweeper = wiring.make_sweeper(settings, store, wiring.open_objects(settings), runtime)
             if settings.broker is not None:
                 watched = wiring.BrokerWatch(settings.broker, settings.sweep_seconds)
                 watched.start()
-                children.append(
-                    Child(
-                        name="poller",
-                        env=env | _CONSUMER,
-                        grace=settings.shutdown_seconds + 10,
-                        command=[*children[-1].command, "poll"],
-                        wanted=lambda: watched.away or sweeper.hints_fail,
+                for name, word, wanted in (
+                    ("poller", "poll", lambda: watched.away or sweeper.hints_fail),
+                    ("extra", "extra", lambda: True),
+                ):
+                    children.append(
+                        Child(name=name, env=env | _CONSUMER, grace=grace, command=[*command, word], wanted=wanted)
                     )
-                )
             url = ""
             if with_api:
                 sock = stack.enter_context(listen(settings.api_host, settings.api_port))
@@ -113,7 +106,12 @@ def _supervised(settings: Settings, *, with_api: bool, programs: str) -> int:
             free_dead_neighbours(store)
             info = wiring.consumer_info(settings, runtime, consumer, plan)
             watch = ConsumerWatch(
-                store, consumer, settings.work_path, info, tell=_figures(stack, settings, runtime, children, info)
+                store,
+                consumer,
+                settings.work_path,
+                info,
+                ring=wiring.doorbell(runtime, extra=settings.broker is not None).send,
+                tell=_figures(stack, settings, runtime, children, info),
             )
             watch.start()
             stack.callback(watch.stop)

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import logging
+import shutil
 import socket
 import sys
 import threading
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import psutil
 
@@ -26,11 +27,13 @@ from core.errors import ServiceError
 from core.jobs.consumers import ConsumerInfo
 from core.objects.local import LocalObjects
 from core.objects.store import ObjectStore
+from core.outbound.values import Post, Rules
 from core.queue.hints import CeleryHints, Doorbell, HintSender, PollOnly
 from core.queue.sweeper import Sweeper, SweeperStore
 from core.store.database import open_database
 from core.store.protocols import Consumers
 from core.store.sql import SqlStore
+from core.submission.origins import Origins
 from core.system import identity, machine
 from core.system.machine import Plan
 from parascribe.run.supervisor import Child
@@ -47,10 +50,16 @@ from whisper.models.store import ModelStore
 from whisper.wire.process import engine_environment
 from worker.context.figures import Sender, Tell, nobody
 
+if TYPE_CHECKING:
+    from core.objects.s3 import S3Objects
+
 log = logging.getLogger(__name__)
 
 API_SHUTDOWN_SECONDS = 5
 """Requests in flight at SIGTERM get so long; an upload that takes longer is cut, and its client knows."""
+
+ATTEMPT_SECONDS = 15.0
+"""What the receiver of a webhook may take to answer."""
 
 MESSAGE_BYTES = 1 << 20
 """Of one message that a WebSocket's client sends."""
@@ -99,6 +108,47 @@ def open_objects(settings: Settings) -> ObjectStore:
         bucket=settings.minio_bucket,
         secure=settings.minio_secure,
     )
+
+
+def open_post(settings: Settings) -> Post:
+    """What sends webhooks."""
+    from core.outbound.client import Outbound  # late: it loads httpx, and many never send any
+
+    rules = Rules(allow_private=settings.webhook_allow_private, connect_seconds=5.0, total_seconds=ATTEMPT_SECONDS)
+    return Outbound(rules, agent=f"parascribe/{version()} (webhooks)")
+
+
+FETCH_HOURS = 2
+"""The longest that a file may take to come from an address: 4 GB at 600 KB/s."""
+
+
+def open_origins(
+    settings: Settings, objects: ObjectStore, upload_parts: Callable[[str], list[str]] = lambda upload_id: []
+) -> Origins:
+    """Where jobs' files may come from, besides uploads at once. upload_parts: see there; the API reads no file from there"""
+    from core.outbound.client import Outbound
+
+    web, bucket = None, None
+    if settings.url_ingest:
+        rules = Rules(
+            allow_private=settings.url_ingest_allow_private,
+            redirects=5,
+            read_seconds=30.0,
+            total_seconds=FETCH_HOURS * 3600.0,
+            max_bytes=int(settings.max_upload_mb * 1024 * 1024),
+        )
+        web = Outbound(rules)
+    if settings.ingest_bucket is not None:
+        assert not isinstance(objects, LocalObjects), "the settings see to it that there is an S3 store"
+        bucket = functools.partial(cast("S3Objects", objects).open_in, settings.ingest_bucket)
+    return Origins(web=web, bucket=bucket, upload_parts=upload_parts, objects=objects)
+
+
+def free_bytes(settings: Settings) -> Callable[[], int] | None:
+    """Space left where uploads land; None where it cannot be known (S3)."""
+    if settings.minio_endpoint is not None:
+        return None
+    return lambda: shutil.disk_usage(settings.data_dir).free
 
 
 def open_probe() -> Probe:
@@ -155,8 +205,9 @@ class BrokerWatch:
             time.sleep(self._interval)
 
 
-def doorbell(runtime: Path) -> Doorbell:
-    return Doorbell(runtime / "bell")
+def doorbell(runtime: Path, *, extra: bool = False) -> Doorbell:
+    """extra: that of the slot for one interactive job more, where it has a process of its own."""
+    return Doorbell(runtime / ("extra-bell" if extra else "bell"))
 
 
 def open_models(settings: Settings) -> ModelStore:

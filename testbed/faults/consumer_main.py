@@ -13,6 +13,9 @@ if __name__ == "__main__":
     from core.config.loading import load
     from parascribe.run.consumer_main import main
 
-    script.arm("consumer")
-    script.stop_at_commit()
-    main(sys.argv[1], Path(sys.argv[2]), load(), poll="poll" in sys.argv[3:], engine=script.engine(Path(sys.argv[2])))
+    extra = "extra" in sys.argv[3:]
+    if not extra:  # it looks for jobs too, and would be the one that is stopped
+        script.arm("consumer")
+        script.stop_at_commit()
+    runtime, poll = Path(sys.argv[2]), "poll" in sys.argv[3:]
+    main(sys.argv[1], runtime, load(), poll=poll, extra=extra, engine=script.engine(runtime))

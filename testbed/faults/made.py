@@ -22,6 +22,7 @@ from core.jobs.params import JobParams
 from core.objects.memory import MemoryObjects
 from core.objects.store import ObjectStore, source_key
 from core.store.sql import SqlStore
+from core.submission.origins import Origins
 from core.system import identity
 from core.system.machine import Plan
 from whisper import DATA, VAD_MODEL
@@ -84,6 +85,7 @@ def parts(
         vad=partial(SileroVad, SileroModel.read(VAD_MODEL)),
         plan=PLAN,
         width=3,
+        origins=Origins(objects=objects, upload_parts=store.upload_parts),
         consumer=consumer,
     )
 

@@ -23,6 +23,7 @@ from core.config.settings import Settings
 from core.objects.local import LocalObjects
 from core.objects.memory import MemoryObjects
 from core.objects.store import ObjectStore
+from core.store.database import open_database
 from core.store.sql import SqlStore
 from whisper import DATA
 from whisper.models.store import ModelStore
@@ -114,8 +115,10 @@ def service(folder: Path, *, store: SqlStore | None = None, **parts: Any) -> Ite
 
 if __name__ == "__main__":
     where = Path(sys.argv[1])
+    database = open_database(f"sqlite:///{where}/jobs.db")
+    database.migrate()
     uvicorn.run(
-        make_app(where, SqlStore.in_memory(), objects=LocalObjects(where / "objects")),
+        make_app(where, SqlStore(database), objects=LocalObjects(where / "objects")),
         port=int(sys.argv[2]),
         log_level="warning",
     )

@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,15 @@ from api.access.authentication import OPEN as OPEN_PATHS
 from api.access.key_table import KeyTable
 from api.access.keys import KeyAuthenticator
 from api.access.scopes import declared
-from core.jobs.job import JobFailure
+from core.errors import JobNotFound
+from core.jobs.job import JobFailure, new_id
 from core.keys import ADMIN, JOBS, MODELS, Key, key_of
-from core.store.protocols import JobStore, OwnerJobs
+from core.store.protocols import JobStore, OwnerBatches, OwnerJobs
 from core.store.sql import SqlStore
 from core.system.clock import ManualClock
 from core.transcript.formats import to_result
+from core.transcript.values import Speaker
+from core.webhooks import EVENTS, Webhook, new_secret
 from tests.api.serving import Service, make_app, wav
 from tests.api.talks import following
 from tests.api.test_results import TRANSCRIPT
@@ -46,10 +50,12 @@ OWNER = {"late": "anna", "gone": "anna"}
 SCOPES = {"root": [ADMIN], "models": [MODELS]}
 
 OPEN, FIGURES, MODEL, SELF, LIST, MAKE, JOB = "open", "figures", "models", "who asks", "list", "make", "job"
-NEEDS = {MODEL: {JOBS, MODELS}, SELF: set(), LIST: {JOBS}, MAKE: {JOBS}, JOB: {JOBS}}
+BATCH, HOOK = "batch", "webhook"
+NEEDS = {MODEL: {JOBS, MODELS}, SELF: set(), LIST: {JOBS}, MAKE: {JOBS}, JOB: {JOBS}, BATCH: {JOBS}, HOOK: {JOBS}}
 """The scopes one of which lets in; without any, any key does."""
 SOCKET, FOREIGN, FOREIGN_LIST = "a job's WebSocket", "OpenAI's, with errors of their shape", "OpenAI's list of models"
-OTHERS = {SOCKET: {JOBS}, FOREIGN: {JOBS}, FOREIGN_LIST: {JOBS, MODELS}}
+UPLOAD = "an upload in parts, tried in test_uploads.py"
+OTHERS = {SOCKET: {JOBS}, FOREIGN: {JOBS}, FOREIGN_LIST: {JOBS, MODELS}, UPLOAD: {JOBS}}
 """Those that refuse in another way, and have tests of their own."""
 ROUTES = {
     ("GET", "/healthz"): OPEN,
@@ -67,12 +73,21 @@ ROUTES = {
     ("POST", "/api/v1/session"): SELF,
     ("DELETE", "/api/v1/session"): SELF,
     ("GET", "/api/v1/jobs"): LIST,
+    ("GET", "/api/v1/search"): LIST,
     ("POST", "/api/v1/jobs"): MAKE,
+    ("OPTIONS", "/api/v1/uploads"): LIST,
+    ("POST", "/api/v1/uploads"): MAKE,
+    ("GET", "/api/v1/uploads/{upload_id}"): UPLOAD,
+    ("PATCH", "/api/v1/uploads/{upload_id}"): UPLOAD,
+    ("DELETE", "/api/v1/uploads/{upload_id}"): UPLOAD,
     ("GET", "/api/v1/jobs/{job_id}"): JOB,
     ("DELETE", "/api/v1/jobs/{job_id}"): JOB,
     ("POST", "/api/v1/jobs/{job_id}/cancel"): JOB,
     ("POST", "/api/v1/jobs/{job_id}/retry"): JOB,
     ("GET", "/api/v1/jobs/{job_id}/result"): JOB,
+    ("GET", "/api/v1/jobs/{job_id}/transcript"): JOB,
+    ("PUT", "/api/v1/jobs/{job_id}/transcript"): JOB,
+    ("PATCH", "/api/v1/jobs/{job_id}/speakers"): JOB,
     ("GET", "/api/v1/jobs/{job_id}/events"): JOB,
     ("GET", "/api/v1/jobs/{job_id}/segments"): JOB,
     ("GET", "/api/v1/events"): LIST,
@@ -83,6 +98,23 @@ ROUTES = {
     ("GET", "/v1/models/{model:path}"): FOREIGN_LIST,
     ("GET", "/api/v1/jobs/{job_id}/audio"): JOB,
     ("GET", "/api/v1/jobs/{job_id}/peaks"): JOB,
+    ("GET", "/api/v1/webhooks"): LIST,
+    ("POST", "/api/v1/webhooks"): MAKE,
+    ("GET", "/api/v1/webhooks/{webhook_id}"): HOOK,
+    ("DELETE", "/api/v1/webhooks/{webhook_id}"): HOOK,
+    ("POST", "/api/v1/webhooks/{webhook_id}/rotate"): HOOK,
+    ("POST", "/api/v1/webhooks/{webhook_id}/resume"): HOOK,
+    ("GET", "/api/v1/webhooks/{webhook_id}/deliveries"): HOOK,
+    ("POST", "/api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver"): HOOK,
+    ("GET", "/api/v1/batches"): LIST,
+    ("POST", "/api/v1/batches"): MAKE,
+    ("GET", "/api/v1/batches/{batch_id}"): BATCH,
+    ("DELETE", "/api/v1/batches/{batch_id}"): BATCH,
+    ("GET", "/api/v1/batches/{batch_id}/items"): BATCH,
+    ("GET", "/api/v1/batches/{batch_id}/results.zip"): BATCH,
+    ("POST", "/api/v1/batches/{batch_id}/close"): BATCH,
+    ("POST", "/api/v1/batches/{batch_id}/cancel"): BATCH,
+    ("POST", "/api/v1/batches/{batch_id}/retry"): BATCH,
 }
 """What each route is. One that is not here may show somebody another's job: say what it is, and it is tried."""
 
@@ -92,8 +124,8 @@ NOBODYS = "0198f3c2-7a11-7c3e-9f52-0d6a1c2b3e4f"
 
 def spellings(path: str, job_id: str) -> tuple[str, ...]:
     """The first one of a job goes the short way past the framework (`api.events.status`), the others do not."""
-    plain = path.replace("{job_id}", job_id)
-    return plain, path.replace("{job_id}", job_id.upper()), f"{plain}?"
+    plain, other = (re.sub(r"{(job|batch)_id}", one, path) for one in (job_id, job_id.upper()))
+    return plain, other, f"{plain}?"
 
 
 def of_kind(*kinds: str) -> list[tuple[str, str]]:
@@ -144,6 +176,7 @@ def with_keys(store: SqlStore) -> SqlStore:
 
 def ask(running: Service, method: str, path: str, token: str | None = None, **more: Any) -> httpx.Response:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
+    headers |= more.pop("headers", {})
     return running.client.request(method, path, headers=headers, **more)
 
 
@@ -152,17 +185,37 @@ def submit(running: Service, token: str, **more: Any) -> httpx.Response:
     return running.client.post("/api/v1/jobs", files={"file": ("talk.wav", wav())}, headers=headers, **more)
 
 
+def state(store: SqlStore, some_id: str) -> Any:
+    """Of a job or a batch."""
+    try:
+        return store.get(some_id)
+    except JobNotFound:
+        return store.batches_of("root", all_jobs=True).tally(some_id)
+
+
 def ready(running: Service, store: SqlStore, method: str, path: str) -> str:
-    """Id of a job of Anna's for which the route has a good answer."""
-    job_id: str = submit(running, KEY["anna"]).json()["id"]
+    """Id of a job, or of a batch with a job, of Anna's for which the route has a good answer."""
+    batch_id = ""
+    if "{batch_id}" in path:
+        batch_id = ask(running, "POST", "/api/v1/batches", KEY["anna"], json={}).json()["id"]
+    job_id: str = submit(running, KEY["anna"], data={"batch": batch_id} if batch_id else {}).json()["id"]
     if path.endswith("/retry"):
         failure = JobFailure(code="audio_undecodable", message="no", stage="decoding")
         store.fail(take(store), failure)
-    elif path.endswith(("/result", "/events", "/segments", "/ws")):
+    elif path.endswith(("/result", "/transcript", "/speakers", "/events", "/segments", "/ws", "/results.zip")):
         claim = take(store)
-        running.objects.put("r", io.BytesIO(json.dumps(to_result(TRANSCRIPT)).encode()))
+        spoken = replace(TRANSCRIPT, speakers=(Speaker(id="SPEAKER_00", name="SPEAKER_00", seconds=1.0),))
+        running.objects.put("r", io.BytesIO(json.dumps(to_result(spoken)).encode()))
         store.finish(claim, result_key="r", partial=False, gaps=[], warnings=[], performance={})
-    return job_id
+    return batch_id or job_id
+
+
+def given(method: str, path: str, job_id: str) -> dict[str, Any]:
+    """What the route needs besides, for a good answer."""
+    if method == "PATCH":
+        return {"json": {"SPEAKER_00": "Anna"}}
+    segments = [{"start": 0.0, "end": 1.0, "text": "Hallo"}]
+    return {"json": {"segments": segments}, "headers": {"If-Match": f'"{job_id}.0"'}} if method == "PUT" else {}
 
 
 @contextmanager
@@ -267,7 +320,9 @@ def test_what_routes_can_reach_holds_no_store(tmp_path: Path) -> None:
     reached = [*vars(parts).values(), *vars(parts.deps).values()]
     assert not [value for value in reached if isinstance(value, SqlStore)]
     parts.close()
-    assert not protocol(JobStore) & protocol(OwnerJobs), "what is typed as the store gives out no job by itself"
+    assert not protocol(JobStore) & (protocol(OwnerJobs) | protocol(OwnerBatches)), (
+        "what is typed as the store gives out no job by itself"
+    )
 
 
 @pytest.mark.parametrize(("method", "path"), of_kind(*NEEDS))
@@ -375,10 +430,10 @@ def test_what_is_open_is_open(guarded: Service, method: str, path: str) -> None:
         assert ask(guarded, "GET", path, token).status_code == ask(guarded, "HEAD", path, token).status_code == 200
 
 
-@pytest.mark.parametrize(("method", "path"), of_kind(JOB))
+@pytest.mark.parametrize(("method", "path"), of_kind(JOB, BATCH))
 def test_anothers_job_is_none(guarded: Service, store: SqlStore, method: str, path: str) -> None:
     job_id = ready(guarded, store, method, path)
-    before = store.get(job_id)
+    before = state(store, job_id)
     statements: list[str] = []
 
     def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
@@ -396,17 +451,47 @@ def test_anothers_job_is_none(guarded: Service, store: SqlStore, method: str, pa
             assert refusal.status_code == 404 and same(refusal, usual, job_id)
             assert looked == looked_usually != [], "how it is looked for tells nothing either"
     event.remove(store.database.engine, "before_cursor_execute", note)
-    assert store.get(job_id) == before
-    assert ask(guarded, method, path.replace("{job_id}", job_id), KEY["anna"]).is_success
+    after = state(store, job_id)
+    assert after == before or after[0] == before[0]
+    good = given(method, path, job_id)
+    assert ask(guarded, method, spellings(path, job_id)[0], KEY["anna"], **good).is_success
 
 
-@pytest.mark.parametrize(("method", "path"), of_kind(JOB))
+@pytest.mark.parametrize(("method", "path"), of_kind(JOB, BATCH))
 def test_an_administrator_sees_everybodys(guarded: Service, store: SqlStore, method: str, path: str) -> None:
     job_id = ready(guarded, store, method, path)
-    answer = ask(guarded, method, path.replace("{job_id}", job_id), KEY["root"])
+    answer = ask(guarded, method, spellings(path, job_id)[0], KEY["root"], **given(method, path, job_id))
     assert answer.is_success
-    if path.endswith("/retry"):
+    if path.endswith("/jobs/{job_id}/retry"):
         assert store.get(answer.json()["id"]).owner == "anna", "the file is hers"
+
+
+@pytest.mark.parametrize(("method", "path"), of_kind(HOOK))
+def test_anothers_webhook_is_none(guarded: Service, store: SqlStore, method: str, path: str) -> None:
+    hook = Webhook(id=new_id(), url="https://a.test/", events=EVENTS, secrets=(new_secret(),))
+    store.webhooks_of("anna").add(hook)
+    store.of("anna").create(new_job())
+    store.fail(take(store), JobFailure(code="audio_undecodable", message="no", stage="decoding"))
+    (told,) = store.claim_deliveries(limit=9, lease_seconds=60, per_webhook=9)
+    path = path.replace("{delivery_id}", told.delivery.id)
+    before = store.webhooks_of("anna").get(hook.id)
+    statements: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        statements.append(statement)
+
+    assert ask(guarded, "GET", "/api/v1/models", KEY["bert"]).is_success, "what keys there are is known now"
+    event.listen(store.database.engine, "before_cursor_execute", note)
+    asked = []
+    for one in (hook.id, NOBODYS):
+        statements.clear()
+        asked.append((ask(guarded, method, path.replace("{webhook_id}", one), KEY["bert"]), [*statements]))
+    event.remove(store.database.engine, "before_cursor_execute", note)
+    (refusal, looked), (usual, looked_usually) = asked
+    assert refusal.status_code == 404 and same(refusal, usual, hook.id) and looked == looked_usually != []
+    assert store.webhooks_of("anna").get(hook.id) == before
+    for name in ("root", "anna") if method == "GET" else ("anna",):
+        assert ask(guarded, method, path.replace("{webhook_id}", hook.id), KEY[name]).is_success
 
 
 def listed(running: Service, token: str, **query: Any) -> list[str]:
@@ -432,6 +517,16 @@ def test_what_is_told_of_all_jobs_is_ones_own(guarded: Service) -> None:
                 told.append(next(found).json()["id"])
         assert name == "root" or set(told) <= set(listed(guarded, KEY[name]))
         assert {*theirs} <= {*told}
+
+
+def test_nobody_joins_anothers_batch(guarded: Service, store: SqlStore) -> None:
+    batch_id = ask(guarded, "POST", "/api/v1/batches", KEY["anna"], json={}).json()["id"]
+    theirs, none = (submit(guarded, KEY["bert"], data={"batch": one}) for one in (batch_id, NOBODYS))
+    assert theirs.status_code == 404 and same(theirs, none, batch_id) and not guarded.keys
+    lists = [ask(guarded, "GET", "/api/v1/batches", KEY[name]).json()["items"] for name in ("anna", "bert", "root")]
+    assert [[batch["id"] for batch in one] for one in lists] == [[batch_id], [], [batch_id]]
+    job = submit(guarded, KEY["root"], data={"batch": batch_id}).json()
+    assert store.get(job["id"]).owner == "anna", "what is in her batch is hers"
 
 
 def test_the_same_idempotency_key_of_two_owners_is_two_keys(guarded: Service, store: SqlStore) -> None:

@@ -12,7 +12,8 @@ from starlette.requests import Request
 
 from api.access.identity import Open
 from api.upload.form import Form
-from api.upload.receiver import Receiver, Upload, UploadLimits
+from api.upload.received import Upload
+from api.upload.receiver import Receiver, UploadLimits
 from core.errors import ValidationFailed
 from core.objects.memory import MemoryObjects
 from tests.api.serving import wav

@@ -13,8 +13,8 @@ import openai
 import pytest
 from openai import OpenAI
 
-from api.openai import routes
 from core.jobs.job import JobFailure, JobStatus
+from core.jobs.turns import INTERACTIVE
 from tests.api.serving import Service, wav
 from tests.api.talks import Talk
 from tests.core.store_kit import take
@@ -61,7 +61,7 @@ def test_a_transcription(running: Service, client: OpenAI) -> None:
     assert consumer.talk is not None
     job = running.store.get(consumer.talk.id)
     assert (job.params.language, job.params.prompt, job.params.temperature) == ("en", "Words", 0.2)
-    assert job.priority == routes.INTERACTIVE and job.source.filename == "talk.wav"
+    assert (job.priority, job.params.priority) == (INTERACTIVE, "interactive") and job.source.filename == "talk.wav"
 
 
 @pytest.mark.parametrize("shape", ["text", "srt", "vtt", "verbose_json"])

@@ -19,6 +19,7 @@ from api.upload.filepart import clean_filename
 from api.upload.receiver import UploadLimits
 from core.errors import StorageUnavailable
 from core.jobs.job import JobStatus
+from core.jobs.turns import BULK
 from core.objects.memory import MemoryObjects
 from tests.api.serving import Service, wav
 
@@ -329,6 +330,17 @@ def test_exactly_the_limit_is_taken(serve: Callable[..., Service]) -> None:
     running = serve(settings={"max_upload_mb": 1})
     assert running.submit(wav(MIB)).status_code == 202
     refused(running.submit(wav(MIB + 1)), 413, "too_large")
+
+
+def test_an_installation_s_own_defaults_are_in_the_job_and_in_the_description(serve: Any) -> None:
+    running = serve(settings={"job_defaults": {"priority": "bulk", "word_timestamps": True}})
+    job = running.submit(word_timestamps="false").json()
+    assert (job["params"]["priority"], job["params"]["word_timestamps"]) == ("bulk", False)
+    assert running.store.get(job["id"]).priority == BULK
+    schema = running.client.get("/openapi.json").json()
+    form = schema["paths"]["/api/v1/jobs"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    shown = {name: form["properties"][name]["default"] for name in ("priority", "word_timestamps", "temperature")}
+    assert shown == {"priority": "bulk", "word_timestamps": True, "temperature": 0.0}
 
 
 def test_a_full_queue_refuses_before_the_body(serve: Callable[..., Service]) -> None:

@@ -75,6 +75,21 @@ def test_both_consumers_take_jobs(client, tmp_path):
     assert {consumer["id"] for consumer in seen} >= owners
 
 
+def test_an_interactive_clip_passes_bulk_work_that_fills_all_consumers(client, tmp_path):
+    """No process of Celery's is free: it is taken by the slot that each consumer has beside them."""
+    path, _ = audio(tmp_path, minutes=10, seed=35, name="talk.flac")
+    clip_path, _ = audio(tmp_path, minutes=0.08, seed=36, name="clip.flac")
+    bulk = [client.submit(path, priority="bulk")["id"] for _ in range(3)]
+    for job in bulk[:2]:
+        client.wait(job, lambda body: body["progress"]["chunks_done"] >= 1)
+    clip = client.wait(client.submit(clip_path, priority="interactive")["id"])
+    assert (clip["status"], clip["attempts"]) == ("completed", 1), clip
+    assert [client.job(job)["status"] for job in bulk] == ["processing", "processing", "queued"]
+    for job in reversed(bulk):
+        httpx.post(f"{client.url}/api/v1/jobs/{job}/cancel")
+        client.wait(job)
+
+
 def test_a_killed_consumer_loses_nothing_and_another_goes_on(client, cluster, tmp_path):
     path, _ = audio(tmp_path, minutes=6, seed=33, name="talk.flac")
     calm = client.wait(client.submit(path)["id"], seconds=300)

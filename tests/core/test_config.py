@@ -304,6 +304,39 @@ def test_without_a_home_engine_builds_lie_with_the_data(monkeypatch):
     assert load().engine_path == load().data_dir / "engine"
 
 
+def test_defaults_of_jobs_are_those_of_the_table_of_options(monkeypatch, tmp_path):
+    assert load().job_defaults == {} and load().priority_age_seconds == 600
+    monkeypatch.setenv(
+        "JOB_DEFAULTS", '{"language": "German", "word_timestamps": true, "workers": "2", "prompt": null}'
+    )
+    assert load().job_defaults == {"language": "de", "word_timestamps": True, "workers": 2}
+    for name, value in load().environment().items():
+        monkeypatch.setenv(name, value)
+    assert load().job_defaults == {"language": "de", "word_timestamps": True, "workers": 2}
+    monkeypatch.delenv("JOB_DEFAULTS")
+    (tmp_path / "parascribe.toml").write_text('[job_defaults]\npriority = "bulk"\n')
+    assert load().job_defaults == {"priority": "bulk"}
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("{", "expected a JSON object"),
+        ("[]", "expected a JSON object"),
+        ('"bulk"', "expected a JSON object"),
+        ('{"model": "small"}', "model: name it in WHISPER_MODEL"),
+        ('{"melody": 1}', "melody: Extra inputs are not permitted"),
+        ('{"workers": 0, "priority": "high"}', "priority: Input should be .*workers: Input should be greater"),
+        ('{"chunk_duration": 31}', "chunk_duration: Input should be less than or equal to 30"),
+        ('{"language": "klingon"}', "language: not a language Whisper knows"),
+    ],
+)
+def test_bad_defaults_of_jobs_are_refused_at_the_start(monkeypatch, value, said):
+    monkeypatch.setenv("JOB_DEFAULTS", value)
+    with pytest.raises(ConfigError, match=f"^JOB_DEFAULTS: {said}"):
+        load()
+
+
 def test_a_child_process_gets_the_same_settings(monkeypatch, tmp_path):
     before = load(
         max_attempts=7,

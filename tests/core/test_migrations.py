@@ -31,12 +31,17 @@ def test_the_migrated_schema_is_the_one_the_code_uses(url: str) -> None:
     database = open_database(url)
     database.migrate()
     with database.engine.connect() as connection:
-        options = {"compare_type": True, "compare_server_default": True}
+        options = {"compare_type": True, "compare_server_default": True, "include_name": _is_ours}
         assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
         found = inspect(connection)
         made = {name: {i["name"] for i in found.get_indexes(name)} for name in metadata.tables}
         assert made == {name: {i.name for i in table.indexes} for name, table in metadata.tables.items()}
     database.close()
+
+
+def _is_ours(name: str | None, kind: str, parents: object) -> bool:
+    """Of the index of words each database has its own."""
+    return not (kind == "table" and str(name).startswith("search_index"))
 
 
 def test_the_tables_name_the_newest_revision() -> None:

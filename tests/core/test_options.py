@@ -30,6 +30,9 @@ from core.store.tables import ROW_VERSION
         ("audio_track", " 3 ", 3),
         ("audio_track", "German", "de"),
         ("prompt", " as it is\n", " as it is\n"),
+        ("callback_url", " https://a.test:8443/hook?x=1#y ", "https://a.test:8443/hook?x=1#y"),
+        ("metadata", '{"a": [1, {"b": null}], "\u00e9": "\\u0000"}', {"a": [1, {"b": None}], "\u00e9": "\x00"}),
+        ("metadata", {"a": 1e300}, {"a": 1e300}),
     ],
 )
 def test_values_come_as_text_or_as_json(name: str, given: Any, kept: Any) -> None:
@@ -58,6 +61,26 @@ def test_values_come_as_text_or_as_json(name: str, given: Any, kept: Any) -> Non
         ("prompt", 7, "Input should be a valid string"),
         ("audio_track", True, "must be an index from 0 to 199, or a language"),
         ("melody", "3", "Extra inputs are not permitted"),
+        *(
+            ("callback_url", url, "must begin with http:// or https:// and a host, without a name or a password")
+            for url in ("a.test", "ftp://a.test", "http://", "http://a:b@a.test/", "https://a.test/\n/b", "http:///a")
+        ),
+        ("callback_url", "https://a.test/" + "a" * 2048, "String should have at most 2048 characters"),
+        ("metadata", "[1]", "Input should be a valid JSON object"),
+        ("metadata", "7", "Input should be a valid JSON object"),
+        ("metadata", 7, "Input should be a valid JSON object"),
+        ("metadata", "{", "Input should be a valid JSON object whose names come once"),
+        ("metadata", '{"a": NaN}', "Input should be a valid JSON object whose names come once"),
+        ("metadata", '{"a": 1e999}', "Input should be a valid JSON object whose names come once"),
+        ("metadata", '{"a": 1, "a": 2}', "Input should be a valid JSON object whose names come once"),
+        ("metadata", '{"a": "\\ud800"}', "Input should be a valid JSON object whose names come once"),
+        (
+            "metadata",
+            '{"a": ' + "[" * 3000 + "]" * 3000 + "}",
+            "Input should be a valid JSON object whose names come once",
+        ),
+        ("metadata", '{"a": ' + "[" * 16 + "]" * 16 + "}", "must be nested at most 16 deep"),
+        ("metadata", {"a": "x" * 4089}, "must have at most 4096 bytes"),
     ],
 )
 def test_what_cannot_be_used_is_named(name: str, given: Any, message: str) -> None:
@@ -88,9 +111,8 @@ def test_every_option_says_what_it_is() -> None:
     assert {option.name for option in options(JobParams)} == set(JobParams(model="base").shown())
 
 
-OF_ROW_VERSION = {
-    1: {"model", "task", "language", "prompt", "temperature", "beam_size", "word_timestamps", "audio_track"}
-}
+_FIRST = {"model", "task", "language", "prompt", "temperature", "beam_size", "word_timestamps", "audio_track"}
+OF_ROW_VERSION = {1: _FIRST, 3: _FIRST | {"callback_url", "metadata", "priority", "workers", "chunk_duration"}}
 """From which ROW_VERSION on which options are known."""
 
 

@@ -26,6 +26,7 @@ from core.jobs.consumers import ConsumerInfo
 from core.jobs.job import Claim, JobFailure, JobStatus, Phase
 from core.jobs.params import JobParams
 from core.jobs.tasks import TRANSCRIBE, Task, TaskState
+from core.jobs.turns import Only
 from core.store.protocols import Reservation
 from core.store.sql import SqlStore
 from core.store.tables import ROW_VERSION, idempotency, job
@@ -272,8 +273,8 @@ def test_short_jobs_by_duration_or_by_size(store: SqlStore, clock: ManualClock) 
     store.progress(second, duration=600.0)
     for claim in (first, second):
         store.release(claim)
-    assert [take(store, short_only=True).job.id for _ in range(2)] == [big, small]
-    assert store.claim(owner="two", consumer="here", lease_seconds=60, short_only=True) is None
+    assert [take(store, only=Only.SHORT).job.id for _ in range(2)] == [big, small]
+    assert store.claim(owner="two", consumer="here", lease_seconds=60, only=Only.SHORT) is None
     assert take(store).job.id == long
 
 

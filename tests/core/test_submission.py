@@ -21,8 +21,13 @@ from core.errors import (
     TaskNotSupported,
     TooLarge,
     UnknownModel,
+    Unsupported,
+    UrlRefused,
     ValidationFailed,
 )
+from core.jobs.job import Job
+from core.jobs.params import JobParams
+from core.jobs.turns import BULK, INTERACTIVE, NORMAL
 from core.objects.memory import MemoryObjects
 from core.store.sql import SqlStore
 from core.submission.checks import fingerprint
@@ -151,6 +156,25 @@ def test_what_is_known_before_the_file_is_checked_before_it(objects: MemoryObjec
         taking.check_some({"language": "de", "model": "tiny.en"})
 
 
+def test_this_installation_s_defaults_come_before_the_table_s_and_after_what_is_asked(
+    jobs: SqlStore, objects: MemoryObjects, tmp_path: Path
+) -> None:
+    defaults = {"language": "de", "word_timestamps": True, "priority": "bulk", "workers": 2}
+    taking = intake(objects, tmp_path, defaults=defaults)
+
+    def made(given: dict[str, Any], **more: Any) -> Job:
+        job_id, source = taking.store("talk.wav", io.BytesIO(wav(20_000)))
+        return taking.accept(jobs, job_id, source, given, **more)
+
+    job = made({})
+    assert {name: job.params.shown()[name] for name in defaults} == defaults and job.priority == BULK
+    asked = made({"language": "auto", "word_timestamps": "no", "priority": "normal", "workers": " "})
+    assert (asked.params.language, asked.params.word_timestamps, asked.params.workers) == (None, False, 2)
+    assert (asked.priority, made({"priority": "interactive"}).priority) == (NORMAL, INTERACTIVE)
+    waited_for = made({}, priority=INTERACTIVE)
+    assert (waited_for.priority, waited_for.params.priority) == (INTERACTIVE, "interactive"), "and it says so"
+
+
 def test_a_retry_has_the_same_file_and_options(jobs: SqlStore, objects: MemoryObjects, tmp_path: Path) -> None:
     taking = intake(objects, tmp_path)
     first = taking.accept(jobs, *taking.store("talk.wav", io.BytesIO(wav())), {"prompt": "Müller"})
@@ -162,3 +186,21 @@ def test_a_retry_has_the_same_file_and_options(jobs: SqlStore, objects: MemoryOb
     jobs.finish(take(jobs), result_key="r", partial=False, gaps=[], warnings=[], performance={})
     with pytest.raises(AlreadyTerminal):
         retry(jobs, again.id, everything=False)
+
+
+def test_a_callback_url_needs_somebody_who_sends(jobs: SqlStore, objects: MemoryObjects, tmp_path: Path) -> None:
+    asked = {"callback_url": "https://a.test/", "metadata": {"a": 1}}
+    for check_url, error in ((None, Unsupported), (_refuse, UrlRefused)):
+        taking = intake(objects, tmp_path, check_url=check_url)
+        job_id, source = taking.store("talk.wav", io.BytesIO(wav()))
+        with pytest.raises(error):
+            taking.accept(jobs, job_id, source, asked)
+    assert not list(objects.keys("")) and jobs.counts()["queued"] == 0
+    taking = intake(objects, tmp_path, check_url=lambda url: None)
+    params = taking.accept(jobs, *taking.store("talk.wav", io.BytesIO(wav())), asked).params
+    assert (params.callback_url, params.metadata) == ("https://a.test/", {"a": 1})
+    assert params.heard() == JobParams(model="base").to_dict(), "no transcript depends on them"
+
+
+def _refuse(url: str) -> None:
+    raise UrlRefused

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import io
+import json
 import time
 
 import pytest
 from uuid_utils import uuid7
 
-from core.errors import DiskFull
+from core.errors import DiskFull, StorageUnavailable
 from core.jobs.job import JobParams, JobStatus, NewJob, Source
 from core.objects.local import LocalObjects
 from core.objects.memory import MemoryObjects
-from core.objects.store import job_folder, source_key
+from core.objects.store import job_folder, revision_key, source_key
 from core.queue.hints import MemoryHints
 from core.queue.sweeper import Sweeper
+from core.store.protocols import Revision
 from core.store.sql import SqlStore
 from core.system.clock import ManualClock
+from core.transcript.formats import to_result
+from core.transcript.search.query import Query
 from tests.core.store_kit import consumer
+from tests.core.test_search_words import talk
 
 
 class Kit:
@@ -259,3 +264,58 @@ def test_the_store_of_another_database_is_left_alone(caplog):
     kit.objects.delete("installation")
     assert other.sweeper.collect_orphans(older_than=-1.0) == 1, "the operator said so"
     assert kit.sweeper.collect_orphans(older_than=-1.0) == 0
+
+
+def test_texts_are_written_into_the_search_index():
+    kit = Kit()
+    job = kit.submit()
+    kit.complete(job)
+    kit.objects.put(f"jobs/{job.id}/result.1.json", io.BytesIO(json.dumps(to_result(talk("a word"))).encode()))
+    kit.sweeper.sweep_once()
+    assert [found.id for found in kit.store.list(query=Query.of("word"))[0]] == [job.id]
+    assert kit.store.unindexed(limit=1) == []
+
+
+def test_an_outage_leaves_texts_for_the_next_sweep():
+    class Away(MemoryObjects):
+        away = True
+
+        def open(self, key, *, offset=0):
+            if self.away:
+                raise StorageUnavailable
+            return super().open(key, offset=offset)
+
+    kit = Kit(Away())
+    kit.complete(kit.submit())
+    with pytest.raises(StorageUnavailable):
+        kit.sweeper.sweep_once()
+    kit.objects.away = False
+    kit.clock.advance(5)
+    kit.sweeper.sweep_once()
+    assert kit.store.unindexed(limit=1) == []
+
+
+@pytest.mark.parametrize("how", ["deleted", "expired"])
+def test_edits_go_with_their_job(how):
+    kit = Kit(result_hours=1e-9 if how == "expired" else 0)
+    job = kit.submit()
+    kit.complete(job)
+    key = revision_key(job.id, 1)
+    kit.objects.put(key, io.BytesIO(b"{}"))
+    kit.store.revise(job.id, Revision(number=1, kind="transcript", key=key, sha256="a" * 64))
+    if how == "deleted":
+        kit.store.request_delete(job.id)
+    kit.sweeper.sweep_once()
+    assert kit.keys == (set() if how == "deleted" else {job.source.key})
+
+
+def test_an_edit_without_a_row_is_an_orphan():
+    kit = Kit()
+    job = kit.submit()
+    kit.complete(job)
+    kept, lost = revision_key(job.id, 1), revision_key(job.id, 1)
+    for key in (kept, lost):
+        kit.objects.put(key, io.BytesIO(b"{}"))
+    kit.store.revise(job.id, Revision(number=1, kind="transcript", key=kept, sha256="a" * 64))
+    assert kit.sweeper.collect_orphans(older_than=-1.0) == 1
+    assert kept in kit.keys and lost not in kit.keys

@@ -68,11 +68,11 @@ def test_what_came_of_a_request_is_said(tmp_path: Path, spans: InMemorySpanExpor
 
 
 def test_the_row_carries_where_a_job_came_from(store: SqlStore) -> None:
-    assert store.create(new_job()).origin == {}
+    assert store.create(new_job()).caller == {}
     with logs.bound(request_id="abc"):
-        made = store.create(new_job(origin=tracing.origin()))
-    assert store.get(made.id).origin == {"request_id": "abc"}
-    assert tracing.origin() == {}
+        made = store.create(new_job(caller=tracing.caller()))
+    assert store.get(made.id).caller == {"request_id": "abc"}
+    assert tracing.caller() == {}
 
 
 def test_an_error_marks_its_span_and_passes(spans: InMemorySpanExporter) -> None:
@@ -87,7 +87,7 @@ def test_off_it_is_nothing_and_is_not_imported() -> None:
     code = (
         "import sys; from core.system import tracing\n"
         "with tracing.span('job', kind='consumer') as span: span.set(a=1); span.http('GET', '/', 200)\n"
-        "tracing.flush(); tracing.stop(); assert tracing.origin() == {}\n"
+        "tracing.flush(); tracing.stop(); assert tracing.caller() == {}\n"
         "assert not [name for name in sys.modules if name.startswith('opentelemetry')]"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -107,6 +107,8 @@ def test_one_file_that_cannot_be_read_fails_alone(tmp_path: Path, environment: d
         ({"beam_size": 0}, "beam_size"),
         ({"temperature": 2.0}, "temperature"),
         ({"task": "x"}, "task"),
+        ({"callback_url": "https://a.test/"}, "callback_url"),
+        ({"metadata": {}}, "metadata"),
     ],
 )
 def test_parameters_are_refused_before_any_work(tmp_path: Path, params: dict[str, Any], field: str) -> None:

@@ -143,6 +143,7 @@ def test_doctor_warns_of_a_work_folder_in_memory() -> None:
 def test_plan_and_settings(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.setenv("MAX_PARALLEL_WORKERS", "3")
     monkeypatch.setenv("DATABASE_URL", "postgresql://user:very-secret@host/x")
+    monkeypatch.setenv("JOB_DEFAULTS", '{"language": "deu", "workers": 2}')
     monkeypatch.setenv("MODEL_BASE_URL", "https://user:very-secret@mirror.example/models,https://second.example")
     assert main(["plan", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
@@ -152,6 +153,7 @@ def test_plan_and_settings(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> 
     assert main(["config", "--changed"]) == 0
     out = capsys.readouterr().out
     assert "MAX_PARALLEL_WORKERS=3\n" in out
+    assert 'JOB_DEFAULTS={"language": "de", "workers": 2}\n' in out
     assert "MODEL_BASE_URL=https://mirror.example/models,https://second.example\n" in out
     assert "DATABASE_URL=**********\n" in out
     assert "CHUNK_STRATEGY" not in out

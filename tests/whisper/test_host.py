@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import signal
@@ -21,7 +22,8 @@ import psutil
 import pytest
 
 from tests.whisper.engine_parts import MODEL, Asked, HostClient, chunk, gone, running_host, text_of, timeless, wait_for
-from whisper.host.worker_process import process_cpu, waited_for_cpu
+from whisper.host.clients import Connection
+from whisper.host.worker_process import MOST_PAUSED, Worker, WorkerProcess, process_cpu, waited_for_cpu
 from whisper.kinds.whisper import WhisperKind
 from whisper.wire.frames import PREFIX, FrameType, pack
 
@@ -145,15 +147,71 @@ def test_the_live_go_before_jobs_and_each_class_takes_turns(host: HostClient) ->
     hold(pid)
     pcm = chunk()[0][:16_000]
     waiting = {}
-    for name in ("a1", "a2", "a3", "b1", "b2", "x1", "x2", "y1"):
-        urgency = "live" if name[0] in "xy" else "job"
+    classes = {"x": "live", "y": "live", "p": "interactive"}
+    for name in ("x0", "a1", "a2", "a3", "b1", "b2", "p1", "x1", "x2", "y1"):
+        urgency = classes.get(name[0], "job")
         waiting[name] = host.send(pcm, keep=4, job=name[0], label=name, urgency=urgency, options={"language": "en"})
         wait_for(lambda: known(host.status()) == len(waiting))
-    assert host.status()["queued"] == {"a": 2, "b": 2, "x": 2, "y": 1}
+    assert host.status()["queued"] == {"a": 3, "b": 2, "p": 1, "x": 2, "y": 1}
     os.kill(pid, signal.SIGCONT)
-    for name in ("a1", "x1", "y1", "x2", "b1", "a2", "b2", "a3"):
+    for name in ("x0", "y1", "x1", "x2", "p1", "a1", "b1", "a2", "b2", "a3"):
         wait_for(lambda name=name: host.status()["workers"][0].get("label") == name)
         assert "segments" in waiting[name].answer()
+
+
+def at_work(host: HostClient) -> dict[str, dict[str, Any]]:
+    """What each busy worker does, by label."""
+    return {worker["label"]: worker for worker in host.status()["workers"] if "label" in worker}
+
+
+def test_an_urgent_request_does_not_wait_for_a_worker_to_be_done(host: HostClient) -> None:
+    """Another stands aside for it and goes on where it was: never do more compute at once than there are to be."""
+    pcm = chunk()[0][:16_000]
+    ask = functools.partial(host.send, pcm, keep=4, options={"language": "en"})
+    bulk = ask(job="a", label="bulk")
+    wait_for(lambda: "bulk" in at_work(host))
+    clip, second = (ask(job=f"p{n}", label=f"clip {n}", urgency="interactive") for n in (1, 2))
+    found = wait_for(lambda: (w := at_work(host)) and len(w) == 2 and w)
+    first = next(name for name in found if name != "bulk")
+    assert "paused" in found["bulk"] and "paused" not in found[first]
+    assert psutil.Process(found["bulk"]["pid"]).status() == psutil.STATUS_STOPPED
+    clips = {"clip 1": clip, "clip 2": second}
+    other = ask(job="b", label="other")
+    assert "segments" in clips.pop(first).answer()
+    (name, left), *_ = clips.items()
+    wait_for(lambda: name in at_work(host))
+    assert "paused" in at_work(host)["bulk"], "it is the next one's turn first"
+    assert "segments" in left.answer()
+    found = wait_for(lambda: len(w := at_work(host)) == 1 and "paused" not in w["bulk"] and w)
+    wait_for(lambda: sum(worker["idle"] for worker in host.status()["workers"]) == 1)
+    assert host.status()["queued"] == {"b": 1}, "the worker that is free is one too many"
+    assert "segments" in bulk.answer()
+    assert "segments" in other.answer()
+
+
+def test_time_stands_still_for_who_stands_aside() -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    control, client = socket.socketpair()
+    try:
+        worker = Worker(WorkerProcess(child.pid), control, request={"urgency": "job"}, started=10.0, deadline=30.0)
+        worker.connection = Connection(client, 0.0)
+        assert worker.yields
+        worker.pause(15.0)
+        assert not worker.yields
+        worker.go_on(19.0)
+        worker.go_on(25.0)
+        assert (worker.started, worker.deadline, worker.paused, worker.yields) == (14.0, 34.0, 4.0, True)
+        worker.pause(20.0)
+        worker.go_on(20.0 + MOST_PAUSED)
+        assert not worker.yields, "it has stood aside for long enough"
+        worker.request = {"urgency": "interactive"}
+        worker.paused = 0.0
+        assert not worker.yields
+    finally:
+        child.kill()
+        child.wait()
+        control.close()
+        client.close()
 
 
 def test_killed_worker_is_reported_and_replaced(host: HostClient) -> None:
@@ -251,7 +309,10 @@ def test_workers_are_recycled(folder: Path) -> None:
         (PREFIX.pack(struct.unpack("<I", b"PFRM")[0], 1, 1, 2, 0) + b"{]", "JSON"),
         (pack(FrameType.REQUEST, {"op": "explode"}), "unknown request"),
         (pack(FrameType.REQUEST, {"op": "transcribe", "timeout": -1}), "timeout"),
-        (pack(FrameType.REQUEST, {"op": "transcribe", "urgency": "now"}), "urgency must be one of live, job"),
+        (
+            pack(FrameType.REQUEST, {"op": "transcribe", "urgency": "now"}),
+            "urgency must be one of live, interactive, job",
+        ),
     ],
 )
 def test_malformed_requests_are_refused(shared: HostClient, data: bytes, words: str) -> None:

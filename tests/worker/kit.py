@@ -21,6 +21,7 @@ from core.jobs.tasks import TRANSCRIBE, Task
 from core.objects.memory import MemoryObjects
 from core.objects.store import source_key
 from core.store.sql import SqlStore
+from core.submission.origins import Origins
 from core.system import identity
 from core.system.machine import Plan
 from testbed import audio_bank
@@ -76,6 +77,7 @@ class Kit:
             plan=PLAN,
             width=3,
             consumer="test",
+            origins=Origins(objects=self.objects, upload_parts=self.store.upload_parts),
         )
         self.stages: Sequence[Stage] = STAGES
         self.stop = Stop()

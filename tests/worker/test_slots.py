@@ -12,16 +12,17 @@ from typing import Any
 import pytest
 
 from core.jobs.job import Claim
+from core.jobs.turns import Only
 from tests.worker.kit import Kit
 from worker.pools.slots import CHOICE_SECONDS, SHORT_SECONDS, Slots
 
 
 def test_who_was_stopped_while_choosing_is_not_waited_for_without_end(tmp_path: Path) -> None:
     """A job process under SIGSTOP keeps its lock."""
-    slots, asked = Slots(2, tmp_path / "slots"), list[bool]()
+    slots, asked = Slots(2, tmp_path / "slots"), list[Only]()
 
-    def take(short_only: bool) -> Claim | None:
-        asked.append(short_only)
+    def take(only: Only) -> Claim | None:
+        asked.append(only)
         return None
 
     with (tmp_path / "slots" / "choice").open("w") as other:
@@ -30,7 +31,7 @@ def test_who_was_stopped_while_choosing_is_not_waited_for_without_end(tmp_path: 
         assert slots.claim(0, take) is None
         assert time.monotonic() - began >= CHOICE_SECONDS
     assert slots.claim(1, take) is None
-    assert asked == [False, False]
+    assert asked == [Only.ANY, Only.ANY]
 
 
 @pytest.fixture
@@ -43,10 +44,10 @@ def of(claim: Claim, seconds: float) -> Claim:
 
 
 def test_the_last_slot_is_kept_for_short_jobs_while_all_others_hold_long_ones(tmp_path: Path, claim: Claim) -> None:
-    slots, asked = Slots(3, tmp_path / "slots"), list[bool]()
+    slots, asked = Slots(3, tmp_path / "slots"), list[Only]()
 
     def take(seconds: float) -> Any:
-        return lambda short_only: asked.append(short_only) or of(claim, seconds)
+        return lambda only: asked.append(only) or of(claim, seconds)
 
     slots.claim(0, take(SHORT_SECONDS))
     slots.claim(1, take(10))
@@ -57,7 +58,45 @@ def test_the_last_slot_is_kept_for_short_jobs_while_all_others_hold_long_ones(tm
     slots.free(0)
     slots.free(2)
     slots.claim(2, take(10))
-    assert asked == [False, False, False, True, False]
+    assert asked == [Only.ANY, Only.ANY, Only.ANY, Only.SHORT, Only.ANY]
+
+
+def kinds(slots: Slots, index: int, **more: bool) -> list[Only]:
+    """What a slot asks for when there is nothing."""
+    asked: list[Only] = []
+    assert slots.claim(index, lambda only: asked.append(only), **more) is None  # type: ignore[func-returns-value]
+    return asked
+
+
+def test_one_interactive_job_more_than_there_are_slots(tmp_path: Path, claim: Claim) -> None:
+    slots = Slots(2, tmp_path / "slots")
+    assert slots.claim(0, lambda _: of(claim, 10)) and slots.claim(1, lambda _: of(claim, 10))
+    assert kinds(slots, 2) == [Only.INTERACTIVE], "all usual slots are taken"
+    assert slots.claim(2, lambda _: of(claim, 10))
+    slots.free(0)
+    assert kinds(slots, 0) == [Only.ANY], "the one more does not count among the others"
+    assert slots.claim(0, lambda _: of(claim, 10))
+    slots.known(2, 2 * SHORT_SECONDS)
+    slots.free(1)
+    assert kinds(slots, 1) == [Only.ANY], "however long it is"
+    slots.free(2)
+    slots.known(0, 2 * SHORT_SECONDS)
+    assert kinds(slots, 1) == [Only.SHORT, Only.INTERACTIVE], "the slot that is kept is no reason to let it wait"
+
+
+def test_a_slot_of_its_own_takes_interactive_jobs_alone(tmp_path: Path, claim: Claim) -> None:
+    """Beside Celery's pool, whose processes take whatever there is."""
+    slots = Slots(1, tmp_path / "slots")
+    assert kinds(slots, 1, extra=True) == [Only.INTERACTIVE]
+    assert slots.claim(1, lambda _: of(claim, 10), extra=True)
+    assert kinds(slots, 0) == [Only.ANY]
+
+
+def test_there_is_no_second_one_more(tmp_path: Path, claim: Claim) -> None:
+    slots = Slots(2, tmp_path / "slots")
+    assert slots.claim(2, lambda _: of(claim, 10), extra=True)
+    assert slots.claim(0, lambda _: of(claim, 2 * SHORT_SECONDS))
+    assert kinds(slots, 1) == [Only.SHORT]
 
 
 def test_two_pools_share_the_slots_and_death_frees_them(tmp_path: Path, claim: Claim) -> None:

@@ -40,7 +40,7 @@ def started(tmp_path: Path) -> Callable[..., tuple[int, Stop]]:
                     kit.parts,
                     Slots(1, tmp_path / "slots"),
                     stop,
-                    count=1,
+                    indices=range(1),
                     doorbell=Doorbell(tmp_path / "bell"),
                     polling=True,
                     after_fork=after_fork,

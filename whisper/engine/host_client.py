@@ -73,8 +73,8 @@ class HostClient:
 
         Raises what `whisper.types.Engine` does.
         """
-        told = {"job": call.job, "label": call.label, "timeout": call.timeout, "urgency": call.urgency}
-        request = {"op": op, **told, "options": options}
+        told = {"job": call.job, "owner": call.owner, "label": call.label, "timeout": call.timeout}
+        request = {"op": op, **told, "urgency": call.urgency, "options": options}
         for _ in range(_LOST_HOSTS):
             lease = self._lease(model, call.cancel)
             try:

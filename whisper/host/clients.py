@@ -35,6 +35,10 @@ class Connection:
         return str((self.request or {}).get("job", ""))
 
     @property
+    def owner(self) -> str:
+        return str((self.request or {}).get("owner", ""))
+
+    @property
     def urgency(self) -> Urgency:
         return Urgency((self.request or {}).get("urgency", Urgency.JOB))
 

@@ -13,7 +13,7 @@ from whisper.host.clients import Clients, Connection
 from whisper.host.request_queue import RequestQueue
 from whisper.host.scaling import Autoscaler
 from whisper.host.worker_pool import WorkerPool
-from whisper.host.worker_process import Work, Worker, WorkerProcess, how_it_ended, log
+from whisper.host.worker_process import MOST_PAUSED, Work, Worker, WorkerProcess, how_it_ended, log
 from whisper.wire.deadlines import Deadlines
 from whisper.wire.frames import FrameError, FrameReader, FrameType
 from whisper.wire.kind import Kind
@@ -64,7 +64,8 @@ class Host:
             self._end_overdue()
             self._hand_out()
             self._pool.retire_idle()
-            self._pool.start_missing(len(self._queue))
+            extra = self._queue.urgent and any(worker.yields for worker in self._busy)
+            self._pool.start_missing(len(self._queue), extra=extra)
             self._clients.listen()
             for fd, events in self._poll.poll(self._pause() * 1000):
                 if (worker := self._pool.at(fd)) is not None:
@@ -99,12 +100,20 @@ class Host:
             self._queue.remove(connection)
         self._clients.forget(connection)
 
+    @property
+    def _busy(self) -> list[Worker]:
+        return [worker for worker in self._pool.workers if worker.deadline is not None]
+
     def _hand_out(self) -> None:
+        self._go_on()
         free = self._pool.free
         while free and self._queue:
-            worker, busy = free.pop(), [worker for worker in self._pool.workers if worker.connection is not None]
-            connection = self._queue.first([other.job for other in busy])
-            taken = sum(other.threads for other in busy)
+            working = [worker for worker in self._busy if worker.paused_at is None]
+            connection = self._queue.first([other.whose for other in working])
+            if not self._has_room(working):
+                return
+            worker, working = free.pop(), [other for other in working if other.paused_at is None]
+            taken = sum(other.threads for other in working)
             threads = self._scaler.threads(taken=taken, waiting=len(self._queue) - 1)
             request, now = connection.request or {}, time.monotonic()
             timeout = request.get("timeout") or self._deadlines.of(request["op"], threads=threads)
@@ -114,6 +123,30 @@ class Host:
             else:
                 self._died(worker.process)
                 free = self._pool.free
+
+    def _has_room(self, working: list[Worker]) -> bool:
+        """Whether one more request may be worked on: an urgent one makes the last of the others stand aside.
+
+        So no more workers than there are to be compute at once, and nothing that was done is lost.
+        """
+        if not self._kind.forks or len(working) < self._scaler.rule.most:
+            return True
+        others = [worker for worker in working if worker.yields] if self._queue.urgent else []
+        if others:
+            max(others, key=lambda worker: worker.started).pause(time.monotonic())
+        return bool(others)
+
+    def _go_on(self) -> None:
+        """Those that stand aside, once there is room again and nothing urgent waits; at the latest when they have done so for long."""
+        now, busy = time.monotonic(), self._busy
+        room = self._scaler.rule.most - sum(worker.paused_at is None for worker in busy)
+        for worker in busy:
+            if worker.paused_at is None:
+                continue
+            long = worker.paused + now - worker.paused_at >= MOST_PAUSED
+            if room > 0 and (long or not self._queue.urgent):
+                worker.go_on(now)
+                room -= 1
 
     # -- what workers say
 
@@ -127,6 +160,7 @@ class Host:
 
     def _on_event(self, worker: Worker, event: dict[str, Any]) -> None:
         process, now = worker.process, time.monotonic()
+        worker.go_on(now)  # it was done just when it was told to stand aside
         match event.pop("event"):
             case "loaded":
                 self._pool.loaded(process)
@@ -136,7 +170,8 @@ class Host:
                 log(f"worker {process.pid} cannot load the model: {event['message']}")
             case "answering":
                 if event["good"]:
-                    self._deadlines.note(worker.request["op"], event["seconds"], threads=worker.threads)
+                    seconds = event["seconds"] - worker.paused
+                    self._deadlines.note(worker.request["op"], seconds, threads=worker.threads)
                 self._done += 1
                 self._active, process.unproven = now, False
                 worker.deadline = now + ANSWER_SECONDS
@@ -183,14 +218,16 @@ class Host:
 
     def _pause(self) -> float:
         """Seconds the loop may sleep."""
-        deadlines = [worker.deadline for worker in self._pool.workers if worker.deadline is not None]
+        deadlines = [
+            worker.deadline for worker in self._busy if worker.deadline is not None and worker.paused_at is None
+        ]
         return max(0.0, min([1.0, *(deadline - time.monotonic() for deadline in deadlines)]))
 
     def _end_overdue(self) -> None:
         self._clients.end_mute()
         now = time.monotonic()
         for worker in self._pool.workers:
-            if worker.deadline is not None and now >= worker.deadline:
+            if worker.deadline is not None and worker.paused_at is None and now >= worker.deadline:
                 self._overdue(worker, now)
 
     def _overdue(self, worker: Worker, now: float) -> None:

@@ -6,12 +6,13 @@ Where the kind forks, workers are forked as requests wait, up to N, and retired 
 else one process has N threads. A kind says which (`whisper.wire.kind`).
 
 Single-threaded. It never computes and never touches a payload: of each connection (one per request) it reads the
-header alone, queues the connection by urgency and job, and hands the connection itself to the next free worker, the
-urgent first and among equals round robin over the jobs. It keeps a duplicate of the descriptor to notice a client that
+header alone, queues the connection by urgency, owner and job, and hands the connection itself to the next free worker,
+the urgent first and among equals round robin over the owners and their jobs (see `whisper.host.request_queue`); where all are
+busy, one stands aside for an urgent request. It keeps a duplicate of the descriptor to notice a client that
 hangs up (its worker is killed and forked anew; a thread is told) and to tell the client when its worker was lost. Its
 sockets never block.
 
-Requests: {"op", "job", "label", "urgency", "timeout", "options"} with what the kind's op takes as payload;
+Requests: {"op", "job", "owner", "label", "urgency", "timeout", "options"} with what the kind's op takes as payload;
 {"op": "status"}. Errors: {"code", "message", ...} with code bad_chunk, chunk_failed, chunk_timeout,
 worker_died, bad_request.
 """

@@ -123,14 +123,15 @@ class Autoscaler:
         self._pressure, self._looked = Pressure(), float("-inf")
         self._said_held, self._said_at = False, float("-inf")
 
-    def missing(self, *, waiting: int, free: int, workers: int, unproven: int) -> int:
+    def missing(self, *, waiting: int, free: int, workers: int, unproven: int, extra: int = 0) -> int:
         """How many workers to add now.
 
+        extra: workers above the most there are to be, in place of others that stand aside
         waiting: chunks without a worker; free: workers without a chunk; unproven: those among `workers` that have
         not decoded yet, so that their memory does not show in what is available
         """
         first = workers == 0
-        wanted = min(self.rule.most - workers, waiting - free) - first
+        wanted = min(self.rule.most + extra - workers, waiting - free) - first
         if wanted <= 0:
             if not waiting:
                 self.held = ""  # nothing is wanted, which says nothing of the machine

@@ -52,9 +52,9 @@ class WorkerPool:
         """It has said its first word."""
         process.born_dead, self._stillborn = False, 0
 
-    def start_missing(self, waiting: int) -> None:
-        """waiting: requests without a worker"""
-        for _ in range(self._missing(waiting)):
+    def start_missing(self, waiting: int, *, extra: bool) -> None:
+        """waiting: requests without a worker; extra: one worker more may be there, for which another stands aside"""
+        for _ in range(self._missing(waiting, int(extra))):
             if self._stillborn >= STILLBORN_LIMIT:
                 log(f"{self._stillborn} workers in a row died before their first request: giving up")
                 self.leave(os.EX_SOFTWARE)
@@ -67,7 +67,7 @@ class WorkerPool:
             for worker in process.workers:
                 self._poll.register(worker.control, select.POLLIN)
 
-    def _missing(self, waiting: int) -> int:
+    def _missing(self, waiting: int, extra: int) -> int:
         if not self._kind.forks:
             return 0 if self._processes else 1
         return self._scaler.missing(
@@ -75,6 +75,7 @@ class WorkerPool:
             free=sum(worker.connection is None for worker in self.workers),  # also those about to say so
             workers=len(self._processes),
             unproven=sum(process.unproven for process in self._processes),
+            extra=extra,
         )
 
     def retire_idle(self) -> None:

@@ -13,8 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from whisper.host.clients import Connection
+from whisper.types import Urgency
 from whisper.wire.frames import FrameReader, FrameType, pack
 from whisper.wire.process import close_all_but, die_with
+
+MOST_PAUSED = 10.0
+"""Seconds for which one request may have to stand aside for urgent ones, in all; the last of these is not cut short."""
 
 MOST_STRETCH = 4.0
 """An overloaded machine lengthens a deadline up to this factor."""
@@ -43,10 +47,28 @@ class Worker:
     deadline: float | None = None
     cpu: float = 0.0
     threads: int = 1
+    #: since when it stands aside (its process is stopped), and for how long its request has done so before
+    paused_at: float | None = None
+    paused: float = 0.0
 
     @property
     def job(self) -> str:
         return str(self.request.get("job", ""))
+
+    @property
+    def urgency(self) -> Urgency:
+        return Urgency(self.request.get("urgency", Urgency.JOB))
+
+    @property
+    def yields(self) -> bool:
+        """Whether it may be told to stand aside for an urgent request."""
+        at_work = self.connection is not None and self.paused_at is None
+        return at_work and self.urgency is Urgency.JOB and self.paused < MOST_PAUSED
+
+    @property
+    def whose(self) -> tuple[str, str]:
+        """The owner of its request and its job."""
+        return str(self.request.get("owner", "")), self.job
 
     def give(self, connection: Connection, *, threads: int, timeout: float, now: float) -> bool:
         """Hand over a client's descriptor with its request; False when the process has died meanwhile."""
@@ -62,7 +84,22 @@ class Worker:
         self.request, self.threads = request, threads
         self.started, self.timeout, self.deadline = now, timeout, now + timeout
         self.cpu, _ = process_cpu(self.process.pid)
+        self.paused_at, self.paused = None, 0.0
         return True
+
+    def pause(self, now: float) -> None:
+        """Stop its process, which keeps what it has done. Its time stands still."""
+        os.kill(self.process.pid, signal.SIGSTOP)
+        self.paused_at = now
+
+    def go_on(self, now: float) -> None:
+        if self.paused_at is None:
+            return
+        os.kill(self.process.pid, signal.SIGCONT)
+        stood, self.paused_at = now - self.paused_at, None
+        self.paused += stood
+        self.started += stood
+        self.deadline = None if self.deadline is None else self.deadline + stood
 
     def let_go(self) -> Connection | None:
         """The client it worked for, who is now somebody else's matter."""
@@ -80,6 +117,8 @@ class Worker:
         if self.deadline is None:
             return about
         doing = {"job": self.job, "label": str(self.request.get("label", "")), "threads": self.threads}
+        if self.paused_at is not None:
+            doing["paused"] = now - self.paused_at
         return about | doing | {"seconds": now - self.started, "timeout": self.timeout}
 
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from core.audio.ffmpeg import Ffmpeg
 from core.audio.samples import Pcm
+from core.jobs.turns import AGE_SECONDS
 from core.objects.store import ObjectStore
 from core.store.sql import SqlStore
+from core.submission.origins import Origins
 from core.system.machine import Plan
 from whisper.engine.transcriber import WhisperTranscriber
 from whisper.models.store import ModelStore
@@ -48,6 +50,8 @@ class RunSettings:
     shutdown_seconds: float
     parallel: bool
     nice: int = 0
+    #: after so long a waiting job grows into the next class
+    priority_age_seconds: float = AGE_SECONDS
     #: waits between tries when a part of the service is away; a minute of patience costs no attempt
     backoff: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 
@@ -60,6 +64,8 @@ class Parts:
     width: chunks of one job handed to the engine at once
     consumer: id of this consumer, leads the lease owner's name
     tell: told what happens, for the consumer's figures; must neither block for long nor raise
+    origins: where the files of jobs come from that came without one
+    check_disk: raises DiskFull when there is too little room for what is brought from there
     """
 
     settings: RunSettings
@@ -72,4 +78,6 @@ class Parts:
     plan: Plan
     width: int
     consumer: str
+    origins: Origins
+    check_disk: Callable[[], None] = lambda: None
     tell: Tell = nobody

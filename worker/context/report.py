@@ -25,11 +25,15 @@ EVERY_LINE = 40
 
 
 class Report:
-    """Counts one run's chunks; safe to call from the pool's threads."""
+    """Counts one run's chunks; safe to call from the pool's threads.
 
-    def __init__(self, plan: Plan, parallel: bool, meter: Meter | None = None) -> None:
+    most: workers that the job may have at once (its option `workers`); None: all
+    """
+
+    def __init__(self, plan: Plan, parallel: bool, *, most: int | None = None, meter: Meter | None = None) -> None:
         self.meter = meter or Meter()
-        self._plan, self._parallel = plan, parallel and plan.workers > 1
+        self._workers = min(plan.workers, most or plan.workers) if parallel else 1
+        self._parallel = self._workers > 1
         self._lock = threading.Lock()
         self.total: int | None = None
         self._restart(0)
@@ -44,7 +48,7 @@ class Report:
         """The run begins, or begins again after an outage. done: chunks that are finished already."""
         self.total = total
         self._restart(done)
-        mode = f"parallel, {self._plan.workers} workers" if self._parallel else "sequential"
+        mode = f"parallel, {self._workers} workers" if self._parallel else "sequential"
         log.info(
             "Transcribing (%s): %s chunks, %d done before", mode, total if total is not None else "yet uncounted", done
         )
@@ -86,7 +90,7 @@ class Report:
         return {
             "wall": round(wall, 3),
             "engine_seconds": round(engine, 3),
-            "workers": self._plan.workers if self._parallel else 1,
+            "workers": self._workers,
             "real_time_factor": round(wall / job.duration, 4) if job.duration else 0.0,
             "speed_up": round((self._engine_seconds + detect_seconds) / stage_wall, 2),
             "parallel": self._parallel,

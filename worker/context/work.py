@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 from core.errors import Interrupted, TransientError
 from core.jobs.job import Claim, Phase
 from core.jobs.tasks import Lease, Task
+from core.jobs.turns import INTERACTIVE
 from core.system.crashpoints import reached
 from core.system.retry import doubling, retry
 from core.transcript.values import Language, Segment
 from whisper.models.store import ValidModel
-from whisper.types import ChunkTranscript, LanguageGuess
+from whisper.types import Call, ChunkTranscript, LanguageGuess, Urgency
 from worker.context.growing_plan import GrowingPlan
 from worker.context.lease_keeper import LeaseKeeper
 from worker.context.parts import Parts
@@ -69,7 +70,10 @@ class Work:
         self.job = claim.job
         self.shown = claim.job.stage
         self.warnings: list[dict[str, str]] = list(claim.job.warnings)
-        self.width = parts.width if parts.settings.parallel else 1
+        params = claim.job.params
+        self.width = min(parts.width, params.workers or parts.width) if parts.settings.parallel else 1
+        """Chunks of this job that are handed to the engine at once."""
+        self.chunk_seconds = params.chunk_duration or parts.settings.chunk_seconds
         self.wake = threading.Event()
         """Set whenever something has happened that may let a task begin."""
         self.cancel = Cancel(lease_keeper)
@@ -148,6 +152,11 @@ class Work:
         return self.patiently(lambda: self.parts.store.tasks(self.job.id, stage, numbers))
 
     # --- the engine
+    def call(self, label: str) -> Call:
+        """For whom the engine is called: what it goes by when more calls wait than there are workers."""
+        urgency = Urgency.INTERACTIVE if self.job.priority >= INTERACTIVE else Urgency.JOB
+        return Call(job=self.job.id, owner=self.job.owner or "", label=label, urgency=urgency, cancel=self.cancel)
+
     def submit(self, ask: Callable[..., T], *args: Any) -> Future[T]:
         """Ask the engine beside the tasks, as one of them would."""
         return self.engine.submit(contextvars.copy_context().run, ask, *args)

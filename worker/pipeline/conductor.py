@@ -30,6 +30,7 @@ from worker.pipeline.execution import run_task
 from worker.pipeline.finals import FinalSegments
 from worker.pipeline.graph import Graph, behind
 from worker.pipeline.lanes import Lanes
+from worker.stages.bring import bring
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Pipeline:
     ) -> None:
         self._parts, self._claim, self._folder, self._lease_keeper = parts, claim, folder, lease_keeper
         self._stages, self._on_duration = stages, on_duration
-        self._report = Report(parts.plan, parts.settings.parallel, meter)
+        self._report = Report(parts.plan, parts.settings.parallel, most=claim.job.params.workers, meter=meter)
         self._unaccounted = 0.0
         self.job = claim.job
         """As far as the run knows it."""
@@ -80,6 +81,7 @@ class Pipeline:
         lanes = Lanes(engine=work.width, on_end=work.wake.set)
         work.engine = lanes.pool(Lane.ENGINE)
         try:
+            self._unless_stopped(lambda: bring(work, _StopOrDrain(self._lease_keeper)))
             work.show(Phase.DECODING)
             self._prepare(work)
             _Run(work, [stage for stage in self._stages if stage.wanted(work)], lanes).conduct()
@@ -93,11 +95,8 @@ class Pipeline:
     def _prepare(self, work: Work) -> None:
         """The model, what is known of the job, and what its former owners have planned and finished."""
         parts, params = work.parts, work.job.params
-        try:
-            parts.transcriber.downloader.ensure_model_exists(params.model, cancel=_StopOrDrain(self._lease_keeper))
-        except Cancelled:
-            self._lease_keeper.check()
-            raise HandedBack from None
+        stop = _StopOrDrain(self._lease_keeper)
+        self._unless_stopped(lambda: parts.transcriber.downloader.ensure_model_exists(params.model, cancel=stop))
         work.model = parts.models.validate(params.model)
         work.check()
         work.identities = _identities(work, self._stages)
@@ -114,6 +113,14 @@ class Pipeline:
         )
         work.language = _known_language(work)
         work.report.begin(done=sum(task.ended for task in chunks), total=len(chunks) if complete else None)
+
+    def _unless_stopped(self, fetch: Callable[[], object]) -> None:
+        """What is fetched before there is anything in flight to wait for. Raises HandedBack at a shutdown."""
+        try:
+            fetch()
+        except Cancelled:
+            self._lease_keeper.check()
+            raise HandedBack from None
 
     def _adopt(self, work: Work) -> None:
         """Take over what the retried job has finished. An owner that dies here leaves it to the next."""

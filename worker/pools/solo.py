@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 """An idle slot looks at the job table so often; the doorbell makes it sooner."""
 
+EXTRA_POLL_SECONDS = 5.0
+"""Likewise the slot beside Celery's pool: the supervisor rings for it (`worker.watch`)."""
+
 IDLE_SECONDS = 5.0
 """A process that has had nothing to do for so long is ended, unless it is the last: 30 MB, against a fork of 5 ms."""
 
@@ -35,11 +38,12 @@ TURNS = 200
 
 
 class SoloPool:
-    """Up to `count` forked processes, each taking turns; the parent only listens, forks and restarts.
+    """Forked processes, at most one for each of these slots, each taking turns; the parent only listens, forks and restarts.
 
     There is one process to begin with, and another when there is work and none is idle. The parent runs no threads, so
     that forking is safe.
 
+    indices: of the slots; extra: they are there for interactive jobs alone (`Slots.claim`)
     polling: nobody rings, so one process is always kept idle, to look for work
     after_fork: called in each child first (drop inherited database connections)
     """
@@ -50,15 +54,17 @@ class SoloPool:
         slots: Slots,
         stop: Stop,
         *,
-        count: int,
+        indices: range,
+        extra: bool = False,
         doorbell: Doorbell,
         polling: bool,
         after_fork: Callable[[], None],
     ) -> None:
-        self._parts, self._slots, self._stop, self._count = parts, slots, stop, count
+        self._parts, self._slots, self._stop = parts, slots, stop
+        self._indices, self._extra, self._count = indices, extra, len(indices)
         self._bell, self._polling, self._after_fork = doorbell, polling, after_fork
         self._children: dict[int, int] = {}
-        self._restart_at = [0.0] * count
+        self._restart_at = dict.fromkeys(indices, 0.0)
         self._idle_since: float | None = None
         self._unheard_since = 0.0
         self._read, self._write = os.pipe()
@@ -75,12 +81,9 @@ class SoloPool:
         signal.signal(signal.SIGINT, lambda *_: self._stop.set())
         signal.signal(signal.SIGCHLD, lambda *_: None)
         bell = self._bell.listen()
-        log.info(
-            "Ready: %d job slots, %d workers x %d threads",
-            self._count,
-            self._parts.plan.workers,
-            self._parts.plan.threads,
-        )
+        if not self._extra:
+            plan = self._parts.plan
+            log.info("Ready: %d job slots, %d workers x %d threads", self._slots.count, plan.workers, plan.threads)
         while not self._stop.is_set() or self._children:
             if self._stop.is_set():
                 self._tell(_LOOK * self._count)
@@ -112,7 +115,7 @@ class SoloPool:
             self._unheard_since = now
         deaf = now - self._unheard_since > DEAF_SECONDS  # stopped, or held up by the database
         if not self._children or ((idle == 0 or deaf) and (self._polling or unread)):
-            free = (i for i in range(self._count) if i not in self._children.values() and now >= self._restart_at[i])
+            free = (i for i in self._indices if i not in self._children.values() and now >= self._restart_at[i])
             if (index := next(free, None)) is not None:
                 self._fork(index)
                 self._unheard_since = now
@@ -166,10 +169,10 @@ class SoloPool:
     def _take_turns(self, index: int) -> None:
         turns = 0
         while not self._stop.is_set() and turns < TURNS:
-            if take_turn(self._parts, self._slots, index, self._stop):
+            if take_turn(self._parts, self._slots, index, self._stop, extra=self._extra):
                 turns += 1
                 continue
-            ready, _, _ = select.select([self._read], [], [], POLL_SECONDS)
+            ready, _, _ = select.select([self._read], [], [], EXTRA_POLL_SECONDS if self._extra else POLL_SECONDS)
             if ready:
                 try:
                     if os.read(self._read, 1) == _RETIRE:

@@ -15,8 +15,11 @@ from worker.stop import Stopping
 log = logging.getLogger(__name__)
 
 
-def take_turn(parts: Parts, slots: Slots, index: int, stopping: Stopping) -> bool:
-    """Returns whether there was a job. A database that is away is no job: the caller waits and asks again."""
+def take_turn(parts: Parts, slots: Slots, index: int, stopping: Stopping, *, extra: bool = False) -> bool:
+    """Returns whether there was a job. A database that is away is no job: the caller waits and asks again.
+
+    extra: as in `Slots.claim`
+    """
     if stopping.is_set():
         return False
     settings = parts.settings
@@ -24,13 +27,15 @@ def take_turn(parts: Parts, slots: Slots, index: int, stopping: Stopping) -> boo
     try:
         claim = slots.claim(
             index,
-            lambda short_only: parts.store.claim(
+            lambda only: parts.store.claim(
                 owner=identity.owner(parts.consumer),
                 consumer=parts.consumer,
                 lease_seconds=settings.lease_seconds,
                 max_attempts=settings.max_attempts,
-                short_only=short_only,
+                only=only,
+                age_seconds=settings.priority_age_seconds,
             ),
+            extra=extra,
         )
     except (DatabaseUnavailable, DiskFull) as error:
         log.warning("No claim possible: %s", error.message)

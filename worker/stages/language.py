@@ -11,7 +11,7 @@ from typing import Any
 from core.errors import ChunkFailed
 from core.jobs.tasks import Task
 from core.speech.chunks import Chunk
-from whisper.types import SHORTEST, Call, ChunkTranscript, LanguageGuess
+from whisper.types import SHORTEST, ChunkTranscript, LanguageGuess
 from worker.context.stage import Output, Stage
 from worker.context.work import Evidence, Work
 from worker.stages.language_vote import LanguageVote
@@ -86,7 +86,7 @@ class LanguageStage(Stage):
             if work.parts.transcriber.engine.hears_languages:
                 work.lease(part)
                 return ask_engine(work, pcm, options_of(work, chunk, guess), chunk)
-            call = Call(job=work.job.id, label="language", cancel=work.cancel)
+            call = work.call("language")
             heard = work.parts.transcriber.detect_language(pcm, call, model=work.job.params.model)
             work.report.meter.engine(cpu=heard.engine_seconds)
             return heard

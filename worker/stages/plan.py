@@ -39,18 +39,14 @@ class PlanStage(Stage):
 
     def options(self, work: Work) -> Mapping[str, Any]:
         settings = work.parts.settings
-        return {
-            "planner": PLANNER_VERSION,
-            "chunk_seconds": settings.chunk_seconds,
-            "strategy": settings.chunk_strategy,
-        }
+        return {"planner": PLANNER_VERSION, "chunk_seconds": work.chunk_seconds, "strategy": settings.chunk_strategy}
 
     def run(self, work: Work, task: Task) -> Output:
         settings, recording = work.parts.settings, work.recording
         regions = region_source(settings.chunk_strategy, work.parts.vad().feed)
         stored = [Chunk.from_dict(one.plan or {}) for one in work.plan.tasks]
         planner = ChunkPlanner(
-            int(settings.chunk_seconds * SAMPLE_RATE),
+            int(work.chunk_seconds * SAMPLE_RATE),
             quietest=regions.quietest,
             finds_speech=regions.finds_speech,
             start=stored[-1].end if stored else 0,

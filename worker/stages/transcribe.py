@@ -15,7 +15,7 @@ from core.speech.chunks import Chunk, plan_hash
 from core.speech.planner import PLANNER_VERSION
 from core.system import tracing
 from core.transcript.merge import needs_words
-from whisper.types import SHORTEST, Call, ChunkTranscript, TranscribeOptions
+from whisper.types import SHORTEST, ChunkTranscript, TranscribeOptions
 from worker.context.figures import EngineAnswered
 from worker.context.stage import Grain, Lane, OnFailure, Output, Stage
 from worker.context.work import Work
@@ -42,10 +42,8 @@ class TranscribeStage(Stage):
     def identity(self, work: Work, needs: Sequence[str]) -> str:
         """As versions from 0.1.0 on have it in `job.plan_hash`: what they finished can be taken over."""
         settings = work.parts.settings
-        options = work.job.params.to_dict() | {
-            "chunk_seconds": settings.chunk_seconds,
-            "strategy": settings.chunk_strategy,
-        }
+        options = work.job.params.heard() | {"chunk_seconds": work.chunk_seconds, "strategy": settings.chunk_strategy}
+        options.pop("chunk_duration", None)  # it is in `chunk_seconds`, whoever said so
         if settings.fit_context:
             options["context"] = "fit"
         return plan_hash(
@@ -71,7 +69,7 @@ def ask_engine(work: Work, pcm: Pcm, options: TranscribeOptions, chunk: Chunk) -
     """One call. Raises ChunkFailed, ChunkTimeout, EngineUnavailable, Cancelled."""
     model, began = work.job.params.model, time.monotonic()
     label = f"chunk {chunk.index + 1}/{work.job.chunks_total or '?'}"
-    call = Call(job=work.job.id, label=label, cancel=work.cancel)
+    call = work.call(label)
     with tracing.span("engine", {"model": model}) as span:
         said = work.parts.transcriber.transcribe(pcm, options, call, model=model)
         waited = max(0.0, time.monotonic() - began - said.wall_seconds)

@@ -1,3 +1,18 @@
 """The SQL behind each protocol, one file each; `core.store.sql` puts them together."""
 
-__all__ = ["all_jobs", "claims", "consumers", "jobs", "keys", "outbox", "retention", "tasks", "upkeep"]
+__all__ = [
+    "all_jobs",
+    "claims",
+    "consumers",
+    "jobs",
+    "keys",
+    "membership",
+    "outbox",
+    "retention",
+    "rows",
+    "tasks",
+    "upkeep",
+    "uploads",
+    "webhooks",
+]
+__all__ = ["all_jobs", "claims", "consumers", "jobs", "keys", "outbox", "retention", "rows", "tasks", "upkeep"]

@@ -10,10 +10,11 @@ from sqlalchemy import ColumnElement, Integer, and_, bindparam, func, select
 from core.jobs.job import TERMINAL, Job, JobStatus
 from core.jobs.tasks import TRANSCRIBE, Task, TaskState
 from core.store.news import News, open_news
-from core.store.protocols import OwnerJobs
+from core.store.protocols import OwnerJobs, OwnerUploads
 from core.store.roles.jobs import SqlJobs
+from core.store.roles.owners.usage import count_by_status
 from core.store.roles.rows import Role, to_job, to_task
-from core.store.roles.usage import count_by_status
+from core.store.roles.uploads import SqlOwnerUploads
 from core.store.tables import job, meta, task
 
 # made once: building them takes as long as asking them
@@ -39,6 +40,10 @@ class SqlAllJobs(Role):
     def of(self, owner: str | None, *, all_jobs: bool = False) -> OwnerJobs:
         view = SqlJobs(self.database, row_version=self.row_version, statements=self._statements)
         return view.bound(owner, all_jobs=all_jobs)
+
+    def uploads_of(self, owner: str | None) -> OwnerUploads:
+        view = SqlOwnerUploads(self.database, row_version=self.row_version, statements=self._statements)
+        return view.bound(owner, all_jobs=False)
 
     def versions(self, job_ids: Collection[str]) -> dict[str, tuple[str | None, int]]:
         with self.database.read() as connection:

@@ -5,28 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Double,
-    Executable,
-    ScalarSelect,
-    Update,
-    and_,
-    bindparam,
-    case,
-    not_,
-    or_,
-    select,
-    union_all,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, Double, Select, Update, and_, bindparam, or_, select, update
 
 from core.errors import Cancelled, LeaseLost
-from core.jobs.job import SHORT_BYTES, SHORT_SECONDS, Claim, JobFailure, JobStatus, Phase
+from core.jobs.job import Claim, JobFailure, JobStatus, Phase, Source
 from core.jobs.tasks import TaskState
-from core.store.roles.ending import Ending, out_of_attempts, out_of_attempts_waiting, strikes
-from core.store.roles.rows import expired, no_lease_values, to_job
+from core.jobs.turns import AGE_SECONDS, INTERACTIVE, Only
+from core.store.roles.ending import strikes
+from core.store.roles.lines import HELD, Lines
+from core.store.roles.rows import no_lease_values, to_job
 from core.store.tables import job, task
 
 LEARNT = frozenset(
@@ -46,8 +33,6 @@ LEARNT = frozenset(
     }
 )
 """What `progress` may write."""
-
-HELD = (JobStatus.PROCESSING, JobStatus.CANCELLING)
 
 IS_CLAIMED = and_(
     job.c.id == bindparam("held_id"),
@@ -80,19 +65,31 @@ def _learn(names: Iterable[str]) -> Update:
     return update(job).where(IS_CLAIMED).values(**values, version=job.c.version + 1)
 
 
-class SqlClaims(Ending):
+class SqlClaims(Lines):
     def claim(
-        self, *, owner: str, consumer: str, lease_seconds: float, short_only: bool = False, max_attempts: int = 3
+        self,
+        *,
+        owner: str,
+        consumer: str,
+        lease_seconds: float,
+        only: Only = Only.ANY,
+        max_attempts: int = 3,
+        age_seconds: float = AGE_SECONDS,
     ) -> Claim | None:
-        """Take the first waiting job (priority, then age) or None.
+        """Take the waiting job whose turn it is (`core.store.roles.lines`) or None.
 
         Here also ends what nobody else will (see `sweep`), so that a job which kills every owner is not
         taken again; jobs of a newer row version are left to newer consumers.
         """
         with self.database.write() as connection:
             self.end_abandoned(connection, max_attempts)
-            take = self.statement(("take", short_only, max_attempts), lambda: self._take(short_only, max_attempts))
-            row = connection.execute(take, {"by": owner, "at": consumer, "seconds": lease_seconds}).first()
+            row = self.take_first(
+                connection,
+                {"by": owner, "at": consumer, "seconds": lease_seconds},
+                only=only,
+                max_attempts=max_attempts,
+                age_seconds=age_seconds,
+            )
             if row is None:
                 return None
             lost = self.statement("lost tasks", lambda: _freed(and_(_OF_JOB, task.c.lease_until < self.database.now())))
@@ -145,6 +142,12 @@ class SqlClaims(Ending):
                     self.end(connection, row.id, JobStatus.CANCELLED)
         return [row.id for row in rows]
 
+    def urgent(self) -> str | None:
+        with self.database.read() as connection:
+            found = self.statement("urgent", self._urgent)
+            first: str | None = connection.scalar(found)
+            return first
+
     def held(self, consumer: str) -> list[tuple[str, str, bool]]:
         with self.database.read() as connection:
             rows = connection.execute(_HELD_OF, {"of_consumer": consumer})
@@ -159,6 +162,19 @@ class SqlClaims(Ending):
             change = self.statement(("learn", *fields), lambda: _learn(fields))
             learnt = {f"new_{name}": value for name, value in fields.items()}
             _changed(connection.execute(change, claim_values(claim) | learnt).rowcount)
+
+    def brought(self, claim: Claim, source: Source) -> None:
+        values = {
+            "bytes": source.bytes,
+            "media_type": source.media_type,
+            "sha256": source.sha256,
+            "source_key": source.key,
+            "origin": None,
+            "version": job.c.version + 1,
+        }
+        with self.database.write() as connection:
+            here = update(job).where(IS_CLAIMED).values(values)
+            _changed(connection.execute(here, claim_values(claim)).rowcount)
 
     def finish(
         self,
@@ -204,54 +220,10 @@ class SqlClaims(Ending):
         if came not in (JobStatus.PROCESSING, status):
             raise LeaseLost
 
-    def _take(self, short_only: bool, max_attempts: int) -> Executable:
-        now = self.database.now()
-        return (
-            update(job)
-            .where(job.c.id == self._first(now, short_only, max_attempts))
-            .values(
-                status=JobStatus.PROCESSING,
-                stage=Phase.DECODING,
-                fence=job.c.fence + 1,
-                attempts=job.c.attempts + 1,
-                strikes=case((job.c.status == JobStatus.PROCESSING, strikes() + 1), else_=job.c.strikes),
-                started_at=case((job.c.started_at.is_(None), self.database.wall()), else_=job.c.started_at),
-                lease_owner=bindparam("by"),
-                consumer=bindparam("at"),
-                lease_until=now + _SECONDS,
-                not_before=None,
-                hint_due=now,
-                hint_wait=0.0,
-                version=job.c.version + 1,
-            )
-            .returning(job)
-        )
-
-    def _first(self, now: ColumnElement[float], short_only: bool, max_attempts: int) -> ScalarSelect[str]:
-        """Id of the first waiting job; locked, and those that others have locked are passed over.
-
-        Each half walks the index in the order wanted and stops at its first hit, however many jobs wait.
-        """
-        ready = [job.c.row_version <= self.row_version]
-        if short_only:
-            unknown = and_(job.c.duration.is_(None), job.c.bytes <= SHORT_BYTES)
-            ready.append(or_(job.c.duration < SHORT_SECONDS, unknown))
-        due = or_(job.c.not_before.is_(None), job.c.not_before <= now)
-        fresh = [job.c.status == JobStatus.QUEUED, due, not_(out_of_attempts_waiting(max_attempts))]
-        lost = [job.c.status == JobStatus.PROCESSING, expired(now), not_(out_of_attempts(max_attempts, now))]
-        order = (job.c.priority.desc(), job.c.created_at, job.c.id)
-        halves = [
-            select(job.c.id, job.c.priority, job.c.created_at)
-            .where(*half, *ready)
-            .order_by(*order)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-            .subquery()
-            for half in (fresh, lost)
-        ]
-        both = union_all(*(select(half) for half in halves)).subquery()
-        pick = select(both.c.id).order_by(both.c.priority.desc(), both.c.created_at, both.c.id).limit(1)
-        return pick.scalar_subquery()
+    def _urgent(self) -> Select[Any]:
+        due = or_(job.c.not_before.is_(None), job.c.not_before <= self.database.now())
+        waits = and_(job.c.status == JobStatus.QUEUED, job.c.priority >= INTERACTIVE, due)
+        return select(job.c.id).where(waits).order_by(job.c.priority.desc(), job.c.created_at).limit(1)
 
 
 def lock(connection: Connection, claim: Claim) -> JobStatus:

@@ -6,13 +6,29 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Update, and_, bindparam, case, func, not_, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    Select,
+    and_,
+    bindparam,
+    case,
+    func,
+    not_,
+    or_,
+    select,
+    update,
+)
 
 from core.errors import WorkerCrashed
 from core.jobs.job import JobFailure, JobStatus
 from core.jobs.tasks import TRANSCRIBE, TaskState
+from core.store.roles.membership import left
 from core.store.roles.rows import Role, drop_hints, end_values, expired
+from core.store.roles.webhooks.announce import announce_end
 from core.store.tables import STRUCK, job, task
+from core.store.texts import index
 
 
 class Ending(Role):
@@ -40,22 +56,28 @@ class Ending(Role):
     def end(
         self, connection: Connection, job_id: str, status: JobStatus, values: Mapping[str, Any] = MappingProxyType({})
     ) -> None:
-        """Write a job's end, and `values` with it. The caller holds the row.
+        """Write a job's end, `values` with it, and what is to be told of it; the batch's too, if it was its last.
 
-        Its owner counts chunks every now and then only: what it has not come to is counted here.
+        The caller holds the row. Its owner counts chunks every now and then only: what it has not come to is counted here.
         """
 
-        def make() -> Update:
+        def make() -> Executable:
             news = {name: bindparam(f"new_{name}", type_=job.c[name].type) for name in values}
             return (
                 update(job)
                 .where(job.c.id == bindparam("of_job"))
                 .values(end_values(status, self.database.wall()) | _counted() | news)
+                .returning(job.c.batch_id)
             )
 
         news = {f"new_{name}": value for name, value in values.items()}
-        connection.execute(self.statement(("end", status, *values), make), {"of_job": job_id} | news)
+        batch_id = connection.scalar(self.statement(("end", status, *values), make), {"of_job": job_id} | news)
         drop_hints(connection, job_id)
+        if status is JobStatus.COMPLETED:
+            index.mark(connection, job_id)
+        announce_end(connection, self.database, job_id, status)
+        if batch_id is not None:
+            left(connection, self.database, batch_id)
 
     def _lost(self, max_attempts: int, waiting: bool) -> Select[Any]:
         now = self.database.now()
@@ -64,7 +86,9 @@ class Ending(Role):
         gone = [cancelled, crashed]
         if waiting:
             gone.append(and_(job.c.status == JobStatus.QUEUED, STRUCK, out_of_attempts_waiting(max_attempts)))
-        return select(job.c.id, job.c.status, job.c.stage).where(or_(*gone)).with_for_update(skip_locked=True)
+        # in the order of their batches, whose rows are held as they end
+        found = select(job.c.id, job.c.status, job.c.stage).where(or_(*gone)).order_by(job.c.batch_id)
+        return found.with_for_update(skip_locked=True)
 
 
 def _counted() -> dict[str, ColumnElement[Any]]:

@@ -8,6 +8,7 @@ from sqlalchemy import and_, case, delete, exists, func, insert, or_, select, up
 
 from core.jobs.consumers import ConsumerInfo
 from core.jobs.job import JobStatus
+from core.jobs.turns import INTERACTIVE
 from core.store.roles.rows import Role, expired
 from core.store.tables import consumer, job, outbox
 
@@ -34,8 +35,11 @@ class SqlOutbox(Role):
             here = select(consumer.c.info).where(consumer.c.last_seen >= now - SILENT_SECONDS)
             slots = sum(ConsumerInfo.from_dict(info).slots for info in connection.scalars(here))
             working = job.c.status.in_([JobStatus.PROCESSING, JobStatus.CANCELLING])
-            busy = select(func.count()).select_from(job).where(working, job.c.lease_until > now)
-            return max(0, slots - (connection.scalar(busy) or 0))
+            at_work = and_(working, job.c.lease_until > now)
+            busy = select(func.count()).select_from(job).where(at_work)
+            # of each consumer one interactive job may be the one that takes no usual slot (`worker.pools.slots`)
+            extra = select(func.count(job.c.consumer.distinct())).where(at_work, job.c.priority >= INTERACTIVE)
+            return max(0, slots - (connection.scalar(busy) or 0) + (connection.scalar(extra) or 0))
 
     def rehint(self, *, older_than: float, limit: int) -> int:
         with self.database.write() as connection:

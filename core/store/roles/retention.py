@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import delete, select, union, update
+from sqlalchemy import delete, select, true, union, update
 
 from core.jobs.job import Job
 from core.objects.store import job_of
+from core.store.roles.owners.usage import remember_spent
 from core.store.roles.rows import Role, to_job
-from core.store.roles.usage import remember_spent
-from core.store.tables import idempotency, job, task
+from core.store.tables import idempotency, job, revision, task
+from core.store.texts import index, revisions
 
 
 class SqlRetention(Role):
@@ -38,20 +39,28 @@ class SqlRetention(Role):
                     .with_for_update(skip_locked=True)
                 )
                 mark = update(job).where(job.c.id.in_(old)).values({flag: True, "version": job.c.version + 1})
+                if flag is job.c.expired_audio:
+                    mark = mark.values(origin=None)
                 for row in connection.execute(mark.returning(job)).all():
                     found[row.id] = to_job(row)
                     if flag is job.c.expired_result:
                         connection.execute(delete(task).where(task.c.job_id == row.id))
+                        revisions.forget(connection, row.id)
+                        if row.deleted_at is None:
+                            index.write(connection, self.database, row, None)
         return list(found.values())
 
     def known_keys(self, keys: Sequence[str], *, besides: str | None = None) -> set[str]:
         others = job.c.id != besides if besides is not None else job.c.id.is_not(None)
         sources = select(job.c.source_key).where(job.c.source_key.in_(keys), job.c.expired_audio.is_(False), others)
         results = select(job.c.result_key).where(job.c.result_key.in_(keys), job.c.expired_result.is_(False), others)
+        edits = select(revision.c.key).where(
+            revision.c.key.in_(keys), revision.c.job_id != besides if besides is not None else true()
+        )
         owners = {key: owner for key in keys if (owner := job_of(key))}
         unfinished = select(job.c.id).where(job.c.id.in_(set(owners.values())), job.c.finished_at.is_(None), others)
         with self.database.read() as connection:
-            known = set(connection.scalars(union(sources, results)))
+            known = set(connection.scalars(union(sources, results, edits)))
             at_work = set(connection.scalars(unfinished)) if owners else set()
         return known | {key for key, owner in owners.items() if owner in at_work}
 
@@ -59,4 +68,5 @@ class SqlRetention(Role):
         with self.database.write() as connection:
             connection.execute(delete(idempotency).where(idempotency.c.job_id == job_id))
             remember_spent(connection, self.database, job_id)
+            index.drop(connection, job_id)
             connection.execute(delete(job).where(job.c.id == job_id))

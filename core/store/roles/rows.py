@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from core.jobs.job import Job, JobFailure, JobStatus, Phase, Source
+from core.jobs.origin import Origin
 from core.jobs.params import JobParams
 from core.jobs.tasks import Task, TaskState
 from core.store.database import Database
@@ -78,7 +79,7 @@ class OwnerRole(Role):
         return self
 
 
-def _known(kind: type[E], value: str, otherwise: E) -> E:
+def known(kind: type[E], value: str, otherwise: E) -> E:
     """What a newer version may call something new is, to this one, a job that is being worked on."""
     return kind(value) if value in list(kind) else otherwise
 
@@ -86,10 +87,15 @@ def _known(kind: type[E], value: str, otherwise: E) -> E:
 def to_job(row: Row[Any]) -> Job:
     return Job(
         id=row.id,
-        status=_known(JobStatus, row.status, JobStatus.PROCESSING),
-        stage=_known(Phase, row.stage, Phase.TRANSCRIBING),
+        status=known(JobStatus, row.status, JobStatus.PROCESSING),
+        stage=known(Phase, row.stage, Phase.TRANSCRIBING),
         source=Source(
-            filename=row.filename, bytes=row.bytes, media_type=row.media_type, sha256=row.sha256, key=row.source_key
+            filename=row.filename,
+            bytes=row.bytes,
+            media_type=row.media_type,
+            sha256=row.sha256,
+            key=row.source_key,
+            origin=Origin.from_text(row.origin) if row.origin else None,
         ),
         params=JobParams.from_dict(row.params),
         created_at=row.created_at,
@@ -97,7 +103,8 @@ def to_job(row: Row[Any]) -> Job:
         finished_at=row.finished_at,
         retry_of=row.retry_of,
         retry_all=row.retry_all,
-        origin=row.origin or {},
+        caller=row.caller or {},
+        batch=row.batch_id,
         owner=row.owner,
         priority=row.priority,
         attempts=row.attempts,
@@ -119,6 +126,7 @@ def to_job(row: Row[Any]) -> Job:
         error=JobFailure.from_dict(row.error) if row.error else None,
         performance=row.performance,
         result_key=row.result_key,
+        revision=row.revision or 0,
         expired_audio=row.expired_audio,
         expired_result=row.expired_result,
         version=row.version,
@@ -130,7 +138,7 @@ def to_task(row: Row[Any]) -> Task:
         stage=row.stage,
         number=row.number,
         plan=row.plan,
-        state=_known(TaskState, row.state, TaskState.PLANNED),
+        state=known(TaskState, row.state, TaskState.PLANNED),
         output=row.output,
         error=row.error,
         identity=row.identity,

@@ -52,6 +52,8 @@ def config(
     json: JsonOption = False,
 ) -> None:
     """Show the settings in force; secrets and passwords are masked."""
+    from json import dumps as as_json
+
     from core.config.loading import remarks
     from whisper.download.fetch import shown as without_password
 
@@ -62,6 +64,8 @@ def config(
         if not changed or value != field.get_default(call_default_factory=True):
             if isinstance(value, list):
                 value = ",".join(map(without_password, value))
+            elif isinstance(value, dict):
+                value = as_json(value, ensure_ascii=False)
             shown[name.upper()] = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     if json:
         print_json(shown)

@@ -26,7 +26,7 @@ _THERE = job.c.deleted_at.is_(None)
 class SqlUsage(OwnerRole):
     def totals(self) -> dict[str, int]:
         with self.database.read() as connection:
-            return count_by_status(connection, *self._mine())
+            return count_by_status(connection, *self._owned())
 
     def backlog(self) -> Backlog:
         unknown, left = job.c.duration.is_(None), job.c.duration - job.c.audio_seconds_done
@@ -36,15 +36,15 @@ class SqlUsage(OwnerRole):
                 job.c.media_type,
                 func.count().label("jobs"),
                 func.min(job.c.created_at).label("oldest"),
-                func.sum(case((unknown, job.c.bytes), else_=0)).label("bytes"),
+                func.sum(case((unknown, func.coalesce(job.c.bytes, 0)), else_=0)).label("bytes"),
                 func.sum(case((left > 0, left), else_=0.0)).label("seconds"),
             )
-            .where(job.c.status.in_([JobStatus.QUEUED, JobStatus.PROCESSING]), _THERE, *self._mine())
+            .where(job.c.status.in_([JobStatus.QUEUED, JobStatus.PROCESSING]), _THERE, *self._owned())
             .group_by(job.c.status, job.c.media_type)
         )
         newest = (
             select(job.c.media_type, job.c.bytes, job.c.duration)
-            .where(job.c.status == JobStatus.COMPLETED, job.c.duration > 0, *self._mine())
+            .where(job.c.status == JobStatus.COMPLETED, job.c.duration > 0, *self._owned())
             .order_by(job.c.created_at.desc())
             .limit(LATELY)
             .subquery()
@@ -75,7 +75,7 @@ class SqlUsage(OwnerRole):
     def done_lately(self) -> Done:
         newest = (
             select(job.c.started_at, job.c.finished_at, job.c.duration)
-            .where(job.c.status == JobStatus.COMPLETED, _THERE, *self._mine())
+            .where(job.c.status == JobStatus.COMPLETED, _THERE, *self._owned())
             .order_by(job.c.created_at.desc())
             .limit(LATELY)
         )
@@ -110,7 +110,7 @@ class SqlUsage(OwnerRole):
         freed_in = 0.0 if oldest is None else (oldest + DAY - now).total_seconds()
         return Usage(waiting=waiting, audio_seconds=seconds, freed_in=max(0.0, freed_in))
 
-    def _mine(self) -> list[ColumnElement[bool]]:
+    def _owned(self) -> list[ColumnElement[bool]]:
         return [] if self.all_jobs else [job.c.owner == self.owner]  # None becomes IS NULL
 
 

@@ -1,0 +1,3 @@
+"""Sends what webhooks are to be told."""
+
+__all__ = ["bodies", "schemas", "sender"]

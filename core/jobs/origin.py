@@ -1,0 +1,32 @@
+"""Where a job's file is to be brought from, when it does not come with the request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class OriginKind(StrEnum):
+    URL = "url"  #: an address on the web
+    OBJECT = "object"  #: a key of the bucket INGEST_BUCKET
+    UPLOAD = "upload"  #: an upload that came in parts, by its id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Kept in the job's row until its file is in the object store, and then forgotten: addresses may hold secrets."""
+
+    kind: OriginKind
+    #: address, key or id
+    name: str
+    #: so many bytes are taken at most
+    max_bytes: int
+
+    def to_text(self) -> str:
+        return f"{self.kind} {self.max_bytes} {self.name}"
+
+    @staticmethod
+    def from_text(text: str) -> Origin:
+        """Raises ValueError for what `to_text` has not made."""
+        kind, most, name = text.split(" ", 2)
+        return Origin(kind=OriginKind(kind), name=name, max_bytes=int(most))

@@ -1,0 +1,3 @@
+"""Parts of an owner's view besides its jobs."""
+
+__all__ = ["idempotency", "usage"]

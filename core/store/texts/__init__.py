@@ -1,0 +1,3 @@
+"""Transcripts in the database: their revisions."""
+
+__all__ = ["index", "matches", "revisions"]

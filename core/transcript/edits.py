@@ -1,0 +1,135 @@
+"""What people change in a transcript: segments as they want them, and what speakers are called. Pure functions.
+
+What a model has said of a text (probabilities, flags, times of words) is kept only for as long as the text is that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from core.errors import NotInResult, refusal
+from core.transcript.values import Segment, Speaker, Transcript, Word
+
+MOST_ERRORS = 20
+"""Named at once."""
+
+NO_SPEAKERS = "Nobody listened for who speaks in this job: there are no speakers."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """One segment as it shall be. Seconds are floats."""
+
+    start: float
+    end: float
+    text: str
+    #: place, from 0, of the segment in the transcript before that this one was; None: it is new
+    id: int | None = None
+    #: `speaker` and `translation`, as far as they are given; the rest stays (of a new one: None)
+    more: Mapping[str, str | None] = field(default_factory=dict)
+
+
+def edited(before: Transcript, edits: Sequence[Edit]) -> Transcript:
+    """The transcript with these segments and no others.
+
+    Raises ValidationFailed, naming `segments.N.FIELD`: times that run backwards or beyond the end, a segment that is not
+    there or is used twice, an unknown speaker, a text without a letter.
+    """
+    if problems := list(_first(_problems(before, edits))):
+        raise refusal(*problems)
+    segments = tuple(_segment(before, edit) for edit in edits)
+    if segments == before.segments:
+        return before
+    speakers = None if before.speakers is None else tuple(_counted(one, segments) for one in before.speakers)
+    return replace(before, segments=segments, speakers=speakers)
+
+
+def renamed(before: Transcript, names: Mapping[str, str]) -> Transcript:
+    """The transcript with other names for speakers, by their ids. Raises NotInResult without speakers, ValidationFailed."""
+    if before.speakers is None:
+        raise NotInResult(NO_SPEAKERS)
+    known = {speaker.id for speaker in before.speakers}
+    unknown = [{"field": name, "message": "there is no such speaker"} for name in names if name not in known]
+    blank = [{"field": name, "message": "a name has letters"} for name, given in names.items() if not given.strip()]
+    if problems := [*unknown, *blank][:MOST_ERRORS]:
+        raise refusal(*problems)
+    return replace(
+        before, speakers=tuple(replace(one, name=names.get(one.id, one.name).strip()) for one in before.speakers)
+    )
+
+
+def _first(problems: Iterator[dict[str, str]]) -> Iterator[dict[str, str]]:
+    for _, problem in zip(range(MOST_ERRORS), problems, strict=False):
+        yield problem
+
+
+def _problems(before: Transcript, edits: Sequence[Edit]) -> Iterator[dict[str, str]]:
+    speakers = {speaker.id for speaker in before.speakers or ()}
+    used: set[int] = set()
+    reached = 0.0
+    for n, edit in enumerate(edits):
+
+        def wrong(name: str, message: str, n: int = n) -> dict[str, str]:
+            return {"field": f"segments.{n}.{name}", "message": message}
+
+        old = _before(before, edit)
+        if edit.id is not None and (old is None or edit.id in used):
+            yield wrong("id", "given twice" if old else "there is no such segment in the revision that was edited")
+        if edit.id is not None:
+            used.add(edit.id)
+        as_it_was = old is not None and (edit.start, edit.end) == (old.start, old.end)
+        if edit.start < reached:
+            yield wrong("start", f"before that of the segment before it ({reached:g})")
+        if not as_it_was and edit.end < edit.start:
+            yield wrong("end", f"before its start ({edit.start:g})")
+        if not as_it_was and edit.end > before.duration:
+            yield wrong("end", f"after the end of the recording ({before.duration:g})")
+        reached = max(reached, edit.start)
+        if not edit.text.strip() and not (old and old.text == edit.text):
+            yield wrong("text", "nothing is said here: leave the segment out")
+        speaker = edit.more.get("speaker")
+        if speaker is not None and speaker not in speakers:
+            yield wrong("speaker", "there is no such speaker" if before.speakers is not None else NO_SPEAKERS)
+        if edit.more.get("translation") is not None and before.translation is None:
+            yield wrong("translation", "this job has no translation")
+
+
+def _before(before: Transcript, edit: Edit) -> Segment | None:
+    there = edit.id is not None and 0 <= edit.id < len(before.segments)
+    return before.segments[edit.id] if edit.id is not None and there else None
+
+
+def _segment(before: Transcript, edit: Edit) -> Segment:
+    old = _before(before, edit)
+    values = {"start": edit.start, "end": edit.end, "text": edit.text}
+    if old is None:
+        return Segment(**values, **edit.more)  # type: ignore[arg-type]  # (each is of its field's type)
+    changed = replace(old, **values, **edit.more, words=_words(old, edit))  # type: ignore[arg-type]
+    if old.text == edit.text:
+        return changed
+    return replace(changed, avg_logprob=None, no_speech_prob=None, compression_ratio=None, flags=())
+
+
+def _words(old: Segment, edit: Edit) -> tuple[Word, ...]:
+    """Those of before where the same is said at the same place: capitals and punctuation may differ. Else none: the times of
+    words that nobody has heard would be invented."""
+    moved = (old.start, old.end) != (edit.start, edit.end)
+    if moved and any(not edit.start <= at <= edit.end for w in old.words for at in (w.start, w.end) if at is not None):
+        return ()
+    if old.text == edit.text:
+        return old.words
+    now = edit.text.split()
+    if len(now) != len(old.words) or [_letters(w.word) for w in old.words] != [_letters(word) for word in now]:
+        return ()
+    blanks = [" " if word.word.startswith(" ") else "" for word in old.words]
+    return tuple(replace(word, word=blank + text) for word, blank, text in zip(old.words, blanks, now, strict=True))
+
+
+def _letters(word: str) -> str:
+    return "".join(letter for letter in word.casefold() if letter.isalnum())
+
+
+def _counted(speaker: Speaker, segments: Sequence[Segment]) -> Speaker:
+    seconds = sum(one.end - one.start for one in segments if one.speaker == speaker.id)
+    return replace(speaker, seconds=round(seconds, 3))
