@@ -48,7 +48,7 @@ def test_features(running: Service) -> None:
     assert body["options"] == list(described["components"]["schemas"]["ParamsBody"]["properties"])
     result = described["paths"]["/api/v1/jobs/{job_id}/result"]["get"]["parameters"]
     asked = {one["name"]: one["schema"] for one in result if one["in"] == "query"}
-    assert set(body["looks"]) == asked.keys() - {"format"}
+    assert set(body["looks"]) == asked.keys() - {"format", "revision"}
     assert body["formats"] == asked["format"]["enum"]
     assert body["limits"]["max_upload_bytes"] == 4096 * 1024 * 1024
     assert body["tracing"] is False
