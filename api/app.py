@@ -17,10 +17,9 @@ from api.access.throttle import Throttle
 from api.batches import asked
 from api.deps import PREFIX, ApiDeps, ApiStore, Parts
 from api.events.status import StatusRoute
+from api.foreign import interfaces
 from api.http import problems
 from api.http.middleware import HeadAsGet, LingeringClose, RequestLog
-from api.openai import errors as openai_errors
-from api.openai import routes as openai
 from api.routes import (
     about,
     audio,
@@ -50,6 +49,9 @@ TAGS = [
     {"name": "batches", "description": "Many files as one: counted, steered and fetched together."},
     {"name": "session", "description": "For browsers, in place of a key."},
     {"name": "openai", "description": "OpenAI's audio interface: its clients work unchanged with `base_url=.../v1`."},
+    {"name": "whisper.cpp", "description": "The interface of whisper.cpp's own server."},
+    {"name": "asr", "description": "The interface of whisper-asr-webservice, for Bazarr and the like."},
+    {"name": "parallel", "description": "An older interface, for its clients."},
     {"name": "service", "description": "What there is to choose from and what it runs on."},
     {"name": "health", "description": "For monitoring."},
 ]
@@ -90,19 +92,20 @@ def create_app(deps: ApiDeps, store: ApiStore, authenticator: Authenticator) -> 
         audio,
         follow,
         webhooks,
-        openai,
         session,
         about,
         health,
     ):
         app.include_router(noun.router)
+    for router in interfaces.ROUTERS:
+        app.include_router(router)
     app.include_router(docs.router)
     app.mount(docs.FILES, docs.static_files())
     # the last one added is the outermost
     app.add_middleware(StatusRoute, reads=parts.status, prefix=PREFIX, route=jobs.STATUS)
     app.add_middleware(HeadAsGet)
     app.add_middleware(Throttle, limiter=deps.limiter)
-    app.add_middleware(Authentication, authenticator=authenticator, foreign={openai.router.prefix: openai_errors.told})
+    app.add_middleware(Authentication, authenticator=authenticator, foreign=interfaces.TOLD)
     app.add_middleware(RequestLog, observe=parts.metrics.request)
     app.add_middleware(LingeringClose)
     app.openapi = lambda: _openapi(app, deps)  # type: ignore[method-assign]

@@ -34,7 +34,7 @@ from whisper.models.catalogue import ModelInfo
 from whisper.models.store import ModelStatus
 
 PREFIX = "/api/v1"
-"""Where all routes lie but those of `api.routes.health`."""
+"""Where all routes lie but those of `api.routes.health` and other people's (`api.foreign`)."""
 
 
 class ApiStore(JobStore, Keys, Webhooks, Consumers, Protocol):

@@ -25,7 +25,7 @@ METRICS = "/metrics"
 class Authentication:
     """Puts `identity` and `told` (the shape of errors) into the scope, or answers 401.
 
-    foreign: the shapes of errors of other people's interfaces, by the path under which they lie
+    foreign: the shapes of errors of other people's interfaces, by the path that they have or lie under
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Authentication:
         if scope["type"] in ("http", "websocket"):
             path = _below_root(scope)
             scope["told"] = next(
-                (tell for prefix, tell in self._foreign.items() if path.startswith(f"{prefix}/")), told
+                (tell for place, tell in self._foreign.items() if path == place or path.startswith(f"{place}/")), told
             )
             try:
                 await self._admit(scope)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from starlette.types import Message, Receive, Scope
@@ -63,19 +63,23 @@ class Follower(Generic[S]):
         return True
 
     @contextlib.asynccontextmanager
-    async def closing(self, receive: Receive) -> AsyncIterator[None]:
-        """Closed when the client goes, as long as the block lasts. receive: of an HTTP request whose body nobody reads"""
-        gone = asyncio.create_task(self._close_with(receive))
+    async def closing(self, receive: Receive, *others: Follower[S]) -> AsyncIterator[None]:
+        """Closed, and others with it, when the client goes, as long as the block lasts.
+
+        receive: of an HTTP request whose body nobody reads
+        """
+        gone = asyncio.create_task(self._close_with(receive, others))
         try:
             yield
         finally:
             gone.cancel()
 
-    async def _close_with(self, receive: Receive) -> None:
+    async def _close_with(self, receive: Receive, others: Sequence[Follower[S]]) -> None:
         message: Message = {"type": "http.request"}
         while message["type"] != "http.disconnect":
             message = await receive()
-        self.close()
+        for follower in (self, *others):
+            follower.close()
 
     def wake(self) -> None:
         self._wake.set()

@@ -228,7 +228,8 @@ def install(app: FastAPI) -> None:
             await refused(request.scope, request.receive, request.send, cast(ServiceError, error))
             return None
         assert isinstance(request, Request)
-        return told(request.method, request.url.path, cast(ServiceError, error))
+        tell: Told = request.scope.get("told", told)
+        return tell(request.method, request.url.path, cast(ServiceError, error))
 
     async def invalid(request: Request, error: Exception) -> Response:
         errors = field_errors(cast(RequestValidationError, error).errors())

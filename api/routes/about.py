@@ -71,11 +71,11 @@ def get_features(deps: Deps) -> FeaturesBody:
 @router.get("/stats", dependencies=[needs(JOBS), NO_QUERY])
 def get_stats(jobs: Jobs) -> StatsBody:
     """How many jobs there are, what is still to be done, and how fast it went lately."""
-    totals, backlog, done = jobs.totals(), jobs.backlog(), jobs.done_lately()
+    counts, backlog, done = jobs.totals().by_status, jobs.backlog(), jobs.done_lately()
     active, _ = jobs.list(status=JobStatus.PROCESSING, limit=100)
     return StatsBody(
-        total=sum(totals.values()),
-        jobs=totals,
+        total=sum(counts.values()),
+        jobs={status.value: count for status, count in counts.items()},
         backlog=BacklogBody(
             jobs=backlog.jobs,
             oldest_seconds=backlog.oldest_seconds,

@@ -22,7 +22,7 @@ from api.upload.idempotency import HEADER, Held, held
 from api.upload.json_body import is_json, read_object
 from api.upload.received import Fields, Upload
 from api.upload.receiver import declared_length
-from core.errors import BatchClosed, IdempotencyConflict, JobNotFound, RequestError
+from core.errors import BatchClosed, IdempotencyConflict, JobNotFound, RequestError, refusal
 from core.jobs.batches import Batch
 from core.jobs.job import Job, Source, new_id
 from core.jobs.origin import OriginKind
@@ -211,6 +211,8 @@ def _asked(find: Callable[[str], Batch], fields: Fields, *, for_new: bool) -> _A
     given = options.pop(BATCH, None)
     if given is None:
         return _Asked(options, None)
+    if not isinstance(given, str):  # JSON has more than texts
+        raise refusal({"field": BATCH, "message": "Input should be a valid string"})
     batch = find(batch_of(given))
     if for_new and batch.closed_at is not None:
         raise BatchClosed

@@ -23,15 +23,18 @@ class GivenUp(Exception):
 
 
 class FilePart:
-    """One file as it arrives, held against the rules of `intake`; size, media_type and sha256 are final after `finish`."""
+    """One file as it arrives, held against the rules of `intake`; size, media_type and sha256 are final after `finish`.
 
-    def __init__(self, filename: str, *, store: Store, threads: Executor, intake: Intake) -> None:
+    head: bytes that belong before those that arrive
+    """
+
+    def __init__(self, filename: str, *, store: Store, threads: Executor, intake: Intake, head: bytes = b"") -> None:
         self.filename = clean_filename(filename)
-        self.size = 0
+        self.size = self._empty = len(head)
         self.media_type = ""
         self.sha256 = ""
         self._store, self._threads, self._intake = store, threads, intake
-        self._head = bytearray()
+        self._head = bytearray(head)
         self._storing: Storing | None = None
 
     async def write(self, data: bytes) -> None:
@@ -47,7 +50,7 @@ class FilePart:
 
     async def finish(self) -> None:
         """That was all: wait until it is stored for good. Raises EmptyUpload, NotMedia, and what the store raises."""
-        if not self.size:
+        if self.size == self._empty:
             raise EmptyUpload
         storing = self._storing or await self._begin()
         written = await storing.finish()

@@ -18,16 +18,19 @@ class Form:
     """The parts of one kind of form.
 
     file: name of the part that is a file; fields: names of the others; repeated: those of them that may come several times
+    head: bytes that belong before those of the file, for what is sent without any
     """
 
     file: str = "file"
     fields: tuple[str, ...]
     repeated: frozenset[str] = frozenset()
+    head: bytes = b""
 
 
 BATCH = "batch"
 """The field that names an open batch."""
 
+_BATCH = {"type": "string", "format": "uuid", "description": "Id of an open batch that the job is to belong to."}
 _FILE = {"type": "string", "format": "binary", "description": "An audio or video file."}
 
 
@@ -43,11 +46,10 @@ def form_schema(table: type[JobParams], defaults: Mapping[str, Any] = MappingPro
         if option.kind is dict:  # a form has texts
             text = {"type": "string", "contentMediaType": "application/json", "description": option.about.help}
             asked["properties"][option.name] = text
-    batch = {"type": "string", "format": "uuid", "description": "Id of an open batch that the job is to belong to."}
     return {
         "type": "object",
         "required": ["file"],
-        "properties": {"file": _FILE, **asked["properties"], BATCH: batch},
+        "properties": {"file": _FILE, **asked["properties"], BATCH: _BATCH},
         "additionalProperties": False,
     }
 
@@ -64,7 +66,12 @@ def named_schema(table: type[JobParams], defaults: Mapping[str, Any] = MappingPr
     return {
         "type": "object",
         "oneOf": [{"required": ["url"]}, {"required": ["object"]}],
-        "properties": {"url": url, "object": key, **options_schema(table, "Named", defaults=defaults)["properties"]},
+        "properties": {
+            "url": url,
+            "object": key,
+            **options_schema(table, "Named", defaults=defaults)["properties"],
+            BATCH: _BATCH,
+        },
         "additionalProperties": False,
     }
 

@@ -19,6 +19,9 @@ FIELD_BYTES = 16_384
 Fields = dict[str, str]
 """The form's fields that come once, as sent."""
 
+Repeated = dict[str, list[str]]
+"""Those that may come several times, each in the order sent."""
+
 CheckFields = Callable[[Fields], Awaitable[None]]
 """Checks the fields that came before the file, so that a bad one is refused before the file is sent."""
 
@@ -40,8 +43,7 @@ class Upload(StoredFile):
     """A complete form with its file."""
 
     fields: Fields
-    #: those that may come several times, each in the order sent
-    repeated: dict[str, list[str]]
+    repeated: Repeated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +162,7 @@ class Received(_Received):
             message = "more than one file; send each in a request of its own"
             raise refusal({"field": self._spec.file, "message": message})
         await self._check_fields(self._fields)
-        return FilePart(name, store=self._store, threads=self._threads, intake=self._intake)
+        return FilePart(name, store=self._store, threads=self._threads, intake=self._intake, head=self._spec.head)
 
 
 class SeveralReceived(_Received):
@@ -187,7 +189,7 @@ class SeveralReceived(_Received):
     async def _begin_file(self, name: str) -> FilePart:
         await self._check_fields(self._fields)
         self._called, store = self._stores()
-        return FilePart(name, store=store, threads=self._threads, intake=self._intake)
+        return FilePart(name, store=store, threads=self._threads, intake=self._intake, head=self._spec.head)
 
     async def _data(self, data: bytes) -> None:
         self._size += len(data)

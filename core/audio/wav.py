@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import wave
 from typing import BinaryIO
 
@@ -14,6 +15,16 @@ from core.audio.samples import SAMPLE_RATE
 
 HEAD_BYTES = 64 * 1024
 """The samples must begin within so much: no file can make this search long."""
+
+_UNKNOWN = 0xFFFF_FFFF
+OPEN_HEADER = struct.pack(
+    "<4sI4s4sIHHIIHH4sI",
+    *(b"RIFF", _UNKNOWN, b"WAVE"),
+    *(b"fmt ", 16, 1, 1, SAMPLE_RATE, 2 * SAMPLE_RATE, 2, 16),
+    *(b"data", _UNKNOWN),
+)
+"""What makes a WAV file of raw samples, 16 kHz mono 16-bit PCM, whose number nobody knows yet: they go on to the end of the file,
+as ffmpeg writes and reads it."""
 
 
 def plain_samples(file: BinaryIO) -> tuple[int, int] | None:

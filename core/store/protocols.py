@@ -78,6 +78,17 @@ class Done:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Totals:
+    """How many jobs somebody sees, by status, and how long they took from their start to their end.
+
+    mean_seconds: of the newest that have completed; None without any
+    """
+
+    by_status: Mapping[JobStatus, int]
+    mean_seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Revision:
     """One edit of a transcript. number: from 1; kind: what was edited, `transcript` or `speakers`
     key: the object that holds all of it; sha256: of that; created_at: None until it is stored
@@ -146,8 +157,8 @@ class OwnerJobs(Protocol):
         """Of the owner alone, also for one who sees everybody's jobs. What a retry takes over is not counted again."""
         ...
 
-    def totals(self) -> dict[str, int]:
-        """Number of jobs by status."""
+    def totals(self) -> Totals:
+        """Of all jobs that it sees."""
         ...
 
     def backlog(self) -> Backlog: ...

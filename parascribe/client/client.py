@@ -30,6 +30,7 @@ from parascribe.client.errors import NotFound, Overloaded, ServiceUnreachable, W
 from parascribe.client.events import OUTAGE_SECONDS, POLL_FIRST, POLL_LAST, NotOffered, events_of
 from parascribe.client.inputs import OnBytes, Steady, called, opened
 from parascribe.client.parts import FROM_BYTES, send_in_parts
+from parascribe.client.tasks import Tasks
 from parascribe.client.webhooks import Webhooks
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -39,7 +40,7 @@ WAIT_SECONDS = 20.0
 """How long the service is asked to wait for a change (it may be asked for 60; proxies often cut after 30)."""
 
 
-class Client:
+class Client(Tasks):
     """One service, by its address: the argument, else `PARASCRIBE_URL`, else http://127.0.0.1:8000.
 
     api_key: where the service needs one; else `PARASCRIBE_API_KEY`.

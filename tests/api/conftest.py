@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +12,10 @@ from typing import Any
 import pytest
 
 from tests.api.serving import Service, service
+from tests.skipping import skip_on_a_laptop
+
+NODE = Path(__file__).parent / "node"
+"""The client and its exact version."""
 
 
 @pytest.fixture
@@ -19,8 +25,35 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Service]]:
         yield lambda **parts: stack.enter_context(service(tmp_path, **parts))
 
 
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service of a module, for the tests that leave nothing behind."""
+    with service(tmp_path_factory.mktemp("unchanged")) as started:
+        yield started
+
+
 @pytest.fixture
 def running(serve: Callable[..., Any]) -> Service:
     """A service of the test's own."""
     started: Service = serve()
     return started
+
+
+@pytest.fixture(scope="session")
+def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with OpenAI's client for Node in it."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        skip_on_a_laptop("node and npm are not installed")
+    folder = tmp_path_factory.mktemp("node")
+    shutil.copytree(NODE, folder, dirs_exist_ok=True)
+    done = subprocess.run(
+        [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if done.returncode:
+        skip_on_a_laptop(f"npm could not fetch OpenAI's client: {done.stderr.strip()}")
+    return folder

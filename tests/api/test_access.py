@@ -54,8 +54,9 @@ BATCH, HOOK = "batch", "webhook"
 NEEDS = {MODEL: {JOBS, MODELS}, SELF: set(), LIST: {JOBS}, MAKE: {JOBS}, JOB: {JOBS}, BATCH: {JOBS}, HOOK: {JOBS}}
 """The scopes one of which lets in; without any, any key does."""
 SOCKET, FOREIGN, FOREIGN_LIST = "a job's WebSocket", "OpenAI's, with errors of their shape", "OpenAI's list of models"
+SIMPLE, TASK = "other people's, with our code beside their words", "the same, of one job"
 UPLOAD = "an upload in parts, tried in test_uploads.py"
-OTHERS = {SOCKET: {JOBS}, FOREIGN: {JOBS}, FOREIGN_LIST: {JOBS, MODELS}, UPLOAD: {JOBS}}
+OTHERS = {SOCKET: {JOBS}, FOREIGN: {JOBS}, FOREIGN_LIST: {JOBS, MODELS}, UPLOAD: {JOBS}, SIMPLE: {JOBS}, TASK: {JOBS}}
 """Those that refuse in another way, and have tests of their own."""
 ROUTES = {
     ("GET", "/healthz"): OPEN,
@@ -96,6 +97,17 @@ ROUTES = {
     ("POST", "/v1/audio/translations"): FOREIGN,
     ("GET", "/v1/models"): FOREIGN_LIST,
     ("GET", "/v1/models/{model:path}"): FOREIGN_LIST,
+    ("POST", "/inference"): SIMPLE,
+    ("POST", "/load"): SIMPLE,
+    ("POST", "/asr"): SIMPLE,
+    ("POST", "/detect-language"): SIMPLE,
+    ("POST", "/api/v1/parallel/transcribe"): SIMPLE,
+    ("POST", "/api/v1/parallel/transcribe/async"): SIMPLE,
+    ("POST", "/api/v1/parallel/batch"): SIMPLE,
+    ("GET", "/api/v1/parallel/stats"): SIMPLE,
+    ("GET", "/api/v1/parallel/features"): SIMPLE,
+    ("GET", "/api/v1/parallel/status/{task_id}"): TASK,
+    ("GET", "/api/v1/parallel/result/{task_id}"): TASK,
     ("GET", "/api/v1/jobs/{job_id}/audio"): JOB,
     ("GET", "/api/v1/jobs/{job_id}/peaks"): JOB,
     ("GET", "/api/v1/webhooks"): LIST,
@@ -421,6 +433,42 @@ def test_a_client_of_openais_is_refused_in_its_words(guarded: Service, method: s
         assert (answer.status_code, answer.json()["error"]["type"]) == (403, "permission_error")
     else:
         assert answer.status_code not in (401, 403)
+
+
+@pytest.mark.parametrize(("method", "path"), of_kind(SIMPLE, TASK))
+def test_other_peoples_clients_are_refused_in_their_words(guarded: Service, method: str, path: str) -> None:
+    path = path.replace("{task_id}", NOBODYS)
+    words = "error" if path in ("/inference", "/load") else "detail"
+    for token, status, code in [
+        *((token, 401, "unauthorized") for token in (None, KEY["nobody"], KEY["late"], KEY["gone"])),
+        (KEY["models"], 403, "forbidden"),
+    ]:
+        answer = ask(guarded, method, path, token)
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+        assert set(answer.json()) == {words, "code"} and isinstance(answer.json()[words], str)
+        assert status == 403 or answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert ask(guarded, method, path, KEY["bert"]).status_code not in (401, 403)
+
+
+@pytest.mark.parametrize(("method", "path"), of_kind(TASK))
+def test_anothers_task_is_none(guarded: Service, store: SqlStore, method: str, path: str) -> None:
+    job_id = ready(guarded, store, "GET", "/api/v1/jobs/{job_id}/result")
+    for spelled in (job_id, job_id.upper()):
+        theirs, none = (ask(guarded, method, path.replace("{task_id}", one), KEY["bert"]) for one in (spelled, NOBODYS))
+        assert theirs.status_code == 404 and theirs.json()["detail"] == "Task not found"
+        assert same(theirs, none, job_id)
+        for name in ("anna", "root"):
+            assert ask(guarded, method, path.replace("{task_id}", spelled), KEY[name]).is_success
+
+
+def test_figures_of_tasks_are_ones_own(guarded: Service, store: SqlStore) -> None:
+    job_id = ready(guarded, store, "GET", "/api/v1/jobs/{job_id}/result")
+    waits = submit(guarded, KEY["anna"]).json()["id"]
+    seen = {name: ask(guarded, "GET", "/api/v1/parallel/stats", KEY[name]).json() for name in ("anna", "bert", "root")}
+    assert (seen["anna"]["total_tasks"], seen["anna"]["completed_tasks"], seen["root"]["total_tasks"]) == (2, 1, 2)
+    assert [task["task_id"] for task in seen["anna"]["active_tasks"]] == [waits] != [job_id]
+    assert seen["bert"]["total_tasks"] == 0 and seen["bert"]["active_tasks"] == []
+    assert seen["bert"]["average_processing_time"] is None
 
 
 @pytest.mark.parametrize(("method", "path"), of_kind(OPEN))

@@ -15,39 +15,18 @@ from openai import OpenAI
 
 from core.jobs.job import JobFailure, JobStatus
 from core.jobs.turns import INTERACTIVE
+from tests.api.consuming import TEXT, Consumer
 from tests.api.serving import Service, wav
 from tests.api.talks import Talk
 from tests.core.store_kit import take
 
 FILE = ("talk.wav", wav())
-TEXT = "Words 0.0 süß. Words 0.1 süß. Words 1.0 süß. Words 1.1 süß. Words 2.0 süß. Words 2.1 süß."
 
 
 @pytest.fixture
 def client(running: Service) -> Iterator[OpenAI]:
     with OpenAI(base_url=f"{running.client.base_url}/v1", api_key="none", max_retries=0) as client:
         yield client
-
-
-class Consumer(threading.Thread):
-    """Does the next job that waits."""
-
-    def __init__(self, running: Service, work: Callable[[Talk], object] | None = None) -> None:
-        super().__init__()
-        self.talk: Talk | None = None
-        self._running, self._work = running, work
-        self.start()
-
-    def run(self) -> None:
-        deadline = time.monotonic() + 20
-        while not self._running.store.waiting(at_most=1):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        self.talk = Talk(self._running.store, made=False)
-        if self._work:
-            self._work(self.talk)
-        else:
-            self.talk.whole(self._running.objects)
 
 
 def test_a_transcription(running: Service, client: OpenAI) -> None:

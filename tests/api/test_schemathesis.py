@@ -86,8 +86,19 @@ FOREIGN = {
     ("POST", "/v1/audio/translations"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/{model}"),
+    ("POST", "/inference"),
+    ("POST", "/load"),
+    ("POST", "/asr"),
+    ("POST", "/detect-language"),
+    ("POST", "/api/v1/parallel/transcribe"),
+    ("POST", "/api/v1/parallel/transcribe/async"),
+    ("POST", "/api/v1/parallel/batch"),
+    ("GET", "/api/v1/parallel/status/{task_id}"),
+    ("GET", "/api/v1/parallel/result/{task_id}"),
+    ("GET", "/api/v1/parallel/stats"),
+    ("GET", "/api/v1/parallel/features"),
 }
-"""OpenAI's, described by them; tried with their client."""
+"""Other people's, with errors in their shapes, and most of them wait for a job: tried as their clients ask."""
 
 
 @schemathesis.serializer("application/offset+octet-stream")

@@ -89,6 +89,7 @@ def test_where_it_is_not_wanted_it_is_refused(running: Service) -> None:
         ({"url": URL, "beam_size": 9}, "validation", "beam_size"),
         ({"url": URL, "beam_size": True}, "validation", "beam_size"),
         ({"url": URL, "prompt": ["a"]}, "validation", "prompt"),
+        *[({"url": URL, "batch": odd}, "validation", "batch") for odd in (5, ["a"], {}, True)],
         ({"url": URL, "model": "none"}, "unknown_model", None),
     ],
 )

@@ -10,7 +10,7 @@ from core.errors import IdempotencyInFlight, JobNotFound
 from core.jobs.job import JobStatus
 from core.store.protocols import OwnerJobs, Reservation
 from core.store.sql import SqlStore
-from tests.core.store_kit import clock, new_job, store
+from tests.core.store_kit import clock, new_job, store, take
 
 __all__ = ["clock", "store"]
 
@@ -73,3 +73,19 @@ def test_idempotency_keys_are_each_owners_own(store: SqlStore) -> None:
     assert [jobs.fingerprint("k") for jobs in owners] == ["of 0", "of 1", "of 2"]
     owners[0].request_delete(made[0].id)
     assert owners[0].reserve("k", lease_seconds=60) is None and owners[1].reserve("k", lease_seconds=60) == made[1].id
+
+
+def test_totals_are_of_what_one_sees(store: SqlStore) -> None:
+    anna, admin = store.of("anna"), store.of("root", all_jobs=True)
+    nothing = anna.totals()
+    assert not any(nothing.by_status.values()) and nothing.mean_seconds is None
+    for _ in range(2):
+        anna.create(new_job())
+        store.finish(take(store), result_key="r", partial=False, gaps=[], warnings=[], performance={})
+    anna.create(new_job())
+    store.of("bert").create(new_job())
+    anna.request_delete(anna.create(new_job()).id)
+    totals = anna.totals()
+    assert {status: n for status, n in totals.by_status.items() if n} == {JobStatus.COMPLETED: 2, JobStatus.QUEUED: 1}
+    assert totals.mean_seconds is not None and totals.mean_seconds >= 0
+    assert admin.totals().by_status[JobStatus.QUEUED] == 2 and store.of(None).totals() == nothing

@@ -27,7 +27,7 @@ def test_an_empty_table(store: SqlStore) -> None:
     backlog, done = store.backlog(), store.done_lately()
     assert (backlog.jobs, backlog.oldest_seconds, backlog.audio_seconds, backlog.running_audio_seconds) == (0, 0, 0, 0)
     assert (done.jobs, done.seconds, done.audio_seconds) == (0, 0, 0)
-    assert set(store.totals().values()) == {0}
+    assert set(store.totals().by_status.values()) == {0}
 
 
 def test_audio_that_waits_is_guessed_until_it_is_known(store: SqlStore) -> None:
@@ -77,13 +77,17 @@ def test_each_owner_sees_its_own(store: SqlStore) -> None:
     bert.create(new_job(bytes=7 * SECOND))
     gone = bert.create(new_job())
     bert.request_delete(gone.id)
-    assert (anna.totals()["queued"], anna.totals()["completed"]) == (1, 1)
-    assert (bert.totals()["queued"], bert.totals()["completed"], bert.totals()["cancelled"]) == (1, 0, 0)
+    assert (anna.totals().by_status["queued"], anna.totals().by_status["completed"]) == (1, 1)
+    assert (
+        bert.totals().by_status["queued"],
+        bert.totals().by_status["completed"],
+        bert.totals().by_status["cancelled"],
+    ) == (1, 0, 0)
     assert (anna.done_lately().jobs, bert.done_lately().jobs, nobody.done_lately().jobs) == (1, 0, 0)
     assert bert.backlog().audio_seconds == pytest.approx(7.0)
     assert nobody.backlog().jobs == 0
     assert store.of("bert", all_jobs=True).backlog().jobs == 2
-    assert store.of("bert", all_jobs=True).totals() == store.counts()
+    assert store.of("bert", all_jobs=True).totals().by_status == store.counts()
 
 
 def test_no_question_goes_through_all_jobs_there_are() -> None:

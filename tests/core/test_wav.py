@@ -13,7 +13,8 @@ import pytest
 
 from core.audio.decoder import Decoder
 from core.audio.ffmpeg import Ffmpeg, find
-from core.audio.wav import HEAD_BYTES, plain_samples
+from core.audio.sniff import sniff
+from core.audio.wav import HEAD_BYTES, OPEN_HEADER, plain_samples
 from core.errors import ServiceError
 from testbed.audio_bank import speech, write
 
@@ -127,3 +128,10 @@ def test_what_common_programs_write_is_plain(writer: Callable[[Path], None], tmp
     writer(tmp_path / "a.wav")
     audio = Decoder(NO_FFMPEG, max_seconds=60).decode(io.BytesIO((tmp_path / "a.wav").read_bytes()), tmp_path / "spool")
     assert audio.duration == 6.0 and (tmp_path / "spool").read_bytes() == SAID
+
+
+def test_samples_behind_a_head_that_does_not_say_how_many(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(OPEN_HEADER + SAID)
+    audio = Decoder(FFMPEG, max_seconds=60).decode(tmp_path / "a.wav", tmp_path / "spool")
+    assert (audio.duration, audio.warnings) == (6.0, ()) and (tmp_path / "spool").read_bytes() == SAID
+    assert sniff(OPEN_HEADER) == "audio/wav"

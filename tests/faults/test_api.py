@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import psutil
+import psycopg
 
 from core.system import crashpoints
 from testbed.faults import made
@@ -39,6 +40,19 @@ def database_held(rig: Rig) -> Iterator[None]:
         database.close()
 
 
+@contextmanager
+def writers_held(rig: Rig) -> Iterator[None]:
+    """No job can be written. Reading goes on: who may come in is asked before a file is taken."""
+    if rig.servers is None:
+        with database_held(rig):
+            yield
+    else:
+        with psycopg.connect(rig.servers.database_url.replace("+psycopg", "")) as connection:
+            connection.execute("LOCK TABLE job IN EXCLUSIVE MODE")
+            yield
+            connection.rollback()
+
+
 def kill_api(rig: Rig) -> None:
     if rig.servers is not None:
         rig.kill_tree("api")
@@ -60,7 +74,7 @@ def test_20_kill_9_between_object_and_row(either: Rig) -> None:
         except httpx.HTTPError as error:
             outcome.append(error)
 
-    with database_held(either):
+    with writers_held(either):
         sender = threading.Thread(target=send)
         sender.start()
         orphan = wait_for(lambda: set(either.objects.keys("jobs/")) - keys)

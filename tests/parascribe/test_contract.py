@@ -82,7 +82,14 @@ def test_the_real_api_understands_the_client(tmp_path: Path, service_job: Job) -
         assert client.system() == {"cores": 2.0}
         with pytest.raises(Conflict, match="queued"):
             client.result(again["id"], "srt")
+        (active,) = client.get_active_tasks()
+        assert (active["task_id"], active["progress"], active["started_at"]) == (again["id"], 0.0, None)
+        status = client.get_task_status(again["id"])
+        assert status is not None and (status["status"], status["error"]) == ("queued", None)
+        stats = client.get_processing_stats()
+        assert (stats["total_tasks"], stats["completed_tasks"], stats["failed_tasks"]) == (2, 0, 1)
         client.delete(again["id"])
+        assert client.get_task_status(again["id"]) is None and client.get_active_tasks() == []
         with pytest.raises(NotFound):
             client.get(again["id"])
         with pytest.raises(ApiError) as refused:

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, case, delete, func, literal, o
 
 from core.jobs.job import SHORT_BYTES, SHORT_SECONDS, JobStatus
 from core.store.database import Database
-from core.store.protocols import Backlog, Done, Usage
+from core.store.protocols import Backlog, Done, Totals, Usage
 from core.store.roles.rows import OwnerRole
 from core.store.tables import job, spent
 
@@ -23,10 +23,25 @@ _COUNTED = or_(job.c.retry_of.is_(None), job.c.retry_all)
 _THERE = job.c.deleted_at.is_(None)
 
 
+MEASURED = 1000
+"""So many jobs, the newest ones, say how long a job takes."""
+
+
 class SqlUsage(OwnerRole):
-    def totals(self) -> dict[str, int]:
+    def totals(self) -> Totals:
+        measured = (
+            select(job.c.started_at, job.c.finished_at)
+            .where(job.c.status == JobStatus.COMPLETED, _THERE, *self._owned())
+            .order_by(job.c.created_at.desc())
+            .limit(MEASURED)
+        )
         with self.database.read() as connection:
-            return count_by_status(connection, *self._owned())
+            counts = count_by_status(connection, *self._owned())
+            took = [(end - start).total_seconds() for start, end in connection.execute(measured) if start and end]
+        return Totals(
+            by_status={status: counts[status.value] for status in JobStatus},
+            mean_seconds=round(sum(took) / len(took), 3) if took else None,
+        )
 
     def backlog(self) -> Backlog:
         unknown, left = job.c.duration.is_(None), job.c.duration - job.c.audio_seconds_done

@@ -13,8 +13,8 @@ from starlette.responses import Response
 from api.events.follower import Follower
 from api.events.hub import Hub, Seen
 from api.events.stream import Position, events
-from api.openai.errors import body_of
-from api.openai.wanted import FORMATS, Wanted
+from api.foreign.openai.errors import body_of
+from api.foreign.openai.wanted import FORMATS, Wanted
 from core.errors import ServiceError
 from core.transcript import formats
 from core.transcript.languages import joined

@@ -1,0 +1,3 @@
+"""The interface of whisper-asr-webservice, which media managers (Bazarr) and Subgen speak."""
+
+__all__ = ["errors", "routes"]
