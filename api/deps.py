@@ -15,7 +15,7 @@ from api.access.keys import Sessions
 from api.access.throttle import RequestLimiter
 from api.events.hub import Hub
 from api.events.status import StatusReads
-from api.http.metrics import Metrics
+from api.http.metrics import Asked, Metrics
 from api.http.readiness import Check, Readiness
 from api.peaks.kept import KeptPeaks, Measure
 from api.upload.receiver import Receiver, UploadLimits
@@ -25,7 +25,7 @@ from core.errors import BatchNotFound, JobNotFound, ServiceError, UrlRefused, re
 from core.jobs.job import Job
 from core.jobs.params import JobParams
 from core.objects.store import ObjectStore
-from core.store.protocols import JobStore, Keys, OwnerBatches, OwnerJobs, OwnerUploads
+from core.store.protocols import Consumers, JobStore, Keys, OwnerBatches, OwnerJobs, OwnerUploads
 from core.store.webhooks import OwnerWebhooks, Webhooks
 from core.submission.intake import Intake, Limits
 from core.submission.origins import Origins
@@ -37,7 +37,7 @@ PREFIX = "/api/v1"
 """Where all routes lie but those of `api.routes.health` and other people's (`api.foreign`)."""
 
 
-class ApiStore(JobStore, Keys, Webhooks, Protocol):
+class ApiStore(JobStore, Keys, Webhooks, Consumers, Protocol):
     """The roles of the store that the API works with."""
 
 
@@ -141,7 +141,9 @@ class Parts:
 
     @staticmethod
     def of(deps: ApiDeps, store: ApiStore) -> Parts:
-        metrics = Metrics(store.counts)
+        everybodys = store.of(None, all_jobs=True)
+        asked = Asked(counts=store.counts, backlog=everybodys.backlog, consumers=store.consumers)
+        metrics = Metrics(asked, version=deps.version)
         intake = deps.intake()
         reads = StatusReads(store)
         disk = {"disk": intake.check_disk} if deps.free_bytes is not None else {}

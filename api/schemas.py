@@ -75,6 +75,22 @@ class FailureBody(Body):
     retryable: bool
 
 
+class ResourcesBody(Body):
+    """What the run that completed the job took of its machine; null is what the system there does not tell."""
+
+    model_config = ConfigDict(extra="allow")
+
+    cpu_seconds: float | None = Field(None, description="Of the job's process, ffmpeg and the engine.")
+    cpu_percent: float | None = Field(None, description="100 = one core, on average.")
+    peak_pss_bytes: int | None = Field(
+        None,
+        description="Memory of the job's process and ffmpeg, looked at once a second; the engine's is shared by all jobs.",
+    )
+    disk_read_bytes: int | None = Field(None, description="From the disk itself, not its cache.")
+    disk_written_bytes: int | None = None
+    workers_used: int | None = Field(None, description="Engine workers that had chunks of it at once, at most.")
+
+
 class PerformanceBody(Body):
     """real_time_factor: wall / audio, below 1 is faster than real time; speed_up: engine seconds / transcribing wall."""
 
@@ -86,6 +102,7 @@ class PerformanceBody(Body):
     real_time_factor: float = 0.0
     speed_up: float = 0.0
     parallel: bool = True
+    resources: ResourcesBody | None = None
 
 
 class LinksBody(Body):
@@ -305,6 +322,63 @@ class ModelBody(Body):
 class ModelsBody(Body):
     default: str = Field(description="Used when a job names none.", examples=["base"])
     items: list[ModelBody]
+
+
+class BacklogBody(Body):
+    """Work that is there and not done. Audio whose length is not known yet is guessed from its bytes."""
+
+    jobs: int = Field(description="That wait.")
+    oldest_seconds: float = Field(description="Since the oldest of them was made; 0 when none waits.")
+    audio_seconds: float = Field(description="Of the jobs that wait.")
+    running_audio_seconds: float = Field(description="Still to be done of those in work.")
+    left_audio_seconds: float = Field(description="Both: what to scale consumers by.")
+
+
+class DoneBody(Body):
+    """Of the newest completed jobs, at most 200."""
+
+    jobs: int
+    audio_seconds: float
+    average_seconds: float | None = Field(description="From its first start to its end; null without any job.")
+    real_time_factor: float | None = Field(description="Seconds of work by seconds of audio; below 1 is faster.")
+
+
+class ActiveBody(Body):
+    id: str
+    percent: float
+    stage: Phase
+    started_at: datetime | None
+
+
+class StatsBody(Body):
+    """Of the caller's own jobs; an administrator's are everybody's."""
+
+    total: int
+    jobs: dict[str, int] = Field(description="By status.", examples=[{"queued": 3, "processing": 2, "completed": 120}])
+    backlog: BacklogBody
+    lately: DoneBody
+    active: list[ActiveBody] = Field(description="The newest that are in work, at most 100.")
+
+
+class FeatureLimitsBody(Body):
+    max_upload_bytes: int
+    max_audio_seconds: float
+    max_queued_jobs: int = Field(description="0: any number.")
+
+
+class FeaturesBody(Body):
+    """What this installation can do, so that a program need not try."""
+
+    version: str = Field(examples=["0.2.0"])
+    model: str = Field(description="Used when a job names none.", examples=["base"])
+    options: list[str] = Field(description="Of a job.", examples=[["language", "word_timestamps"]])
+    formats: list[str] = Field(description="Of a result.", examples=[["json", "srt"]])
+    looks: list[str] = Field(description="Options of how a result looks.", examples=[["max_lines"]])
+    interfaces: list[str] = Field(description="Other people's that are spoken here.", examples=[["openai"]])
+    following: list[str] = Field(description="Ways to be told of a job as it happens.")
+    parallel: bool = Field(description="Whether chunks of one job are worked on at once (USE_PARALLEL_TRANSCRIPTION).")
+    tracing: bool = Field(description="Whether a request's `traceparent` is taken up.")
+    limits: FeatureLimitsBody
 
 
 class HealthBody(Body):

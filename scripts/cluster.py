@@ -90,9 +90,11 @@ class Cluster:
             time.sleep(0.1)
 
     def add_consumer(self) -> GuardedProcess:
-        """Start one more consumer, with a data folder of its own."""
+        """Start one more consumer, with a data folder of its own, and METRICS_PORT counted up from the first."""
         number = len(self.consumers) + 1
-        consumer = self._run(f"consumer-{number}", "cmd/consumer/main.py", grace=CONSUMER_GRACE)
+        first = int(os.environ.get("METRICS_PORT") or 0)
+        port = first + len(self.consumers) if first else 0
+        consumer = self._run(f"consumer-{number}", "cmd/consumer/main.py", grace=CONSUMER_GRACE, METRICS_PORT=str(port))
         self.consumers.append(consumer)
         return consumer
 
@@ -141,7 +143,7 @@ class Cluster:
     ) -> None:
         self.stop()
 
-    def _run(self, name: str, program: str, *, grace: float) -> GuardedProcess:
+    def _run(self, name: str, program: str, *, grace: float, **more: str) -> GuardedProcess:
         own = {
             "DATABASE_URL": self.database_url,
             "BROKER_URL": self.valkey.url,
@@ -160,7 +162,7 @@ class Cluster:
             [sys.executable, str(ROOT / program)],
             log=self.data / "logs" / f"{name}.log",
             grace=grace,
-            env=shared | os.environ | self._extra | own,
+            env=shared | os.environ | self._extra | own | more,
         )
 
 

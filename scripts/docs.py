@@ -8,6 +8,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core import errors
 from core.config.engine import EngineSettings
@@ -17,6 +18,10 @@ from core.config.settings import Settings
 from core.config.sources import file_names
 
 ROOT = Path(__file__).resolve().parent.parent
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
 UNITS = {"seconds": "s", "duration": "s", "timeout": "s", "hours": "h", "mb": "MB"}
 
 
@@ -151,6 +156,57 @@ def formats() -> str:
     return "\n".join([*lines, "", "## Cues", "", cues.rpartition("\n\n")[2].replace("\n", " "), ""])
 
 
+def metrics() -> str:
+    """Every figure, as the registries have them."""
+    from api.http.metrics import Asked, Metrics
+    from core.jobs.consumers import ConsumerInfo
+    from core.store.sql import SqlStore
+    from worker.metrics import ConsumerMetrics, Seen
+
+    store = SqlStore.in_memory()
+    asked = Asked(counts=store.counts, backlog=store.backlog, consumers=store.consumers)
+    seen = Seen(info=ConsumerInfo, busy=int, restarts=dict)
+    tables = {
+        "API": (
+            Metrics(asked, version="0").registry,
+            "`GET /metrics` at `API_PORT`, for this machine and for keys with the scope `admin`.",
+        ),
+        "Consumer": (
+            ConsumerMetrics(ROOT, seen, version="0").registry,
+            "`GET /metrics` at `METRICS_PORT`, off by default.",
+        ),
+    }
+    rules = (
+        "Prometheus's text format; names end in their unit. What the API says of jobs and consumers is read from the job table "
+        "at each scrape, so each API process says the same: take `max`, not `sum`. Counters start anew with their process. "
+        "For dashboard, alerts and autoscaling see [docs/ops](../ops/README.md)."
+    )
+    lines = [
+        "# Metrics",
+        "",
+        "Made from `api/http/metrics.py` and `worker/metrics.py` by `make docs`; do not edit.",
+        "",
+        rules,
+        "",
+    ]
+    for name, (registry, where) in tables.items():
+        lines += [f"## {name}", "", where, "", "| metric | type | labels | meaning |", "|---|---|---|---|"]
+        lines += sorted(_metric_rows(registry))
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _metric_rows(registry: CollectorRegistry) -> list[str]:
+    rows = []
+    for collector in registry._collector_to_names:
+        for family in getattr(collector, "describe", list)():
+            name = family.name + ("_total" if family.type == "counter" else "")
+            labels = getattr(family, "_labelnames", ()) or getattr(collector, "_labelnames", ())
+            shown = ", ".join(f"`{label}`" for label in labels)
+            rows.append(f"| `{name}` | {family.type} | {shown} | {family.documentation} |")
+    return rows
+
+
 def openapi_description() -> str:
     """The description the service itself gives, made without starting it."""
     from api.access.identity import Open
@@ -180,6 +236,7 @@ def pages() -> dict[Path, str]:
         ROOT / "docs/reference/configuration.md": configuration(),
         ROOT / "docs/reference/errors.md": error_codes(),
         ROOT / "docs/reference/formats.md": formats(),
+        ROOT / "docs/reference/metrics.md": metrics(),
         ROOT / "docs/reference/cli.md": cli_reference(),
         ROOT / "docs/reference/openapi.json": openapi_description(),
     }

@@ -24,7 +24,9 @@ app = pytest.mark.parametrize("service", [SERVICES[name] for name in APP], ids=A
 
 
 def test_it_has_these_services() -> None:
-    assert set(SERVICES) == {"api", "consumer", "postgres", "valkey", "minio"}
+    ops = {name for name, service in SERVICES.items() if service.get("profiles") == ["ops"]}
+    assert ops == {"prometheus", "grafana"}
+    assert SERVICES.keys() - ops == {"api", "consumer", "postgres", "valkey", "minio"}
 
 
 @service
@@ -66,9 +68,10 @@ def test_scaling_works() -> None:
 
 def test_only_the_api_has_a_port_and_only_on_this_machine() -> None:
     assert SERVICES["api"]["ports"] == ["127.0.0.1:${API_PORT:-8000}:8000"]
-    assert [name for name, service in SERVICES.items() if "ports" in service] == ["api"]
+    assert SERVICES["grafana"]["ports"] == ["127.0.0.1:${GRAFANA_PORT:-3000}:3000"]
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["api", "grafana"]
     assert COMPOSE["networks"]["backend"]["internal"] is True
-    for name in ("postgres", "valkey", "minio"):
+    for name in ("postgres", "valkey", "minio", "prometheus"):
         assert SERVICES[name]["networks"] == ["backend"]
 
 
@@ -130,7 +133,9 @@ def test_named_volumes_are_declared_and_used() -> None:
     for service in SERVICES.values():
         for volume in service["volumes"]:
             used.add(volume.get("source") if isinstance(volume, dict) else volume.split(":")[0])
-    assert used - {None} == set(COMPOSE["volumes"])
+    files = {name for name in used if name and name.startswith("./")}
+    assert used - files - {None} == set(COMPOSE["volumes"])
+    assert all((ROOT / name).exists() for name in files)
 
 
 def test_minio_is_the_same_everywhere() -> None:

@@ -23,9 +23,11 @@ from core.errors import (
 )
 from core.jobs.job import Claim, JobFailure, Phase
 from core.jobs.workfolders import work_folder
-from core.system import logs
+from core.system import logs, tracing
+from worker.context.figures import JobBegan, JobLeft
 from worker.context.lease_keeper import LeaseKeeper
 from worker.context.parts import Parts
+from worker.context.resources import Meter
 from worker.context.stage import Stage
 from worker.pipeline.conductor import Pipeline
 from worker.stages.catalogue import catalogue
@@ -58,7 +60,13 @@ def run_job(
     on_duration: told the audio's length as soon as it is known (slots are shared by it).
     """
     settings = parts.settings
-    with logs.bound(job_id=claim.job.id):
+    job = claim.job
+    request = {"request_id": job.caller["request_id"]} if "request_id" in job.caller else {}
+    about: dict[str, str | float | bool] = {"job_id": job.id, "model": job.params.model, "attempt": job.attempts}
+    traced = tracing.span("job", about, kind="consumer", parent=job.caller.get("traceparent"))
+    with logs.bound(job_id=job.id, **request), traced as span:
+        if job.attempts == 1:
+            tracing.past("queue", job.created_at, parent=job.caller.get("traceparent"))
         lease_keeper = LeaseKeeper(
             parts.store,
             claim,
@@ -68,12 +76,29 @@ def run_job(
             grace=settings.shutdown_seconds,
         )
         try:
-            with work_folder(settings.work, claim.job.id, claim.fence) as folder, lease_keeper:
-                pipeline = Pipeline(parts, claim, folder, lease_keeper, stages=stages, on_duration=on_duration)
-                return _run(parts, claim, lease_keeper, pipeline, stopping)
+            with work_folder(settings.work, claim.job.id, claim.fence) as folder, lease_keeper, Meter() as meter:
+                pipeline = Pipeline(
+                    parts, claim, folder, lease_keeper, stages=stages, meter=meter, on_duration=on_duration
+                )
+                outcome = _counted(parts, claim, lambda: _run(parts, claim, lease_keeper, pipeline, stopping), pipeline)
+                span.set(outcome=outcome)
+                return outcome
         except OSError as error:
             log.error("No work folder in %s (WORK_DIR): %s", settings.work, error.strerror)
             return _close(lambda: parts.store.release(claim, delay=YIELD_SECONDS), "put off", settings.backoff)
+
+
+def _counted(parts: Parts, claim: Claim, run: Callable[[], str], pipeline: Pipeline) -> str:
+    """The outcome of `run`, which the consumer's figures are told of."""
+    job, began = claim.job, time.monotonic()
+    if job.attempts == 1 and job.started_at is not None:
+        parts.tell(JobBegan(waited=max(0.0, (job.started_at - job.created_at).total_seconds())))
+    said = run()
+    outcome, _, code = said.partition(" ") if said.startswith("failed ") else (said, "", "")
+    whole = outcome == "completed" and job.attempts == 1 and not job.retry_of
+    duration = (pipeline.job.duration or 0.0) if whole else 0.0
+    parts.tell(JobLeft(outcome=outcome, code=code, seconds=time.monotonic() - began, audio_seconds=duration))
+    return said
 
 
 def _run(parts: Parts, claim: Claim, lease_keeper: LeaseKeeper, pipeline: Pipeline, stopping: Stopping) -> str:

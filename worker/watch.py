@@ -16,6 +16,7 @@ from core.jobs.consumers import ConsumerInfo
 from core.store.database import Database
 from core.store.sql import SqlStore
 from core.system import identity
+from worker.context.figures import JobProcessDied, Tell, nobody
 from worker.context.lease_keeper import cancel_flag
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class ConsumerWatch:
     info: what /system shows of this consumer; asked every few seconds, in a thread of its own: an engine that does not
         answer shall not hold up a cancel
     ring: told of an interactive job that waits: no hint is sent while all usual slots are busy
+    tell: told of job processes that have died
     """
 
     def __init__(
@@ -43,8 +45,10 @@ class ConsumerWatch:
         info: Callable[[], ConsumerInfo],
         *,
         ring: Callable[[str], object] = lambda _: None,
+        tell: Tell = nobody,
     ) -> None:
         self._store, self._consumer, self._work, self._info, self._ring = store, consumer, work, info, ring
+        self._tell = tell
         self._rung: tuple[str, float] | None = None
         self._stop = threading.Event()
         self._threads = [
@@ -94,6 +98,8 @@ class ConsumerWatch:
         for job_id, owner, cancelled in held:
             if not identity.alive(owner):
                 freed = self._store.free_owner(owner)
+                if freed:
+                    self._tell(JobProcessDied())
                 log.warning("Freed the leases of dead process %s: %s", owner, ", ".join(freed))
             elif cancelled:
                 cancel_flag(self._work, job_id).touch()

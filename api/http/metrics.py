@@ -3,41 +3,60 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from core.errors import ServiceError
 from core.jobs.job import JobStatus
+from core.store.protocols import Backlog, ConsumerRow
 
 log = logging.getLogger(__name__)
 
 BUCKETS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0)
 """Seconds: from a status look-up to the upload of a large file."""
 
+HEARD_SECONDS = 20.0
+"""A consumer that has been silent for longer, four of its beats, does not count."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the table is asked for at each scrape; all of it may raise ServiceError."""
+
+    #: jobs by status
+    counts: Callable[[], Mapping[str, int]]
+    backlog: Callable[[], Backlog]
+    consumers: Callable[[], Sequence[ConsumerRow]]
+
 
 class Metrics:
-    """What the API counts. counts: jobs by status, asked for at each scrape."""
+    """What the API counts, and what the table says."""
 
-    def __init__(self, counts: Callable[[], Mapping[str, int]]) -> None:
-        self._registry = CollectorRegistry()
+    def __init__(self, asked: Asked, *, version: str) -> None:
+        self.registry = CollectorRegistry()
         self._requests = Counter(
             "parascribe_http_requests",
             "Requests by route and status",
             ("method", "route", "status"),
-            registry=self._registry,
+            registry=self.registry,
         )
         self._seconds = Histogram(
             "parascribe_http_request_seconds",
             "Seconds from request to response",
             ("route",),
             buckets=BUCKETS,
-            registry=self._registry,
+            registry=self.registry,
         )
-        self._bytes = Counter("parascribe_upload_bytes", "Bytes of uploads received", registry=self._registry)
-        self._registry.register(_Jobs(counts))
+        self._bytes = Counter("parascribe_upload_bytes", "Bytes of uploads received", registry=self.registry)
+        about = Gauge(
+            "parascribe_build_info", "1, with the version of the program", ("version",), registry=self.registry
+        )
+        about.labels(version).set(1)
+        self.registry.register(_Table(asked))
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request. route: its template, never the path itself."""
@@ -50,28 +69,49 @@ class Metrics:
 
     def text(self) -> bytes:
         """All figures in Prometheus's text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self.registry)
 
 
-class _Jobs(Collector):
-    def __init__(self, counts: Callable[[], Mapping[str, int]]) -> None:
-        self._counts = counts
+class _Table(Collector):
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
 
     def describe(self) -> list[Metric]:
         # registering must not ask the database
-        return [_family()]
+        return list(_families().values())
 
     def collect(self) -> Iterator[Metric]:
+        families = _families()
         try:
-            counts = self._counts()
+            self._fill(families)
         except ServiceError as error:  # the other figures are still worth a scrape
-            log.warning("No job counts for /metrics: %s", error.message)
+            log.warning("No figures of the job table for /metrics: %s", error.message)
             return
-        family = _family()
+        yield from families.values()
+
+    def _fill(self, families: Mapping[str, GaugeMetricFamily]) -> None:
+        counts = self._asked.counts()
         for status in JobStatus:
-            family.add_metric([status.value], counts.get(status.value, 0))
-        yield family
+            families["parascribe_jobs"].add_metric([status.value], counts.get(status.value, 0))
+        backlog = self._asked.backlog()
+        here = [row.info for row in self._asked.consumers() if row.silent_seconds < HEARD_SECONDS]
+        for name, value in {
+            "parascribe_queue_oldest_seconds": backlog.oldest_seconds,
+            "parascribe_queue_audio_seconds": backlog.audio_seconds,
+            "parascribe_running_audio_seconds": backlog.running_audio_seconds,
+            "parascribe_consumers": len(here),
+            "parascribe_job_slots": sum(info.slots for info in here),
+        }.items():
+            families[name].add_metric([], value)
 
 
-def _family() -> GaugeMetricFamily:
-    return GaugeMetricFamily("parascribe_jobs", "Jobs by status; queued ones wait", labels=["status"])
+def _families() -> dict[str, GaugeMetricFamily]:
+    jobs = GaugeMetricFamily("parascribe_jobs", "Jobs by status; queued ones wait", labels=["status"])
+    about = {
+        "parascribe_queue_oldest_seconds": "Age of the oldest job that waits; 0 when none does",
+        "parascribe_queue_audio_seconds": "Audio of the jobs that wait, guessed from their bytes where it is not known",
+        "parascribe_running_audio_seconds": "Audio that is still to be done of the jobs in work",
+        "parascribe_consumers": "Consumers that were heard of in the last 20 s",
+        "parascribe_job_slots": "Jobs that those take at once",
+    }
+    return {jobs.name: jobs} | {name: GaugeMetricFamily(name, text, labels=[]) for name, text in about.items()}

@@ -13,11 +13,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.problems import internal
-from core.system import logs
+from core.system import logs, tracing
 
 log = logging.getLogger(__name__)
 
-REQUEST_ID = "X-Request-ID"
+REQUEST_ID, TRACEPARENT = "X-Request-ID", "traceparent"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 LINGER_SECONDS, LINGER_IDLE, LINGER_BYTES = 10.0, 2.0, 64 << 20
@@ -51,7 +51,9 @@ class RequestLog:
                     _add_headers(MutableHeaders(scope=message), request_id, scope["path"])
             await send(message)
 
-        with logs.bound(request_id=request_id):
+        caller = Headers(scope=scope).get(TRACEPARENT)
+        traced = tracing.span(method, {"request_id": request_id}, kind="server", parent=caller)
+        with logs.bound(request_id=request_id), traced as span:
             try:
                 await self._app(scope, receive, send_on)
             except Exception:
@@ -67,6 +69,7 @@ class RequestLog:
                 level = logging.DEBUG if method in ("GET", "HEAD") and status < 400 else logging.INFO
                 log.log(level, "%s %s -> %d in %.3f s (request %s)", method, scope["path"], status, seconds, request_id)
                 self._observe(method, route, status, seconds)
+                span.http(method, route, status)
 
 
 def _status_of(message: Message) -> int:

@@ -41,5 +41,5 @@ METRICS: Responses = {
 
 @router.get("/metrics", response_class=Response, responses=METRICS)
 def metrics(parts: PartsDep) -> Response:
-    """Figures for Prometheus: jobs by status, requests, upload bytes."""
+    """Figures for Prometheus: jobs, what waits, consumers, requests, upload bytes."""
     return Response(parts.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})

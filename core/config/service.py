@@ -140,7 +140,21 @@ class ServiceSettings(BaseSettings):
         20.0, ge=0, description="Grace at SIGTERM for chunks in flight; then they are handed back."
     )
 
-    # --- logs
+    # --- what can be seen
+    tracing: bool = Field(
+        False,
+        description="Send OpenTelemetry traces of requests, jobs and chunks; needs the extra `otel`. Where to: OTEL_EXPORTER_OTLP_ENDPOINT and the like, as OpenTelemetry has them.",
+    )
+    metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port of a consumer's own figures for Prometheus, at /metrics. 0: none. Consumers on one machine need one each; the API has its own at API_PORT.",
+    )
+    metrics_host: str = Field(
+        "127.0.0.1",
+        description="Address of METRICS_PORT. There is no key: give it another one only where monitoring alone can reach it.",
+    )
     log_level: str = Field(
         "INFO", description="TRACE, DEBUG, INFO, WARNING or ERROR; also per module: INFO,worker=DEBUG."
     )

@@ -62,6 +62,8 @@ class Settings(EngineSettings, ServiceSettings):
     def _together(self) -> Settings:
         if self.minio_endpoint and not (self.minio_access_key and self.minio_secret_key):
             raise ValueError("MINIO_ENDPOINT needs MINIO_ACCESS_KEY and MINIO_SECRET_KEY")
+        if self.metrics_port and self.metrics_port == self.api_port:
+            raise ValueError("METRICS_PORT is the API's port too (API_PORT): give it another one")
         if self.ingest_bucket and not self.minio_endpoint:
             raise ValueError("INGEST_BUCKET needs MINIO_ENDPOINT")
         if self.ingest_bucket and self.ingest_bucket == self.minio_bucket:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -102,6 +103,8 @@ class Job:
     retry_of: str | None = None
     #: retried with ?all=true: takes over no finished chunk of `retry_of`
     retry_all: bool = False
+    #: which request made it, and its place in a trace, as far as that is known (`core.system.tracing.caller`)
+    caller: Mapping[str, str] = field(default_factory=dict)
     #: id of the batch it was asked for with
     batch: str | None = None
     #: whose it is (None: made where nobody needs a key), and how urgent (`core.jobs.turns`)
@@ -172,6 +175,7 @@ class NewJob:
     #: None: as the option says
     priority: int | None = None
     warnings: tuple[dict[str, str], ...] = ()
+    caller: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

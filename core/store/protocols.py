@@ -54,6 +54,30 @@ class Usage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Backlog:
+    """Work that is there and not done.
+
+    jobs: that wait; oldest_seconds: since the oldest of them was made, 0 without any
+    audio_seconds: of jobs that wait; running_audio_seconds: what is left of those in work. As long as nobody knows how long
+        a file is, that is guessed from its bytes
+    """
+
+    jobs: int
+    oldest_seconds: float
+    audio_seconds: float
+    running_audio_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """Of the newest completed jobs, at most 200: how many, how long they were worked on in all, and how much audio that was."""
+
+    jobs: int
+    seconds: float
+    audio_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Totals:
     """How many jobs somebody sees, by status, and how long they took from their start to their end.
 
@@ -136,6 +160,10 @@ class OwnerJobs(Protocol):
     def totals(self) -> Totals:
         """Of all jobs that it sees."""
         ...
+
+    def backlog(self) -> Backlog: ...
+
+    def done_lately(self) -> Done: ...
 
     def reserve(self, key: str, *, lease_seconds: float) -> str | None:
         """None = reserved now by us; a job id = already used by that job (compare `fingerprint`). Raises IdempotencyInFlight."""

@@ -32,7 +32,7 @@ from sqlalchemy import (
 ROW_VERSION = 3
 """Raised when jobs or tasks are written in a way older consumers would misread: those then leave them alone."""
 
-SCHEMA = "0008"
+SCHEMA = "0009"
 """The newest revision of `core.store.migrations`: who finds the database at it need not load Alembic (8 MB, 0.2 s)."""
 
 metadata = MetaData()
@@ -84,6 +84,8 @@ job = Table(
     Column("origin", Text),
     Column("retry_of", String(64)),
     _required("retry_all", Boolean),
+    # which request made it, and its place in a trace
+    Column("caller", JSON(none_as_null=True)),
     # the batch it belongs to, and the job that has taken its place there
     Column("batch_id", String(64)),
     Column("replaced_by", String(64)),

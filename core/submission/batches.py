@@ -14,6 +14,7 @@ from core.store.protocols import OwnerBatches, OwnerJobs, Reservation
 from core.submission.checks import batch_fingerprint, warnings_of
 from core.submission.intake import Intake
 from core.submission.quota import check_quota
+from core.system import tracing
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,8 @@ def make(
         new = NewBatch(id=new_id(), params=params, metadata=about.metadata, callback_url=about.callback_url)
         warnings = warnings_of(params, given)
         jobs = [
-            NewJob(id=job_id, source=source, params=params, batch=new.id, warnings=warnings) for job_id, source in files
+            NewJob(id=job_id, source=source, params=params, batch=new.id, warnings=warnings, caller=tracing.caller())
+            for job_id, source in files
         ]
         said = batch_fingerprint([source.sha256 for _, source in files], params, about)
         reservation = Reservation(key=key, fingerprint=said) if key else None

@@ -28,6 +28,7 @@ from core.objects.store import ObjectStore, source_key
 from core.store.protocols import OwnerJobs, Reservation
 from core.submission.checks import Models, check, fingerprint, identity_of, values_of, warnings_of
 from core.submission.storing import store_file
+from core.system import tracing
 
 log = logging.getLogger(__name__)
 
@@ -203,7 +204,9 @@ class Intake:
         if priority is not None:
             given = {**given, "priority": class_of(priority)}
         params = self.check(given, usual=batch is None)
-        return NewJob(id=job_id, source=source, params=params, batch=batch, warnings=warnings_of(params, given))
+        warnings = warnings_of(params, given)
+        caller = tracing.caller()
+        return NewJob(id=job_id, source=source, params=params, batch=batch, warnings=warnings, caller=caller)
 
     def discard(self, key: str) -> None:
         """Remove the file of what was refused."""

@@ -9,6 +9,7 @@ from core.errors import AlreadyTerminal, Expired, NotReady
 from core.jobs.job import Job, JobStatus, NewJob, new_id
 from core.objects.store import source_key
 from core.store.protocols import OwnerJobs
+from core.system import tracing
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,13 @@ def retry(jobs: OwnerJobs, job_id: str, *, everything: bool) -> Job:
     if source.origin is not None:  # never brought: each brings its own
         source = replace(source, key=source_key(job_id))
     new = NewJob(
-        id=job_id, source=source, params=old.params, retry_of=old.id, retry_all=everything, priority=old.priority
+        id=job_id,
+        source=source,
+        params=old.params,
+        retry_of=old.id,
+        retry_all=everything,
+        priority=old.priority,
+        caller=tracing.caller(),
     )
     job = jobs.create(new)
     log.info("Job %s retries %s", job.id, old.id)

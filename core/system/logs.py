@@ -6,7 +6,8 @@ import contextlib
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from loguru import logger
@@ -26,6 +27,9 @@ _QUIET = (
     "alembic",
     "filelock",
 )
+
+
+_BOUND: ContextVar[Mapping[str, Any]] = ContextVar("bound", default={})  # noqa: B039 (it is replaced, never changed)
 
 
 class _Intercept(logging.Handler):
@@ -89,7 +93,16 @@ def setup(level: str = "INFO", fmt: str = "text", *, role: str = "") -> None:
 
 
 @contextlib.contextmanager
-def bound(**values: str) -> Iterator[None]:
-    """Bind e.g. job_id to all lines of this context (thread or task)."""
-    with logger.contextualize(**values):
-        yield
+def bound(**values: str | int) -> Iterator[None]:
+    """Bind to all lines of this context (thread or task): `request_id`, `job_id`, `chunk` (from 1), `stage`."""
+    before = _BOUND.set({**_BOUND.get(), **values})
+    try:
+        with logger.contextualize(**values):
+            yield
+    finally:
+        _BOUND.reset(before)
+
+
+def value_of(name: str) -> Any:
+    """What is bound to that name here; None when nothing is."""
+    return _BOUND.get().get(name)

@@ -29,7 +29,7 @@ from core.config.settings import Settings
 from core.errors import ModelUnavailable
 from core.jobs.job import Job
 from core.objects.store import ObjectStore
-from core.system import logs
+from core.system import logs, tracing
 from parascribe.run import wiring
 
 
@@ -37,6 +37,9 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
     """Answer on an open, listening socket until SIGTERM. runtime: folder of the doorbell, None = consumers elsewhere."""
     _allow_connections()
     with contextlib.ExitStack() as stack:
+        if settings.tracing:
+            tracing.setup("api", wiring.version())
+            stack.callback(tracing.stop)
         # under a supervisor the schema is made already
         store = wiring.open_store(settings, migrate=runtime is None)
         stack.callback(store.close)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from core.config.loading import load
 from core.config.settings import Settings
-from core.system import logs
+from core.system import logs, tracing
 from parascribe.run import wiring
 from parascribe.run.parts import make_parts
 from whisper.types import Engine
@@ -32,10 +32,22 @@ def main(
     """Blocks until SIGTERM. engine: None = the one the settings name."""
     logs.setup(settings.log_level, settings.log_format, role="poller" if poll else "extra" if extra else "consumer")
     store = wiring.open_store(settings, migrate=False)
-    parts = make_parts(settings, store, runtime, consumer, plan=wiring.plan_in_force(runtime), engine=engine)
+    parts = make_parts(
+        settings,
+        store,
+        runtime,
+        consumer,
+        plan=wiring.plan_in_force(runtime),
+        engine=engine,
+        tell=wiring.figures(settings, runtime),
+    )
     slots, stop = Slots(settings.max_concurrent_jobs, runtime / "slots"), Stop()
-    # connections made so far belong to this process
-    after_fork = store.database.dispose_after_fork
+
+    def after_fork() -> None:
+        store.database.dispose_after_fork()  # connections made so far belong to this process
+        if settings.tracing:
+            tracing.setup("consumer", wiring.version())
+
     if poll or extra or settings.broker is None:
         SoloPool(
             parts,

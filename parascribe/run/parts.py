@@ -21,6 +21,7 @@ from whisper.engine.transcriber import WhisperTranscriber
 from whisper.types import Engine
 from whisper.vad.model import SileroModel
 from whisper.vad.silero import SileroVad
+from worker.context.figures import Tell, nobody
 from worker.context.parts import Parts, RunSettings
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,14 @@ def open_engine(settings: Settings, runtime: Path, plan: Plan) -> Engine:
 
 
 def make_parts(
-    settings: Settings, store: SqlStore, runtime: Path, consumer: str, *, plan: Plan, engine: Engine | None = None
+    settings: Settings,
+    store: SqlStore,
+    runtime: Path,
+    consumer: str,
+    *,
+    plan: Plan,
+    engine: Engine | None = None,
+    tell: Tell = nobody,
 ) -> Parts:
     """What a consumer's jobs share. Announces transcriber and model once, at INFO. engine: None = the one the settings name."""
     objects = wiring.open_objects(settings)
@@ -92,6 +100,7 @@ def make_parts(
         plan=plan,
         width=_width(settings, plan.workers),
         consumer=consumer,
+        tell=tell,
         origins=wiring.open_origins(settings, objects, store.upload_parts),
         check_disk=_room(settings),
     )

@@ -10,15 +10,18 @@ import os
 import sys
 import threading
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from core.config.loading import remarks
 from core.config.settings import Settings
 from core.errors import ServiceError
-from core.system import identity, logs
+from core.jobs.consumers import ConsumerInfo
+from core.system import identity, logs, tracing
 from parascribe.run import wiring
 from parascribe.run.runtime import private_folder
 from parascribe.run.supervisor import Child, Supervisor, listen
+from worker.context.figures import Tell, nobody
 from worker.watch import ConsumerWatch, free_dead_neighbours
 
 log = logging.getLogger(__name__)
@@ -101,12 +104,14 @@ def _supervised(settings: Settings, *, with_api: bool, programs: str) -> int:
                 )
             supervisor = Supervisor(children)
             free_dead_neighbours(store)
+            info = wiring.consumer_info(settings, runtime, consumer, plan)
             watch = ConsumerWatch(
                 store,
                 consumer,
                 settings.work_path,
-                wiring.consumer_info(settings, runtime, consumer, plan),
+                info,
                 ring=wiring.doorbell(runtime, extra=settings.broker is not None).send,
+                tell=_figures(stack, settings, runtime, children, info),
             )
             watch.start()
             stack.callback(watch.stop)
@@ -120,8 +125,42 @@ def _supervised(settings: Settings, *, with_api: bool, programs: str) -> int:
         return _refuse(error, settings)
 
 
+def _figures(
+    stack: contextlib.ExitStack,
+    settings: Settings,
+    runtime: Path,
+    children: Sequence[Child],
+    info: Callable[[], ConsumerInfo],
+) -> Tell:
+    """The consumer's own figures at METRICS_PORT, until the stack is closed. Raises ServiceError where the port cannot be had."""
+    if not settings.metrics_port:
+        return nobody
+    from worker.metrics import ConsumerMetrics, Seen
+    from worker.pools.slots import Slots
+
+    slots = Slots(settings.max_concurrent_jobs, runtime / "slots")
+    seen = Seen(
+        info=info,
+        busy=lambda: sum(not slots.is_free(index) for index in range(slots.count)),
+        restarts=lambda: {child.name: child.restarts for child in children},
+    )
+    metrics = ConsumerMetrics(runtime / wiring.FIGURES, seen, version=wiring.version())
+    try:
+        metrics.start(settings.metrics_host, settings.metrics_port)
+    except OSError as error:
+        raise ServiceError(
+            f"Port {settings.metrics_port} of {settings.metrics_host} cannot be had for figures (METRICS_PORT): {error.strerror}. "
+            "Each consumer on one machine needs its own; 0 does without."
+        ) from error
+    stack.callback(metrics.stop)
+    log.info("Figures of this consumer on http://%s:%d/metrics", settings.metrics_host, settings.metrics_port)
+    return metrics.tell
+
+
 def _check(settings: Settings) -> None:
     """Refuse or warn of what would surprise later."""
+    if settings.tracing:
+        tracing.check()
     for line in remarks(settings):
         log.warning("%s", line)
     for folder in (settings.data_dir, settings.work_path, settings.models_path):

@@ -32,6 +32,7 @@ class Child:
 
     grace: seconds it gets after SIGTERM before SIGKILL
     wanted: asked all the time; while it says no, the child is stopped and not started again
+    failures: deaths in a row; restarts: deaths in all
     """
 
     name: str
@@ -42,6 +43,7 @@ class Child:
     wanted: Callable[[], bool] = lambda: True
     process: subprocess.Popen[bytes] | None = None
     failures: int = 0
+    restarts: int = 0
     started: float = 0.0
     restart_at: float = field(default=0.0)
     asked_to_stop: bool = False
@@ -113,6 +115,7 @@ class Supervisor:
             elif process is not None and process.poll() is not None:
                 stop(process)
                 child.process = None
+                child.restarts += 1
                 child.failures = 0 if now - child.started > STEADY else child.failures + 1
                 wait = _put_off(child, now)
                 log.error("%s ended (%s); starting it again in %.1f s", child.name, _describe(process.returncode), wait)

@@ -48,6 +48,7 @@ from whisper.models.catalogue import HUB
 from whisper.models.sizes import size_of
 from whisper.models.store import ModelStore
 from whisper.wire.process import engine_environment
+from worker.context.figures import Sender, Tell, nobody
 
 if TYPE_CHECKING:
     from core.objects.s3 import S3Objects
@@ -62,6 +63,9 @@ ATTEMPT_SECONDS = 15.0
 
 MESSAGE_BYTES = 1 << 20
 """Of one message that a WebSocket's client sends."""
+
+FIGURES = "figures"
+"""Socket of the runtime folder that a consumer's figures listen at."""
 
 _PLAN = "plan"
 """File of the runtime folder that holds the plan in force."""
@@ -332,6 +336,11 @@ def consumer_info(settings: Settings, runtime: Path, consumer: str, plan: Plan) 
         return replace(fixed, engine=engine)
 
     return info
+
+
+def figures(settings: Settings, runtime: Path) -> Tell:
+    """Where a consumer's processes tell what happens."""
+    return Sender(runtime / FIGURES) if settings.metrics_port else nobody
 
 
 def fetch_model(settings: Settings) -> None:

@@ -68,6 +68,8 @@ ROUTES = {
     ("GET", "/metrics"): FIGURES,
     ("GET", "/api/v1/models"): MODEL,
     ("GET", "/api/v1/system"): MODEL,
+    ("GET", "/api/v1/features"): MODEL,
+    ("GET", "/api/v1/stats"): LIST,
     ("GET", "/api/v1/session"): SELF,
     ("POST", "/api/v1/session"): SELF,
     ("DELETE", "/api/v1/session"): SELF,

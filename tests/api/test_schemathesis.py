@@ -59,6 +59,8 @@ OPERATIONS = [
     ("POST", "/api/v1/batches/{batch_id}/retry"),
     ("GET", "/api/v1/models"),
     ("GET", "/api/v1/system"),
+    ("GET", "/api/v1/stats"),
+    ("GET", "/api/v1/features"),
     ("GET", "/api/v1/search"),
     ("POST", "/api/v1/session"),
     ("GET", "/api/v1/session"),

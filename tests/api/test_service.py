@@ -28,8 +28,9 @@ from core.errors import ModelUnavailable, ServiceError
 from core.jobs.params import JobParams
 from core.options import options
 from core.store.sql import SqlStore
-from tests.api.serving import Service
+from tests.api.serving import Service, wav
 from tests.api.test_submit import refused, until
+from tests.core.store_kit import consumer
 
 
 def subclasses(kind: type[ServiceError]) -> Iterator[type[ServiceError]]:
@@ -155,6 +156,25 @@ def test_metrics(running: Service) -> None:
         float(line.split()[1]) for line in text.splitlines() if line.startswith("parascribe_upload_bytes_total")
     )
     assert received > 1000
+
+
+def test_what_metrics_say_of_the_job_table(running: Service) -> None:
+    def figures() -> dict[str, float]:
+        lines = running.client.get("/metrics").text.splitlines()
+        return {
+            name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        }
+
+    empty = figures()
+    assert empty["parascribe_queue_audio_seconds"] == empty["parascribe_queue_oldest_seconds"] == 0.0
+    assert empty["parascribe_consumers"] == 0.0
+    assert empty['parascribe_build_info{version="0.0.1"}'] == 1.0
+    running.submit(wav(320_000))
+    running.store.beat("there", consumer(jobs=3))
+    shown = figures()
+    assert shown["parascribe_queue_audio_seconds"] == pytest.approx(10.0)  # guessed: 256 kbit/s
+    assert shown["parascribe_queue_oldest_seconds"] > 0.0
+    assert (shown["parascribe_consumers"], shown["parascribe_job_slots"]) == (1.0, 3.0)
 
 
 def test_models_and_system(running: Service) -> None:

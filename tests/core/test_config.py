@@ -118,6 +118,15 @@ def test_what_would_have_no_effect_is_refused(monkeypatch):
         load()
 
 
+def test_figures_of_a_consumer_have_a_port_of_their_own(monkeypatch):
+    monkeypatch.setenv("API_PORT", "9000")
+    monkeypatch.setenv("METRICS_PORT", "9000")
+    with pytest.raises(ConfigError, match="METRICS_PORT is the API's port too"):
+        load()
+    monkeypatch.setenv("METRICS_PORT", "9001")
+    assert (load().metrics_host, load().metrics_port) == ("127.0.0.1", 9001)
+
+
 def test_secrets_stay_out_of_messages_and_reprs(monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "mysql://user:hunter2@host/db")
     with pytest.raises(ConfigError) as refused:

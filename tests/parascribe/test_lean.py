@@ -14,11 +14,28 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     ("module", "never"),
     [
-        ("parascribe.run.services", {"numpy", "fastapi", "celery", "alembic", "pydub", "httpx", "psycopg", "minio"}),
+        (
+            "parascribe.run.services",
+            {
+                "numpy",
+                "fastapi",
+                "celery",
+                "alembic",
+                "pydub",
+                "httpx",
+                "psycopg",
+                "minio",
+                "prometheus_client",
+                "opentelemetry",
+            },
+        ),
         ("parascribe.run.api_main", {"numpy", "celery", "alembic", "pydub", "httpx", "psycopg", "minio"}),
-        ("parascribe.run.consumer_main", {"fastapi", "celery", "alembic", "httpx", "psycopg", "minio"}),
+        (
+            "parascribe.run.consumer_main",
+            {"prometheus_client", "opentelemetry", "fastapi", "celery", "alembic", "httpx", "psycopg", "minio"},
+        ),
         ("whisper.host.manager", {"numpy", "sqlalchemy", "fastapi", "celery"}),
-        ("whisper.host.main", {"numpy", "sqlalchemy", "fastapi", "celery", "pydantic"}),
+        ("whisper.host.main", {"opentelemetry", "numpy", "sqlalchemy", "fastapi", "celery", "pydantic"}),
     ],
 )
 def test_a_process_imports_no_more_than_it_needs(module: str, never: set[str]) -> None:

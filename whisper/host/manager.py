@@ -8,7 +8,7 @@ Clients send JSON lines to its socket:
         -> {"socket", "version", ...}: where the model is served, and what the kind says of it. The open connection is
            a reference: it keeps the host from being evicted while it is in use.
         -> {"error": {"code": "engine_unavailable" | "model_invalid", "message", "retry_after"?}}
-    {"op": "status"} -> {"pid", "hosts": [{"kind", "model", "device", "state", "references", "pid", "workers", "queued", ...}]}
+    {"op": "status"} -> {"pid", "restarts": {model: deaths of its hosts}, "hosts": [{"kind", "model", "device", "state", "references", "pid", "workers", "queued", ...}]}
 
 A host that has had nothing to do for --idle-seconds is unloaded even if references are open (job processes live long);
 its clients find the connection refused and acquire again. At most --max-models are in memory: the least recently used
@@ -72,6 +72,7 @@ class Manager:
     def __init__(self, config: ManagerConfig) -> None:
         self._config = config
         self._hosts: dict[HostKey, HostRecord] = {}
+        self._restarts: dict[str, int] = {}
         self._room = asyncio.Lock()
         self._counter = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -201,6 +202,8 @@ class Manager:
         if died:
             host.process, host.in_memory = None, False
             host.note_death(f"ended with status {status}")
+            model = host.files[0].stem.removeprefix("ggml-")
+            self._restarts[model] = self._restarts.get(model, 0) + 1
         ended.set()
         if died and host.references and not host.broken:
             with contextlib.suppress(ServiceError):  # its clients will ask, and be told
@@ -260,7 +263,7 @@ class Manager:
             about = {"kind": host.model.kind, "model": host.model.files[0], "device": host.model.device}
             counts = {"state": state, "references": host.references, "deaths": host.deaths}
             hosts.append({**own, **(host.info if own else {}), **about, **counts})
-        return {"pid": os.getpid(), "hosts": hosts}
+        return {"pid": os.getpid(), "restarts": dict(self._restarts), "hosts": hosts}
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -16,6 +16,7 @@ from core.submission.origins import Origins
 from core.system.machine import Plan
 from whisper.engine.transcriber import WhisperTranscriber
 from whisper.models.store import ModelStore
+from worker.context.figures import Tell, nobody
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,6 +63,7 @@ class Parts:
     vad: makes a fresh detector per job
     width: chunks of one job handed to the engine at once
     consumer: id of this consumer, leads the lease owner's name
+    tell: told what happens, for the consumer's figures; must neither block for long nor raise
     origins: where the files of jobs come from that came without one
     check_disk: raises DiskFull when there is too little room for what is brought from there
     """
@@ -78,3 +80,4 @@ class Parts:
     consumer: str
     origins: Origins
     check_disk: Callable[[], None] = lambda: None
+    tell: Tell = nobody

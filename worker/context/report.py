@@ -13,6 +13,7 @@ from core.jobs.job import Job
 from core.jobs.tasks import Task, TaskState
 from core.system.machine import Plan
 from whisper.types import ChunkTranscript
+from worker.context.resources import Meter
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ class Report:
     most: workers that the job may have at once (its option `workers`); None: all
     """
 
-    def __init__(self, plan: Plan, parallel: bool, *, most: int | None = None) -> None:
+    def __init__(self, plan: Plan, parallel: bool, *, most: int | None = None, meter: Meter | None = None) -> None:
+        self.meter = meter or Meter()
         self._workers = min(plan.workers, most or plan.workers) if parallel else 1
         self._parallel = self._workers > 1
         self._lock = threading.Lock()
@@ -92,6 +94,7 @@ class Report:
             "real_time_factor": round(wall / job.duration, 4) if job.duration else 0.0,
             "speed_up": round((self._engine_seconds + detect_seconds) / stage_wall, 2),
             "parallel": self._parallel,
+            "resources": self.meter.read(),
         }
 
     def end(self, rows: Sequence[Task], performance: dict[str, Any]) -> None:

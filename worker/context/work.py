@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 from collections.abc import Callable, Collection, Mapping
@@ -158,7 +159,7 @@ class Work:
 
     def submit(self, ask: Callable[..., T], *args: Any) -> Future[T]:
         """Ask the engine beside the tasks, as one of them would."""
-        return self.engine.submit(ask, *args)
+        return self.engine.submit(contextvars.copy_context().run, ask, *args)
 
 
 def _away(error: Exception) -> bool:

@@ -23,6 +23,7 @@ from worker.context.growing_plan import GrowingPlan
 from worker.context.lease_keeper import LeaseKeeper
 from worker.context.parts import Parts
 from worker.context.report import Report
+from worker.context.resources import Meter
 from worker.context.stage import Grain, Lane, Stage
 from worker.context.work import Work
 from worker.pipeline.execution import run_task
@@ -54,13 +55,15 @@ class Pipeline:
         lease_keeper: LeaseKeeper,
         *,
         stages: Sequence[Stage],
+        meter: Meter | None = None,
         on_duration: Callable[[float], None] | None,
     ) -> None:
         self._parts, self._claim, self._folder, self._lease_keeper = parts, claim, folder, lease_keeper
         self._stages, self._on_duration = stages, on_duration
-        self._report = Report(parts.plan, parts.settings.parallel, most=claim.job.params.workers)
+        self._report = Report(parts.plan, parts.settings.parallel, most=claim.job.params.workers, meter=meter)
         self._unaccounted = 0.0
-        self._job = claim.job
+        self.job = claim.job
+        """As far as the run knows it."""
         self.shown = Phase.DECODING
         """Where the run is, or has failed."""
 
@@ -68,7 +71,7 @@ class Pipeline:
         """Raises JobError, TransientError or Interrupted; returns when the job is completed."""
         work = Work(
             self._parts,
-            replace(self._claim, job=self._job),
+            replace(self._claim, job=self.job),
             self._folder,
             self._lease_keeper,
             on_duration=self._on_duration,
@@ -87,7 +90,7 @@ class Pipeline:
             work.cancel.abort()
             lanes.close()
             work.recording.close()
-            self.shown, self._job, self._unaccounted = work.shown, work.job, work.unaccounted_seconds
+            self.shown, self.job, self._unaccounted = work.shown, work.job, work.unaccounted_seconds
 
     def _prepare(self, work: Work) -> None:
         """The model, what is known of the job, and what its former owners have planned and finished."""

@@ -10,9 +10,11 @@ from types import MappingProxyType
 
 from core.errors import ChunkFailed, Interrupted, LeaseLost, ServiceError, TransientError
 from core.jobs.tasks import TRANSCRIBE, Task, TaskState
+from core.system import logs, tracing
 from core.system.crashpoints import reached
 from core.system.retry import retry
-from worker.context.stage import OnFailure, Output, Place, Stage
+from worker.context.figures import ChunkEnded
+from worker.context.stage import Grain, OnFailure, Output, Place, Stage
 from worker.context.work import Work
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,14 @@ _BORNE: Mapping[OnFailure, tuple[type[Exception], ...]] = MappingProxyType(
 
 def run_task(stage: Stage, work: Work, task: Task) -> Task | None:
     """The task as it ended; None: it is somebody else's. Raises what ends or interrupts the run."""
+    about = {"stage": stage.name} | ({} if stage.grain is Grain.JOB else {stage.grain.value: task.number + 1})
+    with logs.bound(**about), tracing.span(stage.name, about) as span:
+        done = _run_task(stage, work, task)
+        span.set(outcome=done.state.value if done else "another's")
+        return done
+
+
+def _run_task(stage: Stage, work: Work, task: Task) -> Task | None:
     task = replace(task, identity=task.identity or work.identities[stage.name])
     lease = work.lease(task)
     if lease is None:
@@ -43,6 +53,9 @@ def run_task(stage: Stage, work: Work, task: Task) -> Task | None:
     reached("after_commit")
     if stage.name == TRANSCRIBE:
         work.report.chunk(done, seconds=time.monotonic() - began)
+        work.parts.tell(
+            ChunkEnded(outcome=done.state.value, audio_seconds=done.audio_seconds, engine_seconds=done.engine_seconds)
+        )
     return done
 
 

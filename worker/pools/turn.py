@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from core.errors import DatabaseUnavailable, DiskFull
-from core.system import identity
+from core.system import identity, tracing
 from core.system.crashpoints import reached
 from worker.context.parts import Parts
 from worker.pools.slots import Slots
@@ -48,5 +48,6 @@ def take_turn(parts: Parts, slots: Slots, index: int, stopping: Stopping, *, ext
     finally:
         # the reference to the model's host is given back, so that an idle model can be unloaded
         parts.transcriber.engine.close()
+        tracing.flush()  # nobody does it when this process ends
         slots.free(index)
     return True

@@ -11,7 +11,6 @@ from typing import Any
 from core.errors import ChunkFailed
 from core.jobs.tasks import Task
 from core.speech.chunks import Chunk
-from core.system import logs
 from whisper.types import SHORTEST, ChunkTranscript, LanguageGuess
 from worker.context.stage import Output, Stage
 from worker.context.work import Evidence, Work
@@ -82,14 +81,15 @@ class LanguageStage(Stage):
 
     def _evidence(self, work: Work, part: Task, chunk: Chunk, guess: str) -> Evidence:
         """What one window tells about its language; None where the engine failed on it."""
-        with logs.bound(job_id=work.job.id):
-            pcm = work.recording.read_regions(chunk.regions)
-            try:
-                if work.parts.transcriber.engine.hears_languages:
-                    work.lease(part)
-                    return ask_engine(work, pcm, options_of(work, chunk, guess), chunk)
-                call = work.call("language")
-                return work.parts.transcriber.detect_language(pcm, call, model=work.job.params.model)
-            except ChunkFailed as error:
-                log.warning("Language not detected in chunk %d: %s", chunk.index + 1, error.message)
-                return None
+        pcm = work.recording.read_regions(chunk.regions)
+        try:
+            if work.parts.transcriber.engine.hears_languages:
+                work.lease(part)
+                return ask_engine(work, pcm, options_of(work, chunk, guess), chunk)
+            call = work.call("language")
+            heard = work.parts.transcriber.detect_language(pcm, call, model=work.job.params.model)
+            work.report.meter.engine(cpu=heard.engine_seconds)
+            return heard
+        except ChunkFailed as error:
+            log.warning("Language not detected in chunk %d: %s", chunk.index + 1, error.message)
+            return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,8 +13,10 @@ from core.errors import ChunkFailed
 from core.jobs.tasks import TRANSCRIBE, Task
 from core.speech.chunks import Chunk, plan_hash
 from core.speech.planner import PLANNER_VERSION
+from core.system import tracing
 from core.transcript.merge import needs_words
 from whisper.types import SHORTEST, ChunkTranscript, TranscribeOptions
+from worker.context.figures import EngineAnswered
 from worker.context.stage import Grain, Lane, OnFailure, Output, Stage
 from worker.context.work import Work
 from worker.stages.language_vote import own_language
@@ -64,9 +67,16 @@ class TranscribeStage(Stage):
 
 def ask_engine(work: Work, pcm: Pcm, options: TranscribeOptions, chunk: Chunk) -> ChunkTranscript:
     """One call. Raises ChunkFailed, ChunkTimeout, EngineUnavailable, Cancelled."""
+    model, began = work.job.params.model, time.monotonic()
     label = f"chunk {chunk.index + 1}/{work.job.chunks_total or '?'}"
     call = work.call(label)
-    return work.parts.transcriber.transcribe(pcm, options, call, model=work.job.params.model)
+    with tracing.span("engine", {"model": model}) as span:
+        said = work.parts.transcriber.transcribe(pcm, options, call, model=model)
+        waited = max(0.0, time.monotonic() - began - said.wall_seconds)
+        span.set(chunk=chunk.index + 1, wait_seconds=waited, cpu_seconds=said.engine_seconds)
+    work.report.meter.engine(cpu=said.engine_seconds, wall=said.wall_seconds)
+    work.parts.tell(EngineAnswered(model=model, waited=waited, worked=said.wall_seconds))
+    return said
 
 
 def options_of(work: Work, chunk: Chunk, language: str | None) -> TranscribeOptions:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Integer, and_, bindparam, func, literal, select, union_all
+from sqlalchemy import ColumnElement, Integer, and_, bindparam, func, select
 
 from core.jobs.job import TERMINAL, Job, JobStatus
 from core.jobs.tasks import TRANSCRIBE, Task, TaskState
 from core.store.news import News, open_news
 from core.store.protocols import OwnerJobs, OwnerUploads
 from core.store.roles.jobs import SqlJobs
+from core.store.roles.owners.usage import count_by_status
 from core.store.roles.rows import Role, to_job, to_task
 from core.store.roles.uploads import SqlOwnerUploads
 from core.store.tables import job, meta, task
@@ -83,15 +84,8 @@ class SqlAllJobs(Role):
             return connection.scalar(select(func.count()).select_from(queued)) or 0
 
     def counts(self) -> dict[str, int]:
-        # through an index, not the rows; those being deleted are few, and have an index of their own
-        there = select(job.c.status, func.count()).group_by(job.c.status)
-        gone = select(job.c.status, literal(-1)).where(job.c.deleted_at.is_not(None))
-        found = {status.value: 0 for status in JobStatus}
         with self.database.read() as connection:
-            for status, count in connection.execute(union_all(there, gone)):
-                if status in found:
-                    found[status] += count
-        return found
+            return count_by_status(connection)
 
     def ping(self) -> None:
         with self.database.read() as connection:

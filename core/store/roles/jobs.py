@@ -206,6 +206,7 @@ class SqlJobs(SqlIdempotency, SqlUsage):
             "origin": source.origin.to_text() if source.origin else None,
             "retry_of": new.retry_of,
             "retry_all": new.retry_all,
+            "caller": dict(new.caller) or None,
             "batch_id": new.batch,
             # what has options that are not known here is for newer consumers
             "row_version": self.row_version + bool(new.params.unknown),

@@ -103,6 +103,7 @@ def to_job(row: Row[Any]) -> Job:
         finished_at=row.finished_at,
         retry_of=row.retry_of,
         retry_all=row.retry_all,
+        caller=row.caller or {},
         batch=row.batch_id,
         owner=row.owner,
         priority=row.priority,
