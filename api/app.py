@@ -20,23 +20,9 @@ from api.events.status import StatusRoute
 from api.foreign import interfaces
 from api.http import problems
 from api.http.middleware import HeadAsGet, LingeringClose, RequestLog
-from api.routes import (
-    about,
-    audio,
-    batch_new,
-    batches,
-    docs,
-    follow,
-    health,
-    jobs,
-    results,
-    search,
-    session,
-    submit,
-    transcripts,
-    uploads,
-    webhooks,
-)
+from api.routes import batch_new, batches, follow, jobs, submit, uploads, webhooks
+from api.routes.service import about, docs, health, session
+from api.routes.texts import audio, results, search, transcripts
 from api.upload.form import form_schema, named_schema, options_schema
 
 DESCRIPTION = """Turns speech into text: `POST /api/v1/jobs` with a file, look at the job until it has completed, fetch

@@ -25,7 +25,8 @@ from core.errors import BatchNotFound, JobNotFound, ServiceError, UrlRefused, re
 from core.jobs.job import Job
 from core.jobs.params import JobParams
 from core.objects.store import ObjectStore
-from core.store.protocols import Consumers, JobStore, Keys, OwnerBatches, OwnerJobs, OwnerUploads
+from core.store.owners import OwnerBatches, OwnerJobs, OwnerUploads
+from core.store.protocols import Consumers, JobStore, Keys
 from core.store.webhooks import OwnerWebhooks, Webhooks
 from core.submission.intake import Intake, Limits
 from core.submission.origins import Origins
@@ -34,7 +35,7 @@ from whisper.models.catalogue import ModelInfo
 from whisper.models.store import ModelStatus
 
 PREFIX = "/api/v1"
-"""Where all routes lie but those of `api.routes.health` and other people's (`api.foreign`)."""
+"""Where all routes lie but those of `api.routes.service.health` and other people's (`api.foreign`)."""
 
 
 class ApiStore(JobStore, Keys, Webhooks, Consumers, Protocol):

@@ -92,7 +92,7 @@ def error_codes() -> str:
     lines = [
         "# Error codes",
         "",
-        "Made from `core/errors.py` and `api/http/problems.py` by `make docs`; do not edit.",
+        "Made from `core/errors` and `api/http/problems.py` by `make docs`; do not edit.",
         "",
         rules,
         "",

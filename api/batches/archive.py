@@ -54,19 +54,18 @@ def archive(jobs: Iterable[Job], render: Callable[[Job], str], name: Callable[[J
     yield sink.taken()
 
 
-class _Without(ServiceError):
+def _without(code: str, message: str) -> ServiceError:
     """Why a job has no transcript."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code  # type: ignore[misc]
+    error = ServiceError(message)
+    error.code = code  # type: ignore[misc]
+    return error
 
 
 def _text(job: Job, render: Callable[[Job], str]) -> bytes:
     if job.error is not None:
-        raise _Without(job.error.code, job.error.message)
+        raise _without(job.error.code, job.error.message)
     if job.status is JobStatus.CANCELLED:
-        raise _Without("cancelled", "The job was cancelled.")
+        raise _without("cancelled", "The job was cancelled.")
     try:
         return render(job).encode()
     except (AssertionError, KeyError, TypeError, ValueError) as error:

@@ -19,7 +19,7 @@ from api.events.follower import Follower
 from api.events.hub import Seen
 from api.events.status import Asked
 from api.http.problems import STATUS
-from api.routes.results import stored_transcript
+from api.routes.texts.results import stored_transcript
 from api.upload.filepart import Store, clean_filename
 from api.upload.form import Form
 from api.upload.received import Fields, Repeated, StoredFile
@@ -28,7 +28,7 @@ from core.errors import Cancelled, RequestError, ServiceError, SyncTimeout
 from core.jobs.job import Job, JobStatus, Source, new_id
 from core.jobs.turns import INTERACTIVE
 from core.objects.store import source_key
-from core.store.protocols import OwnerJobs
+from core.store.owners import OwnerJobs
 from core.transcript.values import Transcript
 
 JOB, WARNING = "X-Parascribe-Job", "X-Parascribe-Warning"

@@ -12,7 +12,8 @@ from prometheus_client.registry import Collector
 
 from core.errors import ServiceError
 from core.jobs.job import JobStatus
-from core.store.protocols import Backlog, ConsumerRow
+from core.store.owners import Backlog
+from core.store.protocols import ConsumerRow
 
 log = logging.getLogger(__name__)
 

@@ -1,19 +1,3 @@
 """The routes, by noun."""
 
-__all__ = [
-    "about",
-    "audio",
-    "batch_new",
-    "batches",
-    "docs",
-    "follow",
-    "health",
-    "jobs",
-    "results",
-    "search",
-    "session",
-    "submit",
-    "transcripts",
-    "uploads",
-    "webhooks",
-]
+__all__ = ["batch_new", "batches", "follow", "jobs", "service", "submit", "texts", "uploads", "webhooks"]

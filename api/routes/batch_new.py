@@ -27,7 +27,7 @@ from core.jobs.batches import Batch
 from core.jobs.job import Source, new_id
 from core.keys import JOBS
 from core.objects.store import source_key
-from core.store.protocols import OwnerBatches, OwnerJobs
+from core.store.owners import OwnerBatches, OwnerJobs
 from core.submission.batches import make
 from core.submission.checks import batch_fingerprint
 

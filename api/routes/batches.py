@@ -17,13 +17,13 @@ from api.deps import NO_QUERY, NO_REPEATS, PREFIX, Base, Batches, BatchId, Jobs,
 from api.http.downloads import content_disposition, renamed
 from api.http.middleware import HEAD_ONLY
 from api.http.problems import responses
-from api.routes.results import SHAPING_PARAMETERS, ResultQuery, number_of, stored_transcript
+from api.routes.texts.results import SHAPING_PARAMETERS, ResultQuery, number_of, stored_transcript
 from api.schemas import JobBody
 from core.errors import NotReady
 from core.jobs.batches import BatchStatus
 from core.jobs.job import Job, JobStatus
 from core.keys import JOBS
-from core.store.protocols import OwnerBatches
+from core.store.owners import OwnerBatches
 from core.submission.batches import retry_failed
 from core.transcript.formats import FORMATS
 

@@ -28,7 +28,7 @@ from core.jobs.job import Job, Source, new_id
 from core.jobs.origin import OriginKind
 from core.keys import JOBS
 from core.objects.store import source_key
-from core.store.protocols import OwnerBatches, OwnerJobs
+from core.store.owners import OwnerBatches, OwnerJobs
 from core.submission.checks import fingerprint, identity_of
 from core.submission.origins import NAMED
 

@@ -28,7 +28,7 @@ from core.errors import OffsetConflict, UploadNotFound, refusal
 from core.jobs.job import new_id
 from core.jobs.uploads import NewUpload, PartialUpload
 from core.keys import JOBS
-from core.store.protocols import OwnerUploads
+from core.store.owners import OwnerUploads
 
 router = APIRouter(
     prefix=PREFIX, tags=["uploads"], route_class=TusRoute, dependencies=[needs(JOBS), NO_QUERY, Depends(check_version)]

@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from api.upload.renewal import LEASE_SECONDS, renewing
 from core.errors import ServiceError, refusal
-from core.store.protocols import OwnerJobs
+from core.store.owners import OwnerJobs
 
 log = logging.getLogger(__name__)
 

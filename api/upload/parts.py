@@ -22,7 +22,7 @@ from core.errors import NotMedia, RequestError, ServiceError, StorageUnavailable
 from core.jobs.job import new_id
 from core.jobs.uploads import PartialUpload, UploadLease
 from core.objects.store import ObjectStore, part_key, source_key, upload_folder
-from core.store.protocols import OwnerUploads
+from core.store.owners import OwnerUploads
 from core.submission.intake import Intake
 
 log = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ from core.errors import AlreadyTerminal, BatchNotFound, IdempotencyInFlight
 from core.jobs.batches import Batch, NewBatch, Share, Tally
 from core.jobs.job import Job, JobStatus, NewJob, new_id
 from core.jobs.params import JobParams
-from core.store.protocols import Reservation
+from core.store.owners import Reservation
 from core.store.roles.jobs import SqlJobs, cursor, read_cursor
 from core.store.roles.membership import left
 from core.store.roles.rows import OwnerRole, end_values, known, to_job

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.store.batches import SqlBatches
 from core.store.database import open_database
-from core.store.protocols import OwnerBatches
+from core.store.owners import OwnerBatches
 from core.store.roles.all_jobs import SqlAllJobs
 from core.store.roles.claims import SqlClaims
 from core.store.roles.consumers import SqlConsumers

@@ -10,7 +10,7 @@ from core.errors import AlreadyTerminal, DatabaseUnavailable, Expired, ModelInva
 from core.jobs.batches import Batch, NewBatch
 from core.jobs.job import JobStatus, NewJob, Source, new_id
 from core.keys import KeyLimits
-from core.store.protocols import OwnerBatches, OwnerJobs, Reservation
+from core.store.owners import OwnerBatches, OwnerJobs, Reservation
 from core.submission.checks import batch_fingerprint, warnings_of
 from core.submission.intake import Intake
 from core.submission.quota import check_quota

@@ -25,7 +25,7 @@ from core.jobs.job import Job, NewJob, Source, new_id
 from core.jobs.params import JobParams
 from core.jobs.turns import class_of
 from core.objects.store import ObjectStore, source_key
-from core.store.protocols import OwnerJobs, Reservation
+from core.store.owners import OwnerJobs, Reservation
 from core.submission.checks import Models, check, fingerprint, identity_of, values_of, warnings_of
 from core.submission.storing import store_file
 from core.system import tracing

@@ -6,7 +6,7 @@ import math
 
 from core.errors import QuotaExceeded
 from core.keys import KeyLimits
-from core.store.protocols import OwnerJobs
+from core.store.owners import OwnerJobs
 
 WAITING_SECONDS = 15
 """When to come again while jobs wait: one of them may have begun."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from core.errors import AlreadyTerminal, Expired, NotReady
 from core.jobs.job import Job, JobStatus, NewJob, new_id
 from core.objects.store import source_key
-from core.store.protocols import OwnerJobs
+from core.store.owners import OwnerJobs
 from core.system import tracing
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Literal
 from core.errors import Expired, JobNotFound, RevisionConflict
 from core.jobs.job import Job
 from core.objects.store import ObjectStore, revision_key
-from core.store.protocols import OwnerJobs, Revision
+from core.store.owners import OwnerJobs, Revision
 from core.submission.intake import Intake
 from core.transcript.formats import to_result
 from core.transcript.values import Transcript

@@ -31,7 +31,8 @@ from api.access.scopes import declared
 from core.errors import JobNotFound
 from core.jobs.job import JobFailure, new_id
 from core.keys import ADMIN, JOBS, MODELS, Key, key_of
-from core.store.protocols import JobStore, OwnerBatches, OwnerJobs
+from core.store.owners import OwnerBatches, OwnerJobs
+from core.store.protocols import JobStore
 from core.store.sql import SqlStore
 from core.system.clock import ManualClock
 from core.transcript.formats import to_result

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from api.upload.idempotency import held
 from core.errors import DatabaseUnavailable, IdempotencyInFlight, NotMedia
 from core.jobs.job import Job, NewJob
-from core.store.protocols import OwnerJobs, Reservation
+from core.store.owners import OwnerJobs, Reservation
 from core.store.sql import SqlStore
 from tests.api.serving import Service, wav
 from tests.api.test_submit import refused

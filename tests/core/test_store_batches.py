@@ -25,7 +25,7 @@ from core.errors import (
 from core.jobs.batches import Batch, BatchStatus, NewBatch
 from core.jobs.job import Claim, JobFailure, JobStatus, new_id
 from core.jobs.params import JobParams
-from core.store.protocols import OwnerBatches, Reservation
+from core.store.owners import OwnerBatches, Reservation
 from core.store.sql import SqlStore
 from core.store.tables import batch, job
 from core.submission.retry import retry

@@ -27,7 +27,7 @@ from core.jobs.job import Claim, JobFailure, JobStatus, Phase
 from core.jobs.params import JobParams
 from core.jobs.tasks import TRANSCRIBE, Task, TaskState
 from core.jobs.turns import Only
-from core.store.protocols import Reservation
+from core.store.owners import Reservation
 from core.store.sql import SqlStore
 from core.store.tables import ROW_VERSION, idempotency, job
 from core.system.clock import ManualClock

@@ -10,7 +10,7 @@ from sqlalchemy import insert, select, update
 
 from core.errors import KeyNotFound
 from core.keys import Key, KeyLimits, Session, key_of, new_token
-from core.store.protocols import Usage
+from core.store.owners import Usage
 from core.store.sql import SqlStore
 from core.store.tables import job, session, spent
 from tests.core.store_kit import clock, new_job, store

@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import IdempotencyInFlight, JobNotFound
 from core.jobs.job import JobStatus
-from core.store.protocols import OwnerJobs, Reservation
+from core.store.owners import OwnerJobs, Reservation
 from core.store.sql import SqlStore
 from tests.core.store_kit import clock, new_job, store, take
 

@@ -17,7 +17,7 @@ from core.objects.memory import MemoryObjects
 from core.queue.indexing import index_due
 from core.store import migrations
 from core.store.database import open_database
-from core.store.protocols import OwnerJobs
+from core.store.owners import OwnerJobs
 from core.store.sql import SqlStore
 from core.store.texts import matches
 from core.transcript.formats import to_result

@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import Expired, JobNotFound, RevisionConflict, RevisionNotFound
 from core.jobs.job import Job
-from core.store.protocols import Revision
+from core.store.owners import Revision
 from core.store.sql import SqlStore
 from tests.core.store_kit import clock, new_job, store, take
 

@@ -13,7 +13,7 @@ from core.errors import AlreadyTerminal, Expired, LeaseLost, OffsetConflict, Quo
 from core.jobs.job import JobFailure, JobStatus
 from core.jobs.origin import Origin, OriginKind
 from core.jobs.uploads import NewUpload, PartialUpload
-from core.store.protocols import OwnerUploads
+from core.store.owners import OwnerUploads
 from core.store.sql import SqlStore
 from core.store.tables import upload as upload_table
 from core.submission.retry import retry

@@ -16,7 +16,7 @@ from core.objects.memory import MemoryObjects
 from core.objects.store import job_folder, revision_key, source_key
 from core.queue.hints import MemoryHints
 from core.queue.sweeper import Sweeper
-from core.store.protocols import Revision
+from core.store.owners import Revision
 from core.store.sql import SqlStore
 from core.system.clock import ManualClock
 from core.transcript.formats import to_result

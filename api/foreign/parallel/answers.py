@@ -9,7 +9,7 @@ from typing import Any
 
 from core.errors import ServiceError
 from core.jobs.job import Job, JobStatus
-from core.store.protocols import Totals
+from core.store.owners import Totals
 from core.transcript.formats import FORMATS
 from core.transcript.values import Transcript
 

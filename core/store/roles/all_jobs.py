@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Integer, and_, bindparam, func, select
 from core.jobs.job import TERMINAL, Job, JobStatus
 from core.jobs.tasks import TRANSCRIBE, Task, TaskState
 from core.store.news import News, open_news
-from core.store.protocols import OwnerJobs, OwnerUploads
+from core.store.owners import OwnerJobs, OwnerUploads
 from core.store.roles.jobs import SqlJobs
 from core.store.roles.owners.usage import count_by_status
 from core.store.roles.rows import Role, to_job, to_task

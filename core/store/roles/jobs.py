@@ -37,7 +37,7 @@ from core.errors import (
 from core.jobs.batches import Batch
 from core.jobs.job import ID_PATTERN, Job, JobStatus, NewJob, Phase
 from core.jobs.turns import CLASSES
-from core.store.protocols import Reservation, Revision
+from core.store.owners import Reservation, Revision
 from core.store.roles.membership import join, left, take_place
 from core.store.roles.owners.idempotency import SqlIdempotency
 from core.store.roles.owners.usage import SqlUsage

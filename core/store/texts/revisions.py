@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, select
 
 from core.store.database import Database
-from core.store.protocols import Revision
+from core.store.owners import Revision
 from core.store.tables import job, revision
 
 

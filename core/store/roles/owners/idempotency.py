@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, update
 
 from core.errors import IdempotencyInFlight
-from core.store.protocols import Reservation
+from core.store.owners import Reservation
 from core.store.roles.rows import OwnerRole
 from core.store.tables import idempotency
 

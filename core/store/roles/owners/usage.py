@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, case, delete, func, literal, o
 
 from core.jobs.job import SHORT_BYTES, SHORT_SECONDS, JobStatus
 from core.store.database import Database
-from core.store.protocols import Backlog, Done, Totals, Usage
+from core.store.owners import Backlog, Done, Totals, Usage
 from core.store.roles.rows import OwnerRole
 from core.store.tables import job, spent
 

@@ -22,7 +22,7 @@ from api.schemas import PeaksBody
 from core.errors import Expired, NotReady, ServiceError
 from core.jobs.job import Job
 from core.keys import JOBS
-from core.store.protocols import OwnerJobs
+from core.store.owners import OwnerJobs
 
 router = APIRouter(prefix=PREFIX, tags=["jobs"], dependencies=[needs(JOBS)])
 

@@ -19,7 +19,7 @@ from api.upload.form import options_schema
 from core.errors import Expired, NotReady, RevisionNotFound, ServiceError, refusal
 from core.jobs.job import Job, JobStatus
 from core.keys import JOBS
-from core.store.protocols import OwnerJobs
+from core.store.owners import OwnerJobs
 from core.transcript.formats import FORMATS, FormatName, from_result, shaping_for
 from core.transcript.shaping import Shaping
 from core.transcript.values import Transcript

@@ -18,12 +18,12 @@ from api.deps import NO_QUERY, NO_REPEATS, PREFIX, JobId, Jobs, Parts, PartsDep
 from api.events.status import matches
 from api.http.problems import field_errors, responses
 from api.routes.jobs import NOT_MODIFIED, IfNoneMatch
-from api.routes.results import RevisionName, number_of, result_key_of, stored_transcript
+from api.routes.texts.results import RevisionName, number_of, result_key_of, stored_transcript
 from api.schemas import Body, LanguageBody, Seconds
 from core.errors import PreconditionRequired, RevisionConflict, TooLarge, UploadTooSlow, refusal
 from core.jobs.job import Job
 from core.keys import JOBS
-from core.store.protocols import OwnerJobs, Revision
+from core.store.owners import OwnerJobs, Revision
 from core.submission.revising import Kind, revise
 from core.transcript.edits import MOST_ERRORS, Edit, edited, renamed
 from core.transcript.values import Transcript
