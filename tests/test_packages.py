@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 HOUSES = ("core", "whisper", "worker", "api", "parascribe")
 DOORS = 13
 """Modules and packages directly inside of one package; who has more wants another floor."""
-HALL = {"core": 16, "core.store.roles": 16}
+HALL = {"core": 16}
 """But for the ground floor, which has one door for each subject, and the store, which has one for each role."""
 LINES = 420
 """Of one module. Most have 60 to 250."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from core.store.batches import SqlBatches
 from core.store.database import open_database
 from core.store.owners import OwnerBatches
 from core.store.roles.all_jobs import SqlAllJobs
-from core.store.roles.claims import SqlClaims
-from core.store.roles.consumers import SqlConsumers
 from core.store.roles.jobs import SqlJobs
 from core.store.roles.keys import SqlKeys
 from core.store.roles.outbox import SqlOutbox
+from core.store.roles.owners.batches import SqlBatches
 from core.store.roles.retention import SqlRetention
-from core.store.roles.tasks import SqlTasks
+from core.store.roles.running.claims import SqlClaims
+from core.store.roles.running.consumers import SqlConsumers
+from core.store.roles.running.tasks import SqlTasks
 from core.store.roles.upkeep import SqlUpkeep
 from core.store.roles.uploads import SqlUploads
 from core.store.roles.webhooks.deliveries import SqlDeliveries

@@ -84,6 +84,11 @@ def test_a_file_becomes_a_job(running: Service) -> None:
         "beam_size": 5,
         "word_timestamps": True,
         "audio_track": None,
+        "callback_url": None,
+        "metadata": None,
+        "priority": "normal",
+        "workers": None,
+        "chunk_duration": None,
     }
     assert running.keys == [f"jobs/{job['id']}/source"]
     with running.objects.open(running.keys[0]) as stored:

@@ -9,8 +9,8 @@ from sqlalchemy import Double, String, and_, cast, delete, exists, select
 
 from core.jobs.job import Job
 from core.store.database import TURN
-from core.store.roles.ending import Ending
 from core.store.roles.rows import to_job
+from core.store.roles.running.ending import Ending
 from core.store.tables import batch, idempotency, job, meta, revision, search
 from core.store.texts import index
 from core.transcript.search.document import Document

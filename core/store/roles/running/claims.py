@@ -11,9 +11,9 @@ from core.errors import Cancelled, LeaseLost
 from core.jobs.job import Claim, JobFailure, JobStatus, Phase, Source
 from core.jobs.tasks import TaskState
 from core.jobs.turns import AGE_SECONDS, INTERACTIVE, Only
-from core.store.roles.ending import strikes
-from core.store.roles.lines import HELD, Lines
 from core.store.roles.rows import no_lease_values, to_job
+from core.store.roles.running.ending import strikes
+from core.store.roles.running.lines import HELD, Lines
 from core.store.tables import job, task
 
 LEARNT = frozenset(
@@ -76,7 +76,7 @@ class SqlClaims(Lines):
         max_attempts: int = 3,
         age_seconds: float = AGE_SECONDS,
     ) -> Claim | None:
-        """Take the waiting job whose turn it is (`core.store.roles.lines`) or None.
+        """Take the waiting job whose turn it is (`core.store.roles.running.lines`) or None.
 
         Here also ends what nobody else will (see `sweep`), so that a job which kills every owner is not
         taken again; jobs of a newer row version are left to newer consumers.

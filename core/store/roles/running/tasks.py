@@ -27,9 +27,9 @@ from sqlalchemy import (
 from core.errors import LeaseLost
 from core.jobs.job import TERMINAL, Claim
 from core.jobs.tasks import TRANSCRIBE, Lease, Task, TaskState
-from core.store.roles.claims import IS_CLAIMED, claim_values, lock
-from core.store.roles.lines import HELD
 from core.store.roles.rows import Role, to_task
+from core.store.roles.running.claims import IS_CLAIMED, claim_values, lock
+from core.store.roles.running.lines import HELD
 from core.store.tables import job, task
 
 # made once: making one takes longer than executing it

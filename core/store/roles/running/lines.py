@@ -30,8 +30,8 @@ from sqlalchemy import (
 
 from core.jobs.job import SHORT_BYTES, SHORT_SECONDS, JobStatus, Phase
 from core.jobs.turns import INTERACTIVE, Only, Waiting, in_turn
-from core.store.roles.ending import Ending, out_of_attempts, out_of_attempts_waiting, strikes
 from core.store.roles.rows import expired
+from core.store.roles.running.ending import Ending, out_of_attempts, out_of_attempts_waiting, strikes
 from core.store.tables import job, served
 
 HELD = (JobStatus.PROCESSING, JobStatus.CANCELLING)
