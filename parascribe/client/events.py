@@ -41,7 +41,8 @@ def events_of(http: httpx.Client, base_url: str, path: str, last: str) -> Iterat
                     return
                 for event in source.iter_sse():
                     lost, pause, any_came, last = None, POLL_FIRST, True, event.id
-                    yield event
+                    if event.data:  # a comment, which the library makes an event of once there has been an id
+                        yield event
         except Overloaded as error:
             fault, pause = error, max(pause, error.retry_after or 0.0)
         except httpx.TransportError as error:

@@ -32,7 +32,7 @@ def set_pragma(store: SqlStore, pragma: str) -> None:
 
 def test_a_full_disk_is_told_apart_and_passes(tmp_path: Path) -> None:
     store = open_store(f"sqlite:///{tmp_path}/jobs.db", None)
-    set_pragma(store, "max_page_count = 60")
+    set_pragma(store, "max_page_count = 160")
     params = JobParams(model="base", prompt="confidential " * 500)
     stored = []
     with pytest.raises(DiskFull) as full:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from api.events import hub
+from api.events import hub, stream
 from core.store.sql import SqlStore
 from parascribe import Client
 from parascribe.client import events as client_events
@@ -93,6 +93,18 @@ def test_a_job_is_followed_to_its_end(client: Client, store: SqlStore) -> None:
     assert rest == []
     with pytest.raises(NotFound):
         next(client.follow(talk.id[:-4] + "ffff"))
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_what_shows_that_a_stream_lives_is_no_event(
+    client: Client, store: SqlStore, many: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "QUIET_SECONDS", 0.01)  # comments, again and again
+    talks = [Talk(store) for _ in range(1 + many)]
+    work = after(0.2, *(talk.whole for talk in talks))
+    last = {job["id"]: job["status"] for job in client.watch([talk.id for talk in talks])}
+    work.join()
+    assert last == {talk.id: "completed" for talk in talks}
 
 
 def test_restarts_leave_no_gap_and_no_repeat(api: Api, client: Client, store: SqlStore) -> None:

@@ -174,7 +174,7 @@ def test_what_a_call_says_of_itself_reaches_the_engine_host(tmp_path: Path) -> N
 
             heard = pool.submit(answer_once)
             shared = WhisperTranscriber(HostEngine(manager), ModelDownloader(ModelStore(tmp_path, BUNDLED)))
-            how = {"job": "j", "label": "chunk 1/2", "urgency": Urgency.LIVE}
+            how = {"job": "j", "owner": "anna", "label": "chunk 1/2", "urgency": Urgency.LIVE}
             with pytest.raises(ChunkFailed, match="enough"):
                 shared.transcribe(tone(1), EN, Call(**how), model="demo")
             shared.close()

@@ -34,7 +34,7 @@ HERE = ["127.0.0.1"]
 
 @pytest.fixture(scope="module")
 def audio(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return talk(tmp_path_factory.mktemp("talk"), minutes=0.3)
+    return talk(tmp_path_factory.mktemp("talk"), minutes=1.5)
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +97,7 @@ def test_a_file_is_fetched_once_and_known_by_its_bytes(tmp_path: Path, server: S
 
 def test_an_interrupted_job_and_its_retry_do_not_fetch_again(tmp_path: Path, server: StrangeServer) -> None:
     kit = Fetching(tmp_path)
+    kit.script(delay=0.3)  # so that it is still at work when it is stopped
     job = kit.name(OriginKind.URL, server.url("/file?resumed"))
     assert kit.run_until(job, 1) == "handed back"
     assert kit.run() == "completed" and seen(server, "/file?resumed") == 1
