@@ -176,7 +176,7 @@ def test_a_client_that_goes_cancels_its_job(running: Service, keep: bool, stream
             files={"file": FILE},
             data={"stream": str(stream).lower()},
             headers=headers,
-            timeout=httpx.Timeout(10, read=0.5),
+            timeout=httpx.Timeout(10, read=2.0),
         )
     (job,), _ = running.store.list()
     deadline = time.monotonic() + 10
