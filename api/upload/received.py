@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class Filling(Protocol[T_co]):
         ...
 
 
-class _Received:
+class _Received(ABC):
     """Fields, and what is common of the file or files among them."""
 
     def __init__(self, spec: Form, check_fields: CheckFields, threads: Executor, intake: Intake) -> None:
@@ -94,8 +95,9 @@ class _Received:
         if self._file is not None:
             await self._file.abort()
 
+    @abstractmethod
     async def _begin_file(self, name: str) -> FilePart:
-        raise NotImplementedError
+        """Another file comes. Raises what its store, or there being one already, makes of it."""
 
     async def _start(self, name: str, filename: str | None) -> None:
         spec = self._spec

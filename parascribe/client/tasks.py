@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -13,11 +14,12 @@ from parascribe.client.errors import NotFound
 PARALLEL = "/api/v1/parallel"
 
 
-class Tasks:
+class Tasks(ABC):
     """What `Client` has of them."""
 
+    @abstractmethod
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        raise NotImplementedError
+        """As `Client` sends all its requests."""
 
     def get_processing_stats(self) -> dict[str, Any]:
         """Figures of all jobs that one sees: `total_tasks`, `completed_tasks`, `failed_tasks`, `average_processing_time` (s)."""
