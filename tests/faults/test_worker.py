@@ -47,7 +47,7 @@ def test_02_kill_9_of_a_consumer_is_taken_over_when_its_lease_ends(cluster: Rig)
 
 
 def test_03_sigterm_hands_back_without_costing_an_attempt(cluster: Rig) -> None:
-    job = cluster.midway(200)
+    job = cluster.midway(160)
     process = cluster.processes_[cluster.holder(job)]
     began = time.monotonic()
     process.terminate()
