@@ -1,0 +1,255 @@
+"""`parascribe mcp` and the official client: over stdio as assistants start it, and in process for what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from mcp import Client as McpClient
+from mcp.client.stdio import StdioServerParameters
+
+from core.jobs.job import JobStatus
+from parascribe import Client
+from parascribe.mcp.folders import Folders
+from parascribe.mcp.server import make_server
+from tests.api.consuming import LINES, consuming
+from tests.api.serving import Service, service, wav
+from tests.core.store_kit import free_port
+
+NOBODY = "0198f3c2-0000-7000-8000-000000000000"
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Service]:
+    with service(tmp_path / "service") as started:
+        yield started
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An allowed folder beside a file that is not in it."""
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    (folder / "talk.wav").write_bytes(wav())
+    (tmp_path / "secret.wav").write_bytes(wav())
+    return folder
+
+
+def address(running: Service) -> str:
+    return f"http://127.0.0.1:{running.port}"
+
+
+def talking(server: Any, talk: Callable[[McpClient], Awaitable[None]]) -> None:
+    """Open a session, talk, and close it."""
+
+    async def whole() -> None:
+        async with McpClient(server) as client:
+            await talk(client)
+
+    asyncio.run(whole())
+
+
+def program(running: Service, folder: Path) -> StdioServerParameters:
+    return StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "parascribe", "mcp", "--root", str(folder)],
+        env={"PARASCRIBE_URL": address(running)},
+    )
+
+
+async def asked(client: McpClient, tool: str, **arguments: Any) -> dict[str, Any]:
+    """The answer, which is the same as text and as data."""
+    found = await client.call_tool(tool, arguments)
+    text = found.content[0].text  # type: ignore[union-attr]
+    assert not found.is_error, text
+    assert json.loads(text) == found.structured_content
+    return found.structured_content  # type: ignore[no-any-return]
+
+
+async def refused(client: McpClient, tool: str, code: str, **arguments: Any) -> str:
+    found = await client.call_tool(tool, arguments)
+    text: str = found.content[0].text  # type: ignore[union-attr]
+    assert found.is_error and f"({code})." in text, text
+    assert "Traceback" not in text and 'File "' not in text
+    return text
+
+
+def test_an_assistant_has_a_file_transcribed_and_reads_it(running: Service, folder: Path) -> None:
+    told: list[tuple[float, float | None, str | None]] = []
+
+    async def progress(*how_far: Any) -> None:
+        told.append(how_far)
+
+    async def talk(client: McpClient) -> None:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert {*tools} == {"transcribe", "status", "result", "search", "list_jobs", "cancel"}
+        hints = {name: tool.annotations for name, tool in tools.items()}
+        assert {name for name, hint in hints.items() if hint and hint.read_only_hint} == {*tools} - {
+            "transcribe",
+            "cancel",
+        }
+        assert {name for name, hint in hints.items() if hint and hint.destructive_hint} == {"cancel"}
+        for tool in tools.values():
+            assert tool.description and tool.title and tool.output_schema
+            assert all("description" in about or "$ref" in about for about in tool.input_schema["properties"].values())
+            assert tool.input_schema["additionalProperties"] is False
+
+        arguments = {"path": "talk.wav", "language": "en", "wait_seconds": 30}
+        found = await client.call_tool("transcribe", arguments, progress_callback=progress)
+        job = found.structured_content
+        assert not found.is_error and (job["status"], job["file"], job["language"]) == ("completed", "talk.wav", "en")
+        assert running.store.get(job["id"]).params.language == "en"
+        assert told and all(total == 100 for _, total, _ in told)
+        assert [at for at, *_ in told] == sorted({at for at, *_ in told})
+
+        whole = await asked(client, "result", job_id=job["id"])
+        assert [segment["text"] for segment in whole["segments"]] == LINES and "next" not in whole
+        some = await asked(client, "result", job_id=job["id"], start=10, end=20)
+        assert [segment["id"] for segment in some["segments"]] == [2, 3]
+        pages, after = [], 0
+        while after is not None:
+            page = await asked(client, "result", job_id=job["id"], after=after, max_characters=120)
+            pages.append([segment["text"] for segment in page["segments"]])
+            after = page.get("next")
+        assert len(pages) == 3 and sum(pages, []) == LINES
+        text, after = "", 0
+        while after is not None:
+            page = await asked(client, "result", job_id=job["id"], format="srt", after=after, max_characters=100)
+            text, after = text + page["text"], page.get("next")
+        assert text == Client(address(running)).result(job["id"], "srt")
+
+        assert [one["id"] for one in (await asked(client, "list_jobs", query="talk"))["jobs"]] == [job["id"]]
+        (hit,) = (await asked(client, "search", query="talk"))["found"]
+        assert (hit["job_id"], hit["segments"]) == (job["id"], [])
+        assert (await asked(client, "status", job_id=job["id"]))["status"] == "completed"
+        await refused(client, "cancel", "already_terminal", job_id=job["id"])
+        await refused(client, "transcribe", "path_outside", path="../secret.wav")
+
+    with consuming(running):
+        talking(program(running, folder), talk)
+
+
+def test_a_call_that_is_cancelled_leaves_its_job_unless_it_says_otherwise(running: Service, folder: Path) -> None:
+    async def talk(client: McpClient) -> None:
+        for ends in (False, True):
+            arguments = {"path": str(folder / "talk.wav"), "wait_seconds": 600, "cancel_with_call": ends}
+            call = asyncio.create_task(client.call_tool("transcribe", arguments))
+            async with asyncio.timeout(30):
+                while not running.store.waiting(at_most=1):
+                    await asyncio.sleep(0.02)
+            (job,) = (await asked(client, "list_jobs", status="queued"))["jobs"]
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            if ends:
+                left = await asked(client, "status", job_id=job["id"], wait_seconds=30)
+                assert left["status"] == "cancelled"
+            else:
+                assert (await asked(client, "status", job_id=job["id"], wait_seconds=0.3))["status"] == "queued"
+                assert (await asked(client, "cancel", job_id=job["id"]))["status"] == "cancelled"
+
+    talking(program(running, folder), talk)
+
+
+def test_what_is_wrong_is_said_with_its_code_and_what_to_do(running: Service, folder: Path) -> None:
+    (folder / "notes.txt").write_text("no recording")
+    (folder / "link.wav").symlink_to(folder.parent / "secret.wav")
+    (folder / "inner").mkdir()
+    (folder / "inner" / "way").symlink_to(folder.parent)
+    os.mkfifo(folder / "pipe")
+
+    async def talk(client: McpClient) -> None:
+        for outside in (
+            "/etc/passwd",
+            str(folder.parent / "secret.wav"),
+            "link.wav",
+            "inner/way/secret.wav",
+            "/etc/none",
+        ):
+            assert str(folder) in await refused(client, "transcribe", "path_outside", path=outside)
+        for useless in ("none.wav", "inner", ".", "pipe", "a\0b", "talk.wav/more"):
+            await refused(client, "transcribe", "unreadable", path=useless)
+        await refused(client, "transcribe", "not_media", path="notes.txt")
+        await refused(client, "transcribe", "unsupported", url="https://example.com/talk.mp3")
+        for wrong in ({}, {"path": "talk.wav", "url": "https://example.com/a"}, {"path": "talk.wav", "speed": 2}):
+            await refused(client, "transcribe", "validation", **wrong)
+        assert "language" in await refused(client, "transcribe", "validation", path="talk.wav", language="klingon")
+        await refused(client, "transcribe", "unknown_model", path="talk.wav", model="none")
+        for tool in ("status", "result", "cancel"):
+            await refused(client, tool, "job_not_found", job_id=NOBODY)
+            await refused(client, tool, "job_not_found", job_id="../../system")
+        job = running.submit().json()
+        assert "status" in await refused(client, "result", "not_ready", job_id=job["id"])
+        await refused(client, "result", "validation", job_id=job["id"], format="srt", start=1)
+        await refused(client, "result", "validation", job_id=job["id"], start=2, end=1)
+        await refused(client, "search", "validation", query="...")
+        assert running.store.get(job["id"]).status is JobStatus.QUEUED and running.store.waiting(at_most=9) == 1
+
+    with Client(address(running)) as client:
+        talking(make_server(client, Folders([folder])), talk)
+
+
+def test_a_service_that_is_down_is_said(folder: Path) -> None:
+    async def talk(client: McpClient) -> None:
+        assert "parascribe serve" in await refused(client, "list_jobs", "service_unreachable")
+        await refused(client, "transcribe", "service_unreachable", path="talk.wav")
+
+    with Client(f"http://127.0.0.1:{free_port()}") as client:
+        talking(make_server(client, Folders([folder])), talk)
+
+
+def test_a_mistake_of_ours_shows_no_trace(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Client):
+        def list(self, **_: Any) -> Any:
+            raise ZeroDivisionError("secret")
+
+    async def talk(client: McpClient) -> None:
+        assert "secret" not in await refused(client, "list_jobs", "internal")
+
+    with Broken("http://127.0.0.1:9") as client:
+        talking(make_server(client, Folders([folder])), talk)
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_over_http_for_this_machine_alone(running: Service, folder: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "parascribe", "mcp", "--http", f"127.0.0.1:{port}", "--root", str(folder)]
+    with subprocess.Popen([*command, "--url", address(running)]) as process:
+        try:
+            deadline = time.monotonic() + 30
+            while process.poll() is None and time.monotonic() < deadline:
+                try:
+                    strange = httpx.post(
+                        f"http://127.0.0.1:{port}/mcp", json={}, headers={"Host": "evil.example"}, trust_env=False
+                    )
+                    break
+                except httpx.TransportError:
+                    time.sleep(0.05)
+            assert strange.status_code == 421
+
+            async def talk(client: McpClient) -> None:
+                assert (await asked(client, "list_jobs"))["jobs"] == []
+
+            talking(f"http://127.0.0.1:{port}/mcp", talk)
+        finally:
+            process.terminate()
+
+
+def test_what_it_is_started_with(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from parascribe.cli import main
+
+    for wrong in (["--http", "0.0.0.0:80"], ["--http", "127.0.0.1"], ["--root", "/"], ["--root", str(folder / "none")]):
+        assert main(["mcp", *wrong]) == 2
+        assert wrong[0] in capsys.readouterr().err
+    code = "import sys; sys.modules['mcp'] = None; from parascribe.cli import main; sys.exit(main(['mcp']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "pip install 'parascribe[mcp]'" in done.stderr and "Traceback" not in done.stderr
