@@ -21,9 +21,9 @@ from core.jobs.job import JobStatus
 from parascribe import Client
 from parascribe.mcp.folders import Folders
 from parascribe.mcp.server import make_server
+from scripts.servers import free_port
 from tests.api.consuming import LINES, consuming
 from tests.api.serving import Service, service, wav
-from tests.core.store_kit import free_port
 
 NOBODY = "0198f3c2-0000-7000-8000-000000000000"
 
@@ -144,9 +144,10 @@ def test_a_call_that_is_cancelled_leaves_its_job_unless_it_says_otherwise(runnin
             arguments = {"path": str(folder / "talk.wav"), "wait_seconds": 600, "cancel_with_call": ends}
             call = asyncio.create_task(client.call_tool("transcribe", arguments))
             async with asyncio.timeout(30):
-                while not running.store.waiting(at_most=1):
-                    await asyncio.sleep(0.02)
-            (job,) = (await asked(client, "list_jobs", status="queued"))["jobs"]
+                jobs: list[Any] = []
+                while not jobs:
+                    jobs = (await asked(client, "list_jobs", status="queued"))["jobs"]
+            (job,) = jobs
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await call
