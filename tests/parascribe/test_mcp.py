@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -25,6 +26,7 @@ from scripts.servers import free_port
 from tests.api.consuming import LINES, consuming
 from tests.api.serving import Service, service, wav
 
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "assistants.md"
 NOBODY = "0198f3c2-0000-7000-8000-000000000000"
 
 
@@ -59,11 +61,13 @@ def talking(server: Any, talk: Callable[[McpClient], Awaitable[None]]) -> None:
 
 
 def program(running: Service, folder: Path) -> StdioServerParameters:
-    return StdioServerParameters(
-        command=sys.executable,
-        args=["-m", "parascribe", "mcp", "--root", str(folder)],
-        env={"PARASCRIBE_URL": address(running)},
-    )
+    """As the how-to has it."""
+    (example,) = re.findall(r"```json\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    config = json.loads(example)["mcpServers"]["parascribe"]
+    assert config["command"] == "parascribe" and {*config["env"]} == {"PARASCRIBE_URL", "PARASCRIBE_API_KEY"}
+    arguments = [str(folder) if one.startswith("/") else one for one in config["args"]]
+    env = {"PARASCRIBE_URL": address(running)}
+    return StdioServerParameters(command=sys.executable, args=["-m", "parascribe", *arguments], env=env)
 
 
 async def asked(client: McpClient, tool: str, **arguments: Any) -> dict[str, Any]:
