@@ -29,7 +29,7 @@ from core.system.disk import disk_full
 log = logging.getLogger(__name__)
 
 PATIENCE = 5.0
-"""Seconds that a request waits for the first bytes, or for a place."""
+"""Seconds that a request waits for the first bytes."""
 
 SOON = 1.0
 """A form that is ready so soon is waited for: then players know its size and can go anywhere in it at once."""
@@ -170,7 +170,7 @@ class Renditions:
         self._objects, self._encode, self._most = objects, encode, most
         self._there, self._room, self._folder = there, room, folder
         self._patience, self._linger = patience, linger
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._making: dict[tuple[str, str], Making] = {}
 
     def kept(self, job: Job, name: FormName) -> Kept | None:
@@ -203,15 +203,11 @@ class Renditions:
     def _attached(self, job: Job, name: FormName) -> Making:
         if not self._most:
             raise Unsupported("This service makes no audio playable (MAX_AUDIO_CONVERSIONS).")
-        give_up = time.monotonic() + self._patience
-        with self._changed:
-            while (job.id, name) not in self._making and len(self._making) >= self._most:
-                left = give_up - time.monotonic()
-                if left <= 0:
-                    raise NotReady("Other files are being made playable.", retry_after=5)
-                self._changed.wait(left)
+        with self._lock:
             making = self._making.get((job.id, name))
             if making is None:
+                if len(self._making) >= self._most:
+                    raise NotReady("Other files are being made playable.", retry_after=5)
                 self._room()
                 making = self._making[job.id, name] = Making(self._folder, self._linger)
                 # its end is not waited for: the program that it waits for dies with it
@@ -230,9 +226,8 @@ class Renditions:
         except BaseException as error:
             making.end(error)
         finally:
-            with self._changed:
+            with self._lock:
                 del self._making[job.id, name]
-                self._changed.notify_all()
             making.settle()
 
     def _keep(self, job: Job, name: FormName, making: Making) -> None:

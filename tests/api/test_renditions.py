@@ -168,8 +168,10 @@ def begun(forms: Renditions, job: Job) -> Making:
 
 
 def settled(forms: Renditions, job: Job) -> Kept | None:
-    with forms._changed:
-        assert forms._changed.wait_for(lambda: not forms._making, 20)
+    deadline = time.monotonic() + 20
+    while forms._making:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     return forms.kept(job, "mp3")
 
 

@@ -108,20 +108,16 @@ def get_audio(
     """
     job = jobs.get(job_id)
     _check_there(job)
-    media_type, etag, key, size = job.source.media_type, f'"{job.source.sha256}"', job.source.key, job.source.bytes
-    headers = {"Content-Disposition": content_disposition(job.source.filename, "inline")}
+    source = job.source
+    media_type, etag, key, size = source.media_type, f'"{source.sha256}"', source.key, source.bytes
+    headers = {"Content-Disposition": content_disposition(source.filename, "inline")}
     if query.format != "source":
-        media_type, name = FORMS[query.format].media_type, renamed(job.source.filename, query.format)
-        headers = {"Content-Disposition": content_disposition(name, "inline")}
+        media_type = FORMS[query.format].media_type
+        headers = {"Content-Disposition": content_disposition(renamed(source.filename, query.format), "inline")}
         form = _form(request, job, query.format, jobs, parts)
-        if form is None or isinstance(form, Making):
-            headers |= {"Accept-Ranges": "none", "Cache-Control": "no-store"}
-            return (
-                Response(None, headers=headers, media_type=media_type)
-                if form is None
-                else Along(form, headers, media_type)
-            )
-        etag, key, size = f'"{job.source.sha256}.{form.size}.{query.format}"', form.key, form.size
+        if not isinstance(form, Kept):
+            return Along(form, headers | {"Accept-Ranges": "none"}, media_type)
+        etag, key, size = f'"{source.sha256}.{form.size}.{query.format}"', form.key, form.size
     headers |= {
         "ETag": etag,
         "Accept-Ranges": "bytes",
@@ -140,6 +136,8 @@ def get_audio(
     try:
         stream = parts.deps.objects.open(key, offset=start)
     except KeyError:
+        if key != source.key:  # cleared away since it was looked up
+            raise NotReady("The audio is being made playable.", retry_after=1) from None
         raise _missing(job, jobs) from None
     return StreamingResponse(_blocks(stream, end - start), status, headers, media_type)
 
@@ -155,17 +153,18 @@ def _form(request: Request, job: Job, name: FormName, jobs: OwnerJobs, parts: Pa
 
 
 class Along(StreamingResponse):
-    """Reads along while a form is made, as long as its client is there."""
+    """Reads along while a form is made, as long as its client is there; None: has a head alone."""
 
-    def __init__(self, making: Making, headers: dict[str, str], media_type: str) -> None:
-        super().__init__(making.blocks(), HTTPStatus.OK, headers, media_type)
+    def __init__(self, making: Making | None, headers: dict[str, str], media_type: str) -> None:
+        super().__init__(making.blocks() if making else iter(()), HTTPStatus.OK, headers, media_type)
         self._making = making
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._making.detach()
+            if self._making:
+                self._making.detach()
 
 
 class PeaksQuery(BaseModel):
