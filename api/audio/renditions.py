@@ -210,9 +210,11 @@ class Renditions:
                     raise NotReady("Other files are being made playable.", retry_after=5)
                 self._room()
                 making = self._making[job.id, name] = Making(self._folder, self._linger)
+                making.attach()
                 # its end is not waited for: the program that it waits for dies with it
                 threading.Thread(target=self._run, args=(job, name, making), name="rendition", daemon=True).start()
-            making.attach()
+            else:
+                making.attach()
             return making
 
     def _run(self, job: Job, name: FormName, making: Making) -> None:
