@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
-from typing import IO
+from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -32,7 +32,7 @@ SILENCE = 60 * SAMPLE_RATE
 class _Encoder:
     """Where samples go (`core.audio.decoding.Sink`): so many and no more. Raises AudioTooLong."""
 
-    def __init__(self, pipe: IO[bytes], max_seconds: float) -> None:
+    def __init__(self, pipe: BinaryIO, max_seconds: float) -> None:
         self._pipe, self._left = pipe, int(max_seconds * SAMPLE_RATE)
 
     def add(self, pcm: Pcm) -> None:
@@ -65,7 +65,7 @@ def encode(folder: str, request: str, name: FormName) -> None:
         try:
             assert encoder.stdin is not None
             with suppress(BrokenPipeError), encoder.stdin as pipe:  # why it ended so early it says itself
-                listen(wanted, folder, _Encoder(pipe, wanted.max_seconds))
+                listen(wanted, folder, _Encoder(cast("BinaryIO", pipe), wanted.max_seconds))
                 whole = True
             status = encoder.wait()
         finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
@@ -24,7 +24,7 @@ WAIT = 50.0
 CHARACTERS = 20_000
 """Of one answer: some 5,000 tokens."""
 
-JobId = Annotated[str, Field(min_length=1, max_length=100, description="Id of the job.")]
+JobId = Annotated[str, Field(max_length=100, pattern="^[0-9A-Za-z-]+$", description="Id of the job.")]
 Cursor = Annotated[str | None, Field(max_length=200, description="To go on: the `next` of the answer before.")]
 
 
@@ -44,7 +44,9 @@ class StatusQuestion(Question):
     )
 
 
-class _File(Question):
+class TranscribeQuestion(Question):
+    """Which file, and how to wait; the options of a job are added by `transcribe_question`."""
+
     path: str | None = Field(
         None, max_length=4096, description="A local audio or video file, in one of the allowed folders; or give `url`."
     )
@@ -68,10 +70,11 @@ class _File(Question):
 
     def params(self) -> dict[str, Any]:
         """The options of the job that were given."""
-        return self.model_dump(exclude=set(_File.model_fields), exclude_none=True)
+        return self.model_dump(exclude=set(TranscribeQuestion.model_fields), exclude_none=True)
 
 
-def _with_options() -> type[_File]:
+def transcribe_question() -> type[TranscribeQuestion]:
+    """With the options of a job."""
     fields: dict[str, Any] = {
         option.name: (
             option.annotation | None,
@@ -86,10 +89,7 @@ def _with_options() -> type[_File]:
         for option in options(JobParams)
         if option.name not in LEFT_OUT
     }
-    return cast("type[_File]", create_model("TranscribeQuestion", __base__=_File, **fields))
-
-
-TranscribeQuestion = _with_options()
+    return create_model("WithOptions", __base__=TranscribeQuestion, **fields)
 
 
 class ResultQuestion(Question):

@@ -68,7 +68,7 @@ def make_server(client: Client, folders: Folders) -> Server[Any]:
     entries = {
         "transcribe": _Entry(
             title="Transcribe a recording",
-            takes=questions.TranscribeQuestion,
+            takes=questions.transcribe_question(),
             gives=JobAnswer,
             hints=MAKES,
             run=tools.transcribe,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import time
 from collections.abc import Awaitable, Callable
@@ -12,6 +11,7 @@ import anyio
 from anyio import from_thread, to_thread
 
 from core.jobs.job import TERMINAL
+from core.transcript.formats import TextFormat
 from parascribe.client.bodies import Job
 from parascribe.client.client import Client
 from parascribe.mcp.answers import JobAnswer, JobsAnswer, ResultAnswer, SearchAnswer, jobs_answer, piece_of, segments_of
@@ -56,7 +56,7 @@ class Tools:
         except anyio.get_cancelled_exc_class():
             if asked.cancel_with_call:
                 with anyio.move_on_after(CANCEL_SECONDS, shield=True):
-                    await _ask(self._client.cancel, job["id"])
+                    await _ask(lambda: self._client.cancel(job["id"]))
             raise
 
     async def status(self, asked: StatusQuestion, report: Report) -> JobAnswer:
@@ -68,16 +68,15 @@ class Tools:
 
         For a long recording ask for the times that matter (start, end), or `search` first.
         """
-        job = await _ask(self._client.get, asked.job_id)
+        job = await _ask(lambda: self._client.get(asked.job_id))
         named = {"latest": job["revision"], "original": 0}
         number = named[asked.revision] if isinstance(asked.revision, str) else asked.revision
         if asked.format != "segments":
-            look = functools.partial(self._client.result, revision=number)
-            text, following = piece_of(
-                await _ask(look, asked.job_id, asked.format), after=asked.after, characters=asked.max_characters
-            )
+            form: TextFormat = asked.format
+            whole = await _ask(lambda: self._client.result(asked.job_id, form, revision=number))
+            text, following = piece_of(whole, after=asked.after, characters=asked.max_characters)
             return ResultAnswer.of(job, number, text=text, next=following)
-        transcript = await _ask(functools.partial(self._client.transcript, revision=number), asked.job_id)
+        transcript = await _ask(lambda: self._client.transcript(asked.job_id, revision=number))
         segments, next_one = segments_of(
             transcript,
             start=asked.start or 0.0,
@@ -89,15 +88,15 @@ class Tools:
 
     async def search(self, asked: SearchQuestion, report: Report) -> SearchAnswer:
         """Find where something was said, in all transcripts and names of files. There is no stemming: meet* finds meeting."""
-        look = functools.partial(self._client.search, limit=asked.limit, after=asked.after)
-        return SearchAnswer.of(await _ask(look, asked.query))
+        return SearchAnswer.of(
+            await _ask(lambda: self._client.search(asked.query, limit=asked.limit, after=asked.after))
+        )
 
     async def list_jobs(self, asked: ListQuestion, report: Report) -> JobsAnswer:
         """List jobs, newest first."""
-        look = functools.partial(
-            self._client.list, status=asked.status, q=asked.query, limit=asked.limit, after=asked.after
+        page = await _ask(
+            lambda: self._client.list(status=asked.status, q=asked.query, limit=asked.limit, after=asked.after)
         )
-        page = await _ask(look)
         return jobs_answer(page["items"], page["next"])
 
     async def cancel(self, asked: CancelQuestion, report: Report) -> JobAnswer:
@@ -119,7 +118,7 @@ class Tools:
         """The job when it has ended, or as it stands after so many seconds."""
         give_up, pause, told = time.monotonic() + seconds, LOOK_FIRST, -1.0
         while True:
-            job = await _ask(self._client.get, job_id)
+            job = await _ask(lambda: self._client.get(job_id))
             percent = job["progress"]["percent"]
             if percent > told:  # the protocol has it grow
                 await report(percent, 100.0, job["progress"]["stage"])
@@ -131,6 +130,6 @@ class Tools:
             pause = min(LOOK_LAST, 1.5 * pause)
 
 
-async def _ask(look: Callable[..., T], *given: object) -> T:
-    """Something that changes nothing: a call that is cancelled does not wait for its answer."""
-    return await to_thread.run_sync(look, *given, abandon_on_cancel=True)
+async def _ask(look: Callable[[], T]) -> T:
+    """Ask the service; a call that is cancelled does not wait for the answer."""
+    return await to_thread.run_sync(look, abandon_on_cancel=True)
