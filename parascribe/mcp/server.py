@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -134,6 +135,7 @@ def run(url: str | None, folders: Folders, http: tuple[str, int] | None) -> None
     with Client(url) as client:
         server = make_server(client, folders)
         if http is None:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # the library would wait for a line on stdin first
             anyio.run(_over_stdio, server)
             return
         import uvicorn

@@ -87,83 +87,85 @@ async def refused(client: McpClient, tool: str, code: str, **arguments: Any) -> 
     return text
 
 
-def test_an_assistant_has_a_file_transcribed_and_reads_it(running: Service, folder: Path) -> None:
+def test_over_stdio(running: Service, folder: Path) -> None:
+    """As assistants start it, and one session for all."""
+
+    async def talk(client: McpClient) -> None:
+        await describes_its_tools(client)
+        await leaves_the_job_of_a_cancelled_call(client, running, folder)
+        with consuming(running):
+            await transcribes_and_reads(client, running)
+
+    talking(program(running, folder), talk)
+
+
+async def describes_its_tools(client: McpClient) -> None:
+    tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+    assert {*tools} == {"transcribe", "status", "result", "search", "list_jobs", "cancel"}
+    hints = {name: tool.annotations for name, tool in tools.items()}
+    assert {name for name, hint in hints.items() if hint and hint.read_only_hint} == {*tools} - {"transcribe", "cancel"}
+    assert {name for name, hint in hints.items() if hint and hint.destructive_hint} == {"cancel"}
+    for tool in tools.values():
+        assert tool.description and tool.title and tool.output_schema
+        assert all("description" in about for about in tool.input_schema["properties"].values())
+        assert tool.input_schema["additionalProperties"] is False
+
+
+async def leaves_the_job_of_a_cancelled_call(client: McpClient, running: Service, folder: Path) -> None:
+    """Unless the call says otherwise."""
+    for ends in (False, True):
+        arguments = {"path": str(folder / "talk.wav"), "wait_seconds": 600, "cancel_with_call": ends}
+        call = asyncio.create_task(client.call_tool("transcribe", arguments))
+        async with asyncio.timeout(30):
+            jobs: list[Any] = []
+            while not jobs:
+                jobs = (await asked(client, "list_jobs", status="queued"))["jobs"]
+        (job,) = jobs
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        left = await asked(client, "status", job_id=job["id"], wait_seconds=30 if ends else 0.3)
+        assert left["status"] == ("cancelled" if ends else "queued")
+        if not ends:
+            assert (await asked(client, "cancel", job_id=job["id"]))["status"] == "cancelled"
+
+
+async def transcribes_and_reads(client: McpClient, running: Service) -> None:
     told: list[tuple[float, float | None, str | None]] = []
 
     async def progress(*how_far: Any) -> None:
         told.append(how_far)
 
-    async def talk(client: McpClient) -> None:
-        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-        assert {*tools} == {"transcribe", "status", "result", "search", "list_jobs", "cancel"}
-        hints = {name: tool.annotations for name, tool in tools.items()}
-        assert {name for name, hint in hints.items() if hint and hint.read_only_hint} == {*tools} - {
-            "transcribe",
-            "cancel",
-        }
-        assert {name for name, hint in hints.items() if hint and hint.destructive_hint} == {"cancel"}
-        for tool in tools.values():
-            assert tool.description and tool.title and tool.output_schema
-            assert all("description" in about or "$ref" in about for about in tool.input_schema["properties"].values())
-            assert tool.input_schema["additionalProperties"] is False
+    arguments = {"path": "talk.wav", "language": "en", "wait_seconds": 30}
+    found = await client.call_tool("transcribe", arguments, progress_callback=progress)
+    job = found.structured_content
+    assert not found.is_error and (job["status"], job["file"], job["language"]) == ("completed", "talk.wav", "en")
+    assert running.store.get(job["id"]).params.language == "en"
+    assert told and all(total == 100 for _, total, _ in told)
+    assert [at for at, *_ in told] == sorted({at for at, *_ in told})
 
-        arguments = {"path": "talk.wav", "language": "en", "wait_seconds": 30}
-        found = await client.call_tool("transcribe", arguments, progress_callback=progress)
-        job = found.structured_content
-        assert not found.is_error and (job["status"], job["file"], job["language"]) == ("completed", "talk.wav", "en")
-        assert running.store.get(job["id"]).params.language == "en"
-        assert told and all(total == 100 for _, total, _ in told)
-        assert [at for at, *_ in told] == sorted({at for at, *_ in told})
+    whole = await asked(client, "result", job_id=job["id"])
+    assert [segment["text"] for segment in whole["segments"]] == LINES and "next" not in whole
+    some = await asked(client, "result", job_id=job["id"], start=10, end=20)
+    assert [segment["id"] for segment in some["segments"]] == [2, 3]
+    pages, after = [], 0
+    while after is not None:
+        page = await asked(client, "result", job_id=job["id"], after=after, max_characters=120)
+        pages.append([segment["text"] for segment in page["segments"]])
+        after = page.get("next")
+    assert len(pages) == 3 and sum(pages, []) == LINES
+    text, after = "", 0
+    while after is not None:
+        page = await asked(client, "result", job_id=job["id"], format="srt", after=after, max_characters=100)
+        text, after = text + page["text"], page.get("next")
+    with Client(address(running)) as ours:
+        assert text == ours.result(job["id"], "srt")
 
-        whole = await asked(client, "result", job_id=job["id"])
-        assert [segment["text"] for segment in whole["segments"]] == LINES and "next" not in whole
-        some = await asked(client, "result", job_id=job["id"], start=10, end=20)
-        assert [segment["id"] for segment in some["segments"]] == [2, 3]
-        pages, after = [], 0
-        while after is not None:
-            page = await asked(client, "result", job_id=job["id"], after=after, max_characters=120)
-            pages.append([segment["text"] for segment in page["segments"]])
-            after = page.get("next")
-        assert len(pages) == 3 and sum(pages, []) == LINES
-        text, after = "", 0
-        while after is not None:
-            page = await asked(client, "result", job_id=job["id"], format="srt", after=after, max_characters=100)
-            text, after = text + page["text"], page.get("next")
-        with Client(address(running)) as ours:
-            assert text == ours.result(job["id"], "srt")
-
-        assert [one["id"] for one in (await asked(client, "list_jobs", query="talk"))["jobs"]] == [job["id"]]
-        (hit,) = (await asked(client, "search", query="talk"))["found"]
-        assert (hit["job_id"], hit["segments"]) == (job["id"], [])
-        assert (await asked(client, "status", job_id=job["id"]))["status"] == "completed"
-        await refused(client, "cancel", "already_terminal", job_id=job["id"])
-        await refused(client, "transcribe", "path_outside", path="../secret.wav")
-
-    with consuming(running):
-        talking(program(running, folder), talk)
-
-
-def test_a_call_that_is_cancelled_leaves_its_job_unless_it_says_otherwise(running: Service, folder: Path) -> None:
-    async def talk(client: McpClient) -> None:
-        for ends in (False, True):
-            arguments = {"path": str(folder / "talk.wav"), "wait_seconds": 600, "cancel_with_call": ends}
-            call = asyncio.create_task(client.call_tool("transcribe", arguments))
-            async with asyncio.timeout(30):
-                jobs: list[Any] = []
-                while not jobs:
-                    jobs = (await asked(client, "list_jobs", status="queued"))["jobs"]
-            (job,) = jobs
-            call.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await call
-            if ends:
-                left = await asked(client, "status", job_id=job["id"], wait_seconds=30)
-                assert left["status"] == "cancelled"
-            else:
-                assert (await asked(client, "status", job_id=job["id"], wait_seconds=0.3))["status"] == "queued"
-                assert (await asked(client, "cancel", job_id=job["id"]))["status"] == "cancelled"
-
-    talking(program(running, folder), talk)
+    ids = [one["id"] for one in (await asked(client, "list_jobs", query="talk", status="completed"))["jobs"]]
+    assert ids == [job["id"]]
+    found_in = (await asked(client, "search", query="talk", limit=1))["found"]
+    assert [(hit["job_id"], hit["segments"]) for hit in found_in] == [(job["id"], [])]
+    await refused(client, "cancel", "already_terminal", job_id=job["id"])
 
 
 def test_what_is_wrong_is_said_with_its_code_and_what_to_do(running: Service, folder: Path) -> None:
