@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 from api.access.identity import Identity, identity_of
 from api.access.keys import Sessions
 from api.access.throttle import RequestLimiter
+from api.audio.forms import FormName
 from api.audio.peaks import KeptPeaks, Measure
 from api.audio.renditions import Encode, Give, Renditions
 from api.events.hub import Hub
@@ -20,7 +21,6 @@ from api.events.status import StatusReads
 from api.http.metrics import Asked, Metrics
 from api.http.readiness import Check, Readiness
 from api.upload.receiver import Receiver, UploadLimits
-from core.audio.encoding import FormName
 from core.audio.sniff import Probe
 from core.config.settings import Settings
 from core.errors import BatchNotFound, JobNotFound, ServiceError, Unsupported, UrlRefused, refusal

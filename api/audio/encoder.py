@@ -15,9 +15,9 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
+from api.audio.forms import FormName, encode_command, encoder_failure
 from api.audio.listening import asked, ffmpeg_of, listen
 from api.audio.programs import refusal
-from core.audio.encoding import FormName, encode_command, encoder_failure
 from core.audio.samples import SAMPLE_RATE, Pcm
 from core.audio.source_file import write_all
 from core.errors import AudioTooLong, ServiceError

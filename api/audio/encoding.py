@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from api.audio.forms import FormName
 from api.audio.programs import Request, running
-from core.audio.encoding import FormName
 from core.errors import AudioUndecodable
 
 STALL_SECONDS, LONGEST_SECONDS = 300.0, 3600.0

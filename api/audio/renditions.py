@@ -19,7 +19,7 @@ from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 
-from core.audio.encoding import FORMS, FormName
+from api.audio.forms import FORMS, FormName
 from core.audio.source_file import write_all
 from core.errors import Cancelled, NotReady, ServiceError, Unsupported
 from core.jobs.job import Job

@@ -19,6 +19,7 @@ from api.access.keys import KeyAuthenticator
 from api.access.throttle import RequestLimiter
 from api.app import create_app
 from api.audio.encoding import encode
+from api.audio.forms import FormName
 from api.audio.measuring import measure
 from api.audio.peaks import Measure
 from api.audio.programs import Request
@@ -29,7 +30,6 @@ from api.http.protocol import BoundedHttp
 from api.webhooks.bodies import job_data
 from api.webhooks.sender import WebhookSender
 from core.audio import ffmpeg
-from core.audio.encoding import FormName
 from core.config.loading import load
 from core.config.settings import Settings
 from core.errors import ModelUnavailable

@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from api.audio.encoding import encode
+from api.audio.forms import FormName, encoder_failure
 from api.audio.programs import Request
 from api.audio.renditions import Give, Kept, Making, Renditions
-from core.audio.encoding import FormName, encoder_failure
 from core.audio.ffmpeg import find
 from core.audio.samples import SAMPLE_RATE
 from core.errors import AudioUndecodable, Cancelled, InsufficientStorage, NotReady, ServiceError, Unsupported

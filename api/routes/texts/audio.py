@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Receive, Scope, Send
 
 from api.access.scopes import needs
+from api.audio.forms import FORMS, FormName
 from api.audio.measuring import LOUDEST, PER_SECOND, reduced
 from api.audio.renditions import Kept, Making
 from api.deps import NO_REPEATS, PREFIX, JobId, Jobs, Parts, PartsDep
@@ -21,7 +22,6 @@ from api.http.middleware import HEAD_ONLY
 from api.http.problems import responses
 from api.routes.jobs import NOT_MODIFIED, IfNoneMatch
 from api.schemas import PeaksBody
-from core.audio.encoding import FORMS, FormName
 from core.errors import Expired, NotReady, ServiceError
 from core.jobs.job import Job
 from core.keys import JOBS
