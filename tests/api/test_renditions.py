@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +38,7 @@ from tests.api.test_submit import refused
 from tests.core.store_kit import new_job
 
 FFMPEG = find()
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "play.md"
 LATE = 1.0
 """When the sound of the film starts, seconds."""
 
@@ -72,7 +74,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def playing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("playing")
     objects = LocalObjects(folder / "objects")
-    with service(folder, objects=objects, encode=by_the_program(objects)) as started:
+    with service(folder, objects=objects, encode=by_the_program(objects), measure=lambda _: b"\x01") as started:
         yield started
 
 
@@ -106,6 +108,10 @@ def test_a_film_becomes_playable_at_the_times_of_its_transcript(
     refused(audio(playing, job, form, Range=f"bytes={size}-"), 416, "invalid_range")
     head = playing.client.head(f"{job['links']['self']}/audio", params={"format": form})
     assert (head.status_code, head.headers["Content-Length"]) == (200, str(size))
+    examples = re.findall(r"localhost:8000(/api/v1/jobs/\$ID\S*)\"", PAGE.read_text("utf-8"))
+    assert len(examples) == 3
+    for example in examples:
+        assert playing.client.get(example.replace("$ID", job["id"])).status_code == 200
 
 
 def test_what_cannot_be_played_is_said(playing: Service, tmp_path: Path) -> None:
