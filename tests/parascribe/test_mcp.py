@@ -13,15 +13,19 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from mcp import Client as McpClient
 from mcp.client.stdio import StdioServerParameters
 
 from core.jobs.job import JobStatus
+from core.queue.indexing import index_due
 from parascribe import Client
 from parascribe.mcp.folders import Folders
+from parascribe.mcp.questions import TranscribeQuestion
 from parascribe.mcp.server import make_server
+from parascribe.mcp.tools import Tools
 from scripts.servers import free_port
 from tests.api.consuming import LINES, consuming
 from tests.api.serving import Service, service, wav
@@ -160,12 +164,54 @@ async def transcribes_and_reads(client: McpClient, running: Service) -> None:
         text, after = text + page["text"], page.get("next")
     with Client(address(running)) as ours:
         assert text == ours.result(job["id"], "srt")
+        edit = ours.transcript(job["id"])
+        edit["segments"][0]["text"] = "Grüße"
+        ours.edit(edit)
+    for revision, number, first in (("latest", 1, "Grüße"), ("original", 0, LINES[0]), (1, 1, "Grüße")):
+        one = await asked(client, "result", job_id=job["id"], revision=revision, end=1)
+        assert (one["revision"], [segment["text"] for segment in one["segments"]]) == (number, [first])
+    await refused(client, "result", "revision_not_found", job_id=job["id"], revision=2)
 
     ids = [one["id"] for one in (await asked(client, "list_jobs", query="talk", status="completed"))["jobs"]]
     assert ids == [job["id"]]
-    found_in = (await asked(client, "search", query="talk", limit=1))["found"]
-    assert [(hit["job_id"], hit["segments"]) for hit in found_in] == [(job["id"], [])]
+    assert index_due(running.store, running.objects, seconds=20.0)
+    (hit,) = (await asked(client, "search", query="grüße"))["found"]
+    assert (hit["job_id"], [one["id"] for one in hit["segments"]]) == (job["id"], [0])
     await refused(client, "cancel", "already_terminal", job_id=job["id"])
+
+
+def test_a_call_that_is_cancelled_while_its_file_is_sent_makes_no_job(folder: Path) -> None:
+    size, came = 32 << 20, 0
+    with (folder / "long.wav").open("wb") as file:
+        file.truncate(size)
+
+    async def whole() -> None:
+        begun, gone = asyncio.Event(), asyncio.Event()
+
+        async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal came
+            while data := await reader.read(1 << 16):
+                came += len(data)
+                begun.set()
+                await asyncio.sleep(0.01)
+            writer.close()
+            gone.set()
+
+        async with await asyncio.start_server(receive, "127.0.0.1", 0) as server:
+            place = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            with Client(place) as client:
+                tools = Tools(client, Folders([folder]))
+                async with anyio.create_task_group() as calls:
+                    calls.start_soon(tools.transcribe, TranscribeQuestion(path="long.wav"), report)
+                    await begun.wait()
+                    calls.cancel_scope.cancel()
+                await gone.wait()
+
+    async def report(progress: float, total: float, words: str) -> None:
+        raise AssertionError("there is no job")
+
+    asyncio.run(whole())
+    assert 0 < came < size
 
 
 def test_what_is_wrong_is_said_with_its_code_and_what_to_do(running: Service, folder: Path) -> None:
