@@ -82,6 +82,12 @@ class ServiceSettings(BaseSettings):
     sync_wait_seconds: Seconds = Field(
         600.0, gt=0, description="How long requests of other people's interfaces (/v1/audio) wait for their job to end."
     )
+    max_audio_conversions: int = Field(
+        2,
+        ge=0,
+        le=64,
+        description="So many files at most does one API process make playable at once (GET /jobs/{id}/audio?format=mp3). 0: none.",
+    )
     min_free_disk_mb: Megabytes = Field(
         200.0, ge=0, description="Uploads are refused with 507 when less space than this is left."
     )

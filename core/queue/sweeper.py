@@ -19,7 +19,7 @@ from typing import Protocol
 from core.errors import DatabaseUnavailable, ServiceError
 from core.jobs.job import Job
 from core.jobs.workfolders import remove_dead
-from core.objects.store import REVISION, ObjectStore, job_folder, upload_folder, upload_of
+from core.objects.store import RENDITION, REVISION, ObjectStore, job_folder, upload_folder, upload_of
 from core.queue.hints import HintSender
 from core.queue.indexing import index_due
 from core.store.protocols import Outbox, Retention, Upkeep, Uploads
@@ -155,7 +155,8 @@ class Sweeper:
             for job in self._store.expire(audio_hours=self._audio_hours, result_hours=self._result_hours, limit=50):
                 with self._on_its_own(job):
                     if job.expired_audio:
-                        self._drop([job.source.key], besides=job.id)
+                        forms = self._objects.keys(job_folder(job.id) + RENDITION)
+                        self._drop([job.source.key, *forms], besides=job.id)
                     if job.expired_result and job.result_key:
                         edits = self._objects.keys(job_folder(job.id) + REVISION)
                         self._drop([job.result_key, *edits], besides=job.id)

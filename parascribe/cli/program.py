@@ -65,6 +65,7 @@ COMMANDS: tuple[tuple[str, str | None, Callable[..., None]], ...] = (
     ("api", SERVICES, services.api),
     ("consumer", SERVICES, services.consumer),
     ("demo", SERVICES, services.demo),
+    ("mcp", SERVICES, services.mcp),
     ("doctor", MACHINE, machine.doctor),
     ("plan", MACHINE, machine.plan),
     ("tune", MACHINE, tune.tune),

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from api.peaks.kept import KeptPeaks
-from api.peaks.loudness import BLOCK, Loudness
-from api.peaks.measuring import Request, measure, reduced
+from api.audio.loudness import BLOCK, Loudness
+from api.audio.measuring import measure, reduced
+from api.audio.peaks import KeptPeaks
+from api.audio.programs import Request
 from core.audio.ffmpeg import find
 from core.audio.samples import SAMPLE_RATE
-from core.errors import AudioUndecodable, NotReady
+from core.errors import AudioTrackMissing, AudioUndecodable, NotReady
 from core.jobs.job import Job
 from core.objects.memory import MemoryObjects
 from core.store.sql import SqlStore
@@ -59,7 +60,7 @@ def test_what_is_wrong_with_the_file_is_said(tmp_path: Path, steps: Path) -> Non
     nonsense.write_bytes(b"RIFF\xff\xff\xff\x00WAVEfmt " + b"\x01" * 1000)
     with pytest.raises(AudioUndecodable):
         measure(request(), nonsense)
-    with pytest.raises(AudioUndecodable, match="no sound track 3"):
+    with pytest.raises(AudioTrackMissing, match="no sound track 3"):
         measure(request(track=3), steps)
 
 
