@@ -80,7 +80,7 @@ def do(port: int) -> Callable[[Do], Any]:
 
 async def until(holds: Callable[[], object]) -> None:
     async with asyncio.timeout(20):
-        while not holds():
+        while not holds():  # noqa: ASYNC110 (it is another thread that does it)
             await asyncio.sleep(0.01)
 
 
@@ -114,32 +114,27 @@ def test_a_hundred_at_once_over_one_stream(
     assert asked(port, "/api/v1/jobs/{job_id}") == 0, "and nothing is polled"
 
 
-def calls(client: AsyncClient, ids: list[str]) -> dict[str, Coroutine[Any, Any, Any]]:
+def lasting(client: AsyncClient, ids: list[str]) -> list[Coroutine[Any, Any, Any]]:
     """What lasts until jobs have ended, each in one task."""
 
     async def all_of(stream: Any) -> None:
         async for _ in stream:
             pass
 
-    return {
-        "wait": client.wait(ids[0]),
-        "wait_all": client.wait_all(ids),
-        "as_completed": all_of(client.as_completed(ids)),
-        "follow": all_of(client.follow(ids[0])),
-    }
+    return [client.wait(ids[0]), client.wait_all(ids), all_of(client.as_completed(ids)), all_of(client.follow(ids[0]))]
 
 
 def test_who_is_cancelled_closes_its_connection(do: Callable[[Do], Any], app: FastAPI, store: SqlStore) -> None:
     ids = [Talk(store).id for _ in range(2)]
 
     async def work(client: AsyncClient) -> None:
-        tasks = {name: asyncio.create_task(call) for name, call in calls(client, ids).items()}
+        tasks = [asyncio.create_task(call) for call in lasting(client, ids)]
         await until(lambda: followers(app) == len(tasks))
-        for left, (name, task) in enumerate(tasks.items(), 1):
+        for gone, task in enumerate(tasks, 1):
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            await until(lambda left=left: followers(app) == len(tasks) - left)
+            await until(lambda gone=gone: followers(app) == len(tasks) - gone)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await client.wait_all(ids)
