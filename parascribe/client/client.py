@@ -22,16 +22,14 @@ from core.transcript.formats import FormatName, JsonFormat, TextFormat
 from parascribe.client.blocking import Blocking, blocking, iterating, run
 from parascribe.client.bodies import Look
 from parascribe.client.calls.batches import AsyncBatches, Batches
-from parascribe.client.calls.editing import Editing
+from parascribe.client.calls.changing import Changing
 from parascribe.client.calls.following import Following
-from parascribe.client.calls.steering import Steering
-from parascribe.client.calls.tasks import Tasks
 from parascribe.client.calls.uploading import Uploading
 from parascribe.client.calls.webhooks import AsyncWebhooks, Webhooks
 from parascribe.client.wire import BlockingWire, LoopWire
 
 
-class Calls(Uploading, Following, Steering, Editing, Tasks):
+class Calls(Uploading, Following, Changing):
     """All calls, on whatever wire."""
 
     @property

@@ -1,4 +1,4 @@
-"""Transcripts as people correct them: each edit is a revision, the original stays."""
+"""Changing what there is: what becomes of a job, and its transcript as people correct it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,32 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from parascribe.client.answers import json_of
-from parascribe.client.bodies import Revision, Transcript
-from parascribe.client.calls.sending import Sending, path_of, query_of
+from parascribe.client.bodies import Job, Revision, Transcript
+from parascribe.client.calls.reading import Reading
+from parascribe.client.calls.sending import path_of, query_of
 
 
-class Editing(Sending):
-    """Calls that make revisions."""
+class Changing(Reading):
+    """Calls that end jobs and do them again, and that make revisions: each edit is one, the original stays."""
+
+    async def cancel(self, job_id: str) -> Job:
+        """Ask for the job to be cancelled. Raises Conflict (`already_terminal`), NotFound."""
+        answer = await self._send("POST", path_of("jobs", job_id, "cancel"), done="already_terminal")
+        return cast(Job, json_of(answer)) if answer.is_success else await self.get(job_id)
+
+    async def retry(self, job_id: str, *, all: bool = False) -> Job:  # noqa: A002 (the query's own name)
+        """A new job with the same file and parameters that takes over the finished chunks (all=True: none).
+
+        Never sent twice by itself. Raises Conflict unless the job failed, was cancelled or is partial.
+        """
+        query = query_of(all=True if all else None)
+        return cast(
+            Job, json_of(await self._send("POST", path_of("jobs", job_id, "retry"), repeat=False, params=query))
+        )
+
+    async def delete(self, job_id: str) -> None:
+        """Cancel the job if need be and remove it with its audio and transcript. Raises NotFound."""
+        await self._send("DELETE", path_of("jobs", job_id), done="job_not_found")
 
     async def transcript(self, job_id: str, *, revision: int | str = "latest") -> Transcript:
         """The transcript to be edited: change its `segments` and give it to `edit`. Raises Conflict (`not_ready`), NotFound."""
