@@ -42,7 +42,7 @@ def blocking(call: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]) -> Cal
     """The same call, with the same parameters, as a method of a `Blocking`."""
 
     @functools.wraps(call)
-    def method(self: Blocking, *args: P.args, **kwargs: P.kwargs) -> T:
+    def method(self: Blocking, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return run(call(self._calls, *args, **kwargs))
 
     return method
@@ -54,7 +54,7 @@ def iterating(
     """As `blocking`, of what yields."""
 
     @functools.wraps(call)
-    def method(self: Blocking, *args: P.args, **kwargs: P.kwargs) -> Generator[T, None, None]:
+    def method(self: Blocking, /, *args: P.args, **kwargs: P.kwargs) -> Generator[T, None, None]:
         return each(call(self._calls, *args, **kwargs))
 
     # for `help`

@@ -153,6 +153,7 @@ class Client(Blocking):
         revision: int | str = "latest",
         **look: Unpack[Look],
     ) -> dict[str, Any] | str:
-        return run(self._calls.result(job_id, format, revision=revision, **look))
+        came: dict[str, Any] | str = run(self._calls.result(job_id, format, revision=revision, **look))
+        return came
 
     result.__doc__ = Calls.result.__doc__

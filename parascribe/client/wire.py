@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import time
 from abc import ABC, abstractmethod
@@ -65,7 +66,7 @@ class Wire(ABC, Generic[H]):
         """What `work`, which reads or writes files, returns or raises."""
 
     @abstractmethod
-    def back(self, told: Callable[P, object]) -> Callable[P, object]:
+    def back(self, told: Callable[P, None]) -> Callable[P, None]:
         """For work that is done aside to call: calls `told` where the client is used."""
 
     @contextlib.asynccontextmanager
@@ -96,7 +97,7 @@ class BlockingWire(Wire[httpx.Client]):
     async def aside(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return work(*args, **kwargs)
 
-    def back(self, told: Callable[P, object]) -> Callable[P, object]:
+    def back(self, told: Callable[P, None]) -> Callable[P, None]:
         return told
 
 
@@ -121,9 +122,13 @@ class LoopWire(Wire[httpx.AsyncClient]):
     async def aside(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.to_thread(work, *args, **kwargs)
 
-    def back(self, told: Callable[P, object]) -> Callable[P, object]:
+    def back(self, told: Callable[P, None]) -> Callable[P, None]:
         loop = asyncio.get_running_loop()
-        return lambda *args, **kwargs: loop.call_soon_threadsafe(lambda: told(*args, **kwargs))
+
+        def tell(*args: P.args, **kwargs: P.kwargs) -> None:
+            loop.call_soon_threadsafe(functools.partial(told, *args, **kwargs))
+
+        return tell
 
 
 class _Blocks(httpx.AsyncByteStream):

@@ -216,7 +216,8 @@ def test_a_bounded_wait_is_told_too_until_the_last(
     work = after(0.05, *(talk.whole for talk in talks))
     assert {job["status"] for job in client.wait_all(ids, timeout=30)} == {"completed"}
     work.join()
-    assert asked(api.port, "/api/v1/jobs/{job_id}") == looks > 0, "only the last of a time-out is polled"
+    assert asked(api.port, "/api/v1/jobs/{job_id}") == looks, "only the last of a time-out is polled"
+    assert asked(api.port, "/api/v1/events" if many else "/api/v1/jobs/{job_id}/events") == 2
 
 
 def test_a_bounded_wait_asks_the_service_to_wait(client: Client, store: SqlStore) -> None:

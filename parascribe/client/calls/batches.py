@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Mapping
-from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Unpack, cast
 
@@ -105,9 +104,8 @@ class AsyncBatches(Sending):
                     await answer.aread()
                     return answer
                 with part.open("wb") as out:
-                    async with aclosing(answer.aiter_bytes()) as blocks:
-                        async for block in blocks:
-                            await self._wire.aside(out.write, block)
+                    async for block in answer.aiter_bytes():
+                        await self._wire.aside(out.write, block)
                 return answer
 
         try:

@@ -10,6 +10,8 @@ from parascribe.client.bodies import Job, JobPage, Look, SearchPage
 from parascribe.client.calls.sending import Sending, path_of, query_of
 from parascribe.client.errors import NotFound
 
+Bodies = list[dict[str, Any]]  # in the class `list` is a call
+
 
 class Reading(Sending):
     """Calls that change nothing."""
@@ -73,9 +75,9 @@ class Reading(Sending):
         """Figures of all jobs that one sees: `total_tasks`, `completed_tasks`, `failed_tasks`, `average_processing_time` (s)."""
         return cast("dict[str, Any]", json_of(await self._send("GET", path_of("parallel", "stats"))))
 
-    async def get_active_tasks(self) -> list[dict[str, Any]]:
+    async def get_active_tasks(self) -> Bodies:
         """Jobs that have not ended: `task_id`, `status`, `progress` (0 to 100), `stage`, `started_at`."""
-        return cast("list[dict[str, Any]]", (await self.get_processing_stats())["active_tasks"])
+        return cast(Bodies, (await self.get_processing_stats())["active_tasks"])
 
     async def get_task_status(self, task_id: str) -> dict[str, Any] | None:
         """`status` (queued, processing, completed, failed), `progress` and `error` of a job; None when there is none of that id."""
