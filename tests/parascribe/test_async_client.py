@@ -15,12 +15,13 @@ import pytest
 from fastapi import FastAPI
 
 from api.events import hub
+from core.objects.memory import MemoryObjects
 from core.store.sql import SqlStore
 from parascribe import AsyncClient
 from parascribe.client.parts import FROM_BYTES
-from tests.api.consuming import consuming
-from tests.api.serving import Service, make_app, serving, wav
+from tests.api.serving import make_app, serving, wav
 from tests.api.talks import Talk
+from tests.core.store_kit import take
 from tests.parascribe.test_follow import asked
 
 Do = Callable[[AsyncClient], Coroutine[Any, Any, Any]]
@@ -37,8 +38,13 @@ def store() -> SqlStore:
 
 
 @pytest.fixture
-def app(tmp_path: Path, store: SqlStore) -> FastAPI:
-    return make_app(tmp_path / "service", store)
+def objects() -> MemoryObjects:
+    return MemoryObjects()
+
+
+@pytest.fixture
+def app(tmp_path: Path, store: SqlStore, objects: MemoryObjects) -> FastAPI:
+    return make_app(tmp_path / "service", store, objects=objects)
 
 
 @pytest.fixture
@@ -103,8 +109,13 @@ def test_a_hundred_at_once_over_one_stream(
         ids = await asyncio.gather(*(one(number) for number in range(100)))
         waiting = asyncio.create_task(client.wait_all(ids))
         await until(lambda: followers(app) == 1)
-        with consuming(Service(store=store, objects=app.state.parts.objects, hints=[])):
-            jobs = await waiting
+
+        def finish_all() -> None:
+            for _ in ids:
+                store.finish(take(store), result_key="r", partial=False, gaps=[], warnings=[], performance={})
+
+        await asyncio.to_thread(finish_all)
+        jobs = await waiting
         assert [job["id"] for job in jobs] == ids
         assert {job["status"] for job in jobs} == {"completed"}
         assert [job["source"]["filename"] for job in jobs] == [f"{number}.wav" for number in range(100)]
@@ -151,14 +162,13 @@ def test_who_leaves_a_loop_closes_its_connection(
     ids = [Talk(store).id for _ in range(2)]
 
     async def work(client: AsyncClient) -> None:
-        for stream in (client.follow(ids[0]), client.watch(ids)):
+        for opened in (lambda: client.follow(ids[0]), lambda: client.watch(ids)):
             if at_once:
-                async with aclosing(stream) as found:
+                async with aclosing(opened()) as found:
                     assert await anext(found)
             else:
-                async for _ in stream:
+                async for _ in opened():
                     break
-                del stream
             await until(lambda: followers(app) == 0)
 
     do(work)
@@ -166,7 +176,7 @@ def test_who_leaves_a_loop_closes_its_connection(
 
 @pytest.mark.parametrize("size", [1 << 20, FROM_BYTES])
 def test_a_cancelled_upload_leaves_nothing(
-    do: Callable[[Do], Any], app: FastAPI, store: SqlStore, tmp_path: Path, size: int
+    do: Callable[[Do], Any], objects: MemoryObjects, tmp_path: Path, size: int
 ) -> None:
     (tmp_path / "long.wav").write_bytes(wav(size))
 
@@ -183,13 +193,13 @@ def test_a_cancelled_upload_leaves_nothing(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await until(lambda: not list(app.state.parts.objects.keys("uploads/")))
+        await until(lambda: not list(objects.keys("")))
         assert (await client.list())["items"] == []
 
     do(work)
 
 
-def test_a_pipe_that_waits_holds_up_nobody(do: Callable[[Do], Any], store: SqlStore, tmp_path: Path) -> None:
+def test_a_pipe_that_waits_holds_up_nobody(do: Callable[[Do], Any], tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
 
     async def work(client: AsyncClient) -> None:
