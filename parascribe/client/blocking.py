@@ -1,4 +1,4 @@
-"""Calls that are written for an event loop, without one: on a wire that blocks (`BlockingWire`) they never wait for it."""
+"""Calls that are written for an event loop, without one: on a transport that blocks (`BlockingTransport`) they never wait for it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(work: Awaitable[T]) -> T:
         next(work.__await__())
     except StopIteration as done:
         return cast(T, done.value)
-    raise AssertionError("a wire that blocks waits for no event loop")
+    raise AssertionError("a transport that blocks waits for no event loop")
 
 
 def each(stream: AsyncGenerator[T, None]) -> Generator[T, None, None]:

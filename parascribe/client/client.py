@@ -26,21 +26,21 @@ from parascribe.client.calls.changing import Changing
 from parascribe.client.calls.following import Following
 from parascribe.client.calls.uploading import Uploading
 from parascribe.client.calls.webhooks import AsyncWebhooks, Webhooks
-from parascribe.client.wire import BlockingWire, LoopWire
+from parascribe.client.transport import AsyncioTransport, BlockingTransport
 
 
 class Calls(Uploading, Following, Changing):
-    """All calls, on whatever wire."""
+    """All calls, on whatever transport."""
 
     @property
     def batches(self) -> AsyncBatches:
         """Many files asked for together."""
-        return AsyncBatches(self._wire)
+        return AsyncBatches(self._transport)
 
     @property
     def webhooks(self) -> AsyncWebhooks:
         """Who is told of your jobs."""
-        return AsyncWebhooks(self._wire)
+        return AsyncWebhooks(self._transport)
 
 
 class AsyncClient(Calls):
@@ -54,8 +54,8 @@ class AsyncClient(Calls):
     """
 
     def __init__(self, base_url: str | None = None, *, api_key: str | None = None, timeout: float = 60.0) -> None:
-        self._wire: LoopWire
-        super().__init__(LoopWire(base_url, api_key=api_key, timeout=timeout))
+        self._transport: AsyncioTransport
+        super().__init__(AsyncioTransport(base_url, api_key=api_key, timeout=timeout))
 
     async def __aenter__(self) -> Self:
         return self
@@ -67,7 +67,7 @@ class AsyncClient(Calls):
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._wire.http.aclose()
+        await self._transport.http.aclose()
 
 
 class Client(Blocking):
@@ -79,8 +79,8 @@ class Client(Blocking):
     """
 
     def __init__(self, base_url: str | None = None, *, api_key: str | None = None, timeout: float = 60.0) -> None:
-        self._wire = BlockingWire(base_url, api_key=api_key, timeout=timeout)
-        super().__init__(Calls(self._wire))
+        self._transport = BlockingTransport(base_url, api_key=api_key, timeout=timeout)
+        super().__init__(Calls(self._transport))
 
     def __enter__(self) -> Self:
         return self
@@ -92,22 +92,22 @@ class Client(Blocking):
 
     def close(self) -> None:
         """Close the connections."""
-        self._wire.http.close()
+        self._transport.http.close()
 
     @property
     def base_url(self) -> str:
         """The service's address."""
-        return self._wire.base_url
+        return self._transport.base_url
 
     @property
     def batches(self) -> Batches:
         """Many files asked for together."""
-        return Batches(AsyncBatches(self._wire))
+        return Batches(AsyncBatches(self._transport))
 
     @property
     def webhooks(self) -> Webhooks:
         """Who is told of your jobs."""
-        return Webhooks(AsyncWebhooks(self._wire))
+        return Webhooks(AsyncWebhooks(self._transport))
 
     submit = blocking(Calls.submit)
     submit_from = blocking(Calls.submit_from)

@@ -12,7 +12,7 @@ from httpx_sse import EventSource, ServerSentEvent
 
 from parascribe.client.answers import error_of, unreachable
 from parascribe.client.errors import Overloaded, ServiceUnreachable
-from parascribe.client.wire import Wire
+from parascribe.client.transport import Transport
 
 OUTAGE_SECONDS = 60.0
 """How long `wait` bears a service that does not answer: a restart takes less."""
@@ -30,7 +30,7 @@ class NotOffered(Exception):
 
 
 async def events_of(
-    wire: Wire[Any], path: str, last: str, *, until: float = float("inf")
+    transport: Transport[Any], path: str, last: str, *, until: float = float("inf")
 ) -> AsyncGenerator[ServerSentEvent, None]:
     """Those of a stream, which is opened anew when it breaks; ends when the service says that all has been had.
 
@@ -48,7 +48,7 @@ async def events_of(
             {"Last-Event-ID": last} if last else {}
         )
         try:
-            async with wire.stream("GET", path, headers=headers, timeout=patience) as answer:
+            async with transport.stream("GET", path, headers=headers, timeout=patience) as answer:
                 await _check_stream(answer)
                 if answer.status_code == httpx.codes.NO_CONTENT:
                     return
@@ -64,7 +64,7 @@ async def events_of(
         except httpx.TransportError as error:
             if isinstance(error, httpx.ReadTimeout) and not any_came:
                 raise NotOffered("Nothing came of the job's events; is a proxy collecting them?") from error
-            fault = ServiceUnreachable(unreachable(wire.base_url, error))
+            fault = ServiceUnreachable(unreachable(transport.base_url, error))
             if isinstance(error, httpx.UnsupportedProtocol):
                 raise fault from error
         now = time.monotonic()
@@ -74,8 +74,8 @@ async def events_of(
         if now + pause > until:
             return
         if now - lost > OUTAGE_SECONDS:
-            raise fault or ServiceUnreachable(f"{wire.base_url} ends each stream of events at once")
-        await wire.sleep(pause)
+            raise fault or ServiceUnreachable(f"{transport.base_url} ends each stream of events at once")
+        await transport.sleep(pause)
         pause = min(POLL_LAST, 2 * pause)
 
 

@@ -136,7 +136,7 @@ def test_this_machine(host: str) -> None:
 def test_the_client_sends_its_key(monkeypatch: pytest.MonkeyPatch, kind: Any) -> None:
     def sent(client: Any) -> str | None:
         with client:
-            return client._wire.http.headers.get("Authorization")
+            return client._transport.http.headers.get("Authorization")
 
     assert sent(kind()) is None and sent(kind(api_key="psk_1")) == "Bearer psk_1"
     monkeypatch.setenv("PARASCRIBE_API_KEY", " psk_2\n")

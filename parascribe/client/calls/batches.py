@@ -99,13 +99,15 @@ class AsyncBatches(Sending):
         query = query_of(format=format, **look)
 
         async def fetch() -> httpx.Response:
-            async with self._wire.stream("GET", path_of("batches", batch_id, "results.zip"), params=query) as answer:
+            async with self._transport.stream(
+                "GET", path_of("batches", batch_id, "results.zip"), params=query
+            ) as answer:
                 if not answer.is_success:
                     await answer.aread()
                     return answer
                 with part.open("wb") as out:
                     async for block in answer.aiter_bytes():
-                        await self._wire.aside(out.write, block)
+                        await self._transport.blocking_io(out.write, block)
                 return answer
 
         try:

@@ -84,7 +84,7 @@ class Following(Reading, Polling):
         a repeat, for as long as an outage of a minute lasts. Raises NotFound, also of a service that has no events (before 0.3).
         """
         try:
-            async with aclosing(events_of(self._wire, path_of("jobs", job_id, "events"), after)) as events:
+            async with aclosing(events_of(self._transport, path_of("jobs", job_id, "events"), after)) as events:
                 async for event in events:
                     if not event.data:
                         continue
@@ -103,7 +103,7 @@ class Following(Reading, Polling):
         path = path_of("events") if others else path_of("jobs", first, "events")
         silent: set[str] = set()  # of these nothing was said since the stream was opened
         look = float("inf")
-        async with aclosing(events_of(self._wire, path, "", until=until)) as events:
+        async with aclosing(events_of(self._transport, path, "", until=until)) as events:
             async for event in events:
                 if event.event == OPEN:
                     silent, look = set(watched.left), float("inf")

@@ -37,7 +37,7 @@ class Polling(Sending):
             now = time.monotonic()
             if timeout is not None and max(now, due[job_id]) - start > timeout:
                 raise WaitTimeout(f"{len(due)} job(s) have not ended within {timeout:g} s")
-            await self._wire.sleep(max(0.0, due[job_id] - now))
+            await self._transport.sleep(max(0.0, due[job_id] - now))
             # the service can wait in our place, for one job
             wait = WAIT_SECONDS if waits and len(due) == 1 and etags.get(job_id) else 0.0
             if timeout is not None:

@@ -10,7 +10,7 @@ import httpx
 
 from parascribe.client.answers import error_of, form_text, unreachable
 from parascribe.client.errors import ServiceUnreachable
-from parascribe.client.wire import Wire
+from parascribe.client.transport import Transport
 
 ATTEMPTS = 5
 """How often a request that may be repeated is sent when the connection breaks."""
@@ -19,18 +19,18 @@ ATTEMPTS = 5
 class Sending:
     """Calls of one service. Every one may raise ServiceUnreachable or ApiError (`parascribe.client.errors`)."""
 
-    def __init__(self, wire: Wire[Any]) -> None:
-        self._wire = wire
+    def __init__(self, transport: Transport[Any]) -> None:
+        self._transport = transport
 
     @property
     def base_url(self) -> str:
         """The service's address."""
-        return self._wire.base_url
+        return self._transport.base_url
 
     async def _send(
         self, method: str, path: str, *, repeat: bool = True, done: str = "", **options: Any
     ) -> httpx.Response:
-        return await self._attempt(lambda: self._wire.request(method, path, **options), repeat=repeat, done=done)
+        return await self._attempt(lambda: self._transport.request(method, path, **options), repeat=repeat, done=done)
 
     async def _attempt(
         self, send: Callable[[], Awaitable[httpx.Response]], *, repeat: bool = True, done: str = ""
@@ -60,7 +60,7 @@ class Sending:
                 if last or error_.code != "idempotency_in_flight" or attempt == 1:
                     raise error_
                 pause = max(pause, error_.retry_after or 0.0)
-            await self._wire.sleep(pause)
+            await self._transport.sleep(pause)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
 

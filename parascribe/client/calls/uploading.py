@@ -42,7 +42,7 @@ class Uploading(Reading):
         Raises OSError when the file cannot be read, FileChanged when it is written to meanwhile; Overloaded (`queue_full`, `insufficient_storage`).
         """
         if isinstance(path, str | Path):
-            async with self._wire.held(opened(Path(path))) as file:
+            async with self._transport.entering(opened(Path(path))) as file:
                 return await self.submit(
                     file,
                     filename=filename or called(Path(path)).name,
@@ -54,16 +54,16 @@ class Uploading(Reading):
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         form = query_of(**params, batch=batch)
         name = form_text(filename or "upload")
-        upload = Steady(path, self._wire.back(on_bytes) if on_bytes else None)
+        upload = Steady(path, self._transport.callback(on_bytes) if on_bytes else None)
         if upload.size >= FROM_BYTES and idempotency_key is None:
-            at = await send_in_parts(self._wire, path, upload, form, name=name, size=upload.size)
+            at = await send_in_parts(self._transport, path, upload, form, name=name, size=upload.size)
             if at is not None:
                 return await self.get(at.rpartition("/")[2])
 
         async def send() -> httpx.Response:
             path.seek(0)  # noqa: ASYNC240 (an open file)
             files = {"file": (name, cast(BinaryIO, upload))}
-            return await self._wire.request("POST", path_of("jobs"), data=form, files=files, headers=headers)
+            return await self._transport.request("POST", path_of("jobs"), data=form, files=files, headers=headers)
 
         return cast(Job, json_of(await self._attempt(send)))
 

@@ -24,7 +24,7 @@ T = TypeVar("T")
 H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 
 
-class Wire(ABC, Generic[H]):
+class Transport(ABC, Generic[H]):
     """The connections to one service; http: what holds them.
 
     base_url: else `PARASCRIBE_URL`, else `DEFAULT_URL`. api_key: else `PARASCRIBE_API_KEY`. timeout: seconds of silence in one
@@ -62,21 +62,21 @@ class Wire(ABC, Generic[H]):
     async def sleep(self, seconds: float) -> None: ...
 
     @abstractmethod
-    async def aside(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `work`, which reads or writes files, returns or raises."""
+    async def blocking_io(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `work`, which reads or writes files, returns or raises; in a thread where there is a loop."""
 
     @abstractmethod
-    def back(self, told: Callable[P, None]) -> Callable[P, None]:
-        """For work that is done aside to call: calls `told` where the client is used."""
+    def callback(self, told: Callable[P, None]) -> Callable[P, None]:
+        """For `blocking_io` to call: `told`, called in the thread in which the client is used."""
 
     @contextlib.asynccontextmanager
-    async def held(self, opened: AbstractContextManager[T]) -> AsyncIterator[T]:
-        """The same, entered aside."""
+    async def entering(self, opened: AbstractContextManager[T]) -> AsyncIterator[T]:
+        """What it gives; entering it may block."""
         with contextlib.ExitStack() as stack:
-            yield await self.aside(stack.enter_context, opened)
+            yield await self.blocking_io(stack.enter_context, opened)
 
 
-class BlockingWire(Wire[httpx.Client]):
+class BlockingTransport(Transport[httpx.Client]):
     """Each call returns when it is done: its coroutines never wait for an event loop (`parascribe.client.blocking`)."""
 
     def __init__(self, base_url: str | None, *, api_key: str | None, timeout: float) -> None:
@@ -94,14 +94,14 @@ class BlockingWire(Wire[httpx.Client]):
     async def sleep(self, seconds: float) -> None:
         time.sleep(seconds)  # noqa: ASYNC251 (there is no loop)
 
-    async def aside(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def blocking_io(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return work(*args, **kwargs)
 
-    def back(self, told: Callable[P, None]) -> Callable[P, None]:
+    def callback(self, told: Callable[P, None]) -> Callable[P, None]:
         return told
 
 
-class LoopWire(Wire[httpx.AsyncClient]):
+class AsyncioTransport(Transport[httpx.AsyncClient]):
     """Of the event loop (asyncio) in which it is used first. A task that is cancelled closes its connection."""
 
     def __init__(self, base_url: str | None, *, api_key: str | None, timeout: float) -> None:
@@ -110,7 +110,7 @@ class LoopWire(Wire[httpx.AsyncClient]):
     async def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         request = self.http.build_request(method, path, **options)
         if not isinstance(request.stream, httpx.ByteStream):  # it comes out of a file
-            request.stream = _Blocks(cast("Iterable[bytes]", request.stream), aside=True)
+            request.stream = _Blocks(cast("Iterable[bytes]", request.stream), in_thread=True)
         return await self.http.send(request)
 
     def stream(self, method: str, path: str, **options: Any) -> AbstractAsyncContextManager[httpx.Response]:
@@ -119,10 +119,10 @@ class LoopWire(Wire[httpx.AsyncClient]):
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
-    async def aside(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def blocking_io(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.to_thread(work, *args, **kwargs)
 
-    def back(self, told: Callable[P, None]) -> Callable[P, None]:
+    def callback(self, told: Callable[P, None]) -> Callable[P, None]:
         loop = asyncio.get_running_loop()
 
         def tell(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -132,12 +132,14 @@ class LoopWire(Wire[httpx.AsyncClient]):
 
 
 class _Blocks(httpx.AsyncByteStream):
-    """aside: each is waited for in a thread"""
+    """A body by blocks. in_thread: each is waited for in one, so that the loop goes on"""
 
-    def __init__(self, blocks: Iterable[bytes], *, aside: bool = False) -> None:
-        self._blocks, self._aside = blocks, aside
+    def __init__(self, blocks: Iterable[bytes], *, in_thread: bool = False) -> None:
+        self._blocks, self._in_thread = blocks, in_thread
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         blocks = iter(self._blocks)
-        while (block := await asyncio.to_thread(next, blocks, None) if self._aside else next(blocks, None)) is not None:
+        while (
+            block := await asyncio.to_thread(next, blocks, None) if self._in_thread else next(blocks, None)
+        ) is not None:
             yield block
