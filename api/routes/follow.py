@@ -65,6 +65,7 @@ async def follow_job(
 async def follow_jobs(parts: PartsDep, who: Who, base: Base, last_event_id: LastEventId = None) -> Response:
     """All your jobs as server-sent events: `job` with the body of each that has not ended, then of each that changes.
 
+    Between the two comes an `id` without an event: who waits for a job of which nothing was said until then looks at it once.
     After a break, with `Last-Event-ID`, what has ended meanwhile is told too; a state may then come a second time. Segments
     are told of single jobs only. Of more than 1,000 jobs in the same state the newest are followed.
     """

@@ -1,9 +1,8 @@
-"""What came back from the service: its JSON, its errors, its clock."""
+"""What came back from the service: its JSON, its errors."""
 
 from __future__ import annotations
 
 import json
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -38,14 +37,6 @@ def error_of(answer: httpx.Response) -> ApiError:
     detail = problem.get("detail") or problem.get("title")
     message = detail if isinstance(detail, str) else f"{answer.status_code} {answer.reason_phrase}"
     return kind_of(answer.status_code)(answer.status_code, code, message, problem, retry_after=retry_after(answer))
-
-
-def moment_of(answer: httpx.Response) -> str:
-    """When the service answered, by its own clock: milliseconds since the epoch."""
-    try:
-        return str(int(parsedate_to_datetime(answer.headers["Date"]).timestamp() * 1000))
-    except (KeyError, ValueError):
-        return ""
 
 
 def unreachable(base_url: str, error: httpx.TransportError) -> str:

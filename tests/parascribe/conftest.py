@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from parascribe import Client
+from tests.parascribe.both import KINDS
 from tests.parascribe.fake_service import FakeService
 
 
@@ -22,6 +24,12 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
 def client(service: FakeService) -> Iterator[Client]:
     with Client() as client:
         yield client
+
+
+@pytest.fixture(params=KINDS.values(), ids=KINDS)
+def kind(request: pytest.FixtureRequest) -> Any:
+    """Makes a client: `Client`, and `AsyncClient` with the same face."""
+    return request.param
 
 
 @pytest.fixture
