@@ -43,9 +43,10 @@ def form_schema(table: type[JobParams], defaults: Mapping[str, Any] = MappingPro
     """That form as JSON Schema: nothing but the file has to be there. defaults: this installation's own (JOB_DEFAULTS)"""
     asked = options_schema(table, "Form", defaults=defaults)
     for option in options(table):
-        if option.kind is dict:  # a form has texts
-            text = {"type": "string", "contentMediaType": "application/json", "description": option.about.help}
-            asked["properties"][option.name] = text
+        if option.kind in (dict, list):  # a form has texts
+            text = {"type": "string", "description": option.about.help}
+            coded = {"contentMediaType": "application/json"} if option.kind is dict else {}
+            asked["properties"][option.name] = text | coded
     return {
         "type": "object",
         "required": ["file"],
