@@ -368,6 +368,53 @@ def test_what_a_key_may_send(tmp_path: Path) -> None:
         refused(begin(running.client, 100), 429, "quota_exceeded")
 
 
+def test_what_it_becomes_belongs_to_a_batch(running: Service) -> None:
+    batch = running.client.post("/api/v1/batches", json={"params": {"language": "de", "model": "demo"}}).json()
+    url, late, gone = (
+        begin(running.client, 100, batch=named, language=language).headers["Location"]
+        for named, language in ((batch["id"].upper(), "fr"), (batch["id"], ""), (batch["id"], ""))
+    )
+    assert patch(running.client, url, 0, wav(100)[:50]).status_code == 204
+    job = running.client.get(patch(running.client, url, 50, wav(100)[50:]).headers["Location"]).json()
+    assert (job["batch"], job["params"]["language"], job["params"]["model"]) == (batch["id"], "fr", "demo")
+    assert patch(running.client, late, 0, wav(100)[:50]).status_code == 204
+    with half_sent(running, gone, wav(50), announced=100) as line:
+        until(lambda: held(running))
+        assert running.client.post(batch["links"]["close"]).json()["counts"]["total"] == 1
+        line.sendall(wav(100)[50:])
+        assert line.recv(4096).startswith(b"HTTP/1.1 409"), "it was open when this request began"
+    refused(patch(running.client, gone, 0, wav(100)), 409, "batch_closed")
+    refused(patch(running.client, late, 50, wav(100)[50:]), 409, "batch_closed")
+    assert (offset(running.client, gone), offset(running.client, late)) == (0, 50), "what is counted is there"
+    refused(begin(running.client, 100, batch=batch["id"]), 409, "batch_closed")
+    running.client.delete(batch["links"]["self"])
+    refused(patch(running.client, late, 50, wav(100)[50:]), 404, "batch_not_found")
+    for none in (batch["id"], "x"):
+        refused(begin(running.client, 100, batch=none), 404, "batch_not_found")
+    for given_up in (gone, late):
+        assert running.client.delete(given_up, headers=TUS).status_code == 204
+    assert len(list(running.objects.keys("uploads/"))) == 2, "those of the one that became a job"
+    other = running.client.post("/api/v1/batches", json={}).json()
+    refused(begin(running.client, 100, batch=other["id"], colour="red"), 422, "validation")
+
+
+def test_whose_batch_it_is(tmp_path: Path) -> None:
+    store = SqlStore.in_memory()
+    anna, bert = (add(store, name)[0] for name in ("anna", "bert"))
+    root = add(store, "root", scopes=["admin", "jobs"])[0]
+    with keyed(tmp_path, store) as running:
+
+        def client(token: str) -> httpx.Client:
+            return httpx.Client(base_url=running.client.base_url, headers={"X-API-Key": token}, trust_env=False)
+
+        with client(anna) as own, client(bert) as stranger, client(root) as admin:
+            batch_id = own.post("/api/v1/batches", json={}).json()["id"]
+            refused(begin(stranger, 100, batch=batch_id), 404, "batch_not_found")
+            url = begin(admin, 100, batch=batch_id).headers["Location"]
+            job = own.get(patch(admin, url, 0, wav(100)).headers["Location"]).json()
+            assert job["batch"] == batch_id and store.get(job["id"]).owner == "anna", "as with POST /jobs"
+
+
 def test_the_sweeper_forgets_what_is_done_with(running: Service) -> None:
     store: Any = running.store
     sweeper = Sweeper(store, running.objects, MemoryHints(), interval=1, max_attempts=3)
