@@ -144,7 +144,9 @@ class Parts:
     @staticmethod
     def of(deps: ApiDeps, store: ApiStore) -> Parts:
         everybodys = store.of(None, all_jobs=True)
-        asked = Asked(counts=store.counts, backlog=everybodys.backlog, consumers=store.consumers)
+        asked = Asked(
+            counts=store.counts, backlog=everybodys.backlog, consumers=store.consumers, undelivered=store.undelivered
+        )
         metrics = Metrics(asked, version=deps.version)
         intake = deps.intake()
         reads = StatusReads(store)

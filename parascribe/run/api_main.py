@@ -17,7 +17,7 @@ from api.access.keys import KeyAuthenticator
 from api.access.throttle import RequestLimiter
 from api.app import create_app
 from api.batches.bodies import batch_data
-from api.deps import PREFIX, ApiDeps
+from api.deps import PREFIX, ApiDeps, Parts
 from api.http.protocol import BoundedHttp
 from api.peaks.kept import Measure
 from api.peaks.measuring import Request, measure
@@ -55,12 +55,6 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
                 raise ModelUnavailable
 
         post = functools.cache(functools.partial(wiring.open_post, settings))
-        webhooks = WebhookSender(
-            store, post, {"job": job_data(store, base=PREFIX), "batch": batch_data(store, base=PREFIX)}
-        )
-        webhooks.start()
-        stack.callback(webhooks.stop)
-
         deps = ApiDeps(
             settings=settings,
             objects=objects,
@@ -83,8 +77,18 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
         authenticator = KeyAuthenticator(
             keys, limits=settings.key_limits, open_without_keys=settings.loopback or settings.allow_open
         )
+        app = create_app(deps, store, authenticator)
+        parts: Parts = app.state.parts
+        webhooks = WebhookSender(
+            store,
+            post,
+            {"job": job_data(store, base=PREFIX), "batch": batch_data(store, base=PREFIX)},
+            tell=parts.metrics.attempt,
+        )
+        webhooks.start()
+        stack.callback(webhooks.stop)
         config = uvicorn.Config(
-            create_app(deps, store, authenticator),
+            app,
             http=BoundedHttp,
             ws="websockets-sansio",
             ws_max_size=wiring.MESSAGE_BYTES,
