@@ -12,6 +12,7 @@ import pytest
 from core.keys import KeyLimits
 from core.store.sql import SqlStore
 from core.submission.batches import AT_ONCE
+from parascribe.client.client import Client
 from tests.api.keyed import add, keyed
 from tests.api.serving import Service
 from tests.api.test_batches import look
@@ -107,6 +108,8 @@ def test_sent_twice_it_is_there_once(fetching: Service) -> None:
     first, again = (ask(fetching, items, key="k", params={"model": "demo"}) for _ in range(2))
     assert first.json()["id"] == again.json()["id"] and again.headers["Idempotent-Replayed"] == "true"
     assert sum(fetching.store.counts().values()) == 2 == len(fetching.hints)
+    with Client(str(fetching.client.base_url)) as client:
+        assert client.batches.create({"model": "demo"}, items=items)["counts"]["queued"] == 2
     for other in ([GOOD, {"object": "a"}], [GOOD], [*reversed(items)]):
         refused(ask(fetching, other, key="k", params={"model": "demo"}), 422, "idempotency_conflict")
     refused(ask(fetching, items, key="k"), 422, "idempotency_conflict")
