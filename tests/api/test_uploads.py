@@ -8,12 +8,14 @@ import io
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -492,13 +494,22 @@ def _answers(port: int) -> bool:
 
 
 def test_it_goes_on_after_kill_9(tmp_path: Path) -> None:
-    content = wav(24 << 20)
+    """So does a request for a batch of named files that was just being written down: it is there whole or not at all."""
+    content, named = wav(24 << 20), {"items": [{"url": "https://files.test/a.mp3"}] * 300}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}/api/v1/uploads"
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
-        with process(tmp_path, port) as first:
+
+        def ask() -> httpx.Response:
+            return client.post("/api/v1/batches", json=named, headers={"Idempotency-Key": "k"})
+
+        def asked() -> bool:
+            with closing(sqlite3.connect(f"file:{tmp_path}/jobs.db?mode=ro", uri=True)) as table:
+                return bool(table.execute("SELECT count(*) FROM idempotency").fetchone()[0])
+
+        with ThreadPoolExecutor(1) as other, process(tmp_path, port) as first:
             at = url + "/" + begin(client, len(content)).headers["Location"].rpartition("/")[2]
             usual = {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
 
@@ -506,6 +517,8 @@ def test_it_goes_on_after_kill_9(tmp_path: Path) -> None:
                 for start in range(0, len(content), 1 << 20):
                     yield content[start : start + (1 << 20)]
                     if start >= 20 << 20 and offset_of(port, at) >= 16 << 20:
+                        other.submit(ask)
+                        until(asked)
                         os.kill(first.pid, signal.SIGKILL)
 
             with pytest.raises(httpx.TransportError):
@@ -516,8 +529,14 @@ def test_it_goes_on_after_kill_9(tmp_path: Path) -> None:
             until(lambda: patch(client, at, came, b"").status_code == 204, 20)  # the dead one's lease
             last = send(url, content, chunk=len(content), at=at).request
             job_id = {name.lower(): value for name, value in last.response_headers.items()}["x-parascribe-job"]
-            jobs = client.get("/api/v1/jobs").json()["items"]
+            jobs = [job for job in client.get("/api/v1/jobs").json()["items"] if job["batch"] is None]
             assert [job["id"] for job in jobs] == [job_id] and jobs[0]["source"]["bytes"] == len(content)
+            there = len(client.get("/api/v1/batches").json()["items"])
+            until(lambda: ask().status_code == 201, 20)
+            assert ask().headers["Idempotent-Replayed"] == "true"
+            (batch,) = client.get("/api/v1/batches").json()["items"]
+            counts = client.get(batch["links"]["self"]).json()["counts"]
+            assert counts["queued"] == counts["total"] == 300, f"{there} of it was there"
         from tests.core.store_kit import open_store
 
         store = open_store(f"sqlite:///{tmp_path}/jobs.db", None)
