@@ -188,7 +188,7 @@ def _texts(given: Any) -> list[str]:
     try:
         if isinstance(given, str):
             given = json.loads(given) if given.lstrip().startswith("[") else re.split("[,\n]", given)
-        found = [text.strip() for text in given] if isinstance(given, list) else [None]
+        found: list[Any] = [text.strip() for text in given] if isinstance(given, list) else [None]
         "".join(found).encode()
     except (ValueError, TypeError, AttributeError, RecursionError):  # halves of surrogate pairs too
         raise _invalid("list", " of strings") from None

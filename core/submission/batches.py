@@ -84,7 +84,7 @@ def plan(intake: Intake, given: Mapping[str, Any], own: Mapping[str, Any], files
     jobs, faults, caller = list[NewJob](), Faults(), tracing.caller()
     for number, file in enumerate(files):
         with faults.of(number):
-            its = intake.check(params.to_dict() | file.options, usual=False) if file.options else params
+            its = intake.check(params.to_dict() | dict(file.options), usual=False) if file.options else params
             warnings = warnings_of(its, {**given, **file.options})
             jobs.append(
                 NewJob(id=file.job, source=file.source, params=its, batch=new.id, warnings=warnings, caller=caller)

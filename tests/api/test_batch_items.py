@@ -49,7 +49,7 @@ def test_named_files_become_a_batch_that_is_closed(fetching: Service) -> None:
     assert (batch["params"]["language"], batch["metadata"]) == ("de", {"course": 1})
     jobs = look(fetching, batch["id"], "/items")["items"]
     assert [job["source"]["filename"] for job in jobs] == ["Vortrag ä.mp3", "talk 1.mp3", "Vortrag ä.mp3"]
-    assert [job["params"]["language"] for job in jobs] == ["fr", "de", "de"]
+    assert [job["params"]["language"] for job in jobs] == ["fr", None, "de"]
     assert {job["params"]["model"] for job in jobs} == {"demo"}
     assert [job["params"]["metadata"] for job in jobs] == [{"n": 1}, None, None]
     assert [job["params"]["word_timestamps"] for job in jobs] == [False, True, False]

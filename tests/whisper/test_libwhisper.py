@@ -83,17 +83,15 @@ def test_an_object_that_is_gone_leaves_no_call_into_nothing() -> None:
     subprocess.run([sys.executable, "-c", program, str(WHEEL.directory), str(MODEL)], check=True, capture_output=True)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_tokens_are_counted_as_the_library_does() -> None:
+    library, counted = LibWhisper(WHEEL.directory), Tokenizer.of_model(MODEL)
+    count = ctypes.CDLL(str(WHEEL.directory / "libwhisper.so.1")).whisper_token_count
+    count.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+    model = library.load_model(MODEL)
+    for text in (
         " Anna, Zyntrix, Müller-Lüdenscheidt.",
         " 東京, 大阪市, Привет мир, नमस्ते, 😀😀",
         " don't we'll  x   y\n\tz 12345 $%&''s é \v\f\u00a0\u2028a\x85",
         " [_EOT_] <|endoftext|> " + "x" * 300,
-    ],
-)
-def test_tokens_are_counted_as_the_library_does(text: str) -> None:
-    library = LibWhisper(WHEEL.directory)
-    count = ctypes.CDLL(str(WHEEL.directory / "libwhisper.so.1")).whisper_token_count
-    count.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
-    assert Tokenizer.of_model(MODEL).count(text) == count(library.load_model(MODEL), text.encode())
+    ):
+        assert counted.count(text) == count(model, text.encode()) > 0, text

@@ -60,7 +60,7 @@ def test_every_chunk_has_it_and_what_had_no_room_is_told(tmp_path: Path) -> None
     kit, engine = Kit(tmp_path), Noting()
     kit.parts = replace(kit.parts, transcriber=WhisperTranscriber(engine, kit.parts.transcriber.downloader))
     vocabulary = [f"Żółw Nº{n} 東京" for n in range(40)]
-    job = kit.submit(talk(tmp_path, minutes=1 / 3), prompt="A talk about trees.", vocabulary=vocabulary)
+    job = kit.submit(talk(tmp_path, minutes=0.2), prompt="A talk about trees.", vocabulary=vocabulary)
     assert kit.run() == "completed"
     assert len(engine.prompts) >= len(kit.chunks(job)) > 1
     (told,) = set(engine.prompts)
