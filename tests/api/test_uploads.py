@@ -374,7 +374,7 @@ def test_what_it_becomes_belongs_to_a_batch(running: Service) -> None:
     batch = running.client.post("/api/v1/batches", json={"params": {"language": "de", "model": "demo"}}).json()
     url, late, gone = (
         begin(running.client, 100, batch=named, language=language).headers["Location"]
-        for named, language in ((batch["id"].upper(), "fr"), (batch["id"], ""), (batch["id"], ""))
+        for named, language in ((batch["id"].upper(), "fr"), (batch["id"], "en"), (batch["id"], "en"))
     )
     assert patch(running.client, url, 0, wav(100)[:50]).status_code == 204
     job = running.client.get(patch(running.client, url, 50, wav(100)[50:]).headers["Location"]).json()
