@@ -23,7 +23,7 @@ from api.http.readiness import Check, Readiness
 from api.upload.receiver import Receiver, UploadLimits
 from core.audio.sniff import Probe
 from core.config.settings import Settings
-from core.errors import BatchNotFound, JobNotFound, ServiceError, Unsupported, UrlRefused, refusal
+from core.errors import JobNotFound, ServiceError, Unsupported, UrlRefused, refusal
 from core.jobs.job import Job
 from core.jobs.params import JobParams
 from core.objects.store import ObjectStore
@@ -31,6 +31,7 @@ from core.store.owners import OwnerBatches, OwnerJobs, OwnerUploads
 from core.store.protocols import Consumers, JobStore, Keys
 from core.store.webhooks import OwnerWebhooks, Webhooks
 from core.submission.intake import Intake, Limits
+from core.submission.joining import batch_of
 from core.submission.origins import Origins
 from core.submission.quota import check_quota
 from whisper.models.catalogue import ModelInfo
@@ -152,7 +153,9 @@ class Parts:
     @staticmethod
     def of(deps: ApiDeps, store: ApiStore) -> Parts:
         everybodys = store.of(None, all_jobs=True)
-        asked = Asked(counts=store.counts, backlog=everybodys.backlog, consumers=store.consumers)
+        asked = Asked(
+            counts=store.counts, backlog=everybodys.backlog, consumers=store.consumers, undelivered=store.undelivered
+        )
         metrics = Metrics(asked, version=deps.version)
         intake = deps.intake()
         reads = StatusReads(store)
@@ -168,7 +171,7 @@ class Parts:
             deps=deps,
             jobs=lambda who: store.of(who.owner, all_jobs=who.all_jobs),
             webhooks=lambda who: store.webhooks_of(who.owner, all_webhooks=who.all_jobs),
-            uploads=lambda who: store.uploads_of(who.owner),
+            uploads=lambda who: store.uploads_of(who.owner, all_jobs=who.all_jobs),
             batches=lambda who: store.batches_of(who.owner, all_jobs=who.all_jobs),
             waiting=lambda at_most: store.waiting(at_most=at_most),
             metrics=metrics,
@@ -247,14 +250,6 @@ async def get_job_id(job_id: Annotated[str, Path(description="Id of the job.")])
 async def get_batch_id(batch_id: Annotated[str, Path(description="Id of the batch.")]) -> str:
     """As `get_job_id`."""
     return batch_of(batch_id)
-
-
-def batch_of(given: str) -> str:
-    """The id of a batch in its canonical spelling. Raises BatchNotFound."""
-    try:
-        return str(uuid.UUID(given))
-    except ValueError:
-        raise BatchNotFound from None
 
 
 async def no_repeats(request: Request) -> None:

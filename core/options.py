@@ -30,7 +30,7 @@ class About:
     #: bounds of a number, both inclusive
     ge: float | None = None
     le: float | None = None
-    #: longest text, in characters
+    #: longest text, in characters; of a list, most entries
     max_length: int | None = None
     #: a value to show in the API's description
     example: Any = None
@@ -53,7 +53,8 @@ class Option:
     """One option of a table."""
 
     name: str
-    #: the type in full, as annotated, and without None; `object` where several types are taken, `dict` for JSON objects
+    #: the type in full, as annotated, and without None; `object` where several types are taken, `dict` for JSON objects,
+    #: `list` for texts
     annotation: Any
     kind: type
     #: MISSING where every job has a value of its own
@@ -72,7 +73,8 @@ class Option:
         if self.about.le is not None and value > self.about.le:
             raise ValueError(f"Input should be less than or equal to {self.about.le:g}")
         if self.about.max_length is not None and len(value) > self.about.max_length:
-            raise ValueError(f"String should have at most {self.about.max_length} characters")
+            whole, parts = ("List", "items") if self.kind is list else ("String", "characters")
+            raise ValueError(f"{whole} should have at most {self.about.max_length} {parts}")
         return self.about.convert(value) if self.about.convert else value
 
 
@@ -181,6 +183,18 @@ def _json(given: Any) -> dict[str, Any]:
     return value
 
 
+def _texts(given: Any) -> list[str]:
+    """As in JSON, or as text: a JSON array, or with commas or line breaks in between. What is blank is left out."""
+    try:
+        if isinstance(given, str):
+            given = json.loads(given) if given.lstrip().startswith("[") else re.split("[,\n]", given)
+        found: list[Any] = [text.strip() for text in given] if isinstance(given, list) else [None]
+        "".join(found).encode()
+    except (ValueError, TypeError, AttributeError, RecursionError):  # halves of surrogate pairs too
+        raise _invalid("list", " of strings") from None
+    return [text for text in found if text]
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -189,5 +203,5 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _PARSE: Mapping[type, Callable[[Any], Any]] = types.MappingProxyType(
-    {str: _text, int: _integer, float: _number, bool: _boolean, dict: _json, object: lambda given: given}
+    {str: _text, int: _integer, float: _number, bool: _boolean, dict: _json, list: _texts, object: lambda given: given}
 )

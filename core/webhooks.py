@@ -57,6 +57,18 @@ class DeliveryStatus(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Undelivered:
+    """What is to be sent and has not arrived: of all owners. held: to webhooks that are paused or disabled
+
+    waiting: the others; oldest_seconds: since the oldest of those was made, 0 without any
+    """
+
+    waiting: int
+    held: int
+    oldest_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Webhook:
     """An address that is told of an owner's events. Without one (`CALLBACK`): what signs those that jobs name."""
 

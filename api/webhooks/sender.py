@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -50,9 +51,18 @@ class SenderStore(Deliveries, Upkeep, Protocol):
 class WebhookSender:
     """post: sends one; made at first need
     data: what is sent of a subject, by what its events are about
+    tell: told of each attempt how it went (delivered, put_off, failed) and how many seconds it took
     """
 
-    def __init__(self, store: SenderStore, post: Callable[[], Post], data: Mapping[str, Data]) -> None:
+    def __init__(
+        self,
+        store: SenderStore,
+        post: Callable[[], Post],
+        data: Mapping[str, Data],
+        *,
+        tell: Callable[[str, float], None] = lambda outcome, seconds: None,
+    ) -> None:
+        self._tell = tell
         self._store, self._make_post, self._data = store, post, data
         self._wake, self._stop, self._cancel = threading.Event(), threading.Event(), threading.Event()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook")
@@ -111,9 +121,11 @@ class WebhookSender:
                 self._wake.clear()
 
     def _attempt(self, due: Due) -> None:
+        began = time.monotonic()
         try:
             outcome = self._send(due)
             if outcome is not None:
+                self._tell(_called(outcome), time.monotonic() - began)
                 reached("after_send_delivery")
                 self._note(due, outcome)
         except ServiceError as error:
@@ -158,6 +170,12 @@ class WebhookSender:
                 delivery.id,
                 said,
             )
+
+
+def _called(outcome: Outcome) -> str:
+    if outcome.delivered:
+        return "delivered"
+    return "failed" if outcome.retry_in is None else "put_off"
 
 
 def pause(attempts: int) -> float | None:

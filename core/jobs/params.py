@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
@@ -22,6 +23,9 @@ Task = Literal["transcribe", "translate"]
 
 FIRST_PARAMS = frozenset({"model", "task", "language", "prompt", "temperature", "beam_size", "word_timestamps"})
 """Options of version 0.1.0: always stored and hashed, at their defaults too."""
+
+VOCABULARY_WORDS, VOCABULARY_CHARACTERS = 100, 100
+"""So many of `vocabulary` at most, each of so many characters."""
 
 METADATA_BYTES, METADATA_DEPTH = 4096, 16
 """Of `metadata`, as compact JSON in UTF-8."""
@@ -51,6 +55,15 @@ def _prompt(value: str) -> str:
     if any(ord(c) < 32 and c not in "\n\t\r" for c in value):
         raise ValueError("must not hold control characters")
     return value
+
+
+def _vocabulary(value: list[str]) -> list[str] | None:
+    for word in value:
+        if len(word) > VOCABULARY_CHARACTERS:
+            raise ValueError(f"each word or phrase must have at most {VOCABULARY_CHARACTERS} characters")
+        if any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in word):
+            raise ValueError("must not hold control characters")
+    return [*dict.fromkeys(value)] or None
 
 
 def _callback_url(value: str) -> str:
@@ -96,6 +109,16 @@ class JobParams:
     prompt: str | None = field(
         default=None,
         metadata=about("Names and words to expect; given to every chunk.", max_length=2000, convert=_prompt),
+    )
+    vocabulary: list[str] | None = field(
+        default=None,
+        metadata=about(
+            "Words, names and phrases to expect, the most important first: a JSON array, or with commas in between. "
+            "Given to every chunk behind the prompt; what does not fit is named in warnings.",
+            max_length=VOCABULARY_WORDS,
+            metavar="WORD,...",
+            convert=_vocabulary,
+        ),
     )
     temperature: float = field(
         default=0.0, metadata=about("First temperature of decoding; 0 is most certain.", ge=0, le=1)

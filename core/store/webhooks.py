@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from core.webhooks import Delivery, DeliveryStatus, Due, Outcome, Webhook
+from core.webhooks import Delivery, DeliveryStatus, Due, Outcome, Undelivered, Webhook
 
 
 class OwnerWebhooks(Protocol):
@@ -53,6 +53,8 @@ class Webhooks(Protocol):
     def webhooks_of(self, owner: str | None, *, all_webhooks: bool = False) -> OwnerWebhooks:
         """Those of this owner; cheap. all_webhooks: everybody's too"""
         ...
+
+    def undelivered(self) -> Undelivered: ...
 
 
 class Deliveries(Protocol):

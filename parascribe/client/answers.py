@@ -50,7 +50,7 @@ def unreachable(base_url: str, error: httpx.TransportError) -> str:
 
 def form_text(value: object) -> str:
     """As forms and queries have it."""
-    if isinstance(value, dict):
+    if isinstance(value, dict | list):
         return json.dumps(value)
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return text.encode(errors="replace").decode()  # a name from disk, or an argument, need not be valid Unicode

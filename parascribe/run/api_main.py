@@ -25,7 +25,7 @@ from api.audio.peaks import Measure
 from api.audio.programs import Request
 from api.audio.renditions import Encode, Give
 from api.batches.bodies import batch_data
-from api.deps import PREFIX, ApiDeps
+from api.deps import PREFIX, ApiDeps, Parts
 from api.http.protocol import BoundedHttp
 from api.webhooks.bodies import job_data
 from api.webhooks.sender import WebhookSender
@@ -68,12 +68,6 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
                 raise ModelUnavailable
 
         post = functools.cache(functools.partial(wiring.open_post, settings))
-        webhooks = WebhookSender(
-            store, post, {"job": job_data(store, base=PREFIX), "batch": batch_data(store, base=PREFIX)}
-        )
-        webhooks.start()
-        stack.callback(webhooks.stop)
-
         measure_of, encode_of = _listeners(settings, objects)
         deps = ApiDeps(
             settings=settings,
@@ -98,8 +92,18 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
         authenticator = KeyAuthenticator(
             keys, limits=settings.key_limits, open_without_keys=settings.loopback or settings.allow_open
         )
+        app = create_app(deps, store, authenticator)
+        parts: Parts = app.state.parts
+        webhooks = WebhookSender(
+            store,
+            post,
+            {"job": job_data(store, base=PREFIX), "batch": batch_data(store, base=PREFIX)},
+            tell=parts.metrics.attempt,
+        )
+        webhooks.start()
+        stack.callback(webhooks.stop)
         config = uvicorn.Config(
-            create_app(deps, store, authenticator),
+            app,
             http=BoundedHttp,
             ws="websockets-sansio",
             ws_max_size=wiring.MESSAGE_BYTES,

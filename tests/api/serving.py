@@ -23,8 +23,11 @@ from core.config.settings import Settings
 from core.objects.local import LocalObjects
 from core.objects.memory import MemoryObjects
 from core.objects.store import ObjectStore
+from core.outbound.client import Outbound
+from core.outbound.values import Rules
 from core.store.database import open_database
 from core.store.sql import SqlStore
+from core.submission.origins import Origins
 from whisper import DATA
 from whisper.models.store import ModelStore
 
@@ -117,8 +120,8 @@ if __name__ == "__main__":
     where = Path(sys.argv[1])
     database = open_database(f"sqlite:///{where}/jobs.db")
     database.migrate()
+    files = LocalObjects(where / "objects")
+    named = Origins(web=Outbound(Rules(max_bytes=10**6)), objects=files)
     uvicorn.run(
-        make_app(where, SqlStore(database), objects=LocalObjects(where / "objects")),
-        port=int(sys.argv[2]),
-        log_level="warning",
+        make_app(where, SqlStore(database), objects=files, origins=named), port=int(sys.argv[2]), log_level="warning"
     )

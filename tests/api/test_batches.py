@@ -219,7 +219,7 @@ def test_what_no_batch_can_be_made_of(running: Service, body: bytes, field: str)
 def test_other_bodies(running: Service) -> None:
     post = running.client.post
     assert post("/api/v1/batches").status_code == 201, "nothing to say"
-    refused(post("/api/v1/batches", content=b"x" * 70_000), 413, "too_large")
+    refused(post("/api/v1/batches", content=b"x" * ((1 << 20) + 1)), 413, "too_large")
     refused(post("/api/v1/batches", content=b"x", headers={"Content-Type": "text/plain"}), 422, "validation")
     refused(post("/api/v1/batches?x=1", json={}), 422, "validation")
     refused(post("/api/v1/batches", json={"params": {"model": "enormous"}}), 422, "unknown_model")
@@ -357,7 +357,10 @@ def test_the_description_has_both_ways_to_make_one(running: Service) -> None:
     post = running.client.get("/openapi.json").json()["paths"]["/api/v1/batches"]["post"]
     asked = post["requestBody"]["content"]
     assert asked["application/json"]["schema"]["properties"]["params"]["properties"].keys() >= {"language", "model"}
-    assert asked["multipart/form-data"]["schema"]["required"] == ["files"]
+    items = asked["application/json"]["schema"]["properties"]["items"]["items"]
+    assert items["properties"].keys() >= {"url", "object", "language"} and "batch" not in items["properties"]
+    form = asked["multipart/form-data"]["schema"]
+    assert form["required"] == ["files"] and form["properties"]["metadata"]["type"] == "string"
 
 
 def test_whose_key_has_limits(tmp_path: Any) -> None:

@@ -66,7 +66,13 @@ def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
 def test_a_file_becomes_a_job(running: Service) -> None:
     content = wav(300_000)
     answer = running.submit(
-        content, name="Vortrag ä.wav", language="German", word_timestamps="true", beam_size="5", prompt="Müller"
+        content,
+        name="Vortrag ä.wav",
+        language="German",
+        word_timestamps="true",
+        beam_size="5",
+        prompt="Müller",
+        vocabulary="Anna, Zyn Trix",
     )
     assert answer.status_code == 202
     job = answer.json()
@@ -80,6 +86,7 @@ def test_a_file_becomes_a_job(running: Service) -> None:
         "task": "transcribe",
         "language": "de",
         "prompt": "Müller",
+        "vocabulary": ["Anna", "Zyn Trix"],
         "temperature": 0.0,
         "beam_size": 5,
         "word_timestamps": True,

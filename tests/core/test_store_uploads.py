@@ -9,9 +9,21 @@ import pytest
 from sqlalchemy import update
 from uuid_utils import uuid7
 
-from core.errors import AlreadyTerminal, Expired, LeaseLost, OffsetConflict, QuotaExceeded, UploadLocked, UploadNotFound
-from core.jobs.job import JobFailure, JobStatus
+from core.errors import (
+    AlreadyTerminal,
+    BatchClosed,
+    BatchNotFound,
+    Expired,
+    LeaseLost,
+    OffsetConflict,
+    QuotaExceeded,
+    UploadLocked,
+    UploadNotFound,
+)
+from core.jobs.batches import NewBatch
+from core.jobs.job import JobFailure, JobStatus, new_id
 from core.jobs.origin import Origin, OriginKind
+from core.jobs.params import JobParams
 from core.jobs.uploads import NewUpload, PartialUpload
 from core.store.owners import OwnerUploads
 from core.store.sql import SqlStore
@@ -121,6 +133,24 @@ def test_the_last_part_makes_the_job(store: SqlStore) -> None:
         uploads.take_upload(done.id, offset=10, lease_seconds=9)
     with pytest.raises(AlreadyTerminal, match=job_id):
         uploads.drop_upload(done.id)
+
+
+def test_the_last_part_of_one_whose_batch_takes_no_more_is_not_taken(store: SqlStore) -> None:
+    batches, uploads = store.batches_of("anna"), store.uploads_of("anna")
+    batch = batches.create(NewBatch(id=new_id(), params=JobParams(model="base")))
+    begun = begin(uploads)
+    lease = uploads.take_upload(begun.id, offset=0, lease_seconds=9)
+    job = replace(new_job(), batch=batch.id, source=begun.source("k", media_type="audio/wav"))
+    batches.close(batch.id)
+    with pytest.raises(BatchClosed):
+        uploads.append(lease, "part", begun.length, media_type="audio/wav", job=job)
+    batches.delete(batch.id)
+    with pytest.raises(BatchNotFound):
+        uploads.append(lease, "part", begun.length, media_type="audio/wav", job=job)
+    assert uploads.upload(begun.id).offset == 0 and uploads.parts(begun.id) == [] and not any(store.counts().values())
+    other = batches.create(NewBatch(id=new_id(), params=JobParams(model="base")))
+    uploads.append(lease, "part", begun.length, media_type="audio/wav", job=replace(job, batch=other.id))
+    assert batches.tally(other.id)[1].jobs == 1
 
 
 def test_an_upload_that_is_put_together_is_done_with(store: SqlStore) -> None:

@@ -26,6 +26,7 @@ from core.webhooks import (
     DeliveryStatus,
     Due,
     Outcome,
+    Undelivered,
     Webhook,
     WebhookStatus,
     new_secret,
@@ -208,7 +209,9 @@ def test_it_can_be_asked_for_again(store: SqlStore, clock: ManualClock) -> None:
 def test_fifty_failures_in_a_row_pause_it(store: SqlStore, clock: ManualClock) -> None:
     mine = store.webhooks_of("anna")
     one, other = mine.add(hook()), mine.add(hook("https://c.test/"))
+    assert store.undelivered() == Undelivered(waiting=0, held=0, oldest_seconds=0.0)
     finish_one(store, "anna", new_job())
+    assert store.undelivered().waiting == 2
     for turn in range(2):
         for _ in range(PAUSED_AFTER - 1):
             for due in claimed(store):
@@ -223,7 +226,15 @@ def test_fifty_failures_in_a_row_pause_it(store: SqlStore, clock: ManualClock) -
             mine.redeliver(one.id, due.delivery.id)
     assert (mine.get(one.id).status, mine.get(one.id).failures) == (WebhookStatus.PAUSED, PAUSED_AFTER)
     finish_one(store, "anna", new_job())
-    assert {due.webhook_id for due in claimed(store)} == {other.id}, "what is for the paused one waits"
+    with store.database.write() as connection:
+        this = update(delivery).where(delivery.c.webhook_id == other.id, delivery.c.due.is_not(None))
+        connection.execute(this.values(created_at=datetime.now(UTC) - timedelta(seconds=100)))
+    (due,) = claimed(store)
+    assert due.webhook_id == other.id, "what is for the paused one waits"
+    left = store.undelivered()
+    assert (left.waiting, left.held) == (1, 2) and 100 <= left.oldest_seconds < 200
+    store.settle(due, OK)
+    assert store.undelivered() == Undelivered(waiting=0, held=2, oldest_seconds=0.0)
     assert [kept.status for kept in mine.deliveries(one.id)[0]] == [DeliveryStatus.WAITING] * 2
     resumed = mine.resume(one.id)
     assert (resumed.status, resumed.failures) == (WebhookStatus.ACTIVE, 0)

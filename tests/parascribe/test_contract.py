@@ -39,6 +39,7 @@ def test_the_real_api_understands_the_client(tmp_path: Path, service_job: Job, k
             temperature=0.4,
             beam_size=3,
             prompt="Grüße",
+            vocabulary=["a, b", "Zyn"],
             idempotency_key="k",
         )
         asked = {
@@ -48,6 +49,7 @@ def test_the_real_api_understands_the_client(tmp_path: Path, service_job: Job, k
             "temperature": 0.4,
             "beam_size": 3,
             "prompt": "Grüße",
+            "vocabulary": ["a, b", "Zyn"],
         }
         assert job["params"] | asked == job["params"]
         assert job["source"]["bytes"] == 300_000
@@ -63,6 +65,7 @@ def test_the_real_api_understands_the_client(tmp_path: Path, service_job: Job, k
                 temperature=0.4,
                 beam_size=3,
                 prompt="Grüße",
+                vocabulary=["a, b", "Zyn"],
                 idempotency_key="k",
             )["id"]
             == job["id"]

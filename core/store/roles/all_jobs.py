@@ -41,9 +41,9 @@ class SqlAllJobs(Role):
         view = SqlJobs(self.database, row_version=self.row_version, statements=self._statements)
         return view.bound(owner, all_jobs=all_jobs)
 
-    def uploads_of(self, owner: str | None) -> OwnerUploads:
+    def uploads_of(self, owner: str | None, *, all_jobs: bool = False) -> OwnerUploads:
         view = SqlOwnerUploads(self.database, row_version=self.row_version, statements=self._statements)
-        return view.bound(owner, all_jobs=False)
+        return view.bound(owner, all_jobs=all_jobs)
 
     def versions(self, job_ids: Collection[str]) -> dict[str, tuple[str | None, int]]:
         with self.database.read() as connection:

@@ -40,7 +40,7 @@ def with_options(table: type, *, before: str) -> Callable[[Command], Command]:
 def _parameter(option: Option) -> inspect.Parameter:
     words, flag = option.about, option.name.replace("_", "-")
     # what the service refuses is refused by the service, in its words
-    kind = str if option.kind in (object, dict) else option.kind
+    kind = str if option.kind in (object, dict, list) else option.kind
     described = typer.Option(
         f"--{flag}/--no-{flag}" if option.default is True else f"--{flag}",
         *([words.short] if words.short else ()),

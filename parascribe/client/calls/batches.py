@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack, cast
 
@@ -36,13 +36,15 @@ class AsyncBatches(Sending):
         *,
         metadata: Mapping[str, Any] | None = None,
         callback_url: str | None = None,
+        items: Sequence[Mapping[str, Any]] = (),
     ) -> Batch:
         """An open batch. params: of each of its jobs, unless its upload says otherwise; metadata: your own, kept with it
 
         callback_url: told when all of its jobs have ended (`batch.completed`)
+        items: files that the service is to fetch, each with what `Client.submit_from` takes; the batch is closed then
         """
         wanted = {name: value for name, value in (params or {}).items() if value is not None}
-        own = {"metadata": metadata, "callback_url": callback_url}
+        own = {"metadata": metadata, "callback_url": callback_url, "items": [*items] or None}
         given = {"params": wanted} | {name: value for name, value in own.items() if value is not None}
         headers = {"Idempotency-Key": str(uuid.uuid4())}
         return cast(Batch, json_of(await self._send("POST", path_of("batches"), json=given, headers=headers)))

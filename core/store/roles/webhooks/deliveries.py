@@ -11,25 +11,40 @@ from core.store.roles.rows import Role
 from core.store.roles.webhooks.owner import SqlOwnerWebhooks, secrets_of, to_delivery
 from core.store.tables import delivery, webhook
 from core.store.webhooks import OwnerWebhooks
-from core.webhooks import KEPT_DAYS, PAUSED_AFTER, DeliveryStatus, Due, Outcome, WebhookStatus
+from core.webhooks import KEPT_DAYS, PAUSED_AFTER, DeliveryStatus, Due, Outcome, Undelivered, WebhookStatus
 
 ERROR_CHARACTERS = 500
+
+_SENT_TO = or_(webhook.c.id.is_(None), webhook.c.status == WebhookStatus.ACTIVE, webhook.c.url.is_(None))
+"""Of a delivery with its webhook: the receiver is neither paused nor disabled."""
 
 
 class SqlDeliveries(Role):
     def webhooks_of(self, owner: str | None, *, all_webhooks: bool = False) -> OwnerWebhooks:
         return SqlOwnerWebhooks(self.database).bound(owner, all_jobs=all_webhooks)
 
+    def undelivered(self) -> Undelivered:
+        each = select(
+            func.count().label("all"),
+            func.coalesce(func.sum(case((_SENT_TO, 1), else_=0)), 0).label("waiting"),
+            func.min(case((_SENT_TO, delivery.c.created_at))).label("oldest"),
+            self.database.wall().label("now"),
+        )
+        each = each.select_from(delivery.outerjoin(webhook, webhook.c.id == delivery.c.webhook_id))
+        with self.database.read() as connection:
+            row = connection.execute(each.where(delivery.c.due.is_not(None))).one()
+        age = (row.now - row.oldest).total_seconds() if row.oldest else 0.0
+        return Undelivered(waiting=row.waiting, held=row.all - row.waiting, oldest_seconds=max(0.0, age))
+
     def claim_deliveries(
         self, *, limit: int, lease_seconds: float, per_webhook: int, besides: Collection[str] = ()
     ) -> Sequence[Due]:
         now = self.database.now()
         turn = func.row_number().over(partition_by=delivery.c.webhook_id, order_by=(delivery.c.due, delivery.c.id))
-        sent_to = or_(webhook.c.id.is_(None), webhook.c.status == WebhookStatus.ACTIVE, webhook.c.url.is_(None))
         ready = (
             select(delivery.c.id, delivery.c.due, turn.label("turn"))
             .outerjoin(webhook, webhook.c.id == delivery.c.webhook_id)
-            .where(delivery.c.due <= now, sent_to, delivery.c.webhook_id.not_in(besides))
+            .where(delivery.c.due <= now, _SENT_TO, delivery.c.webhook_id.not_in(besides))
             .subquery()
         )
         first = select(ready.c.id).where(ready.c.turn <= per_webhook).order_by(ready.c.due, ready.c.id).limit(limit)
