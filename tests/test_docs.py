@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shlex
@@ -77,15 +78,20 @@ PLACE = re.compile(r"/(?:\$\{?\w+\}?|\{\w+\}|ID|[0-9a-f]{8}-[0-9a-f.-]+)(?=/|$)"
 """Of an id."""
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_commands_of_the_documentation_exist(page):
-    """With their options; in prose too."""
+@functools.cache
+def program():
     import typer.main
 
     from parascribe.cli.program import app
 
+    return typer.main.get_command(app)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_commands_of_the_documentation_exist(page):
+    """With their options; in prose too."""
     for call in CALL.finditer(page.read_text("utf-8")):
-        command, words = typer.main.get_command(app), shlex.split(call[1])
+        command, words = program(), shlex.split(call[1])
         while hasattr(command, "commands") and words and not words[0].startswith("-"):
             assert words[0] in command.commands, call[0]
             command = command.commands[words.pop(0)]

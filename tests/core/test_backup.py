@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import textwrap
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,14 +17,11 @@ from core.objects.store import result_key
 from core.queue.hints import PollOnly
 from core.queue.sweeper import Sweeper
 from core.store.sql import SqlStore
-from scripts.servers import Minio
 from tests.core.store_kit import ended as done
 from tests.core.store_kit import finish_task, new_job, open_store, planned, take
-from tests.core.test_objects import read, s3_objects
 from tests.skipping import skip_on_a_laptop
 
-HOW_TO = Path(__file__).parents[2] / "docs/how-to"
-PAGE = (HOW_TO / "operate.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs/how-to/operate.md").read_text()
 
 
 def filled(store: SqlStore, objects: LocalObjects) -> tuple[str, str]:
@@ -99,23 +95,3 @@ def test_postgres(tmp_path: Path, fresh_postgres: Callable[[], str]) -> None:
     again = open_store(new, None)
     check(again, objects, ids)
     again.close()
-
-
-def test_a_bucket_to_another_server(tmp_path: Path, minio: Minio) -> None:
-    """Its backup, and the move of cluster.md: twice, since it may be run again."""
-    (program,) = re.findall(
-        r"^ +```python\n( +# copy_bucket.py\n.*?)^ +```", (HOW_TO / "cluster.md").read_text(), re.MULTILINE | re.DOTALL
-    )
-    ours = {"jobs/1/upload": bytes(range(256)) * 70_000, "jobs/1/result.json": b"{}", "models/ggml-x.bin": b"x"}
-    with Minio() as other:
-        old, new = s3_objects(minio, "parascribe-copied"), s3_objects(other, "parascribe-copied")
-        for key, content in ours.items():
-            old.put(key, io.BytesIO(content))
-        env = {"MINIO_BUCKET": "parascribe-copied"}
-        for name, server in (("OLD", minio), ("NEW", other)):
-            env |= {f"{name}_ENDPOINT": server.endpoint, f"{name}_ACCESS_KEY": server.access_key}
-            env |= {f"{name}_SECRET_KEY": server.secret_key}
-        command = [sys.executable, "-c", textwrap.dedent(program)]
-        said = [subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout for _ in range(2)]
-        assert [len(text.splitlines()) for text in said] == [len(ours), 0]
-        assert {key: read(new, key) for key in new.keys("")} == ours
