@@ -22,8 +22,10 @@ from core.submission.origins import Origins
 from parascribe import Client
 from parascribe.cli import main
 from tests.api.consuming import LINES, consuming
+from tests.api.keyed import keyed
 from tests.api.serving import Service, wav
 from tests.api.talks import Talk
+from tests.core.store_kit import open_store
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "how-to"
 ADDRESSES = ("http://127.0.0.1:8000", "localhost:8000", "https://speech.example")
@@ -97,6 +99,29 @@ def begin(
         return page
 
     return start
+
+
+def test_network(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    store = open_store(f"sqlite:///{tmp_path}/parascribe.db", None)
+    create, limited, bearer, header, export, listed, serve, code, doctor = commands("network")
+    assert (serve, doctor) == ("API_HOST=0.0.0.0 parascribe serve", "parascribe doctor")
+    with keyed(tmp_path, store) as running:
+        page = Page(running, folder, capsys)
+        assert page("command " + code).strip() == "200"
+    key = page(create).strip()
+    assert key.startswith("psk_") and page(limited).startswith("psk_")
+    with keyed(tmp_path, store) as running:
+        page = Page(running, folder, capsys)
+        assert json.loads(page(bearer, KEY=key)) == json.loads(page(header, KEY=key)) == {"items": [], "next": None}
+        assert page("command " + code).strip() == "401"
+        assert export == "export PARASCRIBE_URL=https://speech.example PARASCRIBE_API_KEY=$KEY"
+        monkeypatch.setenv("PARASCRIBE_URL", page.url)
+        monkeypatch.setenv("PARASCRIBE_API_KEY", key)
+        page(listed)
+    store.close()
 
 
 def test_batches(begin: Callable[..., Page], folder: Path) -> None:
