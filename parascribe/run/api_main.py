@@ -111,6 +111,7 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
             log_config=None,
             access_log=False,
             server_header=False,
+            forwarded_allow_ips=settings.forwarded_allow_ips,
             timeout_graceful_shutdown=wiring.API_SHUTDOWN_SECONDS,
         )
         server = uvicorn.Server(config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,12 +105,15 @@ def serving(app: FastAPI, *, port: int = 0) -> Iterator[int]:
 
 
 @contextmanager
-def service(folder: Path, *, store: SqlStore | None = None, **parts: Any) -> Iterator[Service]:
+def service(
+    folder: Path, *, store: SqlStore | None = None, around: Callable[[FastAPI], Any] = lambda app: app, **parts: Any
+) -> Iterator[Service]:
+    """around: what a test puts around the app, below uvicorn"""
     hints: list[str] = []
     store = store or SqlStore.in_memory()
     objects = parts.setdefault("objects", MemoryObjects())
     with (
-        serving(make_app(folder, store, **({"notify": hints.append} | parts))) as port,
+        serving(around(make_app(folder, store, **({"notify": hints.append} | parts)))) as port,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client,
     ):
         yield Service(store=store, objects=objects, hints=hints, client=client, port=port)
