@@ -145,7 +145,8 @@ def _integer(given: Any) -> int:
         if not re.fullmatch(r"[+-]?[0-9]{1,18}(\.0*)?", given.strip()):
             raise _invalid("integer", ", unable to parse string as an integer")
         return int(given.strip().partition(".")[0])
-    if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given) or given != int(given):
+    whole = given.is_integer() if isinstance(given, float) else isinstance(given, int) and not isinstance(given, bool)
+    if not whole:
         raise _invalid("integer")
     return int(given)
 

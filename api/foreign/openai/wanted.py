@@ -41,7 +41,7 @@ FORM = Form(
     ),
 )
 
-OURS = re.compile(r"whisper-1|gpt-4o(-mini)?-transcribe(-\d{4}-\d\d-\d\d)?")
+OURS = re.compile(r"whisper-1|gpt-4o(-mini)?-transcribe(-\d{4}-\d\d-\d\d)?", re.ASCII)
 """OpenAI's names, which mean the service's own model."""
 
 FORMATS: Mapping[str, FormatName] = MappingProxyType(
