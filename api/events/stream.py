@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from api.access.identity import Identity
-from api.events.follower import Follower
+from api.events.follower import Follower, meanwhile
 from api.events.hub import Hub, Seen
 from api.events.overview import MOST, Overview
 from api.events.status import Asked, Status
@@ -218,9 +218,9 @@ async def send_messages(hub: Hub, socket: WebSocket, asked: Asked, at: Position)
     """
     async with hub.follow(asked, socket.scope) as follower:
         await socket.accept()
-        listening = asyncio.create_task(_expect_nothing(socket, follower))
         # the client may go at any moment; one that takes nothing is left alone, and the server closes
-        with contextlib.suppress(WebSocketDisconnect, WebSocketDisconnected, TimeoutError):
+        gone = contextlib.suppress(WebSocketDisconnect, WebSocketDisconnected, TimeoutError)
+        with meanwhile(_expect_nothing(socket, follower)), gone:
             try:
                 async for event in events(hub, follower, at):
                     if event is not None:
@@ -230,7 +230,6 @@ async def send_messages(hub: Hub, socket: WebSocket, asked: Asked, at: Position)
                 await socket.close(code=1013, reason=error.code)  # try again later
             if not follower.closed:
                 await socket.close()
-        listening.cancel()
 
 
 async def _expect_nothing(socket: WebSocket, follower: Follower[Seen]) -> None:

@@ -73,4 +73,4 @@ class BoundedHttp(HttpToolsProtocol):
         self._idle += len(data)
         super().data_received(data)
         if self._idle > HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response(f"The request's head is longer than {HEAD_BYTES} bytes.")
+            self.send_400_response(f"There are more than {HEAD_BYTES} bytes of headers.")

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access.scopes import needs
-from api.deps import NO_REPEATS, PREFIX, Base, JobId, Jobs, PartsDep, Who
+from api.deps import NO_QUERY, NO_REPEATS, PREFIX, Base, JobId, Jobs, PartsDep, Who
 from api.events.status import Asked
 from api.http.problems import Responses, responses
 from api.schemas import JobBody, JobPageBody
@@ -101,7 +101,10 @@ STATUS = router.routes[-1]
 
 
 @router.post(
-    "/jobs/{job_id}/cancel", status_code=202, responses=responses("job_not_found", "already_terminal", "validation")
+    "/jobs/{job_id}/cancel",
+    status_code=202,
+    dependencies=[NO_QUERY],
+    responses=responses("job_not_found", "already_terminal", "validation"),
 )
 def cancel_job(job_id: JobId, jobs: Jobs, base: Base) -> JobBody:
     """Ask for a job to be cancelled. One that waits is cancelled at once, one that runs within a second or so."""
@@ -136,7 +139,9 @@ def retry_job(
     return JobBody.of(job, base=base)
 
 
-@router.delete("/jobs/{job_id}", status_code=204, responses=responses("job_not_found", "validation"))
+@router.delete(
+    "/jobs/{job_id}", status_code=204, dependencies=[NO_QUERY], responses=responses("job_not_found", "validation")
+)
 def delete_job(job_id: JobId, jobs: Jobs) -> None:
     """Cancel the job if need be and remove it with its audio and transcript. It is gone from now on."""
     jobs.request_delete(job_id)

@@ -28,9 +28,10 @@ from api.access.authentication import OPEN as OPEN_PATHS
 from api.access.key_table import KeyTable
 from api.access.keys import KeyAuthenticator
 from api.access.scopes import declared
+from api.events import follower
 from core.errors import JobNotFound
 from core.jobs.job import JobFailure, new_id
-from core.keys import ADMIN, JOBS, MODELS, Key, key_of
+from core.keys import ADMIN, JOBS, MODELS, Key, key_of, new_token
 from core.store.owners import OwnerBatches, OwnerJobs
 from core.store.protocols import JobStore
 from core.store.sql import SqlStore
@@ -567,6 +568,18 @@ def test_what_is_told_of_all_jobs_is_ones_own(guarded: Service) -> None:
                 told.append(next(found).json()["id"])
         assert name == "root" or set(told) <= set(listed(guarded, KEY[name]))
         assert {*theirs} <= {*told}
+
+
+def test_a_stream_ends_with_its_key(guarded: Service, store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follower, "READMIT_SECONDS", 0.05)
+    token = new_token()
+    key = store.add_key(key_of(token, "anna"))
+    submit(guarded, token)
+    with following(guarded.client, "/api/v1/events", **{"X-API-Key": token}) as found:
+        assert next(found).json()["status"] == "queued"
+        store.revoke(key.id)
+        refused(ask(guarded, "GET", "/api/v1/jobs", KEY["nobody"]), 401, "unauthorized")  # has the table looked at
+        assert list(found) == []
 
 
 def test_nobody_joins_anothers_batch(guarded: Service, store: SqlStore) -> None:
