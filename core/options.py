@@ -106,16 +106,18 @@ def _options(table: type) -> tuple[Option, ...]:
     return tuple(made)
 
 
-def read(table: type, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """The values given for a table's options, and an entry (`field`, `message`) for each that cannot be used.
+def said(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what counts as not given: None and blank text."""
+    return {
+        name: value for name, value in given.items() if (value.strip() if isinstance(value, str) else value is not None)
+    }
 
-    None and blank text count as not given.
-    """
+
+def read(table: type, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """The values given for a table's options, and an entry (`field`, `message`) for each that cannot be used."""
     known = {option.name: option for option in options(table)}
     values, errors = {}, []
-    for name in sorted(given, key=lambda name: list(known).index(name) if name in known else len(known)):
-        if given[name] is None or (isinstance(given[name], str) and not given[name].strip()):
-            continue
+    for name in sorted(said(given), key=lambda name: list(known).index(name) if name in known else len(known)):
         try:
             if name not in known:
                 raise ValueError("Extra inputs are not permitted")

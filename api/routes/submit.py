@@ -28,6 +28,7 @@ from core.jobs.job import Job, Source, new_id
 from core.jobs.origin import OriginKind
 from core.keys import JOBS
 from core.objects.store import source_key
+from core.options import said
 from core.store.owners import OwnerBatches, OwnerJobs
 from core.submission.checks import fingerprint, identity_of
 from core.submission.origins import NAMED
@@ -221,7 +222,7 @@ def _asked(find: Callable[[str], Batch], fields: Fields, *, for_new: bool) -> _A
     batch = find(batch_of(given))
     if for_new and batch.closed_at is not None:
         raise BatchClosed
-    return _Asked(batch.params.to_dict() | options, batch.id)
+    return _Asked(batch.params.to_dict() | said(options), batch.id)
 
 
 async def _receive(request: Request, parts: PartsDep, store: Store, asked: Callable[[Fields], _Asked]) -> Upload:
