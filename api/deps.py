@@ -234,7 +234,7 @@ def batch_of(given: str) -> str:
         raise BatchNotFound from None
 
 
-async def no_repeats(request: Request) -> None:
+async def no_repeats(request: HTTPConnection) -> None:
     """A parameter given twice is refused: one of the two would be ignored."""
     counted = Counter(name for name, _ in request.query_params.multi_items())
     if repeated := sorted(name for name, count in counted.items() if count > 1):

@@ -15,7 +15,6 @@ from api.http.problems import Responses, responses
 from api.schemas import JobBody, JobPageBody
 from core.jobs.job import JobStatus
 from core.keys import JOBS
-from core.submission.quota import check_quota
 from core.submission.retry import retry
 from core.transcript.search import query as search
 
@@ -115,7 +114,16 @@ def cancel_job(job_id: JobId, jobs: Jobs, base: Base) -> JobBody:
     "/jobs/{job_id}/retry",
     status_code=202,
     dependencies=[NO_REPEATS],
-    responses=responses("job_not_found", "not_ready", "already_terminal", "expired", "quota_exceeded", "validation"),
+    responses=responses(
+        "job_not_found",
+        "not_ready",
+        "already_terminal",
+        "expired",
+        "queue_full",
+        "quota_exceeded",
+        "insufficient_storage",
+        "validation",
+    ),
 )
 def retry_job(
     job_id: JobId,
@@ -131,7 +139,7 @@ def retry_job(
 
     The new job takes over the finished chunks (`?all=true`: none).
     """
-    check_quota(jobs, who.limits)
+    parts.admit(jobs, who, 0)
     job = retry(jobs, job_id, everything=query.all)
     parts.deps.notify(job.id)
     response.headers["Location"] = f"{base}/jobs/{job.id}"

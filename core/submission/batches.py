@@ -13,7 +13,6 @@ from core.keys import KeyLimits
 from core.store.owners import OwnerBatches, OwnerJobs, Reservation
 from core.submission.checks import batch_fingerprint, warnings_of
 from core.submission.intake import Intake
-from core.submission.quota import check_quota
 from core.system import tracing
 
 log = logging.getLogger(__name__)
@@ -63,10 +62,9 @@ def make(
 def retry_failed(batches: OwnerBatches, jobs: OwnerJobs, limits: KeyLimits, batch_id: str) -> list[str]:
     """New jobs in the place of those that failed, as many as the owner's quota leaves room for; their ids.
 
-    Raises BatchNotFound, QuotaExceeded when there is none, AlreadyTerminal when none has failed, Expired when no upload is left.
+    Raises BatchNotFound, AlreadyTerminal when none has failed, Expired when no upload is left.
     """
     made: list[str] = []
-    check_quota(jobs, limits)
     most = limits.jobs_waiting
     room = most - jobs.usage().waiting if most else None
     while room is None or room > len(made):
