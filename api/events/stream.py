@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected, WebSocketState
 
 from api.access.identity import Identity
 from api.events.follower import Follower, meanwhile
@@ -22,7 +22,7 @@ from api.events.hub import Hub, Seen
 from api.events.overview import MOST, Overview
 from api.events.status import Asked, Status
 from api.http.middleware import HEAD_ONLY
-from core.errors import ServiceError, ValidationFailed, refusal
+from core.errors import ServiceError, Unauthorized, ValidationFailed, refusal
 from core.jobs.job import Job
 
 log = logging.getLogger(__name__)
@@ -230,6 +230,8 @@ async def send_messages(hub: Hub, socket: WebSocket, asked: Asked, at: Position)
                 await socket.close(code=1013, reason=error.code)  # try again later
             if not follower.closed:
                 await socket.close()
+            elif socket.client_state is socket.application_state is WebSocketState.CONNECTED:
+                await socket.close(code=1008, reason=Unauthorized.code)  # its key is good no more
 
 
 async def _expect_nothing(socket: WebSocket, follower: Follower[Seen]) -> None:

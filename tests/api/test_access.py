@@ -22,6 +22,8 @@ from fastapi.routing import iter_route_contexts
 from sqlalchemy import event
 from starlette.routing import Mount
 from starlette.types import Message
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect as websocket
 
 from api.access.authentication import METRICS, OPEN_FILES
 from api.access.authentication import OPEN as OPEN_PATHS
@@ -574,12 +576,19 @@ def test_a_stream_ends_with_its_key(guarded: Service, store: SqlStore, monkeypat
     monkeypatch.setattr(follower, "READMIT_SECONDS", 0.05)
     token = new_token()
     key = store.add_key(key_of(token, "anna"))
-    submit(guarded, token)
-    with following(guarded.client, "/api/v1/events", **{"X-API-Key": token}) as found:
-        assert next(found).json()["status"] == "queued"
+    headers = {"X-API-Key": token}
+    address = f"ws://{guarded.host}:{guarded.port}{submit(guarded, token).json()['links']['self']}/ws"
+    with (
+        following(guarded.client, "/api/v1/events", **headers) as found,
+        websocket(address, additional_headers=headers) as socket,
+    ):
+        assert next(found).json()["status"] == json.loads(socket.recv(10))["data"]["status"] == "queued"
         store.revoke(key.id)
         refused(ask(guarded, "GET", "/api/v1/jobs", KEY["nobody"]), 401, "unauthorized")  # has the table looked at
         assert list(found) == []
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(10)
+    assert closed.value.rcvd is not None and closed.value.rcvd.code == 1008
 
 
 def test_nobody_joins_anothers_batch(guarded: Service, store: SqlStore) -> None:
