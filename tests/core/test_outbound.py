@@ -95,6 +95,7 @@ def test_some_addresses_are_never_permitted(address: str) -> None:
             "javascript:alert(1)",
         ),
         *("http://files.test/" + "a" * 3000, "https://" + "\x00"),
+        *("http://xn--/", "http://xn--a/", "http://files.test/\ud800"),
     ],
 )
 def test_what_is_no_address_is_refused_unasked(url: str) -> None:
