@@ -243,7 +243,8 @@ def install(app: FastAPI) -> None:
         if isinstance(request, Request):
             return await ours(request, error)
         socket = cast(WebSocket, request)
-        return await refused(socket.scope, socket.receive, socket.send, cast(ServiceError, error))
+        await refused(socket.scope, socket.receive, socket.send, cast(ServiceError, error))
+        return None
 
     async def invalid(request: Request, error: Exception) -> Response:
         errors = field_errors(cast(RequestValidationError, error).errors())
