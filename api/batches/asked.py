@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from starlette.requests import Request
 
-from api.http.json_body import object_of, read_body
 from api.upload.form import Form, options_schema
-from core.errors import refusal
+from core.errors import TooLarge, refusal
 from core.jobs.params import JobParams
 from core.options import options
+
+JSON_BYTES = 64 * 1024
+"""Of the JSON body."""
 
 FILES, PARAMS = "files", "params"
 
@@ -29,8 +32,13 @@ class Asked:
 
 
 async def json_asked(request: Request) -> Asked:
-    """Read the body. Raises TooLarge, UploadTooSlow, ValidationFailed."""
-    given = object_of(await read_body(request) or b"{}")
+    """Read the body. Raises TooLarge, ValidationFailed."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > JSON_BYTES:
+            raise TooLarge(f"The body is larger than {JSON_BYTES} bytes.", max_bytes=JSON_BYTES)
+    given = _object("body", bytes(body))
     if unknown := sorted(given.keys() - {PARAMS, *OWN}):
         raise refusal(*({"field": name, "message": "Extra inputs are not permitted"} for name in unknown))
     params = given.get(PARAMS)
@@ -79,3 +87,19 @@ def described(table: type[JobParams]) -> dict[str, Any]:
         "additionalProperties": False,
     }
     return {"application/json": {"schema": plain}, "multipart/form-data": {"schema": form}}
+
+
+def _object(name: str, text: bytes) -> dict[str, Any]:
+    """Raises ValidationFailed for what is no JSON object, or none that can be given back unchanged."""
+
+    def refuse(what: str) -> NoReturn:
+        raise refusal({"field": name, "message": what})
+
+    try:
+        value = json.loads(text or b"{}")
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:  # no JSON; what is no number; half a character
+        refuse(f"not JSON: {error}")
+    if not isinstance(value, dict):
+        refuse("Input should be an object")
+    return value

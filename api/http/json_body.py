@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections import Counter
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -34,29 +32,6 @@ async def read_body(request: Request, most: int = MAX_BYTES) -> bytes:
     except TimeoutError:
         raise UploadTooSlow(f"Only {len(data):,} bytes came in {BODY_SECONDS:.0f} seconds.") from None
     return bytes(data)
-
-
-def object_of(data: bytes) -> dict[str, Any]:
-    """Raises ValidationFailed for what is no JSON object that can be given back unchanged, or names something twice."""
-    try:
-        found = json.loads(data.decode(), object_pairs_hook=_once, parse_constant=_constant)
-        json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair is no text
-    except (ValueError, RecursionError):
-        raise refusal({"field": "body", "message": "is no JSON in UTF-8"}) from None
-    if not isinstance(found, dict):
-        raise refusal({"field": "body", "message": "is no JSON object"})
-    return found
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    counted = Counter(name for name, _ in pairs)
-    if repeated := sorted(name for name, count in counted.items() if count > 1):
-        raise refusal(*({"field": name, "message": "given more than once"} for name in repeated))
-    return dict(pairs)
-
-
-def _constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON")
 
 
 class SmallBody(APIRoute):

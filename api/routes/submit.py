@@ -14,12 +14,12 @@ from fastapi.concurrency import run_in_threadpool
 from api.access.identity import Identity
 from api.access.scopes import needs
 from api.deps import NO_QUERY, PREFIX, Base, Batches, Jobs, Parts, PartsDep, Who, batch_of
-from api.http.json_body import object_of, read_body
 from api.http.problems import responses
 from api.schemas import JobBody
 from api.upload.filepart import Store, clean_filename
 from api.upload.form import BATCH, form_of
 from api.upload.idempotency import HEADER, Held, held
+from api.upload.json_body import is_json, read_object
 from api.upload.received import Fields, Upload
 from api.upload.receiver import declared_length
 from core.errors import BatchClosed, IdempotencyConflict, JobNotFound, RequestError, refusal
@@ -116,11 +116,6 @@ async def create_job(
     return JobBody.of(job, base=base)
 
 
-def is_json(request: Request) -> bool:
-    """By the header."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
-
-
 class _Asked(NamedTuple):
     """Options of a job, and the id of its batch."""
 
@@ -157,7 +152,7 @@ async def _named(
     request: Request, jobs: OwnerJobs, batches: OwnerBatches, parts: Parts, who: Identity, reserved: Held
 ) -> Job:
     """The job of a file that a JSON body only names; or the one that the key made, if it asked for the same."""
-    given = object_of(await read_body(request))
+    given = await read_object(request, parts.receiver)
     fields = {name: value for name, value in given.items() if name not in NAMED}
     intake, origins = parts.intake.within(who.limits.upload_mb), parts.origins
 

@@ -1,0 +1,53 @@
+"""A small JSON object as a request's body, read strictly."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any, NoReturn
+
+from starlette.requests import Request
+
+from api.upload.receiver import Receiver
+from core.errors import TooLarge, ValidationFailed, refusal
+
+MAX_BYTES = 64 * 1024
+
+
+def is_json(request: Request) -> bool:
+    """By the header."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
+
+
+async def read_object(request: Request, receiver: Receiver) -> dict[str, Any]:
+    """Raises ValidationFailed for what is no JSON object of plain values, or names one twice; TooLarge, UploadTooSlow."""
+    data = bytearray()
+    async for piece in receiver.pieces(request):
+        data += piece
+        if len(data) > MAX_BYTES:
+            raise TooLarge(f"The JSON has more than {MAX_BYTES:,} bytes.", max_bytes=MAX_BYTES)
+    try:
+        found = json.loads(data.decode(), object_pairs_hook=_once, parse_constant=_constant)
+        json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except ValidationFailed:
+        raise
+    except (ValueError, RecursionError):
+        raise ValidationFailed("The body is no JSON in UTF-8.", errors=[_error("is no JSON in UTF-8")]) from None
+    if not isinstance(found, dict):
+        raise ValidationFailed("The body is no JSON object.", errors=[_error("is no JSON object")])
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    counted = Counter(name for name, _ in pairs)
+    if repeated := sorted(name for name, count in counted.items() if count > 1):
+        raise refusal(*({"field": name, "message": "given more than once"} for name in repeated))
+    return dict(pairs)
+
+
+def _constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _error(message: str) -> dict[str, str]:
+    return {"field": "body", "message": message}
