@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
@@ -252,10 +253,10 @@ async def get_batch_id(batch_id: Annotated[str, Path(description="Id of the batc
     return batch_of(batch_id)
 
 
-async def no_repeats(request: Request) -> None:
+async def no_repeats(request: HTTPConnection) -> None:
     """A parameter given twice is refused: one of the two would be ignored."""
-    names = [name for name, _ in request.query_params.multi_items()]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
+    counted = Counter(name for name, _ in request.query_params.multi_items())
+    if repeated := sorted(name for name, count in counted.items() if count > 1):
         raise refusal(*({"field": name, "message": "given more than once"} for name in repeated))
 
 

@@ -108,16 +108,18 @@ def _options(table: type) -> tuple[Option, ...]:
     return tuple(made)
 
 
-def read(table: type, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """The values given for a table's options, and an entry (`field`, `message`) for each that cannot be used.
+def said(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what counts as not given: None and blank text."""
+    return {
+        name: value for name, value in given.items() if (value.strip() if isinstance(value, str) else value is not None)
+    }
 
-    None and blank text count as not given.
-    """
+
+def read(table: type, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """The values given for a table's options, and an entry (`field`, `message`) for each that cannot be used."""
     known = {option.name: option for option in options(table)}
     values, errors = {}, []
-    for name in sorted(given, key=lambda name: list(known).index(name) if name in known else len(known)):
-        if given[name] is None or (isinstance(given[name], str) and not given[name].strip()):
-            continue
+    for name in sorted(said(given), key=lambda name: list(known).index(name) if name in known else len(known)):
         try:
             if name not in known:
                 raise ValueError("Extra inputs are not permitted")
@@ -147,7 +149,8 @@ def _integer(given: Any) -> int:
         if not re.fullmatch(r"[+-]?[0-9]{1,18}(\.0*)?", given.strip()):
             raise _invalid("integer", ", unable to parse string as an integer")
         return int(given.strip().partition(".")[0])
-    if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given) or given != int(given):
+    whole = given.is_integer() if isinstance(given, float) else isinstance(given, int) and not isinstance(given, bool)
+    if not whole:
         raise _invalid("integer")
     return int(given)
 

@@ -14,15 +14,15 @@ from typing import Any, Literal, Protocol
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected, WebSocketState
 
 from api.access.identity import Identity
-from api.events.follower import Follower
+from api.events.follower import Follower, meanwhile
 from api.events.hub import Hub, Seen
 from api.events.overview import MOST, Overview
 from api.events.status import Asked, Status
 from api.http.middleware import HEAD_ONLY
-from core.errors import ServiceError, ValidationFailed, refusal
+from core.errors import ServiceError, Unauthorized, ValidationFailed, refusal
 from core.jobs.job import Job
 
 log = logging.getLogger(__name__)
@@ -233,9 +233,9 @@ async def send_messages(hub: Hub, socket: WebSocket, asked: Asked, at: Position)
     """
     async with hub.follow(asked, socket.scope) as follower:
         await socket.accept()
-        listening = asyncio.create_task(_expect_nothing(socket, follower))
         # the client may go at any moment; one that takes nothing is left alone, and the server closes
-        with contextlib.suppress(WebSocketDisconnect, WebSocketDisconnected, TimeoutError):
+        gone = contextlib.suppress(WebSocketDisconnect, WebSocketDisconnected, TimeoutError)
+        with meanwhile(_expect_nothing(socket, follower)), gone:
             try:
                 async for event in events(hub, follower, at):
                     if event is not None:
@@ -245,7 +245,8 @@ async def send_messages(hub: Hub, socket: WebSocket, asked: Asked, at: Position)
                 await socket.close(code=1013, reason=error.code)  # try again later
             if not follower.closed:
                 await socket.close()
-        listening.cancel()
+            elif socket.client_state is socket.application_state is WebSocketState.CONNECTED:
+                await socket.close(code=1008, reason=Unauthorized.code)  # its key is good no more
 
 
 async def _expect_nothing(socket: WebSocket, follower: Follower[Seen]) -> None:

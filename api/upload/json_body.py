@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any, NoReturn
 
 from starlette.requests import Request
@@ -47,8 +48,8 @@ async def read_object(
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
+    counted = Counter(name for name, _ in pairs)
+    if repeated := sorted(name for name, count in counted.items() if count > 1):
         raise refusal(*({"field": name, "message": "given more than once"} for name in repeated))
     return dict(pairs)
 

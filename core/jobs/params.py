@@ -74,16 +74,17 @@ def _callback_url(value: str) -> str:
 
 
 def _metadata(value: dict[str, Any]) -> dict[str, Any]:
+    if _deeper(value, METADATA_DEPTH):
+        raise ValueError(f"must be nested at most {METADATA_DEPTH} deep")
     if len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()) > METADATA_BYTES:
         raise ValueError(f"must have at most {METADATA_BYTES} bytes")
-    if _depth(value) > METADATA_DEPTH:
-        raise ValueError(f"must be nested at most {METADATA_DEPTH} deep")
     return value
 
 
-def _depth(value: Any) -> int:
+def _deeper(value: Any, most: int) -> bool:
+    """Looks no deeper than that itself: what nests a thousand times is bad input too."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
-    return 0 if inner is None else 1 + max(map(_depth, inner), default=0)
+    return inner is not None and (most == 0 or any(_deeper(one, most - 1) for one in inner))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,6 @@ from core.keys import KeyLimits
 from core.store.owners import OwnerBatches, OwnerJobs, Reservation
 from core.submission.checks import batch_fingerprint, identity_of, warnings_of
 from core.submission.intake import Intake
-from core.submission.quota import check_quota
 from core.system import tracing
 
 log = logging.getLogger(__name__)
@@ -84,7 +83,7 @@ def plan(intake: Intake, given: Mapping[str, Any], own: Mapping[str, Any], files
     jobs, faults, caller = list[NewJob](), Faults(), tracing.caller()
     for number, file in enumerate(files):
         with faults.of(number):
-            its = intake.check(params.to_dict() | dict(file.options), usual=False) if file.options else params
+            its = intake.check(params.to_dict() | said(file.options), usual=False) if file.options else params
             warnings = warnings_of(its, {**given, **file.options})
             jobs.append(
                 NewJob(id=file.job, source=file.source, params=its, batch=new.id, warnings=warnings, caller=caller)
@@ -127,10 +126,9 @@ def make(
 def retry_failed(batches: OwnerBatches, jobs: OwnerJobs, limits: KeyLimits, batch_id: str) -> list[str]:
     """New jobs in the place of those that failed, as many as the owner's quota leaves room for; their ids.
 
-    Raises BatchNotFound, QuotaExceeded when there is none, AlreadyTerminal when none has failed, Expired when no upload is left.
+    Raises BatchNotFound, AlreadyTerminal when none has failed, Expired when no upload is left.
     """
     made: list[str] = []
-    check_quota(jobs, limits)
     most = limits.jobs_waiting
     room = most - jobs.usage().waiting if most else None
     while room is None or room > len(made):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from core.errors import BatchClosed, BatchNotFound, refusal
 from core.jobs.batches import Batch
+from core.options import said
 
 BATCH = "batch"
 """The field that names an open batch."""
@@ -39,4 +40,4 @@ def asked_of(find: Callable[[str], Batch], fields: Mapping[str, Any], *, for_new
     batch = find(batch_of(given))
     if for_new and batch.closed_at is not None:
         raise BatchClosed
-    return Asked(batch.params.to_dict() | options, batch.id)
+    return Asked(batch.params.to_dict() | said(options), batch.id)

@@ -73,6 +73,7 @@ def test_a_batch_from_its_making_to_its_end(running: Service) -> None:
     second = running.submit(batch=batch["id"], language="fr", model="").json()
     assert (first["batch"], first["params"]["language"], first["params"]["model"]) == (batch["id"], "de", "demo")
     assert second["params"]["language"] == "fr", "what comes with the file goes before"
+    assert second["params"]["model"] == "demo", "but not what is empty"
     assert running.submit().json()["batch"] is None
     finish(running)
     counts = look(running, batch["id"])["counts"]
@@ -204,8 +205,9 @@ def test_a_batch_that_is_none(running: Service, batch: str) -> None:
         (b'{"metadata": 1}', "metadata"),
         (b'{"metadata": {"x": NaN}}', "body"),
         (b'{"metadata": {"x": 1e999}}', "body"),
+        (b'{"params": {"beam_size": 1' + b"0" * 400 + b"}}", "beam_size"),
         (b'{"metadata": {"x": "\\udfff"}}', "body"),
-        (b'{"metadata": {"x": ' + b"[" * 40 + b"]" * 40 + b"}}", "metadata"),
+        *((b'{"metadata": {"x": ' + b"[" * n + b"]" * n + b"}}", "metadata") for n in (40, 500)),
         (b"[" * 60_000, "body"),
         (b'{"metadata": {"x": "' + b"y" * 4096 + b'"}}', "metadata"),
     ],

@@ -405,6 +405,7 @@ def test_a_websocket_is_refused_as_a_request_is(running: Service) -> None:
         (f"{BASE}/jobs/{talk.id[:-4]}ffff/ws", 404),
         (of(talk, "ws?last_event_id=x"), 422),
         (of(talk, "ws?from=1"), 422),
+        (of(talk, "ws?last_event_id=1.0&last_event_id=2.0"), 422),
     ):
         with pytest.raises(InvalidStatus) as refusal, connect(address + path):
             pass

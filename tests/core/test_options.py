@@ -59,6 +59,7 @@ def test_values_come_as_text_or_as_json(name: str, given: Any, kept: Any) -> Non
         ("beam_size", True, "Input should be a valid integer"),
         ("beam_size", 2.5, "Input should be a valid integer"),
         ("beam_size", float("inf"), "Input should be a valid integer"),
+        ("beam_size", 10**400, "Input should be less than or equal to 8"),
         ("word_timestamps", "perhaps", "Input should be a valid boolean, unable to interpret input"),
         ("word_timestamps", {}, "Input should be a valid boolean, unable to interpret input"),
         ("task", "sing", "Input should be 'transcribe' or 'translate'"),
@@ -92,7 +93,7 @@ def test_values_come_as_text_or_as_json(name: str, given: Any, kept: Any) -> Non
             '{"a": ' + "[" * 3000 + "]" * 3000 + "}",
             "Input should be a valid JSON object whose names come once",
         ),
-        ("metadata", '{"a": ' + "[" * 16 + "]" * 16 + "}", "must be nested at most 16 deep"),
+        *(("metadata", '{"a": ' + "[" * n + "]" * n + "}", "must be nested at most 16 deep") for n in (16, 500)),
         ("metadata", {"a": "x" * 4089}, "must have at most 4096 bytes"),
     ],
 )

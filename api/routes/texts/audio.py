@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, BinaryIO, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Receive, Scope, Send
@@ -180,17 +181,20 @@ class PeaksQuery(BaseModel):
     dependencies=[NO_REPEATS],
     responses=responses("job_not_found", "not_ready", "expired", *NOT_PLAYABLE, "storage_unavailable", "validation"),
 )
-def get_peaks(job_id: JobId, jobs: Jobs, parts: PartsDep, query: Annotated[PeaksQuery, Query()]) -> PeaksBody:
+async def get_peaks(job_id: JobId, jobs: Jobs, parts: PartsDep, query: Annotated[PeaksQuery, Query()]) -> PeaksBody:
     """How loud the audio is over time, as players draw it. Made at first need: 409 with Retry-After while that takes."""
-    job = jobs.get(job_id)
+    job = await run_in_threadpool(jobs.get, job_id)
     _check_there(job)
     try:
-        values = parts.peaks.of(job)
+        values = await parts.peaks.of(job)
     except KeyError:
-        raise _missing(job, jobs) from None
-    return PeaksBody(
-        duration=len(values) / PER_SECOND, peaks=[round(value / LOUDEST, 3) for value in reduced(values, query.points)]
-    )
+        raise (await run_in_threadpool(_missing, job, jobs)) from None
+    return await run_in_threadpool(_peaks, values, query.points)
+
+
+def _peaks(values: bytes, points: int) -> PeaksBody:
+    peaks = [round(value / LOUDEST, 3) for value in reduced(values, points)]
+    return PeaksBody(duration=len(values) / PER_SECOND, peaks=peaks)
 
 
 def _check_there(job: Job) -> None:
