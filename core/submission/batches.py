@@ -21,6 +21,7 @@ from core.errors import (
 from core.jobs.batches import Batch, NewBatch
 from core.jobs.job import JobStatus, NewJob, Source, new_id
 from core.keys import KeyLimits
+from core.options import said
 from core.store.owners import OwnerBatches, OwnerJobs, Reservation
 from core.submission.checks import batch_fingerprint, identity_of, warnings_of
 from core.submission.intake import Intake
