@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -15,31 +14,6 @@ from parascribe.client.errors import ApiError, ClientError, Overloaded
 from parascribe.client.inputs import fault
 from parascribe.screen.progress import Reporter
 from parascribe.screen.render import printable
-
-MEDIA = frozenset(
-    "3gp aac ac3 aif aiff amr asf avi caf flac flv m2ts m4a m4b m4v mka mkv mov mp2 mp3 mp4 mpeg mpg mts mxf oga ogg ogv "
-    "opus ts vob wav webm wma wmv".split()
-)
-"""Extensions that are sent of a folder's files; what else there is has to be named itself."""
-
-
-def media_in(given: Sequence[Path], *, recursive: bool) -> Iterator[Path]:
-    """The files to send: those that are named, and those of the folders, in order and each once."""
-    seen = set()
-    for path in given:
-        inside = _files(path, recursive=recursive) if path.is_dir() else [path]
-        for file in inside:
-            if (real := file.absolute()) not in seen:
-                seen.add(real)
-                yield file
-
-
-def _files(folder: Path, *, recursive: bool) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
-        for name in sorted(names):
-            if not name.startswith(".") and Path(name).suffix.lower().removeprefix(".") in MEDIA:
-                yield Path(place, name)
 
 
 def upload(client: Client, batch_id: str, files: Sequence[Path], report: Reporter, *, at_once: int) -> int:

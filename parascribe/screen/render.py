@@ -53,8 +53,8 @@ def to_json(value: object, out: TextIO | None = None) -> str:
 
 
 def printable(path: PurePath) -> str:
-    """A path as text that every stream takes: a name from disk need not be valid Unicode."""
-    return str(path).encode(errors="replace").decode()
+    """A path as text that every stream takes and no terminal obeys: a name from disk need not be valid Unicode, nor one line."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(path))
 
 
 def outcome(job: dict[str, Any]) -> str:
