@@ -14,6 +14,7 @@ from core.jobs.job import TERMINAL
 from core.system.retry import doubling, retry
 from parascribe.cli.items import Deliver, Item, from_service, words_for
 from parascribe.cli.journal import INTERRUPTED, Entry, Journal
+from parascribe.cli.lost import lost_job
 from parascribe.client.bodies import Job, Look, Params
 from parascribe.client.client import Client
 from parascribe.client.errors import ApiError, ClientError, Conflict, NotFound, Overloaded, ServiceUnreachable
@@ -204,31 +205,34 @@ class Pipeline:
             self._report.step(item.name, item.job["progress"]["stage"], item.job["progress"]["percent"])
 
     def _job_of(self, item: Item) -> Job:
-        if self._journal is None or item.task is None:
+        journal, task = self._journal, item.task
+        if journal is None or task is None:
             return self._sent(item, None)
-        entry = self._journal.entry(item.task)
+        begun = journal.known(task)
+        entry = journal.entry(task)
         if entry.done and self._anew:
-            entry = self._journal.renew(item.task)
-        job = self._taken_up(entry)
+            entry = journal.renew(task)
+        job_id = entry.job_id
+        if begun and job_id is None and not self._anew and not item.url and item.file.stat().st_size >= FROM_BYTES:
+            job_id = lost_job(self._client, item.file, self._params)
+        job = self._taken_up(job_id, entry) if job_id else None
         if job is None:
             if entry.job_id:
-                entry = self._journal.renew(item.task)
+                entry = journal.renew(task)
             try:
                 job = self._sent(item, entry.key)
             except ApiError as error:
                 if error.code not in FORGOTTEN:
                     raise
-                job = self._sent(item, self._journal.renew(item.task).key)
+                job = self._sent(item, journal.renew(task).key)
         if job["id"] != entry.job_id:
-            self._journal.sent(item.task, job["id"])
+            journal.sent(task, job["id"])
         return job
 
-    def _taken_up(self, entry: Entry) -> Job | None:
+    def _taken_up(self, job_id: str, entry: Entry) -> Job | None:
         """The job of before; the next try of one that came to nothing, with its upload and its finished chunks."""
-        if entry.job_id is None:
-            return None
         try:
-            job = self._client.get(entry.job_id)
+            job = self._client.get(job_id)
             if entry.code == INTERRUPTED:  # by us, which takes a moment
                 job = self._client.wait(job["id"])
             return self._client.retry(job["id"]) if job["status"] in ("failed", "cancelled") else job

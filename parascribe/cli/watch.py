@@ -65,13 +65,7 @@ class Watch:
     """Looks, takes, delivers."""
 
     def __init__(
-        self,
-        asked: Asked,
-        journal: Journal,
-        pipeline: Pipeline,
-        report: Reporter,
-        *,
-        pause: float = PAUSE_SECONDS,
+        self, asked: Asked, journal: Journal, pipeline: Pipeline, report: Reporter, *, pause: float = PAUSE_SECONDS
     ) -> None:
         """pause: seconds until something is tried again that was in the way of a file and is no fault of it"""
         self._pause = pause

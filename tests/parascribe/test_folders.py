@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ import pytest
 from parascribe import Client
 from parascribe.cli import main
 from parascribe.cli.items import Item, keep
+from parascribe.cli.journal import Journal, Task
 from parascribe.cli.pipeline import Pipeline, transcribe_all
+from parascribe.client.parts import FROM_BYTES
 from parascribe.screen.outputs import Outputs
 from parascribe.screen.progress import Silent
 from tests.api.consuming import LINES, TEXT, consuming
@@ -114,6 +117,22 @@ def test_the_same_command_goes_on_without_uploading_again(
     assert len(running.store.list()[0]) == len(before) + len(made) + 1, (
         "what was delivered is done anew when asked again"
     )
+
+
+def test_a_large_upload_whose_end_nobody_saw(running: Service, tmp_path: Path) -> None:
+    large = tmp_path / "large.wav"
+    large.write_bytes(wav())
+    os.truncate(large, FROM_BYTES)
+    with Client() as client, closing(Journal()) as journal:
+        task = Task.of(large, {"language": "German"}, {}, service=client.base_url, kept=False)
+        journal.entry(task)  # and then the line went dead, or the power
+        client.submit(large, language="fr")
+        job = client.submit(large, language="de")
+    with consuming(running):
+        assert main(["transcribe", str(large), "--language", "German", "-q", "-f", "txt", "-o", "large.txt"]) == 0
+    assert Path("large.txt").exists() and jobs(running) == ["large.wav"] * 2
+    with Client() as client:
+        assert client.get(job["id"])["status"] == "completed"
 
 
 def test_an_address_is_fetched_by_the_service(running: Service, capsys: Capture, tmp_path: Path) -> None:

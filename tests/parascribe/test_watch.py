@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -171,3 +173,21 @@ def test_a_folder_that_goes_away_is_told_of_once(
         with pytest.raises(KeyboardInterrupt):
             watch.run(0.0)
     assert main(["watch", str(folder / "gone")]) == 2
+
+
+def test_the_examples_of_the_page(running: Service, tmp_path: Path, capsys: Capture) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "folders.md").read_text("utf-8")
+    calls = [shlex.split(line)[1:] for line in re.findall(r"^\$ (parascribe .*)$", page, re.MULTILINE)]
+    assert len(calls) == 6
+    (tmp_path / "recordings" / "below").mkdir(parents=True)
+    for name in ("recordings/a.mp3", "recordings/below/b.mp4", "talk.mp4", "other.mp4"):
+        (tmp_path / name).write_bytes(wav())
+    with consuming(running):
+        for call in calls:
+            more = [*QUICK, *(["--once"] if "--once" not in call else [])] if call[0] == "watch" else []
+            assert main([*call, *more]) == 0, call
+    written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*") if path.suffix in (".srt", ".json", ".txt")}
+    assert written == {
+        *(f"recordings/{name}.{kind}" for name in ("a", "below/b") for kind in ("srt", "txt", "json")),
+        *("talk.srt", "other.srt"),
+    }
