@@ -13,8 +13,7 @@ from typing import Any, BinaryIO, Self, cast
 from core.jobs.job import TERMINAL
 from core.system.retry import doubling, retry
 from parascribe.cli.items import Deliver, Item, from_service, words_for
-from parascribe.cli.journal import INTERRUPTED, Entry, Journal
-from parascribe.cli.lost import lost_job
+from parascribe.cli.journal import INTERRUPTED, Journal
 from parascribe.client.bodies import Job, Look, Params
 from parascribe.client.client import Client
 from parascribe.client.errors import ApiError, ClientError, Conflict, NotFound, Overloaded, ServiceUnreachable
@@ -104,7 +103,7 @@ class Pipeline:
         self._items: set[Item] = set()
         self._wait = wait
         self._upload_lane = _Lane("upload", uploads, self._submit, self._submitted)
-        self._follow_lane = _Lane("follow", FOLLOWED, self._follow, self._ended.put)
+        self._follow_lane = _Lane("follow", FOLLOWED, self._follow, self._done)
 
     def __enter__(self) -> Self:
         return self
@@ -159,12 +158,15 @@ class Pipeline:
         """How it fared."""
         self._report.end(item.name, words_for(item, cast("dict[str, Any]", item.job)), failed=item.missed)
 
+    def _done(self, item: Item) -> None:
+        self._ended.put(item)
+
     def _submitted(self, item: Item) -> None:
         if item.failure or item.error or item.job is None or not self._wait:
-            self._ended.put(item)
+            self._done(item)
         elif item.job["status"] in TERMINAL:
             self._settle(item, item.job)
-            self._ended.put(item)
+            self._done(item)
         else:
             self._follow_lane.add(item)
 
@@ -208,14 +210,10 @@ class Pipeline:
         journal, task = self._journal, item.task
         if journal is None or task is None:
             return self._sent(item, None)
-        begun = journal.known(task)
         entry = journal.entry(task)
         if entry.done and self._anew:
             entry = journal.renew(task)
-        job_id = entry.job_id
-        if begun and job_id is None and not self._anew and not item.url and item.file.stat().st_size >= FROM_BYTES:
-            job_id = lost_job(self._client, item.file, self._params)
-        job = self._taken_up(job_id, entry) if job_id else None
+        job = self._taken_up(entry.job_id, entry.code) if entry.job_id else None
         if job is None:
             if entry.job_id:
                 entry = journal.renew(task)
@@ -229,11 +227,11 @@ class Pipeline:
             journal.sent(task, job["id"])
         return job
 
-    def _taken_up(self, job_id: str, entry: Entry) -> Job | None:
+    def _taken_up(self, job_id: str, code: str | None) -> Job | None:
         """The job of before; the next try of one that came to nothing, with its upload and its finished chunks."""
         try:
             job = self._client.get(job_id)
-            if entry.code == INTERRUPTED:  # by us, which takes a moment
+            if code == INTERRUPTED:  # by us, which takes a moment
                 job = self._client.wait(job["id"])
             return self._client.retry(job["id"]) if job["status"] in ("failed", "cancelled") else job
         except ApiError as error:
@@ -304,12 +302,12 @@ def transcribe_all(
         pipeline.add(item)
     try:
         while pipeline.left:
-            if item := pipeline.ended():
-                if item.failure and not item.error:
-                    raise item.failure
-                pipeline.deliver(item, deliver, look)
-                pipeline.say(item)
-                ended(item)
+            if one := pipeline.ended():
+                if one.failure and not one.error:
+                    raise one.failure
+                pipeline.deliver(one, deliver, look)
+                pipeline.say(one)
+                ended(one)
     except (KeyboardInterrupt, BrokenPipeError):  # nobody will see the transcripts
         pipeline.cancel(items)
         raise
@@ -325,12 +323,12 @@ def submit_all(pipeline: Pipeline, items: Sequence[Item], submitted: Callable[[J
     told, ended = 0, set()
     try:
         while pipeline.left:
-            if item := pipeline.ended():
-                if item.failure and not item.error:
-                    raise item.failure
-                ended.add(item)
-                if item.error:
-                    pipeline.say(item)
+            if one := pipeline.ended():
+                if one.failure and not one.error:
+                    raise one.failure
+                ended.add(one)
+                if one.error:
+                    pipeline.say(one)
             while told < len(items) and items[told] in ended:
                 if job := items[told].job:
                     submitted(job)

@@ -52,7 +52,7 @@ def to_json(value: object, out: TextIO | None = None) -> str:
     return json.dumps(value, indent=2, ensure_ascii=narrow).encode(errors="backslashreplace").decode()
 
 
-def printable(path: PurePath) -> str:
+def printable(path: PurePath | str) -> str:
     """A path as text that every stream takes and no terminal obeys: a name from disk need not be valid Unicode, nor one line."""
     return "".join(letter if letter.isprintable() else "?" for letter in str(path))
 

@@ -13,11 +13,10 @@ from parascribe.cli import main
 
 ROOT = Path(__file__).parents[2]
 LINES = {
-    "parascribe wat": ["watch"],
+    "parascribe webhooks redel": ["redeliver"],
     "parascribe transcribe talk.mp3 -f v": ["vtt"],
     "parascribe watch . --priority ": ["interactive", "normal", "bulk"],
-    "parascribe batch submit --rec": ["--recursive"],
-    "parascribe list --status can": ["cancelled"],
+    "parascribe batch items --status canc": ["cancelling", "cancelled"],
 }
 
 

@@ -21,7 +21,7 @@ from parascribe.cli.journal import Journal
 from parascribe.cli.pipeline import Pipeline
 from parascribe.cli.watch import Asked, Watch
 from parascribe.screen.progress import Silent
-from tests.api.consuming import LINES, consuming
+from tests.api.consuming import TEXT, consuming
 from tests.api.serving import Service, wav
 from tests.parascribe.fake_service import FakeService
 
@@ -83,7 +83,7 @@ def test_each_file_is_done_once_and_again_when_it_has_changed(running: Service, 
         assert main(call) == 1
         err = capsys.readouterr().err
         assert err.count("(not_media)") == 1 and "2 transcribed, 1 failed" in err
-        assert (folder / "below" / "b.txt").read_text().splitlines() == LINES
+        assert (folder / "below" / "b.txt").read_text().split() == TEXT.split()
         assert (folder / "below" / "b.srt").read_text() == "another's subtitles"
         assert "b.srt was not written by us, and stays" in err
         (folder / "a.txt").unlink()  # taken away by whoever wanted it
@@ -128,6 +128,8 @@ def test_kill_9_and_ctrl_c_forget_nothing_and_double_nothing(running: Service, f
         until(lambda: count(running) >= 1, process)  # wherever it is: before, in or behind the second upload
         process.kill()
     with started() as process:
+        assert process.stderr is not None
+        assert "Looking into" in process.stderr.readline()
         until(lambda: count(running) >= 2, process)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
@@ -186,7 +188,9 @@ def test_the_examples_of_the_page(running: Service, tmp_path: Path, capsys: Capt
         for call in calls:
             more = [*QUICK, *(["--once"] if "--once" not in call else [])] if call[0] == "watch" else []
             assert main([*call, *more]) == 0, call
-    written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*") if path.suffix in (".srt", ".json", ".txt")}
+    written = {
+        str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*") if path.suffix in (".srt", ".json", ".txt")
+    }
     assert written == {
         *(f"recordings/{name}.{kind}" for name in ("a", "below/b") for kind in ("srt", "txt", "json")),
         *("talk.srt", "other.srt"),

@@ -18,6 +18,7 @@ from parascribe.cli.commands.common import (
     ParallelOption,
     QuietOption,
     RecursiveOption,
+    StatusOption,
     UrlOption,
     connect,
     each,
@@ -96,7 +97,7 @@ def list_(limit: LimitOption = 20, after: AfterOption = None, url: UrlOption = N
 @app.command()
 def items(
     batch_id: Id,
-    status: Annotated[str | None, typer.Option("--status", "-s", help="Only jobs in this state.")] = None,
+    status: StatusOption = None,
     limit: LimitOption = 50,
     after: AfterOption = None,
     url: UrlOption = None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
+from core.jobs.job import JobStatus
 from core.transcript.formats import FileFormat
 
 if TYPE_CHECKING:
@@ -50,6 +51,15 @@ UrlOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr; what failed is said all the same.")
+]
+StatusOption = Annotated[
+    str | None,
+    typer.Option(
+        "--status",
+        "-s",
+        autocompletion=lambda: list(JobStatus),
+        help=f"Only jobs in this state: {', '.join(JobStatus)}.",
+    ),
 ]
 LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many.")]
 AfterOption = Annotated[str | None, typer.Option("--after", help="Go on from here: the `next` of the page before.")]

@@ -7,7 +7,6 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from core.jobs.job import JobStatus
 from core.transcript.shaping import Shaping
 from parascribe.cli.commands.common import (
     AfterOption,
@@ -16,6 +15,7 @@ from parascribe.cli.commands.common import (
     JsonOption,
     LimitOption,
     QuietOption,
+    StatusOption,
     UrlOption,
     check_look,
     connect,
@@ -42,15 +42,7 @@ def status(job_id: Id, url: UrlOption = None, json: JsonOption = False) -> None:
 
 
 def list_(
-    status: Annotated[
-        str | None,
-        typer.Option(
-            "--status",
-            "-s",
-            autocompletion=lambda: list(JobStatus),
-            help=f"Only jobs in this state: {', '.join(JobStatus)}.",
-        ),
-    ] = None,
+    status: StatusOption = None,
     limit: LimitOption = 20,
     after: AfterOption = None,
     url: UrlOption = None,
