@@ -41,9 +41,7 @@ class _Stopped(BaseException):
 class _Lane:
     """Threads that do one step, each for one file at a time."""
 
-    def __init__(
-        self, name: str, most: int, work: Callable[[Item], None], then: Callable[[Item, Exception | None], None]
-    ) -> None:
+    def __init__(self, name: str, most: int, work: Callable[[Item], None], then: Callable[[Item], None]) -> None:
         self._name, self._most, self._work, self._then = name, most, work, then
         self._waiting: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
