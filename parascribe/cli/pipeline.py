@@ -296,9 +296,9 @@ def transcribe_all(
 
     Raises ServiceUnreachable, JournalFault; KeyboardInterrupt, or BrokenPipeError of stdout, with the unfinished jobs cancelled.
     """
-    for item in items:
-        pipeline.add(item)
     try:
+        for item in items:
+            pipeline.add(item)
         while pipeline.left:
             if one := pipeline.ended():
                 if one.failure and not one.error:
@@ -316,10 +316,10 @@ def submit_all(pipeline: Pipeline, items: Sequence[Item], submitted: Callable[[J
 
     Raises ServiceUnreachable; KeyboardInterrupt with the jobs so far cancelled.
     """
-    for item in items:
-        pipeline.add(item)
     told, ended = 0, set()
     try:
+        for item in items:
+            pipeline.add(item)
         while pipeline.left:
             if one := pipeline.ended():
                 if one.failure and not one.error:

@@ -40,7 +40,7 @@ class Occupied(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What is to be watched, and what is wanted of it. output: folder for the transcripts; None = beside the files"""
+    """What is to be watched, and what is wanted of it. output: folder for the transcripts, ends in `/`; None = beside the files"""
 
     folder: Path
     recursive: bool
@@ -122,6 +122,8 @@ class Watch:
             now[file] = stamp_of(found)
         still = [file for file, stamp in now.items() if self._seen.get(file) == stamp and self._wants(file, stamp)]
         self._seen = now
+        self._taken = {file: stamp for file, stamp in self._taken.items() if file in now}
+        self._again = {file: when for file, when in self._again.items() if file in now}
         if not still:
             return
         places = {file.parent for file in still}

@@ -266,6 +266,8 @@ def test_refused_parameters_are_named(service: FakeService, upload: Upload, caps
         ["transcribe", "https://files.example/talk.mp3", "--local"],
         ["watch", "FILE"],
         ["watch", ".", "--beside", "-o", "here"],
+        ["watch", ".", "-o", "-"],
+        ["watch", ".", "-o", "FILE"],
         ["watch", ".", "-f", "json", "--max-lines", "1"],
         ["completion", "tcsh"],
         ["trnscribe"],

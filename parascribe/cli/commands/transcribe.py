@@ -35,7 +35,7 @@ from parascribe.client.inputs import media_file
 if TYPE_CHECKING:
     from parascribe.cli.items import Item
     from parascribe.cli.journal import Journal
-    from parascribe.cli.work import Work
+    from parascribe.cli.transcribe_run import TranscribeRun
     from parascribe.client.bodies import Job, Params
     from parascribe.screen.progress import Reporter
 
@@ -105,10 +105,10 @@ def transcribe_command(
     """Transcribe audio and video files.
 
     Progress goes to stderr, transcripts to stdout or into files. Ctrl-C cancels the submitted jobs. The same command once more
-    goes on where it was stopped, by Ctrl-C or by what it may be: no file is uploaded or transcribed a second time.
+    goes on where it was stopped, by Ctrl-C or by whatever it was, without uploading again.
     """
     from parascribe.cli.items import file_of
-    from parascribe.cli.work import Work
+    from parascribe.cli.transcribe_run import TranscribeRun
     from parascribe.screen.outputs import OutputError, Outputs
     from parascribe.screen.progress import reporter
 
@@ -142,7 +142,7 @@ def transcribe_command(
     except OutputError as error:
         raise typer.BadParameter(str(error)) from error
     check_look(look, {"json"} if into_json else outputs.wanted)
-    work = Work(
+    run = TranscribeRun(
         items=items,
         outputs=None if into_json else outputs,
         params=cast("Params", params),
@@ -152,11 +152,11 @@ def transcribe_command(
     )
     with reporter(quiet=quiet) as report:
         if local:
-            _here(work, report)
+            _here(run, report)
         elif wait:
-            _there(work, report, url, parallel)
+            _there(run, report, url, parallel)
         else:
-            _only_submitted(work, report, url, parallel, say=not json)
+            _only_submitted(run, report, url, parallel, say=not json)
     if json:
         print_json([item.to_dict() for item in items])
     if len(items) > 1 and not quiet:
@@ -206,18 +206,18 @@ def _journal(*, needed: bool, report: Reporter) -> Iterator[Journal | None]:
         yield journal
 
 
-def _there(work: Work, report: Reporter, url: str | None, parallel: int | None) -> None:
+def _there(run: TranscribeRun, report: Reporter, url: str | None, parallel: int | None) -> None:
     from parascribe.cli.pipeline import Pipeline, transcribe_all
 
-    with connect(url) as client, _journal(needed=work.careful, report=report) as journal:
-        todo = work.prepare(journal, client.base_url, report)
+    with connect(url) as client, _journal(needed=run.careful, report=report) as journal:
+        todo = run.prepare(journal, client.base_url, report)
         with Pipeline(
-            client, work.params, report, journal=journal, uploads=parallel or UPLOADS, anew=work.force
+            client, run.params, report, journal=journal, uploads=parallel or UPLOADS, anew=run.force
         ) as pipeline:
-            transcribe_all(pipeline, todo, work.deliver, work.look, ended=work.note)
+            transcribe_all(pipeline, todo, run.deliver, run.look, ended=run.note)
 
 
-def _only_submitted(work: Work, report: Reporter, url: str | None, parallel: int | None, *, say: bool) -> None:
+def _only_submitted(run: TranscribeRun, report: Reporter, url: str | None, parallel: int | None, *, say: bool) -> None:
     from parascribe.cli.pipeline import Pipeline, submit_all
 
     def submitted(job: Job) -> None:
@@ -226,18 +226,18 @@ def _only_submitted(work: Work, report: Reporter, url: str | None, parallel: int
 
     with (
         connect(url) as client,
-        Pipeline(client, work.params, report, uploads=parallel or UPLOADS, wait=False) as pipeline,
+        Pipeline(client, run.params, report, uploads=parallel or UPLOADS, wait=False) as pipeline,
     ):
-        submit_all(pipeline, work.items, submitted)
+        submit_all(pipeline, run.items, submitted)
 
 
-def _here(work: Work, report: Reporter) -> None:
+def _here(run: TranscribeRun, report: Reporter) -> None:
     from parascribe.cli.local_batch import transcribe_locally
 
     found = settings()
-    with _journal(needed=work.careful, report=report) if work.careful else contextlib.nullcontext() as journal:
-        todo = work.prepare(journal, "", report)
-        transcribe_locally(found, todo, work.params, work.deliver, report, work.look)
+    with _journal(needed=run.careful, report=report) if run.careful else contextlib.nullcontext() as journal:
+        todo = run.prepare(journal, "", report)
+        transcribe_locally(found, todo, run.params, run.deliver, report, run.look)
 
 
 def _summary(items: Sequence[Item]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -84,6 +85,9 @@ def watch_command(
 
     if beside and output is not None:
         raise typer.BadParameter("--beside and -o name two places")
+    if output in ("", "-"):
+        raise typer.BadParameter("-o takes a folder")
+    output = output and os.path.join(output, "")
     look, params = split_look(given)
     wanted = tuple(dict.fromkeys(formats or ("txt",)))
     check_look(look, wanted)

@@ -13,7 +13,7 @@ from parascribe.screen.progress import Reporter
 
 
 @dataclass(kw_only=True)
-class Work:
+class TranscribeRun:
     """outputs: None = transcripts are kept in the items; careful: what is done is left, and so is what others wrote."""
 
     items: list[Item]
