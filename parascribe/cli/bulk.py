@@ -22,9 +22,10 @@ def upload(client: Client, batch_id: str, files: Sequence[Path], report: Reporte
     Raises ServiceUnreachable, and KeyboardInterrupt, when the batch is cancelled.
     """
     failed = 0
+    report.expect(len(files))
     pool = ThreadPoolExecutor(at_once, thread_name_prefix="upload")
     try:
-        sent: dict[Future[str], Path] = {pool.submit(_sent, client, batch_id, file): file for file in files}
+        sent: dict[Future[str], Path] = {pool.submit(_sent, client, batch_id, file, report): file for file in files}
         for number, done in enumerate(as_completed(sent), 1):
             name = printable(sent[done])
             try:
@@ -48,12 +49,16 @@ def upload(client: Client, batch_id: str, files: Sequence[Path], report: Reporte
     return failed
 
 
-def _sent(client: Client, batch_id: str, file: Path) -> str:
+def _sent(client: Client, batch_id: str, file: Path, report: Reporter) -> str:
     """Id of its job."""
+
+    def show(done: int, total: int) -> None:
+        report.bytes(printable(file), "uploading", done, total)
+
     pauses = doubling(1.0, 30.0)
     while True:
         try:
-            return client.submit(file, batch=batch_id)["id"]
+            return client.submit(file, batch=batch_id, on_bytes=show)["id"]
         except Overloaded as error:
             if error.code != "queue_full":
                 raise

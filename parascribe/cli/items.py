@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from core.jobs.job import TERMINAL
 from core.transcript.formats import FileFormat
-from parascribe.cli.journal import Journal, Task
+from parascribe.cli.journal import FileRequest, Journal
 from parascribe.client.bodies import Job, Look
 from parascribe.client.client import Client
 from parascribe.client.errors import ApiError
@@ -37,7 +37,7 @@ class Item:
     #: files that lie where its transcripts belong, and were not written by us
     others: list[Path] = field(default_factory=list)
     #: None for what is remembered nowhere, such as stdin
-    task: Task | None = None
+    request: FileRequest | None = None
 
     @property
     def name(self) -> str:
@@ -86,9 +86,9 @@ def deliver_to(outputs: Outputs, journal: Journal | None = None) -> Deliver:
     def deliver(item: Item, fetch: Fetch) -> None:
         try:
             item.written = outputs.deliver(item.file, fetch, item.name)
-            if journal and item.task:
+            if journal and item.request:
                 for path in item.written:
-                    journal.wrote(path, item.task)
+                    journal.wrote(path, item.request)
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -110,10 +110,10 @@ def still_to_write(outputs: Outputs, items: Sequence[Item], journal: Journal, *,
             if force or not os.path.lexists(path):
                 pairs.append((kind, path))
                 continue
-            origin = journal.origin(path)
-            if origin is None:
+            made_from = journal.made_from(path)
+            if made_from is None:
                 item.others.append(path)
-            elif item.task is None or origin != item.task.origin:
+            elif item.request is None or made_from != item.request.made_from:
                 pairs.append((kind, path))
         left[item.file] = tuple(pairs)
         if not pairs:

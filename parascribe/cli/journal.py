@@ -5,6 +5,7 @@ It is written before and after each step, so that neither kill -9 nor Ctrl-C mak
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -28,16 +29,16 @@ WAIT_SECONDS = 30.0
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS file (
-    task TEXT PRIMARY KEY, version TEXT NOT NULL, path TEXT NOT NULL, key TEXT NOT NULL,
+    request TEXT PRIMARY KEY, version TEXT NOT NULL, path TEXT NOT NULL, key TEXT NOT NULL,
     job_id TEXT, done TEXT NOT NULL DEFAULT '', code TEXT
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS output (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, origin TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS output (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, made_from TEXT NOT NULL) WITHOUT ROWID;
 """
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
-    """A file as it is at present, and what is asked of it. Of another version it is another task in the same place."""
+class FileRequest:
+    """A file as it is at present, and what is asked of it. Of another version it is another request in the same place."""
 
     path: str
     id: str
@@ -63,14 +64,14 @@ class Task:
         )
 
     @property
-    def origin(self) -> str:
+    def made_from(self) -> str:
         """Says of a transcript what it was made from."""
         return f"{self.id} {self.version} {self.look}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """How a task stands. key: for its upload; job_id: when there is one; done: formats that were delivered; code: why it failed"""
+    """How a request stands. key: for its upload; job_id: when there is one; done: formats that were delivered; code: why it failed"""
 
     key: str
     job_id: str | None
@@ -111,60 +112,62 @@ class Journal:
         """Let go of the file."""
         self._db.close()
 
-    def entry(self, task: Task) -> Entry:
+    def entry(self, request: FileRequest) -> Entry:
         """How it stands; a new one when nothing is known of this version. What another command began is taken up."""
         self._run(
-            "INSERT INTO file (task, version, path, key) VALUES (?, ?, ?, ?) ON CONFLICT (task) DO UPDATE SET "
+            "INSERT INTO file (request, version, path, key) VALUES (?, ?, ?, ?) ON CONFLICT (request) DO UPDATE SET "
             "version = excluded.version, key = excluded.key, job_id = NULL, done = '', code = NULL "
             "WHERE version <> excluded.version",
-            (task.id, task.version, _text(task.path), str(uuid.uuid4())),
+            (request.id, request.version, _text(request.path), str(uuid.uuid4())),
         )
-        found = self.known(task)
-        return found or self.entry(task)  # another command forgot it at this moment
+        found = self.known(request)
+        return found or self.entry(request)  # another command forgot it at this moment
 
-    def known(self, task: Task) -> Entry | None:
+    def known(self, request: FileRequest) -> Entry | None:
         """How it stands, if anything is known."""
         rows = self._run(
-            "SELECT key, job_id, done, code FROM file WHERE task = ? AND version = ?", (task.id, task.version)
+            "SELECT key, job_id, done, code FROM file WHERE request = ? AND version = ?", (request.id, request.version)
         )
         for key, job_id, done, code in rows:
             return Entry(key=key, job_id=job_id, done=frozenset(done.split()), code=code)
         return None
 
-    def sent(self, task: Task, job_id: str) -> None:
+    def sent(self, request: FileRequest, job_id: str) -> None:
         """There is a job for it."""
-        self._set(task, "job_id = ?, code = NULL", job_id)
+        self._set(request, "job_id = ?, code = NULL", job_id)
 
-    def done(self, task: Task, formats: Collection[str]) -> None:
+    def done(self, request: FileRequest, formats: Collection[str]) -> None:
         """These were delivered."""
-        before = self.known(task)
-        self._set(task, "done = ?, code = NULL", " ".join(sorted({*formats} | (before.done if before else set()))))
+        before = self.known(request)
+        self._set(request, "done = ?, code = NULL", " ".join(sorted({*formats} | (before.done if before else set()))))
 
-    def failed(self, task: Task, code: str) -> None:
+    def failed(self, request: FileRequest, code: str) -> None:
         """It is not tried again by itself."""
-        self._set(task, "code = ?", code)
+        self._set(request, "code = ?", code)
 
-    def renew(self, task: Task) -> Entry:
+    def renew(self, request: FileRequest) -> Entry:
         """Begin from the beginning."""
-        self.forget(task)
-        return self.entry(task)
+        self.forget(request)
+        return self.entry(request)
 
-    def forget(self, task: Task) -> None:
+    def forget(self, request: FileRequest) -> None:
         """Whoever asks next begins from the beginning."""
-        self._run("DELETE FROM file WHERE task = ? AND version = ?", (task.id, task.version))
+        self._run("DELETE FROM file WHERE request = ? AND version = ?", (request.id, request.version))
 
-    def wrote(self, output: Path, task: Task) -> None:
+    def wrote(self, output: Path, request: FileRequest) -> None:
         """This transcript was written by us. Says so as long as nobody changes it."""
-        values = (_text(str(output.absolute())), stamp_of(output.stat()), task.origin)
-        self._run("INSERT OR REPLACE INTO output (path, stamp, origin) VALUES (?, ?, ?)", values)
+        values = (_text(str(output.absolute())), stamp_of(output.stat()), request.made_from)
+        self._run("INSERT OR REPLACE INTO output (path, stamp, made_from) VALUES (?, ?, ?)", values)
 
-    def origin(self, output: Path) -> str | None:
-        """`Task.origin` of what it was made from; None for what is not ours, or not as we wrote it."""
-        rows = self._run("SELECT stamp, origin FROM output WHERE path = ?", (_text(str(output.absolute())),))
-        return next((origin for stamp, origin in rows if stamp == stamp_of(output.stat())), None)
+    def made_from(self, output: Path) -> str | None:
+        """`FileRequest.made_from` of what it was made from; None for what is not ours, or not as we wrote it."""
+        rows = self._run("SELECT stamp, made_from FROM output WHERE path = ?", (_text(str(output.absolute())),))
+        with contextlib.suppress(OSError):  # a link into nowhere, for one
+            return next((made_from for stamp, made_from in rows if stamp == stamp_of(output.stat())), None)
+        return None
 
-    def _set(self, task: Task, what: str, value: str) -> None:
-        self._run(f"UPDATE file SET {what} WHERE task = ? AND version = ?", (value, task.id, task.version))  # noqa: S608 (what: a constant)
+    def _set(self, request: FileRequest, what: str, value: str) -> None:
+        self._run(f"UPDATE file SET {what} WHERE request = ? AND version = ?", (value, request.id, request.version))  # noqa: S608 (what: a constant)
 
     def _run(self, statement: str, values: tuple[str, ...]) -> list[tuple[Any, ...]]:
         try:

@@ -139,8 +139,8 @@ class Pipeline:
                 with contextlib.suppress(ClientError):
                     item.status = self._client.cancel(item.job["id"])["status"]
                     self._report.end(item.name, f"cancelled ({item.job['id']})")
-                    if self._journal and item.task:
-                        self._journal.failed(item.task, INTERRUPTED)
+                    if self._journal and item.request:
+                        self._journal.failed(item.request, INTERRUPTED)
 
     def deliver(self, item: Item, deliver: Deliver, look: Look | None = None) -> None:
         """The transcript of what has ended, if there is one. Bears an outage of a minute; raises ServiceUnreachable after it."""
@@ -149,8 +149,8 @@ class Pipeline:
                 deliver(item, _patient(from_service(self._client, item.job["id"], look)))
             except ApiError as failure:
                 item.refuse(failure.code, failure.message, "failed")
-                if self._journal and item.task:
-                    self._journal.forget(item.task)
+                if self._journal and item.request:
+                    self._journal.forget(item.request)
 
     def say(self, item: Item) -> None:
         """How it fared."""
@@ -205,24 +205,24 @@ class Pipeline:
             self._report.step(item.name, item.job["progress"]["stage"], item.job["progress"]["percent"])
 
     def _job_of(self, item: Item) -> Job:
-        journal, task = self._journal, item.task
-        if journal is None or task is None:
+        journal, request = self._journal, item.request
+        if journal is None or request is None:
             return self._sent(item, None)
-        entry = journal.entry(task)
+        entry = journal.entry(request)
         if entry.done and self._anew:
-            entry = journal.renew(task)
+            entry = journal.renew(request)
         job = self._taken_up(entry.job_id, entry.code) if entry.job_id else None
         if job is None:
             if entry.job_id:
-                entry = journal.renew(task)
+                entry = journal.renew(request)
             try:
                 job = self._sent(item, entry.key)
             except ApiError as error:
                 if error.code not in FORGOTTEN:
                     raise
-                job = self._sent(item, journal.renew(task).key)
+                job = self._sent(item, journal.renew(request).key)
         if job["id"] != entry.job_id:
-            journal.sent(task, job["id"])
+            journal.sent(request, job["id"])
         return job
 
     def _taken_up(self, job_id: str, code: str | None) -> Job | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from parascribe.cli.items import Item, deliver_to, keep, still_to_write
-from parascribe.cli.journal import Journal, Task
+from parascribe.cli.journal import FileRequest, Journal
 from parascribe.client.bodies import Look, Params
 from parascribe.screen.outputs import Fetch, Outputs
 from parascribe.screen.progress import Reporter
@@ -29,7 +29,7 @@ class TranscribeRun:
         """What is still to be done. service: its address. Raises JournalFault."""
         self._journal = journal
         for item in self.items if journal else ():
-            item.task = task_of(item, self.params, self.look, service, kept=self.careful)
+            item.request = request_of(item, self.params, self.look, service, kept=self.careful)
         if self.outputs and journal and self.careful:
             self.outputs = still_to_write(self.outputs, self.items, journal, force=self.force)
         if self.outputs:
@@ -49,19 +49,19 @@ class TranscribeRun:
 
     def note(self, item: Item) -> None:
         """It has ended. What came to nothing is tried again by the next run, from where it is. Raises JournalFault."""
-        if not self._journal or not item.task or item.error:
+        if not self._journal or not item.request or item.error:
             return
         if self.careful and self.outputs and self.outputs.targets:
-            self._journal.done(item.task, [kind for kind, _ in self.outputs.targets[item.file]])
+            self._journal.done(item.request, [kind for kind, _ in self.outputs.targets[item.file]])
         else:
-            self._journal.forget(item.task)
+            self._journal.forget(item.request)
 
 
-def task_of(item: Item, params: Params, look: Look, service: str, *, kept: bool) -> Task | None:
+def request_of(item: Item, params: Params, look: Look, service: str, *, kept: bool) -> FileRequest | None:
     """None for what is no file that stays, such as a pipe."""
     try:
         if not item.url and not item.file.is_file():
             return None
-        return Task.of(item.url or item.file, params, look, service=service, kept=kept)
+        return FileRequest.of(item.url or item.file, params, look, service=service, kept=kept)
     except OSError:  # whoever opens it says so
         return None

@@ -20,7 +20,7 @@ import httpx
 from core.transcript.formats import FileFormat
 from parascribe.cli.folders import files_in
 from parascribe.cli.items import Item, deliver_to, still_to_write, words_for
-from parascribe.cli.journal import Journal, Task, stamp_of, state_folder
+from parascribe.cli.journal import FileRequest, Journal, stamp_of, state_folder
 from parascribe.cli.pipeline import Pipeline
 from parascribe.client.bodies import Look, Params
 from parascribe.client.errors import ApiError, Overloaded, ServiceUnreachable
@@ -149,13 +149,13 @@ class Watch:
     def _take(self, file: Path, outputs: Outputs) -> None:
         asked = self._asked
         try:
-            task = Task.of(file, asked.params, asked.look, service=asked.service, kept=True)
+            request = FileRequest.of(file, asked.params, asked.look, service=asked.service, kept=True)
         except OSError:  # gone in this moment
             return
-        entry = self._journal.known(task)
+        entry = self._journal.known(request)
         if entry and (entry.gave_up or entry.done.issuperset(asked.formats)):
             return
-        item = Item(file=file, task=task)
+        item = Item(file=file, request=request)
         left = still_to_write(outputs, [item], self._journal)
         if item.others:
             names = ", ".join(printable(Path(path.name)) for path in item.others)
@@ -165,14 +165,14 @@ class Watch:
             self._pipeline.add(item)
 
     def _settle(self, item: Item) -> None:
-        assert item.task
+        assert item.request
         if item.failure and not item.error:
             raise item.failure
         outputs = self._under_way[item.file]
         self._pipeline.deliver(item, deliver_to(outputs, self._journal), self._asked.look)
         if item.error is None:
             del self._under_way[item.file]
-            self._journal.done(item.task, self._asked.formats)
+            self._journal.done(item.request, self._asked.formats)
             self.tally.done += 1
             self.tally.partial += item.partial
             self._said.clear()  # what comes after this is news
@@ -188,10 +188,10 @@ class Watch:
             self._put_off(item, "" if gone else f"{item.name}: {words_for(item, {})}")
 
     def _give_up(self, item: Item) -> None:
-        assert item.task
+        assert item.request
         assert item.error
         del self._under_way[item.file]
-        self._journal.failed(item.task, item.error["code"])
+        self._journal.failed(item.request, item.error["code"])
         self.tally.failed += 1
         self._pipeline.say(item)
 

@@ -16,7 +16,6 @@ LINES = {
     "parascribe webhooks redel": ["redeliver"],
     "parascribe transcribe talk.mp3 -f v": ["vtt"],
     "parascribe watch . --priority ": ["interactive", "normal", "bulk"],
-    "parascribe batch items --status canc": ["cancelling", "cancelled"],
 }
 
 
