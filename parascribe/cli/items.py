@@ -32,6 +32,8 @@ class Item:
     error: dict[str, str] | None = None
     #: what was in the way: an ApiError where the service refused it; where `error` is None, nothing to do with this file
     failure: Exception | None = None
+    #: what was in the way is no fault of the file and may pass
+    passes: bool = False
     partial: bool = False
     written: list[Path] = field(default_factory=list)
     #: files that lie where its transcripts belong, and were not written by us
@@ -59,9 +61,9 @@ class Item:
         """It has a job that has not ended, as far as we know."""
         return self.job is not None and self.status not in TERMINAL
 
-    def refuse(self, code: str, message: str, status: str = "refused") -> None:
+    def refuse(self, code: str, message: str, status: str = "refused", *, passes: bool = False) -> None:
         """It comes to nothing."""
-        self.status, self.error = status, {"code": code, "message": message}
+        self.status, self.error, self.passes = status, {"code": code, "message": message}, passes
 
     def to_dict(self) -> dict[str, Any]:
         """The shape of `transcribe --json`."""
@@ -92,7 +94,7 @@ def deliver_to(outputs: Outputs, journal: Journal | None = None) -> Deliver:
         except BrokenPipeError:
             raise
         except OSError as error:
-            item.refuse("output", f"cannot write the transcript: {error}", "failed")
+            item.refuse("output", f"cannot write the transcript: {error}", "failed", passes=True)
 
     return deliver
 

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, BinaryIO, Self, cast
 
+import httpx
+
 from core.jobs.job import TERMINAL
 from core.system.retry import doubling, retry
 from parascribe.cli.items import Deliver, Item, from_service, words_for
@@ -143,13 +145,19 @@ class Pipeline:
                         self._journal.failed(item.request, INTERRUPTED)
 
     def deliver(self, item: Item, deliver: Deliver, look: Look | None = None) -> None:
-        """The transcript of what has ended, if there is one. Bears an outage of a minute; raises ServiceUnreachable after it."""
+        """The transcript of what has ended, if there is one. Bears an outage of a minute; raises ServiceUnreachable after it.
+
+        Raises ApiError for a key that is none any more.
+        """
         if item.job and item.status == "completed":
             try:
                 deliver(item, _patient(from_service(self._client, item.job["id"], look)))
             except ApiError as failure:
-                item.refuse(failure.code, failure.message, "failed")
-                if self._journal and item.request:
+                if failure.status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+                    raise
+                gone = isinstance(failure, NotFound) or failure.code == "expired"
+                item.refuse(failure.code, failure.message, "failed", passes=gone or passes(failure))
+                if gone and self._journal and item.request:
                     self._journal.forget(item.request)
 
     def say(self, item: Item) -> None:
@@ -196,10 +204,10 @@ class Pipeline:
         try:
             item.job = self._job_of(item)
         except ApiError as error:
-            item.refuse(error.code, error.explain())
+            item.refuse(error.code, error.explain(), passes=passes(error))
             item.failure = error
         except OSError as error:
-            item.refuse(**fault(error))
+            item.refuse(**fault(error), passes=True)
         else:
             item.status = item.job["status"]
             self._report.step(item.name, item.job["progress"]["stage"], item.job["progress"]["percent"])
@@ -272,6 +280,12 @@ class Pipeline:
                 self._report.step(item.name, f"{why}, trying again every {pause:.0f} s", 0.0)
                 if self._stop.wait(pause):
                     raise _Stopped from error
+
+
+def passes(refusal: ApiError) -> bool:
+    """It may be taken some time later, as it is."""
+    slow = refusal.status == httpx.codes.REQUEST_TIMEOUT
+    return isinstance(refusal, Overloaded) or refusal.status >= httpx.codes.INTERNAL_SERVER_ERROR or slow
 
 
 def _patient(fetch: Fetch) -> Fetch:

@@ -21,9 +21,9 @@ from core.transcript.formats import FileFormat
 from parascribe.cli.folders import files_in
 from parascribe.cli.items import Item, deliver_to, still_to_write, words_for
 from parascribe.cli.journal import FileRequest, Journal, stamp_of, state_folder
-from parascribe.cli.pipeline import Pipeline
+from parascribe.cli.pipeline import Pipeline, passes
 from parascribe.client.bodies import Look, Params
-from parascribe.client.errors import ApiError, Overloaded, ServiceUnreachable
+from parascribe.client.errors import ApiError, ServiceUnreachable
 from parascribe.screen.outputs import OutputError, Outputs
 from parascribe.screen.progress import Reporter
 from parascribe.screen.render import printable
@@ -85,7 +85,7 @@ class Watch:
             try:
                 self._look()
             except OSError as error:
-                self._say(str(error))
+                self._warn(str(error))
             end = time.monotonic() + interval
             while (left := end - time.monotonic()) > 0:
                 item = self._pipeline.ended(left)
@@ -94,7 +94,8 @@ class Watch:
                         self._settle(item)
                 except ServiceUnreachable as error:
                     assert item
-                    self._put_off(item, str(error))
+                    self._warn(str(error))
+                    self._put_off(item, "")
 
     def once(self, interval: float) -> None:
         """Two looks, `interval` seconds apart, then until what was taken has ended.
@@ -116,7 +117,7 @@ class Watch:
         def unreadable(error: OSError) -> None:
             if error.filename == str(self._asked.folder):
                 raise error
-            self._say(str(error))
+            self._warn(str(error))
 
         for file, found in files_in(self._asked.folder, recursive=self._asked.recursive, on_error=unreadable):
             now[file] = stamp_of(found)
@@ -159,7 +160,7 @@ class Watch:
         left = still_to_write(outputs, [item], self._journal)
         if item.others:
             names = ", ".join(printable(Path(path.name)) for path in item.others)
-            self._say(f"{item.name}: {names} was not written by us, and stays")
+            self._report.note(f"{item.name}: {names} was not written by us, and stays")
         if item.status != "skipped":
             self._under_way[file] = left
             self._pipeline.add(item)
@@ -167,6 +168,9 @@ class Watch:
     def _settle(self, item: Item) -> None:
         assert item.request
         if item.failure and not item.error:
+            if isinstance(item.failure, ApiError) and passes(item.failure):
+                self._put_off(item, item.failure.explain())
+                return
             raise item.failure
         outputs = self._under_way[item.file]
         self._pipeline.deliver(item, deliver_to(outputs, self._journal), self._asked.look)
@@ -177,15 +181,13 @@ class Watch:
             self.tally.partial += item.partial
             self._said.clear()  # what comes after this is news
             self._pipeline.say(item)
-        elif item.status != "refused" and item.error["code"] not in ("output", "expired"):
-            self._give_up(item)
-        elif isinstance(item.failure, ApiError) and not _passes(item.failure):
-            if item.error["code"] not in FILE_FAULTS and item.failure.status != httpx.codes.REQUEST_ENTITY_TOO_LARGE:
-                raise item.failure
-            self._give_up(item)
-        else:
+        elif item.passes:
             gone = item.status == "refused" and not item.file.exists()
-            self._put_off(item, "" if gone else f"{item.name}: {words_for(item, {})}")
+            self._put_off(item, "" if gone else words_for(item, {}))
+        elif isinstance(item.failure, ApiError) and not _blames(item.failure):
+            raise item.failure
+        else:
+            self._give_up(item)
 
     def _give_up(self, item: Item) -> None:
         assert item.request
@@ -200,21 +202,25 @@ class Watch:
         self._taken.pop(item.file, None)
         self._again[item.file] = time.monotonic() + self._pause
         self.tally.put_off += 1
-        self._report.end(item.name, "")
-        if words:
-            self._say(words)
+        if words and self._is_news(f"{item.name}: {words}"):
+            self._report.end(item.name, words, failed=True)
+        else:
+            self._report.end(item.name, "")
 
-    def _say(self, words: str) -> None:
-        """Once, until something has gone well again."""
-        if words not in self._said:
-            self._said.add(words)
-            self._report.note(words)
+    def _warn(self, words: str) -> None:
+        if self._is_news(words):
+            self._report.end(printable(self._asked.folder), words, failed=True)
+
+    def _is_news(self, words: str) -> bool:
+        """Each is told once, until something has gone well again."""
+        news = words not in self._said
+        self._said.add(words)
+        return news
 
 
-def _passes(refusal: ApiError) -> bool:
-    """It may be taken some time later, as it is."""
-    slow = refusal.status == httpx.codes.REQUEST_TIMEOUT
-    return isinstance(refusal, Overloaded) or refusal.status >= httpx.codes.INTERNAL_SERVER_ERROR or slow
+def _blames(refusal: ApiError) -> bool:
+    """It is about this file, and not about all of them."""
+    return refusal.code in FILE_FAULTS or refusal.status == httpx.codes.REQUEST_ENTITY_TOO_LARGE
 
 
 @contextlib.contextmanager

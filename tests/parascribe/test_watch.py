@@ -55,10 +55,18 @@ class Said(Silent):
 
 
 @contextmanager
-def watching(folder: Path, report: Silent, client: Client, **more: float) -> Iterator[Watch]:
+def watching(
+    folder: Path, report: Silent, client: Client, *, output: str | None = None, **more: float
+) -> Iterator[Watch]:
     with closing(Journal()) as journal, Pipeline(client, {}, report, journal=journal) as pipeline:
         asked = Asked(
-            folder=folder, recursive=False, formats=("txt",), output=None, params={}, look={}, service=client.base_url
+            folder=folder,
+            recursive=output is not None,
+            formats=("txt",),
+            output=output,
+            params={},
+            look={},
+            service=client.base_url,
         )
         yield Watch(asked, journal, pipeline, report, **more)
 
@@ -156,6 +164,23 @@ def test_a_service_that_is_away_is_waited_for(
             watch.run(0.1)
     assert len([line for line in report.lines if "Cannot reach" in line]) == 1
     assert len(service.jobs) == 1
+
+
+def test_what_is_no_fault_of_the_file_is_told_once_and_tried_again(
+    service: FakeService, folder: Path, client: Client
+) -> None:
+    (folder / "a.wav").unlink()
+    (folder / "out").mkdir()
+    (folder / "out" / "below").write_text("in the way of the folder of b.txt")
+    report = Said("never")
+    with watching(folder, report, client, output=f"{folder}/out/", pause=0.0) as watch:
+        watch.once(0.0)
+        watch.once(0.0)
+        (folder / "out" / "below").unlink()
+        watch.once(0.0)
+    assert (folder / "out" / "below" / "b.txt").exists()
+    assert (watch.tally.put_off, len(service.jobs)) == (2, 1)
+    assert len([line for line in report.lines if "(output)" in line]) == 1
 
 
 def test_what_is_wrong_with_every_file_ends_it(service: FakeService, folder: Path, capsys: Capture) -> None:
