@@ -90,8 +90,8 @@ def plan(intake: Intake, given: Mapping[str, Any], own: Mapping[str, Any], files
                 NewJob(id=file.job, source=file.source, params=its, batch=new.id, warnings=warnings, caller=caller)
             )
     faults.check()
-    said = batch_fingerprint([(identity_of(job.source), job.params) for job in jobs], params, about)
-    return Plan(new=new, jobs=jobs, fingerprint=said)
+    identity = batch_fingerprint([(identity_of(job.source), job.params) for job in jobs], params, about)
+    return Plan(new=new, jobs=jobs, fingerprint=identity)
 
 
 def make(

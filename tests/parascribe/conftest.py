@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from parascribe import Client
+from tests.api import serving
+from tests.api.test_sources import origins
 from tests.parascribe.both import KINDS
 from tests.parascribe.fake_service import FakeService
 
@@ -18,6 +20,15 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
     monkeypatch.setenv("PARASCRIBE_URL", service.start())
     yield service
     service.stop()
+
+
+@pytest.fixture
+def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[serving.Service]:
+    """The real API, which may fetch addresses; PARASCRIBE_URL names it, and the current folder is `tmp_path`."""
+    with serving.service(tmp_path / "service", origins=origins()) as started:
+        monkeypatch.setenv("PARASCRIBE_URL", f"http://127.0.0.1:{started.port}")
+        monkeypatch.chdir(tmp_path)
+        yield started
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,11 @@ import pytest
 from core.jobs.job import JobFailure
 from parascribe.cli import main
 from parascribe.client.errors import ApiError, Conflict, NotFound
-from tests.api.serving import Service, service, wav
+from tests.api.serving import Service, wav
 from tests.api.test_batches import finish
 
 Capture = pytest.CaptureFixture[str]
 FAILURE = JobFailure(code="audio_undecodable", message="no", stage="decoding")
-
-
-@pytest.fixture
-def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    with service(tmp_path / "service") as started:
-        monkeypatch.setenv("PARASCRIBE_URL", f"http://127.0.0.1:{started.port}")
-        monkeypatch.chdir(tmp_path)
-        yield started
 
 
 @pytest.fixture
