@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert, select, update
+from sqlalchemy import insert, select, update
 
 from core.jobs.job import Claim
 from core.jobs.turns import AGE_SECONDS, BULK, INTERACTIVE, NORMAL, Only, Waiting, in_turn
@@ -16,7 +16,7 @@ from core.store.roles.jobs import SqlJobs
 from core.store.sql import SqlStore
 from core.store.tables import ROW_VERSION, job
 from core.system.clock import ManualClock
-from tests.core.store_kit import clock, consumer, new_job, store, take
+from tests.core.store_kit import clock, consumer, new_job, steps_of, store, take
 
 __all__ = ["clock", "store"]
 
@@ -135,22 +135,7 @@ def test_ten_thousand_waiting_jobs_are_leapt_over_by_an_index() -> None:
     """PostgreSQL's plan depends on its figures; SQLite's does not."""
     store = SqlStore.in_memory()
     create(store, "anna")
-    asked: list[tuple[str, Any]] = []
-
-    def note(connection: Any, cursor: Any, statement: str, values: Any, *rest: Any) -> None:
-        asked.append((statement, values))
-
-    event.listen(store.database.engine, "before_cursor_execute", note)
-    take(store)
-    event.remove(store.database.engine, "before_cursor_execute", note)
-    with store.database.read() as connection:
-        steps = [
-            row.detail
-            for statement, values in asked
-            if statement.startswith(("WITH", "UPDATE job"))
-            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
-            if "job" in row.detail
-        ]
+    steps = [step for step in steps_of(store, lambda: take(store)) if "job" in step]
     assert len(steps) >= 8 and all(step.startswith("SEARCH") for step in steps), steps
     leaps = [step for step in steps if "job_line" in step]
     assert {

@@ -1,0 +1,21 @@
+"""The lines in which deliveries wait: one for each receiver."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0010"
+down_revision = "0009"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("delivery", sa.Column("receiver", sa.String(64), nullable=False, server_default=""))
+    op.execute("UPDATE delivery SET receiver = webhook_id")
+    op.drop_index("delivery_due", "delivery")
+    waits = sa.text("due IS NOT NULL")
+    op.create_index(
+        "delivery_line", "delivery", ["receiver", "due", "id"], sqlite_where=waits, postgresql_where=waits
+    )
