@@ -112,6 +112,17 @@ def steps_of(store: SqlStore, act: Callable[[], object]) -> list[str]:
         ]
 
 
+def sqlite_work(store: SqlStore, act: Callable[[], object]) -> int:
+    """Instructions of SQLite's machine, in hundreds, that `act` takes; `store` is in memory."""
+    connection = store.database.engine.raw_connection().driver_connection
+    assert connection is not None
+    hundreds = itertools.count()
+    connection.set_progress_handler(lambda: next(hundreds) and None, 100)
+    act()
+    connection.set_progress_handler(None, 100)
+    return next(hundreds)
+
+
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from core.store.roles.jobs import SqlJobs
 from core.store.sql import SqlStore
 from core.store.tables import ROW_VERSION, job
 from core.system.clock import ManualClock
-from tests.core.store_kit import clock, consumer, new_job, steps_of, store, take
+from tests.core.store_kit import clock, consumer, new_job, sqlite_work, steps_of, store, take
 
 __all__ = ["clock", "store"]
 
@@ -143,6 +144,24 @@ def test_ten_thousand_waiting_jobs_are_leapt_over_by_an_index() -> None:
         "(status=? AND owner=? AND priority>?)",
         "(status=? AND owner=? AND priority=?)",
     } <= {step[step.index("(") :] for step in leaps}, steps
+    store.close()
+
+
+def test_what_is_asked_again_and_again_costs_no_more_while_many_jobs_wait() -> None:
+    store = SqlStore.in_memory()
+    create(store, "anna", priority=BULK)
+    with store.database.write() as connection:
+        row = dict(connection.execute(select(job)).mappings().one())
+        connection.execute(insert(job), [row | {"id": f"x{n:05}", "hint_due": 0.0} for n in range(2000)])
+    asked: dict[str, Callable[[], object]] = {
+        "the slot beside the others": lambda: store.claim(
+            owner="one", consumer="here", lease_seconds=60, only=Only.INTERACTIVE
+        ),
+        "who follows all jobs": lambda: store.moving("anna", all_jobs=False, ended_since=datetime.now(UTC), limit=10),
+        "the supervisor": lambda: (store.urgent(), store.held("here")),
+        "the sweeper": lambda: (store.sweep(max_attempts=3), store.rehint(older_than=5.0, limit=10)),
+    }
+    assert {name: work for name, act in asked.items() if (work := sqlite_work(store, act)) > 30} == {}
     store.close()
 
 

@@ -82,11 +82,11 @@ class Lines(Ending):
         """The first job of each line that can be taken, and those whose owner is gone; when their owners last had a turn."""
         ready, gone = self._ready(only, max_attempts), self._gone(only, max_attempts)
         lost = select(job.c.id, job.c.owner, job.c.priority, job.c.created_at, LOST.label("lost")).where(*gone)
-        found = union_all(self._heads(True, ready), self._heads(False, ready), lost).subquery("found")
+        found = union_all(self._heads(True, only, ready), self._heads(False, only, ready), lost).subquery("found")
         turn = found.outerjoin(served, served.c.owner == func.coalesce(found.c.owner, ""))
         return select(found, served.c.at, self.database.wall().label("now")).select_from(turn)
 
-    def _heads(self, keyed: bool, ready: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    def _heads(self, keyed: bool, only: Only, ready: Sequence[ColumnElement[bool]]) -> Select[Any]:
         line, head = _line(keyed), job.alias("head_of_keyed" if keyed else "head")
         same = job.c.owner == line.c.owner if keyed else job.c.owner.is_(None)
         first = (
@@ -98,7 +98,9 @@ class Lines(Ending):
             .scalar_subquery()
         )
         columns = (head.c.id, head.c.owner, head.c.priority, head.c.created_at)
-        return select(*columns, WAITS.label("lost")).select_from(line.join(head, head.c.id == first))
+        heads = select(*columns, WAITS.label("lost")).select_from(line.join(head, head.c.id == first))
+        # none of the other lines is gone through in vain
+        return heads.where(line.c.priority >= INTERACTIVE) if only is Only.INTERACTIVE else heads
 
     def _ready(self, only: Only, max_attempts: int) -> list[ColumnElement[bool]]:
         due = or_(job.c.not_before.is_(None), job.c.not_before <= self.database.now())
