@@ -346,6 +346,28 @@ def test_deleted_with_all_that_ever_belonged_to_it(store: SqlStore) -> None:
         assert connection.scalars(select(batch.c.id)).all() == []
 
 
+def test_a_retry_that_comes_while_it_is_deleted_is_deleted_with_it(store: SqlStore) -> None:
+    batches, batch_id, _ = filled(store, 1)
+    fail(store)
+    retrying, deleted = threading.Event(), threading.Event()
+
+    def hold(connection: Any) -> None:
+        if not retrying.is_set():  # the first to commit is the retry, and the deletion comes while it is about to
+            retrying.set()
+            deleted.wait(0.3)
+
+    def delete() -> None:
+        assert retrying.wait(5)
+        batches.delete(batch_id)
+        deleted.set()
+
+    event.listen(store.database.engine, "commit", hold)
+    came = together(lambda: batches.retry(batch_id, limit=5), delete)
+    event.remove(store.database.engine, "commit", hold)
+    assert not [error for error in came if isinstance(error, Exception)] and len(came[0]) == 1
+    assert store.list() == ([], None) and store.claim(owner="one", consumer="here", lease_seconds=60) is None
+
+
 def test_some_files_at_once_are_all_there_or_none(store: SqlStore) -> None:
     batches, wanted = store.batches_of("anna"), new()
     jobs = [new_job(batch=wanted.id) for _ in range(3)]

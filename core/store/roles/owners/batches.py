@@ -56,12 +56,8 @@ _TALLY = (
     .where(*_ITEMS)
     .group_by(job.c.status)
 )
-_UNENDED = (
-    select(job.c.id)
-    .where(job.c.batch_id == bindparam("of_batch"), job.c.finished_at.is_(None))
-    .order_by(job.c.id)
-    .with_for_update()
-)
+_ALL = select(job.c.id).where(job.c.batch_id == bindparam("of_batch")).order_by(job.c.id).with_for_update()
+_UNENDED = _ALL.where(job.c.finished_at.is_(None))
 
 
 class SqlBatches(OwnerRole):
@@ -176,6 +172,8 @@ class SqlBatches(OwnerRole):
         self.close(batch_id)
         with self.database.write() as connection:
             self._visible(connection, batch_id)
+            # whoever is just making a retry of one of them is waited for, and what it has made is seen from here on
+            connection.execute(_ALL, {"of_batch": batch_id}).all()
             self._end_all(connection, batch_id)
             gone = {"deleted_at": self.database.wall()}
             ours = job.c.batch_id == batch_id
@@ -185,8 +183,7 @@ class SqlBatches(OwnerRole):
             # the same requests sent again are new ones now
             theirs = or_(idempotency.c.job_id == batch_id, idempotency.c.job_id.in_(select(job.c.id).where(ours)))
             connection.execute(delete(idempotency).where(theirs))
-            for job_id in connection.scalars(select(job.c.id).where(ours)).all():
-                index.drop(connection, job_id)
+            index.drop(connection, ours)
             withdraw(connection, batch_id)
             connection.execute(delete(delivery).where(delivery.c.subject.in_(select(job.c.id).where(ours))))
 
