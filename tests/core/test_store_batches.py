@@ -30,6 +30,7 @@ from core.store.sql import SqlStore
 from core.store.tables import batch, job
 from core.submission.retry import retry
 from core.system.clock import ManualClock
+from core.system.logs import bound
 from tests.core.store_kit import clock, new_job, store, take
 from tests.core.test_store_races import together
 
@@ -267,7 +268,9 @@ def test_those_that_failed_are_made_anew_in_their_place_and_none_twice(store: Sq
     store.request_cancel(ids[4])
     assert batches.close(batch_id).status is COMPLETED
     with completions(store) as told:
-        first = batches.retry(batch_id, limit=2)
+        with bound(request_id="r1"):
+            first = batches.retry(batch_id, limit=2)
+        assert {store.get(one).caller["request_id"] for one in first} == {"r1"}
         assert len(first) == 2 and batches.get(batch_id).status is PROCESSING
         again = together(*[lambda: batches.retry(batch_id, limit=10)] * 3)
         made = [*first, *itertools.chain(*again)]

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from core.errors import AlreadyTerminal, BatchNotFound, IdempotencyInFlight
 from core.jobs.batches import Batch, NewBatch, Share, Tally
-from core.jobs.job import Job, JobStatus, NewJob, new_id
+from core.jobs.job import Job, JobStatus, NewJob
 from core.jobs.params import JobParams
 from core.store.owners import Reservation
 from core.store.roles.jobs import SqlJobs, cursor, read_cursor
@@ -33,6 +33,7 @@ from core.store.roles.rows import OwnerRole, end_values, known, to_job
 from core.store.roles.webhooks.announce import announce_end, withdraw
 from core.store.tables import UtcDateTime, batch, delivery, idempotency, job, outbox
 from core.store.texts import index
+from core.system import tracing
 
 _MINE = or_(
     bindparam("sees_all", type_=Boolean),
@@ -150,9 +151,7 @@ class SqlBatches(OwnerRole):
             self._visible(connection, batch_id)
             rows = connection.execute(failed.order_by(job.c.id).limit(limit).with_for_update(), {"of_batch": batch_id})
             for old in [to_job(row) for row in rows]:
-                again = NewJob(
-                    id=new_id(), source=old.source, params=old.params, retry_of=old.id, priority=old.priority
-                )
+                again = old.again(caller=tracing.caller())
                 view.insert_job(connection, again)
                 made.append(again.id)
         return made
