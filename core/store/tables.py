@@ -305,6 +305,7 @@ spent = Table(
 )
 
 Index("spent_of_owner", spent.c.owner, spent.c.created_at)
+Index("spent_created_at", spent.c.created_at)
 
 # When each owner last had its turn ("": who has no key).
 served = Table("served", metadata, Column("owner", String(128), primary_key=True), _required("at", UtcDateTime))

@@ -1,4 +1,4 @@
-"""The lines in which deliveries wait: one for each receiver."""
+"""The lines in which deliveries wait: one for each receiver. What was spent is forgotten by an index."""
 
 from __future__ import annotations
 
@@ -19,3 +19,4 @@ def upgrade() -> None:
     op.create_index(
         "delivery_line", "delivery", ["receiver", "due", "id"], sqlite_where=waits, postgresql_where=waits
     )
+    op.create_index("spent_created_at", "spent", ["created_at"])
