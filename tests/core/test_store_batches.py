@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import event, select, text
 
 from core.errors import (
     AlreadyTerminal,
@@ -352,17 +353,24 @@ def test_deleted_with_all_that_ever_belonged_to_it(store: SqlStore) -> None:
 def test_a_retry_that_comes_while_it_is_deleted_is_deleted_with_it(store: SqlStore) -> None:
     batches, batch_id, _ = filled(store, 1)
     fail(store)
-    retrying, deleted = threading.Event(), threading.Event()
+    batches.close(batch_id)
+    retrying = threading.Event()
+
+    def blocked() -> bool:
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        with store.database.engine.connect() as other:
+            return other.scalar(text(waiting)) is not None
 
     def hold(connection: Any) -> None:
         if not retrying.is_set():  # the first to commit is the retry, and the deletion comes while it is about to
             retrying.set()
-            deleted.wait(0.3)
+            until = time.monotonic() + 10
+            while store.database.postgres and not blocked():
+                assert time.monotonic() < until
 
     def delete() -> None:
-        assert retrying.wait(5)
+        assert retrying.wait(10)
         batches.delete(batch_id)
-        deleted.set()
 
     event.listen(store.database.engine, "commit", hold)
     came = together(lambda: batches.retry(batch_id, limit=5), delete)
