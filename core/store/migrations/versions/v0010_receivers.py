@@ -12,9 +12,11 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("delivery", sa.Column("receiver", sa.String(64), nullable=False, server_default=""))
-    op.execute("UPDATE delivery SET receiver = webhook_id")
     op.drop_index("delivery_due", "delivery")
+    op.add_column("delivery", sa.Column("receiver", sa.String(64)))
+    op.execute("UPDATE delivery SET receiver = webhook_id")
+    with op.batch_alter_table("delivery") as delivery:
+        delivery.alter_column("receiver", existing_type=sa.String(64), nullable=False)
     waits = sa.text("due IS NOT NULL")
     op.create_index(
         "delivery_line", "delivery", ["receiver", "due", "id"], sqlite_where=waits, postgresql_where=waits
