@@ -208,8 +208,8 @@ class SqlJobs(SqlIdempotency, SqlUsage):
             "retry_all": new.retry_all,
             "caller": dict(new.caller) or None,
             "batch_id": new.batch,
-            # what has options that are not known here is for newer consumers
-            "row_version": self.row_version + bool(new.params.unknown),
+            # what has options that are not known here, or comes from elsewhere, is for newer consumers
+            "row_version": self.row_version + bool(new.params.unknown or (source.origin and not source.origin.known)),
             "attempts": 0,
             "strikes": 0,
             "fence": 0,
