@@ -27,7 +27,10 @@ from sqlalchemy import (
     TypeDecorator,
     and_,
     literal_column,
+    or_,
 )
+
+from core.jobs.job import SHORT_BYTES, SHORT_SECONDS
 
 ROW_VERSION = 3
 """Raised when jobs or tasks are written in a way older consumers would misread: those then leave them alone."""
@@ -148,9 +151,23 @@ Index("job_source_key", job.c.source_key)
 Index("job_origin", job.c.origin, sqlite_where=job.c.origin.is_not(None), postgresql_where=job.c.origin.is_not(None))
 Index("job_result_key", job.c.result_key)
 STRUCK = job.c.strikes > literal_column("0")
-"""As the partial index has it: SQLite uses one only for the very same words."""
+SHORT = or_(
+    job.c.duration < literal_column(f"{SHORT_SECONDS}"),
+    and_(job.c.duration.is_(None), job.c.bytes.between(literal_column("1"), literal_column(f"{SHORT_BYTES}"))),
+)
+"""As the partial indices have them: SQLite uses one only for the very same words."""
 
 Index("job_struck", job.c.status, job.c.strikes, sqlite_where=STRUCK, postgresql_where=STRUCK)
+Index(
+    "job_short_line",
+    job.c.status,
+    job.c.owner,
+    job.c.priority,
+    job.c.created_at,
+    job.c.id,
+    sqlite_where=SHORT,
+    postgresql_where=SHORT,
+)
 
 _IN_BATCH, _UNENDED = job.c.batch_id.is_not(None), and_(job.c.batch_id.is_not(None), job.c.finished_at.is_(None))
 Index("job_of_batch", job.c.batch_id, job.c.created_at, job.c.id, sqlite_where=_IN_BATCH, postgresql_where=_IN_BATCH)

@@ -149,14 +149,17 @@ def test_ten_thousand_waiting_jobs_are_leapt_over_by_an_index() -> None:
 
 def test_what_is_asked_again_and_again_costs_no_more_while_many_jobs_wait() -> None:
     store = SqlStore.in_memory()
-    create(store, "anna", priority=BULK)
+    create(store, "anna", priority=BULK, bytes=10**9)
     with store.database.write() as connection:
         row = dict(connection.execute(select(job)).mappings().one())
         connection.execute(insert(job), [row | {"id": f"x{n:05}", "hint_due": 0.0} for n in range(2000)])
+
+    def claim(only: Only) -> None:
+        assert store.claim(owner="one", consumer="here", lease_seconds=60, only=only) is None
+
     asked: dict[str, Callable[[], object]] = {
-        "the slot beside the others": lambda: store.claim(
-            owner="one", consumer="here", lease_seconds=60, only=Only.INTERACTIVE
-        ),
+        "the slot beside the others": lambda: claim(Only.INTERACTIVE),
+        "the slot for short jobs": lambda: claim(Only.SHORT),
         "who follows all jobs": lambda: store.moving("anna", all_jobs=False, ended_since=datetime.now(UTC), limit=10),
         "the supervisor": lambda: (store.urgent(), store.held("here")),
         "the sweeper": lambda: (store.sweep(max_attempts=3), store.rehint(older_than=5.0, limit=10)),

@@ -28,11 +28,11 @@ from sqlalchemy import (
     update,
 )
 
-from core.jobs.job import SHORT_BYTES, SHORT_SECONDS, JobStatus, Phase
+from core.jobs.job import JobStatus, Phase
 from core.jobs.turns import INTERACTIVE, Only, Waiting, in_turn
 from core.store.roles.rows import expired
 from core.store.roles.running.ending import Ending, out_of_attempts, out_of_attempts_waiting, strikes
-from core.store.tables import job, served
+from core.store.tables import SHORT, job, served
 
 HELD = (JobStatus.PROCESSING, JobStatus.CANCELLING)
 
@@ -114,8 +114,7 @@ class Lines(Ending):
     def _allowed(self, only: Only) -> list[ColumnElement[bool]]:
         known = job.c.row_version <= self.row_version
         if only is Only.SHORT:
-            unknown = and_(job.c.duration.is_(None), job.c.bytes.between(1, SHORT_BYTES))
-            return [known, or_(job.c.duration < SHORT_SECONDS, unknown)]
+            return [known, SHORT]
         return [known, job.c.priority >= INTERACTIVE] if only is Only.INTERACTIVE else [known]
 
     def _take(self, only: Only, max_attempts: int, like: Row[Any]) -> Executable:

@@ -1,4 +1,4 @@
-"""The lines in which deliveries wait: one for each receiver. What was spent is forgotten by an index."""
+"""The lines in which deliveries wait, one for each receiver, and short jobs. What was spent is forgotten by an index."""
 
 from __future__ import annotations
 
@@ -22,3 +22,6 @@ def upgrade() -> None:
         "delivery_line", "delivery", ["receiver", "due", "id"], sqlite_where=waits, postgresql_where=waits
     )
     op.create_index("spent_created_at", "spent", ["created_at"])
+    short = sa.text("duration < 600.0 OR duration IS NULL AND bytes BETWEEN 1 AND 19200000")
+    line = ["status", "owner", "priority", "created_at", "id"]
+    op.create_index("job_short_line", "job", line, sqlite_where=short, postgresql_where=short)
