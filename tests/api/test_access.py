@@ -525,7 +525,7 @@ def test_anothers_webhook_is_none(guarded: Service, store: SqlStore, method: str
     store.webhooks_of("anna").add(hook)
     store.of("anna").create(new_job())
     store.fail(take(store), JobFailure(code="audio_undecodable", message="no", stage="decoding"))
-    (told,) = store.claim_deliveries(limit=9, lease_seconds=60, per_webhook=9)
+    (told,) = store.claim_deliveries(limit=9, lease_seconds=60, per_receiver=9)
     path = path.replace("{delivery_id}", told.delivery.id)
     before = store.webhooks_of("anna").get(hook.id)
     statements: list[str] = []

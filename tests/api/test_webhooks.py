@@ -398,6 +398,21 @@ def test_a_retry_tells_the_same_address(running: Service, sender: WebhookSender,
     assert all(message.body["data"]["params"]["metadata"] == {"a": 1} for message in receiver.messages)
 
 
+def test_what_cannot_be_made_comes_to_an_end_too(
+    running: Service, receiver: Receiver, out: Outbound, clock: ManualClock
+) -> None:
+    """A newer version's event, say."""
+    sender = WebhookSender(running.store, lambda: out, {})
+    complete(running, callback_url=receiver.url)
+    for _ in SCHEDULE:
+        assert send(sender) == 1
+        clock.advance(2 * max(SCHEDULE))
+    assert send(sender) == 0
+    (kept,) = deliveries(running)
+    assert kept["status"] == "failed" and "inside the service" in kept["last_error"] and not receiver.messages
+    sender.stop()
+
+
 def test_many_senders_send_each_once(tmp_path: Path, receiver: Receiver, out: Outbound) -> None:
     """As several API processes do: each has its own pool and asks the same table."""
     stores = [open_store(f"sqlite:///{tmp_path}/jobs.db", None) for _ in range(3)]

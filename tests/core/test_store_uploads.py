@@ -27,6 +27,8 @@ from core.jobs.params import JobParams
 from core.jobs.uploads import NewUpload, PartialUpload
 from core.store.owners import OwnerUploads
 from core.store.sql import SqlStore
+from core.store.tables import ROW_VERSION
+from core.store.tables import job as job_table
 from core.store.tables import upload as upload_table
 from core.submission.retry import retry
 from core.system.clock import ManualClock
@@ -202,6 +204,19 @@ def test_what_gets_no_byte_for_a_day_is_forgotten(store: SqlStore) -> None:
             ask()
     assert store.removable_uploads(limit=9) == [begun.id]
     assert uploads.upload(other.id) == other
+
+
+def test_where_only_a_newer_version_knows_the_way_the_job_is_shown_and_left_to_it(store: SqlStore) -> None:
+    made = store.create(new_job())
+    with store.database.write() as connection:
+        values = {"origin": "torrent 7 a b", "row_version": ROW_VERSION + 1}
+        connection.execute(update(job_table).where(job_table.c.id == made.id).values(values))
+    store.request_cancel(made.id)
+    ((shown,), _) = store.list()
+    assert shown.source.origin == Origin(kind="torrent", name="a b", max_bytes=7)
+    again = store.create(shown.again())
+    assert again.source.origin == shown.source.origin
+    assert store.claim(owner="one", consumer="here", lease_seconds=60) is None
 
 
 def test_an_origin_is_read_back() -> None:

@@ -30,8 +30,9 @@ from core.webhooks import (
     Webhook,
     WebhookStatus,
     new_secret,
+    receiver_at,
 )
-from tests.core.store_kit import clock, new_job, store, take
+from tests.core.store_kit import clock, new_job, steps_of, store, take
 
 __all__ = ["clock", "store"]
 
@@ -43,8 +44,8 @@ def hook(url: str = "https://a.test/", *, events: tuple[str, ...] = EVENTS) -> W
     return Webhook(id=new_id(), url=url, events=events, secrets=(new_secret(),))
 
 
-def claimed(store: SqlStore, *, limit: int = 100, besides: tuple[str, ...] = ()) -> list[Due]:
-    return list(store.claim_deliveries(limit=limit, lease_seconds=60.0, per_webhook=100, besides=besides))
+def claimed(store: SqlStore, *, limit: int = 100) -> list[Due]:
+    return list(store.claim_deliveries(limit=limit, lease_seconds=60.0, per_receiver=100))
 
 
 def finish(store: SqlStore, claim: Any) -> None:
@@ -335,12 +336,28 @@ def test_one_receiver_does_not_keep_the_others_waiting(store: SqlStore) -> None:
     for _ in range(5):
         finish_one(store, "anna")
     finish_one(store, "bert")
-    first = store.claim_deliveries(limit=3, lease_seconds=60, per_webhook=2)
-    owners = [store.get(due.delivery.subject).owner for due in first]
-    assert sorted(map(str, owners)) == ["anna", "anna", "bert"]
-    anna = next(due.webhook_id for due in first if store.get(due.delivery.subject).owner == "anna")
-    assert not store.claim_deliveries(limit=3, lease_seconds=60, per_webhook=2, besides=[anna])
-    assert len(store.claim_deliveries(limit=2, lease_seconds=60, per_webhook=100)) == 2
+    finish_one(store, "anna", calling("https://c.test/"))
+
+    def urls(most: int, *, limit: int = 9, **busy: int) -> list[str]:
+        at_work = {receiver_at(f"https://{name}.test/"): count for name, count in busy.items()}
+        found = store.claim_deliveries(limit=limit, lease_seconds=60, per_receiver=most, busy=at_work)
+        return sorted(due.url for due in found)
+
+    assert urls(2) == ["https://b.test/", "https://b.test/", "https://c.test/"], (
+        "whosever they are, and whichever comes first"
+    )
+    assert urls(2, b=2) == [] and urls(2, b=1) == ["https://b.test/"], "with those that are under way"
+    assert urls(100, limit=2) == ["https://b.test/", "https://b.test/"]
+
+
+def test_what_waits_for_one_receiver_costs_the_others_nothing() -> None:
+    store = SqlStore.in_memory()
+    finish_one(store)
+    names = ("delivery", "behind", "head")
+    steps = [step for step in steps_of(store, lambda: claimed(store)) if any(name in step for name in names)]
+    assert len(steps) == 8 and all(step.startswith("SEARCH") for step in steps), steps
+    assert sum("COVERING INDEX delivery_line" in step for step in steps) == 4, steps
+    store.close()
 
 
 def test_old_deliveries_are_forgotten(store: SqlStore) -> None:
