@@ -6,6 +6,7 @@ pytest's own summary comes last; before it, how long each part took.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import defaultdict
 from pathlib import PurePath
@@ -37,6 +38,8 @@ SIDE_BY_SIDE = ("--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder")
 
 
 def main(arguments: list[str]) -> int:
+    # a thousand programs are started: each would compile anew all that it imports, which takes as long as most of the tests
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     return int(pytest.main([*SIDE_BY_SIDE, *arguments], plugins=[TimeByFolder()]))
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from core.objects.memory import MemoryObjects
 from core.objects.store import ObjectStore
 from core.store.database import open_database
 from core.store.sql import SqlStore
+from testbed.service import PLAIN
 from whisper import DATA
 from whisper.models.store import ModelStore
 
@@ -81,10 +83,25 @@ def make_app(
     return create_app(ApiDeps(**(made | parts)), store, authenticator or Open())
 
 
+class Quick(uvicorn.Server):
+    """Stops when it is told to: uvicorn looks ten times a second whether it shall."""
+
+    async def main_loop(self) -> None:
+        self._loop, self._end, tick = asyncio.get_running_loop(), asyncio.Event(), 0
+        while not await self.on_tick(tick % 10):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._end.wait(), 0.1)
+            tick += 1
+
+    def end(self) -> None:
+        self.should_exit = True
+        self._loop.call_soon_threadsafe(self._end.set)
+
+
 @contextmanager
 def serving(app: FastAPI, *, port: int = 0) -> Iterator[int]:
     """Run the app, on a free port unless one is given; gives the port."""
-    server = uvicorn.Server(
+    server = Quick(
         uvicorn.Config(app, http=BoundedHttp, host="127.0.0.1", port=port, log_config=None, timeout_graceful_shutdown=5)
     )
     thread = threading.Thread(target=server.run, daemon=True)
@@ -96,7 +113,7 @@ def serving(app: FastAPI, *, port: int = 0) -> Iterator[int]:
     try:
         yield server.servers[0].sockets[0].getsockname()[1]
     finally:
-        server.should_exit = True
+        server.end()
         thread.join(10)
         assert not thread.is_alive()
 
@@ -108,7 +125,7 @@ def service(folder: Path, *, store: SqlStore | None = None, **parts: Any) -> Ite
     objects = parts.setdefault("objects", MemoryObjects())
     with (
         serving(make_app(folder, store, **({"notify": hints.append} | parts))) as port,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False, verify=PLAIN) as client,
     ):
         yield Service(store=store, objects=objects, hints=hints, client=client, port=port)
 
