@@ -86,8 +86,10 @@ def make_app(
 class Quick(uvicorn.Server):
     """Stops when it is told to: uvicorn looks ten times a second whether it shall."""
 
+    _loop: asyncio.AbstractEventLoop | None = None
+
     async def main_loop(self) -> None:
-        self._loop, self._end, tick = asyncio.get_running_loop(), asyncio.Event(), 0
+        self._end, self._loop, tick = asyncio.Event(), asyncio.get_running_loop(), 0
         while not await self.on_tick(tick % 10):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._end.wait(), 0.1)
@@ -95,7 +97,9 @@ class Quick(uvicorn.Server):
 
     def end(self) -> None:
         self.should_exit = True
-        self._loop.call_soon_threadsafe(self._end.set)
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it has ended before
+                self._loop.call_soon_threadsafe(self._end.set)
 
 
 @contextmanager
