@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 from parascribe import Client
+from parascribe.client import client as client_module
 from tests.parascribe.fake_service import FakeService
 
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
-    """A service that is running; PARASCRIBE_URL names it."""
+    """A service that is running; PARASCRIBE_URL names it. It moves with each look, and is looked at often."""
+    monkeypatch.setattr(client_module, "POLL_FIRST", 0.02)
     service = FakeService()
     monkeypatch.setenv("PARASCRIBE_URL", service.start())
     yield service

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from parascribe import Client
+from parascribe.client import client as client_module
 from parascribe.client.bodies import Job
 from parascribe.client.errors import ApiError, Conflict, NotFound, Overloaded, ServiceUnreachable, WaitTimeout
+from parascribe.client.events import POLL_FIRST
 from tests.parascribe.fake_service import FakeService
 
 Upload = Callable[..., Path]
@@ -100,7 +102,10 @@ def test_another_service_at_the_address_is_noticed(client: Client) -> None:
         other.models()
 
 
-def test_wait_is_bounded_and_polls_with_etag(client: Client, service: FakeService, upload: Upload) -> None:
+def test_wait_is_bounded_and_polls_with_etag(
+    client: Client, service: FakeService, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "POLL_FIRST", POLL_FIRST)
     job = client.submit(upload(b"slow"))
     start = time.monotonic()
     with pytest.raises(WaitTimeout):
