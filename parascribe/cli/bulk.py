@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from core.system.retry import doubling
+from parascribe.cli.pipeline import HEARD_SECONDS
 from parascribe.client.client import Client
 from parascribe.client.errors import ApiError, ClientError, Overloaded
 from parascribe.client.inputs import fault
@@ -26,7 +27,7 @@ def upload(client: Client, batch_id: str, files: Sequence[Path], report: Reporte
     pool = ThreadPoolExecutor(at_once, thread_name_prefix="upload")
     try:
         sent: dict[Future[str], Path] = {pool.submit(_sent, client, batch_id, file, report): file for file in files}
-        for number, done in enumerate(as_completed(sent), 1):
+        for number, done in enumerate(_as_they_end(sent), 1):
             name = printable(sent[done])
             try:
                 words = f"{number} of {len(files)}: job {done.result()}"
@@ -47,6 +48,14 @@ def upload(client: Client, batch_id: str, files: Sequence[Path], report: Reporte
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
     return failed
+
+
+def _as_they_end(sent: Iterable[Future[str]]) -> Iterator[Future[str]]:
+    """Waits in steps: the kernel may tell another thread of a Ctrl-C, and then this one hears of it between two of them."""
+    left = set(sent)
+    while left:
+        ended, left = wait(left, HEARD_SECONDS, FIRST_COMPLETED)
+        yield from ended
 
 
 def _sent(client: Client, batch_id: str, file: Path, report: Reporter) -> str:

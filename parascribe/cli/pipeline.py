@@ -28,6 +28,8 @@ from parascribe.screen.progress import Reporter
 UPLOADS = 4
 FOLLOWED = 16
 """Jobs that are followed at a time, each by a stream of its own; the others are seen to when one of these has ended."""
+HEARD_SECONDS = 0.5
+"""The kernel may tell another thread of a Ctrl-C: then this one hears of it between two waits only."""
 STOP_SECONDS = 10.0
 """For uploads to break off after Ctrl-C."""
 BUSY = ("queue_full", "idempotency_in_flight")
@@ -125,12 +127,17 @@ class Pipeline:
 
     def ended(self, timeout: float | None = None) -> Item | None:
         """The next that has ended, well or not (`Item.failure`); None after `timeout` seconds."""
-        try:
-            item = self._ended.get(timeout=timeout)
-        except queue.Empty:
-            return None
-        self._items.discard(item)
-        return item
+        give_up = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = HEARD_SECONDS if give_up is None else min(HEARD_SECONDS, max(0.0, give_up - time.monotonic()))
+            try:
+                item = self._ended.get(timeout=left)
+            except queue.Empty:
+                if give_up is not None and time.monotonic() >= give_up:
+                    return None
+            else:
+                self._items.discard(item)
+                return item
 
     def cancel(self, items: Iterable[Item]) -> None:
         """Begin nothing more, and cancel those of them that have a job that has not ended."""

@@ -125,8 +125,9 @@ def test_network(
 
 
 def test_batches(begin: Callable[..., Page], folder: Path) -> None:
-    page = begin()
-    submit, status, retry, results, create, send, close, fetch, form = commands("batches")
+    objects = MemoryObjects()
+    page = begin(origins=Origins(web=Outbound(Rules()), bucket=objects.open, objects=objects), objects=objects)
+    submit, status, retry, results, create, send, close, fetch, form, named = commands("batches")
     with consuming(page.running):
         told = page(submit)
         at = {"01a222c1-b43a-7671-a79c-53d74ef5b47c": told.strip()}
@@ -143,6 +144,8 @@ def test_batches(begin: Callable[..., Page], folder: Path) -> None:
         assert json.loads(page(close, at=at))["counts"]["total"] == 2
         page(fetch, at=at)
         assert json.loads(page(form))["counts"]["total"] == 2
+        batch = json.loads(page(named))
+        assert batch["counts"]["total"] == 2 and json.loads(page(named))["id"] == batch["id"]
 
 
 def test_edit(begin: Callable[..., Page]) -> None:
