@@ -127,6 +127,7 @@ def segment_body(n: int, segment: Segment, *, words: bool) -> dict[str, Any]:
         "flags": list(segment.flags),
         "language": segment.language,
         "speaker": segment.speaker,
+        "speaker_confidence": segment.speaker_confidence,
         "translation": segment.translation,
     }
     return body | ({"words": [asdict(w) for w in segment.words]} if words else {})
