@@ -37,7 +37,7 @@ class About:
     #: the one-letter name on the command line, such as `-m`, and what stands for the value in `--help`
     short: str | None = None
     metavar: str | None = None
-    #: whether what is heard depends on it: else it is no part of a transcript's identity
+    #: whether the text that is heard depends on it: else it is no part of the identity of a transcribed chunk
     heard: bool = True
     #: what makes the kept value of a given one; raises ValueError in words for the user
     convert: Callable[[Any], Any] | None = None

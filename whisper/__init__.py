@@ -7,6 +7,7 @@ DATA = Path(__file__).parent / "data"
 
 DEMO_MODEL = DATA / "models" / "ggml-demo.bin"
 VAD_MODEL = DATA / "ggml-silero-v6.2.0.bin"
+SPEAKER_MODELS = DATA / "speakers" / "segmentation.onnx", DATA / "speakers" / "embedding.onnx"
 
 __all__ = [
     "DATA",

@@ -98,6 +98,10 @@ class EngineSettings(BaseSettings):
     use_parallel_transcription: bool = Field(
         True, description="false: one chunk of a job at a time. The transcript is the same, letter for letter."
     )
+    parallel_processing: bool = Field(
+        True,
+        description="Look for speakers while words are still recognised, on cores that nobody else wants. false: behind that.",
+    )
     max_parallel_workers: int = Field(
         0,
         ge=0,

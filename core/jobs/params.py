@@ -23,6 +23,9 @@ Task = Literal["transcribe", "translate"]
 FIRST_PARAMS = frozenset({"model", "task", "language", "prompt", "temperature", "beam_size", "word_timestamps"})
 """Options of version 0.1.0: always stored and hashed, at their defaults too."""
 
+SPEAKERS = 20
+"""More are not told apart."""
+
 METADATA_BYTES, METADATA_DEPTH = 4096, 16
 """Of `metadata`, as compact JSON in UTF-8."""
 
@@ -116,6 +119,25 @@ class JobParams:
             convert=_audio_track,
         ),
     )
+    diarize: bool = field(
+        default=False,
+        metadata=about("Also find out who speaks when: words and segments say whose they are.", heard=False),
+    )
+    num_speakers: int | None = field(
+        default=None,
+        metadata=about(
+            "How many people speak, if that is known (with diarize); fewer are found where not so many are heard.",
+            ge=1,
+            le=SPEAKERS,
+            heard=False,
+        ),
+    )
+    min_speakers: int | None = field(
+        default=None, metadata=about("At least so many people speak (with diarize).", ge=1, le=SPEAKERS, heard=False)
+    )
+    max_speakers: int | None = field(
+        default=None, metadata=about("At most so many people speak (with diarize).", ge=1, le=SPEAKERS, heard=False)
+    )
     priority: Priority = field(
         default="normal",
         metadata=about(
@@ -164,8 +186,13 @@ class JobParams:
             if (value := getattr(self, option.name)) != unset(option) or option.name in FIRST_PARAMS
         } | dict(self.unknown)
 
+    @property
+    def needs_words(self) -> bool:
+        """Whether the engine has to say when each word is spoken."""
+        return self.word_timestamps or self.diarize
+
     def heard(self) -> dict[str, Any]:
-        """Of `to_dict`, what a transcript depends on."""
+        """Of `to_dict`, what the text depends on."""
         silent = {option.name for option in options(type(self)) if not option.about.heard}
         return {name: value for name, value in self.to_dict().items() if name not in silent}
 

@@ -29,7 +29,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-ROW_VERSION = 3
+ROW_VERSION = 4
 """Raised when jobs or tasks are written in a way older consumers would misread: those then leave them alone."""
 
 SCHEMA = "0009"

@@ -85,7 +85,23 @@ def check(
         raise refusal({"field": "language", "message": f"the model {info.name} knows English only"})
     if params.language == "yue" and "large-v3" not in info.name:
         raise refusal({"field": "language", "message": f"the model {info.name} does not know Cantonese; large-v3 does"})
+    if problems := _speaker_problems(params):
+        raise refusal(*problems)
     return params
+
+
+def _speaker_problems(params: JobParams) -> list[dict[str, str]]:
+    """Hints on speakers that contradict each other, or that nobody would look at."""
+    hints = {name: getattr(params, name) for name in ("num_speakers", "min_speakers", "max_speakers")}
+    given = [name for name, hint in hints.items() if hint is not None]
+    if given and not params.diarize:
+        return [{"field": name, "message": "means something with diarize=true only"} for name in given]
+    if params.num_speakers is not None and len(given) > 1:
+        return [{"field": name, "message": "is not taken beside num_speakers"} for name in given[1:]]
+    least, most = params.min_speakers, params.max_speakers
+    if least is not None and most is not None and least > most:
+        return [{"field": "min_speakers", "message": f"must not be more than max_speakers ({most})"}]
+    return []
 
 
 def warnings_of(params: JobParams, given: Mapping[str, Any]) -> tuple[dict[str, str], ...]:

@@ -59,7 +59,9 @@ def _votes(
     pieces = speech.pieces
     likeness = np.zeros((len(pieces), len(voices)), np.float32)
     likeness[heard] = unit(vectors[heard]) @ voices.T
-    weight = np.array([min(piece.seconds, _FULL_SECONDS) if ok else 0.0 for piece, ok in zip(pieces, heard, strict=True)])
+    weight = np.array(
+        [min(piece.seconds, _FULL_SECONDS) if ok else 0.0 for piece, ok in zip(pieces, heard, strict=True)]
+    )
     piece_of = np.full(len(speech.count), -1)
     for n, piece in enumerate(pieces):
         piece_of[piece.start : piece.end] = n
