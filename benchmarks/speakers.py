@@ -54,8 +54,8 @@ def run(bench: Bench) -> None:
     cpu = minutes = memory = 0.0
     try:
         sets = {"long turns": SETS["long turns"]} if bench.smoke else SETS
-        for name, (style, speakers, length, goal) in sets.items():
-            length = bench.pick(smoke=0.5, bench=min(length, 10.0), full=length)
+        for name, (style, speakers, whole, goal) in sets.items():
+            length = bench.pick(smoke=0.5, bench=min(whole, 10.0), full=whole)
             total = {0.0: NOTHING, COLLAR: NOTHING}
             for number in (2,) if bench.smoke else speakers:
                 made = conversation(number, 60 * length, style, seed=1000 * number + len(name))
