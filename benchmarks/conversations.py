@@ -133,4 +133,5 @@ def _room(rng: np.random.Generator) -> Floats:
     tail[0] = 0.0
     response = 0.25 * tail / np.sqrt((tail**2).sum())
     response[0] = 1.0
-    return response.astype(np.float32)
+    found: Floats = response.astype(np.float32)
+    return found

@@ -24,7 +24,8 @@ from whisper.speakers.voices import SpeakerBounds
 from whisper.types import Call
 from whisper.wire.kind import ModelRef
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 VERSION = "turns 1"
 """Raised when the same samples give other turns than before."""

@@ -63,12 +63,16 @@ class _Speakers(Model):
         if len(payload) % SAMPLE_BYTES:
             raise BadInput("the payload is not a whole number of s16 samples")
         pcm = np.frombuffer(payload, "<i2")
-        work = self._networks.classes if request.op == "classes" else self._networks.voice
+
+        def work() -> bytes:
+            found = self._networks.classes(pcm) if request.op == "classes" else self._networks.voice(pcm)
+            return found.tobytes()
+
         try:
-            found = self._quiet.submit(work, pcm).result() if request.options.get("quiet") else work(pcm)
+            found = self._quiet.submit(work).result() if request.options.get("quiet") else work()
         except ValueError as error:
             raise BadInput(str(error)) from error
-        return Reply(payload=found.tobytes())
+        return Reply(payload=found)
 
     def rest(self) -> None:
         """Nothing is kept."""

@@ -51,12 +51,12 @@ def _window() -> Floats:
 @cache
 def _bands() -> Floats:
     """Triangles on the mel scale, shape (257, 80); the highest bin is in none of them, as in Kaldi."""
-    edges = np.linspace(_mel(_LOWEST), _mel(_HIGHEST), BANDS + 2)
+    edges = np.linspace(float(_mel(_LOWEST)), float(_mel(_HIGHEST)), BANDS + 2)
     bins = _mel(SAMPLE_RATE / _FFT * np.arange(_FFT // 2))[:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     return np.pad(np.maximum(0, np.minimum(rising, falling)), ((0, 1), (0, 0))).astype(np.float32)
 
 
-def _mel(hertz: float | NDArray[np.float64]) -> NDArray[np.float64]:
-    return 1127.0 * np.log(1.0 + np.asarray(hertz) / 700.0)
+def _mel(hertz: float | NDArray[np.floating]) -> NDArray[np.float64]:
+    return 1127.0 * np.log(1.0 + np.asarray(hertz, np.float64) / 700.0)

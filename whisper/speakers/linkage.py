@@ -83,7 +83,7 @@ def _folded(labels: Labels, sums: Floats, counts: Floats) -> tuple[Floats, Float
     clusters = int(labels.max()) + 1
     folded = np.zeros((clusters, sums.shape[1]))
     np.add.at(folded, labels, sums)
-    return folded, np.bincount(labels, weights=counts, minlength=clusters)
+    return folded, np.bincount(labels, weights=counts, minlength=clusters).astype(np.float64)
 
 
 def _joins(sums: Floats, counts: Floats) -> tuple[Labels, Labels, Floats]:

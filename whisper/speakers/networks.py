@@ -29,8 +29,9 @@ class OnnxNetworks:
     def classes(self, window: Pcm) -> Classes:
         if not FIELD <= len(window) <= WINDOW:
             raise ValueError(f"a window has {FIELD} to {WINDOW} samples, not {len(window)}")
-        found = self._segmentation.run(None, {"x": _floats(window)[None, None]})[0][0]
-        return found.argmax(axis=-1).astype(np.uint8)
+        found: NDArray[np.float32] = self._segmentation.run(None, {"x": _floats(window)[None, None]})[0][0]
+        classes: Classes = found.argmax(axis=-1).astype(np.uint8)
+        return classes
 
     def voice(self, piece: Pcm) -> NDArray[np.float32]:
         if not 0 < len(piece) <= WINDOW:

@@ -19,7 +19,8 @@ from whisper.speakers.voices import SpeakerBounds, Vectors, voices_of
 SHORTEST_TURN = 0.1
 """Seconds."""
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Networks(Protocol):
