@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from core.audio.samples import SAMPLE_RATE, Pcm
+from core.errors import Cancelled, ChunkFailed, ModelInvalid
 from testbed import audio_bank
 from whisper import SPEAKER_MODELS
+from whisper.engine.host_client import HostClient
+from whisper.engine.host_diarizer import HostNetworks, TurnsDiarizer
+from whisper.engine.manager_process import start_manager
 from whisper.speakers import linkage
 from whisper.speakers.features import log_mel
 from whisper.speakers.frames import FIELD, HOP, STEP, WINDOW, runs, seconds_of, window_starts
@@ -23,6 +29,7 @@ from whisper.speakers.pieces import speech_of
 from whisper.speakers.pipeline import Networks, TurnPipeline
 from whisper.speakers.scripted import ScriptedNetworks
 from whisper.speakers.voices import SpeakerBounds, unit, voices_of
+from whisper.types import Call
 
 
 class Whole:
@@ -188,8 +195,22 @@ def onnx() -> OnnxNetworks:
     return OnnxNetworks(*SPEAKER_MODELS)
 
 
-@pytest.fixture(params=["onnx", "scripted"])
+@pytest.fixture(scope="module")
+def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostClient]:
+    folder = tmp_path_factory.mktemp("engine")
+    manager = start_manager(folder / "m.sock", workers=2, engine_dir=folder)
+    client = HostClient(folder / "m.sock")
+    yield client
+    client.close()
+    manager.terminate()
+    manager.wait(10)
+
+
+@pytest.fixture(params=["onnx", "scripted", "hosted", "hosted, quiet"])
 def networks(request: pytest.FixtureRequest, onnx: OnnxNetworks) -> Networks:
+    if request.param.startswith("hosted"):
+        client: HostClient = request.getfixturevalue("hosted")
+        return HostNetworks(client, SPEAKER_MODELS, Call(), lambda: request.param.endswith("quiet"))
     return onnx if request.param == "onnx" else ScriptedNetworks()
 
 
@@ -207,6 +228,39 @@ def test_a_voice_is_a_vector_that_is_nearer_to_itself(onnx: OnnxNetworks) -> Non
     ):
         first, second, third = (unit(networks.voice(pcm)) for pcm in (one, again, other))
         assert first.shape == (192,) and first @ second > first @ third + 0.2
+
+
+def test_a_host_gives_what_the_networks_give(hosted: HostClient, onnx: OnnxNetworks) -> None:
+    pcm, _ = audio_bank.speech(minutes=0.4, seed=3)
+    direct = TurnPipeline(onnx).diarize(Whole(pcm))
+    diarizer = TurnsDiarizer(partial(HostNetworks, hosted, SPEAKER_MODELS), width=2)
+    found = diarizer.diarize(Growing(pcm), SpeakerBounds(), Call(job="j", label="speakers"), quiet=lambda: True)
+    assert found.turns == direct.turns != () and (found.voices == direct.voices).all()
+
+
+def test_a_host_refuses_what_is_no_window(hosted: HostClient) -> None:
+    networks = HostNetworks(hosted, SPEAKER_MODELS, Call(), lambda: False)
+    with pytest.raises(ChunkFailed, match="991 to 160000"):
+        networks.classes(np.zeros(100, np.int16))
+    with pytest.raises(ChunkFailed):
+        networks.voice(np.zeros(11 * SAMPLE_RATE, np.int16))
+    assert networks.classes(np.zeros(FIELD, np.int16)).shape == (1,), "its process is the same and serves on"
+
+
+def test_a_cancelled_call_ends_a_diarization(hosted: HostClient) -> None:
+    class Endless(Whole):
+        def length(self, at_least: int) -> int:
+            return at_least
+
+        def read(self, start: int, end: int) -> Pcm:
+            if start > 100 * WINDOW:
+                cancel.set()
+            return self.pcm[: end - start]
+
+    cancel = threading.Event()
+    diarizer = TurnsDiarizer(lambda call, quiet: ScriptedNetworks(), width=2)
+    with pytest.raises(Cancelled):
+        diarizer.diarize(Endless(tone(300, 11)), SpeakerBounds(), Call(cancel=cancel), quiet=lambda: False)
 
 
 def bank_voice(speaker: str) -> list[Pcm]:
@@ -262,8 +316,6 @@ def test_windows_are_asked_for_as_they_come() -> None:
 
 
 def test_models_that_are_none_are_refused(tmp_path: Path) -> None:
-    from core.errors import ModelInvalid
-
     (tmp_path / "a.onnx").write_bytes(b"nothing")
     with pytest.raises(ModelInvalid, match=r"a\.onnx"):
         OnnxNetworks(tmp_path / "a.onnx", tmp_path / "b.onnx")

@@ -41,13 +41,17 @@ class Each(Protocol):
     def __call__(self, work: Callable[[T], R], things: Iterable[T]) -> Iterator[R]: ...
 
 
+def one_by_one(work: Callable[[T], R], things: Iterable[T]) -> Iterator[R]:
+    return map(work, things)
+
+
 class TurnPipeline:
     """Segmentation of overlapping windows, one vector for each piece in which one person speaks, clustering, vote.
 
     each: how many windows and pieces are looked at at once is its business, and so is stopping
     """
 
-    def __init__(self, networks: Networks, each: Each = map) -> None:
+    def __init__(self, networks: Networks, each: Each = one_by_one) -> None:
         self._networks, self._each = networks, each
 
     def diarize(
