@@ -54,7 +54,7 @@ class EngineSettings(BaseSettings):
         2,
         ge=1,
         le=32,
-        description="Models kept in memory at once per consumer; the least recently used idle one is unloaded.",
+        description="Speech models kept in memory at once per consumer; the least recently used idle one is unloaded.",
     )
     model_idle_seconds: Seconds = Field(
         600.0, ge=0, description="Unload a model nobody has used for so long. 0: never."
