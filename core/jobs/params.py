@@ -121,7 +121,7 @@ class JobParams:
     )
     diarize: bool = field(
         default=False,
-        metadata=about("Also find out who speaks when: words and segments say whose they are.", heard=False),
+        metadata=about("Also find out who speaks when: words and segments say whose they are.", words=False),
     )
     num_speakers: int | None = field(
         default=None,
@@ -129,14 +129,14 @@ class JobParams:
             "How many people speak, if that is known (with diarize); fewer are found where not so many are heard.",
             ge=1,
             le=SPEAKERS,
-            heard=False,
+            words=False,
         ),
     )
     min_speakers: int | None = field(
-        default=None, metadata=about("At least so many people speak (with diarize).", ge=1, le=SPEAKERS, heard=False)
+        default=None, metadata=about("At least so many people speak (with diarize).", ge=1, le=SPEAKERS, words=False)
     )
     max_speakers: int | None = field(
-        default=None, metadata=about("At most so many people speak (with diarize).", ge=1, le=SPEAKERS, heard=False)
+        default=None, metadata=about("At most so many people speak (with diarize).", ge=1, le=SPEAKERS, words=False)
     )
     priority: Priority = field(
         default="normal",
@@ -192,8 +192,8 @@ class JobParams:
         return self.word_timestamps or self.diarize
 
     def heard(self) -> dict[str, Any]:
-        """Of `to_dict`, what the text depends on."""
-        silent = {option.name for option in options(type(self)) if not option.about.heard}
+        """Of `to_dict`, what the words of a transcript depend on."""
+        silent = {option.name for option in options(type(self)) if not (option.about.heard and option.about.words)}
         return {name: value for name, value in self.to_dict().items() if name not in silent}
 
     def shown(self) -> dict[str, Any]:

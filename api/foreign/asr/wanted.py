@@ -33,7 +33,9 @@ class AsrQuery:
     )
     encode: bool = field(default=True, metadata=_RAW)
     video_file: str | None = field(default=None, metadata=_NAME)
-    diarize: bool = field(default=False, metadata=about("Say who speaks: in `json`, and before the cues of srt and vtt."))
+    diarize: bool = field(
+        default=False, metadata=about("Say who speaks: in `json`, and before the cues of srt and vtt.")
+    )
     min_speakers: int | None = field(default=None, metadata=_SPEAKERS)
     max_speakers: int | None = field(default=None, metadata=_SPEAKERS)
 
