@@ -101,7 +101,7 @@ def _spoken(samples: Floats) -> list[tuple[int, int]]:
     loudness = 10 * np.log10(np.maximum((samples[: frames * _STEP].reshape(frames, _STEP) ** 2).mean(axis=1), 1e-10))
     loudness = np.convolve(loudness, np.ones(3) / 3, "same")
     top, floor = np.percentile(loudness, [95, 5])
-    loud = np.flatnonzero(loudness > min(top - 18, max(top - 35, floor + 8, -58.0)))
+    loud = np.flatnonzero(loudness > max(top - 35, floor + 8, -58.0))
     found: list[tuple[int, int]] = []
     for frame in loud.tolist():
         if found and frame * _STEP - found[-1][1] < _PAUSE * SAMPLE_RATE:

@@ -57,7 +57,7 @@ class Speech:
 
 def speech_of(starts: Sequence[int], windows: Sequence[Classes]) -> Speech:
     """starts: first frame of each window; windows: the classes of its frames."""
-    total = starts[-1] + len(windows[-1])
+    total = max(start + len(classes) for start, classes in zip(starts, windows, strict=True))
     covered, spoken, talking, changes = (np.zeros(total, np.float32) for _ in range(4))
     for start, classes in zip(starts, windows, strict=True):
         span, local = slice(start, start + len(classes)), POWERSET[classes]
