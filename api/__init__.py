@@ -1,3 +1,3 @@
 """The HTTP service: accepts uploads, shows jobs, hands out results. Never imports `worker`."""
 
-__all__ = ["access", "app", "batches", "deps", "http", "peaks", "webhooks"]
+__all__ = ["access", "app", "audio", "batches", "deps", "http", "webhooks"]

@@ -116,8 +116,6 @@ def _openapi(app: FastAPI, deps: ApiDeps) -> dict[str, Any]:
         submitted = schema["paths"][f"{PREFIX}/jobs"]["post"]["requestBody"]["content"]
         submitted["multipart/form-data"]["schema"] = form_schema(deps.options, deps.settings.job_defaults)
         submitted["application/json"]["schema"] = named_schema(deps.options, deps.settings.job_defaults)
-        form = schema["paths"][f"{PREFIX}/jobs"]["post"]["requestBody"]["content"]["multipart/form-data"]
-        form["schema"] = form_schema(deps.options, deps.settings.job_defaults)
         schema["paths"][f"{PREFIX}/batches"]["post"]["requestBody"]["content"] = asked.described(deps.options)
         describe(schema, app.routes, also=[METRICS])
         app.openapi_schema = schema

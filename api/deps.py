@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
@@ -13,15 +14,17 @@ from starlette.requests import HTTPConnection
 from api.access.identity import Identity, identity_of
 from api.access.keys import Sessions
 from api.access.throttle import RequestLimiter
+from api.audio.forms import FormName
+from api.audio.peaks import KeptPeaks, Measure
+from api.audio.renditions import Encode, Give, Renditions
 from api.events.hub import Hub
 from api.events.status import StatusReads
 from api.http.metrics import Asked, Metrics
 from api.http.readiness import Check, Readiness
-from api.peaks.kept import KeptPeaks, Measure
 from api.upload.receiver import Receiver, UploadLimits
 from core.audio.sniff import Probe
 from core.config.settings import Settings
-from core.errors import BatchNotFound, JobNotFound, ServiceError, UrlRefused, refusal
+from core.errors import JobNotFound, ServiceError, Unsupported, UrlRefused, refusal
 from core.jobs.job import Job
 from core.jobs.params import JobParams
 from core.objects.store import ObjectStore
@@ -29,6 +32,7 @@ from core.store.owners import OwnerBatches, OwnerJobs, OwnerUploads
 from core.store.protocols import Consumers, JobStore, Keys
 from core.store.webhooks import OwnerWebhooks, Webhooks
 from core.submission.intake import Intake, Limits
+from core.submission.joining import batch_of
 from core.submission.origins import Origins
 from core.submission.quota import check_quota
 from whisper.models.catalogue import ModelInfo
@@ -56,6 +60,10 @@ def _no_measure(job: Job) -> bytes:
     raise ServiceError("There is no program here that measures audio.")
 
 
+def _no_encode(job: Job, name: FormName, give: Give) -> None:
+    raise Unsupported("There is no program here that makes audio playable.")
+
+
 def _refuse_url(url: str) -> None:
     raise UrlRefused("Nothing here sends webhooks.")
 
@@ -69,7 +77,8 @@ class ApiDeps:
     checks: for `/readyz`; each raises when its part does not work, and then no job can be accepted
     advisory: told by `/readyz`, but no reason to be unready: broker, model (ModelUnavailable shows as `missing`)
     free_bytes: space left where uploads land; None where it cannot be known (S3)
-    measure: makes the peaks of a job's audio (`api.peaks.kept.Measure`)
+    measure: makes the peaks of a job's audio (`api.audio.peaks.Measure`)
+    encode: makes a job's audio into another form (`api.audio.renditions.Encode`)
     probe: says what a file is that `core.audio.sniff` does not know, by its beginning; may take a while
     version: of the program
     options: the table of what may be asked of a job
@@ -88,6 +97,7 @@ class ApiDeps:
     free_bytes: Callable[[], int] | None = None
     limits: UploadLimits = field(default_factory=UploadLimits)
     measure: Measure = _no_measure
+    encode: Encode = _no_encode
     probe: Probe = lambda _: None
     version: str
     options: type[JobParams] = JobParams
@@ -139,20 +149,30 @@ class Parts:
     sessions: Sessions
     hub: Hub
     peaks: KeptPeaks
+    renditions: Renditions
 
     @staticmethod
     def of(deps: ApiDeps, store: ApiStore) -> Parts:
         everybodys = store.of(None, all_jobs=True)
-        asked = Asked(counts=store.counts, backlog=everybodys.backlog, consumers=store.consumers)
+        asked = Asked(
+            counts=store.counts, backlog=everybodys.backlog, consumers=store.consumers, undelivered=store.undelivered
+        )
         metrics = Metrics(asked, version=deps.version)
         intake = deps.intake()
         reads = StatusReads(store)
+
+        def audio_there(job_id: str) -> bool:
+            try:
+                return not everybodys.get(job_id).expired_audio
+            except JobNotFound:
+                return False
+
         disk = {"disk": intake.check_disk} if deps.free_bytes is not None else {}
         return Parts(
             deps=deps,
             jobs=lambda who: store.of(who.owner, all_jobs=who.all_jobs),
             webhooks=lambda who: store.webhooks_of(who.owner, all_webhooks=who.all_jobs),
-            uploads=lambda who: store.uploads_of(who.owner),
+            uploads=lambda who: store.uploads_of(who.owner, all_jobs=who.all_jobs),
             batches=lambda who: store.batches_of(who.owner, all_jobs=who.all_jobs),
             waiting=lambda at_most: store.waiting(at_most=at_most),
             metrics=metrics,
@@ -164,6 +184,14 @@ class Parts:
             status=reads,
             hub=Hub(store, reads),
             peaks=KeptPeaks(deps.objects, deps.measure),
+            renditions=Renditions(
+                deps.objects,
+                deps.encode,
+                most=deps.settings.max_audio_conversions,
+                there=audio_there,
+                room=intake.check_disk,
+                folder=deps.settings.work_path,
+            ),
         )
 
     def admit(self, jobs: OwnerJobs, who: Identity, size: int, *, more: int = 1) -> None:
@@ -225,18 +253,10 @@ async def get_batch_id(batch_id: Annotated[str, Path(description="Id of the batc
     return batch_of(batch_id)
 
 
-def batch_of(given: str) -> str:
-    """The id of a batch in its canonical spelling. Raises BatchNotFound."""
-    try:
-        return str(uuid.UUID(given))
-    except ValueError:
-        raise BatchNotFound from None
-
-
-async def no_repeats(request: Request) -> None:
+async def no_repeats(request: HTTPConnection) -> None:
     """A parameter given twice is refused: one of the two would be ignored."""
-    names = [name for name, _ in request.query_params.multi_items()]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
+    counted = Counter(name for name, _ in request.query_params.multi_items())
+    if repeated := sorted(name for name, count in counted.items() if count > 1):
         raise refusal(*({"field": name, "message": "given more than once"} for name in repeated))
 
 

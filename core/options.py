@@ -30,7 +30,7 @@ class About:
     #: bounds of a number, both inclusive
     ge: float | None = None
     le: float | None = None
-    #: longest text, in characters
+    #: longest text, in characters; of a list, most entries
     max_length: int | None = None
     #: a value to show in the API's description
     example: Any = None
@@ -55,7 +55,8 @@ class Option:
     """One option of a table."""
 
     name: str
-    #: the type in full, as annotated, and without None; `object` where several types are taken, `dict` for JSON objects
+    #: the type in full, as annotated, and without None; `object` where several types are taken, `dict` for JSON objects,
+    #: `list` for texts
     annotation: Any
     kind: type
     #: MISSING where every job has a value of its own
@@ -74,7 +75,8 @@ class Option:
         if self.about.le is not None and value > self.about.le:
             raise ValueError(f"Input should be less than or equal to {self.about.le:g}")
         if self.about.max_length is not None and len(value) > self.about.max_length:
-            raise ValueError(f"String should have at most {self.about.max_length} characters")
+            whole, parts = ("List", "items") if self.kind is list else ("String", "characters")
+            raise ValueError(f"{whole} should have at most {self.about.max_length} {parts}")
         return self.about.convert(value) if self.about.convert else value
 
 
@@ -108,16 +110,18 @@ def _options(table: type) -> tuple[Option, ...]:
     return tuple(made)
 
 
-def read(table: type, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """The values given for a table's options, and an entry (`field`, `message`) for each that cannot be used.
+def said(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what counts as not given: None and blank text."""
+    return {
+        name: value for name, value in given.items() if (value.strip() if isinstance(value, str) else value is not None)
+    }
 
-    None and blank text count as not given.
-    """
+
+def read(table: type, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """The values given for a table's options, and an entry (`field`, `message`) for each that cannot be used."""
     known = {option.name: option for option in options(table)}
     values, errors = {}, []
-    for name in sorted(given, key=lambda name: list(known).index(name) if name in known else len(known)):
-        if given[name] is None or (isinstance(given[name], str) and not given[name].strip()):
-            continue
+    for name in sorted(said(given), key=lambda name: list(known).index(name) if name in known else len(known)):
         try:
             if name not in known:
                 raise ValueError("Extra inputs are not permitted")
@@ -147,7 +151,8 @@ def _integer(given: Any) -> int:
         if not re.fullmatch(r"[+-]?[0-9]{1,18}(\.0*)?", given.strip()):
             raise _invalid("integer", ", unable to parse string as an integer")
         return int(given.strip().partition(".")[0])
-    if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given) or given != int(given):
+    whole = given.is_integer() if isinstance(given, float) else isinstance(given, int) and not isinstance(given, bool)
+    if not whole:
         raise _invalid("integer")
     return int(given)
 
@@ -183,6 +188,18 @@ def _json(given: Any) -> dict[str, Any]:
     return value
 
 
+def _texts(given: Any) -> list[str]:
+    """As in JSON, or as text: a JSON array, or with commas or line breaks in between. What is blank is left out."""
+    try:
+        if isinstance(given, str):
+            given = json.loads(given) if given.lstrip().startswith("[") else re.split("[,\n]", given)
+        found: list[Any] = [text.strip() for text in given] if isinstance(given, list) else [None]
+        "".join(found).encode()
+    except (ValueError, TypeError, AttributeError, RecursionError):  # halves of surrogate pairs too
+        raise _invalid("list", " of strings") from None
+    return [text for text in found if text]
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -191,5 +208,5 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _PARSE: Mapping[type, Callable[[Any], Any]] = types.MappingProxyType(
-    {str: _text, int: _integer, float: _number, bool: _boolean, dict: _json, object: lambda given: given}
+    {str: _text, int: _integer, float: _number, bool: _boolean, dict: _json, list: _texts, object: lambda given: given}
 )

@@ -57,6 +57,18 @@ class DeliveryStatus(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Undelivered:
+    """What is to be sent and has not arrived: of all owners. held: to webhooks that are paused or disabled
+
+    waiting: the others; oldest_seconds: since the oldest of those was made, 0 without any
+    """
+
+    waiting: int
+    held: int
+    oldest_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Webhook:
     """An address that is told of an owner's events. Without one (`CALLBACK`): what signs those that jobs name."""
 
@@ -95,11 +107,14 @@ class Delivery:
 
 @dataclass(frozen=True, kw_only=True)
 class Due:
-    """A delivery whose time has come, and the right to attempt it once. fence: of that right; secrets: see Webhook"""
+    """A delivery whose time has come, and the right to attempt it once. fence: of that right; secrets: see Webhook
+    receiver: the same for all that goes to one webhook, or to one address that jobs name
+    """
 
     delivery: Delivery
     fence: int
     webhook_id: str
+    receiver: str
     url: str
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
@@ -125,6 +140,11 @@ def new_secret() -> str:
 def callbacks_of(owner: str | None) -> str:
     """Id under which an owner's callbacks are kept."""
     return str(uuid.uuid5(uuid.NAMESPACE_OID, f"callbacks of {owner or ''}"))
+
+
+def receiver_at(url: str) -> str:
+    """What deliveries to an address that jobs name have in common, whosever they are."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, url))
 
 
 def masked(text: str) -> str:

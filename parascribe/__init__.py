@@ -1,6 +1,6 @@
-"""The command line, the client and the wiring of settings to parts.
+"""The command line, the clients and the wiring of settings to parts.
 
-`from parascribe import Client` is the way in for programs (`parascribe.client.client`).
+`from parascribe import Client, AsyncClient` is the way in for programs (`parascribe.client.client`).
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from parascribe.client.client import Client
+    from parascribe.client.client import AsyncClient, Client
 
-__all__ = ["Client"]
+__all__ = ["AsyncClient", "Client"]
 
 
 def __getattr__(name: str) -> Any:
     # made on first use: `parascribe --help` need not wait for an HTTP library
-    if name == "Client":
-        from parascribe.client.client import Client
+    if name in __all__:
+        from parascribe.client import client
 
-        return Client
+        return getattr(client, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -164,7 +164,7 @@ def metrics() -> str:
     from worker.metrics import ConsumerMetrics, Seen
 
     store = SqlStore.in_memory()
-    asked = Asked(counts=store.counts, backlog=store.backlog, consumers=store.consumers)
+    asked = Asked(counts=store.counts, backlog=store.backlog, consumers=store.consumers, undelivered=store.undelivered)
     seen = Seen(info=ConsumerInfo, busy=int, restarts=dict)
     tables = {
         "API": (

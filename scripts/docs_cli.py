@@ -21,7 +21,7 @@ def page() -> str:
     root: Any = typer.main.get_command(app)
     context = typer.Context(root, info_name="parascribe")
     parts = ["# The command line", "<!-- made by `python -m scripts.docs_cli`; do not edit -->", _words(root.help)]
-    parts.append("Shell completion: `parascribe --install-completion`.")
+    parts.append("Shell completion: `parascribe completion bash|zsh|fish`.")
     parts.append(
         "Commands that talk to a running service find it at `--url`, else `PARASCRIBE_URL`, else `http://127.0.0.1:8000`. "
         "Where it needs a key, they send the one in `PARASCRIBE_API_KEY`."

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,6 +26,9 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in Settings.model_fields:
         os.environ.pop(name.upper(), None)
+    # what the command line remembers of its files
+    os.environ["XDG_STATE_HOME"] = state = tempfile.mkdtemp(prefix="parascribe-state-")
+    atexit.register(shutil.rmtree, state, ignore_errors=True)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

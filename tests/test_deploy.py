@@ -137,6 +137,13 @@ def test_who_is_meant_is_met(component: str) -> None:
     assert all(one.keys() == {"namespaceSelector"} for one in policy["from"])
 
 
+def test_policies_are_for_our_own_pods_alone() -> None:
+    """kustomize adds its labels to selectors that there are, and leaves one for all pods as it is."""
+    policies = [document for name, document in OBJECTS.items() if "/NetworkPolicy/" in name]
+    assert len(policies) == 3
+    assert all(policy["spec"]["podSelector"]["matchLabels"] for policy in policies)
+
+
 def test_keda_scales_the_consumers_by_what_the_api_says() -> None:
     scaled = OBJECTS["keda/ScaledObject/parascribe-consumer"]["spec"]
     assert f"base/Deployment/{scaled['scaleTargetRef']['name']}" in OBJECTS

@@ -1,8 +1,11 @@
-"""The documentation is true: generated pages are current, links lead somewhere, the README's commands run."""
+"""The documentation is true: generated pages are current, links lead somewhere, commands and addresses exist."""
 
 from __future__ import annotations
 
+import functools
+import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +17,12 @@ from scripts import docs
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+GENERATED = docs.pages()
 
 
-@pytest.mark.parametrize("path", docs.pages(), ids=lambda p: p.name)
-def test_generated_pages_are_current(path):
-    assert path.read_text("utf-8") == docs.pages()[path], "run `make docs`"
+@pytest.mark.parametrize(("path", "text"), GENERATED.items(), ids=[path.name for path in GENERATED])
+def test_generated_pages_are_current(path, text):
+    assert path.read_text("utf-8") == text, "run `make docs`"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -64,3 +68,55 @@ def test_python_3_11_is_enough_for_the_bootstrap():
     source = (ROOT / "scripts" / "bootstrap.py").read_text()
     imported = set(re.findall(r"^(?:from|import) (\w+)", source, re.MULTILINE))
     assert imported <= set(sys.stdlib_module_names) | {"__future__"}
+
+
+CALL = re.compile(r"(?:^|[|;&(`]\s*|\$ )(?:[A-Z_]+=\S+ +)*(?:\.venv/bin/)?parascribe ([^`|;&>#)\n]*)", re.MULTILINE)
+REQUEST = re.compile(
+    r"(?:https?://[\w.:]+|localhost:8000)(/(?:api|v1|asr|inference|healthz|readyz|version)[\w./${}<>-]*)"
+)
+NAMED = re.compile(r"`(GET|POST|PUT|PATCH|DELETE|HEAD) (/[\w./${}-]*)")
+PLACE = re.compile(r"/(?:\$\{?\w+\}?|\{\w+\}|ID|[0-9a-f]{8}-[0-9a-f.-]+)(?=/|$)")
+"""Of an id."""
+
+
+@functools.cache
+def program():
+    import typer.main
+
+    from parascribe.cli.program import app
+
+    return typer.main.get_command(app)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_commands_of_the_documentation_exist(page):
+    """With their options; in prose too."""
+    for call in CALL.finditer(page.read_text("utf-8")):
+        command, words = program(), shlex.split(call[1])
+        while hasattr(command, "commands") and words and not words[0].startswith("-"):
+            assert words[0] in command.commands, call[0]
+            command = command.commands[words.pop(0)]
+        known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+        given = {word.partition("=")[0] for word in words if re.match("--?[a-z]", word)}
+        assert given <= known | {"--help"}, call[0]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_addresses_of_the_documentation_exist(page):
+    described = json.loads((ROOT / "docs" / "reference" / "openapi.json").read_text("utf-8"))["paths"]
+    known = {(method.upper(), PLACE.sub("/*", path)) for path, methods in described.items() for method in methods}
+    known |= {("HEAD", path) for method, path in known if method == "GET"}
+    paths = {path for _, path in known}
+    text = page.read_text("utf-8")
+    for path in REQUEST.findall(text):
+        asked = PLACE.sub("/*", path.rstrip("/."))
+        assert asked in paths or any(one.startswith(f"{asked}/") for one in paths), path
+    for method, path in NAMED.findall(text):
+        asked = PLACE.sub("/*", path.rstrip("/."))
+        assert (method, asked) in known or (method, f"/api/v1{asked}") in known, f"{method} {path}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_targets_of_make_exist(page):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^|[`$ ])make ([a-z-]+)(?:[`\n]|  )", page.read_text("utf-8"))) <= targets

@@ -110,10 +110,28 @@ def test_the_scrape_jobs_are_the_ones_that_alerts_go_by() -> None:
     assert services["consumer"]["environment"]["METRICS_PORT"] == str(jobs["parascribe-consumer"]["port"])
 
 
-@pytest.mark.parametrize("what", [("rules", "rules.yml"), ("config", "prometheus.yml")], ids=str)
-def test_promtool_agrees(what: tuple[str, str]) -> None:
-    """Where it is installed; the rules above do not need it."""
+def test_each_alert_goes_off_in_a_test_of_the_rules() -> None:
+    """promtool runs those, where it is."""
+    tested = yaml.safe_load((OPS / "rules_test.yml").read_text())
+    assert tested["rule_files"] == ["rules.yml"]
+    expected = [one for test in tested["tests"] for one in test.get("alert_rule_test", ())]
+    gone_off = [one["alertname"] for one in expected if one["exp_alerts"]]
+    assert sorted(gone_off) == sorted(alert["alert"] for alert in ALERTS)
+    asked = {
+        name
+        for test in tested["tests"]
+        for series in test["input_series"]
+        for name in re.findall(r"^\w+", series["series"])
+    }
+    assert asked <= KNOWN.keys()
+
+
+@pytest.mark.parametrize(
+    "what", ["check rules rules.yml", "check config prometheus.yml", "test rules rules_test.yml"], ids=str
+)
+def test_promtool_agrees(what: str) -> None:
+    """Where it is installed; the tests above do not need it."""
     if (promtool := shutil.which("promtool")) is None:
         return
-    done = subprocess.run([promtool, "check", what[0], str(OPS / what[1])], capture_output=True, text=True, check=False)
+    done = subprocess.run([promtool, *what.split()], cwd=OPS, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

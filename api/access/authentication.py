@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
+from functools import partial
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -23,7 +24,8 @@ METRICS = "/metrics"
 
 
 class Authentication:
-    """Puts `identity` and `told` (the shape of errors) into the scope, or answers 401.
+    """Puts `identity` and `told` (the shape of errors) into the scope, or answers 401. What lasts finds `readmit` there: awaited,
+    it raises when the request would be refused by now.
 
     foreign: the shapes of errors of other people's interfaces, by the path that they have or lie under
     """
@@ -50,7 +52,8 @@ class Authentication:
         path = _below_root(scope)
         if path in OPEN or path.startswith(OPEN_FILES) or (path == METRICS and _is_local(scope)):
             return
-        identity = scope["identity"] = await self._authenticator.identify(HTTPConnection(scope))
+        scope["readmit"] = partial(self._authenticator.identify, HTTPConnection(scope))
+        identity = scope["identity"] = await scope["readmit"]()
         if path == METRICS and not identity.all_jobs:
             raise Forbidden
 

@@ -46,5 +46,8 @@ def from_own_page(request: HTTPConnection) -> bool:
     if not host or origin in ("", "null"):
         return False
     secure = request.scope.get("scheme") in ("https", "wss")
-    given = urlsplit(origin)
+    try:
+        given = urlsplit(origin)
+    except ValueError:  # half an IPv6 address
+        return False
     return given.netloc.lower() == host.lower() and given.scheme in (("https",) if secure else ("http", "https"))

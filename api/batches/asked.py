@@ -1,23 +1,25 @@
-"""What may be asked of a new batch: as JSON, or as a form with some files."""
+"""What may be asked of a new batch: as JSON, maybe with files that are only named, or as a form with some files."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
 from starlette.requests import Request
 
-from api.upload.form import Form, options_schema
-from core.errors import TooLarge, refusal
+from api.upload.form import Form, form_schema, named_schema, options_schema
+from api.upload.json_body import read_object
+from api.upload.receiver import Receiver
+from core.errors import refusal
 from core.jobs.params import JobParams
 from core.options import options
+from core.submission.batches import AT_ONCE
 
-JSON_BYTES = 64 * 1024
+JSON_BYTES = 1 << 20
 """Of the JSON body."""
 
-FILES, PARAMS = "files", "params"
+FILES, PARAMS, ITEMS = "files", "params", "items"
 
 OWN = ("callback_url", "metadata")
 """Options of a job that a batch has for itself; those of its jobs are among its `params`."""
@@ -25,26 +27,33 @@ OWN = ("callback_url", "metadata")
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """As it was given. params: options of each job; own: see OWN"""
+    """As it was given. params: options of each job; own: see OWN; items: a file each that is only named, and its options"""
 
     params: Mapping[str, Any] = field(default_factory=dict)
     own: Mapping[str, Any] = field(default_factory=dict)
+    items: Sequence[Mapping[str, Any]] = ()
 
 
-async def json_asked(request: Request) -> Asked:
-    """Read the body. Raises TooLarge, ValidationFailed."""
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > JSON_BYTES:
-            raise TooLarge(f"The body is larger than {JSON_BYTES} bytes.", max_bytes=JSON_BYTES)
-    given = _object("body", bytes(body))
-    if unknown := sorted(given.keys() - {PARAMS, *OWN}):
+async def json_asked(request: Request, receiver: Receiver) -> Asked:
+    """Read the body. Raises TooLarge, UploadTooSlow, ValidationFailed."""
+    given = await read_object(request, receiver, most=JSON_BYTES, blank=True)
+    if unknown := sorted(given.keys() - {PARAMS, ITEMS, *OWN}):
         raise refusal(*({"field": name, "message": "Extra inputs are not permitted"} for name in unknown))
     params = given.get(PARAMS)
     if not isinstance(params, dict | None):
         raise refusal({"field": PARAMS, "message": "Input should be an object"})
-    return Asked(params=params or {}, own={name: given[name] for name in OWN if given.get(name) is not None})
+    own = {name: given[name] for name in OWN if given.get(name) is not None}
+    return Asked(params=params or {}, own=own, items=_items(given.get(ITEMS)))
+
+
+def _items(given: Any) -> list[dict[str, Any]]:
+    if given is None:
+        return []
+    if not isinstance(given, list) or not 1 <= len(given) <= AT_ONCE:
+        raise refusal({"field": ITEMS, "message": f"Input should be a list of 1 to {AT_ONCE} objects"})
+    if wrong := [number for number, item in enumerate(given) if not isinstance(item, dict)]:
+        raise refusal({"field": f"{ITEMS}.{wrong[0]}", "message": "Input should be an object"})
+    return given
 
 
 def form_of(table: type[JobParams]) -> Form:
@@ -71,6 +80,13 @@ def described(table: type[JobParams]) -> dict[str, Any]:
                 "additionalProperties": False,
             },
             **{name: asked["properties"][name] for name in OWN},
+            ITEMS: {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": AT_ONCE,
+                "items": named_schema(table, alone=False),
+                "description": "Files that are fetched, each with options that go before `params`. The batch comes closed.",
+            },
         },
         "additionalProperties": False,
     }
@@ -80,26 +96,11 @@ def described(table: type[JobParams]) -> dict[str, Any]:
         "items": {"type": "string", "format": "binary"},
         "description": "Audio or video files, each a part of this name.",
     }
+    members = {name: form_schema(table)["properties"][name] for name in asked["properties"]}
     form = {
         "type": "object",
         "required": [FILES],
-        "properties": {FILES: files, **asked["properties"]},
+        "properties": {FILES: files, **members},
         "additionalProperties": False,
     }
     return {"application/json": {"schema": plain}, "multipart/form-data": {"schema": form}}
-
-
-def _object(name: str, text: bytes) -> dict[str, Any]:
-    """Raises ValidationFailed for what is no JSON object, or none that can be given back unchanged."""
-
-    def refuse(what: str) -> NoReturn:
-        raise refusal({"field": name, "message": what})
-
-    try:
-        value = json.loads(text or b"{}")
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:  # no JSON; what is no number; half a character
-        refuse(f"not JSON: {error}")
-    if not isinstance(value, dict):
-        refuse("Input should be an object")
-    return value

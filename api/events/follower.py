@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import Generic, TypeVar
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from typing import Any, Generic, TypeVar
 
 from starlette.types import Message, Receive, Scope
 
+from core.errors import RequestError, TransientError
+
+log = logging.getLogger(__name__)
+
 S = TypeVar("S")
+
+READMIT_SECONDS = 10.0
+"""How often it is looked whether who follows may still come in: streams have no end."""
+
+
+@contextlib.contextmanager
+def meanwhile(work: Coroutine[Any, Any, None]) -> Iterator[None]:
+    """It goes on as long as the block lasts, at most."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 class Source(Generic[S]):
@@ -26,13 +44,16 @@ class Source(Generic[S]):
 
     @contextlib.contextmanager
     def follow(self, scope: Scope) -> Iterator[Follower[S]]:
-        """As long as the block lasts. scope: of the request, which ends when the server stops (`api.http.protocol`)"""
+        """As long as the block lasts. scope: of the request, which ends when the server stops (`api.http.protocol`), or when
+        its key is good no more (`api.access.authentication`)
+        """
         follower = Follower(self)
         when_stopping: list[Callable[[], None]] = scope.get("when_stopping", [])
         self.followers.add(follower)
         when_stopping.append(follower.close)
         try:
-            yield follower
+            with meanwhile(follower.leave_with_key(scope.get("readmit"))):
+                yield follower
         finally:
             when_stopping.remove(follower.close)
             self.followers.discard(follower)
@@ -68,11 +89,20 @@ class Follower(Generic[S]):
 
         receive: of an HTTP request whose body nobody reads
         """
-        gone = asyncio.create_task(self._close_with(receive, others))
-        try:
+        with meanwhile(self._close_with(receive, others)):
             yield
-        finally:
-            gone.cancel()
+
+    async def leave_with_key(self, readmit: Callable[[], Awaitable[object]] | None) -> None:
+        """Closed when that says that the request would be refused now. None: nobody asks"""
+        while readmit is not None and not self.closed:
+            await asyncio.sleep(READMIT_SECONDS)
+            try:
+                await readmit()
+            except TransientError:  # nobody can tell now
+                continue
+            except RequestError as error:
+                log.info("Somebody follows no longer: %s", error.message)
+                self.close()
 
     async def _close_with(self, receive: Receive, others: Sequence[Follower[S]]) -> None:
         message: Message = {"type": "http.request"}

@@ -14,15 +14,15 @@ from typing import Any, Literal, Protocol
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected, WebSocketState
 
 from api.access.identity import Identity
-from api.events.follower import Follower
+from api.events.follower import Follower, meanwhile
 from api.events.hub import Hub, Seen
 from api.events.overview import MOST, Overview
 from api.events.status import Asked, Status
 from api.http.middleware import HEAD_ONLY
-from core.errors import ServiceError, ValidationFailed, refusal
+from core.errors import ServiceError, Unauthorized, ValidationFailed, refusal
 from core.jobs.job import Job
 
 log = logging.getLogger(__name__)
@@ -87,6 +87,17 @@ class Event:
         return f'{{"event": "{self.kind}", "id": "{self.id}", "data": {self.data}}}'
 
 
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """An id without an event: what there was before is told. Browsers keep the id, and nothing else happens there."""
+
+    id: str
+
+    def as_sse(self) -> bytes:
+        """By the HTML standard, 9.2: without data no event is dispatched."""
+        return f"id: {self.id}\n\n".encode()
+
+
 async def events(hub: Hub, follower: Follower[Seen], at: Position) -> AsyncIterator[Event | None]:
     """All that comes behind `at`, until the job or the follower ends. None: nothing for QUIET_SECONDS."""
     while not follower.closed:
@@ -107,13 +118,14 @@ async def events(hub: Hub, follower: Follower[Seen], at: Position) -> AsyncItera
 
 async def all_events(
     overview: Overview, follower: Follower[Mapping[str, Status]], since: float
-) -> AsyncIterator[Event | None]:
-    """Bodies of all jobs that have not ended, and of what has since then (seconds since the epoch); then each that changes.
-    Behind the last one of a job comes its `end`.
+) -> AsyncIterator[Event | Mark | None]:
+    """Bodies of all jobs that have not ended, and of what has since then (seconds since the epoch), and a mark behind them; then
+    each that changes. Behind the last one of a job comes its `end`.
 
     The id is the time: after a break the states of then are told again, so that none is missed. None: as in `events`.
     """
     told: dict[str, Job] = {}
+    marked = False
     seen = await overview.since(since)
     while not follower.closed:
         now = str(int(time.time() * 1000))
@@ -128,6 +140,9 @@ async def all_events(
         for job_id in await overview.deleted(missing) if missing else ():
             del told[job_id]
             yield Event(kind="end", id=now, data=_end(job_id, DELETED))
+        if not marked:
+            marked = True
+            yield Mark(id=now)
         if len(told) > 10 * MOST:
             told = {job_id: job for job_id, job in told.items() if job_id in seen or not job.terminal}
         while not await follower.wait(seen, QUIET_SECONDS):
@@ -204,7 +219,7 @@ def stream_of_all(hub: Hub, who: Identity, base: str, since: float) -> EventStre
     """The events of all jobs of who asks."""
 
     @contextlib.asynccontextmanager
-    async def opened(scope: Scope) -> AsyncIterator[tuple[Follower[Any], AsyncIterator[Event | None]]]:
+    async def opened(scope: Scope) -> AsyncIterator[tuple[Follower[Any], AsyncIterator[Event | Mark | None]]]:
         async with hub.follow_all(who, base, scope) as (overview, follower):
             yield follower, all_events(overview, follower, since)
 
@@ -218,9 +233,9 @@ async def send_messages(hub: Hub, socket: WebSocket, asked: Asked, at: Position)
     """
     async with hub.follow(asked, socket.scope) as follower:
         await socket.accept()
-        listening = asyncio.create_task(_expect_nothing(socket, follower))
         # the client may go at any moment; one that takes nothing is left alone, and the server closes
-        with contextlib.suppress(WebSocketDisconnect, WebSocketDisconnected, TimeoutError):
+        gone = contextlib.suppress(WebSocketDisconnect, WebSocketDisconnected, TimeoutError)
+        with meanwhile(_expect_nothing(socket, follower)), gone:
             try:
                 async for event in events(hub, follower, at):
                     if event is not None:
@@ -230,7 +245,8 @@ async def send_messages(hub: Hub, socket: WebSocket, asked: Asked, at: Position)
                 await socket.close(code=1013, reason=error.code)  # try again later
             if not follower.closed:
                 await socket.close()
-        listening.cancel()
+            elif socket.client_state is socket.application_state is WebSocketState.CONNECTED:
+                await socket.close(code=1008, reason=Unauthorized.code)  # its key is good no more
 
 
 async def _expect_nothing(socket: WebSocket, follower: Follower[Seen]) -> None:

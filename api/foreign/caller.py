@@ -47,6 +47,7 @@ class Wanted(Protocol):
         ...
 
 
+T = TypeVar("T")
 W = TypeVar("W", bound=Wanted)
 Read = Callable[[Fields, Repeated], W]
 """Reads a form; raises ValidationFailed, Unsupported. Also called for what comes before the file, with nothing repeated."""
@@ -150,11 +151,14 @@ class Caller:
                     with contextlib.suppress(ServiceError):  # it has ended meanwhile, or its lease will
                         await run_in_threadpool(self.jobs.request_cancel, job_id)
 
-    async def wait(self, job: Job) -> Transcript:
-        """Until it has ended. Raises SyncTimeout; Cancelled, also when the client has gone; and what it has failed with."""
+    async def wait(self, job: Job, answer: Callable[[Transcript], T]) -> T:
+        """Until it has ended; what is made of its transcript then, which may take long and does so in a thread.
+
+        Raises SyncTimeout; Cancelled, also when the client has gone; and what it has failed with.
+        """
         async with self.follow(job.id, self.request.scope) as follower, follower.closing(self.request.receive):
             await self.until(follower, lambda seen: seen.ended, self.deadline())
-        return await self.transcript(job.id)
+        return await run_in_threadpool(lambda: answer(transcript_of(self.parts, self.jobs, job.id)))
 
     def deadline(self) -> float:
         """Until when requests wait (SYNC_WAIT_SECONDS), on the loop's clock."""

@@ -14,11 +14,15 @@ from core.errors import ServiceError
 from core.jobs.job import JobStatus
 from core.store.owners import Backlog
 from core.store.protocols import ConsumerRow
+from core.webhooks import Undelivered
 
 log = logging.getLogger(__name__)
 
 BUCKETS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0)
 """Seconds: from a status look-up to the upload of a large file."""
+
+ATTEMPT_BUCKETS = (0.05, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0)
+"""Seconds: from a receiver next door to one that says nothing until it is given up."""
 
 HEARD_SECONDS = 20.0
 """A consumer that has been silent for longer, four of its beats, does not count."""
@@ -32,6 +36,7 @@ class Asked:
     counts: Callable[[], Mapping[str, int]]
     backlog: Callable[[], Backlog]
     consumers: Callable[[], Sequence[ConsumerRow]]
+    undelivered: Callable[[], Undelivered]
 
 
 class Metrics:
@@ -53,6 +58,18 @@ class Metrics:
             registry=self.registry,
         )
         self._bytes = Counter("parascribe_upload_bytes", "Bytes of uploads received", registry=self.registry)
+        self._attempts = Counter(
+            "parascribe_webhook_attempts",
+            "Attempts to deliver a message to a webhook: delivered, put_off (another follows), failed (for good)",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self._attempt_seconds = Histogram(
+            "parascribe_webhook_attempt_seconds",
+            "Seconds until the receiver had answered, or was given up",
+            buckets=ATTEMPT_BUCKETS,
+            registry=self.registry,
+        )
         about = Gauge(
             "parascribe_build_info", "1, with the version of the program", ("version",), registry=self.registry
         )
@@ -67,6 +84,11 @@ class Metrics:
     def received(self, count: int) -> None:
         """Count bytes of an upload."""
         self._bytes.inc(count)
+
+    def attempt(self, outcome: str, seconds: float) -> None:
+        """Count one attempt to deliver a message."""
+        self._attempts.labels(outcome).inc()
+        self._attempt_seconds.observe(seconds)
 
     def text(self) -> bytes:
         """All figures in Prometheus's text format."""
@@ -94,7 +116,9 @@ class _Table(Collector):
         counts = self._asked.counts()
         for status in JobStatus:
             families["parascribe_jobs"].add_metric([status.value], counts.get(status.value, 0))
-        backlog = self._asked.backlog()
+        backlog, undelivered = self._asked.backlog(), self._asked.undelivered()
+        families["parascribe_webhook_deliveries"].add_metric(["waiting"], undelivered.waiting)
+        families["parascribe_webhook_deliveries"].add_metric(["held"], undelivered.held)
         here = [row.info for row in self._asked.consumers() if row.silent_seconds < HEARD_SECONDS]
         for name, value in {
             "parascribe_queue_oldest_seconds": backlog.oldest_seconds,
@@ -102,6 +126,7 @@ class _Table(Collector):
             "parascribe_running_audio_seconds": backlog.running_audio_seconds,
             "parascribe_consumers": len(here),
             "parascribe_job_slots": sum(info.slots for info in here),
+            "parascribe_webhook_oldest_seconds": undelivered.oldest_seconds,
         }.items():
             families[name].add_metric([], value)
 
@@ -114,5 +139,13 @@ def _families() -> dict[str, GaugeMetricFamily]:
         "parascribe_running_audio_seconds": "Audio that is still to be done of the jobs in work",
         "parascribe_consumers": "Consumers that were heard of in the last 20 s",
         "parascribe_job_slots": "Jobs that those take at once",
+        "parascribe_webhook_oldest_seconds": "Age of the oldest message that waits to be delivered; 0 when none does",
     }
-    return {jobs.name: jobs} | {name: GaugeMetricFamily(name, text, labels=[]) for name, text in about.items()}
+    deliveries = GaugeMetricFamily(
+        "parascribe_webhook_deliveries",
+        "Messages that have not arrived: waiting, or held while their webhook is paused or disabled",
+        labels=["state"],
+    )
+    return {jobs.name: jobs, deliveries.name: deliveries} | {
+        name: GaugeMetricFamily(name, text, labels=[]) for name, text in about.items()
+    }

@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import Receive, Scope, Send
 
-from core.errors import ServiceError, TransientError
+from core.errors import RequestError, ServiceError, TransientError
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +99,18 @@ RETRY_AFTER: Mapping[int | str, int] = MappingProxyType({429: 15, 503: 5, 507: 6
 
 PUBLIC = ("errors", "max_bytes", "models", "job_id", "revision")
 """Details of an error that clients may see; the rest is for logs."""
+
+
+class NothingHere(RequestError):
+    """There is nothing at this address."""
+
+    code = "not_found"
+
+
+class MethodNotAllowed(RequestError):
+    """That is not possible at this address."""
+
+    code = "method_not_allowed"
 
 
 class FieldError(BaseModel):
@@ -223,13 +235,16 @@ async def refused(scope: Scope, receive: Receive, send: Send, error: ServiceErro
 def install(app: FastAPI) -> None:
     """Make every error of the app a problem."""
 
-    async def ours(request: HTTPConnection, error: Exception) -> Response | None:
-        if isinstance(request, WebSocket):
-            await refused(request.scope, request.receive, request.send, cast(ServiceError, error))
-            return None
-        assert isinstance(request, Request)
+    async def ours(request: Request, error: Exception) -> Response:
         tell: Told = request.scope.get("told", told)
         return tell(request.method, request.url.path, cast(ServiceError, error))
+
+    async def either(request: HTTPConnection, error: Exception) -> Response | None:
+        if isinstance(request, Request):
+            return await ours(request, error)
+        socket = cast(WebSocket, request)
+        await refused(socket.scope, socket.receive, socket.send, cast(ServiceError, error))
+        return None
 
     async def invalid(request: Request, error: Exception) -> Response:
         errors = field_errors(cast(RequestValidationError, error).errors())
@@ -238,21 +253,20 @@ def install(app: FastAPI) -> None:
 
     async def plain(request: Request, error: Exception) -> Response:
         failure = cast(HTTPException, error)
-        code = {404: "not_found", 405: "method_not_allowed"}.get(failure.status_code)
-        if code is None:
-            code = "internal" if failure.status_code >= 500 else "validation"
-        detail = {
-            "not_found": "There is nothing at this address.",
-            "method_not_allowed": f"{request.method} is not possible at this address.",
-        }.get(code, str(failure.detail))
-        headers = _allowed(request, failure.headers) if code == "method_not_allowed" else failure.headers
-        return problem(request.url.path, failure.status_code, code, detail, headers=headers)
+        if failure.status_code == HTTPStatus.NOT_FOUND:
+            return await ours(request, NothingHere())
+        if failure.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            answer = await ours(request, MethodNotAllowed(f"{request.method} is not possible at this address."))
+            answer.headers.update(_allowed(request, failure.headers))
+            return answer
+        code = "internal" if failure.status_code >= 500 else "validation"
+        return problem(request.url.path, failure.status_code, code, str(failure.detail), headers=failure.headers)
 
     async def gone(request: Request, error: Exception) -> Response:
         # nobody reads this; the status is for the log and the metrics (as nginx counts it)
         return Response(status_code=499)
 
-    app.add_exception_handler(ServiceError, ours)  # type: ignore[arg-type]  # of WebSockets too
+    app.add_exception_handler(ServiceError, either)  # type: ignore[arg-type]  # of WebSockets too
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, plain)
     app.add_exception_handler(ClientDisconnect, gone)

@@ -13,7 +13,8 @@ HEAD_BYTES = 64 << 10
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """For `uvicorn.Config(http=...)`. A head that goes on and on gets a 400 and ends the connection.
+    """For `uvicorn.Config(http=...)`. A head that goes on and on gets a 400 and ends the connection; so do trailers, which
+    nobody reads.
 
     What takes long finds in the scope `when_stopping`, a list of what is called when the server stops, and `abort`, which
     breaks the connection without waiting for what has not been taken.
@@ -24,7 +25,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     head_seconds = 60.0
     _in_head = True
-    _head = 0
+    #: bytes since the last that made a request, or were some of its body
+    _idle = 0
     _late: asyncio.TimerHandle | None = None
     _when_stopping: list[Callable[[], None]] | tuple[()] = ()
 
@@ -42,15 +44,19 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        self._in_head, self._head = True, 0
+        self._in_head, self._idle = True, 0
         if self._late is None:
             self._late = self.loop.call_later(self.head_seconds, self.transport.close)
         super().on_message_begin()
         self._when_stopping = []
         self.scope |= {"when_stopping": self._when_stopping, "abort": self.transport.abort}  # type: ignore[misc]
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # what comes behind a body is no header of a request that is being answered
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self._in_head, self._idle = False, 0
         self._in_time()
         super().on_headers_complete()
 
@@ -59,9 +65,12 @@ class BoundedHttp(HttpToolsProtocol):
             self._late.cancel()
             self._late = None
 
+    def on_body(self, body: bytes) -> None:
+        self._idle = 0
+        super().on_body(body)
+
     def data_received(self, data: bytes) -> None:
+        self._idle += len(data)
         super().data_received(data)
-        if self._in_head and not self.transport.is_closing():
-            self._head += len(data)
-            if self._head > HEAD_BYTES:
-                self.send_400_response(f"The request's head is longer than {HEAD_BYTES} bytes.")
+        if self._idle > HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response(f"There are more than {HEAD_BYTES} bytes of headers.")

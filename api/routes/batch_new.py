@@ -1,4 +1,4 @@
-"""POST /batches: an empty batch that takes files, or a few files at once."""
+"""POST /batches: an empty batch that takes files, or a few files at once, sent or named."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from api.http.problems import responses
 from api.routes.submit import KEY_PARAMETER
 from api.upload.filepart import Store
 from api.upload.idempotency import Held, held
+from api.upload.named import named_file, options_of
 from api.upload.received import Fields
 from api.upload.receiver import declared_length
 from core.errors import IdempotencyConflict, RequestError, refusal
@@ -28,17 +29,16 @@ from core.jobs.job import Source, new_id
 from core.keys import JOBS
 from core.objects.store import source_key
 from core.store.owners import OwnerBatches, OwnerJobs
-from core.submission.batches import make
-from core.submission.checks import batch_fingerprint
+from core.submission.batches import Faults, File, make, plan
 
 router = APIRouter(prefix=PREFIX, tags=["batches"], dependencies=[needs(JOBS)])
 
 
 class _Come(NamedTuple):
-    """A request that is read: files by the ids of their jobs."""
+    """A request that is read."""
 
     asked: Asked
-    files: list[tuple[str, Source]]
+    files: list[File]
     refused: list[tuple[str, RequestError]]
 
 
@@ -69,6 +69,8 @@ class _Come(NamedTuple):
             "insufficient_storage",
             "disk_full",
             "storage_unavailable",
+            "unsupported",
+            "url_refused",
         ),
     },
 )
@@ -77,20 +79,26 @@ async def create_batch(
 ) -> NewBatchBody:
     """Make a batch. As JSON: an open one, to which uploads belong that name it (`batch` of `POST /jobs`), until it is closed.
 
-    As a form with some `files`: one that has their jobs and is closed; together they may be as large as one file. Files that are
-    no media are named in `refused`, and the others are taken.
+    As JSON with `items`: one that has the jobs of these files, which are fetched, and is closed; all of them or, if one cannot be
+    taken, none. As a form with some `files`: likewise; together they may be as large as one file. Files that are no media are named
+    in `refused`, and the others are taken.
     """
     async with _place(request, parts) as form, held(request, jobs, kind="batch") as reserved:
+        if not form:
+            asked = await json_asked(request, parts.receiver)
+            come = await run_in_threadpool(_named_files, asked, jobs, parts, who, for_new=reserved.job_id is None)
+        elif reserved.job_id is None:
+            come = await _new_files(request, jobs, parts, who)
+        else:
+            come = await _read(request, parts, _Hashing())
         if reserved.job_id is None:
-            come = await _new_files(request, jobs, parts, who) if form else _Come(await json_asked(request), [], [])
             asked = come.asked
             batch = await run_in_threadpool(
                 make, batches, parts.intake, asked.params, asked.own, come.files, key=reserved.key
             )
-            for job_id, _ in come.files:
-                parts.deps.notify(job_id)
+            for file in come.files:
+                parts.deps.notify(file.job)
         else:
-            come = await _read(request, parts, _Hashing()) if form else _Come(await json_asked(request), [], [])
             batch = await run_in_threadpool(_replayed, jobs, batches, parts, reserved, come)
             response.headers["Idempotent-Replayed"] = "true"
     response.headers["Location"] = f"{base}/batches/{batch.id}"
@@ -137,6 +145,19 @@ def _count(data: BinaryIO, media_type: str) -> int:
     return sum(len(block) for block in iter(lambda: data.read(1 << 18), b""))
 
 
+def _named_files(asked: Asked, jobs: OwnerJobs, parts: Parts, who: Identity, *, for_new: bool) -> _Come:
+    """What the items name, if so many jobs may come in."""
+    if for_new and asked.items:
+        parts.admit(jobs, who, 0, more=len(asked.items))
+    max_bytes = parts.intake.within(who.limits.upload_mb).max_bytes or 0
+    files, faults = list[File](), Faults()
+    for number, item in enumerate(asked.items):
+        with faults.of(number):
+            files.append(File(*named_file(parts.origins, item, max_bytes=max_bytes), options_of(item)))
+    faults.check()
+    return _Come(asked, files, [])
+
+
 async def _new_files(request: Request, jobs: OwnerJobs, parts: Parts, who: Identity) -> _Come:
     """Files that may come in are stored; of what is refused as a whole nothing is left."""
     await run_in_threadpool(parts.admit, jobs, who, declared_length(request) or 0)
@@ -165,7 +186,7 @@ async def _read(request: Request, parts: Parts, stores: _Storing | _Hashing) -> 
         request, form_of(parts.deps.options), stores=stores, check_fields=check_fields
     )
     files = [
-        (
+        File(
             job_id,
             Source(
                 filename=file.filename,
@@ -184,8 +205,7 @@ def _replayed(jobs: OwnerJobs, batches: OwnerBatches, parts: Parts, reserved: He
     """The batch that the key made, if files and parameters are the same."""
     assert reserved.key is not None
     assert reserved.job_id is not None
-    params, own = parts.intake.check(come.asked.params), parts.intake.check(come.asked.own, usual=False)
-    said = batch_fingerprint([source.sha256 for _, source in come.files], params, own)
-    if jobs.fingerprint(reserved.key) != said:
+    asked = plan(parts.intake, come.asked.params, come.asked.own, come.files)
+    if jobs.fingerprint(reserved.key) != asked.fingerprint:
         raise IdempotencyConflict
     return batches.get(reserved.job_id)

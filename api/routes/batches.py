@@ -139,10 +139,19 @@ def cancel_batch(batch_id: BatchId, batches: Batches, base: Base) -> BatchBody:
     "/batches/{batch_id}/retry",
     status_code=202,
     dependencies=[NO_QUERY],
-    responses=responses("batch_not_found", "already_terminal", "expired", "quota_exceeded", "validation"),
+    responses=responses(
+        "batch_not_found",
+        "already_terminal",
+        "expired",
+        "queue_full",
+        "quota_exceeded",
+        "insufficient_storage",
+        "validation",
+    ),
 )
 def retry_batch(batch_id: BatchId, batches: Batches, jobs: Jobs, parts: PartsDep, who: Who, base: Base) -> BatchBody:
     """Make new jobs of those that failed, in their place; they take over the finished chunks. None is made twice."""
+    parts.admit(jobs, who, 0)
     for job_id in retry_failed(batches, jobs, who.limits, batch_id):
         parts.deps.notify(job_id)
     return BatchBody.counted(*batches.tally(batch_id), base=base)

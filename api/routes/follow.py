@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.access.identity import identity_of
 from api.access.scopes import needs
-from api.deps import NO_QUERY, NO_REPEATS, PREFIX, Base, JobId, Parts, PartsDep, Who, get_base, get_job_id
+from api.deps import NO_QUERY, NO_REPEATS, PREFIX, Base, JobId, Parts, PartsDep, Who, get_base, get_job_id, no_repeats
 from api.events.status import Asked
 from api.events.stream import Position, send_messages, since_of, stream_of, stream_of_all
 from api.http.problems import responses
@@ -65,6 +65,7 @@ async def follow_job(
 async def follow_jobs(parts: PartsDep, who: Who, base: Base, last_event_id: LastEventId = None) -> Response:
     """All your jobs as server-sent events: `job` with the body of each that has not ended, then of each that changes.
 
+    Between the two comes an `id` without an event: who waits for a job of which nothing was said until then looks at it once.
     After a break, with `Last-Event-ID`, what has ended meanwhile is told too; a state may then come a second time. Segments
     are told of single jobs only. Of more than 1,000 jobs in the same state the newest are followed.
     """
@@ -96,6 +97,7 @@ async def follow_by_websocket(socket: WebSocket, job_id: str) -> None:
     """The events of `/jobs/{job_id}/events` as JSON messages `{"event", "id", "data"}`; `?last_event_id=` to go on."""
     parts = socket.app.state.parts
     assert isinstance(parts, Parts)
+    await no_repeats(socket)
     if unknown := socket.query_params.keys() - {"last_event_id"}:
         raise refusal(*({"field": name, "message": "no such parameter here"} for name in sorted(unknown)))
     at = Position.parse(socket.query_params.get("last_event_id"))

@@ -9,13 +9,12 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access.scopes import needs
-from api.deps import NO_REPEATS, PREFIX, Base, JobId, Jobs, PartsDep, Who
+from api.deps import NO_QUERY, NO_REPEATS, PREFIX, Base, JobId, Jobs, PartsDep, Who
 from api.events.status import Asked
 from api.http.problems import Responses, responses
 from api.schemas import JobBody, JobPageBody
 from core.jobs.job import JobStatus
 from core.keys import JOBS
-from core.submission.quota import check_quota
 from core.submission.retry import retry
 from core.transcript.search import query as search
 
@@ -101,7 +100,10 @@ STATUS = router.routes[-1]
 
 
 @router.post(
-    "/jobs/{job_id}/cancel", status_code=202, responses=responses("job_not_found", "already_terminal", "validation")
+    "/jobs/{job_id}/cancel",
+    status_code=202,
+    dependencies=[NO_QUERY],
+    responses=responses("job_not_found", "already_terminal", "validation"),
 )
 def cancel_job(job_id: JobId, jobs: Jobs, base: Base) -> JobBody:
     """Ask for a job to be cancelled. One that waits is cancelled at once, one that runs within a second or so."""
@@ -112,7 +114,16 @@ def cancel_job(job_id: JobId, jobs: Jobs, base: Base) -> JobBody:
     "/jobs/{job_id}/retry",
     status_code=202,
     dependencies=[NO_REPEATS],
-    responses=responses("job_not_found", "not_ready", "already_terminal", "expired", "quota_exceeded", "validation"),
+    responses=responses(
+        "job_not_found",
+        "not_ready",
+        "already_terminal",
+        "expired",
+        "queue_full",
+        "quota_exceeded",
+        "insufficient_storage",
+        "validation",
+    ),
 )
 def retry_job(
     job_id: JobId,
@@ -128,7 +139,7 @@ def retry_job(
 
     The new job takes over the finished chunks (`?all=true`: none).
     """
-    check_quota(jobs, who.limits)
+    parts.admit(jobs, who, 0)
     job = retry(jobs, job_id, everything=query.all)
     parts.deps.notify(job.id)
     response.headers["Location"] = f"{base}/jobs/{job.id}"
@@ -136,7 +147,9 @@ def retry_job(
     return JobBody.of(job, base=base)
 
 
-@router.delete("/jobs/{job_id}", status_code=204, responses=responses("job_not_found", "validation"))
+@router.delete(
+    "/jobs/{job_id}", status_code=204, dependencies=[NO_QUERY], responses=responses("job_not_found", "validation")
+)
 def delete_job(job_id: JobId, jobs: Jobs) -> None:
     """Cancel the job if need be and remove it with its audio and transcript. It is gone from now on."""
     jobs.request_delete(job_id)

@@ -5,32 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import cache, partial
-from typing import Any, BinaryIO, NamedTuple
-from urllib.parse import unquote, urlsplit
+from typing import Any, BinaryIO
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from api.access.identity import Identity
 from api.access.scopes import needs
-from api.deps import NO_QUERY, PREFIX, Base, Batches, Jobs, Parts, PartsDep, Who, batch_of
+from api.deps import NO_QUERY, PREFIX, Base, Batches, Jobs, Parts, PartsDep, Who
 from api.http.problems import responses
 from api.schemas import JobBody
-from api.upload.filepart import Store, clean_filename
-from api.upload.form import BATCH, form_of
+from api.upload.filepart import Store
+from api.upload.form import form_of
 from api.upload.idempotency import HEADER, Held, held
 from api.upload.json_body import is_json, read_object
+from api.upload.named import named_file, options_of
 from api.upload.received import Fields, Upload
 from api.upload.receiver import declared_length
-from core.errors import BatchClosed, IdempotencyConflict, JobNotFound, RequestError, refusal
-from core.jobs.batches import Batch
+from core.errors import IdempotencyConflict, JobNotFound, RequestError
 from core.jobs.job import Job, Source, new_id
-from core.jobs.origin import OriginKind
 from core.keys import JOBS
 from core.objects.store import source_key
 from core.store.owners import OwnerBatches, OwnerJobs
 from core.submission.checks import fingerprint, identity_of
-from core.submission.origins import NAMED
+from core.submission.joining import Asked, asked_of
 
 router = APIRouter(prefix=PREFIX, tags=["jobs"], dependencies=[needs(JOBS)])
 
@@ -115,13 +113,6 @@ async def create_job(
     return JobBody.of(job, base=base)
 
 
-class _Asked(NamedTuple):
-    """Options of a job, and the id of its batch."""
-
-    options: Fields
-    batch: str | None
-
-
 async def _accept(
     request: Request, jobs: OwnerJobs, batches: OwnerBatches, parts: Parts, who: Identity, reserved: Held
 ) -> Job:
@@ -129,7 +120,7 @@ async def _accept(
     await run_in_threadpool(parts.admit, jobs, who, declared_length(request) or 0)
     job_id = new_id()
 
-    asked = partial(_asked, cache(batches.get), for_new=True)
+    asked = partial(asked_of, cache(batches.get), for_new=True)
 
     upload = await _receive(request, parts, partial(intake.put, job_id), asked)
     source = Source(
@@ -152,15 +143,11 @@ async def _named(
 ) -> Job:
     """The job of a file that a JSON body only names; or the one that the key made, if it asked for the same."""
     given = await read_object(request, parts.receiver)
-    fields = {name: value for name, value in given.items() if name not in NAMED}
-    intake, origins = parts.intake.within(who.limits.upload_mb), parts.origins
+    intake = parts.intake.within(who.limits.upload_mb)
 
     def accept() -> Job:
-        origin = origins.named(given, max_bytes=intake.max_bytes or 0)
-        options, batch = _asked(batches.get, fields, for_new=reserved.job_id is None)
-        job_id = new_id()
-        name = clean_filename(unquote(urlsplit(origin.name).path) if origin.kind is OriginKind.URL else origin.name)
-        source = Source(filename=name, bytes=0, media_type="", sha256="", key=source_key(job_id), origin=origin)
+        job_id, source = named_file(parts.origins, given, max_bytes=intake.max_bytes or 0)
+        options, batch = asked_of(batches.get, options_of(given), for_new=reserved.job_id is None)
         if reserved.job_id is None:
             intake.check(options)
             parts.admit(jobs, who, 0)
@@ -196,7 +183,7 @@ async def _replay(
     def hash_only(data: BinaryIO, media_type: str) -> int:
         return sum(len(block) for block in iter(lambda: data.read(1 << 18), b""))
 
-    asked = partial(_asked, cache(batches.get), for_new=False)
+    asked = partial(asked_of, cache(batches.get), for_new=False)
 
     upload = await _receive(request, parts, hash_only, asked)
     options, batch = await run_in_threadpool(asked, upload.fields)
@@ -205,21 +192,7 @@ async def _replay(
     return await run_in_threadpool(jobs.get, job_id)
 
 
-def _asked(find: Callable[[str], Batch], fields: Fields, *, for_new: bool) -> _Asked:
-    """What the fields ask for, and where they say nothing, their batch. Raises BatchNotFound, BatchClosed (for_new)."""
-    options = dict(fields)
-    given = options.pop(BATCH, None)
-    if given is None:
-        return _Asked(options, None)
-    if not isinstance(given, str):  # JSON has more than texts
-        raise refusal({"field": BATCH, "message": "Input should be a valid string"})
-    batch = find(batch_of(given))
-    if for_new and batch.closed_at is not None:
-        raise BatchClosed
-    return _Asked(batch.params.to_dict() | options, batch.id)
-
-
-async def _receive(request: Request, parts: PartsDep, store: Store, asked: Callable[[Fields], _Asked]) -> Upload:
+async def _receive(request: Request, parts: PartsDep, store: Store, asked: Callable[[Fields], Asked]) -> Upload:
     """The form; what comes before its file is checked before the file is sent."""
 
     async def check_fields(fields: Fields) -> None:

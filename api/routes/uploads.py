@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from api.access.scopes import needs
-from api.deps import NO_QUERY, PREFIX, Base, Parts, PartsDep, Who
+from api.deps import NO_QUERY, PREFIX, Base, Batches, Parts, PartsDep, Who
 from api.http.problems import responses
 from api.schemas import UploadBody
 from api.upload.parts import Adding
@@ -28,7 +28,8 @@ from core.errors import OffsetConflict, UploadNotFound, refusal
 from core.jobs.job import new_id
 from core.jobs.uploads import NewUpload, PartialUpload
 from core.keys import JOBS
-from core.store.owners import OwnerUploads
+from core.store.owners import OwnerBatches, OwnerUploads
+from core.submission.joining import asked_of
 
 router = APIRouter(
     prefix=PREFIX, tags=["uploads"], route_class=TusRoute, dependencies=[needs(JOBS), NO_QUERY, Depends(check_version)]
@@ -80,6 +81,8 @@ def upload_options(parts: PartsDep, who: Who) -> Response:
         "too_large",
         "unknown_model",
         "task_not_supported",
+        "batch_not_found",
+        "batch_closed",
         "unsupported",
         "url_refused",
         "queue_full",
@@ -91,6 +94,7 @@ async def create_upload(
     request: Request,
     response: Response,
     uploads: Uploads,
+    batches: Batches,
     parts: PartsDep,
     who: Who,
     base: Base,
@@ -100,18 +104,22 @@ async def create_upload(
         str,
         Header(
             alias="Upload-Metadata",
-            description="`filename` and options of the job, each with its value in Base64, with commas in between.",
+            description="`filename`, `batch` and options of the job, each with its value in Base64, with commas in between.",
         ),
     ] = "",
 ) -> UploadBody:
-    """Begin an upload; its bytes come by PATCH. The options are checked now, before any byte is sent."""
+    """Begin an upload; its bytes come by PATCH. The options are checked now, before any byte is sent.
+
+    With `batch` the job belongs to that batch, which has to be open until the last byte has come.
+    """
     if declared_length(request):
         raise refusal({"field": "body", "message": "the first bytes come by PATCH, not with this request"})
     filename, options = file_and_options(metadata_of(metadata))
 
     def begin() -> PartialUpload:
         parts.intake.within(who.limits.upload_mb).check_size(length)
-        parts.intake.check(options)
+        asked = asked_of(batches.get, options)
+        parts.intake.check(asked.options, usual=asked.batch is None)
         parts.admit(parts.jobs(who), who, length)
         new = NewUpload(id=new_id(), filename=filename, length=length, options=options, metadata=metadata)
         return uploads.begin_upload(new, most=OPEN_MOST)
@@ -157,6 +165,8 @@ def get_upload(upload_id: UploadId, uploads: Uploads, base: Base, response: Resp
             "upload_too_slow",
             "unknown_model",
             "task_not_supported",
+            "batch_not_found",
+            "batch_closed",
             "unsupported",
             "url_refused",
             "queue_full",
@@ -171,6 +181,7 @@ async def append_to_upload(
     request: Request,
     upload_id: UploadId,
     uploads: Uploads,
+    batches: Batches,
     parts: PartsDep,
     who: Who,
     base: Base,
@@ -182,8 +193,9 @@ async def append_to_upload(
         raise refusal({"field": "Content-Type", "message": f"must be {OFFSET_STREAM}"})
     upload = await run_in_threadpool(uploads.upload, upload_id)
     if upload.job_id is None:
+        await run_in_threadpool(asked_of, batches.get, upload.options)  # before bytes come that nothing can be made of
         await run_in_threadpool(parts.admit, parts.jobs(who), who, declared_length(request) or 0)
-        upload = await adding(parts, uploads).add(request, upload_id, offset=offset)
+        upload = await adding(parts, uploads, batches).add(request, upload_id, offset=offset)
         if upload.job_id is not None:
             parts.deps.notify(upload.job_id)
     elif offset != upload.length:
@@ -201,13 +213,15 @@ async def append_to_upload(
         "upload_not_found", "expired", "already_terminal", "upload_protocol", "storage_unavailable", "validation"
     ),
 )
-def delete_upload(upload_id: UploadId, uploads: Uploads, parts: PartsDep, version: Version) -> None:
+def delete_upload(upload_id: UploadId, uploads: Uploads, batches: Batches, parts: PartsDep, version: Version) -> None:
     """Give it up. One that has become a job is deleted with that."""
-    adding(parts, uploads).drop(upload_id)
+    adding(parts, uploads, batches).drop(upload_id)
 
 
-def adding(parts: Parts, uploads: OwnerUploads) -> Adding:
-    return Adding(uploads=uploads, objects=parts.deps.objects, intake=parts.intake, receiver=parts.receiver)
+def adding(parts: Parts, uploads: OwnerUploads, batches: OwnerBatches) -> Adding:
+    return Adding(
+        uploads=uploads, batches=batches, objects=parts.deps.objects, intake=parts.intake, receiver=parts.receiver
+    )
 
 
 def _headers(upload: PartialUpload) -> dict[str, str]:

@@ -75,7 +75,10 @@ class DeliveriesQuery(BaseModel):
 
 
 @router.post(
-    "/webhooks", status_code=201, dependencies=[NO_QUERY], responses=responses("validation", "url_refused", "too_large")
+    "/webhooks",
+    status_code=201,
+    dependencies=[NO_QUERY],
+    responses=responses("validation", "url_refused", "too_large", "upload_too_slow"),
 )
 def create_webhook(form: WebhookForm, mine: Mine, parts: PartsDep, base: Base, response: Response) -> NewWebhookBody:
     """Have an address told of events. The secret by which it knows us is shown now and never again."""

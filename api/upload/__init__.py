@@ -1,3 +1,3 @@
 """One upload on its way in: the form, its fields and its file."""
 
-__all__ = ["filepart", "form", "idempotency", "json_body", "parts", "received", "receiver", "tus"]
+__all__ = ["filepart", "form", "idempotency", "json_body", "named", "parts", "received", "receiver", "tus"]

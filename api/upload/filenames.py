@@ -8,7 +8,7 @@ pieces) comes from HTTP libraries all the same and is then the exact one, so it 
 from __future__ import annotations
 
 import re
-from email.errors import HeaderParseError
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.message import Message
 from urllib.parse import unquote_to_bytes
@@ -16,6 +16,9 @@ from urllib.parse import unquote_to_bytes
 _ENCODED_WORD = re.compile(r"=\?[^?\s]+\?[bq]\?[^?\s]*\?=", re.IGNORECASE)
 _PERCENT = re.compile(r"(?:[^%]|%[0-9a-f]{2})*", re.IGNORECASE)
 """Only escapes: a name with any other `%` in it means them all as they are."""
+
+_UNREADABLE = (LookupError, MessageError, TypeError, ValueError)
+"""What the standard library raises of names that make no sense: unknown charsets, NULs in their names, pieces out of order."""
 
 
 def filename_of(disposition: bytes, plain: bytes | None) -> str | None:
@@ -34,15 +37,15 @@ def _extended(disposition: str, *, alone: bool) -> str | None:
     """
     message = Message()
     message["Content-Disposition"] = disposition
-    params = message.get_params(failobj=[], header="Content-Disposition")
-    # the standard library gives what it has decoded as (charset, language, bytes as Latin-1)
-    values = [value for name, value in params if name.lower() == "filename" and (alone or isinstance(value, tuple))]
-    if not values:
-        return None
-    charset, _, text = values[-1] if isinstance(values[-1], tuple) else (None, None, values[-1])
     try:
+        params = message.get_params(failobj=[], header="Content-Disposition")
+        # the standard library gives what it has decoded as (charset, language, bytes as Latin-1)
+        values = [value for name, value in params if name.lower() == "filename" and (alone or isinstance(value, tuple))]
+        if not values:
+            return None
+        charset, _, text = values[-1] if isinstance(values[-1], tuple) else (None, None, values[-1])
         return str(text.encode("latin-1").decode(charset or "utf-8"))
-    except (LookupError, UnicodeError):
+    except _UNREADABLE:
         return ""
 
 
@@ -54,7 +57,7 @@ def _plain(raw: bytes) -> str:
     if _ENCODED_WORD.search(text):
         try:
             return str(make_header(decode_header(text)))
-        except (HeaderParseError, LookupError, UnicodeError):
+        except _UNREADABLE:
             return text
     if "%" in text and _PERCENT.fullmatch(text):
         try:

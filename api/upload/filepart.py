@@ -18,6 +18,10 @@ Store = Callable[[BinaryIO, str], int]
 """(stream, media type) -> bytes written; runs in a thread. A read that raises means that nothing may be left behind."""
 
 
+NAME_BYTES = 255
+"""What a file's name may have, in UTF-8, on all common systems."""
+
+
 class GivenUp(Exception):
     """What the store's read raises when the upload will not be completed."""
 
@@ -102,11 +106,12 @@ class Storing:
 
 
 def clean_filename(name: str) -> str:
-    """A name to show and to offer for downloads: no folders, no control characters, at most 255 bytes of UTF-8."""
+    """A name to show and to offer for downloads: no folders, no control characters, at most NAME_BYTES."""
     base = re.split(r"[/\\]", name)[-1]
     kept = "".join(c for c in base if unicodedata.category(c)[0] != "C").strip()
-    while len(kept.encode()) > 255:
-        stem, dot, extension = kept.rpartition(".")
-        # shorten the stem, not the extension, as long as there is one worth the name
-        kept = f"{stem[:-1]}.{extension}" if dot and stem and len(extension) < 16 else kept[:-1]
+    stem, dot, extension = kept.rpartition(".")
+    # the stem is shortened, not the extension, if there is one worth the name
+    end = dot + extension if stem and len(extension) < 16 else ""
+    room = NAME_BYTES - len(end.encode())
+    kept = kept.removesuffix(end).encode()[:room].decode(errors="ignore") + end
     return kept if kept.strip(". ") else "upload"

@@ -11,6 +11,7 @@ from pydantic import Field, create_model
 
 from core.jobs.params import JobParams
 from core.options import options
+from core.submission.joining import BATCH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +28,6 @@ class Form:
     head: bytes = b""
 
 
-BATCH = "batch"
-"""The field that names an open batch."""
-
 _BATCH = {"type": "string", "format": "uuid", "description": "Id of an open batch that the job is to belong to."}
 _FILE = {"type": "string", "format": "binary", "description": "An audio or video file."}
 
@@ -43,9 +41,10 @@ def form_schema(table: type[JobParams], defaults: Mapping[str, Any] = MappingPro
     """That form as JSON Schema: nothing but the file has to be there. defaults: this installation's own (JOB_DEFAULTS)"""
     asked = options_schema(table, "Form", defaults=defaults)
     for option in options(table):
-        if option.kind is dict:  # a form has texts
-            text = {"type": "string", "contentMediaType": "application/json", "description": option.about.help}
-            asked["properties"][option.name] = text
+        if option.kind in (dict, list):  # a form has texts
+            text = {"type": "string", "description": option.about.help}
+            coded = {"contentMediaType": "application/json"} if option.kind is dict else {}
+            asked["properties"][option.name] = text | coded
     return {
         "type": "object",
         "required": ["file"],
@@ -54,8 +53,13 @@ def form_schema(table: type[JobParams], defaults: Mapping[str, Any] = MappingPro
     }
 
 
-def named_schema(table: type[JobParams], defaults: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
-    """The options and the name of a file, as JSON Schema: exactly one of the names. defaults: as of `form_schema`"""
+def named_schema(
+    table: type[JobParams], defaults: Mapping[str, Any] = MappingProxyType({}), *, alone: bool = True
+) -> dict[str, Any]:
+    """The options and the name of a file, as JSON Schema: exactly one of the names. defaults: as of `form_schema`
+
+    alone: it may name a batch that it is to belong to
+    """
     url = {
         "type": "string",
         "format": "uri",
@@ -70,7 +74,7 @@ def named_schema(table: type[JobParams], defaults: Mapping[str, Any] = MappingPr
             "url": url,
             "object": key,
             **options_schema(table, "Named", defaults=defaults)["properties"],
-            BATCH: _BATCH,
+            **({BATCH: _BATCH} if alone else {}),
         },
         "additionalProperties": False,
     }

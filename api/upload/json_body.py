@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any, NoReturn
 
 from starlette.requests import Request
@@ -18,16 +19,25 @@ def is_json(request: Request) -> bool:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
 
 
-async def read_object(request: Request, receiver: Receiver) -> dict[str, Any]:
-    """Raises ValidationFailed for what is no JSON object of plain values, or names one twice; TooLarge, UploadTooSlow."""
+async def read_object(
+    request: Request, receiver: Receiver, *, most: int = MAX_BYTES, blank: bool = False
+) -> dict[str, Any]:
+    """Raises ValidationFailed for what is no JSON object of plain values, or names one twice; TooLarge, UploadTooSlow.
+
+    blank: no body at all is an empty object
+    """
     data = bytearray()
     async for piece in receiver.pieces(request):
         data += piece
-        if len(data) > MAX_BYTES:
-            raise TooLarge(f"The JSON has more than {MAX_BYTES:,} bytes.", max_bytes=MAX_BYTES)
+        if len(data) > most:
+            raise TooLarge(f"The JSON has more than {most:,} bytes.", max_bytes=most)
+    if blank and not data:
+        return {}
     try:
         found = json.loads(data.decode(), object_pairs_hook=_once, parse_constant=_constant)
-        json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        json.dumps(
+            found, ensure_ascii=False, allow_nan=False
+        ).encode()  # half a surrogate pair is no text, 1e999 no number
     except ValidationFailed:
         raise
     except (ValueError, RecursionError):
@@ -38,8 +48,8 @@ async def read_object(request: Request, receiver: Receiver) -> dict[str, Any]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
+    counted = Counter(name for name, _ in pairs)
+    if repeated := sorted(name for name, count in counted.items() if count > 1):
         raise refusal(*({"field": name, "message": "given more than once"} for name in repeated))
     return dict(pairs)
 

@@ -22,8 +22,9 @@ from core.errors import NotMedia, RequestError, ServiceError, StorageUnavailable
 from core.jobs.job import new_id
 from core.jobs.uploads import PartialUpload, UploadLease
 from core.objects.store import ObjectStore, part_key, source_key, upload_folder
-from core.store.owners import OwnerUploads
+from core.store.owners import OwnerBatches, OwnerUploads
 from core.submission.intake import Intake
+from core.submission.joining import asked_of
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class Adding:
     """What it takes to add to somebody's uploads."""
 
     uploads: OwnerUploads
+    batches: OwnerBatches
     objects: ObjectStore
     intake: Intake
     receiver: Receiver
@@ -45,7 +47,7 @@ class Adding:
 
         Raises UploadNotFound, Expired, UploadLocked, OffsetConflict, ValidationFailed for more bytes than were announced, NotMedia
         (then the upload is gone), UploadTooSlow, ClientDisconnect, QueueFull, StorageUnavailable, DiskFull, and what `Intake.check`
-        does at the end.
+        and, of its batch, `asked_of` do at the end: then it stays without its last part.
         """
         async with self.receiver.slot():
             take = partial(self.uploads.take_upload, upload_id, offset=offset, lease_seconds=LEASE_SECONDS)
@@ -109,7 +111,8 @@ class Adding:
         if offset == upload.length:
             job_id = new_id()
             source = upload.source(source_key(job_id), media_type=media_type or "")
-            job = intake.new_job(job_id, source, upload.options)
+            asked = asked_of(self.batches.get, upload.options)
+            job = intake.new_job(job_id, source, asked.options, batch=asked.batch)
         done = self.uploads.append(lease, key, size, media_type=media_type, job=job)
         if job is not None:
             log.info("Upload %s of %d bytes is complete: job %s", upload.id, upload.length, job.id)

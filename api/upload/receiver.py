@@ -93,8 +93,8 @@ class Receiver:
         Raises ValidationFailed, EmptyUpload, NotMedia, TooLarge, UploadTooSlow, ClientDisconnect, and what `store`
         and `check_fields` raise.
         """
-        form = Received(spec, store, check_fields, self.threads, self._intake_for(request))
-        return await self._fill(request, form)
+        intake = self._intake_for(request)
+        return await self._fill(request, Received(spec, store, check_fields, self.threads, intake), intake)
 
     async def receive_several(
         self, request: Request, spec: Form, *, stores: Callable[[], tuple[str, Store]], check_fields: CheckFields
@@ -104,14 +104,17 @@ class Receiver:
         stores: gives a store for one more file, and what to call that in the answer. If this raises, files that were stored
         before are the caller's to remove.
         """
-        form = SeveralReceived(spec, stores, check_fields, self.threads, self._intake_for(request))
-        return await self._fill(request, form)
+        intake = self._intake_for(request)
+        return await self._fill(request, SeveralReceived(spec, stores, check_fields, self.threads, intake), intake)
 
-    async def _fill(self, request: Request, form: Filling[T]) -> T:
+    async def _fill(self, request: Request, form: Filling[T], intake: Intake) -> T:
         reader = MultipartReader(boundary_of(request.headers.get("content-type", "")))
+        size = 0
         try:
             async for piece in self.pieces(request):
                 self._count(len(piece))
+                size += len(piece)
+                intake.check_size(size, around=FORM_BYTES)  # what is around the file, and behind it, has an end too
                 for event in reader.feed(piece):
                     await form.take(event)
             reader.finish()

@@ -75,7 +75,7 @@ def metadata_of(header: str) -> dict[str, str]:
 
 
 def file_and_options(metadata: dict[str, str]) -> tuple[str, dict[str, str]]:
-    """The file's name, and the rest: options of the job."""
+    """The file's name, and the rest: options of the job, and its batch."""
     named = [metadata[name] for name in _NAME if metadata.get(name)]
     options = {name: value for name, value in metadata.items() if name not in _NAME + _HINT}
     return clean_filename(named[0] if named else "upload"), options

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -29,7 +30,7 @@ LEASE_SECONDS = 60.0
 """Longer than an attempt can take (`ATTEMPT_SECONDS` of the wiring) and its outcome to be noted."""
 
 THREADS = 16
-PER_WEBHOOK = 4
+PER_RECEIVER = 4
 """One receiver that does not answer must not keep the others waiting."""
 
 JITTER = 0.2
@@ -50,9 +51,18 @@ class SenderStore(Deliveries, Upkeep, Protocol):
 class WebhookSender:
     """post: sends one; made at first need
     data: what is sent of a subject, by what its events are about
+    tell: told of each attempt how it went (delivered, put_off, failed) and how many seconds it took
     """
 
-    def __init__(self, store: SenderStore, post: Callable[[], Post], data: Mapping[str, Data]) -> None:
+    def __init__(
+        self,
+        store: SenderStore,
+        post: Callable[[], Post],
+        data: Mapping[str, Data],
+        *,
+        tell: Callable[[str, float], None] = lambda outcome, seconds: None,
+    ) -> None:
+        self._tell = tell
         self._store, self._make_post, self._data = store, post, data
         self._wake, self._stop, self._cancel = threading.Event(), threading.Event(), threading.Event()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook")
@@ -60,6 +70,7 @@ class WebhookSender:
         self._begun: set[Future[None]] = set()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._next_forget = 0.0
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
@@ -78,17 +89,17 @@ class WebhookSender:
     def send_due(self) -> int:
         """Begin all that can be begun now; returns how many."""
         with self._lock:
-            full = [name for name, count in self._busy.items() if count >= PER_WEBHOOK]
-            room = THREADS - self._busy.total()
+            busy = dict(self._busy)
+        room = THREADS - sum(busy.values())
         if room <= 0:
             return 0
         found = self._store.claim_deliveries(
-            limit=room, lease_seconds=LEASE_SECONDS, per_webhook=PER_WEBHOOK, besides=full
+            limit=room, lease_seconds=LEASE_SECONDS, per_receiver=PER_RECEIVER, busy=busy
         )
         for due in found:
             reached("after_claim_delivery")
             with self._lock:
-                self._busy[due.webhook_id] += 1
+                self._busy[due.receiver] += 1
             future = self._pool.submit(self._attempt, due)
             self._begun.add(future)
             future.add_done_callback(self._begun.discard)
@@ -98,8 +109,7 @@ class WebhookSender:
         while not self._stop.is_set():
             try:
                 begun = self.send_due()
-                if self._store.take_turn("deliveries", every=FORGET_TURN):
-                    self._store.forget_deliveries()
+                self._forget()
             except ServiceError as error:
                 log.warning("Webhooks are put off: %s", error.message)
                 begun = 0
@@ -110,20 +120,38 @@ class WebhookSender:
                 self._wake.wait(LOOK_SECONDS)
                 self._wake.clear()
 
+    def _forget(self) -> None:
+        """Those of long ago; asked for a turn now and then, since asking writes."""
+        if time.monotonic() >= self._next_forget:
+            self._next_forget = time.monotonic() + FORGET_TURN
+            if self._store.take_turn("deliveries", every=0.9 * FORGET_TURN):
+                self._store.forget_deliveries()
+
     def _attempt(self, due: Due) -> None:
+        began = time.monotonic()
         try:
-            outcome = self._send(due)
+            outcome = self._outcome(due)
             if outcome is not None:
+                self._tell(_called(outcome), time.monotonic() - began)
                 reached("after_send_delivery")
                 self._note(due, outcome)
         except ServiceError as error:
             log.warning("What came of delivery %s could not be noted: %s", due.delivery.id, error.message)
-        except Exception:
-            log.exception("Delivery %s was broken off", due.delivery.id)
         finally:
             with self._lock:
-                self._busy -= Counter([due.webhook_id])
+                self._busy -= Counter([due.receiver])
             self._wake.set()
+
+    def _outcome(self, due: Due) -> Outcome | None:
+        """None: nothing can be said of it. What cannot be made, ever, is an attempt that failed: it comes to an end."""
+        try:
+            return self._send(due)
+        except ServiceError:
+            raise
+        except Exception:
+            log.exception("Delivery %s was broken off", due.delivery.id)
+            error = "Something went wrong inside the service; its log says more."
+            return Outcome(delivered=False, error=error, retry_in=pause(due.delivery.attempts))
 
     def _send(self, due: Due) -> Outcome | None:
         delivery = due.delivery
@@ -158,6 +186,12 @@ class WebhookSender:
                 delivery.id,
                 said,
             )
+
+
+def _called(outcome: Outcome) -> str:
+    if outcome.delivered:
+        return "delivered"
+    return "failed" if outcome.retry_in is None else "put_off"
 
 
 def pause(attempts: int) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,6 +28,10 @@ class ServiceSettings(BaseSettings):
     )
     api_port: int = Field(8000, ge=0, le=65535, description="Port of the API; 0 picks a free one.")
     allow_open: bool = Field(False, description="Allow a non-loopback API_HOST without keys: everybody may use it.")
+    forwarded_allow_ips: str = Field(
+        "127.0.0.1",
+        description="Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: addresses and networks, with commas; * believes everybody.",
+    )
 
     # --- keys and what each may ask for
     api_keys: SecretStr | None = Field(
@@ -81,6 +85,12 @@ class ServiceSettings(BaseSettings):
     )
     sync_wait_seconds: Seconds = Field(
         600.0, gt=0, description="How long requests of other people's interfaces (/v1/audio) wait for their job to end."
+    )
+    max_audio_conversions: int = Field(
+        2,
+        ge=0,
+        le=64,
+        description="So many files at most does one API process make playable at once (GET /jobs/{id}/audio?format=mp3). 0: none.",
     )
     min_free_disk_mb: Megabytes = Field(
         200.0, ge=0, description="Uploads are refused with 507 when less space than this is left."
@@ -167,6 +177,14 @@ class ServiceSettings(BaseSettings):
             level = part.rpartition("=")[2].strip().upper()
             if level not in {"TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
                 raise ValueError(f"unknown log level {level!r}")
+        return value
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _proxies(cls, value: str) -> str:
+        for part in filter(None, map(str.strip, value.split(","))):
+            if part != "*":
+                ip_network(part)
         return value
 
     @field_validator("database_url")

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 from uuid_utils import uuid7
 
 from core.jobs.origin import Origin
 from core.jobs.params import JobParams
+from core.objects.store import source_key
 
 ID_PATTERN = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 """Job ids are UUIDs (version 7), as a regular expression."""
@@ -142,6 +144,24 @@ class Job:
 
     def evolve(self, **changes: Any) -> Job:
         return replace(self, **changes)
+
+    def again(self, *, everything: bool = False, caller: Mapping[str, str] = MappingProxyType({})) -> NewJob:
+        """The same file and options once more. everything: it takes over no finished chunk; caller: who asks for it
+
+        Both jobs refer to one stored upload, under the older one's key.
+        """
+        job_id, source = new_id(), self.source
+        if source.origin is not None:  # never brought: each brings its own
+            source = replace(source, key=source_key(job_id))
+        return NewJob(
+            id=job_id,
+            source=source,
+            params=self.params,
+            retry_of=self.id,
+            retry_all=everything,
+            priority=self.priority,
+            caller=caller,
+        )
 
     @property
     def short(self) -> bool:

@@ -16,11 +16,17 @@ class OriginKind(StrEnum):
 class Origin:
     """Kept in the job's row until its file is in the object store, and then forgotten: addresses may hold secrets."""
 
-    kind: OriginKind
+    #: text: of a newer version
+    kind: OriginKind | str
     #: address, key or id
     name: str
     #: so many bytes are taken at most
     max_bytes: int
+
+    @property
+    def known(self) -> bool:
+        """Whether this version can bring it."""
+        return isinstance(self.kind, OriginKind)
 
     def to_text(self) -> str:
         return f"{self.kind} {self.max_bytes} {self.name}"
@@ -29,4 +35,5 @@ class Origin:
     def from_text(text: str) -> Origin:
         """Raises ValueError for what `to_text` has not made."""
         kind, most, name = text.split(" ", 2)
-        return Origin(kind=OriginKind(kind), name=name, max_bytes=int(most))
+        known = OriginKind(kind) if kind in list(OriginKind) else kind
+        return Origin(kind=known, name=name, max_bytes=int(most))

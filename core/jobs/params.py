@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
@@ -25,6 +26,9 @@ FIRST_PARAMS = frozenset({"model", "task", "language", "prompt", "temperature", 
 
 SPEAKERS = 20
 """More are not told apart."""
+
+VOCABULARY_WORDS, VOCABULARY_CHARACTERS = 100, 100
+"""So many of `vocabulary` at most, each of so many characters."""
 
 METADATA_BYTES, METADATA_DEPTH = 4096, 16
 """Of `metadata`, as compact JSON in UTF-8."""
@@ -56,6 +60,15 @@ def _prompt(value: str) -> str:
     return value
 
 
+def _vocabulary(value: list[str]) -> list[str] | None:
+    for word in value:
+        if len(word) > VOCABULARY_CHARACTERS:
+            raise ValueError(f"each word or phrase must have at most {VOCABULARY_CHARACTERS} characters")
+        if any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in word):
+            raise ValueError("must not hold control characters")
+    return [*dict.fromkeys(value)] or None
+
+
 def _callback_url(value: str) -> str:
     # the full check is that of whoever sends something there (`core.outbound`)
     if not re.fullmatch(r"https?://[^\s/?#@]+([/?#][!-~]*)?", value.strip()):
@@ -64,16 +77,17 @@ def _callback_url(value: str) -> str:
 
 
 def _metadata(value: dict[str, Any]) -> dict[str, Any]:
+    if _deeper(value, METADATA_DEPTH):
+        raise ValueError(f"must be nested at most {METADATA_DEPTH} deep")
     if len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()) > METADATA_BYTES:
         raise ValueError(f"must have at most {METADATA_BYTES} bytes")
-    if _depth(value) > METADATA_DEPTH:
-        raise ValueError(f"must be nested at most {METADATA_DEPTH} deep")
     return value
 
 
-def _depth(value: Any) -> int:
+def _deeper(value: Any, most: int) -> bool:
+    """Looks no deeper than that itself: what nests a thousand times is bad input too."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
-    return 0 if inner is None else 1 + max(map(_depth, inner), default=0)
+    return inner is not None and (most == 0 or any(_deeper(one, most - 1) for one in inner))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +113,16 @@ class JobParams:
     prompt: str | None = field(
         default=None,
         metadata=about("Names and words to expect; given to every chunk.", max_length=2000, convert=_prompt),
+    )
+    vocabulary: list[str] | None = field(
+        default=None,
+        metadata=about(
+            "Words, names and phrases to expect, the most important first: a JSON array, or with commas in between. "
+            "Given to every chunk behind the prompt; what does not fit is named in warnings.",
+            max_length=VOCABULARY_WORDS,
+            metavar="WORD,...",
+            convert=_vocabulary,
+        ),
     )
     temperature: float = field(
         default=0.0, metadata=about("First temperature of decoding; 0 is most certain.", ge=0, le=1)

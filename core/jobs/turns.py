@@ -70,6 +70,8 @@ def in_turn(
     oldest job came, no longer: so newcomers, however many, do not go ahead of those who wait.
     """
     waiting = list(waiting)
+    # one that is still to come was before the clock was put back: its owner must not wait until then
+    served = {owner: at for owner, at in served.items() if at <= now}
     begun: dict[str | None, datetime] = {}
     for one in waiting:
         begun[one.owner] = min(one.since, begun.get(one.owner, one.since))

@@ -18,7 +18,7 @@ class NewUpload:
     filename: str
     #: bytes in all
     length: int
-    #: of the job that it becomes, as they were sent
+    #: of the job that it becomes, as they were sent; the name of its batch among them
     options: Mapping[str, str]
     #: Upload-Metadata as it was sent
     metadata: str = ""

@@ -114,6 +114,20 @@ def revision_key(job_id: str, number: int) -> str:
     return f"{job_folder(job_id)}{REVISION}{number}.{secrets.token_hex(8)}.json"
 
 
+RENDITION = "audio."
+"""What the names of a job's audio in other forms begin with, in its folder."""
+
+
+def rendition_key(job_id: str, sha256: str, size: int, form: str) -> str:
+    """A source in another form. Its size is in its name: a store does not tell it."""
+    return f"{rendition_prefix(job_id, sha256)}{size}.{form}"
+
+
+def rendition_prefix(job_id: str, sha256: str) -> str:
+    """What the keys of one source's forms begin with."""
+    return f"{job_folder(job_id)}{RENDITION}{sha256[:16]}."
+
+
 def job_of(key: str) -> str | None:
     """The job in whose folder an object lies; None for what belongs to no job."""
     folder, _, rest = key.partition("/")

@@ -38,14 +38,14 @@ PRIVATE = tuple(
 )
 """Besides those that `ipaddress` does not call global, or calls so only in some of Python's versions."""
 
-NAT64 = ip_network("64:ff9b::/96")
-"""RFC 6052: the last 32 bits are the IPv4 address that is meant."""
+TRANSLATED = tuple(map(ip_network, ("64:ff9b::/96", "::ffff:0:0:0/96")))
+"""NAT64 (RFC 6052) and SIIT (RFC 2765): the last 32 bits are the IPv4 address that is meant."""
 
 
 def permitted(text: str, *, allow_private: bool = False) -> bool:
     """Whether a connection to this address (numeric, as a resolver gives it) may be made.
 
-    Of IPv6 that stands for IPv4 (mapped, NAT64), the IPv4 address is judged.
+    Of IPv6 that stands for IPv4 (mapped, translated), the IPv4 address is judged.
     """
     try:
         address = _meant(ip_address(text))
@@ -61,6 +61,6 @@ def _meant(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
         return address
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped
-    if address in NAT64:
+    if any(address in network for network in TRANSLATED):
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address

@@ -119,7 +119,8 @@ class Outbound:
         """Raises UrlRefused."""
         try:
             parsed = httpx.URL(url) if base is None else base.join(url)
-        except httpx.InvalidURL:
+            parsed.host  # noqa: B018 (it is read here, where it may fail: `xn--` and what is no name behind it)
+        except (httpx.InvalidURL, ValueError):
             raise UrlRefused("That is no address.") from None
         if len(url) > MAX_URL:
             raise UrlRefused(f"The address has more than {MAX_URL} characters.")

@@ -19,7 +19,7 @@ from typing import Protocol
 from core.errors import DatabaseUnavailable, ServiceError
 from core.jobs.job import Job
 from core.jobs.workfolders import remove_dead
-from core.objects.store import REVISION, ObjectStore, job_folder, upload_folder, upload_of
+from core.objects.store import RENDITION, REVISION, ObjectStore, job_folder, upload_folder, upload_of
 from core.queue.hints import HintSender
 from core.queue.indexing import index_due
 from core.store.protocols import Outbox, Retention, Upkeep, Uploads
@@ -136,12 +136,13 @@ class Sweeper:
     def sweep_once(self) -> None:
         """One full round. What makes room on a full disk goes first."""
         for job in self._store.removable(limit=50):
-            with self._on_its_own(job):
+            with self._on_its_own(f"Job {job.id}"):
                 self.remove(job)
         for upload_id in self._store.removable_uploads(limit=50):
-            for key in list(self._objects.keys(upload_folder(upload_id))):
-                self._objects.delete(key)
-            self._store.remove_upload(upload_id)
+            with self._on_its_own(f"Upload {upload_id}"):
+                for key in list(self._objects.keys(upload_folder(upload_id))):
+                    self._objects.delete(key)
+                self._store.remove_upload(upload_id)
         if self._work and (dead := remove_dead(self._work)):
             log.info("Removed %d work folders of processes that had died", dead)
         ended = self._store.sweep(max_attempts=self._max_attempts)
@@ -153,9 +154,10 @@ class Sweeper:
             self.send_hints()
         if self._audio_hours or self._result_hours:
             for job in self._store.expire(audio_hours=self._audio_hours, result_hours=self._result_hours, limit=50):
-                with self._on_its_own(job):
+                with self._on_its_own(f"Job {job.id}"):
                     if job.expired_audio:
-                        self._drop([job.source.key], besides=job.id)
+                        forms = self._objects.keys(job_folder(job.id) + RENDITION)
+                        self._drop([job.source.key, *forms], besides=job.id)
                     if job.expired_result and job.result_key:
                         edits = self._objects.keys(job_folder(job.id) + REVISION)
                         self._drop([job.result_key, *edits], besides=job.id)
@@ -169,17 +171,17 @@ class Sweeper:
                 self.collect_orphans()
 
     @contextlib.contextmanager
-    def _on_its_own(self, job: Job) -> Iterator[None]:
-        """One job that cannot be removed must not hold up those behind it. An outage ends the round for all of them."""
+    def _on_its_own(self, what: str) -> Iterator[None]:
+        """One that cannot be removed must not hold up those behind it. An outage ends the round for all of them."""
         try:
             yield
         except DatabaseUnavailable:
             raise
         except ServiceError as error:
             self._objects.ping()
-            log.error("Job %s cannot be removed: %s", job.id, error.message)
+            log.error("%s cannot be removed: %s", what, error.message)
         except Exception:
-            log.exception("Job %s cannot be removed", job.id)
+            log.exception("%s cannot be removed", what)
 
     def remove(self, job: Job) -> None:
         """Delete a job for good. Rows go last: a crash in between leaves a row that says what is still to do."""

@@ -190,7 +190,8 @@ class OwnerUploads(Protocol):
     ) -> UploadLease:
         """So many bytes more are stored, under that key. media_type: as far as it is known by now
 
-        job: made in the same transaction, of the last bytes. Raises UploadNotFound, UploadLocked when another has it now.
+        job: made in the same transaction, of the last bytes. Raises UploadNotFound, UploadLocked when another has it now,
+        BatchNotFound and BatchClosed of the job's batch: then nothing is stored.
         """
         ...
 

@@ -42,8 +42,8 @@ class JobStore(Protocol):
         """
         ...
 
-    def uploads_of(self, owner: str | None) -> OwnerUploads:
-        """The uploads in parts of this owner; cheap."""
+    def uploads_of(self, owner: str | None, *, all_jobs: bool = False) -> OwnerUploads:
+        """The uploads in parts of this owner; cheap. all_jobs: what they become may belong to anybody's batch"""
         ...
 
     def batches_of(self, owner: str | None, *, all_jobs: bool = False) -> OwnerBatches:

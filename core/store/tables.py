@@ -27,12 +27,15 @@ from sqlalchemy import (
     TypeDecorator,
     and_,
     literal_column,
+    or_,
 )
+
+from core.jobs.job import SHORT_BYTES, SHORT_SECONDS
 
 ROW_VERSION = 4
 """Raised when jobs or tasks are written in a way older consumers would misread: those then leave them alone."""
 
-SCHEMA = "0009"
+SCHEMA = "0010"
 """The newest revision of `core.store.migrations`: who finds the database at it need not load Alembic (8 MB, 0.2 s)."""
 
 metadata = MetaData()
@@ -148,9 +151,23 @@ Index("job_source_key", job.c.source_key)
 Index("job_origin", job.c.origin, sqlite_where=job.c.origin.is_not(None), postgresql_where=job.c.origin.is_not(None))
 Index("job_result_key", job.c.result_key)
 STRUCK = job.c.strikes > literal_column("0")
-"""As the partial index has it: SQLite uses one only for the very same words."""
+SHORT = or_(
+    job.c.duration < literal_column(f"{SHORT_SECONDS}"),
+    and_(job.c.duration.is_(None), job.c.bytes.between(literal_column("1"), literal_column(f"{SHORT_BYTES}"))),
+)
+"""As the partial indices have them: SQLite uses one only for the very same words."""
 
 Index("job_struck", job.c.status, job.c.strikes, sqlite_where=STRUCK, postgresql_where=STRUCK)
+Index(
+    "job_short_line",
+    job.c.status,
+    job.c.owner,
+    job.c.priority,
+    job.c.created_at,
+    job.c.id,
+    sqlite_where=SHORT,
+    postgresql_where=SHORT,
+)
 
 _IN_BATCH, _UNENDED = job.c.batch_id.is_not(None), and_(job.c.batch_id.is_not(None), job.c.finished_at.is_(None))
 Index("job_of_batch", job.c.batch_id, job.c.created_at, job.c.id, sqlite_where=_IN_BATCH, postgresql_where=_IN_BATCH)
@@ -305,6 +322,7 @@ spent = Table(
 )
 
 Index("spent_of_owner", spent.c.owner, spent.c.created_at)
+Index("spent_created_at", spent.c.created_at)
 
 # When each owner last had its turn ("": who has no key).
 served = Table("served", metadata, Column("owner", String(128), primary_key=True), _required("at", UtcDateTime))
@@ -334,6 +352,8 @@ delivery = Table(
     Column("id", String(64), primary_key=True),
     _required("webhook_id", String(64)),
     Column("url", Text),  # that of a callback
+    # what goes to the same address waits in the same line
+    _required("receiver", String(64)),
     _required("event", String(32)),
     _required("subject", String(64)),
     _required("created_at", UtcDateTime),
@@ -348,11 +368,9 @@ delivery = Table(
     Column("last_error", Text),
 )
 
+_UNSENT = delivery.c.due.is_not(None)
 Index(
-    "delivery_due",
-    delivery.c.due,
-    sqlite_where=delivery.c.due.is_not(None),
-    postgresql_where=delivery.c.due.is_not(None),
+    "delivery_line", delivery.c.receiver, delivery.c.due, delivery.c.id, sqlite_where=_UNSENT, postgresql_where=_UNSENT
 )
 Index("delivery_of_webhook", delivery.c.webhook_id, delivery.c.id)
 Index("delivery_subject", delivery.c.subject)

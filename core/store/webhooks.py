@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
-from core.webhooks import Delivery, DeliveryStatus, Due, Outcome, Webhook
+from core.webhooks import Delivery, DeliveryStatus, Due, Outcome, Undelivered, Webhook
 
 
 class OwnerWebhooks(Protocol):
@@ -54,16 +55,18 @@ class Webhooks(Protocol):
         """Those of this owner; cheap. all_webhooks: everybody's too"""
         ...
 
+    def undelivered(self) -> Undelivered: ...
+
 
 class Deliveries(Protocol):
     """What sends them. Rows are made by `core.store.roles.webhooks.announce`, in the transaction that makes the event true."""
 
     def claim_deliveries(
-        self, *, limit: int, lease_seconds: float, per_webhook: int, besides: Collection[str] = ()
+        self, *, limit: int, lease_seconds: float, per_receiver: int, busy: Mapping[str, int] = MappingProxyType({})
     ) -> Sequence[Due]:
         """Those whose time has come, the longest due first, each for one attempt: after the lease another may take it.
 
-        per_webhook: at most so many of each; besides: webhooks that are left out
+        per_receiver: at most so many for each (`Due.receiver`), with those that it is busy with already
         """
         ...
 

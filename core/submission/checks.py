@@ -128,7 +128,11 @@ def fingerprint(file: str, params: JobParams, batch: str | None = None) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
-def batch_fingerprint(sha256s: Sequence[str], params: JobParams, own: JobParams) -> str:
-    """As `fingerprint`, of a batch that is asked for with these files. own: `metadata` and `callback_url` of the batch itself"""
-    said = [[*sha256s], params.to_dict(), own.to_dict()]
+def batch_fingerprint(files: Sequence[tuple[str, JobParams]], params: JobParams, own: JobParams) -> str:
+    """As `fingerprint`, of a batch that is asked for with these files, each with its options.
+
+    own: `metadata` and `callback_url` of the batch itself
+    """
+    named = [file if its == params else [file, its.to_dict()] for file, its in files]
+    said = [named, params.to_dict(), own.to_dict()]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ _QUIET = (
     "filelock",
 )
 
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 
 _BOUND: ContextVar[Mapping[str, Any]] = ContextVar("bound", default={})  # noqa: B039 (it is replaced, never changed)
 
@@ -40,11 +42,12 @@ class _Intercept(logging.Handler):
             level: str | int = logger.level(record.levelname).name
         except ValueError:
             level = record.levelno
-        logger.bind(name_=record.name).opt(exception=record.exc_info).log(level, "{}", _masked(record.getMessage()))
+        logger.bind(name_=record.name).opt(exception=record.exc_info).log(level, "{}", _safe(record.getMessage()))
 
 
-def _masked(text: str) -> str:
-    return webhooks.masked(keys.masked(text))
+def _safe(text: str) -> str:
+    """Without secrets, and on one line: paths and names come from outside, and must not write lines of their own."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], webhooks.masked(keys.masked(text)))
 
 
 def parse_levels(spec: str) -> tuple[str, dict[str, str]]:

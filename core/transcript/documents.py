@@ -15,6 +15,8 @@ PAUSE_SECONDS = 2.0
 
 _MARKS = re.compile(r"([\\`*_\[\]<>&~$|])")
 """Punctuation that is markup wherever it stands in a line of Markdown (CommonMark 0.31, and its common extensions)."""
+_FIRST = re.compile(r"^(\d*)([-+=#.)])")
+"""And what is only at its beginning: headings, lists, rules."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ def _named(speaker: str | None) -> str:
 
 
 def _escaped(text: str) -> str:
-    return _MARKS.sub(r"\\\1", text)
+    return _FIRST.sub(r"\1\\\2", _MARKS.sub(r"\\\1", text))
 
 
 def _clock(seconds: float) -> str:

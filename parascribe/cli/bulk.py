@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -16,31 +15,6 @@ from parascribe.client.inputs import fault
 from parascribe.screen.progress import Reporter
 from parascribe.screen.render import printable
 
-MEDIA = frozenset(
-    "3gp aac ac3 aif aiff amr asf avi caf flac flv m2ts m4a m4b m4v mka mkv mov mp2 mp3 mp4 mpeg mpg mts mxf oga ogg ogv "
-    "opus ts vob wav webm wma wmv".split()
-)
-"""Extensions that are sent of a folder's files; what else there is has to be named itself."""
-
-
-def media_in(given: Sequence[Path], *, recursive: bool) -> Iterator[Path]:
-    """The files to send: those that are named, and those of the folders, in order and each once."""
-    seen = set()
-    for path in given:
-        inside = _files(path, recursive=recursive) if path.is_dir() else [path]
-        for file in inside:
-            if (real := file.absolute()) not in seen:
-                seen.add(real)
-                yield file
-
-
-def _files(folder: Path, *, recursive: bool) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
-        for name in sorted(names):
-            if not name.startswith(".") and Path(name).suffix.lower().removeprefix(".") in MEDIA:
-                yield Path(place, name)
-
 
 def upload(client: Client, batch_id: str, files: Sequence[Path], report: Reporter, *, at_once: int) -> int:
     """Send all files, so many at a time; returns how many were refused, each of which is said. A full queue is waited for.
@@ -48,9 +22,10 @@ def upload(client: Client, batch_id: str, files: Sequence[Path], report: Reporte
     Raises ServiceUnreachable, and KeyboardInterrupt, when the batch is cancelled.
     """
     failed = 0
+    report.expect(len(files))
     pool = ThreadPoolExecutor(at_once, thread_name_prefix="upload")
     try:
-        sent: dict[Future[str], Path] = {pool.submit(_sent, client, batch_id, file): file for file in files}
+        sent: dict[Future[str], Path] = {pool.submit(_sent, client, batch_id, file, report): file for file in files}
         for number, done in enumerate(as_completed(sent), 1):
             name = printable(sent[done])
             try:
@@ -74,12 +49,16 @@ def upload(client: Client, batch_id: str, files: Sequence[Path], report: Reporte
     return failed
 
 
-def _sent(client: Client, batch_id: str, file: Path) -> str:
+def _sent(client: Client, batch_id: str, file: Path, report: Reporter) -> str:
     """Id of its job."""
+
+    def show(done: int, total: int) -> None:
+        report.bytes(printable(file), "uploading", done, total)
+
     pauses = doubling(1.0, 30.0)
     while True:
         try:
-            return client.submit(file, batch=batch_id)["id"]
+            return client.submit(file, batch=batch_id, on_bytes=show)["id"]
         except Overloaded as error:
             if error.code != "queue_full":
                 raise

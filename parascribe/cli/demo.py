@@ -26,7 +26,8 @@ from core.config.loading import load
 from core.config.settings import Settings
 from core.errors import ServiceError
 from core.system.processes import spawn, stop
-from parascribe.cli.batch import deliver_to, finish, submit
+from parascribe.cli.items import Item, deliver_to
+from parascribe.cli.pipeline import Pipeline, transcribe_all
 from parascribe.client.client import Client
 from parascribe.client.errors import ClientError
 from parascribe.run.wiring import open_downloader, open_models
@@ -176,9 +177,14 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
 
 def _transcribe(url: str, material: Material) -> list[dict[str, Any]]:
     names = [Path(file.name) for file in material.files]  # the whole path would only distract
-    with contextlib.chdir(material.files[0].parent), Client(url) as client, reporter() as report:
-        items = submit(client, names, {"model": material.model}, report)
-        finish(client, items, deliver_to(Outputs.plan(names, (), "-")), report)
+    items = [Item(file=name) for name in names]
+    with (
+        contextlib.chdir(material.files[0].parent),
+        Client(url) as client,
+        reporter() as report,
+        Pipeline(client, {"model": material.model}, report) as pipeline,
+    ):
+        transcribe_all(pipeline, items, deliver_to(Outputs.plan(names, (), "-")))
     failed = [item.file.name for item in items if item.status != "completed"]
     if failed:
         raise DemoFailed(f"not transcribed: {', '.join(failed)}")

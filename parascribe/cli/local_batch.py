@@ -14,7 +14,7 @@ from core.jobs.job import Job
 from core.system import logs
 from core.transcript.formats import FORMATS, FileFormat, from_result
 from core.transcript.shaping import Shaping
-from parascribe.cli.batch import Deliver, Item, words_for
+from parascribe.cli.items import Deliver, Item, words_for
 from parascribe.client.bodies import Look, Params
 from parascribe.run.local import transcribe_files
 from parascribe.screen.outputs import Fetch
@@ -23,8 +23,8 @@ from parascribe.screen.render import printable
 
 
 def transcribe_locally(
-    settings: Settings, files: Sequence[Path], params: Params, deliver: Deliver, report: Reporter, look: Look
-) -> list[Item]:
+    settings: Settings, items: Sequence[Item], params: Params, deliver: Deliver, report: Reporter, look: Look
+) -> None:
     """One file after the other, with all of this machine's workers; each transcript is delivered as soon as it is there.
 
     Raises ServiceError for what concerns all files, such as an unknown model.
@@ -36,25 +36,22 @@ def transcribe_locally(
     def show(path: Path, job: Job) -> None:
         report.step(printable(path), job.stage.value, job.percent, job.eta_seconds)
 
-    items = []
+    files = [item.file for item in items]
     with contextlib.closing(transcribe_files(settings, files, dict(params), show)) as results:
-        for file, result in zip(files, results, strict=True):
-            item = Item(file=file)
-            items.append(item)
+        for item, result in zip(items, results, strict=True):
             if error := result.get("error"):
-                item.status, item.error = "failed", {"code": error["code"], "message": error["message"]}
+                item.refuse(error["code"], error["message"], "failed")
             else:
                 item.status, item.partial = "completed", result["partial"]
                 try:
                     deliver(item, _from_result(result, look))
                 except NotInResult as failure:
-                    item.status, item.error = "failed", {"code": failure.code, "message": failure.message}
+                    item.refuse(failure.code, failure.message, "failed")
             report.end(
                 item.name,
                 words_for(item, {"status": item.status, "audio": {"duration": result.get("duration")}} | result),
                 failed=item.missed,
             )
-    return items
 
 
 def _from_result(result: dict[str, Any], look: Look) -> Fetch:

@@ -9,20 +9,9 @@ from typing import Annotated
 import typer
 
 from core.system.processes import one_blas_thread
-from parascribe.cli.commands import (
-    batches,
-    engine,
-    jobs,
-    keys,
-    machine,
-    models,
-    search,
-    services,
-    transcribe,
-    tune,
-    webhooks,
-)
+from parascribe.cli.commands import batches, completion, jobs, keys, search, services, transcribe, watch, webhooks
 from parascribe.cli.commands.common import MEANING, Exit, note
+from parascribe.cli.commands.machine import checks, engine, models, tune
 from parascribe.screen import streams
 
 app = typer.Typer(
@@ -54,6 +43,7 @@ def root(
 JOBS, SERVICES, MACHINE = "Jobs of a running service", "Services", "This machine"
 COMMANDS: tuple[tuple[str, str | None, Callable[..., None]], ...] = (
     ("transcribe", None, transcribe.transcribe),
+    ("watch", None, watch.watch),
     ("status", JOBS, jobs.status),
     ("list", JOBS, jobs.list_),
     ("result", JOBS, jobs.result),
@@ -65,10 +55,12 @@ COMMANDS: tuple[tuple[str, str | None, Callable[..., None]], ...] = (
     ("api", SERVICES, services.api),
     ("consumer", SERVICES, services.consumer),
     ("demo", SERVICES, services.demo),
-    ("doctor", MACHINE, machine.doctor),
-    ("plan", MACHINE, machine.plan),
+    ("mcp", SERVICES, services.mcp),
+    ("doctor", MACHINE, checks.doctor),
+    ("plan", MACHINE, checks.plan),
     ("tune", MACHINE, tune.tune),
-    ("config", MACHINE, machine.config),
+    ("config", MACHINE, checks.config),
+    ("completion", MACHINE, completion.completion),
 )
 for _name, _panel, _run in COMMANDS:
     app.command(_name, rich_help_panel=_panel)(_run)

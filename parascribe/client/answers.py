@@ -1,9 +1,8 @@
-"""What came back from the service: its JSON, its errors, its clock."""
+"""What came back from the service: its JSON, its errors."""
 
 from __future__ import annotations
 
 import json
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -40,14 +39,6 @@ def error_of(answer: httpx.Response) -> ApiError:
     return kind_of(answer.status_code)(answer.status_code, code, message, problem, retry_after=retry_after(answer))
 
 
-def moment_of(answer: httpx.Response) -> str:
-    """When the service answered, by its own clock: milliseconds since the epoch."""
-    try:
-        return str(int(parsedate_to_datetime(answer.headers["Date"]).timestamp() * 1000))
-    except (KeyError, ValueError):
-        return ""
-
-
 def unreachable(base_url: str, error: httpx.TransportError) -> str:
     """Why there was no answer, and what to do."""
     if isinstance(error, httpx.UnsupportedProtocol):
@@ -59,7 +50,7 @@ def unreachable(base_url: str, error: httpx.TransportError) -> str:
 
 def form_text(value: object) -> str:
     """As forms and queries have it."""
-    if isinstance(value, dict):
+    if isinstance(value, dict | list):
         return json.dumps(value)
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return text.encode(errors="replace").decode()  # a name from disk, or an argument, need not be valid Unicode

@@ -19,6 +19,7 @@ class Params(TypedDict, total=False):
     language: str
     task: Task
     prompt: str
+    vocabulary: list[str] | None
     temperature: float
     beam_size: int
     word_timestamps: bool

@@ -19,6 +19,8 @@ CODES = {
     "output": "The transcript is there and cannot be written where it was wanted.",
     "cancelled": "The job was cancelled.",
     "not_parascribe": "What answers at that address is no Parascribe service.",
+    "service_unreachable": "Nothing answers at the service's address (said by `parascribe mcp`).",
+    "path_outside": "The file is in none of the folders that may be read from (said by `parascribe mcp`).",
     "http_<status>": "Something between here and the service answered, a proxy for example.",
 }
 """What the command line and `Client` say by themselves, beside the service's codes."""

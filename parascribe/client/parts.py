@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import time
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import httpx
 
 from parascribe.client.answers import error_of, unreachable
 from parascribe.client.errors import ApiError, Overloaded, ServiceUnreachable
 from parascribe.client.inputs import Steady
+from parascribe.client.transport import Transport
 
 FROM_BYTES = 64 << 20
 """Smaller files go at once."""
@@ -27,8 +27,8 @@ _TUS = {"Tus-Resumable": "1.0.0"}
 _BLOCK = 1 << 18
 
 
-def send_in_parts(
-    http: httpx.Client, file: BinaryIO, steady: Steady, form: Mapping[str, str], *, name: str, size: int
+async def send_in_parts(
+    transport: Transport[Any], file: BinaryIO, steady: Steady, form: Mapping[str, str], *, name: str, size: int
 ) -> str | None:
     """Path of the job that the file has become; None of a service that takes no parts.
 
@@ -37,33 +37,35 @@ def send_in_parts(
     fields = {"filename": name, **form}
     metadata = ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in fields.items())
     try:
-        begun = http.post("/api/v1/uploads", headers=_TUS | {"Upload-Length": str(size), "Upload-Metadata": metadata})
+        begun = await transport.request(
+            "POST", "/api/v1/uploads", headers=_TUS | {"Upload-Length": str(size), "Upload-Metadata": metadata}
+        )
     except httpx.TransportError as error:
-        raise ServiceUnreachable(unreachable(str(http.base_url), error)) from error
+        raise ServiceUnreachable(unreachable(transport.base_url, error)) from error
     if begun.status_code in (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED):
         return None  # before 0.3, or a proxy that lets nothing else pass
     if not begun.is_success:
         raise error_of(begun)
     at = begun.headers["Location"]
     try:
-        return _send(http, file, steady, at, size)
+        return await _send(transport, file, steady, at, size)
     except ServiceUnreachable:
         raise  # nobody is there to be told
     except BaseException:
         with contextlib.suppress(httpx.TransportError):
-            http.delete(at, headers=_TUS)
+            await transport.request("DELETE", at, headers=_TUS)
         raise
 
 
-def _send(http: httpx.Client, file: BinaryIO, steady: Steady, at: str, size: int) -> str:
+async def _send(transport: Transport[Any], file: BinaryIO, steady: Steady, at: str, size: int) -> str:
     offset, failed = 0, 0
     while True:
         try:
             if failed:
-                time.sleep(min(15.0, 0.25 * 2**failed))
-                before, offset = offset, _offset(http, at)
+                await transport.sleep(min(15.0, 0.25 * 2**failed))
+                before, offset = offset, await _offset(transport, at)
                 failed = 0 if offset > before else failed
-            answer = _patch(http, file, steady, at, offset, min(PART_BYTES, size - offset))
+            answer = await _patch(transport, file, steady, at, offset, min(PART_BYTES, size - offset))
             if not answer.is_success:
                 raise error_of(answer)
             offset, failed = int(answer.headers["Upload-Offset"]), 0
@@ -72,7 +74,7 @@ def _send(http: httpx.Client, file: BinaryIO, steady: Steady, at: str, size: int
         except httpx.TransportError as error:
             failed += 1
             if failed == TRIES:
-                raise ServiceUnreachable(unreachable(str(http.base_url), error)) from error
+                raise ServiceUnreachable(unreachable(transport.base_url, error)) from error
         except ApiError as error:
             # held by a request of ours that broke, or counted although its answer was lost; or the service is away
             passes = error.code in ("upload_locked", "offset_conflict") or (
@@ -83,14 +85,16 @@ def _send(http: httpx.Client, file: BinaryIO, steady: Steady, at: str, size: int
                 raise
 
 
-def _offset(http: httpx.Client, at: str) -> int:
-    answer = http.get(at)
+async def _offset(transport: Transport[Any], at: str) -> int:
+    answer = await transport.request("GET", at)
     if not answer.is_success:
         raise error_of(answer)
     return int(answer.headers["Upload-Offset"])
 
 
-def _patch(http: httpx.Client, file: BinaryIO, steady: Steady, at: str, offset: int, size: int) -> httpx.Response:
+async def _patch(
+    transport: Transport[Any], file: BinaryIO, steady: Steady, at: str, offset: int, size: int
+) -> httpx.Response:
     file.seek(offset)
 
     def pieces() -> Iterator[bytes]:
@@ -104,4 +108,4 @@ def _patch(http: httpx.Client, file: BinaryIO, steady: Steady, at: str, offset: 
         "Content-Type": "application/offset+octet-stream",
         "Content-Length": str(size),
     }
-    return http.patch(at, content=pieces(), headers=_TUS | headers)
+    return await transport.request("PATCH", at, content=pieces(), headers=_TUS | headers)

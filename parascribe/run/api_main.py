@@ -8,7 +8,9 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, TypedDict
 
 import uvicorn
 
@@ -16,11 +18,15 @@ from api.access.key_table import KeyTable
 from api.access.keys import KeyAuthenticator
 from api.access.throttle import RequestLimiter
 from api.app import create_app
+from api.audio.encoding import encode
+from api.audio.forms import FormName
+from api.audio.measuring import measure
+from api.audio.peaks import Measure
+from api.audio.programs import Request
+from api.audio.renditions import Encode, Give
 from api.batches.bodies import batch_data
-from api.deps import PREFIX, ApiDeps
+from api.deps import PREFIX, ApiDeps, Parts
 from api.http.protocol import BoundedHttp
-from api.peaks.kept import Measure
-from api.peaks.measuring import Request, measure
 from api.webhooks.bodies import job_data
 from api.webhooks.sender import WebhookSender
 from core.audio import ffmpeg
@@ -31,6 +37,13 @@ from core.jobs.job import Job
 from core.objects.store import ObjectStore
 from core.system import logs, tracing
 from parascribe.run import wiring
+
+
+class Where(TypedDict):
+    """How our programs for players run."""
+
+    folder: Path
+    nice: int
 
 
 def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
@@ -55,12 +68,7 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
                 raise ModelUnavailable
 
         post = functools.cache(functools.partial(wiring.open_post, settings))
-        webhooks = WebhookSender(
-            store, post, {"job": job_data(store, base=PREFIX), "batch": batch_data(store, base=PREFIX)}
-        )
-        webhooks.start()
-        stack.callback(webhooks.stop)
-
+        measure_of, encode_of = _listeners(settings, objects)
         deps = ApiDeps(
             settings=settings,
             objects=objects,
@@ -72,7 +80,8 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
             advisory={"broker": wiring.open_hints(settings, runtime).ping, "model": model},
             free_bytes=wiring.free_bytes(settings),
             origins=wiring.open_origins(settings, objects),
-            measure=_measure(settings, objects),
+            measure=measure_of,
+            encode=encode_of,
             probe=wiring.open_probe(),
             version=wiring.version(),
             limiter=RequestLimiter(settings.broker),
@@ -83,8 +92,18 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
         authenticator = KeyAuthenticator(
             keys, limits=settings.key_limits, open_without_keys=settings.loopback or settings.allow_open
         )
+        app = create_app(deps, store, authenticator)
+        parts: Parts = app.state.parts
+        webhooks = WebhookSender(
+            store,
+            post,
+            {"job": job_data(store, base=PREFIX), "batch": batch_data(store, base=PREFIX)},
+            tell=parts.metrics.attempt,
+        )
+        webhooks.start()
+        stack.callback(webhooks.stop)
         config = uvicorn.Config(
-            create_app(deps, store, authenticator),
+            app,
             http=BoundedHttp,
             ws="websockets-sansio",
             ws_max_size=wiring.MESSAGE_BYTES,
@@ -92,6 +111,7 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
             log_config=None,
             access_log=False,
             server_header=False,
+            forwarded_allow_ips=settings.forwarded_allow_ips,
             timeout_graceful_shutdown=wiring.API_SHUTDOWN_SECONDS,
         )
         server = uvicorn.Server(config)
@@ -113,26 +133,36 @@ def _allow_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _measure(settings: Settings, objects: ObjectStore) -> Measure:
-    """What measures the audio of jobs; ffmpeg is looked for at first need."""
+def _listeners(settings: Settings, objects: ObjectStore) -> tuple[Measure, Encode]:
+    """What measures the audio of jobs, and what makes it playable; ffmpeg is looked for at first need."""
     find = functools.cache(ffmpeg.find)
+    where: Where = {"folder": settings.work_path, "nice": settings.engine_nice}
 
-    def ask(job: Job) -> bytes:
+    def request(job: Job) -> Request:
         program = find()
-        request = Request(
+        return Request(
             ffmpeg=program.path,
             version=program.version,
             max_seconds=settings.max_audio_hours * 3600,
             media_type=job.source.media_type,
             track=job.params.audio_track,
         )
-        path = objects.local_path(job.source.key)
-        if path is not None:
-            return measure(request, path, nice=settings.engine_nice)
-        with objects.open(job.source.key) as stream:
-            return measure(request, stream, nice=settings.engine_nice)
 
-    return ask
+    @contextlib.contextmanager
+    def source(job: Job) -> Iterator[BinaryIO | Path]:
+        path = objects.local_path(job.source.key)
+        with contextlib.nullcontext(path) if path is not None else objects.open(job.source.key) as found:
+            yield found
+
+    def measured(job: Job) -> bytes:
+        with source(job) as found:
+            return measure(request(job), found, **where)
+
+    def encoded(job: Job, name: FormName, give: Give) -> None:
+        with source(job) as found:
+            encode(request(job), found, name, give, **where)
+
+    return measured, encoded
 
 
 if __name__ == "__main__":

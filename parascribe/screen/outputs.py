@@ -8,10 +8,11 @@ Rules, in this order:
   there is no such format, and a folder of that name is `-o talk.docx/`.
 * `-o DIR`: `DIR/talk.srt` for `talk.mp4`; the folder is made.
 * no `-o`, one file and at most one `-f`: stdout.
-* no `-o` else: beside each media file.
+* no `-o` else, or `--beside`: beside each media file; what comes from an address lies in the current folder.
 
 Without `-f`, stdout gets lines with times and a file gets `txt`. A file that is there is overwritten, whole or not at
-all; a media file never is. What came from stdin is called `stdin`. Two media files with one stem (`talk.mp3`, `talk.mp4`) keep their extension: `talk.mp3.srt`.
+all; a media file never is. Where a folder is transcribed, and with `--beside`, only what we wrote ourselves and nobody has
+changed since is overwritten, unless `--force` is said; `-o DIR` gets the folders of the folder. What came from stdin is called `stdin`. Two media files with one stem (`talk.mp3`, `talk.mp4`) keep their extension: `talk.mp3.srt`.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ import re
 import secrets
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TextIO, cast, get_args
 
 from core.transcript.formats import FileFormat
@@ -54,9 +56,20 @@ class Outputs:
 
     @staticmethod
     def plan(
-        files: Sequence[Path], formats: Sequence[FileFormat], output: str | None, *, stdout: bool = True
+        files: Sequence[Path],
+        formats: Sequence[FileFormat],
+        output: str | None,
+        *,
+        stdout: bool = True,
+        check: bool = True,
+        names: Mapping[Path, Path] = MappingProxyType({}),
+        below: Mapping[Path, Path] = MappingProxyType({}),
     ) -> Outputs:
-        """Decide once, before any work. stdout=False: files, whatever the rules say. Raises OutputError."""
+        """Decide once, before any work. Raises OutputError.
+
+        stdout=False: files, whatever the rules say; check: whether they can be written, as far as can be told; names: what those count as that are no files of that name
+        below: the folder inside of `-o DIR` that a file's transcripts belong in
+        """
         chosen = tuple(dict.fromkeys(formats))
         several = len(files) > 1
         if stdout and (output == "-" or (output is None and not several and len(chosen) <= 1)):
@@ -71,26 +84,31 @@ class Outputs:
                 raise OutputError(f"-o {output} is one {named} file: it takes one media file, and -f {named} or none")
             if Path(output).absolute() == files[0].absolute():
                 raise OutputError(f"-o {output} is the media file itself")
-            _check_folder(Path(output).parent)
+            check_folder(Path(output).parent)
             return Outputs(formats=(named,), targets={files[0]: ((named, Path(output)),)}, several=False)
         folder = Path(output) if output else None
         if folder and folder.exists() and not folder.is_dir():
             raise OutputError(f"-o takes a folder, and {folder} is none")
-        names = {file: called(file) for file in files}
-        stems = Counter(str((folder or name.parent) / name.stem) for name in names.values())
+        names = {file: names.get(file) or called(file) for file in files}
         sources = {file.absolute() for file in files}
-        targets: dict[Path, tuple[tuple[FileFormat, Path], ...]] = {}
-        for file, name in names.items():
-            place = (folder or name.parent) / name.stem
-            twice = stems[str(place)] > 1
-            pairs = []
-            for kind in wanted:
-                path = place.with_name(f"{name.name if twice else name.stem}.{kind}")
-                pairs.append((kind, path.with_name(f"{name.name}.{kind}") if path.absolute() in sources else path))
-            targets[file] = tuple(pairs)
-            _check_folder(place.parent)
-        if len({path for pairs in targets.values() for _, path in pairs}) < len(targets) * len(wanted):
+
+        def target(file: Path, kind: FileFormat) -> Path:
+            place = folder / below.get(file, "") if folder else names[file].parent
+            path = place / f"{names[file].stem}.{kind}"
+            return place / f"{names[file].name}.{kind}" if file in whole or path.absolute() in sources else path
+
+        whole: set[Path] = set()
+        while True:
+            targets = {file: tuple((kind, target(file, kind)) for kind in wanted) for file in names}
+            counts = Counter(path for pairs in targets.values() for _, path in pairs)
+            clash = {file for file, pairs in targets.items() if any(counts[path] > 1 for _, path in pairs)}
+            if not clash - whole:
+                break
+            whole |= clash
+        if clash:
             raise OutputError("two files would get transcripts of the same name; transcribe them one by one")
+        for place in {path.parent for path in counts} if check else ():
+            check_folder(place)
         return Outputs(formats=chosen, targets=targets, several=several)
 
     @property
@@ -100,15 +118,18 @@ class Outputs:
             return frozenset(self.formats or ("json",))
         return frozenset(kind for pairs in self.targets.values() for kind, _ in pairs)
 
-    def deliver(self, file: Path, fetch: Fetch) -> list[Path]:
-        """Write one file's transcript; returns the paths written. Raises OSError, and what `fetch` raises."""
+    def deliver(self, file: Path, fetch: Fetch, title: str = "") -> list[Path]:
+        """Write one file's transcript; returns the paths written. Raises OSError, and what `fetch` raises.
+
+        title: what the file is called in a heading, if not by its path
+        """
         if self.targets is None:
             text = (
                 _text(self.formats[0], fetch, sys.stdout)
                 if self.formats
                 else timed_lines(cast("dict[str, Any]", fetch("json")))
             )
-            sys.stdout.write((f"==> {printable(file)} <==\n" if self.several else "") + text)
+            sys.stdout.write((f"==> {title or printable(file)} <==\n" if self.several else "") + text)
             sys.stdout.flush()
             return []
         written = []
@@ -144,7 +165,7 @@ def _format_of(output: str) -> FileFormat | None:
     return None
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
     """Whether a transcript can be written there, as far as that can be told before the work. Raises OutputError."""
     place = folder.absolute()
     while not os.path.lexists(place):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 LINE_SECONDS = 5.0
 """Least time between two lines about one file in the same stage."""
 
+WIDE = 80
+"""Columns from which there is room for bars; below it there are figures alone."""
+
+ROWS = 12
+"""From so many files on, those that only wait have no row."""
+
 
 class Reporter(Protocol):
     """A context manager. Files are known by the name they are shown under; percent is 0-100."""
@@ -27,6 +34,10 @@ class Reporter(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
+    def expect(self, files: int) -> None:
+        """So many will end."""
+        ...
+
     def bytes(self, name: str, stage: str, done: int, total: int | None) -> None:
         """A file is `uploading` or `downloading`."""
         ...
@@ -36,7 +47,7 @@ class Reporter(Protocol):
         ...
 
     def end(self, name: str, words: str, *, failed: bool = False) -> None:
-        """Nothing more will come about this file. failed: it counts in the exit code."""
+        """Nothing more will come about this file. words: none = nothing is said; failed: it counts in the exit code."""
         ...
 
     def note(self, text: str) -> None:
@@ -53,6 +64,9 @@ class Silent:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        pass
+
+    def expect(self, files: int) -> None:
         pass
 
     def bytes(self, name: str, stage: str, done: int, total: int | None) -> None:
@@ -75,7 +89,7 @@ class Quiet(Silent):
         self._out = out
 
     def end(self, name: str, words: str, *, failed: bool = False) -> None:
-        if failed:
+        if failed and words:
             self._write(f"{name}: {words}")
 
     def _write(self, text: str) -> None:
@@ -99,7 +113,8 @@ class Lines(Quiet):
         self._line(name, stage, f"{stage} {percent:.0f} %{left}")
 
     def end(self, name: str, words: str, *, failed: bool = False) -> None:
-        self.note(f"{name}: {words}")
+        if words:
+            self.note(f"{name}: {words}")
 
     def note(self, text: str) -> None:
         self._write(text)
@@ -113,26 +128,32 @@ class Lines(Quiet):
 
 
 class Bars(Silent):
-    """For terminals: one bar per file."""
+    """For terminals: one bar per file that something is done with, and one for all of them."""
 
     def __init__(self, out: TextIO) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
         from rich.table import Column
 
+        console = Console(file=out)
+        wide = console.width >= WIDE
         # names of files are text, not markup
-        name = TextColumn("{task.description}", markup=False, table_column=Column(max_width=40, no_wrap=True))
-        words = TextColumn("{task.fields[words]}", markup=False, table_column=Column(no_wrap=True))
+        name = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True))
+        words = TextColumn("{task.fields[words]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+        bar: tuple[ProgressColumn, ...] = (BarColumn(bar_width=24),) if wide else ()
+        self._name_width = min(40, max(8, console.width // 3))
         self._progress: Progress = Progress(
             name,
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f} %"),
+            *bar,
+            TextColumn("{task.percentage:>3.0f} %", table_column=Column(no_wrap=True, min_width=5)),
             words,
-            console=Console(file=out),
+            console=console,
             # while bars are up rich would take stdout too, and a pipe behind it would get nothing
             redirect_stdout=sys.stdout.isatty(),
         )
         self._tasks: dict[str, TaskID] = {}
+        self._all: TaskID | None = None
+        self._files = self._ended = 0
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -142,6 +163,12 @@ class Bars(Silent):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+
+    def expect(self, files: int) -> None:
+        self._files += files
+        if files > 1 and self._all is None:
+            self._all = self._progress.add_task("all files", total=None, words="")
+        self._count()
 
     def bytes(self, name: str, stage: str, done: int, total: int | None) -> None:
         of = f" of {size(total)}" if total else ""
@@ -154,18 +181,30 @@ class Bars(Silent):
         task = self._task(name)
         self._progress.remove_task(task)
         del self._tasks[name]
-        self.note(f"{name}: {words}")
+        self._ended += 1
+        self._count()
+        if words:
+            self.note(f"{name}: {words}")
 
     def note(self, text: str) -> None:
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _task(self, name: str) -> TaskID:
         if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(name, total=100.0, words="")
+            cut = len(name) > self._name_width
+            shown = f"…{name[1 - self._name_width :]}" if cut else name  # the end of a path says more
+            self._tasks[name] = self._progress.add_task(shown, total=100.0, words="")
         return self._tasks[name]
 
     def _update(self, name: str, percent: float | None, words: str) -> None:
-        self._progress.update(self._task(name), completed=percent, words=words)
+        task = self._task(name)
+        few = len(self._tasks) <= ROWS
+        self._progress.update(task, completed=percent, words=words, visible=few or words != "queued")
+
+    def _count(self) -> None:
+        if self._all is not None:
+            words = f"{self._ended} of {self._files}"
+            self._progress.update(self._all, completed=self._ended, total=self._files, words=words)
 
 
 @contextlib.contextmanager
@@ -180,4 +219,5 @@ def reporter(*, quiet: bool = False, out: TextIO | None = None) -> Reporter:
     out = out or sys.stderr
     if quiet:
         return Quiet(out)
-    return Bars(out) if out.isatty() else Lines(out)
+    dumb = os.environ.get("TERM", "") in ("dumb", "unknown")
+    return Bars(out) if out.isatty() and not dumb else Lines(out)

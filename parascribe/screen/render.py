@@ -52,9 +52,9 @@ def to_json(value: object, out: TextIO | None = None) -> str:
     return json.dumps(value, indent=2, ensure_ascii=narrow).encode(errors="backslashreplace").decode()
 
 
-def printable(path: PurePath) -> str:
-    """A path as text that every stream takes: a name from disk need not be valid Unicode."""
-    return str(path).encode(errors="replace").decode()
+def printable(path: PurePath | str) -> str:
+    """A path as text that every stream takes and no terminal obeys: a name from disk need not be valid Unicode, nor one line."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(path))
 
 
 def outcome(job: dict[str, Any]) -> str:

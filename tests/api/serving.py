@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +23,11 @@ from core.config.settings import Settings
 from core.objects.local import LocalObjects
 from core.objects.memory import MemoryObjects
 from core.objects.store import ObjectStore
+from core.outbound.client import Outbound
+from core.outbound.values import Rules
 from core.store.database import open_database
 from core.store.sql import SqlStore
+from core.submission.origins import Origins
 from whisper import DATA
 from whisper.models.store import ModelStore
 
@@ -102,12 +105,15 @@ def serving(app: FastAPI, *, port: int = 0) -> Iterator[int]:
 
 
 @contextmanager
-def service(folder: Path, *, store: SqlStore | None = None, **parts: Any) -> Iterator[Service]:
+def service(
+    folder: Path, *, store: SqlStore | None = None, around: Callable[[FastAPI], Any] = lambda app: app, **parts: Any
+) -> Iterator[Service]:
+    """around: what a test puts around the app, below uvicorn"""
     hints: list[str] = []
     store = store or SqlStore.in_memory()
     objects = parts.setdefault("objects", MemoryObjects())
     with (
-        serving(make_app(folder, store, **({"notify": hints.append} | parts))) as port,
+        serving(around(make_app(folder, store, **({"notify": hints.append} | parts)))) as port,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client,
     ):
         yield Service(store=store, objects=objects, hints=hints, client=client, port=port)
@@ -117,8 +123,8 @@ if __name__ == "__main__":
     where = Path(sys.argv[1])
     database = open_database(f"sqlite:///{where}/jobs.db")
     database.migrate()
+    files = LocalObjects(where / "objects")
+    named = Origins(web=Outbound(Rules(max_bytes=10**6)), objects=files)
     uvicorn.run(
-        make_app(where, SqlStore(database), objects=LocalObjects(where / "objects")),
-        port=int(sys.argv[2]),
-        log_level="warning",
+        make_app(where, SqlStore(database), objects=files, origins=named), port=int(sys.argv[2]), log_level="warning"
     )

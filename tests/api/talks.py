@@ -104,7 +104,7 @@ def following(client: httpx.Client, path: str, last: str = "", **headers: str) -
         headers["Last-Event-ID"] = last
     with connect_sse(client, "GET", path, headers=headers) as source:
         assert source.response.status_code == 200, source.response.read()
-        yield source.iter_sse()
+        yield (event for event in source.iter_sse() if event.data)  # ids and comments alone tell a program nothing
 
 
 def segments_of(events: Sequence[ServerSentEvent]) -> list[dict[str, Any]]:

@@ -22,15 +22,18 @@ from fastapi.routing import iter_route_contexts
 from sqlalchemy import event
 from starlette.routing import Mount
 from starlette.types import Message
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect as websocket
 
 from api.access.authentication import METRICS, OPEN_FILES
 from api.access.authentication import OPEN as OPEN_PATHS
 from api.access.key_table import KeyTable
 from api.access.keys import KeyAuthenticator
 from api.access.scopes import declared
+from api.events import follower
 from core.errors import JobNotFound
 from core.jobs.job import JobFailure, new_id
-from core.keys import ADMIN, JOBS, MODELS, Key, key_of
+from core.keys import ADMIN, JOBS, MODELS, Key, key_of, new_token
 from core.store.owners import OwnerBatches, OwnerJobs
 from core.store.protocols import JobStore
 from core.store.sql import SqlStore
@@ -522,7 +525,7 @@ def test_anothers_webhook_is_none(guarded: Service, store: SqlStore, method: str
     store.webhooks_of("anna").add(hook)
     store.of("anna").create(new_job())
     store.fail(take(store), JobFailure(code="audio_undecodable", message="no", stage="decoding"))
-    (told,) = store.claim_deliveries(limit=9, lease_seconds=60, per_webhook=9)
+    (told,) = store.claim_deliveries(limit=9, lease_seconds=60, per_receiver=9)
     path = path.replace("{delivery_id}", told.delivery.id)
     before = store.webhooks_of("anna").get(hook.id)
     statements: list[str] = []
@@ -567,6 +570,25 @@ def test_what_is_told_of_all_jobs_is_ones_own(guarded: Service) -> None:
                 told.append(next(found).json()["id"])
         assert name == "root" or set(told) <= set(listed(guarded, KEY[name]))
         assert {*theirs} <= {*told}
+
+
+def test_a_stream_ends_with_its_key(guarded: Service, store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follower, "READMIT_SECONDS", 0.05)
+    token = new_token()
+    key = store.add_key(key_of(token, "anna"))
+    headers = {"X-API-Key": token}
+    address = f"ws://{guarded.host}:{guarded.port}{submit(guarded, token).json()['links']['self']}/ws"
+    with (
+        following(guarded.client, "/api/v1/events", **headers) as found,
+        websocket(address, additional_headers=headers) as socket,
+    ):
+        assert next(found).json()["status"] == json.loads(socket.recv(10))["data"]["status"] == "queued"
+        store.revoke(key.id)
+        refused(ask(guarded, "GET", "/api/v1/jobs", KEY["nobody"]), 401, "unauthorized")  # has the table looked at
+        assert list(found) == []
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(10)
+    assert closed.value.rcvd is not None and closed.value.rcvd.code == 1008
 
 
 def test_nobody_joins_anothers_batch(guarded: Service, store: SqlStore) -> None:

@@ -104,4 +104,4 @@ def test_gone(running: Service) -> None:
     refused(get(running, job), 500, "internal")
     assert running.store.expire(audio_hours=1e-12, result_hours=1e-12, limit=10)
     refused(get(running, job), 410, "expired")
-    refused(running.client.get(f"{job['links']['self']}/audio?format=mp3"), 422, "validation")
+    refused(running.client.get(f"{job['links']['self']}/audio?format=wma"), 422, "validation")

@@ -73,6 +73,7 @@ def test_a_batch_from_its_making_to_its_end(running: Service) -> None:
     second = running.submit(batch=batch["id"], language="fr", model="").json()
     assert (first["batch"], first["params"]["language"], first["params"]["model"]) == (batch["id"], "de", "demo")
     assert second["params"]["language"] == "fr", "what comes with the file goes before"
+    assert second["params"]["model"] == "demo", "but not what is empty"
     assert running.submit().json()["batch"] is None
     finish(running)
     counts = look(running, batch["id"])["counts"]
@@ -204,8 +205,9 @@ def test_a_batch_that_is_none(running: Service, batch: str) -> None:
         (b'{"metadata": 1}', "metadata"),
         (b'{"metadata": {"x": NaN}}', "body"),
         (b'{"metadata": {"x": 1e999}}', "body"),
+        (b'{"params": {"beam_size": 1' + b"0" * 400 + b"}}", "beam_size"),
         (b'{"metadata": {"x": "\\udfff"}}', "body"),
-        (b'{"metadata": {"x": ' + b"[" * 40 + b"]" * 40 + b"}}", "metadata"),
+        *((b'{"metadata": {"x": ' + b"[" * n + b"]" * n + b"}}", "metadata") for n in (40, 500)),
         (b"[" * 60_000, "body"),
         (b'{"metadata": {"x": "' + b"y" * 4096 + b'"}}', "metadata"),
     ],
@@ -219,7 +221,7 @@ def test_what_no_batch_can_be_made_of(running: Service, body: bytes, field: str)
 def test_other_bodies(running: Service) -> None:
     post = running.client.post
     assert post("/api/v1/batches").status_code == 201, "nothing to say"
-    refused(post("/api/v1/batches", content=b"x" * 70_000), 413, "too_large")
+    refused(post("/api/v1/batches", content=b"x" * ((1 << 20) + 1)), 413, "too_large")
     refused(post("/api/v1/batches", content=b"x", headers={"Content-Type": "text/plain"}), 422, "validation")
     refused(post("/api/v1/batches?x=1", json={}), 422, "validation")
     refused(post("/api/v1/batches", json={"params": {"model": "enormous"}}), 422, "unknown_model")
@@ -357,7 +359,10 @@ def test_the_description_has_both_ways_to_make_one(running: Service) -> None:
     post = running.client.get("/openapi.json").json()["paths"]["/api/v1/batches"]["post"]
     asked = post["requestBody"]["content"]
     assert asked["application/json"]["schema"]["properties"]["params"]["properties"].keys() >= {"language", "model"}
-    assert asked["multipart/form-data"]["schema"]["required"] == ["files"]
+    items = asked["application/json"]["schema"]["properties"]["items"]["items"]
+    assert items["properties"].keys() >= {"url", "object", "language"} and "batch" not in items["properties"]
+    form = asked["multipart/form-data"]["schema"]
+    assert form["required"] == ["files"] and form["properties"]["metadata"]["type"] == "string"
 
 
 def test_whose_key_has_limits(tmp_path: Any) -> None:

@@ -46,7 +46,7 @@ COMMANDS = [
 
 
 def test_there_are_examples() -> None:
-    assert {page for page, _ in PROGRAMS} == {"openai", "parallel"}
+    assert {page for page, _ in PROGRAMS} == {"openai", "parallel", "python"}
     assert {page for page, _ in COMMANDS} == {"openai", "bazarr", "whispercpp", "parallel"}
 
 
@@ -55,6 +55,12 @@ def test_a_program(running: Service, tmp_path: Path, page: str, n: int) -> None:
     said = run(running, tmp_path, [sys.executable, "-c"], blocks(page, "python")[n])
     if page == "openai":
         assert said.startswith("1\n00:00:00,000 --> ") and said.endswith(TEXT)
+    elif page == "python":
+        assert [
+            all(line in said for line in (*LINES, "00:00:00,000 --> ")),
+            said.count(LINES[-1]) == 2 and {"talk.mp3 completed", "other.mp3 completed"} <= {*said.splitlines()},
+            said == "job_not_found\n",
+        ][n], said
     elif n == 0:
         lines = said.splitlines()
         assert lines[0].startswith(TEXT) and "source_separation" in lines[0]

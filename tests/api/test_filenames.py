@@ -42,6 +42,12 @@ NAMES = [
     (rb'filename="=?nonsense?B?bmHDr3ZlLndhdg==?="', "=?nonsense?B?bmHDr3ZlLndhdg==?="),
     (rb'filename="=?utf-8?B?b?="', "=?utf-8?B?b?="),
     (rb'filename="is 1+1=?.wav"', "is 1+1=?.wav"),
+    # what the standard library breaks at
+    ('filename="=?é?q?talk.wav?="'.encode(), "=?é?q?talk.wav?="),
+    (b'filename="=?ut\x00f8?q?talk.wav?="', "=?utf8?q?talk.wav?="),
+    (b"filename=plain.wav; filename*=ut\x00f8''talk.wav", "plain.wav"),
+    (rb"filename=plain.wav; filename*=utf-8''a; filename*0=b", "plain.wav"),
+    (rb"filename*=unicode_escape''%5Cud800.wav", ".wav"),
     # escapes
     (rb'filename="na%C3%AFve%20talk.wav"', "naïve talk.wav"),
     (rb'filename="say %22hi%22.wav"', 'say "hi".wav'),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import threading
 import time
@@ -307,6 +308,8 @@ def test_comments_show_that_a_quiet_stream_lives(running: Service, monkeypatch: 
                 if text.endswith(":\n\n:\n\n"):
                     break
         assert text.startswith("id: ")
+        marked = re.search(r"\n\nid: \d+\n\n:\n\n", text) is not None
+        assert marked == (path == f"{BASE}/events"), "behind the states there are comes an id alone"
 
 
 # --- waiting
@@ -402,6 +405,7 @@ def test_a_websocket_is_refused_as_a_request_is(running: Service) -> None:
         (f"{BASE}/jobs/{talk.id[:-4]}ffff/ws", 404),
         (of(talk, "ws?last_event_id=x"), 422),
         (of(talk, "ws?from=1"), 422),
+        (of(talk, "ws?last_event_id=1.0&last_event_id=2.0"), 422),
     ):
         with pytest.raises(InvalidStatus) as refusal, connect(address + path):
             pass

@@ -285,6 +285,7 @@ def test_a_session_is_begun_with_a_key(running: Service, store: CountingStore) -
         ("http", "a.example", "null", False),
         ("http", "a.example", "", False),
         ("http", "", "http://", False),
+        ("http", "[", "http://[", False),
     ],
 )
 def test_whose_page_it_is(scheme: str, host: str, given: str, own: bool) -> None:

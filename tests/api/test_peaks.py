@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import subprocess
 import threading
@@ -11,13 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fastapi.concurrency import run_in_threadpool
 
-from api.peaks.kept import KeptPeaks
-from api.peaks.loudness import BLOCK, Loudness
-from api.peaks.measuring import Request, measure, reduced
+from api.audio.loudness import BLOCK, Loudness
+from api.audio.measuring import measure, reduced
+from api.audio.peaks import KeptPeaks
+from api.audio.programs import Request
 from core.audio.ffmpeg import find
 from core.audio.samples import SAMPLE_RATE
-from core.errors import AudioUndecodable, NotReady
+from core.errors import AudioTrackMissing, AudioUndecodable, NotReady
 from core.jobs.job import Job
 from core.objects.memory import MemoryObjects
 from core.store.sql import SqlStore
@@ -59,7 +62,7 @@ def test_what_is_wrong_with_the_file_is_said(tmp_path: Path, steps: Path) -> Non
     nonsense.write_bytes(b"RIFF\xff\xff\xff\x00WAVEfmt " + b"\x01" * 1000)
     with pytest.raises(AudioUndecodable):
         measure(request(), nonsense)
-    with pytest.raises(AudioUndecodable, match="no sound track 3"):
+    with pytest.raises(AudioTrackMissing, match="no sound track 3"):
         measure(request(track=3), steps)
 
 
@@ -103,16 +106,16 @@ def test_they_are_made_once_however_many_ask() -> None:
 
     kept = KeptPeaks(objects, slow, patience=0.01)
     with pytest.raises(NotReady) as waiting:
-        kept.of(job)
+        asyncio.run(kept.of(job))
     assert waiting.value.details["retry_after"]
     assert begun.wait(30)
     with pytest.raises(NotReady):
-        kept.of(job)
+        asyncio.run(kept.of(job))
     go_on.set()
     patient = KeptPeaks(objects, slow, patience=30)
     first = kept._making.get(job.id)
     assert first is None or first.result(30) == b"\x01\x02"
-    assert patient.of(job) == patient.of(job) == b"\x01\x02"
+    assert asyncio.run(patient.of(job)) == asyncio.run(patient.of(job)) == b"\x01\x02"
     assert made == [job.id]
 
 
@@ -121,8 +124,22 @@ def test_what_failed_is_tried_again() -> None:
     kept = KeptPeaks(MemoryObjects(), lambda job: answers.pop(0)(), patience=30)
     job = some_job()
     with pytest.raises(AudioUndecodable):
-        kept.of(job)
-    assert kept.of(job) == b"\x05"
+        asyncio.run(kept.of(job))
+    assert asyncio.run(kept.of(job)) == b"\x05"
+
+
+def test_who_waits_for_them_holds_no_thread() -> None:
+    go_on = threading.Event()
+    kept, job = KeptPeaks(MemoryObjects(), lambda job: bytes(20) if go_on.wait(30) else b"", patience=60), some_job()
+
+    async def many() -> list[bytes]:
+        # more than there are threads for what blocks: if these held them, nobody would get as far as `set`
+        waiting = [asyncio.create_task(kept.of(job)) for _ in range(60)]
+        await asyncio.sleep(0)
+        await run_in_threadpool(go_on.set)
+        return await asyncio.gather(*waiting)
+
+    assert asyncio.run(many()) == [bytes(20)] * 60
 
 
 def test_the_route(serve: Callable[..., Service]) -> None:

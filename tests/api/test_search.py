@@ -11,13 +11,13 @@ import pytest
 
 from core.queue.indexing import index_due
 from core.transcript.formats import to_result
-from parascribe import Client
 from parascribe.cli import main
 from parascribe.run import wiring
 from tests.api.serving import Service
 from tests.api.test_submit import refused
 from tests.api.test_transcripts import done, get, line, put
 from tests.core.test_search_words import talk
+from tests.parascribe.both import KINDS
 
 Capture = pytest.CaptureFixture[str]
 
@@ -97,10 +97,11 @@ def test_nothing_that_is_typed_is_an_error_of_ours(running: Service, spoken: str
 
 def test_the_client_and_the_command_line(running: Service, spoken: str, capsys: Capture) -> None:
     url = str(running.client.base_url)
-    with Client(url) as client:
-        page = client.search("cat")
-        assert [hit["job"]["id"] for hit in page["items"]] == [spoken]
-        assert [job["id"] for job in client.list(q="cat")["items"]] == [spoken]
+    for kind in KINDS.values():
+        with kind(url) as client:
+            page = client.search("cat")
+            assert [hit["job"]["id"] for hit in page["items"]] == [spoken]
+            assert [job["id"] for job in client.list(q="cat")["items"]] == [spoken]
     assert main(["search", "cat", "met", "--url", url]) == 0
     assert capsys.readouterr().out == f"{spoken}\ttalk.wav\t00:00.0\tWe met the <cat>\n"
     assert main(["search", "talk", "--url", url, "--json"]) == 0

@@ -55,6 +55,11 @@ def test_errors_of_the_framework_are_problems_too(running: Service) -> None:
     answer = running.client.put("/api/v1/jobs")
     refused(answer, 405, "method_not_allowed")
     assert set(answer.headers["allow"].replace(" ", "").split(",")) & {"GET", "POST"}
+    # other people's clients are told in their words
+    assert running.client.get("/v1/chat/completions").json()["error"]["code"] == "not_found"
+    answer = running.client.put("/v1/models")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
+    assert "GET" in answer.headers["allow"]
 
 
 def test_a_defect_is_a_500_without_its_cause(serve: Callable[..., Service], caplog: pytest.LogCaptureFixture) -> None:
@@ -266,6 +271,18 @@ def test_memory_stays_flat_during_a_large_upload(tmp_path: Path) -> None:
         assert grown < 24
 
 
+def test_a_request_that_comes_with_the_end_of_the_one_before(running: Service) -> None:
+    form = b'--X\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n%s\r\n--X--\r\n' % wav(600_000)
+    head = b"Host: x\r\nContent-Type: multipart/form-data; boundary=X\r\nContent-Length: %d\r\n\r\n" % len(form)
+    with socket.create_connection((running.host, running.port), timeout=10) as wire:
+        wire.sendall(b"POST /api/v1/jobs HTTP/1.1\r\n" + head + form + b"GET /healthz HTTP/1.1\r\n")
+        answers = wire.recv(12)
+        wire.sendall(b"Host: x\r\nConnection: close\r\n\r\n")
+        while more := wire.recv(65536):
+            answers += more
+    assert answers.startswith(b"HTTP/1.1 202") and answers.count(b"HTTP/1.1 200") == 1
+
+
 def test_a_head_without_end_is_cut_off(running: Service) -> None:
     with socket.create_connection((running.host, running.port), timeout=10) as endless:
         endless.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
@@ -277,6 +294,14 @@ def test_a_head_without_end_is_cut_off(running: Service) -> None:
             answer = endless.recv(1000)
     assert number < 3999, "it was read to the end"
     assert answer == b"" or answer.startswith(b"HTTP/1.1 400")
+    with socket.create_connection((running.host, running.port), timeout=10) as endless:
+        endless.sendall(
+            b"POST /api/v1/webhooks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+        )
+        with contextlib.suppress(ConnectionError):
+            for number in range(8000):
+                endless.sendall(b"X-%d: %s\r\n" % (number, b"y" * 1000))
+    assert number < 7999, "trailers were read to the end"
     with socket.create_connection((running.host, running.port), timeout=10) as long:
         long.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: %s\r\nConnection: close\r\n\r\n" % (b"y" * 40_000))
         assert long.recv(1000).startswith(b"HTTP/1.1 200")

@@ -36,13 +36,14 @@ def submit(running: Service, *, key: str | None = None, **body: Any) -> Any:
 
 
 def test_an_address_becomes_a_job_at_once(fetching: Service) -> None:
-    answer = submit(fetching, url=URL, language="German", word_timestamps=True, beam_size=5)
+    answer = submit(fetching, url=URL, language="German", word_timestamps=True, beam_size=5, vocabulary=["a, b"])
     assert answer.status_code == 202
     job = answer.json()
     assert set(job) == JOB_KEYS and answer.headers["Location"] == job["links"]["self"]
     assert job["source"] == {"filename": "Vortrag ä.mp3", "bytes": None, "media_type": None}
     assert job["audio"]["sha256"] is None and job["status"] == "queued"
     assert (job["params"]["language"], job["params"]["beam_size"]) == ("de", 5)
+    assert job["params"]["vocabulary"] == ["a, b"]
     until(lambda: fetching.hints == [job["id"]])
     stored = fetching.store.get(job["id"])
     assert stored.source.origin is not None
@@ -89,6 +90,7 @@ def test_where_it_is_not_wanted_it_is_refused(running: Service) -> None:
         ({"url": URL, "beam_size": 9}, "validation", "beam_size"),
         ({"url": URL, "beam_size": True}, "validation", "beam_size"),
         ({"url": URL, "prompt": ["a"]}, "validation", "prompt"),
+        ({"url": URL, "vocabulary": ["a\tb"]}, "validation", "vocabulary"),
         *[({"url": URL, "batch": odd}, "validation", "batch") for odd in (5, ["a"], {}, True)],
         ({"url": URL, "model": "none"}, "unknown_model", None),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from api.foreign.interfaces import ROUTERS
 from core.keys import ADMIN, JOBS
 from core.store.sql import SqlStore
 from tests.api.keyed import add, keyed
@@ -44,6 +45,7 @@ def test_stats(running: Service) -> None:
 
 def test_features(running: Service) -> None:
     body = running.client.get("/api/v1/features").json()
+    assert body["interfaces"] == [router.tags[0] for router in ROUTERS]
     described = running.client.get("/openapi.json").json()
     assert body["options"] == list(described["components"]["schemas"]["ParamsBody"]["properties"])
     result = described["paths"]["/api/v1/jobs/{job_id}/result"]["get"]["parameters"]

@@ -66,7 +66,13 @@ def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
 def test_a_file_becomes_a_job(running: Service) -> None:
     content = wav(300_000)
     answer = running.submit(
-        content, name="Vortrag ä.wav", language="German", word_timestamps="true", beam_size="5", prompt="Müller"
+        content,
+        name="Vortrag ä.wav",
+        language="German",
+        word_timestamps="true",
+        beam_size="5",
+        prompt="Müller",
+        vocabulary="Anna, Zyn Trix",
     )
     assert answer.status_code == 202
     job = answer.json()
@@ -80,6 +86,7 @@ def test_a_file_becomes_a_job(running: Service) -> None:
         "task": "transcribe",
         "language": "de",
         "prompt": "Müller",
+        "vocabulary": ["Anna", "Zyn Trix"],
         "temperature": 0.0,
         "beam_size": 5,
         "word_timestamps": True,
@@ -350,6 +357,14 @@ def test_an_installation_s_own_defaults_are_in_the_job_and_in_the_description(se
     assert shown == {"priority": "bulk", "word_timestamps": True, "temperature": 0.0}
 
 
+def test_what_comes_behind_a_form_has_an_end(serve: Callable[..., Service]) -> None:
+    running = serve(settings={"max_upload_mb": 1.0})
+    body, headers = form(("file", "a.wav", wav()))
+    pieces = iter([body, *(bytes(MIB) for _ in range(3))])  # in chunks: no header says how many
+    refused(running.client.post("/api/v1/jobs", content=pieces, headers=headers), 413, "too_large")
+    assert not running.keys
+
+
 def test_a_full_queue_refuses_before_the_body(serve: Callable[..., Service]) -> None:
     running = serve(settings={"max_queued_jobs": 1})
     assert running.submit().status_code == 202
@@ -361,6 +376,7 @@ def test_a_full_queue_refuses_before_the_body(serve: Callable[..., Service]) -> 
         job = running.client.get("/api/v1/jobs").json()["items"][0]
         running.client.post(job["links"]["cancel"])
         assert running.submit().status_code == 202  # only waiting jobs count
+        refused(running.client.post(f"{job['links']['self']}/retry"), 429, "queue_full")
 
 
 def test_too_little_disk(serve: Callable[..., Service]) -> None:

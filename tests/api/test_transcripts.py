@@ -21,6 +21,7 @@ from tests.api.serving import Service
 from tests.api.test_jobs import claim, complete
 from tests.api.test_results import TRANSCRIPT
 from tests.api.test_submit import refused
+from tests.parascribe.both import KINDS
 
 SPOKEN = replace(TRANSCRIPT, speakers=(Speaker(id="SPEAKER_00", name="SPEAKER_00", seconds=1.0),))
 
@@ -257,9 +258,10 @@ def test_a_retry_begins_with_an_original(running: Service) -> None:
     assert (again["retry_of"], again["revision"]) == (job["id"], 0)
 
 
-def test_the_client_edits(running: Service) -> None:
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_the_client_edits(running: Service, kind: Any) -> None:
     job_id, spoken = done(running), done(running, SPOKEN)
-    with Client(str(running.client.base_url)) as client:
+    with kind(str(running.client.base_url)) as client:
         transcript = client.transcript(job_id)
         transcript["segments"][0]["text"] = "Hallo"
         transcript["segments"].append({"start": 3.5, "end": 4.0, "text": "Ende"})

@@ -8,12 +8,14 @@ import io
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -368,6 +370,53 @@ def test_what_a_key_may_send(tmp_path: Path) -> None:
         refused(begin(running.client, 100), 429, "quota_exceeded")
 
 
+def test_what_it_becomes_belongs_to_a_batch(running: Service) -> None:
+    batch = running.client.post("/api/v1/batches", json={"params": {"language": "de", "model": "demo"}}).json()
+    url, late, gone = (
+        begin(running.client, 100, batch=named, language=language).headers["Location"]
+        for named, language in ((batch["id"].upper(), "fr"), (batch["id"], "en"), (batch["id"], "en"))
+    )
+    assert patch(running.client, url, 0, wav(100)[:50]).status_code == 204
+    job = running.client.get(patch(running.client, url, 50, wav(100)[50:]).headers["Location"]).json()
+    assert (job["batch"], job["params"]["language"], job["params"]["model"]) == (batch["id"], "fr", "demo")
+    assert patch(running.client, late, 0, wav(100)[:50]).status_code == 204
+    with half_sent(running, gone, wav(50), announced=100) as line:
+        until(lambda: held(running))
+        assert running.client.post(batch["links"]["close"]).json()["counts"]["total"] == 1
+        line.sendall(wav(100)[50:])
+        assert line.recv(4096).startswith(b"HTTP/1.1 409"), "it was open when this request began"
+    refused(patch(running.client, gone, 0, wav(100)), 409, "batch_closed")
+    refused(patch(running.client, late, 50, wav(100)[50:]), 409, "batch_closed")
+    assert (offset(running.client, gone), offset(running.client, late)) == (0, 50), "what is counted is there"
+    refused(begin(running.client, 100, batch=batch["id"]), 409, "batch_closed")
+    running.client.delete(batch["links"]["self"])
+    refused(patch(running.client, late, 50, wav(100)[50:]), 404, "batch_not_found")
+    for none in (batch["id"], "x"):
+        refused(begin(running.client, 100, batch=none), 404, "batch_not_found")
+    for given_up in (gone, late):
+        assert running.client.delete(given_up, headers=TUS).status_code == 204
+    assert len(list(running.objects.keys("uploads/"))) == 2, "those of the one that became a job"
+    other = running.client.post("/api/v1/batches", json={}).json()
+    refused(begin(running.client, 100, batch=other["id"], colour="red"), 422, "validation")
+
+
+def test_whose_batch_it_is(tmp_path: Path) -> None:
+    store = SqlStore.in_memory()
+    anna, bert = (add(store, name)[0] for name in ("anna", "bert"))
+    root = add(store, "root", scopes=["admin", "jobs"])[0]
+    with keyed(tmp_path, store) as running:
+
+        def client(token: str) -> httpx.Client:
+            return httpx.Client(base_url=running.client.base_url, headers={"X-API-Key": token}, trust_env=False)
+
+        with client(anna) as own, client(bert) as stranger, client(root) as admin:
+            batch_id = own.post("/api/v1/batches", json={}).json()["id"]
+            refused(begin(stranger, 100, batch=batch_id), 404, "batch_not_found")
+            url = begin(admin, 100, batch=batch_id).headers["Location"]
+            job = own.get(patch(admin, url, 0, wav(100)).headers["Location"]).json()
+            assert job["batch"] == batch_id and store.get(job["id"]).owner == "anna", "as with POST /jobs"
+
+
 def test_the_sweeper_forgets_what_is_done_with(running: Service) -> None:
     store: Any = running.store
     sweeper = Sweeper(store, running.objects, MemoryHints(), interval=1, max_attempts=3)
@@ -445,13 +494,22 @@ def _answers(port: int) -> bool:
 
 
 def test_it_goes_on_after_kill_9(tmp_path: Path) -> None:
-    content = wav(24 << 20)
+    """So does a request for a batch of named files that was just being written down: it is there whole or not at all."""
+    content, named = wav(24 << 20), {"items": [{"url": "https://files.test/a.mp3"}] * 300}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}/api/v1/uploads"
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
-        with process(tmp_path, port) as first:
+
+        def ask() -> httpx.Response:
+            return client.post("/api/v1/batches", json=named, headers={"Idempotency-Key": "k"})
+
+        def asked() -> bool:
+            with closing(sqlite3.connect(f"file:{tmp_path}/jobs.db?mode=ro", uri=True)) as table:
+                return bool(table.execute("SELECT count(*) FROM idempotency").fetchone()[0])
+
+        with ThreadPoolExecutor(1) as other, process(tmp_path, port) as first:
             at = url + "/" + begin(client, len(content)).headers["Location"].rpartition("/")[2]
             usual = {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
 
@@ -459,6 +517,8 @@ def test_it_goes_on_after_kill_9(tmp_path: Path) -> None:
                 for start in range(0, len(content), 1 << 20):
                     yield content[start : start + (1 << 20)]
                     if start >= 20 << 20 and offset_of(port, at) >= 16 << 20:
+                        other.submit(ask)
+                        until(asked)
                         os.kill(first.pid, signal.SIGKILL)
 
             with pytest.raises(httpx.TransportError):
@@ -469,8 +529,14 @@ def test_it_goes_on_after_kill_9(tmp_path: Path) -> None:
             until(lambda: patch(client, at, came, b"").status_code == 204, 20)  # the dead one's lease
             last = send(url, content, chunk=len(content), at=at).request
             job_id = {name.lower(): value for name, value in last.response_headers.items()}["x-parascribe-job"]
-            jobs = client.get("/api/v1/jobs").json()["items"]
+            jobs = [job for job in client.get("/api/v1/jobs").json()["items"] if job["batch"] is None]
             assert [job["id"] for job in jobs] == [job_id] and jobs[0]["source"]["bytes"] == len(content)
+            there = len(client.get("/api/v1/batches").json()["items"])
+            until(lambda: ask().status_code == 201, 20)
+            assert ask().headers["Idempotent-Replayed"] == "true"
+            (batch,) = client.get("/api/v1/batches").json()["items"]
+            counts = client.get(batch["links"]["self"]).json()["counts"]
+            assert counts["queued"] == counts["total"] == 300, f"{there} of it was there"
         from tests.core.store_kit import open_store
 
         store = open_store(f"sqlite:///{tmp_path}/jobs.db", None)

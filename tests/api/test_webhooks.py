@@ -15,6 +15,7 @@ import pytest
 
 from api.deps import PREFIX
 from api.http.json_body import MAX_BYTES
+from api.http.metrics import Asked, Metrics
 from api.webhooks.bodies import job_data
 from api.webhooks.sender import JITTER, WebhookSender, pause
 from core.errors import UrlRefused
@@ -59,9 +60,17 @@ def running(serve: Callable[..., Service], clock: ManualClock, out: Outbound) ->
 
 
 @pytest.fixture
-def sender(running: Service, out: Outbound) -> Iterator[WebhookSender]:
+def metrics(running: Service) -> Metrics:
+    store = running.store
+    asked = Asked(counts=store.counts, backlog=store.backlog, consumers=store.consumers, undelivered=store.undelivered)
+    return Metrics(asked, version="0")
+
+
+@pytest.fixture
+def sender(running: Service, out: Outbound, metrics: Metrics) -> Iterator[WebhookSender]:
     """Sends when it is told to."""
-    made = WebhookSender(running.store, lambda: out, {"job": job_data(running.store, base=PREFIX)})
+    data = {"job": job_data(running.store, base=PREFIX)}
+    made = WebhookSender(running.store, lambda: out, data, tell=metrics.attempt)
     yield made
     made.stop()
 
@@ -139,7 +148,7 @@ def test_each_webhook_hears_of_what_it_wants(running: Service, sender: WebhookSe
 
 
 def test_what_fails_comes_again_after_longer_and_longer_pauses(
-    running: Service, sender: WebhookSender, receiver: Receiver, clock: ManualClock
+    running: Service, sender: WebhookSender, receiver: Receiver, clock: ManualClock, metrics: Metrics
 ) -> None:
     receiver.answers = [500, 404, 301, 429, 502, 199 + 200, 503]
     complete(running, callback_url=receiver.url)
@@ -152,6 +161,8 @@ def test_what_fails_comes_again_after_longer_and_longer_pauses(
         (kept,) = deliveries(running)
         assert (kept["attempts"], kept["last_error"]) == (number + 1, None)
         assert kept["status"] == ("waiting" if number + 1 < len(SCHEDULE) else "failed")
+        waiting = f'parascribe_webhook_deliveries{{state="waiting"}} {kept["status"] == "waiting":.1f}'
+        assert waiting in running.client.get("/metrics").text
     assert (
         len({message.raw for message in receiver.messages}) == len({message.id for message in receiver.messages}) == 1
     )
@@ -163,6 +174,10 @@ def test_what_fails_comes_again_after_longer_and_longer_pauses(
     assert send(sender) == 1 and receiver.messages[-1].id == kept["id"]
     assert [one["status"] for one in deliveries(running)] == ["delivered"]
     assert deliveries(running, status="failed") == []
+    counted = {"put_off": len(SCHEDULE) - 1, "failed": 1, "delivered": 1}
+    for outcome, count in counted.items():
+        assert metrics.registry.get_sample_value("parascribe_webhook_attempts_total", {"outcome": outcome}) == count
+    assert metrics.registry.get_sample_value("parascribe_webhook_attempt_seconds_count") == len(SCHEDULE) + 1
 
 
 def test_pauses_are_longer_by_chance_and_end() -> None:
@@ -381,6 +396,21 @@ def test_a_retry_tells_the_same_address(running: Service, sender: WebhookSender,
     send(sender)
     assert {message.body["data"]["id"] for message in receiver.wait(2)} == {job["id"], again["id"]}
     assert all(message.body["data"]["params"]["metadata"] == {"a": 1} for message in receiver.messages)
+
+
+def test_what_cannot_be_made_comes_to_an_end_too(
+    running: Service, receiver: Receiver, out: Outbound, clock: ManualClock
+) -> None:
+    """A newer version's event, say."""
+    sender = WebhookSender(running.store, lambda: out, {})
+    complete(running, callback_url=receiver.url)
+    for _ in SCHEDULE:
+        assert send(sender) == 1
+        clock.advance(2 * max(SCHEDULE))
+    assert send(sender) == 0
+    (kept,) = deliveries(running)
+    assert kept["status"] == "failed" and "inside the service" in kept["last_error"] and not receiver.messages
+    sender.stop()
 
 
 def test_many_senders_send_each_once(tmp_path: Path, receiver: Receiver, out: Outbound) -> None:

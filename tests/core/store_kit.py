@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from core.jobs.consumers import ConsumerInfo
 from core.jobs.job import Claim, NewJob, Source
@@ -91,6 +91,36 @@ def empty(database: Database) -> None:
 def outbox_size(store: SqlStore) -> int:
     with store.database.read() as connection:
         return int(connection.execute(text("SELECT count(*) FROM outbox")).scalar_one())
+
+
+def steps_of(store: SqlStore, act: Callable[[], object]) -> list[str]:
+    """How SQLite finds what `act` asks for, step by step; PostgreSQL's plans depend on its figures."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(connection: Any, cursor: Any, statement: str, values: Any, *rest: Any) -> None:
+        asked.append((statement, values))
+
+    event.listen(store.database.engine, "before_cursor_execute", note)
+    act()
+    event.remove(store.database.engine, "before_cursor_execute", note)
+    with store.database.read() as connection:
+        return [
+            row.detail
+            for statement, values in asked
+            if statement.startswith(("WITH", "SELECT", "UPDATE", "DELETE"))
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+        ]
+
+
+def sqlite_work(store: SqlStore, act: Callable[[], object]) -> int:
+    """Instructions of SQLite's machine, in hundreds, that `act` takes; `store` is in memory."""
+    connection = store.database.engine.raw_connection().driver_connection
+    assert connection is not None
+    hundreds = itertools.count()
+    connection.set_progress_handler(lambda: next(hundreds) and None, 100)
+    act()
+    connection.set_progress_handler(None, 100)
+    return next(hundreds)
 
 
 @pytest.fixture

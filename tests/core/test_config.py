@@ -353,3 +353,16 @@ def test_a_child_process_gets_the_same_settings(monkeypatch, tmp_path):
 def test_every_setting_says_what_it_is():
     assert all(field.description and len(field.description) > 10 for field in Settings.model_fields.values())
     assert os.environ.get("WHISPER_MODEL") is None
+
+
+@pytest.mark.parametrize("value", ["", "*", "10.0.0.1", "10.0.0.1, 172.16.0.0/12, ::1"])
+def test_proxies_are_addresses_and_networks(value, monkeypatch):
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", value)
+    assert load().forwarded_allow_ips == (value or "127.0.0.1")
+
+
+@pytest.mark.parametrize("value", ["proxy.lan", "10.0.0.1/8", "10.0.0.1;10.0.0.2"])
+def test_what_is_no_proxy_is_refused(value, monkeypatch):
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", value)
+    with pytest.raises(ConfigError, match="FORWARDED_ALLOW_IPS"):
+        load()

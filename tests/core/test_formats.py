@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 from typing import get_args
 
@@ -229,6 +230,13 @@ def test_paragraphs_end_at_long_pauses_and_where_another_speaks() -> None:
     assert FORMATS["txt"].render(TALK, Shaping(speakers="none")).startswith("Good morning. I am *late*.\n\nYou are!")
     close = replace(TRANSCRIPT, segments=tuple(Segment(start=t, end=t + 1, text="x") for t in (0.0, 3.0, 6.001)))
     assert FORMATS["txt"].render(close) == "x x\n\nx\n", "more than two seconds"
+
+
+@pytest.mark.parametrize("said", ["# one", "- one", "+ one", "1. one", "1) one", "---", "==="])
+def test_what_begins_like_a_list_or_a_heading_is_text_in_markdown(said: str) -> None:
+    both = replace(TALK, segments=(replace(TALK.segments[0], translation=said),))
+    line = FORMATS["md"].render(both, Shaping(translation="both")).splitlines()[1]
+    assert line.replace("\\", "") == said and re.match(r"\d*\\[-+=#.)]", line)
 
 
 def test_translations_stand_beside_or_in_place_of_the_original() -> None:

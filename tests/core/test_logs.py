@@ -18,6 +18,7 @@ logs.setup(sys.argv[1], sys.argv[2], role="test")
 with logs.bound(job_id="job-1"):
     logging.getLogger("worker.flow").info("100%% of {braces} in %s", "{x}")
 logging.getLogger("api.app").info("GET /psk_0a1b2c3d_" + "s" * 32)
+logging.getLogger("api.app").info("GET /%s", "x\\n2026 INFO forged \\x1b[2J\\u2028y\\tz")
 logging.getLogger("worker.flow").debug("a detail")
 logging.getLogger("api.app").debug("another detail")
 try:
@@ -41,6 +42,7 @@ def test_text():
     assert "test[" in lines and "job-1 100% of {braces} in {x}" in lines
     assert "a detail" in lines and "another detail" not in lines
     assert "GET /psk_0a1b2c3d_..." in lines and "s" * 32 not in lines
+    assert r"GET /x\n2026 INFO forged \x1b[2J\u2028y" in lines, "nobody outside writes lines of his own"
     assert "ValueError: broken" in lines and "hunter2" not in lines.replace('secret = "hunter2"', "")
 
 

@@ -6,6 +6,10 @@ import hashlib
 import io
 import logging
 import os
+import re
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -355,3 +359,21 @@ def test_a_refusal_that_does_not_say_the_time_is_final(wrong_clock: Callable[[fl
             store.ping()
         server.shutdown()
     assert len(asked) == 1
+
+
+def test_a_bucket_to_another_server_as_the_page_says(own: Minio, minio: Minio) -> None:
+    """A backup, and the move of docs/how-to/cluster.md; it may be run again."""
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "cluster.md").read_text("utf-8")
+    (program,) = re.findall(r"^ +```python\n( +# copy_bucket.py\n.*?)^ +```", page, re.MULTILINE | re.DOTALL)
+    ours = {"jobs/1/upload": bytes(range(256)) * 70_000, "jobs/1/result.json": b"{}", "models/ggml-x.bin": b"x"}
+    old, new = s3_objects(minio, "parascribe-copied"), s3_objects(own, "parascribe-copied")
+    for key, content in ours.items():
+        old.put(key, io.BytesIO(content))
+    env = {"MINIO_BUCKET": "parascribe-copied"}
+    for name, server in (("OLD", minio), ("NEW", own)):
+        env |= {f"{name}_ENDPOINT": server.endpoint, f"{name}_ACCESS_KEY": server.access_key}
+        env |= {f"{name}_SECRET_KEY": server.secret_key}
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    said = [subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout for _ in range(2)]
+    assert [len(text.splitlines()) for text in said] == [len(ours), 0]
+    assert {key: read(new, key) for key in new.keys("")} == ours

@@ -33,6 +33,11 @@ from core.store.tables import ROW_VERSION
         ("callback_url", " https://a.test:8443/hook?x=1#y ", "https://a.test:8443/hook?x=1#y"),
         ("metadata", '{"a": [1, {"b": null}], "\u00e9": "\\u0000"}', {"a": [1, {"b": None}], "\u00e9": "\x00"}),
         ("metadata", {"a": 1e300}, {"a": 1e300}),
+        ("vocabulary", " Anna,Zyn Trix\r\n, ,Grüße\nAnna", ["Anna", "Zyn Trix", "Grüße"]),
+        ("vocabulary", '["a, b", " c\u0301 "]', ["a, b", "c\u0301"]),
+        ("vocabulary", ["x" * 100, "\u0915\u094d\u200d\u0937"], ["x" * 100, "\u0915\u094d\u200d\u0937"]),
+        ("vocabulary", [], None),
+        ("vocabulary", ",", None),
     ],
 )
 def test_values_come_as_text_or_as_json(name: str, given: Any, kept: Any) -> None:
@@ -54,12 +59,21 @@ def test_values_come_as_text_or_as_json(name: str, given: Any, kept: Any) -> Non
         ("beam_size", True, "Input should be a valid integer"),
         ("beam_size", 2.5, "Input should be a valid integer"),
         ("beam_size", float("inf"), "Input should be a valid integer"),
+        ("beam_size", 10**400, "Input should be less than or equal to 8"),
         ("word_timestamps", "perhaps", "Input should be a valid boolean, unable to interpret input"),
         ("word_timestamps", {}, "Input should be a valid boolean, unable to interpret input"),
         ("task", "sing", "Input should be 'transcribe' or 'translate'"),
         ("prompt", "x" * 2001, "String should have at most 2000 characters"),
         ("prompt", 7, "Input should be a valid string"),
         ("audio_track", True, "must be an index from 0 to 199, or a language"),
+        ("vocabulary", ["x"] * 101, "List should have at most 100 items"),
+        ("vocabulary", "x" * 101, "each word or phrase must have at most 100 characters"),
+        ("vocabulary", ["a\nb"], "must not hold control characters"),
+        ("vocabulary", "a\0b", "must not hold control characters"),
+        *(
+            ("vocabulary", given, "Input should be a valid list of strings")
+            for given in (7, {"a": 1}, [7], [None], "[1]", "[", "[" * 3000, '["\\ud800"]', ["\ud800"])
+        ),
         ("melody", "3", "Extra inputs are not permitted"),
         *(
             ("callback_url", url, "must begin with http:// or https:// and a host, without a name or a password")
@@ -79,7 +93,7 @@ def test_values_come_as_text_or_as_json(name: str, given: Any, kept: Any) -> Non
             '{"a": ' + "[" * 3000 + "]" * 3000 + "}",
             "Input should be a valid JSON object whose names come once",
         ),
-        ("metadata", '{"a": ' + "[" * 16 + "]" * 16 + "}", "must be nested at most 16 deep"),
+        *(("metadata", '{"a": ' + "[" * n + "]" * n + "}", "must be nested at most 16 deep") for n in (16, 500)),
         ("metadata", {"a": "x" * 4089}, "must have at most 4096 bytes"),
     ],
 )
@@ -112,7 +126,8 @@ def test_every_option_says_what_it_is() -> None:
 
 
 _FIRST = {"model", "task", "language", "prompt", "temperature", "beam_size", "word_timestamps", "audio_track"}
-OF_ROW_VERSION = {1: _FIRST, 3: _FIRST | {"callback_url", "metadata", "priority", "workers", "chunk_duration"}}
+_THIRD = _FIRST | {"callback_url", "metadata", "priority", "workers", "chunk_duration"}
+OF_ROW_VERSION = {1: _FIRST, 3: _THIRD, 4: _THIRD | {"vocabulary"}}
 """From which ROW_VERSION on which options are known."""
 
 

@@ -26,7 +26,7 @@ EMPTY = Transcript(segments=(), language=Language(code="en", confidence=1.0), du
 LETTERS = (
     "abcdefghij ABC ....,,??!;:'\"-%$&<>  éüñß"  # noqa: RUF001
     "今日東京行見長散歩疲れましたちょっとーカタカナ。、「」（）！ "  # noqa: RUF001
-    "กำลังเรียนภาษาไทย مرحبا بالعالم، كيف؟ שלום עולם 한국어 e\u0301a\u0308 😀"
+    "กำลังเรียนภาษาไทย مرحبا بالعالم، كيف؟ שלום עולם 한국어 e\u0301a\u0308 😀🏽\u200d❤🇩🇪"
 )
 
 
@@ -204,6 +204,9 @@ def test_lines_without_blanks_end_where_typesetters_let_them() -> None:
 def test_a_word_wider_than_a_line_is_cut() -> None:
     assert units("x" * 25 + " y", 10) == ["x" * 10, "x" * 10, "xxxxx ", "y"]
     assert units("e\u0301" * 12, 10) == ["e\u0301" * 10, "e\u0301" * 2]
+    for emoji in ("😀", "👨\u200d👩\u200d👧\u200d👦", "👩🏽\u200d❤\ufe0f\u200d👨🏿", "👍🏽", "🇩🇪", "🏴\u200d☠\ufe0f"):
+        assert width(emoji) == 2 and units(emoji * 12, 10) == [emoji * 5, emoji * 5, emoji * 2], emoji
+    assert width("क\u094d\u200dष") == 2, "a joiner between letters joins no emoji"
 
 
 def test_lines_are_of_like_width_and_as_few_as_can_be() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import event, select, text
 
 from core.errors import (
     AlreadyTerminal,
@@ -30,6 +31,7 @@ from core.store.sql import SqlStore
 from core.store.tables import batch, job
 from core.submission.retry import retry
 from core.system.clock import ManualClock
+from core.system.logs import bound
 from tests.core.store_kit import clock, new_job, store, take
 from tests.core.test_store_races import together
 
@@ -267,7 +269,9 @@ def test_those_that_failed_are_made_anew_in_their_place_and_none_twice(store: Sq
     store.request_cancel(ids[4])
     assert batches.close(batch_id).status is COMPLETED
     with completions(store) as told:
-        first = batches.retry(batch_id, limit=2)
+        with bound(request_id="r1"):
+            first = batches.retry(batch_id, limit=2)
+        assert {store.get(one).caller["request_id"] for one in first} == {"r1"}
         assert len(first) == 2 and batches.get(batch_id).status is PROCESSING
         again = together(*[lambda: batches.retry(batch_id, limit=10)] * 3)
         made = [*first, *itertools.chain(*again)]
@@ -344,6 +348,35 @@ def test_deleted_with_all_that_ever_belonged_to_it(store: SqlStore) -> None:
     with store.database.read() as connection:
         assert connection.scalars(select(job.c.id)).all() == [other]
         assert connection.scalars(select(batch.c.id)).all() == []
+
+
+def test_a_retry_that_comes_while_it_is_deleted_is_deleted_with_it(store: SqlStore) -> None:
+    batches, batch_id, _ = filled(store, 1)
+    fail(store)
+    batches.close(batch_id)
+    retrying = threading.Event()
+
+    def blocked() -> bool:
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        with store.database.engine.connect() as other:
+            return other.scalar(text(waiting)) is not None
+
+    def hold(connection: Any) -> None:
+        if not retrying.is_set():  # the first to commit is the retry, and the deletion comes while it is about to
+            retrying.set()
+            until = time.monotonic() + 10
+            while store.database.postgres and not blocked():
+                assert time.monotonic() < until
+
+    def delete() -> None:
+        assert retrying.wait(10)
+        batches.delete(batch_id)
+
+    event.listen(store.database.engine, "commit", hold)
+    came = together(lambda: batches.retry(batch_id, limit=5), delete)
+    event.remove(store.database.engine, "commit", hold)
+    assert not [error for error in came if isinstance(error, Exception)] and len(came[0]) == 1
+    assert store.list() == ([], None) and store.claim(owner="one", consumer="here", lease_seconds=60) is None
 
 
 def test_some_files_at_once_are_all_there_or_none(store: SqlStore) -> None:

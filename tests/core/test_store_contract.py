@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -276,6 +277,12 @@ def test_short_jobs_by_duration_or_by_size(store: SqlStore, clock: ManualClock) 
     assert [take(store, only=Only.SHORT).job.id for _ in range(2)] == [big, small]
     assert store.claim(owner="two", consumer="here", lease_seconds=60, only=Only.SHORT) is None
     assert take(store).job.id == long
+
+
+def test_no_role_of_the_store_hides_what_another_has_under_the_same_name() -> None:
+    roles = [kind for kind in SqlStore.__mro__ if kind.__module__.startswith("core.store.roles")]
+    names = Counter(name for kind in roles for name in vars(kind) if not name.startswith("__"))
+    assert len(names) > 50 and {name for name, count in names.items() if count > 1} == set()
 
 
 def test_jobs_and_plans_of_a_newer_version_are_left_alone(store: SqlStore, clock: ManualClock) -> None:

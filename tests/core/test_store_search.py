@@ -231,6 +231,18 @@ def test_all_are_written_anew(store: SqlStore) -> None:
     assert found(store, "word") == [job.id] and found(store, "waiting") == [waiting.id]
 
 
+def test_a_job_that_an_older_version_made_is_found_when_this_one_ends_it(store: SqlStore) -> None:
+    """The two work side by side during an upgrade, and the older one knows of no index."""
+    job, objects = submit(store, "anna", "talk.mp3"), MemoryObjects()
+    with store.database.write() as connection:
+        for name in ("search_index", "search"):
+            connection.execute(text(f"DELETE FROM {name}"))
+    finish(store)
+    objects.put(f"jobs/{job.id}/result.1.json", io.BytesIO(json.dumps(to_result(talk("word"))).encode()))
+    assert index_due(store, objects, seconds=60) == 1
+    assert found(store.of("anna"), "word") == [job.id]
+
+
 class Away(MemoryObjects):
     def open(self, key: str, *, offset: int = 0) -> Any:
         raise StorageUnavailable

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert, select, update
+from sqlalchemy import insert, select, update
 
 from core.jobs.job import Claim
 from core.jobs.turns import AGE_SECONDS, BULK, INTERACTIVE, NORMAL, Only, Waiting, in_turn
@@ -16,7 +17,7 @@ from core.store.roles.jobs import SqlJobs
 from core.store.sql import SqlStore
 from core.store.tables import ROW_VERSION, job
 from core.system.clock import ManualClock
-from tests.core.store_kit import clock, consumer, new_job, store, take
+from tests.core.store_kit import clock, consumer, new_job, sqlite_work, steps_of, store, take
 
 __all__ = ["clock", "store"]
 
@@ -135,22 +136,7 @@ def test_ten_thousand_waiting_jobs_are_leapt_over_by_an_index() -> None:
     """PostgreSQL's plan depends on its figures; SQLite's does not."""
     store = SqlStore.in_memory()
     create(store, "anna")
-    asked: list[tuple[str, Any]] = []
-
-    def note(connection: Any, cursor: Any, statement: str, values: Any, *rest: Any) -> None:
-        asked.append((statement, values))
-
-    event.listen(store.database.engine, "before_cursor_execute", note)
-    take(store)
-    event.remove(store.database.engine, "before_cursor_execute", note)
-    with store.database.read() as connection:
-        steps = [
-            row.detail
-            for statement, values in asked
-            if statement.startswith(("WITH", "UPDATE job"))
-            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
-            if "job" in row.detail
-        ]
+    steps = [step for step in steps_of(store, lambda: take(store)) if "job" in step]
     assert len(steps) >= 8 and all(step.startswith("SEARCH") for step in steps), steps
     leaps = [step for step in steps if "job_line" in step]
     assert {
@@ -158,6 +144,27 @@ def test_ten_thousand_waiting_jobs_are_leapt_over_by_an_index() -> None:
         "(status=? AND owner=? AND priority>?)",
         "(status=? AND owner=? AND priority=?)",
     } <= {step[step.index("(") :] for step in leaps}, steps
+    store.close()
+
+
+def test_what_is_asked_again_and_again_costs_no_more_while_many_jobs_wait() -> None:
+    store = SqlStore.in_memory()
+    create(store, "anna", priority=BULK, bytes=10**9)
+    with store.database.write() as connection:
+        row = dict(connection.execute(select(job)).mappings().one())
+        connection.execute(insert(job), [row | {"id": f"x{n:05}", "hint_due": 0.0} for n in range(2000)])
+
+    def claim(only: Only) -> None:
+        assert store.claim(owner="one", consumer="here", lease_seconds=60, only=only) is None
+
+    asked: dict[str, Callable[[], object]] = {
+        "the slot beside the others": lambda: claim(Only.INTERACTIVE),
+        "the slot for short jobs": lambda: claim(Only.SHORT),
+        "who follows all jobs": lambda: store.moving("anna", all_jobs=False, ended_since=datetime.now(UTC), limit=10),
+        "the supervisor": lambda: (store.urgent(), store.held("here")),
+        "the sweeper": lambda: (store.sweep(max_attempts=3), store.rehint(older_than=5.0, limit=10)),
+    }
+    assert {name: work for name, act in asked.items() if (work := sqlite_work(store, act)) > 30} == {}
     store.close()
 
 

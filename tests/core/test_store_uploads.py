@@ -9,12 +9,26 @@ import pytest
 from sqlalchemy import update
 from uuid_utils import uuid7
 
-from core.errors import AlreadyTerminal, Expired, LeaseLost, OffsetConflict, QuotaExceeded, UploadLocked, UploadNotFound
-from core.jobs.job import JobFailure, JobStatus
+from core.errors import (
+    AlreadyTerminal,
+    BatchClosed,
+    BatchNotFound,
+    Expired,
+    LeaseLost,
+    OffsetConflict,
+    QuotaExceeded,
+    UploadLocked,
+    UploadNotFound,
+)
+from core.jobs.batches import NewBatch
+from core.jobs.job import JobFailure, JobStatus, new_id
 from core.jobs.origin import Origin, OriginKind
+from core.jobs.params import JobParams
 from core.jobs.uploads import NewUpload, PartialUpload
 from core.store.owners import OwnerUploads
 from core.store.sql import SqlStore
+from core.store.tables import ROW_VERSION
+from core.store.tables import job as job_table
 from core.store.tables import upload as upload_table
 from core.submission.retry import retry
 from core.system.clock import ManualClock
@@ -123,6 +137,24 @@ def test_the_last_part_makes_the_job(store: SqlStore) -> None:
         uploads.drop_upload(done.id)
 
 
+def test_the_last_part_of_one_whose_batch_takes_no_more_is_not_taken(store: SqlStore) -> None:
+    batches, uploads = store.batches_of("anna"), store.uploads_of("anna")
+    batch = batches.create(NewBatch(id=new_id(), params=JobParams(model="base")))
+    begun = begin(uploads)
+    lease = uploads.take_upload(begun.id, offset=0, lease_seconds=9)
+    job = replace(new_job(), batch=batch.id, source=begun.source("k", media_type="audio/wav"))
+    batches.close(batch.id)
+    with pytest.raises(BatchClosed):
+        uploads.append(lease, "part", begun.length, media_type="audio/wav", job=job)
+    batches.delete(batch.id)
+    with pytest.raises(BatchNotFound):
+        uploads.append(lease, "part", begun.length, media_type="audio/wav", job=job)
+    assert uploads.upload(begun.id).offset == 0 and uploads.parts(begun.id) == [] and not any(store.counts().values())
+    other = batches.create(NewBatch(id=new_id(), params=JobParams(model="base")))
+    uploads.append(lease, "part", begun.length, media_type="audio/wav", job=replace(job, batch=other.id))
+    assert batches.tally(other.id)[1].jobs == 1
+
+
 def test_an_upload_that_is_put_together_is_done_with(store: SqlStore) -> None:
     done, job_id = finished(store)
     waiting = begin(store.uploads_of("anna"))
@@ -172,6 +204,19 @@ def test_what_gets_no_byte_for_a_day_is_forgotten(store: SqlStore) -> None:
             ask()
     assert store.removable_uploads(limit=9) == [begun.id]
     assert uploads.upload(other.id) == other
+
+
+def test_where_only_a_newer_version_knows_the_way_the_job_is_shown_and_left_to_it(store: SqlStore) -> None:
+    made = store.create(new_job())
+    with store.database.write() as connection:
+        values = {"origin": "torrent 7 a b", "row_version": ROW_VERSION + 1}
+        connection.execute(update(job_table).where(job_table.c.id == made.id).values(values))
+    store.request_cancel(made.id)
+    ((shown,), _) = store.list()
+    assert shown.source.origin == Origin(kind="torrent", name="a b", max_bytes=7)
+    again = store.create(shown.again())
+    assert again.source.origin == shown.source.origin
+    assert store.claim(owner="one", consumer="here", lease_seconds=60) is None
 
 
 def test_an_origin_is_read_back() -> None:

@@ -26,11 +26,13 @@ from core.webhooks import (
     DeliveryStatus,
     Due,
     Outcome,
+    Undelivered,
     Webhook,
     WebhookStatus,
     new_secret,
+    receiver_at,
 )
-from tests.core.store_kit import clock, new_job, store, take
+from tests.core.store_kit import clock, new_job, steps_of, store, take
 
 __all__ = ["clock", "store"]
 
@@ -42,8 +44,8 @@ def hook(url: str = "https://a.test/", *, events: tuple[str, ...] = EVENTS) -> W
     return Webhook(id=new_id(), url=url, events=events, secrets=(new_secret(),))
 
 
-def claimed(store: SqlStore, *, limit: int = 100, besides: tuple[str, ...] = ()) -> list[Due]:
-    return list(store.claim_deliveries(limit=limit, lease_seconds=60.0, per_webhook=100, besides=besides))
+def claimed(store: SqlStore, *, limit: int = 100) -> list[Due]:
+    return list(store.claim_deliveries(limit=limit, lease_seconds=60.0, per_receiver=100))
 
 
 def finish(store: SqlStore, claim: Any) -> None:
@@ -208,7 +210,9 @@ def test_it_can_be_asked_for_again(store: SqlStore, clock: ManualClock) -> None:
 def test_fifty_failures_in_a_row_pause_it(store: SqlStore, clock: ManualClock) -> None:
     mine = store.webhooks_of("anna")
     one, other = mine.add(hook()), mine.add(hook("https://c.test/"))
+    assert store.undelivered() == Undelivered(waiting=0, held=0, oldest_seconds=0.0)
     finish_one(store, "anna", new_job())
+    assert store.undelivered().waiting == 2
     for turn in range(2):
         for _ in range(PAUSED_AFTER - 1):
             for due in claimed(store):
@@ -223,7 +227,15 @@ def test_fifty_failures_in_a_row_pause_it(store: SqlStore, clock: ManualClock) -
             mine.redeliver(one.id, due.delivery.id)
     assert (mine.get(one.id).status, mine.get(one.id).failures) == (WebhookStatus.PAUSED, PAUSED_AFTER)
     finish_one(store, "anna", new_job())
-    assert {due.webhook_id for due in claimed(store)} == {other.id}, "what is for the paused one waits"
+    with store.database.write() as connection:
+        this = update(delivery).where(delivery.c.webhook_id == other.id, delivery.c.due.is_not(None))
+        connection.execute(this.values(created_at=datetime.now(UTC) - timedelta(seconds=100)))
+    (due,) = claimed(store)
+    assert due.webhook_id == other.id, "what is for the paused one waits"
+    left = store.undelivered()
+    assert (left.waiting, left.held) == (1, 2) and 100 <= left.oldest_seconds < 200
+    store.settle(due, OK)
+    assert store.undelivered() == Undelivered(waiting=0, held=2, oldest_seconds=0.0)
     assert [kept.status for kept in mine.deliveries(one.id)[0]] == [DeliveryStatus.WAITING] * 2
     resumed = mine.resume(one.id)
     assert (resumed.status, resumed.failures) == (WebhookStatus.ACTIVE, 0)
@@ -324,12 +336,28 @@ def test_one_receiver_does_not_keep_the_others_waiting(store: SqlStore) -> None:
     for _ in range(5):
         finish_one(store, "anna")
     finish_one(store, "bert")
-    first = store.claim_deliveries(limit=3, lease_seconds=60, per_webhook=2)
-    owners = [store.get(due.delivery.subject).owner for due in first]
-    assert sorted(map(str, owners)) == ["anna", "anna", "bert"]
-    anna = next(due.webhook_id for due in first if store.get(due.delivery.subject).owner == "anna")
-    assert not store.claim_deliveries(limit=3, lease_seconds=60, per_webhook=2, besides=[anna])
-    assert len(store.claim_deliveries(limit=2, lease_seconds=60, per_webhook=100)) == 2
+    finish_one(store, "anna", calling("https://c.test/"))
+
+    def urls(most: int, *, limit: int = 9, **busy: int) -> list[str]:
+        at_work = {receiver_at(f"https://{name}.test/"): count for name, count in busy.items()}
+        found = store.claim_deliveries(limit=limit, lease_seconds=60, per_receiver=most, busy=at_work)
+        return sorted(due.url for due in found)
+
+    assert urls(2) == ["https://b.test/", "https://b.test/", "https://c.test/"], (
+        "whosever they are, and whichever comes first"
+    )
+    assert urls(2, b=2) == [] and urls(2, b=1) == ["https://b.test/"], "with those that are under way"
+    assert urls(100, limit=2) == ["https://b.test/", "https://b.test/"]
+
+
+def test_what_waits_for_one_receiver_costs_the_others_nothing() -> None:
+    store = SqlStore.in_memory()
+    finish_one(store)
+    names = ("delivery", "behind", "head")
+    steps = [step for step in steps_of(store, lambda: claimed(store)) if any(name in step for name in names)]
+    assert len(steps) == 8 and all(step.startswith("SEARCH") for step in steps), steps
+    assert sum("COVERING INDEX delivery_line" in step for step in steps) == 4, steps
+    store.close()
 
 
 def test_old_deliveries_are_forgotten(store: SqlStore) -> None:

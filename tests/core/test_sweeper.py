@@ -5,19 +5,23 @@ from __future__ import annotations
 import io
 import json
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 from uuid_utils import uuid7
 
 from core.errors import DiskFull, StorageUnavailable
 from core.jobs.job import JobParams, JobStatus, NewJob, Source
+from core.jobs.uploads import NewUpload
 from core.objects.local import LocalObjects
 from core.objects.memory import MemoryObjects
-from core.objects.store import job_folder, revision_key, source_key
+from core.objects.store import job_folder, part_key, revision_key, source_key
 from core.queue.hints import MemoryHints
 from core.queue.sweeper import Sweeper
 from core.store.owners import Revision
 from core.store.sql import SqlStore
+from core.store.tables import upload
 from core.system.clock import ManualClock
 from core.transcript.formats import to_result
 from core.transcript.search.query import Query
@@ -197,6 +201,35 @@ def test_a_job_that_cannot_be_removed_holds_up_no_other(tmp_path, how):
     kit.sweeper.sweep_once()
     assert not (tmp_path / other.source.key).exists()
     assert path.exists()
+
+
+class Stubborn(MemoryObjects):
+    """One object cannot be removed."""
+
+    def delete(self, key):
+        if key == "uploads/a/0.1":
+            raise StorageUnavailable("Operation not permitted")
+        super().delete(key)
+
+
+def test_an_upload_that_cannot_be_removed_holds_up_nothing():
+    kit = Kit(Stubborn())
+    uploads = kit.store.uploads_of(None)
+    for upload_id in ("a", "b"):
+        new = NewUpload(id=upload_id, filename="talk.wav", length=10, options={})
+        lease = uploads.take_upload(uploads.begin_upload(new, most=2).id, offset=0, lease_seconds=9)
+        key = part_key(upload_id, 0, lease.fence)
+        kit.objects.put(key, io.BytesIO(b"bytes"))
+        uploads.append(lease, key, 5, media_type=None)
+    with kit.store.database.write() as connection:
+        connection.execute(update(upload).values(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
+    job = kit.submit()
+    for _ in range(2):
+        kit.store.claim(owner="c/1:1", consumer="c", lease_seconds=60)
+        kit.clock.advance(61)
+    kit.sweeper.sweep_once()
+    assert kit.store.known_uploads({"a", "b"}) == {"a"}
+    assert kit.store.get(job.id).status is JobStatus.FAILED
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,11 @@ def test_owners_take_turns_and_those_with_fewer_running_jobs_come_first() -> Non
     assert order(jobs, now=100, running={"anna": 2, "ben": 1}) == ["n", "b", "a"]
 
 
+def test_an_owner_does_not_wait_for_a_clock_that_was_put_back_to_come_to_its_last_turn() -> None:
+    jobs = [one("a", owner="anna", since=0), one("b", owner="ben", since=50)]
+    assert order(jobs, now=100, served={"anna": at(HOUR), "ben": at(80)}) == ["a", "b"]
+
+
 def test_newcomers_do_not_go_ahead_of_an_owner_who_has_waited_since_its_last_turn() -> None:
     crowd = [one(f"new {n}", owner=f"new {n}", since=200 + n) for n in range(50)]
     old = one("old", owner="old", since=0)

@@ -1,4 +1,4 @@
-"""The README's curl lines and Python lines, run as written against a real service."""
+"""The lines of README and quick start, run as written against a real service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import pytest
 
 from testbed.service import audio, running
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+TUTORIAL = (ROOT / "docs" / "tutorial" / "quick-start.md").read_text("utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +25,8 @@ def service(tmp_path_factory):
         yield service
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language, page=README):
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
 
 
 def test_curl_lines(service):
@@ -74,3 +76,32 @@ def test_command_lines(service):
         capture_output=True,
     )
     assert (service.folder / "subtitles" / "talk.srt").read_text().startswith("1\n00:00:")
+
+
+def test_the_quick_start(service):
+    """Its steps with the model that is bundled; what it shows is what comes, as far as it shows it."""
+    here = service.folder
+    (here / "whisper").symlink_to(ROOT / "whisper")
+    (here / ".venv" / "bin").mkdir(parents=True)
+    tool = here / ".venv" / "bin" / "parascribe"
+    tool.write_text(f'#!/bin/sh\nexec {sys.executable} -m parascribe "$@"\n')
+    tool.chmod(0o755)
+    shown, several, by_hand = [block for block in blocks("console", TUTORIAL) if "whisper/data/samples/" in block]
+    env = service.env | {"PARASCRIBE_URL": service.url}
+
+    def run(command):
+        command = command.replace("http://127.0.0.1:8000", service.url)
+        return subprocess.run(
+            ["bash", "-ec", command], cwd=here, env=env, capture_output=True, text=True, check=True
+        ).stdout
+
+    command, *lines = shown.removeprefix("$ ").removesuffix("...\n").splitlines()
+    assert run(command).splitlines()[: len(lines)] == lines
+    run(several.removeprefix("$ "))
+    assert sorted(path.name for path in (here / "out").iterdir()) == ["film.json", "film.txt", "film.vtt"]
+    submit, look, fetch = re.findall(r"^\$ (curl .*)$", by_hand, re.MULTILINE)
+    job_id = re.search(r'"id":"([^"]+)"', run(submit))[1]
+    service.wait(job_id)
+    assert '"completed"' in run(f"ID={job_id}; {look}")
+    assert run(f"ID={job_id}; {fetch}").strip()
+    assert "format=txt" in fetch and 'client.result(job["id"], "txt")' in blocks("python", TUTORIAL)[0]

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from parascribe import Client
+from tests.api import serving
+from tests.api.test_sources import origins
+from tests.parascribe.both import KINDS
 from tests.parascribe.fake_service import FakeService
 
 
@@ -19,9 +23,24 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
 
 
 @pytest.fixture
+def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[serving.Service]:
+    """The real API, which may fetch addresses; PARASCRIBE_URL names it, and the current folder is `tmp_path`."""
+    with serving.service(tmp_path / "service", origins=origins()) as started:
+        monkeypatch.setenv("PARASCRIBE_URL", f"http://127.0.0.1:{started.port}")
+        monkeypatch.chdir(tmp_path)
+        yield started
+
+
+@pytest.fixture
 def client(service: FakeService) -> Iterator[Client]:
     with Client() as client:
         yield client
+
+
+@pytest.fixture(params=KINDS.values(), ids=KINDS)
+def kind(request: pytest.FixtureRequest) -> Any:
+    """Makes a client: `Client`, and `AsyncClient` with the same face."""
+    return request.param
 
 
 @pytest.fixture

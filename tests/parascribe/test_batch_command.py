@@ -1,32 +1,23 @@
-"""`parascribe batch` and `Client.batches`, against the real API."""
+"""`parascribe batch` and `batches` of both clients, against the real API."""
 
 from __future__ import annotations
 
 import io
 import json
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.jobs.job import JobFailure
-from parascribe import Client
 from parascribe.cli import main
 from parascribe.client.errors import ApiError, Conflict, NotFound
-from tests.api.serving import Service, service, wav
+from tests.api.serving import Service, wav
 from tests.api.test_batches import finish
 
 Capture = pytest.CaptureFixture[str]
 FAILURE = JobFailure(code="audio_undecodable", message="no", stage="decoding")
-
-
-@pytest.fixture
-def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    with service(tmp_path / "service") as started:
-        monkeypatch.setenv("PARASCRIBE_URL", f"http://127.0.0.1:{started.port}")
-        monkeypatch.chdir(tmp_path)
-        yield started
 
 
 @pytest.fixture
@@ -93,8 +84,8 @@ def test_without_recursive_and_each_file_once(running: Service, folder: Path, ca
     assert run(capsys, "submit", str(folder / "nothing"))[0] == 2
 
 
-def test_the_client(running: Service, folder: Path, tmp_path: Path) -> None:
-    with Client() as client:
+def test_the_client(running: Service, folder: Path, tmp_path: Path, kind: Any) -> None:
+    with kind() as client:
         batch = client.batches.create({"language": "de"}, metadata={"n": 1})
         job = client.submit(folder / "a.mp3", batch=batch["id"], prompt="x")
         assert (job["batch"], job["params"]["language"], job["params"]["prompt"]) == (batch["id"], "de", "x")

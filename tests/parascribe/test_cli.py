@@ -17,7 +17,8 @@ import pytest
 
 from parascribe import Client
 from parascribe.cli import main
-from parascribe.cli.batch import Item, finish, keep, submit
+from parascribe.cli.items import Item, keep
+from parascribe.cli.pipeline import Pipeline, transcribe_all
 from parascribe.screen.outputs import Fetch
 from parascribe.screen.progress import Silent
 from tests.parascribe.fake_service import SEGMENTS, TEXTS, FakeService
@@ -163,10 +164,11 @@ def test_a_restart_between_the_end_of_a_job_and_its_transcript_is_borne(
         service.start(port, delay=0.6)
         keep(item, fetch)
 
-    items = submit(client, [upload()], {}, Silent())
-    finish(client, items, deliver, Silent())
-    assert items[0].result is not None
-    assert items[0].result["segments"] == SEGMENTS
+    item = Item(file=upload())
+    with Pipeline(client, {}, Silent()) as pipeline:
+        transcribe_all(pipeline, [item], deliver)
+    assert item.result is not None
+    assert item.result["segments"] == SEGMENTS
 
 
 def test_a_transcript_that_is_gone_fails_its_file_alone(service: FakeService, upload: Upload, capsys: Capture) -> None:
@@ -259,6 +261,15 @@ def test_refused_parameters_are_named(service: FakeService, upload: Upload, caps
         ["transcribe", "FILE", "--no-wait", "-f", "srt"],
         ["transcribe", "FILE", "--no-wait", "-o", "here"],
         ["transcribe", "FILE", "-f", "vtt", "-o", "talk.srt"],
+        ["transcribe", "FILE", "--beside", "-o", "here"],
+        ["transcribe", "FILE", "--local", "-j", "2"],
+        ["transcribe", "https://files.example/talk.mp3", "--local"],
+        ["watch", "FILE"],
+        ["watch", ".", "--beside", "-o", "here"],
+        ["watch", ".", "-o", "-"],
+        ["watch", ".", "-o", "FILE"],
+        ["watch", ".", "-f", "json", "--max-lines", "1"],
+        ["completion", "tcsh"],
         ["trnscribe"],
     ],
 )

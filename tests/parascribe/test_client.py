@@ -1,18 +1,50 @@
+"""What both clients promise, over a service that pretends."""
+
 from __future__ import annotations
 
+import inspect
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from parascribe import Client
+from parascribe import AsyncClient, Client
 from parascribe.client.bodies import Job
+from parascribe.client.calls.batches import AsyncBatches, Batches
+from parascribe.client.calls.webhooks import AsyncWebhooks, Webhooks
 from parascribe.client.errors import ApiError, Conflict, NotFound, Overloaded, ServiceUnreachable, WaitTimeout
 from tests.parascribe.fake_service import FakeService
 
 Upload = Callable[..., Path]
+
+
+@pytest.fixture
+def client(service: FakeService, kind: Any) -> Iterator[Client]:
+    with kind() as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("of", "asynchronous"), [(Client, AsyncClient), (Batches, AsyncBatches), (Webhooks, AsyncWebhooks)]
+)
+def test_both_have_the_same_calls(of: type, asynchronous: type) -> None:
+    def calls(kind: type) -> dict[str, Any]:
+        return {name: call for name, call in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")}
+
+    blocking, waited = calls(of), calls(asynchronous)
+    if of is Client:
+        del blocking["close"], waited["aclose"]
+    assert blocking.keys() == waited.keys()
+    for name, call in blocking.items():
+        there = waited[name]
+        assert inspect.signature(call).parameters == inspect.signature(there).parameters, name
+        assert inspect.iscoroutinefunction(there) or inspect.isasyncgenfunction(there)
+        assert not (inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call))
+        assert call.__doc__ == there.__doc__ and call.__doc__, name
+    assert "Async" not in str(inspect.signature(Client.follow))
 
 
 def test_a_file_goes_up_and_its_transcript_comes_back(client: Client, upload: Upload) -> None:
@@ -84,19 +116,19 @@ def test_errors_carry_code_and_problem(client: Client, upload: Upload) -> None:
         client.result(job["id"])
 
 
-def test_unreachable_says_what_to_do() -> None:
+def test_unreachable_says_what_to_do(kind: Any) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{taken.getsockname()[1]}"
     with (
-        Client(address) as client,
+        kind(address) as client,
         pytest.raises(ServiceUnreachable, match=r"Is the service running\?.*parascribe serve"),
     ):
         client.get("x")
 
 
-def test_another_service_at_the_address_is_noticed(client: Client) -> None:
-    with Client(client.base_url + "/html") as other, pytest.raises(ApiError, match="not like a Parascribe service"):
+def test_another_service_at_the_address_is_noticed(client: Client, kind: Any) -> None:
+    with kind(client.base_url + "/html") as other, pytest.raises(ApiError, match="not like a Parascribe service"):
         other.models()
 
 
@@ -110,6 +142,12 @@ def test_wait_is_bounded_and_polls_with_etag(client: Client, service: FakeServic
     assert 304 in looks
     assert len(looks) < 8, "the pause grows"
     assert client.cancel(job["id"])["status"] == "cancelled"
+
+
+def test_where_no_events_are_told_many_are_polled(client: Client, upload: Upload) -> None:
+    ids = [client.submit(upload(content))["id"] for content in (b"ok", b"fail", b"ok")]
+    assert [job["status"] for job in client.wait_all(ids)] == ["completed", "failed", "completed"]
+    assert {job["id"] for job in client.as_completed(ids)} == {*ids}
 
 
 def test_wait_honours_retry_after(client: Client, service: FakeService, upload: Upload) -> None:

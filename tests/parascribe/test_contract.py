@@ -1,4 +1,4 @@
-"""The client against the real API: what the pretended service of the other tests says must be what the real one says."""
+"""Both clients against the real API: what the pretended service of the other tests says must be what the real one says."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def shape(value: Any) -> Any:
     return {key: shape(inner) for key, inner in value.items() if key != "version"} if isinstance(value, dict) else None
 
 
-def test_the_real_api_understands_the_client(tmp_path: Path, service_job: Job) -> None:
+def test_the_real_api_understands_the_client(tmp_path: Path, service_job: Job, kind: Any) -> None:
     file = tmp_path / "talk.wav"
     file.write_bytes(wav(300_000))
-    with service(tmp_path) as running, Client(f"http://127.0.0.1:{running.port}") as client:
+    with service(tmp_path) as running, kind(f"http://127.0.0.1:{running.port}") as client:
         seen: list[Job] = []
         job = client.submit(
             file,
@@ -39,6 +39,7 @@ def test_the_real_api_understands_the_client(tmp_path: Path, service_job: Job) -
             temperature=0.4,
             beam_size=3,
             prompt="Grüße",
+            vocabulary=["a, b", "Zyn"],
             idempotency_key="k",
         )
         asked = {
@@ -48,6 +49,7 @@ def test_the_real_api_understands_the_client(tmp_path: Path, service_job: Job) -
             "temperature": 0.4,
             "beam_size": 3,
             "prompt": "Grüße",
+            "vocabulary": ["a, b", "Zyn"],
         }
         assert job["params"] | asked == job["params"]
         assert job["source"]["bytes"] == 300_000
@@ -63,6 +65,7 @@ def test_the_real_api_understands_the_client(tmp_path: Path, service_job: Job) -
                 temperature=0.4,
                 beam_size=3,
                 prompt="Grüße",
+                vocabulary=["a, b", "Zyn"],
                 idempotency_key="k",
             )["id"]
             == job["id"]
@@ -71,7 +74,7 @@ def test_the_real_api_understands_the_client(tmp_path: Path, service_job: Job) -
         def look(body: Job) -> None:
             seen.append(body)
             if len(seen) == 1:
-                client.cancel(job["id"])
+                running.client.post(f"/api/v1/jobs/{job['id']}/cancel").raise_for_status()
 
         assert client.wait(job["id"], on_progress=look, timeout=30)["status"] == "cancelled"
         assert len(seen) == 2
@@ -103,7 +106,7 @@ def service_job(client: Client, service: FakeService, upload: Callable[..., Path
     return cast(Job, json.loads(json.dumps(client.submit(upload()))))
 
 
-def test_a_large_file_goes_in_parts_over_a_line_that_breaks(tmp_path: Path) -> None:
+def test_a_large_file_goes_in_parts_over_a_line_that_breaks(tmp_path: Path, kind: Any) -> None:
     file = tmp_path / "Vortrag ä.wav"
     file.write_bytes(wav(FROM_BYTES + 1000))
     breaks = [10 << 20, 30 << 20, 60 << 20]
@@ -115,7 +118,7 @@ def test_a_large_file_goes_in_parts_over_a_line_that_breaks(tmp_path: Path) -> N
                 line.set("reset")
                 line.set("pass")
 
-        with Client(f"http://{line.address}") as client:
+        with kind(f"http://{line.address}") as client:
             job = client.submit(file, language="de", word_timestamps=True, on_bytes=on_bytes)
         assert not breaks and job["params"]["language"] == "de" and job["params"]["word_timestamps"] is True
         assert job["source"] == {"filename": "Vortrag ä.wav", "bytes": FROM_BYTES + 1000, "media_type": "audio/wav"}
@@ -127,10 +130,10 @@ def test_a_large_file_goes_in_parts_over_a_line_that_breaks(tmp_path: Path) -> N
         assert len(running.client.get("/api/v1/jobs").json()["items"]) == 1
 
 
-def test_a_large_file_that_is_refused_leaves_nothing(tmp_path: Path) -> None:
+def test_a_large_file_that_is_refused_leaves_nothing(tmp_path: Path, kind: Any) -> None:
     file = tmp_path / "page.html"
     file.write_bytes(b"<html>" * (FROM_BYTES // 6 + 1))
-    with service(tmp_path) as running, Client(f"http://127.0.0.1:{running.port}") as client:
+    with service(tmp_path) as running, kind(f"http://127.0.0.1:{running.port}") as client:
         with pytest.raises(ApiError, match="HTML|page|text") as error:
             client.submit(file)
         assert error.value.code == "not_media"
@@ -140,11 +143,11 @@ def test_a_large_file_that_is_refused_leaves_nothing(tmp_path: Path) -> None:
         assert list(running.objects.keys("uploads/")) == []
 
 
-def test_a_file_that_the_service_is_to_fetch(tmp_path: Path) -> None:
+def test_a_file_that_the_service_is_to_fetch(tmp_path: Path, kind: Any) -> None:
     objects = MemoryObjects()
     with (
         service(tmp_path, origins=Origins(bucket=objects.open, objects=objects)) as running,
-        Client(f"http://127.0.0.1:{running.port}") as client,
+        kind(f"http://127.0.0.1:{running.port}") as client,
     ):
         job = client.submit_from(object="talk.mp3", language="de", idempotency_key="k")
         assert client.submit_from(object="talk.mp3", language="de", idempotency_key="k")["id"] == job["id"]

@@ -1,19 +1,23 @@
-"""The client follows jobs of the real API, through restarts and whatever else breaks a stream."""
+"""Both clients follow jobs of the real API, through restarts and whatever else breaks a stream."""
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
-from api.events import hub, stream
+from api.events import hub, overview, stream
 from core.store.sql import SqlStore
 from parascribe import Client
 from parascribe.client import events as client_events
 from parascribe.client.bodies import Event
+from parascribe.client.calls import following
 from parascribe.client.errors import NotFound, WaitTimeout
 from tests.api.serving import make_app, serving
 from tests.api.talks import Talk
@@ -56,8 +60,8 @@ def api(tmp_path: Path, store: SqlStore) -> Iterator[Api]:
 
 
 @pytest.fixture
-def client(api: Api) -> Iterator[Client]:
-    with Client(f"http://127.0.0.1:{api.port}") as client:
+def client(api: Api, kind: Any) -> Iterator[Client]:
+    with kind(f"http://127.0.0.1:{api.port}") as client:
         yield client
 
 
@@ -73,6 +77,13 @@ def after(seconds: float, *acts: Callable[[], object]) -> threading.Thread:
     thread = threading.Thread(target=run)
     thread.start()
     return thread
+
+
+def asked(port: int, route: str) -> int:
+    """How many requests there were, as the service's figures say."""
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+    counts = re.findall(rf'^\w+_requests_total\{{[^}}]*route="{re.escape(route)}"[^}}]*\}} (\S+)$', text, re.MULTILINE)
+    return int(sum(map(float, counts)))
 
 
 def numbers(events: list[Event]) -> list[int]:
@@ -144,16 +155,69 @@ def test_many_are_watched_by_one_stream(api: Api, client: Client, store: SqlStor
     last = {job["id"]: job["status"] for job in client.watch(ids)}
     work.join()
     assert last == dict.fromkeys(ids, "completed")
-    assert list(client.watch([])) == []
+    assert list(client.watch([])) == client.wait_all([]) == []
+
+
+def test_all_are_waited_for_as_they_were_asked_for(api: Api, client: Client, store: SqlStore) -> None:
+    talks = [Talk(store) for _ in range(4)]
+    work = after(0.02, talks[2].whole, api.stop, talks[0].whole, api.start, *(talk.whole for talk in talks[::-2]))
+    ids = [talk.id for talk in talks] + [talks[0].id]
+    assert [(job["id"], job["status"]) for job in client.wait_all(ids)] == [(one, "completed") for one in ids]
+    work.join()
+    ended = [job["id"] for job in client.as_completed(iter(ids))]
+    assert sorted(ended) == sorted({*ids}), "each once"
+
+
+def test_what_ended_before_the_stream_began_is_not_missed(
+    client: Client, store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overview, "RECENT_SECONDS", -60.0)  # nothing that has ended is told any more
+    ids = [Talk(store).whole().id for _ in range(3)]
+    assert {job["id"] for job in client.as_completed(ids)} == {*ids}
+    gone = Talk(store).id
+    store.request_delete(gone)
+    with pytest.raises(NotFound):
+        client.wait_all([ids[0], gone])
+
+
+def test_more_than_the_stream_tells_of(client: Client, store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overview, "MOST", 2)
+    monkeypatch.setattr(following, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(stream, "QUIET_SECONDS", 0.02)
+    ids = [store.create(new_job()).id for _ in range(7)]
+    work = after(0.1, lambda: [store.request_cancel(job_id) for job_id in ids])
+    assert {job["status"] for job in client.wait_all(ids)} == {"cancelled"}
+    work.join()
 
 
 @pytest.mark.parametrize("many", [False, True])
-def test_one_that_is_removed_is_not_waited_for(client: Client, store: SqlStore, many: bool) -> None:
+def test_one_that_is_removed_is_not_waited_for(api: Api, client: Client, store: SqlStore, many: bool) -> None:
+    for acts in ((), (api.stop, api.start)):
+        talks = [Talk(store) for _ in range(1 + many)]
+        doom = [*acts]
+        doom.insert(len(doom) // 2, lambda doomed=talks[0].id: store.request_delete(doomed))
+        work = after(0.1, *doom)
+        with pytest.raises(NotFound):
+            list(client.watch([talk.id for talk in talks]))
+        work.join()
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_bounded_wait_is_told_too_until_the_last(
+    api: Api, client: Client, store: SqlStore, many: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "LAST_SECONDS", 0.1)
+    monkeypatch.setattr(stream, "QUIET_SECONDS", 0.02)
     talks = [Talk(store) for _ in range(1 + many)]
-    work = after(0.1, lambda: store.request_delete(talks[0].id))
-    with pytest.raises(NotFound):
-        list(client.watch([talk.id for talk in talks]))
+    ids = [talk.id for talk in talks]
+    with pytest.raises(WaitTimeout):
+        client.wait_all(ids, timeout=0.4)
+    looks = asked(api.port, "/api/v1/jobs/{job_id}")
+    work = after(0.05, *(talk.whole for talk in talks))
+    assert {job["status"] for job in client.wait_all(ids, timeout=30)} == {"completed"}
     work.join()
+    assert asked(api.port, "/api/v1/jobs/{job_id}") == looks, "only the last of a time-out is polled"
+    assert asked(api.port, "/api/v1/events" if many else "/api/v1/jobs/{job_id}/events") == 2
 
 
 def test_a_bounded_wait_asks_the_service_to_wait(client: Client, store: SqlStore) -> None:

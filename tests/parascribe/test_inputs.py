@@ -14,7 +14,8 @@ import pytest
 
 from parascribe import Client
 from parascribe.cli import main
-from parascribe.cli.batch import finish, keep, submit
+from parascribe.cli.items import Item, keep
+from parascribe.cli.pipeline import Pipeline, transcribe_all
 from parascribe.client.inputs import FileChanged, Steady, called, opened
 from parascribe.screen.progress import Silent
 from tests.parascribe.fake_service import TEXTS, FakeService
@@ -61,11 +62,12 @@ def test_a_file_that_changes_while_it_is_sent_fails_alone(
     client: Client, upload: Upload, change: Callable[[Path], None]
 ) -> None:
     files = [upload(name="a.mp3"), upload(LONG, name="changing.mp3"), upload(name="b.mp3")]
-    items = submit(client, files, {}, Meddling(files[1], change))
-    assert [item.status for item in items] == ["queued", "refused", "queued"]
+    items = [Item(file=file) for file in files]
+    with Pipeline(client, {}, Meddling(files[1], change)) as pipeline:
+        transcribe_all(pipeline, items, keep)
+    assert [item.status for item in items] == ["completed", "refused", "completed"]
     assert items[1].error is not None
     assert items[1].error["code"] == "file_changed"
-    finish(client, items, keep, Silent())
     assert [item.result is not None for item in items] == [True, False, True]
 
 
@@ -102,7 +104,7 @@ def test_stdin_is_sent_once_and_its_transcripts_lie_here(service: FakeService, u
     )
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stdin.srt", "talk.mp3", "talk.srt"]
-    assert [(job["source"]["filename"], job["source"]["bytes"]) for job in service.jobs.values()] == [
+    assert sorted((job["source"]["filename"], job["source"]["bytes"]) for job in service.jobs.values()) == [
         ("stdin", len(LONG)),
         ("talk.mp3", 4),
     ]

@@ -6,13 +6,13 @@ import json
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.config.loading import load
 from core.errors import ServiceError
 from core.keys import TOKEN, KeyLimits, digest
-from parascribe import Client
 from parascribe.cli import main
 from parascribe.client.errors import ServiceUnreachable
 from parascribe.run import services, wiring
@@ -133,14 +133,14 @@ def test_this_machine(host: str) -> None:
     assert load(api_host=host).loopback
 
 
-def test_the_client_sends_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    def sent(client: Client) -> str | None:
+def test_the_client_sends_its_key(monkeypatch: pytest.MonkeyPatch, kind: Any) -> None:
+    def sent(client: Any) -> str | None:
         with client:
-            return client._http.headers.get("Authorization")
+            return client._transport.http.headers.get("Authorization")
 
-    assert sent(Client()) is None and sent(Client(api_key="psk_1")) == "Bearer psk_1"
+    assert sent(kind()) is None and sent(kind(api_key="psk_1")) == "Bearer psk_1"
     monkeypatch.setenv("PARASCRIBE_API_KEY", " psk_2\n")
-    assert sent(Client()) == "Bearer psk_2" and sent(Client(api_key="psk_1")) == "Bearer psk_1"
+    assert sent(kind()) == "Bearer psk_2" and sent(kind(api_key="psk_1")) == "Bearer psk_1"
     monkeypatch.setenv("PARASCRIBE_API_KEY", "kein Schlüssel")
     with pytest.raises(ServiceUnreachable, match="PARASCRIBE_API_KEY"):
-        Client()
+        kind()

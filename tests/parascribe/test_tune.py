@@ -15,7 +15,7 @@ from core.config.loading import load
 from core.config.settings import Settings
 from core.errors import ServiceError, ValidationFailed
 from parascribe.cli import main
-from parascribe.cli.commands.models import Kind
+from parascribe.cli.commands.machine.models import Kind
 from parascribe.tools.dotenv import write_settings
 from parascribe.tools.quantised import different_words
 from parascribe.tools.tuning import Measured, Split, Tuning, choose, splits, tune

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -52,9 +53,9 @@ def test_from_adding_to_removing(running: Service, run: Run) -> None:
     assert run("remove", first["id"], made["id"]).exit_code == 0 and json.loads(run("list", "--json").stdout) == []
 
 
-def test_what_the_service_refuses_is_said(running: Service, run: Run) -> None:
+def test_what_the_service_refuses_is_said(running: Service, run: Run, kind: Any) -> None:
     assert run("remove", "nothing").exit_code == 1
-    with Client(f"http://127.0.0.1:{running.port}") as client:
+    with kind(f"http://127.0.0.1:{running.port}") as client:
         with pytest.raises(ApiError) as refused:
             client.webhooks.add("http://127.0.0.1:9/")
         assert refused.value.code == "url_refused"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import struct
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from tests.whisper.engine_parts import MODEL, WHEEL
 from whisper.library.libraries import candidates
 from whisper.library.libwhisper import LibraryUnusable, LibWhisper
+from whisper.models.tokens import Tokenizer
 
 
 def altered_wheel(folder: Path, old: bytes, new: bytes) -> Path:
@@ -79,3 +81,17 @@ def test_an_object_that_is_gone_leaves_no_call_into_nothing() -> None:
         "first.load_model(model)"
     )
     subprocess.run([sys.executable, "-c", program, str(WHEEL.directory), str(MODEL)], check=True, capture_output=True)
+
+
+def test_tokens_are_counted_as_the_library_does() -> None:
+    library, counted = LibWhisper(WHEEL.directory), Tokenizer.of_model(MODEL)
+    count = ctypes.CDLL(str(WHEEL.directory / "libwhisper.so.1")).whisper_token_count
+    count.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+    model = library.load_model(MODEL)
+    for text in (
+        " Anna, Zyntrix, Müller-Lüdenscheidt.",
+        " 東京, 大阪市, Привет мир, नमस्ते, 😀😀",
+        " don't we'll  x   y\n\tz 12345 $%&''s é \v\f\u00a0\u2028a\x85",
+        " [_EOT_] <|endoftext|> " + "x" * 300,
+    ):
+        assert counted.count(text) == count(model, text.encode()) > 0, text

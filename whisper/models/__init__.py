@@ -1,3 +1,3 @@
 """Model files: which are published, and which are here."""
 
-__all__ = ["catalogue", "ggml", "sizes", "store"]
+__all__ = ["catalogue", "ggml", "sizes", "store", "tokens"]

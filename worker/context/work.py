@@ -80,6 +80,8 @@ class Work:
         self.upload = Upload(self.cancel)
         self.recording = Recording(folder / "pcm.s16le", head=self.width + 1, cancel=self.cancel, on_grow=self.wake.set)
         self.model: ValidModel
+        self.prompt: str | None = None
+        """What every chunk is decoded behind (`worker.stages.prompt`)."""
         self.plan: GrowingPlan
         self.identities: Mapping[str, str] = {}
         """By stage: what its tasks depend on."""

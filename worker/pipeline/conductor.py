@@ -31,6 +31,7 @@ from worker.pipeline.finals import FinalSegments
 from worker.pipeline.graph import Graph, behind
 from worker.pipeline.lanes import Lanes
 from worker.stages.bring import bring
+from worker.stages.prompt import tell_model
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ class Pipeline:
         stop = _StopOrDrain(self._lease_keeper)
         self._unless_stopped(lambda: parts.transcriber.downloader.ensure_model_exists(params.model, cancel=stop))
         work.model = parts.models.validate(params.model)
+        tell_model(work)
         work.check()
         work.identities = _identities(work, self._stages)
         self._adopt(work)

@@ -86,7 +86,7 @@ def options_of(work: Work, chunk: Chunk, language: str | None) -> TranscribeOpti
     return TranscribeOptions(
         language=language,
         task=params.task,
-        prompt=params.prompt,
+        prompt=work.prompt,
         temperature=params.temperature,
         beam_size=params.beam_size,
         word_timestamps=params.needs_words or needs_words(chunk),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -52,7 +53,8 @@ async def create_asr(caller: CallerDep) -> Response:
     """
     want = wanted(caller.request.query_params)
     job = await _accept(caller, want)
-    return caller.told(answer(await caller.wait(job), want, job), job, want.warnings)
+    response = await caller.wait(job, partial(answer, want=want, job=job))
+    return caller.told(response, job, want.warnings)
 
 
 @router.post(

@@ -87,5 +87,5 @@ async def _transcribe(caller: Caller, task: Task) -> Response:
         async with caller.follow(job.id, scope) as follower:
             yield follower, deltas(caller.parts.hub, follower, want, result)
 
-    response = EventStream(opened) if want.stream else answer(await caller.wait(job), want)
+    response = EventStream(opened) if want.stream else await caller.wait(job, partial(answer, wanted=want))
     return caller.told(response, job, [want.warning] if want.warning else [])

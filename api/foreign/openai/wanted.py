@@ -41,7 +41,7 @@ FORM = Form(
     ),
 )
 
-OURS = re.compile(r"whisper-1|gpt-4o(-mini)?-transcribe(?P<diarize>-diarize)?(-\d{4}-\d\d-\d\d)?")
+OURS = re.compile(r"whisper-1|gpt-4o(-mini)?-transcribe(?P<diarize>-diarize)?(-\d{4}-\d\d-\d\d)?", re.ASCII)
 """OpenAI's names, which mean the service's own model."""
 
 FORMATS: Mapping[str, FormatName] = MappingProxyType(
@@ -68,7 +68,6 @@ class Wanted:
     response_format: str
     stream: bool
     segments: bool
-    words: bool
     logprobs: bool
     #: for the header X-Parascribe-Warning
     warning: str | None
@@ -107,7 +106,6 @@ def wanted(fields: Mapping[str, str], repeated: Mapping[str, list[str]], task: T
         response_format=shape,
         stream=stream,
         segments=not granularities or "segment" in granularities,
-        words=words,
         logprobs=bool(include),
         warning=f"{model} is not here; the service's own model was used" if theirs else None,
     )

@@ -41,9 +41,9 @@ TaskId = Annotated[str, Depends(get_task_id)]
 async def create_parallel(caller: CallerDep, response: Response) -> dict[str, Any]:
     """Waits for the transcript. A client that goes cancels its job."""
     job, want = await caller.accept(FORM, _reader(caller))
-    transcript = await caller.wait(job)
+    result = await caller.wait(job, lambda transcript: result_of(job.id, transcript, want.warnings))
     caller.told(response, job, want.warnings)
-    return {"message": "The file was transcribed.", **result_of(job.id, transcript, want.warnings)}
+    return {"message": "The file was transcribed.", **result}
 
 
 @router.post("/transcribe/async", openapi_extra=form_body(ParallelForm))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -34,7 +35,7 @@ async def create_inference(caller: CallerDep) -> Response:
     What its form can ask for and is not done is named in the header `X-Parascribe-Warning`.
     """
     job, want = await caller.accept(FORM, wanted)
-    return caller.told(answer(await caller.wait(job), want), job, want.warnings)
+    return caller.told(await caller.wait(job, partial(answer, want=want)), job, want.warnings)
 
 
 @router.post("/load", response_class=Response)

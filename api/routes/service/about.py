@@ -25,7 +25,12 @@ from core.options import options
 from core.transcript.formats import FORMATS
 from core.transcript.shaping import Shaping
 
-router = APIRouter(prefix=PREFIX, tags=["service"], dependencies=[needs(JOBS, MODELS)], responses=responses())
+router = APIRouter(
+    prefix=PREFIX, tags=["service"], dependencies=[needs(JOBS, MODELS), NO_QUERY], responses=responses("validation")
+)
+
+INTERFACES = ("openai", "whisper.cpp", "asr", "parallel")
+"""Other people's (`api.foreign`)."""
 
 
 @router.get("/models")
@@ -46,7 +51,7 @@ def list_models(deps: Deps) -> ModelsBody:
     return ModelsBody(default=deps.settings.whisper_model, items=items)
 
 
-@router.get("/features", dependencies=[NO_QUERY])
+@router.get("/features")
 def get_features(deps: Deps) -> FeaturesBody:
     """What can be asked for here: options of a job, formats of a result, limits."""
     settings = deps.settings
@@ -56,7 +61,7 @@ def get_features(deps: Deps) -> FeaturesBody:
         options=[option.name for option in options(deps.options)],
         formats=list(FORMATS),
         looks=[option.name for option in options(Shaping)],
-        interfaces=["openai"],
+        interfaces=list(INTERFACES),
         following=["events", "websocket", "wait"],
         parallel=settings.use_parallel_transcription,
         tracing=settings.tracing,
@@ -68,7 +73,7 @@ def get_features(deps: Deps) -> FeaturesBody:
     )
 
 
-@router.get("/stats", dependencies=[needs(JOBS), NO_QUERY])
+@router.get("/stats", dependencies=[needs(JOBS)])
 def get_stats(jobs: Jobs) -> StatsBody:
     """How many jobs there are, what is still to be done, and how fast it went lately."""
     counts, backlog, done = jobs.totals().by_status, jobs.backlog(), jobs.done_lately()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Callable
@@ -16,11 +15,12 @@ from starlette.concurrency import run_in_threadpool
 from api.access.scopes import needs
 from api.deps import NO_QUERY, NO_REPEATS, PREFIX, JobId, Jobs, Parts, PartsDep
 from api.events.status import matches
+from api.http.json_body import read_body
 from api.http.problems import field_errors, responses
 from api.routes.jobs import NOT_MODIFIED, IfNoneMatch
 from api.routes.texts.results import RevisionName, number_of, result_key_of, stored_transcript
 from api.schemas import Body, LanguageBody, Seconds
-from core.errors import PreconditionRequired, RevisionConflict, TooLarge, UploadTooSlow, refusal
+from core.errors import PreconditionRequired, RevisionConflict, refusal
 from core.jobs.job import Job
 from core.keys import JOBS
 from core.store.owners import OwnerJobs, Revision
@@ -32,14 +32,8 @@ T = TypeVar("T")
 
 router = APIRouter(prefix=PREFIX, tags=["jobs"], dependencies=[needs(JOBS)])
 
-BODY_SECONDS = 120.0
-"""How long the body of an edit may take to come."""
-
 SPARE_BYTES, BYTES_PER_SECOND = 1 << 20, 256
 """An edit may have so many bytes, and so many more for each second of the recording: some ten times of what is spoken."""
-
-NAMES_BYTES = 64 << 10
-"""Of a body that names speakers."""
 
 IfMatch = Annotated[str | None, Header(description="ETag of the revision that was edited.")]
 
@@ -195,7 +189,7 @@ async def put_transcript(
     if number is None:
         raise PreconditionRequired
     result_key_of(job)
-    data = await _read(request, SPARE_BYTES + int(BYTES_PER_SECOND * (job.duration or 0.0)))
+    data = await read_body(request, SPARE_BYTES + int(BYTES_PER_SECOND * (job.duration or 0.0)))
 
     def change(before: Transcript) -> Transcript:
         wanted = _parsed(TranscriptEdit.model_validate_json, data)
@@ -223,7 +217,7 @@ async def name_speakers(
 
     `not_in_result` where nobody listened for who speaks.
     """
-    data = await _read(request, NAMES_BYTES)
+    data = await read_body(request)
     job = await run_in_threadpool(jobs.get, job_id)
     number = _edited_of(job, if_match)
 
@@ -320,17 +314,3 @@ def _parsed(parse: Callable[[bytes], T], data: bytes) -> T:
         return parse(data)
     except ValidationError as error:
         raise refusal(*field_errors(error.errors(include_url=False, include_input=False)[:MOST_ERRORS])) from None
-
-
-async def _read(request: Request, most: int) -> bytes:
-    """The body. Raises TooLarge, UploadTooSlow."""
-    data = bytearray()
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for piece in request.stream():
-                data += piece
-                if len(data) > most:
-                    raise TooLarge(f"The body is larger than the {most:,} bytes that this may have.", max_bytes=most)
-    except TimeoutError:
-        raise UploadTooSlow(f"Only {len(data):,} bytes came in {BODY_SECONDS:.0f} seconds.") from None
-    return bytes(data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Integer, and_, bindparam, func, select
+from sqlalchemy import Integer, and_, bindparam, func, select
 
 from core.jobs.job import TERMINAL, Job, JobStatus
 from core.jobs.tasks import TRANSCRIBE, Task, TaskState
@@ -41,9 +41,9 @@ class SqlAllJobs(Role):
         view = SqlJobs(self.database, row_version=self.row_version, statements=self._statements)
         return view.bound(owner, all_jobs=all_jobs)
 
-    def uploads_of(self, owner: str | None) -> OwnerUploads:
+    def uploads_of(self, owner: str | None, *, all_jobs: bool = False) -> OwnerUploads:
         view = SqlOwnerUploads(self.database, row_version=self.row_version, statements=self._statements)
-        return view.bound(owner, all_jobs=False)
+        return view.bound(owner, all_jobs=all_jobs)
 
     def versions(self, job_ids: Collection[str]) -> dict[str, tuple[str | None, int]]:
         with self.database.read() as connection:
@@ -61,18 +61,19 @@ class SqlAllJobs(Role):
     def moving(
         self, owner: str | None, *, all_jobs: bool, ended_since: datetime, limit: int
     ) -> dict[str, tuple[str | None, int]]:
-        there: list[ColumnElement[bool]] = [job.c.deleted_at.is_(None)]
-        if not all_jobs:
-            there.append(job.c.owner == owner)  # None becomes IS NULL
         # each walks an index, newest first; those that have ended the one of their results' retention
-        kinds = [job.c.status == status for status in JobStatus if status not in TERMINAL]
-        kinds.append(and_(job.c.finished_at >= ended_since, job.c.expired_result.is_(False)))
+        kinds = [(job.c.status == status, job.c.created_at) for status in JobStatus if status not in TERMINAL]
+        ended = and_(job.c.finished_at >= ended_since, job.c.expired_result.is_(False))
+        if not all_jobs:
+            kinds = [(and_(kind, job.c.owner == owner), newest) for kind, newest in kinds]  # None becomes IS NULL
+            # not the column itself, or SQLite would go through all that the owner ever had
+            ended = and_(ended, func.coalesce(job.c.owner, "") == (owner or ""))
         found: dict[str, tuple[str | None, int]] = {}
         with self.database.read() as connection:
-            for kind in kinds:
-                newest = job.c.finished_at if kind is kinds[-1] else job.c.created_at
-                query = select(job.c.id, job.c.owner, job.c.version).where(kind, *there).order_by(newest.desc())
-                found |= {row[0]: (row[1], row[2]) for row in connection.execute(query.limit(limit))}
+            for kind, newest in [*kinds, (ended, job.c.finished_at)]:
+                query = select(job.c.id, job.c.owner, job.c.version).where(kind, job.c.deleted_at.is_(None))
+                rows = connection.execute(query.order_by(newest.desc()).limit(limit))
+                found |= {row[0]: (row[1], row[2]) for row in rows}
         return found
 
     def news(self) -> News:

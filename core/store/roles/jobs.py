@@ -100,7 +100,7 @@ class SqlJobs(SqlIdempotency, SqlUsage):
                 .values(revision=new.number, version=job.c.version + 1)
             )
             if connection.execute(next_one, self._this(job_id)).rowcount:
-                index.mark(connection, job_id)
+                index.mark(connection, self.database, job_id)
                 return revisions.add(connection, self.database, job_id, new)
             row = self._visible(connection, job_id)
             newest = revisions.find(connection, job_id, row.revision or 0)
@@ -136,7 +136,7 @@ class SqlJobs(SqlIdempotency, SqlUsage):
             hidden = connection.execute(hide.returning(job.c.batch_id), self._this(job_id)).one_or_none()
             if hidden is None:
                 raise JobNotFound
-            index.drop(connection, job_id)
+            index.drop(connection, job.c.id == job_id)
             withdraw(connection, job_id)
             if hidden.batch_id is not None:
                 left(connection, self.database, hidden.batch_id)
@@ -208,8 +208,8 @@ class SqlJobs(SqlIdempotency, SqlUsage):
             "retry_all": new.retry_all,
             "caller": dict(new.caller) or None,
             "batch_id": new.batch,
-            # what has options that are not known here is for newer consumers
-            "row_version": self.row_version + bool(new.params.unknown),
+            # what has options that are not known here, or comes from elsewhere, is for newer consumers
+            "row_version": self.row_version + bool(new.params.unknown or (source.origin and not source.origin.known)),
             "attempts": 0,
             "strikes": 0,
             "fence": 0,

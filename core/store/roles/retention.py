@@ -68,5 +68,5 @@ class SqlRetention(Role):
         with self.database.write() as connection:
             connection.execute(delete(idempotency).where(idempotency.c.job_id == job_id))
             remember_spent(connection, self.database, job_id)
-            index.drop(connection, job_id)
+            index.drop(connection, job.c.id == job_id)
             connection.execute(delete(job).where(job.c.id == job_id))

@@ -27,9 +27,10 @@ from core.jobs.params import JobParams
 from core.jobs.tasks import Task, TaskState
 from core.store.database import Database
 from core.store.tables import ROW_VERSION, job, outbox
+from core.webhooks import DeliveryStatus, WebhookStatus
 
 T = TypeVar("T")
-E = TypeVar("E", JobStatus, Phase, TaskState)
+E = TypeVar("E", JobStatus, Phase, TaskState, WebhookStatus, DeliveryStatus)
 
 _DROP_HINTS = delete(outbox).where(outbox.c.job_id == bindparam("of_job"))
 
@@ -80,7 +81,7 @@ class OwnerRole(Role):
 
 
 def known(kind: type[E], value: str, otherwise: E) -> E:
-    """What a newer version may call something new is, to this one, a job that is being worked on."""
+    """What a newer version calls something new is, to this one, what comes nearest: a job that is being worked on, say."""
     return kind(value) if value in list(kind) else otherwise
 
 

@@ -35,7 +35,7 @@ KEPT = timedelta(hours=24)
 
 
 class SqlOwnerUploads(SqlJobs):
-    """OwnerUploads. One that becomes a job makes it in its own transaction."""
+    """OwnerUploads, always of one owner alone. One that becomes a job makes it in its own transaction."""
 
     def begin_upload(self, new: NewUpload, *, most: int) -> PartialUpload:
         with self.database.write() as connection:

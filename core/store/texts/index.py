@@ -12,7 +12,20 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, Text, bindparam, column, delete, select, table, text, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Row,
+    Text,
+    bindparam,
+    column,
+    delete,
+    select,
+    table,
+    text,
+    update,
+)
 
 from core.store.database import Database
 from core.store.tables import job, search
@@ -66,24 +79,24 @@ def write(connection: Connection, database: Database, row: Row[Any], document: D
     _put(connection, database, int(number or 0), _terms(row.owner, words))
 
 
-def drop(connection: Connection, job_id: str) -> None:
-    """It is not found any more."""
-    number = connection.scalar(select(search.c.id).where(search.c.job_id == job_id))
-    if number is not None:
-        connection.execute(delete(FOUND).where(FOUND.c.rowid == number))
-        connection.execute(delete(search).where(search.c.id == number))
+def drop(connection: Connection, which: ColumnElement[bool]) -> None:
+    """They are not found any more. which: of the table `job`"""
+    numbers = select(search.c.id).join(job, job.c.id == search.c.job_id).where(which)
+    connection.execute(delete(FOUND).where(FOUND.c.rowid.in_(numbers)))
+    connection.execute(delete(search).where(search.c.job_id.in_(select(job.c.id).where(which))))
 
 
-def mark(connection: Connection, job_id: str) -> None:
+def mark(connection: Connection, database: Database, job_id: str) -> None:
     """There is a new text, to be written when somebody has time."""
-    connection.execute(_DUE, {"of_job": job_id})
+    if not connection.execute(_DUE, {"of_job": job_id}).rowcount:
+        # made by an older version beside this one, which knows of no index
+        add(connection, database, connection.execute(select(job).where(job.c.id == job_id)).one())
+        connection.execute(_DUE, {"of_job": job_id})
 
 
 def mark_all(connection: Connection, database: Database) -> int:
     """Every job is to be written anew; what is missing is added. Returns how many."""
-    gone = select(search.c.job_id).join(job, job.c.id == search.c.job_id).where(job.c.deleted_at.is_not(None))
-    for job_id in connection.scalars(gone).all():
-        drop(connection, job_id)
+    drop(connection, job.c.deleted_at.is_not(None))
     missing = select(job).where(job.c.deleted_at.is_(None), job.c.id.not_in(select(search.c.job_id)))
     for row in connection.execute(missing.order_by(job.c.created_at, job.c.id)).all():
         add(connection, database, row)

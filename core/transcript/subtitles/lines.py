@@ -20,18 +20,37 @@ _NEVER_FIRST = _SMALL_KANA | _VOWELS_BEHIND | frozenset("\"'")
 _NOT_FIRST = frozenset({"Pe", "Pf", "Po", "Pd", "Mn", "Mc", "Me", "Cf", "Lm"})
 _NOT_LAST = frozenset({"Ps", "Pi", "Sc"})
 """Categories that do not begin, or end, a line between letters without blanks (after UAX #14 and JIS X 4051)."""
+_JOINER = "\u200d"
+_SKINS = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
+_FLAGS = frozenset(map(chr, range(0x1F1E6, 0x1F200)))
+"""Of which two are one flag."""
+_JOINING = _FLAGS | {_JOINER}
 
 
 @lru_cache(maxsize=16384)
 def _columns(letter: str) -> int:
-    if unicodedata.category(letter) in ("Mn", "Me", "Cf"):
+    if unicodedata.category(letter) in ("Mn", "Me", "Cf") or letter in _SKINS:
         return 0
-    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+    return 2 if unicodedata.east_asian_width(letter) in "WF" or letter in _FLAGS else 1
+
+
+def _each(text: str) -> Iterator[tuple[str, int]]:
+    """Letters with their columns: none for what is one emoji with those before it (UAX #29, GB11 to GB13)."""
+    before, flags = "", 0
+    for letter in text:
+        flags = flags + 1 if letter in _FLAGS else 0
+        joined = before == _JOINER and unicodedata.category(letter) == "So"
+        yield letter, 0 if joined or (flags and flags % 2 == 0) else _columns(letter)
+        before = letter
 
 
 def width(text: str) -> int:
-    """Columns as a terminal counts them: two for a full-width letter (UAX #11), none for a combining mark."""
-    return len(text) if text.isascii() else sum(map(_columns, text))
+    """Columns as a terminal counts them: two for a full-width letter (UAX #11) or an emoji, none for a combining mark."""
+    if text.isascii():
+        return len(text)
+    if _JOINING.isdisjoint(text):
+        return sum(map(_columns, text))
+    return sum(columns for _, columns in _each(text))
 
 
 def right_to_left(text: str) -> bool:
@@ -43,7 +62,7 @@ def right_to_left(text: str) -> bool:
 def units(text: str, limit: int) -> list[str]:
     """A text, its white space as single blanks, cut wherever a line may end; joined they are that text again.
 
-    limit: columns that none is wider than; a longer word is cut anywhere but before a combining mark
+    limit: columns that none is wider than; a longer word is cut anywhere but within what is one sign with its marks
     """
     found: list[str] = []
     for word in text.split():
@@ -68,9 +87,11 @@ def _may_end(last: str, first: str) -> bool:
 
 
 def _cut(word: str, limit: int) -> Iterator[str]:
+    if width(word) <= limit:
+        yield word
+        return
     piece, wide = "", 0
-    for letter in word:
-        columns = _columns(letter)
+    for letter, columns in _each(word):
         if columns and wide + columns > limit:
             yield piece
             piece, wide = "", 0

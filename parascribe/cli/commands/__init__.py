@@ -3,14 +3,13 @@
 __all__ = [
     "batches",
     "common",
-    "engine",
+    "completion",
     "jobs",
     "keys",
     "machine",
-    "models",
     "search",
     "services",
     "transcribe",
-    "tune",
+    "watch",
     "webhooks",
 ]

@@ -10,15 +10,22 @@ import typer
 from core.jobs.params import JobParams
 from core.transcript.formats import FileFormat
 from parascribe.cli.commands.common import (
+    UPLOADS,
+    AfterOption,
     Exit,
     JsonOption,
+    LimitOption,
+    ParallelOption,
     QuietOption,
+    RecursiveOption,
+    StatusOption,
     UrlOption,
     connect,
     each,
     format_option,
     note,
     print_json,
+    print_page,
 )
 from parascribe.cli.commands.job_options import with_options
 
@@ -38,17 +45,16 @@ def submit_command(
         list[Path],
         typer.Argument(metavar="FILE|DIR", exists=True, readable=True, help="Files, and folders of audio and video."),
     ],
-    recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", help="Also what is in folders of the folders.")
-    ] = False,
-    at_once: Annotated[int, typer.Option("--at-once", "-j", min=1, max=32, help="Uploads at a time.")] = 4,
+    recursive: RecursiveOption = False,
+    parallel: ParallelOption = UPLOADS,
     url: UrlOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     **params: Any,
 ) -> None:
     """Upload files as one batch and print its id. A file that is refused fails alone. Ctrl-C cancels the batch."""
-    from parascribe.cli.bulk import media_in, upload
+    from parascribe.cli.bulk import upload
+    from parascribe.cli.folders import media_in
     from parascribe.screen.progress import reporter
 
     files = list(media_in(paths, recursive=recursive))
@@ -59,7 +65,7 @@ def submit_command(
         if not json:
             print(batch_id, flush=True)  # at once: what comes after it may fail
         with reporter(quiet=quiet) as report:
-            failed = upload(client, batch_id, files, report, at_once=at_once)
+            failed = upload(client, batch_id, files, report, at_once=parallel)
         batch = client.batches.close(batch_id)
     if json:
         print_json(batch)
@@ -80,50 +86,29 @@ def status(batch_id: Id, url: UrlOption = None, json: JsonOption = False) -> Non
 
 
 @app.command("list")
-def list_(
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many.")] = 20,
-    after: Annotated[
-        str | None, typer.Option("--after", help="Go on from here: the `next` of the page before.")
-    ] = None,
-    url: UrlOption = None,
-    json: JsonOption = False,
-) -> None:
+def list_(limit: LimitOption = 20, after: AfterOption = None, url: UrlOption = None, json: JsonOption = False) -> None:
     """List batches, newest first. In a pipe: tab-separated lines without a heading."""
-    from parascribe.screen.render import table
-
     with connect(url) as client:
         page = client.batches.list(limit=limit, after=after)
-    if json:
-        print_json(page)
-        return
     rows = [(b["id"], b["status"], b["created_at"][:19].replace("T", " ")) for b in page["items"]]
-    table(("ID", "STATUS", "CREATED (UTC)"), rows)
-    if page["next"]:
-        note(f"There are more: --after {page['next']}")
+    print_page(page, ("ID", "STATUS", "CREATED (UTC)"), rows, json=json)
 
 
 @app.command()
 def items(
     batch_id: Id,
-    status: Annotated[str | None, typer.Option("--status", "-s", help="Only jobs in this state.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many.")] = 50,
-    after: Annotated[
-        str | None, typer.Option("--after", help="Go on from here: the `next` of the page before.")
-    ] = None,
+    status: StatusOption = None,
+    limit: LimitOption = 50,
+    after: AfterOption = None,
     url: UrlOption = None,
     json: JsonOption = False,
 ) -> None:
     """List the jobs of a batch, oldest first."""
-    from parascribe.screen.render import JOB_COLUMNS, job_line, table
+    from parascribe.screen.render import JOB_COLUMNS, job_line
 
     with connect(url) as client:
         page = client.batches.items(batch_id, status=status, limit=limit, after=after)
-    if json:
-        print_json(page)
-        return
-    table(JOB_COLUMNS, [job_line(cast("dict[str, Any]", job)) for job in page["items"]])
-    if page["next"]:
-        note(f"There are more: --after {page['next']}")
+    print_page(page, JOB_COLUMNS, (job_line(cast("dict[str, Any]", job)) for job in page["items"]), json=json)
 
 
 @app.command()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
+from core.jobs.job import JobStatus
 from core.transcript.formats import FileFormat
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ MEANING = {
     Exit.USAGE: "an option or a setting has a value that cannot be used",
     Exit.UNREACHABLE: "the service does not answer",
     Exit.PARTIAL: "completed, but a transcript has gaps",
-    Exit.INTERRUPTED: "Ctrl-C; the submitted jobs were cancelled",
+    Exit.INTERRUPTED: "Ctrl-C; the submitted jobs were cancelled (those of `watch` go on)",
 }
 
 UrlOption = Annotated[
@@ -51,6 +52,20 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr; what failed is said all the same.")
 ]
+StatusOption = Annotated[
+    str | None,
+    typer.Option(
+        "--status",
+        "-s",
+        autocompletion=lambda: list(JobStatus),
+        help=f"Only jobs in this state: {', '.join(JobStatus)}.",
+    ),
+]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many.")]
+AfterOption = Annotated[str | None, typer.Option("--after", help="Go on from here: the `next` of the page before.")]
+RecursiveOption = Annotated[bool, typer.Option("--recursive", "-r", help="Also what is in folders of the folders.")]
+UPLOADS = 4
+ParallelOption = Annotated[int, typer.Option("--parallel", "-j", min=1, max=32, help="Uploads at a time.")]
 
 
 if TYPE_CHECKING:
@@ -142,6 +157,18 @@ def print_json(value: object) -> None:
     from parascribe.screen.render import to_json
 
     print(to_json(value, sys.stdout))
+
+
+def print_page(page: Any, columns: Sequence[str], rows: Iterable[Sequence[str]], *, json: bool) -> None:
+    """One page of a list, as a table or as JSON, and where it goes on."""
+    from parascribe.screen.render import table
+
+    if json:
+        print_json(page)
+        return
+    table(columns, rows)
+    if page["next"]:
+        note(f"There are more: --after {page['next']}")
 
 
 def note(text: str) -> None:

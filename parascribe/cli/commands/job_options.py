@@ -40,10 +40,11 @@ def with_options(table: type, *, before: str) -> Callable[[Command], Command]:
 def _parameter(option: Option) -> inspect.Parameter:
     words, flag = option.about, option.name.replace("_", "-")
     # what the service refuses is refused by the service, in its words
-    kind = str if option.kind in (object, dict) else option.kind
+    kind = str if option.kind in (object, dict, list) else option.kind
     described = typer.Option(
         f"--{flag}/--no-{flag}" if option.default is True else f"--{flag}",
         *([words.short] if words.short else ()),
+        autocompletion=_values(option),
         metavar=words.metavar or "|".join(option.choices) or None,
         help=_help(option),
         show_default=False,
@@ -51,6 +52,11 @@ def _parameter(option: Option) -> inspect.Parameter:
     return inspect.Parameter(
         option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, described]
     )
+
+
+def _values(option: Option) -> Callable[[], list[str]] | None:
+    """What the shell offers for it, where that can be told from the table."""
+    return (lambda: list(option.choices)) if option.choices else None
 
 
 def _help(option: Option) -> str:

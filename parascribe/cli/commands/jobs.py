@@ -7,13 +7,15 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from core.jobs.job import JobStatus
 from core.transcript.shaping import Shaping
 from parascribe.cli.commands.common import (
+    AfterOption,
     Exit,
     Formats,
     JsonOption,
+    LimitOption,
     QuietOption,
+    StatusOption,
     UrlOption,
     check_look,
     connect,
@@ -21,6 +23,7 @@ from parascribe.cli.commands.common import (
     format_option,
     note,
     print_json,
+    print_page,
     split_look,
 )
 from parascribe.cli.commands.job_options import with_options
@@ -39,27 +42,18 @@ def status(job_id: Id, url: UrlOption = None, json: JsonOption = False) -> None:
 
 
 def list_(
-    status: Annotated[
-        str | None, typer.Option("--status", "-s", help=f"Only jobs in this state: {', '.join(JobStatus)}.")
-    ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many.")] = 20,
-    after: Annotated[
-        str | None, typer.Option("--after", help="Go on from here: the `next` of the page before.")
-    ] = None,
+    status: StatusOption = None,
+    limit: LimitOption = 20,
+    after: AfterOption = None,
     url: UrlOption = None,
     json: JsonOption = False,
 ) -> None:
     """List jobs, newest first. In a pipe: tab-separated lines without a heading."""
-    from parascribe.screen.render import JOB_COLUMNS, job_line, table
+    from parascribe.screen.render import JOB_COLUMNS, job_line
 
     with connect(url) as client:
         page = client.list(status=status, limit=limit, after=after)
-    if json:
-        print_json(page)
-        return
-    table(JOB_COLUMNS, [job_line(cast("dict[str, Any]", job)) for job in page["items"]])
-    if page["next"]:
-        note(f"There are more: --after {page['next']}")
+    print_page(page, JOB_COLUMNS, (job_line(cast("dict[str, Any]", job)) for job in page["items"]), json=json)
 
 
 def result_command(
@@ -77,13 +71,22 @@ def result_command(
             show_default=False,
         ),
     ] = None,
+    revision: Annotated[
+        str,
+        typer.Option(
+            "--revision",
+            metavar="latest|original|N",
+            autocompletion=lambda: ["latest", "original"],
+            help="Which one of an edited transcript: the newest, the one before all edits, or the edit of that number.",
+        ),
+    ] = "latest",
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the job to end.")] = False,
     url: UrlOption = None,
     quiet: QuietOption = False,
     **given: Any,
 ) -> None:
     """Fetch a job's transcript, for what was submitted with --no-wait."""
-    from parascribe.cli.batch import from_service
+    from parascribe.cli.items import from_service
     from parascribe.screen.outputs import OutputError, Outputs
     from parascribe.screen.progress import reporter
 
@@ -109,7 +112,7 @@ def result_command(
             raise typer.BadParameter(str(error)) from error
         look, _ = split_look(given)
         check_look(look, outputs.wanted)
-        written = outputs.deliver(file, from_service(client, job_id, look))
+        written = outputs.deliver(file, from_service(client, job_id, look, revision))
     for path in written if not quiet else ():
         note(f"wrote {path}")
     if job["partial"]:

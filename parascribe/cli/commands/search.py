@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from parascribe.cli.commands.common import JsonOption, UrlOption, connect, note, print_json, settings
+from parascribe.cli.commands.common import AfterOption, JsonOption, UrlOption, connect, note, print_page, settings
 
 REBUILD = "rebuild"
 ROUND_SECONDS = 5.0
@@ -25,9 +25,7 @@ def search(
         ),
     ],
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=50, help="How many jobs.")] = 20,
-    after: Annotated[
-        str | None, typer.Option("--after", help="Go on from here: the `next` of the page before.")
-    ] = None,
+    after: AfterOption = None,
     url: UrlOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -37,11 +35,8 @@ def search(
         return
     with connect(url) as client:
         page = client.search(" ".join(words), limit=limit, after=after)
-    if json:
-        print_json(page)
-        return
     from parascribe.client.bodies import Hit
-    from parascribe.screen.render import clock, table
+    from parascribe.screen.render import clock
 
     def rows(hit: Hit) -> Iterator[tuple[str, ...]]:
         job_id, name = hit["job"]["id"], hit["job"]["source"]["filename"]
@@ -50,9 +45,8 @@ def search(
         if not hit["segments"]:
             yield job_id, name, "-", ""
 
-    table(("ID", "FILE", "AT", "TEXT"), [row for hit in page["items"] for row in rows(hit)])
-    if page["next"]:
-        note(f"There are more: --after {page['next']}")
+    found = (row for hit in page["items"] for row in rows(hit))
+    print_page(page, ("ID", "FILE", "AT", "TEXT"), found, json=json)
 
 
 def _rebuild() -> None:

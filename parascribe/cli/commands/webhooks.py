@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from core.webhooks import CALLBACK, EVENTS, DeliveryStatus
-from parascribe.cli.commands.common import Exit, JsonOption, UrlOption, connect, each, note, print_json
+from parascribe.cli.commands.common import (
+    AfterOption,
+    Exit,
+    JsonOption,
+    LimitOption,
+    UrlOption,
+    connect,
+    each,
+    note,
+    print_json,
+    print_page,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Who is told when jobs have ended (docs/how-to/webhooks.md).")
 
@@ -83,38 +94,26 @@ def deliveries(
     status: Annotated[
         str | None, typer.Option("--status", "-s", help=f"Only those that stand there: {', '.join(DeliveryStatus)}.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many.")] = 20,
-    after: Annotated[
-        str | None, typer.Option("--after", help="Go on from here: the `next` of the page before.")
-    ] = None,
+    limit: LimitOption = 20,
+    after: AfterOption = None,
     url: UrlOption = None,
     json: JsonOption = False,
 ) -> None:
     """List what was sent to a webhook and what is to be, newest first."""
-    from parascribe.screen.render import table
-
     with connect(url) as client:
         page = client.webhooks.deliveries(webhook_id, status=status, limit=limit, after=after)
-    if json:
-        print_json(page)
-        return
-    columns = ("ID", "EVENT", "JOB", "STATUS", "ATTEMPTS", "LAST ANSWER")
-    table(
-        columns,
-        [
-            (
-                one["id"],
-                one["event"],
-                one["subject"],
-                one["status"],
-                str(one["attempts"]),
-                one["last_error"] or str(one["last_status"] or "-"),
-            )
-            for one in page["items"]
-        ],
-    )
-    if page["next"]:
-        note(f"There are more: --after {page['next']}")
+    rows = [
+        (
+            one["id"],
+            one["event"],
+            one["subject"],
+            one["status"],
+            str(one["attempts"]),
+            one["last_error"] or str(one["last_status"] or "-"),
+        )
+        for one in page["items"]
+    ]
+    print_page(page, ("ID", "EVENT", "JOB", "STATUS", "ATTEMPTS", "LAST ANSWER"), rows, json=json)
 
 
 @app.command()

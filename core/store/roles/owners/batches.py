@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from core.errors import AlreadyTerminal, BatchNotFound, IdempotencyInFlight
 from core.jobs.batches import Batch, NewBatch, Share, Tally
-from core.jobs.job import Job, JobStatus, NewJob, new_id
+from core.jobs.job import Job, JobStatus, NewJob
 from core.jobs.params import JobParams
 from core.store.owners import Reservation
 from core.store.roles.jobs import SqlJobs, cursor, read_cursor
@@ -33,6 +33,7 @@ from core.store.roles.rows import OwnerRole, end_values, known, to_job
 from core.store.roles.webhooks.announce import announce_end, withdraw
 from core.store.tables import UtcDateTime, batch, delivery, idempotency, job, outbox
 from core.store.texts import index
+from core.system import tracing
 
 _MINE = or_(
     bindparam("sees_all", type_=Boolean),
@@ -56,12 +57,8 @@ _TALLY = (
     .where(*_ITEMS)
     .group_by(job.c.status)
 )
-_UNENDED = (
-    select(job.c.id)
-    .where(job.c.batch_id == bindparam("of_batch"), job.c.finished_at.is_(None))
-    .order_by(job.c.id)
-    .with_for_update()
-)
+_ALL = select(job.c.id).where(job.c.batch_id == bindparam("of_batch")).order_by(job.c.id).with_for_update()
+_UNENDED = _ALL.where(job.c.finished_at.is_(None))
 
 
 class SqlBatches(OwnerRole):
@@ -154,9 +151,7 @@ class SqlBatches(OwnerRole):
             self._visible(connection, batch_id)
             rows = connection.execute(failed.order_by(job.c.id).limit(limit).with_for_update(), {"of_batch": batch_id})
             for old in [to_job(row) for row in rows]:
-                again = NewJob(
-                    id=new_id(), source=old.source, params=old.params, retry_of=old.id, priority=old.priority
-                )
+                again = old.again(caller=tracing.caller())
                 view.insert_job(connection, again)
                 made.append(again.id)
         return made
@@ -176,6 +171,8 @@ class SqlBatches(OwnerRole):
         self.close(batch_id)
         with self.database.write() as connection:
             self._visible(connection, batch_id)
+            # whoever is just making a retry of one of them is waited for, and what it has made is seen from here on
+            connection.execute(_ALL, {"of_batch": batch_id}).all()
             self._end_all(connection, batch_id)
             gone = {"deleted_at": self.database.wall()}
             ours = job.c.batch_id == batch_id
@@ -185,8 +182,7 @@ class SqlBatches(OwnerRole):
             # the same requests sent again are new ones now
             theirs = or_(idempotency.c.job_id == batch_id, idempotency.c.job_id.in_(select(job.c.id).where(ours)))
             connection.execute(delete(idempotency).where(theirs))
-            for job_id in connection.scalars(select(job.c.id).where(ours)).all():
-                index.drop(connection, job_id)
+            index.drop(connection, ours)
             withdraw(connection, batch_id)
             connection.execute(delete(delivery).where(delivery.c.subject.in_(select(job.c.id).where(ours))))
 

@@ -74,7 +74,7 @@ class Ending(Role):
         batch_id = connection.scalar(self.statement(("end", status, *values), make), {"of_job": job_id} | news)
         drop_hints(connection, job_id)
         if status is JobStatus.COMPLETED:
-            index.mark(connection, job_id)
+            index.mark(connection, self.database, job_id)
         announce_end(connection, self.database, job_id, status)
         if batch_id is not None:
             left(connection, self.database, batch_id)

@@ -28,11 +28,11 @@ from sqlalchemy import (
     update,
 )
 
-from core.jobs.job import SHORT_BYTES, SHORT_SECONDS, JobStatus, Phase
+from core.jobs.job import JobStatus, Phase
 from core.jobs.turns import INTERACTIVE, Only, Waiting, in_turn
 from core.store.roles.rows import expired
 from core.store.roles.running.ending import Ending, out_of_attempts, out_of_attempts_waiting, strikes
-from core.store.tables import job, served
+from core.store.tables import SHORT, job, served
 
 HELD = (JobStatus.PROCESSING, JobStatus.CANCELLING)
 
@@ -82,11 +82,11 @@ class Lines(Ending):
         """The first job of each line that can be taken, and those whose owner is gone; when their owners last had a turn."""
         ready, gone = self._ready(only, max_attempts), self._gone(only, max_attempts)
         lost = select(job.c.id, job.c.owner, job.c.priority, job.c.created_at, LOST.label("lost")).where(*gone)
-        found = union_all(self._heads(True, ready), self._heads(False, ready), lost).subquery("found")
+        found = union_all(self._heads(True, only, ready), self._heads(False, only, ready), lost).subquery("found")
         turn = found.outerjoin(served, served.c.owner == func.coalesce(found.c.owner, ""))
         return select(found, served.c.at, self.database.wall().label("now")).select_from(turn)
 
-    def _heads(self, keyed: bool, ready: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    def _heads(self, keyed: bool, only: Only, ready: Sequence[ColumnElement[bool]]) -> Select[Any]:
         line, head = _line(keyed), job.alias("head_of_keyed" if keyed else "head")
         same = job.c.owner == line.c.owner if keyed else job.c.owner.is_(None)
         first = (
@@ -98,7 +98,9 @@ class Lines(Ending):
             .scalar_subquery()
         )
         columns = (head.c.id, head.c.owner, head.c.priority, head.c.created_at)
-        return select(*columns, WAITS.label("lost")).select_from(line.join(head, head.c.id == first))
+        heads = select(*columns, WAITS.label("lost")).select_from(line.join(head, head.c.id == first))
+        # none of the other lines is gone through in vain
+        return heads.where(line.c.priority >= INTERACTIVE) if only is Only.INTERACTIVE else heads
 
     def _ready(self, only: Only, max_attempts: int) -> list[ColumnElement[bool]]:
         due = or_(job.c.not_before.is_(None), job.c.not_before <= self.database.now())
@@ -112,8 +114,7 @@ class Lines(Ending):
     def _allowed(self, only: Only) -> list[ColumnElement[bool]]:
         known = job.c.row_version <= self.row_version
         if only is Only.SHORT:
-            unknown = and_(job.c.duration.is_(None), job.c.bytes.between(1, SHORT_BYTES))
-            return [known, or_(job.c.duration < SHORT_SECONDS, unknown)]
+            return [known, SHORT]
         return [known, job.c.priority >= INTERACTIVE] if only is Only.INTERACTIVE else [known]
 
     def _take(self, only: Only, max_attempts: int, like: Row[Any]) -> Executable:

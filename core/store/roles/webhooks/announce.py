@@ -7,7 +7,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 from core.jobs.job import JobStatus, new_id
 from core.store.database import Database
 from core.store.tables import delivery, job, webhook
-from core.webhooks import DeliveryStatus, Event, WebhookStatus, callbacks_of
+from core.webhooks import DeliveryStatus, Event, WebhookStatus, callbacks_of, receiver_at
 
 _WEBHOOKS = select(webhook.c.id, webhook.c.events).where(
     webhook.c.owner.is_not_distinct_from(bindparam("of_owner", type_=webhook.c.owner.type)),
@@ -47,6 +47,7 @@ def announce(
                 id=new_id(),
                 webhook_id=webhook_id,
                 url=url,
+                receiver=webhook_id if url is None else receiver_at(url),
                 event=event,
                 subject=subject,
                 created_at=database.wall(),

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, func, literal, select, update
 
 from core.errors import DeliveryNotFound, WebhookNotFound, refusal
-from core.store.roles.rows import OwnerRole
+from core.store.roles.rows import OwnerRole, known
 from core.store.tables import delivery, webhook
 from core.webhooks import (
     CALLBACK,
@@ -141,7 +141,7 @@ def _to_webhook(row: Row[Any]) -> Webhook:
         url=row.url,
         events=tuple(row.events),
         owner=row.owner,
-        status=WebhookStatus(row.status),
+        status=known(WebhookStatus, row.status, WebhookStatus.PAUSED),
         failures=row.failures,
         created_at=row.created_at,
         secrets=secrets_of(row),
@@ -161,7 +161,7 @@ def to_delivery(row: Row[Any]) -> Delivery:
         subject=row.subject,
         created_at=row.created_at,
         url=row.url,
-        status=DeliveryStatus(row.status),
+        status=known(DeliveryStatus, row.status, DeliveryStatus.WAITING),
         attempts=row.attempts,
         due_in=row.due_in,
         last_at=row.last_at,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+
+from fastapi.concurrency import run_in_threadpool
 
 from core.errors import NotReady
 from core.jobs.job import Job
@@ -29,17 +32,23 @@ class KeptPeaks:
         self._making: dict[str, Future[bytes]] = {}
         self._thread: threading.Thread | None = None
 
-    def of(self, job: Job) -> bytes:
-        """Raises NotReady while they are being made, and what `measure` raises."""
+    async def of(self, job: Job) -> bytes:
+        """Raises NotReady while they are being made, and what `measure` raises. Who waits holds no thread meanwhile."""
+        kept = await run_in_threadpool(self._read, job)
+        if kept is not None:
+            return kept
+        try:
+            async with asyncio.timeout(self._patience):
+                return await asyncio.shield(asyncio.wrap_future(self._make(job)))  # others wait for it too
+        except TimeoutError:
+            raise NotReady("The peaks are being made.", retry_after=2) from None
+
+    def _read(self, job: Job) -> bytes | None:
         try:
             with self._objects.open(_key(job)) as stream:
                 return stream.read()
         except KeyError:
-            making = self._make(job)
-        try:
-            return making.result(self._patience)
-        except TimeoutError:
-            raise NotReady("The peaks are being made.", retry_after=2) from None
+            return None
 
     def _make(self, job: Job) -> Future[bytes]:
         with self._lock:

@@ -1,24 +1,20 @@
 """The program that measures: the file on its standard input, how loud it is on its standard output.
 
-python -m api.peaks.loudness FOLDER REQUEST < file > values
+python -m api.audio.loudness FOLDER REQUEST < file > values
 
-FOLDER takes a copy of what is no local file; REQUEST is an `api.peaks.measuring.Request` as JSON. What is wrong with the
-file is the last line of stderr, and the status is 1.
+See `api.audio.programs`, which runs it.
 """
 
 from __future__ import annotations
 
-import json
 import sys
-from pathlib import Path
 
 import numpy as np
 
-from api.peaks.measuring import PER_SECOND, Request
-from core.audio.decoder import Decoder
-from core.audio.ffmpeg import Ffmpeg
+from api.audio.listening import asked, listen
+from api.audio.measuring import PER_SECOND
+from api.audio.programs import refusal
 from core.audio.samples import SAMPLE_RATE, Pcm
-from core.audio.tracks import TrackChoice
 from core.errors import ServiceError
 
 BLOCK = SAMPLE_RATE // PER_SECOND
@@ -54,19 +50,11 @@ class Loudness:
 
 def main(folder: str, request: str) -> None:
     """Measure standard input."""
-    asked = Request(**json.loads(request))
-    decoder = Decoder(
-        Ffmpeg(path=asked.ffmpeg, version=asked.version),
-        max_seconds=asked.max_seconds,
-        nice=0,  # this process is nice already
-        choice=TrackChoice(wanted=asked.track),
-        media_type=asked.media_type,
-    )
     loudness = Loudness()
     try:
-        decoder.listen(sys.stdin.buffer, Path(folder), loudness)
+        listen(asked(request), folder, loudness)
     except ServiceError as error:
-        sys.exit(error.message)
+        sys.exit(refusal(error))
     loudness.finish()
     sys.stdout.buffer.write(loudness.values)
 
