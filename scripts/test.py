@@ -1,11 +1,12 @@
 """Runs all tests against real servers started here: `make test`, `python -m scripts.test [pytest arguments]`.
 
-Two processes side by side, each with servers of its own: half of a test's time is waiting. `-n 0` is one alone.
+Three processes side by side, each with servers of its own: more than half of a test's time is waiting. `-n 0` is one alone.
 pytest's own summary comes last; before it, how long each part took.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import defaultdict
 from pathlib import PurePath
@@ -32,11 +33,13 @@ class TimeByFolder:
             terminalreporter.write_line(f"{part:<14} {self._tests[part]:>5} tests {seconds:>8.1f} s")
 
 
-SIDE_BY_SIDE = ("--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder")
+SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder")
 """A module's tests stay together, for its fixtures; in the order of the folders, so that the long modules do not come last."""
 
 
 def main(arguments: list[str]) -> int:
+    # a thousand programs are started: each would compile anew all that it imports, which takes as long as most of the tests
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     return int(pytest.main([*SIDE_BY_SIDE, *arguments], plugins=[TimeByFolder()]))
 
 

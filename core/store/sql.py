@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from core.store.database import open_database
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import cache
+from typing import cast
+
+from core.store.database import Database, open_database
 from core.store.owners import OwnerBatches
 from core.store.roles.all_jobs import SqlAllJobs
 from core.store.roles.jobs import SqlJobs
@@ -17,6 +23,22 @@ from core.store.roles.upkeep import SqlUpkeep
 from core.store.roles.uploads import SqlUploads
 from core.store.roles.webhooks.deliveries import SqlDeliveries
 from core.system.clock import LeaseClock
+
+
+@cache
+def blank() -> bytes:
+    """A migrated database without a row, as the SQLite file that it is: made once, since migrating takes a tenth of a second."""
+    database = open_database("sqlite://")
+    with closing(database):
+        database.migrate()
+        with _raw(database) as connection:
+            return connection.serialize()
+
+
+@contextmanager
+def _raw(database: Database) -> Iterator[sqlite3.Connection]:
+    with database.engine.connect() as connection:
+        yield cast("sqlite3.Connection", connection.connection.driver_connection)
 
 
 class SqlStore(
@@ -45,7 +67,8 @@ class SqlStore(
     def in_memory(cls, *, clock: LeaseClock | None = None) -> SqlStore:
         """The same code on a SQLite that lives in memory and belongs to this object: for tests and small tools."""
         database = open_database("sqlite://", clock=clock)
-        database.migrate()
+        with _raw(database) as connection:
+            connection.deserialize(blank())
         return cls(database)
 
     def close(self) -> None:

@@ -17,11 +17,11 @@ from core.system.retry import doubling, retry
 from parascribe.cli.items import Deliver, Item, from_service, words_for
 from parascribe.cli.journal import INTERRUPTED, Journal
 from parascribe.client.bodies import Job, Look, Params
-from parascribe.client.calls.uploading import FROM_BYTES
 from parascribe.client.client import Client
 from parascribe.client.errors import ApiError, ClientError, Conflict, NotFound, Overloaded, ServiceUnreachable
 from parascribe.client.events import OUTAGE_SECONDS, POLL_FIRST, POLL_LAST
 from parascribe.client.inputs import called, fault, opened
+from parascribe.client.parts import FROM_BYTES
 from parascribe.screen.outputs import Fetch
 from parascribe.screen.progress import Reporter
 

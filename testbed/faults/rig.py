@@ -28,11 +28,12 @@ from core.objects.s3 import S3Objects
 from core.objects.store import ObjectStore
 from core.store.database import open_database
 from core.store.sql import SqlStore
+from core.system import processes
 from scripts.servers import Minio, Valkey
 from testbed.faults import made
 from testbed.faults.invariants import Accepted, Figures, check_jobs, leftovers, read_calls, too_much
 from testbed.faults.proxy import FaultProxy
-from testbed.service import ENDED, Service
+from testbed.service import ENDED, PLAIN, Service
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -138,14 +139,12 @@ class Rig(Service):
         if part != "consumer":  # they say no address
             self._since = self.log_file.stat().st_size if self.log_file.exists() else 0
         with self.log_file.open("ab") as log:
-            self.process = self.processes_[name] = subprocess.Popen(
+            self.process = self.processes_[name] = processes.spawn(  # dead when the tests are
                 [sys.executable, "-m", "testbed.faults.program", part],
                 stdout=log,
                 stderr=log,
-                stdin=subprocess.DEVNULL,
                 env=self.env | {"PARASCRIBE_TEST_SCRIPT": str(file)} | env,
                 cwd=self.folder,
-                start_new_session=True,
             )
 
     def ready(self) -> None:
@@ -156,7 +155,7 @@ class Rig(Service):
 
     def get(self, path: str, seconds: float = 5.0) -> httpx.Response:
         try:
-            return httpx.get(self.url + path, timeout=seconds)
+            return httpx.get(self.url + path, timeout=seconds, verify=PLAIN)
         except httpx.HTTPError:
             return httpx.Response(599)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from core.outbound.values import Rules
 from core.store.database import open_database
 from core.store.sql import SqlStore
 from core.submission.origins import Origins
+from testbed.service import PLAIN
 from whisper import DATA
 from whisper.models.store import ModelStore
 
@@ -84,10 +86,29 @@ def make_app(
     return create_app(ApiDeps(**(made | parts)), store, authenticator or Open())
 
 
+class Quick(uvicorn.Server):
+    """Stops when it is told to: uvicorn looks ten times a second whether it shall."""
+
+    _loop: asyncio.AbstractEventLoop | None = None
+
+    async def main_loop(self) -> None:
+        self._end, self._loop, tick = asyncio.Event(), asyncio.get_running_loop(), 0
+        while not await self.on_tick(tick % 10):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._end.wait(), 0.1)
+            tick += 1
+
+    def end(self) -> None:
+        self.should_exit = True
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it has ended before
+                self._loop.call_soon_threadsafe(self._end.set)
+
+
 @contextmanager
 def serving(app: FastAPI, *, port: int = 0) -> Iterator[int]:
     """Run the app, on a free port unless one is given; gives the port."""
-    server = uvicorn.Server(
+    server = Quick(
         uvicorn.Config(app, http=BoundedHttp, host="127.0.0.1", port=port, log_config=None, timeout_graceful_shutdown=5)
     )
     thread = threading.Thread(target=server.run, daemon=True)
@@ -99,7 +120,7 @@ def serving(app: FastAPI, *, port: int = 0) -> Iterator[int]:
     try:
         yield server.servers[0].sockets[0].getsockname()[1]
     finally:
-        server.should_exit = True
+        server.end()
         thread.join(10)
         assert not thread.is_alive()
 
@@ -114,7 +135,7 @@ def service(
     objects = parts.setdefault("objects", MemoryObjects())
     with (
         serving(around(make_app(folder, store, **({"notify": hints.append} | parts)))) as port,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False, verify=PLAIN) as client,
     ):
         yield Service(store=store, objects=objects, hints=hints, client=client, port=port)
 

@@ -39,8 +39,8 @@ def nothing(running: Service) -> bool:
 def test_named_files_become_a_batch_that_is_closed(fetching: Service) -> None:
     items = [
         GOOD | {"language": "fr", "metadata": {"n": 1}, "callback_url": None},
-        {"object": "2026/talk 1.mp3", "word_timestamps": True, "language": ""},
-        GOOD,
+        {"object": "2026/talk 1.mp3", "word_timestamps": True, "language": "auto"},
+        GOOD | {"language": ""},
     ]
     answer = ask(fetching, items, params={"language": "de", "model": "demo"}, metadata={"course": 1})
     assert answer.status_code == 201, answer.text

@@ -91,7 +91,7 @@ def test_an_interactive_clip_passes_bulk_work_that_fills_all_consumers(client, t
 
 
 def test_a_killed_consumer_loses_nothing_and_another_goes_on(client, cluster, tmp_path):
-    path, _ = audio(tmp_path, minutes=6, seed=33, name="talk.flac")
+    path, _ = audio(tmp_path, minutes=4, seed=33, name="talk.flac")
     calm = client.wait(client.submit(path)["id"], seconds=300)
     job = client.submit(path)
     client.wait(job["id"], lambda j: j["progress"]["chunks_done"] >= 3)
@@ -141,7 +141,7 @@ def test_a_broker_that_stays_away_costs_latency_only(client, cluster, tmp_path):
 
 
 def test_sigterm_hands_a_job_to_another_consumer(client, cluster, tmp_path):
-    path, _ = audio(tmp_path, minutes=8, seed=35, name="talk.flac")
+    path, _ = audio(tmp_path, minutes=5, seed=35, name="talk.flac")
     job = client.submit(path)
     client.wait(job["id"], lambda j: j["progress"]["chunks_done"] >= 2)
     first = client.consumer_of(job["id"])

@@ -16,7 +16,7 @@ from core.jobs.job import Claim, NewJob, Source
 from core.jobs.params import JobParams
 from core.jobs.tasks import TRANSCRIBE, Lease, Task, TaskState
 from core.store.database import Database, open_database
-from core.store.sql import SqlStore
+from core.store.sql import SqlStore, blank
 from core.store.tables import metadata
 from core.system.clock import LeaseClock, ManualClock
 from core.system.machine import Plan
@@ -134,6 +134,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) ->
     if request.param == "memory":
         made = SqlStore.in_memory(clock=clock)
     elif request.param == "sqlite":
+        (tmp_path / "jobs.db").write_bytes(blank())
         made = open_store(f"sqlite:///{tmp_path}/jobs.db", clock)
     else:
         made = open_store(request.getfixturevalue("postgres_url"), clock)

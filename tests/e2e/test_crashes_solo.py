@@ -17,8 +17,8 @@ from testbed.service import ENDED, Service, audio, running
 
 @pytest.fixture(scope="module")
 def talk(tmp_path_factory):
-    """Six minutes: long enough to be hit in the middle."""
-    return audio(tmp_path_factory.mktemp("talk"), minutes=6, seed=21, name="talk.flac")[0]
+    """Four minutes: long enough to be hit in the middle."""
+    return audio(tmp_path_factory.mktemp("talk"), minutes=4, seed=21, name="talk.flac")[0]
 
 
 @pytest.fixture(scope="module")

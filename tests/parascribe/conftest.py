@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from parascribe import Client
+from parascribe.client.calls import polling
 from tests.api import serving
 from tests.api.test_sources import origins
 from tests.parascribe.both import KINDS
@@ -15,7 +16,8 @@ from tests.parascribe.fake_service import FakeService
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
-    """A service that is running; PARASCRIBE_URL names it."""
+    """A service that is running; PARASCRIBE_URL names it. It moves with each look, and is looked at often."""
+    monkeypatch.setattr(polling, "POLL_FIRST", 0.02)
     service = FakeService()
     monkeypatch.setenv("PARASCRIBE_URL", service.start())
     yield service

@@ -17,6 +17,8 @@ from urllib.parse import parse_qs
 
 import uvicorn
 
+from tests.api.serving import Quick
+
 STAGES = (("queued", "queued", 0.0), ("processing", "decoding", 0.0), ("processing", "transcribing", 60.0))
 TEXTS = {
     "txt": ("text/plain", "Good morning.\nThe café opens.\n"),
@@ -46,7 +48,7 @@ class FakeService:
 
     def start(self, port: int = 0, *, delay: float = 0.0) -> str:
         """Listen (on a free port, after `delay` seconds without waiting for it); returns the address."""
-        self._server = uvicorn.Server(uvicorn.Config(self, port=port, lifespan="off", log_level="critical"))
+        self._server = Quick(uvicorn.Config(self, port=port, lifespan="off", log_level="critical"))
         self._thread = threading.Thread(target=self._run, args=(self._server, delay), daemon=True)
         self._thread.start()
         if delay:
@@ -61,7 +63,7 @@ class FakeService:
         server.run()
 
     def stop(self) -> None:
-        self._server.should_exit = True
+        self._server.end()
         self._thread.join()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

@@ -13,9 +13,11 @@ import pytest
 
 from parascribe import AsyncClient, Client
 from parascribe.client.bodies import Job
+from parascribe.client.calls import polling
 from parascribe.client.calls.batches import AsyncBatches, Batches
 from parascribe.client.calls.webhooks import AsyncWebhooks, Webhooks
 from parascribe.client.errors import ApiError, Conflict, NotFound, Overloaded, ServiceUnreachable, WaitTimeout
+from parascribe.client.events import POLL_FIRST
 from tests.parascribe.fake_service import FakeService
 
 Upload = Callable[..., Path]
@@ -132,7 +134,10 @@ def test_another_service_at_the_address_is_noticed(client: Client, kind: Any) ->
         other.models()
 
 
-def test_wait_is_bounded_and_polls_with_etag(client: Client, service: FakeService, upload: Upload) -> None:
+def test_wait_is_bounded_and_polls_with_etag(
+    client: Client, service: FakeService, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polling, "POLL_FIRST", POLL_FIRST)
     job = client.submit(upload(b"slow"))
     start = time.monotonic()
     with pytest.raises(WaitTimeout):

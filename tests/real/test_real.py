@@ -18,7 +18,7 @@ POINTS = 0.5
 MILLISECONDS = 20
 """By how much the times of words may be further off than recorded: one step of the model's timestamps."""
 
-pytestmark = pytest.mark.timeout(1800)  # the first test of a model hears all of its cases
+pytestmark = pytest.mark.timeout(800)  # the first test of a model hears all of its cases
 
 EVERY = [(model, case.name) for model in MODELS for case in spoken(model)]
 
