@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.audio.samples import SAMPLE_BYTES, SAMPLE_RATE
+from core.errors import EngineUnavailable
 from whisper.wire.kind import BadInput, Model, Op, Reply, Request, Setup
 
 if TYPE_CHECKING:
@@ -42,8 +43,10 @@ class SpeakersKind:
         return {}
 
     def load(self, files: Sequence[Path], device: str, prepared: Mapping[str, str], *, debug: bool) -> Model:
-        from whisper.speakers.networks import OnnxNetworks
-
+        try:
+            from whisper.speakers.networks import OnnxNetworks
+        except ImportError as error:
+            raise EngineUnavailable(f"Speakers cannot be told apart here: {error}.") from error
         segmentation, embedding = files
         return _Speakers(OnnxNetworks(segmentation, embedding))
 
