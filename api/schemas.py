@@ -369,7 +369,7 @@ class FeatureLimitsBody(Body):
 class FeaturesBody(Body):
     """What this installation can do, so that a program need not try."""
 
-    version: str = Field(examples=["0.2.0"])
+    version: str = Field(examples=["0.3.0"])
     model: str = Field(description="Used when a job names none.", examples=["base"])
     options: list[str] = Field(description="Of a job.", examples=[["language", "word_timestamps"]])
     formats: list[str] = Field(description="Of a result.", examples=[["json", "srt"]])
@@ -394,4 +394,4 @@ class ReadyBody(Body):
 
 class VersionBody(Body):
     name: Literal["parascribe"] = "parascribe"
-    version: str = Field(examples=["0.2.0"])
+    version: str = Field(examples=["0.3.0"])

@@ -35,6 +35,7 @@ NAMES = (
     "queue",
     "search",
     "fairness",
+    "speakers",
 )
 
 

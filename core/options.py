@@ -37,8 +37,10 @@ class About:
     #: the one-letter name on the command line, such as `-m`, and what stands for the value in `--help`
     short: str | None = None
     metavar: str | None = None
-    #: whether what is heard depends on it: else it is no part of a transcript's identity
+    #: whether a transcript depends on it: else it is no part of its identity
     heard: bool = True
+    #: whether the words themselves do: else it is no part of the identity of a transcribed chunk
+    words: bool = True
     #: what makes the kept value of a given one; raises ValueError in words for the user
     convert: Callable[[Any], Any] | None = None
 

@@ -7,16 +7,19 @@ DATA = Path(__file__).parent / "data"
 
 DEMO_MODEL = DATA / "models" / "ggml-demo.bin"
 VAD_MODEL = DATA / "ggml-silero-v6.2.0.bin"
+SPEAKER_MODELS = DATA / "speakers" / "segmentation.onnx", DATA / "speakers" / "embedding.onnx"
 
 __all__ = [
     "DATA",
     "DEMO_MODEL",
+    "SPEAKER_MODELS",
     "VAD_MODEL",
     "download",
     "engine",
     "host",
     "library",
     "models",
+    "speakers",
     "types",
     "vad",
     "wire",

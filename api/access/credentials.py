@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -37,6 +38,22 @@ def credential_of(request: HTTPConnection) -> Credential:
             raise Forbidden("With a cookie this is done from the service's own page only; programs send their key.")
         return Credential(cookie, cookie=True)
     raise Unauthorized
+
+
+def for_this_machine(request: HTTPConnection) -> bool:
+    """Whether the address asked for is one of this machine's own names, and no other page's script asks.
+
+    A page of the internet can have its own name resolve to 127.0.0.1 (DNS rebinding), and any page can send forms here.
+    """
+    host, origin = request.headers.get("host"), request.headers.get("origin")
+    if host is None:  # HTTP/1.0: no browser
+        return True
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        known = name == "localhost" or name.endswith(".localhost") or ip_address(name).is_loopback
+    except ValueError:
+        return False
+    return known and (origin is None or from_own_page(request))
 
 
 def from_own_page(request: HTTPConnection) -> bool:

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 from starlette.requests import HTTPConnection
 
-from api.access.credentials import Credential, credential_of
+from api.access.credentials import Credential, credential_of, for_this_machine
 from api.access.identity import Identity, Open
 from api.access.key_table import KeyTable
-from core.errors import Unauthorized
+from core.errors import Forbidden, Unauthorized
 from core.keys import NO_LIMITS, TOKEN, Key, KeyLimits, KeyState, Session, digest
 from core.store.protocols import Keys
 
@@ -22,6 +22,11 @@ SESSION_HOURS = 12
 
 NOBODYS = digest("")
 """Compared with where there is no such key: that takes as long as with one."""
+
+ELSEWHERE = (
+    "Without keys this service answers only requests for localhost, and no other page's. Behind a proxy it needs a key "
+    "(parascribe keys create), or ALLOW_OPEN=true."
+)
 
 Now = Callable[[], datetime]
 
@@ -33,18 +38,28 @@ def _now() -> datetime:
 class KeyAuthenticator:
     """Where there is any key, everybody needs one; where there is none, everybody is the local owner.
 
-    limits: of keys that say nothing of their own. open_without_keys: whether people may come in while there is none
+    limits: of keys that say nothing of their own. open_without_keys: whether people may come in while there is none;
+    this_machine_only: then only who asks for one of this machine's own names
     """
 
     def __init__(
-        self, table: KeyTable, *, limits: KeyLimits = NO_LIMITS, open_without_keys: bool = True, now: Now = _now
+        self,
+        table: KeyTable,
+        *,
+        limits: KeyLimits = NO_LIMITS,
+        open_without_keys: bool = True,
+        this_machine_only: bool = False,
+        now: Now = _now,
     ) -> None:
+        self._this_machine_only = this_machine_only
         self._table, self._limits, self._open_without_keys, self._now = table, limits, open_without_keys, now
         self._identities: dict[str, tuple[Key, Identity]] = {}  # making one takes longer than all the rest
 
     async def identify(self, request: HTTPConnection) -> Identity:
         state = await self._table.state()
         if not state.keys and self._open_without_keys:
+            if self._this_machine_only and not for_this_machine(request):
+                raise Forbidden(ELSEWHERE)
             return Open.LOCAL
         credential = credential_of(request)
         identity = self._known(state, credential)

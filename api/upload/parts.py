@@ -49,7 +49,7 @@ class Adding:
         (then the upload is gone), UploadTooSlow, ClientDisconnect, QueueFull, StorageUnavailable, DiskFull, and what `Intake.check`
         and, of its batch, `asked_of` do at the end: then it stays without its last part.
         """
-        async with self.receiver.slot():
+        async with self.receiver.slot(request.scope["identity"].owner):
             take = partial(self.uploads.take_upload, upload_id, offset=offset, lease_seconds=LEASE_SECONDS)
             lease = await run_in_threadpool(take)
             renew = partial(self.uploads.renew_upload, lease, lease_seconds=LEASE_SECONDS)

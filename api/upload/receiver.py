@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 @dataclass(frozen=True, kw_only=True)
 class UploadLimits:
     """rate: bytes a second a client must reach in each `window` seconds spent waiting for it
-    concurrent: uploads at once
+    concurrent: uploads at once; of_one: of one owner with a key, who cannot keep all others out
     patience: seconds that one more waits for a place: below what clients and proxies wait for an answer
     waiting: so many at most; the server holds the first 64 KB or so of each
     """
@@ -37,6 +37,7 @@ class UploadLimits:
     rate: float = 1024.0
     window: float = 60.0
     concurrent: int = 32
+    of_one: int = 24
     patience: float = 20.0
     waiting: int = 500
 
@@ -50,6 +51,7 @@ class Receiver:
     def __init__(self, *, intake: Intake, limits: UploadLimits, count: Callable[[int], None]) -> None:
         self._intake, self._limits, self._count = intake, limits, count
         self._places, self._waiting = asyncio.Semaphore(limits.concurrent), 0
+        self._of_owner: dict[str, asyncio.Semaphore] = {}
         self.threads: Executor = ThreadPoolExecutor(limits.concurrent, thread_name_prefix="upload")
         """One for each place."""
 
@@ -65,26 +67,28 @@ class Receiver:
         """
         boundary_of(request.headers.get("content-type", ""))
         self._intake_for(request).check_size(declared_length(request) or 0, around=FORM_BYTES)
-        async with self.slot():
+        async with self.slot(request.scope["identity"].owner):
             yield
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
+    async def slot(self, owner: str | None) -> AsyncIterator[None]:
         """As `place`, for what is no form. Raises QueueFull."""
-        if self._places.locked() and self._waiting >= self._limits.waiting:
+        places = [self._places]
+        if owner is not None:
+            places.insert(0, self._of_owner.setdefault(owner, asyncio.Semaphore(self._limits.of_one)))
+        if any(place.locked() for place in places) and self._waiting >= self._limits.waiting:
             raise _no_place()
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(self._limits.patience):
-                await self._places.acquire()
-        except TimeoutError:
-            raise _no_place() from None
-        finally:
-            self._waiting -= 1
-        try:
+        async with AsyncExitStack() as held:
+            self._waiting += 1
+            try:
+                async with asyncio.timeout(self._limits.patience):
+                    for place in places:
+                        await held.enter_async_context(place)
+            except TimeoutError:
+                raise _no_place() from None
+            finally:
+                self._waiting -= 1
             yield
-        finally:
-            self._places.release()
 
     async def receive(self, request: Request, spec: Form, *, store: Store, check_fields: CheckFields) -> Upload:
         """Receive one form with its file, which goes to `store`; parts that are not in `spec` are refused.

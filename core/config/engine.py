@@ -54,7 +54,7 @@ class EngineSettings(BaseSettings):
         2,
         ge=1,
         le=32,
-        description="Models kept in memory at once per consumer; the least recently used idle one is unloaded.",
+        description="Speech models kept in memory at once per consumer; the least recently used idle one is unloaded.",
     )
     model_idle_seconds: Seconds = Field(
         600.0, ge=0, description="Unload a model nobody has used for so long. 0: never."
@@ -97,6 +97,10 @@ class EngineSettings(BaseSettings):
     # --- parallel work
     use_parallel_transcription: bool = Field(
         True, description="false: one chunk of a job at a time. The transcript is the same, letter for letter."
+    )
+    parallel_processing: bool = Field(
+        True,
+        description="Look for speakers while words are still recognised, on cores that nobody else wants. false: behind that.",
     )
     max_parallel_workers: int = Field(
         0,

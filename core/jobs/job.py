@@ -45,6 +45,7 @@ class Phase(StrEnum):
     FETCHING = "fetching"
     DECODING = "decoding"
     TRANSCRIBING = "transcribing"
+    DIARIZING = "diarizing"
     MERGING = "merging"
     DONE = "done"
 

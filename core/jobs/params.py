@@ -24,6 +24,9 @@ Task = Literal["transcribe", "translate"]
 FIRST_PARAMS = frozenset({"model", "task", "language", "prompt", "temperature", "beam_size", "word_timestamps"})
 """Options of version 0.1.0: always stored and hashed, at their defaults too."""
 
+SPEAKERS = 20
+"""More are not told apart."""
+
 VOCABULARY_WORDS, VOCABULARY_CHARACTERS = 100, 100
 """So many of `vocabulary` at most, each of so many characters."""
 
@@ -140,6 +143,25 @@ class JobParams:
             convert=_audio_track,
         ),
     )
+    diarize: bool = field(
+        default=False,
+        metadata=about("Also find out who speaks when: words and segments say whose they are.", words=False),
+    )
+    num_speakers: int | None = field(
+        default=None,
+        metadata=about(
+            "How many people speak, if that is known (with diarize); fewer are found where not so many are heard.",
+            ge=1,
+            le=SPEAKERS,
+            words=False,
+        ),
+    )
+    min_speakers: int | None = field(
+        default=None, metadata=about("At least so many people speak (with diarize).", ge=1, le=SPEAKERS, words=False)
+    )
+    max_speakers: int | None = field(
+        default=None, metadata=about("At most so many people speak (with diarize).", ge=1, le=SPEAKERS, words=False)
+    )
     priority: Priority = field(
         default="normal",
         metadata=about(
@@ -188,9 +210,14 @@ class JobParams:
             if (value := getattr(self, option.name)) != unset(option) or option.name in FIRST_PARAMS
         } | dict(self.unknown)
 
+    @property
+    def needs_words(self) -> bool:
+        """Whether the engine has to say when each word is spoken."""
+        return self.word_timestamps or self.diarize
+
     def heard(self) -> dict[str, Any]:
-        """Of `to_dict`, what a transcript depends on."""
-        silent = {option.name for option in options(type(self)) if not option.about.heard}
+        """Of `to_dict`, what the words of a transcript depend on."""
+        silent = {option.name for option in options(type(self)) if not (option.about.heard and option.about.words)}
         return {name: value for name, value in self.to_dict().items() if name not in silent}
 
     def shown(self) -> dict[str, Any]:

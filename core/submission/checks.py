@@ -71,7 +71,8 @@ def check(
     defaults: what this installation takes where nothing is given, each checked by itself
     Raises UnknownModel, ModelInvalid, TaskNotSupported, ValidationFailed.
     """
-    values = {**defaults, **values_of(table, given)}
+    asked = values_of(table, given)
+    values = {**defaults, **asked}
     try:
         info = models.info(values.get("model", default_model).strip())
     except UnknownModel as error:
@@ -85,7 +86,22 @@ def check(
         raise refusal({"field": "language", "message": f"the model {info.name} knows English only"})
     if params.language == "yue" and "large-v3" not in info.name:
         raise refusal({"field": "language", "message": f"the model {info.name} does not know Cantonese; large-v3 does"})
+    if problems := _speaker_problems(params, asked):
+        raise refusal(*problems)
     return params
+
+
+def _speaker_problems(params: JobParams, asked: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Hints on speakers that were asked for and contradict each other, or that nobody would look at."""
+    hints = [name for name in ("num_speakers", "min_speakers", "max_speakers") if asked.get(name) is not None]
+    if not params.diarize:
+        return [{"field": name, "message": "means something with diarize=true only"} for name in hints]
+    if "num_speakers" in hints:
+        return [{"field": name, "message": "is not taken beside num_speakers"} for name in hints[1:]]
+    least, most = params.min_speakers, params.max_speakers
+    if hints and least is not None and most is not None and least > most:
+        return [{"field": hints[0], "message": f"leaves no number between {least} and {most}"}]
+    return []
 
 
 def warnings_of(params: JobParams, given: Mapping[str, Any]) -> tuple[dict[str, str], ...]:

@@ -1,3 +1,14 @@
 """From the chunks' texts to one transcript, and to what it can be written as."""
 
-__all__ = ["coverage", "edits", "formats", "language_tags", "languages", "merge", "search", "shaping", "values"]
+__all__ = [
+    "coverage",
+    "edits",
+    "formats",
+    "language_tags",
+    "languages",
+    "merge",
+    "search",
+    "shaping",
+    "speakers",
+    "values",
+]

@@ -46,17 +46,38 @@ def edited(before: Transcript, edits: Sequence[Edit]) -> Transcript:
 
 
 def renamed(before: Transcript, names: Mapping[str, str]) -> Transcript:
-    """The transcript with other names for speakers, by their ids. Raises NotInResult without speakers, ValidationFailed."""
+    """The transcript with other names for speakers, by their ids; who is given another's id is that other.
+
+    Raises NotInResult without speakers, ValidationFailed.
+    """
     if before.speakers is None:
         raise NotInResult(NO_SPEAKERS)
     known = {speaker.id for speaker in before.speakers}
     unknown = [{"field": name, "message": "there is no such speaker"} for name in names if name not in known]
     blank = [{"field": name, "message": "a name has letters"} for name, given in names.items() if not given.strip()]
-    if problems := [*unknown, *blank][:MOST_ERRORS]:
+    same = {one: given for one, given in names.items() if given in known and given != one}
+    chains = [
+        {"field": one, "message": f"{other} is to be somebody else"} for one, other in same.items() if other in same
+    ]
+    if problems := [*unknown, *blank, *chains][:MOST_ERRORS]:
         raise refusal(*problems)
-    return replace(
-        before, speakers=tuple(replace(one, name=names.get(one.id, one.name).strip()) for one in before.speakers)
-    )
+    segments = tuple(_of(segment, same) for segment in before.segments) if same else before.segments
+    named = (replace(one, name=names.get(one.id, one.name).strip()) for one in before.speakers if one.id not in same)
+    return replace(before, segments=segments, speakers=tuple(_counted(one, segments) if same else one for one in named))
+
+
+def _of(segment: Segment, same: Mapping[str, str]) -> Segment:
+    """With other ids of speakers: key is now value."""
+    if segment.speaker is None:
+        return segment
+    words = tuple(_word_of(word, same) for word in segment.words)
+    return replace(segment, speaker=same.get(segment.speaker, segment.speaker), words=words)
+
+
+def _word_of(word: Word, same: Mapping[str, str]) -> Word:
+    together = tuple(dict.fromkeys(same.get(one, one) for one in word.speakers))
+    speaker = same.get(word.speaker, word.speaker) if word.speaker else None
+    return replace(word, speaker=speaker, speakers=together if len(together) > 1 else ())
 
 
 def _first(problems: Iterator[dict[str, str]]) -> Iterator[dict[str, str]]:
@@ -106,6 +127,9 @@ def _segment(before: Transcript, edit: Edit) -> Segment:
     if old is None:
         return Segment(**values, **edit.more)  # type: ignore[arg-type]  # (each is of its field's type)
     changed = replace(old, **values, **edit.more, words=_words(old, edit))  # type: ignore[arg-type]
+    if changed.speaker != old.speaker:  # people have said so
+        words = tuple(replace(word, speaker=changed.speaker, speakers=()) for word in changed.words)
+        changed = replace(changed, speaker_confidence=None, words=words)
     if old.text == edit.text:
         return changed
     return replace(changed, avg_logprob=None, no_speech_prob=None, compression_ratio=None, flags=())

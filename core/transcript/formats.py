@@ -127,6 +127,7 @@ def segment_body(n: int, segment: Segment, *, words: bool) -> dict[str, Any]:
         "flags": list(segment.flags),
         "language": segment.language,
         "speaker": segment.speaker,
+        "speaker_confidence": segment.speaker_confidence,
         "translation": segment.translation,
     }
     return body | ({"words": [asdict(w) for w in segment.words]} if words else {})
@@ -178,7 +179,9 @@ def _timed_words(segment: Segment) -> Iterator[dict[str, Any]]:
 
 
 def _diarized_json(transcript: Transcript, _: Shaping) -> str:
-    """OpenAI's shape (`TranscriptionDiarized`); `speaker` is null where nobody listened for who speaks."""
+    """OpenAI's shape (`TranscriptionDiarized`); `speaker` is null where nobody listened for who speaks, and has a name where
+    one voice speaks alone, which the other formats do not label."""
+    alone = "SPEAKER_00" if transcript.speakers == () else None
     body = {
         "task": transcript.task,
         "duration": transcript.duration,
@@ -190,7 +193,7 @@ def _diarized_json(transcript: Transcript, _: Shaping) -> str:
                 "start": s.start,
                 "end": s.end,
                 "text": s.text,
-                "speaker": s.speaker and transcript.name_of(s.speaker),
+                "speaker": transcript.name_of(s.speaker) if s.speaker else alone,
             }
             for n, s in enumerate(transcript.segments)
         ],

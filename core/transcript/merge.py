@@ -12,8 +12,8 @@ from core.notices import Notice
 from core.speech.chunks import Chunk
 from core.speech.planner import MARGIN
 from core.transcript.languages import letters
-from core.transcript.seams import mended
-from core.transcript.stitch import in_order, keep_words, placed_words, stitch
+from core.transcript.seams.punctuation import mended
+from core.transcript.seams.stitch import in_order, keep_words, placed_words, stitch
 from core.transcript.values import FAILED_COMPRESSION, FAILED_LOGPROB, Segment
 
 LOW_LOGPROB = -0.5

@@ -14,12 +14,21 @@ FAILED_LOGPROB, FAILED_COMPRESSION = -1.0, 2.4
 
 @dataclass(frozen=True, kw_only=True)
 class Word:
-    """One word as spoken. Times may be None where the model gave none to interpolate from."""
+    """One word as spoken. Times may be None where the model gave none to interpolate from.
+
+    `speaker` as the segment has it; `speakers` are all of them, the first one too, where two talk at once.
+    """
 
     word: str
     start: float | None
     end: float | None
     probability: float | None
+    speaker: str | None = None
+    speakers: tuple[str, ...] = ()
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> Word:
+        return Word(**{**data, "speakers": tuple(data.get("speakers", ()))})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +37,7 @@ class Segment:
 
     `flags` are among `low_confidence, repetition, no_speech_likely, dropped_words_possible`. `language` is the code of
     what it was decoded in; None in results of versions up to 0.1.0. `speaker` is the id of one of the transcript's
-    speakers, `translation` the same text in the transcript's `translation.language`; None where nobody has asked for them.
+    speakers (`speaker_confidence`: the share of its words during which that voice was heard), `translation` the same text in the transcript's `translation.language`; None where nobody has asked for them.
     """
 
     start: float
@@ -41,11 +50,12 @@ class Segment:
     words: tuple[Word, ...] = ()
     language: str | None = None
     speaker: str | None = None
+    speaker_confidence: float | None = None
     translation: str | None = None
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> Segment:
-        words = tuple(Word(**w) for w in data.get("words", ()))
+        words = tuple(map(Word.from_dict, data.get("words", ())))
         return Segment(**{**data, "flags": tuple(data.get("flags", ())), "words": words})
 
 

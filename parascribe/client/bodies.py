@@ -24,6 +24,10 @@ class Params(TypedDict, total=False):
     beam_size: int
     word_timestamps: bool
     audio_track: int | str
+    diarize: bool
+    num_speakers: int
+    min_speakers: int
+    max_speakers: int
     priority: Priority
     workers: int
     chunk_duration: float

@@ -90,7 +90,10 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
         keys = KeyTable(store, given=settings.known_keys)
         stack.callback(keys.close)
         authenticator = KeyAuthenticator(
-            keys, limits=settings.key_limits, open_without_keys=settings.loopback or settings.allow_open
+            keys,
+            limits=settings.key_limits,
+            open_without_keys=settings.loopback or settings.allow_open,
+            this_machine_only=not settings.allow_open,
         )
         app = create_app(deps, store, authenticator)
         parts: Parts = app.state.parts

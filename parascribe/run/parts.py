@@ -14,10 +14,13 @@ from core.errors import DiskFull, ServiceError
 from core.store.sql import SqlStore
 from core.system.machine import Plan
 from parascribe.run import wiring
-from whisper import VAD_MODEL
+from whisper import SPEAKER_MODELS, VAD_MODEL
+from whisper.engine.host_client import HostClient
+from whisper.engine.host_diarizer import HostNetworks, TurnsDiarizer, own_networks
 from whisper.engine.host_engine import HostEngine
 from whisper.engine.manager_process import start_manager
 from whisper.engine.transcriber import WhisperTranscriber
+from whisper.speakers.diarizer import Diarizer
 from whisper.types import Engine
 from whisper.vad.model import SileroModel
 from whisper.vad.silero import SileroVad
@@ -82,6 +85,7 @@ def make_parts(
         chunk_strategy=settings.chunk_strategy,
         fit_context=settings.encoder_context == "fit",
         usual_languages=tuple(settings.languages),
+        diarize_beside=settings.parallel_processing,
         chunk_fail_share=settings.chunk_fail_share,
         max_audio_seconds=settings.max_audio_hours * 3600,
         shutdown_seconds=settings.shutdown_seconds,
@@ -95,6 +99,7 @@ def make_parts(
         objects=objects,
         models=models,
         transcriber=transcriber,
+        diarizer=_open_diarizer(settings, runtime, plan),
         ffmpeg=ffmpeg.find(),
         vad=partial(SileroVad, SileroModel.read(VAD_MODEL)),
         plan=plan,
@@ -104,6 +109,13 @@ def make_parts(
         origins=wiring.open_origins(settings, objects, store.upload_parts),
         check_disk=_room(settings),
     )
+
+
+def _open_diarizer(settings: Settings, runtime: Path, plan: Plan) -> Diarizer:
+    if settings.whisper_executable is not None:  # then there is no engine manager
+        return TurnsDiarizer(partial(own_networks, SPEAKER_MODELS), width=plan.workers)
+    client = HostClient(wiring.manager_socket(runtime))
+    return TurnsDiarizer(partial(HostNetworks, client, SPEAKER_MODELS), width=plan.workers)
 
 
 def _room(settings: Settings) -> Callable[[], None]:

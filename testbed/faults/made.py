@@ -27,9 +27,11 @@ from core.system import identity
 from core.system.machine import Plan
 from whisper import DATA, VAD_MODEL
 from whisper.download.downloader import ModelDownloader
+from whisper.engine.host_diarizer import TurnsDiarizer
 from whisper.engine.scripted import ScriptedEngine
 from whisper.engine.transcriber import WhisperTranscriber
 from whisper.models.store import ModelStore
+from whisper.speakers.scripted import ScriptedNetworks
 from whisper.types import Engine
 from whisper.vad.model import SileroModel
 from whisper.vad.silero import SileroVad
@@ -82,6 +84,7 @@ def parts(
         models=models,
         ffmpeg=ffmpeg.find(),
         transcriber=WhisperTranscriber(engine, ModelDownloader(models)),
+        diarizer=TurnsDiarizer(lambda call, quiet: ScriptedNetworks(), width=2),
         vad=partial(SileroVad, SileroModel.read(VAD_MODEL)),
         plan=PLAN,
         width=3,

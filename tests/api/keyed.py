@@ -10,6 +10,7 @@ from typing import Any
 
 from api.access.key_table import KeyTable
 from api.access.keys import KeyAuthenticator
+from api.upload.receiver import UploadLimits
 from core.keys import Key, KeyLimits, key_of, new_token
 from core.store.sql import SqlStore
 from tests.api.serving import Service, service
@@ -61,10 +62,12 @@ def keyed(
     limits: KeyLimits | None = None,
     clock: Clock | None = None,
     open_without_keys: bool = True,
+    uploads: UploadLimits | None = None,
     **parts: Any,
 ) -> Iterator[Service]:
     table = KeyTable(store, given=given, clock=clock or Clock())
     authenticator = KeyAuthenticator(table, limits=limits or KeyLimits(), open_without_keys=open_without_keys)
+    parts |= {"limits": uploads} if uploads else {}
     with service(folder, store=store, authenticator=authenticator, **parts) as running:
         yield running
     table.close()

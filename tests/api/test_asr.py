@@ -75,8 +75,11 @@ def test_what_it_can_ask_for_is_done(running: Service) -> None:
         )
         named = asr(running, vad_filter="false").headers["X-Parascribe-Warning"]
         plain = asr(running, vad_filter="true", diarize="false")
+        told = asr(running, diarize="true", min_speakers="2", max_speakers="4", output="json")
     assert answer.json()["segments"][0]["words"] == [] and "vad_filter" in named
     assert "X-Parascribe-Warning" not in plain.headers
+    params = running.store.get(told.headers["X-Parascribe-Job"]).params
+    assert (params.diarize, params.min_speakers, params.max_speakers) == (True, 2, 4)
     params = running.store.get(answer.headers["X-Parascribe-Job"]).params
     assert (params.task, params.language, params.prompt, params.word_timestamps) == ("translate", "de", "Grüße", True)
 
@@ -143,8 +146,7 @@ def test_a_job_that_fails(running: Service, path: str) -> None:
         ("/asr", {"language": ["de", "en"]}, FILE, 422, "validation", ["query", "language"]),
         ("/asr", {}, {"file": ("a.wav", wav())}, 422, "validation", ["query", "file"]),
         ("/asr", {}, None, 422, "validation", ["body", "Content-Type"]),
-        ("/asr", {"diarize": "true"}, FILE, 400, "unsupported", ["query", "diarize"]),
-        ("/asr", {"min_speakers": "2"}, FILE, 400, "unsupported", ["query", "min_speakers"]),
+        ("/asr", {"min_speakers": "2"}, FILE, 422, "validation", ["query", "min_speakers"]),
         ("/asr", {}, {"audio_file": ("a.wav", b"")}, 400, "empty_upload", None),
         ("/asr", {"encode": "false"}, {"audio_file": ("a", b"")}, 400, "empty_upload", None),
         ("/asr", {}, {"audio_file": ("a.txt", b"words " * 1000)}, 415, "not_media", None),

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from api.access.credentials import COOKIE, from_own_page
 from api.access.key_table import FRESH_SECONDS, USED_SECONDS, KeyTable
 from api.access.keys import SESSION_HOURS, KeyAuthenticator
-from core.errors import DatabaseUnavailable, Unauthorized
+from core.errors import DatabaseUnavailable, Forbidden, Unauthorized
 from core.keys import ADMIN, JOBS, key_of, new_token
 from core.store.sql import SqlStore
 from tests.api.keyed import Clock, CountingStore, add, counting, keyed
@@ -127,6 +127,46 @@ def test_a_key_in_use_is_noted_once_a_minute(running: Service, store: CountingSt
     assert used is not None and again is not None and again > used
     assert not store.noted.acquire(blocking=False)
     assert store.keys()[0].id == key.id
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "comes_in"),
+    [
+        ("127.0.0.1:8000", None, True),
+        ("localhost", None, True),
+        ("parascribe.localhost:1", "http://parascribe.localhost:1", True),
+        ("[::1]:8000", None, True),
+        (None, None, True),  # HTTP/1.0
+        ("rebound.example:8000", None, False),
+        ("rebound.example:8000", "http://rebound.example:8000", False),
+        ("127.0.0.1:8000", "https://evil.example", False),
+        ("127.0.0.1:8000", "null", False),
+        ("192.168.1.7:8000", None, False),
+        ("[::1", None, False),
+        ("", None, False),
+    ],
+)
+def test_without_keys_no_page_of_the_internet_reaches_it(host: str | None, origin: str | None, comes_in: bool) -> None:
+    store = SqlStore.in_memory()
+    table = KeyTable(store, clock=Clock())
+    given = {b"host": host, b"origin": origin}
+    headers = [(name, value.encode()) for name, value in given.items() if value is not None]
+    request = Request({"type": "http", "method": "GET", "scheme": "http", "headers": headers})
+
+    async def ask(**how: bool) -> bool:
+        try:
+            return (await KeyAuthenticator(table, **how).identify(request)).all_jobs
+        except Forbidden:
+            return False
+
+    assert asyncio.run(ask(this_machine_only=True)) is comes_in
+    assert asyncio.run(ask()), "ALLOW_OPEN=true"
+    token, _ = add(store)
+    request.scope["headers"].append((b"x-api-key", token.encode()))
+    keyed_table = KeyTable(store, clock=Clock())
+    assert asyncio.run(KeyAuthenticator(keyed_table, this_machine_only=True).identify(request)).owner == "anna"
+    table.close()
+    keyed_table.close()
 
 
 def test_an_expired_key() -> None:

@@ -9,13 +9,14 @@ import pytest
 from sqlalchemy import update
 
 from api.access.throttle import RequestLimiter
+from api.upload.receiver import UploadLimits
 from core.keys import KeyLimits
 from core.store.sql import SqlStore
 from core.store.tables import job
 from scripts.servers import Valkey
 from tests.api.keyed import Clock, add, keyed
 from tests.api.serving import Service, wav
-from tests.api.test_submit import refused
+from tests.api.test_submit import PART, Wire, refused, until
 from tests.core.store_kit import new_job
 
 JOBS = "/api/v1/jobs"
@@ -128,3 +129,15 @@ def test_other_addresses_of_a_broker(broker: str) -> None:
         await limiter.close()
 
     asyncio.run(ask())
+
+
+def test_slow_uploads_of_one_keep_nobody_else_out(tmp_path: Path) -> None:
+    store = SqlStore.in_memory()
+    (mine, _), (theirs, _) = add(store), add(store, "bert")
+    limits = UploadLimits(concurrent=2, of_one=1, patience=0.2)
+    with keyed(tmp_path, store, uploads=limits) as running, Wire(running) as wire:
+        wire.post("Content-Length: 1000000", f"X-API-Key: {mine}")
+        wire.socket.sendall(PART + wav(100_000))
+        until(lambda: running.client.get("/metrics").text.count("parascribe_upload_bytes_total 0.0") == 0)
+        refused(submit(running, mine), 429, "queue_full")
+        assert submit(running, theirs).status_code == 202

@@ -70,6 +70,15 @@ def test_words_and_logprobs(running: Service, client: OpenAI) -> None:
     assert logged.logprobs == []  # what is played here has no words
 
 
+@pytest.mark.parametrize("model", ["base", "gpt-4o-transcribe-diarize"])
+def test_speakers(running: Service, client: OpenAI, model: str) -> None:
+    consumer = Consumer(running)
+    found: Any = client.audio.transcriptions.create(model=model, file=FILE, response_format="diarized_json")
+    consumer.join()
+    assert found.text == TEXT and len(found.segments) == 6 and found.segments[0].type == "transcript.text.segment"
+    assert consumer.talk is not None and running.store.get(consumer.talk.id).params.diarize
+
+
 def test_the_text_streams_while_the_job_runs(running: Service, client: OpenAI) -> None:
     heard = threading.Event()
 
@@ -120,8 +129,6 @@ def test_models(client: OpenAI) -> None:
         ({"language": "klingon"}, openai.BadRequestError, "validation", "language"),
         ({"temperature": 7}, openai.BadRequestError, "validation", "temperature"),
         ({"response_format": "docx"}, openai.BadRequestError, "validation", "response_format"),
-        ({"response_format": "diarized_json"}, openai.BadRequestError, "unsupported", "response_format"),
-        ({"model": "gpt-4o-transcribe-diarize"}, openai.BadRequestError, "unsupported", "model"),
         ({"known_speaker_names": ["Anna"]}, openai.BadRequestError, "unsupported", "known_speaker_names[]"),
         ({"timestamp_granularities": ["word"]}, openai.BadRequestError, "validation", "timestamp_granularities"),
         ({"stream": True, "response_format": "srt"}, openai.BadRequestError, "validation", "stream"),

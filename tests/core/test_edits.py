@@ -157,3 +157,36 @@ def test_whatever_is_given_is_refused_or_holds(edits: list[Edit]) -> None:
     starts = [s.start for s in after.segments]
     assert starts == sorted(starts) and all(s.start <= s.end <= SPOKEN.duration for s in after.segments)
     assert len(after.segments) == len(edits) and from_result(to_result(after)) == after
+
+
+def test_a_speaker_that_is_called_as_another_is_that_other() -> None:
+    first, second = (
+        replace(word, speaker="SPEAKER_00", speakers=("SPEAKER_00", "SPEAKER_01"))
+        for word in TALK.segments[0].words[:2]
+    )
+    spoken = replace(
+        SPOKEN,
+        segments=(
+            replace(SPOKEN.segments[0], words=(first, second)),
+            replace(SPOKEN.segments[1], speaker="SPEAKER_01", words=()),
+        ),
+    )
+    after = renamed(spoken, {"SPEAKER_01": "SPEAKER_00", "SPEAKER_00": "Anna"})
+    assert [(one.id, one.name, one.seconds) for one in after.speakers or ()] == [("SPEAKER_00", "Anna", 2.0)]
+    assert [s.speaker for s in after.segments] == ["SPEAKER_00", "SPEAKER_00"] and after.text == spoken.text
+    assert {(w.speaker, w.speakers) for w in after.segments[0].words} == {("SPEAKER_00", ())}
+    with pytest.raises(ValidationFailed):
+        renamed(spoken, {"SPEAKER_01": "SPEAKER_00", "SPEAKER_00": "SPEAKER_01"})
+
+
+def test_words_follow_the_speaker_of_their_segment() -> None:
+    heard = replace(
+        SPOKEN.segments[0],
+        speaker_confidence=0.7,
+        words=tuple(replace(w, speaker="SPEAKER_00") for w in TALK.segments[0].words),
+    )
+    before = replace(SPOKEN, segments=(heard, SPOKEN.segments[1]))
+    edits = [Edit(id=n, start=s.start, end=s.end, text=s.text) for n, s in enumerate(before.segments)]
+    edits[0] = replace(edits[0], more={"speaker": "SPEAKER_01"})
+    after = edited(before, edits).segments[0]
+    assert after.speaker_confidence is None and {w.speaker for w in after.words} == {"SPEAKER_01"}

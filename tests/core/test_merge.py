@@ -11,7 +11,7 @@ from core.audio.samples import SAMPLE_RATE, Region
 from core.speech.chunks import Chunk
 from core.speech.planner import ChunkPlanner
 from core.transcript.merge import Merged, Merger, Piece, is_loop, merge, needs_words
-from core.transcript.stitch import placed_words
+from core.transcript.seams.stitch import placed_words
 from core.transcript.values import Segment, Word
 
 S = SAMPLE_RATE

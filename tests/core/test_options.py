@@ -127,7 +127,9 @@ def test_every_option_says_what_it_is() -> None:
 
 _FIRST = {"model", "task", "language", "prompt", "temperature", "beam_size", "word_timestamps", "audio_track"}
 _THIRD = _FIRST | {"callback_url", "metadata", "priority", "workers", "chunk_duration"}
-OF_ROW_VERSION = {1: _FIRST, 3: _THIRD, 4: _THIRD | {"vocabulary"}}
+_FOURTH = _THIRD | {"vocabulary"}
+_FIFTH = _FOURTH | {"diarize", "num_speakers", "min_speakers", "max_speakers"}
+OF_ROW_VERSION = {1: _FIRST, 3: _THIRD, 4: _FOURTH, 5: _FIFTH}
 """From which ROW_VERSION on which options are known."""
 
 

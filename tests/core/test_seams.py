@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from core.audio.samples import SAMPLE_RATE, Region
 from core.speech.chunks import Chunk
 from core.transcript.merge import Piece, merge
-from core.transcript.seams import PAUSE, mended
+from core.transcript.seams.punctuation import PAUSE, mended
 from core.transcript.values import Segment, Word
 
 

@@ -175,6 +175,37 @@ def test_this_installation_s_defaults_come_before_the_table_s_and_after_what_is_
     assert (waited_for.priority, waited_for.params.priority) == (INTERACTIVE, "interactive"), "and it says so"
 
 
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ({"num_speakers": 2}, ["num_speakers"]),
+        ({"diarize": "no", "min_speakers": 2, "max_speakers": 3}, ["min_speakers", "max_speakers"]),
+        ({"diarize": "yes", "num_speakers": 2, "max_speakers": 3}, ["max_speakers"]),
+        ({"diarize": "yes", "min_speakers": 4, "max_speakers": 3}, ["min_speakers"]),
+        ({"diarize": "yes", "num_speakers": 21}, ["num_speakers"]),
+        ({"diarize": "yes", "max_speakers": 0}, ["max_speakers"]),
+        ({"diarize": "yes", "min_speakers": 3, "max_speakers": 3}, []),
+        ({"diarize": "yes", "num_speakers": 1}, []),
+    ],
+)
+def test_hints_on_speakers_are_honoured_or_refused(
+    objects: MemoryObjects, tmp_path: Path, given: dict[str, Any], wrong: list[str]
+) -> None:
+    for defaults in ({}, {"diarize": True, "max_speakers": 5}):
+        taking = intake(objects, tmp_path, defaults=defaults)
+        if not wrong:
+            assert taking.check(given).diarize
+            continue
+        if defaults and "diarize" not in given:
+            continue
+        with pytest.raises(ValidationFailed) as refused:
+            taking.check(given)
+        assert [error["field"] for error in refused.value.details["errors"]] == wrong
+    usual = intake(objects, tmp_path, defaults={"diarize": True, "max_speakers": 5})
+    assert not usual.check({"diarize": "no"}).diarize, "what is usual here is no fault of whoever asks"
+    assert usual.check({"num_speakers": 7}).num_speakers == 7
+
+
 def test_a_retry_has_the_same_file_and_options(jobs: SqlStore, objects: MemoryObjects, tmp_path: Path) -> None:
     taking = intake(objects, tmp_path)
     first = taking.accept(jobs, *taking.store("talk.wav", io.BytesIO(wav())), {"prompt": "Müller"})

@@ -27,9 +27,11 @@ from core.system.machine import Plan
 from testbed import audio_bank
 from whisper import DATA, VAD_MODEL
 from whisper.download.downloader import ModelDownloader
+from whisper.engine.host_diarizer import TurnsDiarizer
 from whisper.engine.scripted import Rule, ScriptedEngine
 from whisper.engine.transcriber import WhisperTranscriber
 from whisper.models.store import ModelStore
+from whisper.speakers.scripted import ScriptedNetworks
 from whisper.vad.model import SileroModel
 from whisper.vad.silero import SileroVad
 from worker.context.lease_keeper import cancel_flag
@@ -73,6 +75,7 @@ class Kit:
                 ScriptedEngine(delay=delay, language=language, rules=rules, call_log=self.call_log),
                 ModelDownloader(models),
             ),
+            diarizer=TurnsDiarizer(lambda call, quiet: ScriptedNetworks(), width=2),
             vad=partial(SileroVad, SileroModel.read(VAD_MODEL)),
             plan=PLAN,
             width=3,

@@ -210,11 +210,12 @@ class Manager:
                 await self.acquire(host)
 
     async def _make_room(self, newcomer: HostRecord) -> None:
-        """Take a place among `max_models`, evicting the least recently used host that is not at work."""
+        """Take a place among `max_models` of its kind, evicting the least recently used host that is not at work."""
         deadline = time.monotonic() + ROOM_SECONDS
         async with self._room:
             while True:
-                others = [h for h in self._hosts.values() if h.in_memory and h is not newcomer]
+                alike = (h for h in self._hosts.values() if h.model.kind == newcomer.model.kind)
+                others = [h for h in alike if h.in_memory and h is not newcomer]
                 if len(others) < self._config.max_models:
                     newcomer.in_memory = True
                     return

@@ -6,7 +6,7 @@ import importlib
 
 from whisper.wire.kind import Kind
 
-KINDS = {"whisper": "whisper.kinds.whisper:WhisperKind"}
+KINDS = {"whisper": "whisper.kinds.whisper:WhisperKind", "speakers": "whisper.kinds.speakers:SpeakersKind"}
 """Name to where it is: imported by those alone that run it."""
 
 

@@ -1,3 +1,3 @@
 """What a run has in its hands: parts, files, plan, lease; and what a stage declares."""
 
-__all__ = ["figures", "growing_plan", "lease_keeper", "parts", "report", "resources", "stage", "work"]
+__all__ = ["figures", "growing_plan", "lease_keeper", "parts", "recording", "report", "resources", "stage", "work"]

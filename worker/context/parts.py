@@ -16,6 +16,7 @@ from core.submission.origins import Origins
 from core.system.machine import Plan
 from whisper.engine.transcriber import WhisperTranscriber
 from whisper.models.store import ModelStore
+from whisper.speakers.diarizer import Diarizer
 from worker.context.figures import Tell, nobody
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class RunSettings:
     """The part of the settings a run looks at; seconds throughout.
 
     usual_languages: codes, preferred where a guess is weak
+    diarize_beside: speakers are looked for while words are recognised; else behind that
     """
 
     work: Path
@@ -45,6 +47,7 @@ class RunSettings:
     chunk_strategy: str
     fit_context: bool = False
     usual_languages: tuple[str, ...] = ()
+    diarize_beside: bool = True
     chunk_fail_share: float
     max_audio_seconds: float
     shutdown_seconds: float
@@ -73,6 +76,7 @@ class Parts:
     objects: ObjectStore
     models: ModelStore
     transcriber: WhisperTranscriber
+    diarizer: Diarizer
     ffmpeg: Ffmpeg
     vad: Callable[[], Vad]
     plan: Plan

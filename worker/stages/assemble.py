@@ -7,12 +7,14 @@ import json
 from collections.abc import Sequence
 
 from core.jobs.job import Phase
-from core.jobs.tasks import TRANSCRIBE, Task
+from core.jobs.tasks import TRANSCRIBE, Task, TaskState
 from core.objects.store import result_key
 from core.system.crashpoints import reached
 from core.transcript.formats import to_result
+from core.transcript.speakers.labels import labelled
 from worker.context.stage import Lane, Output, Stage
 from worker.context.work import Work
+from worker.stages.diarize import DIARIZE, turns_of
 from worker.stages.outcome import assemble
 
 
@@ -50,6 +52,9 @@ class AssembleStage(Stage):
             warnings=work.warnings,
             performance=work.report.performance(job, chunks, work.unaccounted_seconds),
         )
+        for found in work.tasks(DIARIZE):
+            if found.state is TaskState.DONE:
+                outcome = labelled(outcome, turns_of(found))
         # the fence is in the key: an owner whose lease was lost cannot overwrite the result of its successor
         key = result_key(job.id, work.claim.fence)
         data = json.dumps(to_result(outcome), ensure_ascii=False).encode()

@@ -42,7 +42,9 @@ class TranscribeStage(Stage):
     def identity(self, work: Work, needs: Sequence[str]) -> str:
         """As versions from 0.1.0 on have it in `job.plan_hash`: what they finished can be taken over."""
         settings = work.parts.settings
-        options = work.job.params.heard() | {"chunk_seconds": work.chunk_seconds, "strategy": settings.chunk_strategy}
+        params = work.job.params
+        options = params.heard() | {"word_timestamps": params.needs_words}
+        options |= {"chunk_seconds": work.chunk_seconds, "strategy": settings.chunk_strategy}
         options.pop("chunk_duration", None)  # it is in `chunk_seconds`, whoever said so
         if settings.fit_context:
             options["context"] = "fit"
@@ -87,7 +89,7 @@ def options_of(work: Work, chunk: Chunk, language: str | None) -> TranscribeOpti
         prompt=work.prompt,
         temperature=params.temperature,
         beam_size=params.beam_size,
-        word_timestamps=params.word_timestamps or needs_words(chunk),
+        word_timestamps=params.needs_words or needs_words(chunk),
         fit_context=work.parts.settings.fit_context,
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 from starlette.responses import Response
@@ -13,7 +12,7 @@ from api.http.downloads import content_disposition
 from core.jobs.job import Job
 from core.transcript.formats import FORMATS, FormatName
 from core.transcript.languages import LANGUAGES
-from core.transcript.values import Segment, Transcript
+from core.transcript.values import Segment, Transcript, Word
 
 OURS: dict[str, FormatName] = {"srt": "srt", "vtt": "vtt", "tsv": "tsv"}
 """Its outputs that are ours as they are."""
@@ -60,8 +59,12 @@ def _segment(n: int, segment: Segment, want: Wanted) -> dict[str, Any]:
         "avg_logprob": segment.avg_logprob or 0.0,
         "compression_ratio": segment.compression_ratio or 0.0,
         "no_speech_prob": segment.no_speech_prob or 0.0,
-        "words": [asdict(word) for word in segment.words] if want.word_timestamps else None,
-    }
+        "words": [_word(word) for word in segment.words] if want.word_timestamps else None,
+    } | ({"speaker": segment.speaker} if segment.speaker else {})
+
+
+def _word(word: Word) -> dict[str, Any]:
+    return {"word": word.word, "start": word.start, "end": word.end, "probability": word.probability}
 
 
 def language_of(job: Job) -> dict[str, Any]:

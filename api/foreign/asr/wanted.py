@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from api.foreign.tables import unsupported, values_of
+from api.foreign.tables import values_of
 from core.jobs.params import Task
 from core.options import about
 
 _RAW = about("false: raw samples are sent, 16 kHz mono 16-bit little-endian PCM.")
 _NAME = about("Path of the film where its client has it: the job is named after it.")
-_SPEAKERS = about("Not done here: refused.")
+_SPEAKERS = about("With `diarize` alone: at least, at most so many people speak.")
 _HEARD = about("Named in the warning: the language is heard where there is speech first.")
 
 
@@ -33,7 +33,9 @@ class AsrQuery:
     )
     encode: bool = field(default=True, metadata=_RAW)
     video_file: str | None = field(default=None, metadata=_NAME)
-    diarize: bool = field(default=False, metadata=_SPEAKERS)
+    diarize: bool = field(
+        default=False, metadata=about("Say who speaks: in `json`, and before the cues of srt and vtt.")
+    )
     min_speakers: int | None = field(default=None, metadata=_SPEAKERS)
     max_speakers: int | None = field(default=None, metadata=_SPEAKERS)
 
@@ -67,16 +69,16 @@ class Wanted:
 
 
 def wanted(query: Mapping[str, str]) -> Wanted:
-    """Read the query of `/asr`. Raises ValidationFailed, Unsupported."""
+    """Read the query of `/asr`. Raises ValidationFailed."""
     asked = values_of(AsrQuery, query)
-    for name in ("diarize", "min_speakers", "max_speakers"):
-        if getattr(asked, name):
-            raise unsupported(name, "speakers are not told apart by this service")
     options = {
         "task": asked.task,
         "language": asked.language,
         "prompt": asked.initial_prompt,
         "word_timestamps": "true" if asked.word_timestamps else None,
+        "diarize": "true" if asked.diarize else None,
+        "min_speakers": None if asked.min_speakers is None else str(asked.min_speakers),
+        "max_speakers": None if asked.max_speakers is None else str(asked.max_speakers),
     }
     return Wanted(
         options={name: value for name, value in options.items() if value is not None},

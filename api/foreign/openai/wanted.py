@@ -41,14 +41,21 @@ FORM = Form(
     ),
 )
 
-OURS = re.compile(r"whisper-1|gpt-4o(-mini)?-transcribe(-\d{4}-\d\d-\d\d)?", re.ASCII)
+OURS = re.compile(r"whisper-1|gpt-4o(-mini)?-transcribe(?P<diarize>-diarize)?(-\d{4}-\d\d-\d\d)?", re.ASCII)
 """OpenAI's names, which mean the service's own model."""
 
 FORMATS: Mapping[str, FormatName] = MappingProxyType(
-    {"json": "json", "text": "txt", "srt": "srt", "vtt": "vtt", "verbose_json": "verbose_json"}
+    {
+        "json": "json",
+        "text": "txt",
+        "srt": "srt",
+        "vtt": "vtt",
+        "verbose_json": "verbose_json",
+        "diarized_json": "diarized_json",
+    }
 )
 
-NO_SPEAKERS = "speakers are not told apart by this service"
+NO_KNOWN_VOICES = "known speakers are not recognised by this service"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +76,10 @@ class Wanted:
 def wanted(fields: Mapping[str, str], repeated: Mapping[str, list[str]], task: Task) -> Wanted:
     """Read a form. Raises ValidationFailed, Unsupported."""
     model = fields.get("model", "").strip()
-    if model.startswith("gpt-4o-transcribe-diarize"):
-        raise _unsupported("model", NO_SPEAKERS)
     for name in ("known_speaker_names[]", "known_speaker_references[]"):
         if repeated.get(name):
-            raise _unsupported(name, NO_SPEAKERS)
+            raise _unsupported(name, NO_KNOWN_VOICES)
     shape = fields.get("response_format") or "json"
-    if shape == "diarized_json":
-        raise _unsupported("response_format", NO_SPEAKERS)
     if shape not in FORMATS:
         raise refusal({"field": "response_format", "message": f"must be one of {', '.join(FORMATS)}"})
     granularities = _several(repeated, "timestamp_granularities", {"word", "segment"})
@@ -92,17 +95,19 @@ def wanted(fields: Mapping[str, str], repeated: Mapping[str, list[str]], task: T
     if chunking not in ("auto", "server_vad"):
         raise refusal({"field": "chunking_strategy", "message": "must be auto or server_vad; it has no settings here"})
     words = "word" in granularities or bool(include)
-    replaced = bool(model) and OURS.fullmatch(model) is not None
+    theirs = OURS.fullmatch(model)
     options = {name: fields[name] for name in ("language", "prompt", "temperature") if fields.get(name)}
-    options |= {"task": task} | ({"model": model} if model and not replaced else {})
+    options |= {"task": task} | ({"model": model} if model and not theirs else {})
     options |= {"word_timestamps": "true"} if words else {}
+    if shape == "diarized_json" or (theirs and theirs["diarize"]):
+        options |= {"diarize": "true"}
     return Wanted(
         options=options,
         response_format=shape,
         stream=stream,
         segments=not granularities or "segment" in granularities,
         logprobs=bool(include),
-        warning=f"{model} is not here; the service's own model was used" if replaced else None,
+        warning=f"{model} is not here; the service's own model was used" if theirs else None,
     )
 
 

@@ -208,12 +208,13 @@ async def put_transcript(
     "/jobs/{job_id}/speakers",
     dependencies=[NO_QUERY],
     responses=responses(*CHANGES, "not_in_result"),
-    openapi_extra=_json_body(Names.json_schema() | {"examples": [{"SPEAKER_00": "Anna"}]}),
+    openapi_extra=_json_body(Names.json_schema() | {"examples": [{"SPEAKER_00": "Anna", "SPEAKER_02": "SPEAKER_00"}]}),
 )
 async def name_speakers(
     request: Request, response: Response, job_id: JobId, jobs: Jobs, parts: PartsDep, if_match: IfMatch = None
 ) -> RevisionBody:
-    """Say what speakers are called: a new revision, of the newest one or of that which `If-Match` names.
+    """Say what speakers are called: a new revision, of the newest one or of that which `If-Match` names. A speaker that is
+    given another's id is that one: the two become one.
 
     `not_in_result` where nobody listened for who speaks.
     """

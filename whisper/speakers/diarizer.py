@@ -1,0 +1,62 @@
+"""What tells who speaks when, whatever does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from core.audio.samples import Pcm
+from core.transcript.speakers.turns import Turn
+from whisper.speakers.voices import SpeakerBounds, Vectors
+from whisper.types import Call
+
+DIMENSIONS = 192
+"""Of a voice."""
+
+
+class Audio(Protocol):
+    """A recording that may still grow."""
+
+    def length(self, at_least: int) -> int:
+        """Waits until there are so many samples or the end is known: how many there are."""
+        ...
+
+    def read(self, start: int, end: int) -> Pcm:
+        """Samples that are there."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diarization:
+    """turns: in order, those of different voices may overlap; voices: what each sounds like, shape (voices, 192)"""
+
+    turns: tuple[Turn, ...]
+    voices: Vectors
+
+
+class Diarizer(Protocol):
+    """Safe to call from many threads and from forked job processes.
+
+    version: raised when the same samples give other turns than before
+    """
+
+    version: str
+
+    def diarize(
+        self,
+        audio: Audio,
+        bounds: SpeakerBounds,
+        call: Call,
+        *,
+        quiet: Callable[[], bool],
+        tell: Callable[[float], object] = lambda _: None,
+    ) -> Diarization:
+        """Reads along while the recording grows; ends within a second once `call.cancel` is set.
+
+        quiet: whether just now only cores may be used that nobody else wants
+        tell: told the share that is done, 0 to 1
+
+        Raises what engines raise (`whisper.types.Engine`), and what `audio` raises.
+        """
+        ...
