@@ -42,6 +42,7 @@ GOALS = {
     "queue": {"P11"},
     "search": {"P19"},
     "fairness": {"fairness"},
+    "speakers": {"S1", "S2", "S4", "S5"},
 }
 
 

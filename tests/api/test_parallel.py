@@ -72,9 +72,9 @@ def test_what_a_service_can_do_is_asked_of_it(serve: Callable[..., Service]) -> 
     body = post(running, "transcribe/async", source_separation="true", enhanced_alignment="true").json()
     assert body["warnings"] == []
     params = running.store.get(body["task_id"]).params.to_dict()
-    assert (params["enhance"], params["align"]) == ("vocals", True)
+    assert (params["enhance"], params["align"], params["diarize"]) == ("vocals", True, True)
     features = get(running, "features").json()["parallel_processing_features"]
-    assert features["source_separation"] and features["enhanced_alignment"] and not features["speaker_diarization"]
+    assert features["source_separation"] and features["enhanced_alignment"] and features["speaker_diarization"]
 
 
 def test_a_task_is_followed_to_its_end(running: Service) -> None:

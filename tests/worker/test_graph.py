@@ -20,11 +20,12 @@ def stage(name_: str, *needs_: str, grain_: Grain = Grain.JOB, stored_: bool = T
     return Nothing()
 
 
-STAGES = catalogue(
+ALL = catalogue(
     stage("beside", "decode"),
     stage("align", "transcribe", grain_=Grain.CHUNK),
     stage("say", "align", grain_=Grain.SEGMENT),
 )
+STAGES = [stage for stage in ALL if stage.name != "diarize"]  # not every job has it
 DUE = ("decode", "assemble")
 
 

@@ -52,7 +52,7 @@ class AssembleStage(Stage):
             warnings=work.warnings,
             performance=work.report.performance(job, chunks, work.unaccounted_seconds),
         )
-        for found in work.tasks(DIARIZE):
+        for found in work.tasks(DIARIZE) if job.params.diarize else ():
             if found.state is TaskState.DONE:
                 outcome = labelled(outcome, turns_of(found))
         # the fence is in the key: an owner whose lease was lost cannot overwrite the result of its successor

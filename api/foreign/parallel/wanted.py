@@ -54,6 +54,8 @@ class Reader:
             raise unsupported("suppress_numerals", "this service does not do that")
         given = {"language": form.language, "model": form.whisper_model}
         warnings = []
+        if self.can("diarize"):  # what that interface is for
+            given["diarize"] = "true"
         if form.source_separation:
             if self.can("enhance"):
                 given["enhance"] = "vocals"
