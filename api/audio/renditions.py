@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
 from starlette.concurrency import run_in_threadpool
 
 from api.audio.forms import FORMS, FormName
@@ -113,24 +114,33 @@ class Making:
         if self._settled and not self._readers:
             self._file.close()
 
-    def begun(self, patience: float) -> bool:
-        """Wait for the first bytes, and a little longer where all may be ready soon; whether it is. Raises what went wrong, NotReady."""
-        start = time.monotonic()
-        soon, give_up = start + min(SOON, patience), start + patience
+    def begun(self, waited: float, patience: float) -> bool | None:
+        """Whether all of it is ready, after so many seconds of waiting; None: neither that nor its first bytes, or it may be soon.
+
+        Raises what went wrong, NotReady.
+        """
         with self._changed:
-            while not self._settled and self._error is None:
-                now = time.monotonic()
-                if self._size and now >= soon:
-                    return False
-                if now >= give_up:
-                    raise NotReady("The audio is being made playable.", retry_after=2)
-                self._changed.wait((soon if now < soon else give_up) - now)
-            self._check()
-            return True
+            if self._settled or self._error is not None:
+                self._check()
+                return True
+            if self._size and waited >= min(SOON, patience):
+                return False
+        if waited >= patience:
+            raise NotReady("The audio is being made playable.", retry_after=2)
+        return None
 
     def _check(self) -> None:
         if self._error is not None:
             raise self._error
+
+    async def first(self, patience: float) -> bool:
+        """Waits for the first bytes, and a little longer where all may be ready soon; whether it is. Raises as `begun`."""
+        start = time.monotonic()
+        while True:
+            whole = self.begun(time.monotonic() - start, patience)
+            if whole is not None:
+                return whole
+            await asyncio.sleep(TICK / 4)
 
     async def blocks(self) -> AsyncIterator[bytes]:
         """All of it, as it comes, for one that is attached. Raises what goes wrong."""
@@ -182,17 +192,18 @@ class Renditions:
                 return Kept(key=key, size=int(size))
         return None
 
-    def of(self, job: Job, name: FormName) -> Kept | Making:
-        """The form, or its beginning: then the caller is attached to it.
+    async def of(self, job: Job, name: FormName) -> Kept | Making:
+        """The form, or its beginning: then the caller is attached to it. Who waits for that holds no thread meanwhile.
 
         Raises NotReady while there is no place or no beginning, Unsupported, InsufficientStorage, what is wrong with the file,
         and KeyError when that is missing.
         """
-        if found := self.kept(job, name):
+        if found := await run_in_threadpool(self.kept, job, name):
             return found
-        making = self._attached(job, name)
+        with anyio.CancelScope(shield=True):  # who is attached has to know it
+            making = await run_in_threadpool(self._attached, job, name)
         try:
-            if making.begun(self._patience) and (found := self.kept(job, name)):
+            if await making.first(self._patience) and (found := await run_in_threadpool(self.kept, job, name)):
                 making.detach()
                 return found
         except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 import threading
@@ -159,12 +160,16 @@ def renditions(slow: Any, objects: ObjectStore | None = None, **parts: Any) -> R
     return Renditions(objects or MemoryObjects(), slow, **(usual | parts))
 
 
+def of(forms: Renditions, job: Job) -> Kept | Making:
+    return asyncio.run(forms.of(job, "mp3"))
+
+
 def begun(forms: Renditions, job: Job) -> Making:
     """One whose first bytes are there."""
     deadline = time.monotonic() + 20
     while True:
         try:
-            found = forms.of(job, "mp3")
+            found = of(forms, job)
         except NotReady:
             assert time.monotonic() < deadline
             continue
@@ -240,22 +245,22 @@ def test_so_many_at_once_and_no_more() -> None:
     forms = renditions(slow, linger=60.0)
     making = [begun(forms, job) for job in jobs[:2]]
     with pytest.raises(NotReady, match="Other files") as busy:
-        forms.of(jobs[2], "mp3")
+        of(forms, jobs[2])
     assert busy.value.details["retry_after"]
     begun(forms, jobs[0]).detach()  # one that is made already takes no place
     slow.go_on.set()
     assert settled(forms, jobs[0])
     for one in making:
         one.detach()
-    assert isinstance(renditions(slow, most=2, patience=20.0).of(jobs[2], "mp3"), Kept)
+    assert isinstance(of(renditions(slow, most=2, patience=20.0), jobs[2]), Kept)
     with pytest.raises(Unsupported):
-        renditions(slow, most=0).of(jobs[2], "mp3")
+        of(renditions(slow, most=0), jobs[2])
 
     def full() -> None:
         raise InsufficientStorage
 
     with pytest.raises(InsufficientStorage):
-        renditions(slow, room=full).of(jobs[2], "mp3")
+        of(renditions(slow, room=full), jobs[2])
 
 
 def test_what_failed_is_told_and_tried_again() -> None:
@@ -269,11 +274,12 @@ def test_what_failed_is_told_and_tried_again() -> None:
     making = begun(forms, job)
     go_on.set()
     with pytest.raises(AudioUndecodable):
-        making.begun(20.0)
+        while making.begun(0.0, 20.0) is None:
+            time.sleep(0.01)
     making.detach()
     assert settled(forms, job) is None and making._file.closed
     with pytest.raises(AudioUndecodable):
-        renditions(late, patience=20.0).of(job, "mp3")
+        of(renditions(late, patience=20.0), job)
 
 
 def test_what_cannot_be_kept_is_given_all_the_same() -> None:
@@ -283,7 +289,7 @@ def test_what_cannot_be_kept_is_given_all_the_same() -> None:
 
     slow = Slow()
     slow.go_on.set()
-    found = renditions(slow, Full(), patience=20.0).of(some_job(), "mp3")
+    found = of(renditions(slow, Full(), patience=20.0), some_job())
     assert isinstance(found, Making)
     found.detach()
 
@@ -291,7 +297,7 @@ def test_what_cannot_be_kept_is_given_all_the_same() -> None:
 def test_nothing_is_kept_of_a_job_that_was_removed_meanwhile() -> None:
     slow, objects = Slow(), MemoryObjects()
     slow.go_on.set()
-    found = renditions(slow, objects, there=lambda _: False, patience=20.0).of(some_job(), "mp3")
+    found = of(renditions(slow, objects, there=lambda _: False, patience=20.0), some_job())
     assert isinstance(found, Making) and not list(objects.keys(""))
     found.detach()
 

@@ -91,7 +91,7 @@ NOT_PLAYABLE = (
         ),
     },
 )
-def get_audio(
+async def get_audio(
     request: Request,
     job_id: JobId,
     jobs: Jobs,
@@ -107,7 +107,7 @@ def get_audio(
     asked). Then it is kept, and comes in parts too. 409 with Retry-After while its beginning is made, or while as many others
     are made as the service allows (MAX_AUDIO_CONVERSIONS).
     """
-    job = jobs.get(job_id)
+    job = await run_in_threadpool(jobs.get, job_id)
     _check_there(job)
     source = job.source
     media_type, etag, key, size = source.media_type, f'"{source.sha256}"', source.key, source.bytes
@@ -115,7 +115,7 @@ def get_audio(
     if query.format != "source":
         media_type = FORMS[query.format].media_type
         headers = {"Content-Disposition": content_disposition(renamed(source.filename, query.format), "inline")}
-        form = _form(request, job, query.format, jobs, parts)
+        form = await _form(request, job, query.format, jobs, parts)
         if not isinstance(form, Kept):
             return Along(form, headers | {"Accept-Ranges": "none"}, media_type)
         etag, key, size = f'"{source.sha256}.{form.size}.{query.format}"', form.key, form.size
@@ -135,22 +135,22 @@ def get_audio(
     if HEAD_ONLY in request.scope:
         return Response(None, status, headers, media_type)
     try:
-        stream = parts.deps.objects.open(key, offset=start)
+        stream = await run_in_threadpool(parts.deps.objects.open, key, offset=start)
     except KeyError:
         if key != source.key:  # cleared away since it was looked up
             raise NotReady("The audio is being made playable.", retry_after=1) from None
-        raise _missing(job, jobs) from None
+        raise (await run_in_threadpool(_missing, job, jobs)) from None
     return StreamingResponse(_blocks(stream, end - start), status, headers, media_type)
 
 
-def _form(request: Request, job: Job, name: FormName, jobs: OwnerJobs, parts: Parts) -> Kept | Making | None:
+async def _form(request: Request, job: Job, name: FormName, jobs: OwnerJobs, parts: Parts) -> Kept | Making | None:
     """None: nothing is made for who asks for the head alone."""
     if HEAD_ONLY in request.scope:
-        return parts.renditions.kept(job, name)
+        return await run_in_threadpool(parts.renditions.kept, job, name)
     try:
-        return parts.renditions.of(job, name)
+        return await parts.renditions.of(job, name)
     except KeyError:
-        raise _missing(job, jobs) from None
+        raise (await run_in_threadpool(_missing, job, jobs)) from None
 
 
 class Along(StreamingResponse):
