@@ -273,11 +273,11 @@ def test_memory_stays_flat_during_a_large_upload(tmp_path: Path) -> None:
 
 def test_a_request_that_comes_with_the_end_of_the_one_before(running: Service) -> None:
     form = b'--X\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n%s\r\n--X--\r\n' % wav(600_000)
-    head = b"Host: x\r\nContent-Type: multipart/form-data; boundary=X\r\nContent-Length: %d\r\n\r\n" % len(form)
+    head = b"Host: localhost\r\nContent-Type: multipart/form-data; boundary=X\r\nContent-Length: %d\r\n\r\n" % len(form)
     with socket.create_connection((running.host, running.port), timeout=10) as wire:
         wire.sendall(b"POST /api/v1/jobs HTTP/1.1\r\n" + head + form + b"GET /healthz HTTP/1.1\r\n")
         answers = wire.recv(12)
-        wire.sendall(b"Host: x\r\nConnection: close\r\n\r\n")
+        wire.sendall(b"Host: localhost\r\nConnection: close\r\n\r\n")
         while more := wire.recv(65536):
             answers += more
     assert answers.startswith(b"HTTP/1.1 202") and answers.count(b"HTTP/1.1 200") == 1
@@ -285,7 +285,7 @@ def test_a_request_that_comes_with_the_end_of_the_one_before(running: Service) -
 
 def test_a_head_without_end_is_cut_off(running: Service) -> None:
     with socket.create_connection((running.host, running.port), timeout=10) as endless:
-        endless.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+        endless.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n")
         answer = b""
         with contextlib.suppress(ConnectionError):
             for number in range(4000):
@@ -296,12 +296,12 @@ def test_a_head_without_end_is_cut_off(running: Service) -> None:
     assert answer == b"" or answer.startswith(b"HTTP/1.1 400")
     with socket.create_connection((running.host, running.port), timeout=10) as endless:
         endless.sendall(
-            b"POST /api/v1/webhooks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+            b"POST /api/v1/webhooks HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
         )
         with contextlib.suppress(ConnectionError):
             for number in range(8000):
                 endless.sendall(b"X-%d: %s\r\n" % (number, b"y" * 1000))
     assert number < 7999, "trailers were read to the end"
     with socket.create_connection((running.host, running.port), timeout=10) as long:
-        long.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: %s\r\nConnection: close\r\n\r\n" % (b"y" * 40_000))
+        long.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Long: %s\r\nConnection: close\r\n\r\n" % (b"y" * 40_000))
         assert long.recv(1000).startswith(b"HTTP/1.1 200")

@@ -144,7 +144,7 @@ def test_a_deletion_broken_off_between_objects_and_row_is_completed(own_cluster:
 def test_24_clients_that_lie_or_leave_cost_nothing(either: Rig) -> None:
     jobs, keys = count(either), set(either.objects.keys("jobs/"))
     address = (urlsplit(either.url).hostname, urlsplit(either.url).port)
-    head = b"POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    head = b"POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
     part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n' + made.noise(8)
     leavers = []
     for _ in range(5):

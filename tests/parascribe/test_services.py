@@ -19,7 +19,7 @@ def test_an_upload_that_goes_on_at_the_end_is_cut_and_leaves_nothing(tmp_path: P
         with socket.create_connection((str(address.hostname), address.port or 0)) as connection:
             connection.sendall(
                 (
-                    "POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+                    "POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
                     f"Content-Type: multipart/form-data; boundary=x\r\n\r\n{head}"
                 ).encode()
                 + bytes(100_000)
