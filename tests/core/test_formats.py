@@ -104,13 +104,17 @@ def test_json_has_the_fields_of_the_contract_and_words_only_when_asked_for() -> 
         "flags": [],
         "language": "de",
         "speaker": None,
+        "speaker_confidence": None,
         "translation": None,
     }
     assert (body["speakers"], body["translation"]) == (None, None)
     assert body["gaps"] == [{"start": 70, "end": 80.5, "reason": "no_text"}]
     assert body["warnings"] == [{"code": "no_speech", "message": "…"}]
     asked = json.loads(FORMATS["json"].render(replace(TRANSCRIPT, word_timestamps=True)))
-    assert asked["segments"][0]["words"][1] == {"word": "37", "start": None, "end": None, "probability": None}
+    assert asked["segments"][0]["words"][1] == {
+        **{"word": "37", "start": None, "end": None, "probability": None},
+        **{"speaker": None, "speakers": []},
+    }
     assert asked["segments"][2]["words"] == []
 
 

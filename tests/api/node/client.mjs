@@ -34,7 +34,7 @@ found.refusals = {
   model: await refusal(ask({ model: "nonsense" })),
   language: await refusal(ask({ language: "klingon" })),
   empty: await refusal(ask({ file: await toFile(Buffer.alloc(0), "empty.wav") })),
-  speakers: await refusal(ask({ response_format: "diarized_json" })),
+  speakers: await refusal(ask({ known_speaker_names: ["Anna"] })),
   missing: await refusal(client.models.retrieve("gpt-5")),
   key: await refusal(new OpenAI({ baseURL: `${address}/v1`, apiKey: "wrong", maxRetries: 0 }).models.list()),
 };
