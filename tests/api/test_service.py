@@ -303,5 +303,7 @@ def test_a_head_without_end_is_cut_off(running: Service) -> None:
                 endless.sendall(b"X-%d: %s\r\n" % (number, b"y" * 1000))
     assert number < 7999, "trailers were read to the end"
     with socket.create_connection((running.host, running.port), timeout=10) as long:
-        long.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Long: %s\r\nConnection: close\r\n\r\n" % (b"y" * 40_000))
+        long.sendall(
+            b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Long: %s\r\nConnection: close\r\n\r\n" % (b"y" * 40_000)
+        )
         assert long.recv(1000).startswith(b"HTTP/1.1 200")

@@ -112,8 +112,12 @@ def test_json_has_the_fields_of_the_contract_and_words_only_when_asked_for() -> 
     assert body["warnings"] == [{"code": "no_speech", "message": "…"}]
     asked = json.loads(FORMATS["json"].render(replace(TRANSCRIPT, word_timestamps=True)))
     assert asked["segments"][0]["words"][1] == {
-        **{"word": "37", "start": None, "end": None, "probability": None},
-        **{"speaker": None, "speakers": []},
+        "word": "37",
+        "start": None,
+        "end": None,
+        "probability": None,
+        "speaker": None,
+        "speakers": [],
     }
     assert asked["segments"][2]["words"] == []
 
