@@ -110,9 +110,10 @@ def heard(folder: Path, data: bytes) -> str:
     with_nothing = SqlStore.in_memory()
     objects = MemoryObjects()
     (folder / "work").mkdir(parents=True, exist_ok=True)
-    made = parts(with_nothing, objects, folder / "work", ScriptedEngine())
+    lease = 600  # outlives a machine that stands still
+    made = parts(with_nothing, objects, folder / "work", ScriptedEngine(), lease_seconds=lease)
     job = submit(with_nothing, objects, data)
-    claim = with_nothing.claim(owner=identity.owner("calm"), consumer="calm", lease_seconds=60)
+    claim = with_nothing.claim(owner=identity.owner("calm"), consumer="calm", lease_seconds=lease)
     assert claim is not None
     assert run_job(made, claim, Stop()) == "completed"
     key = with_nothing.get(job.id).result_key
