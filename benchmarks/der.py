@@ -66,7 +66,7 @@ def error_rate(reference: Sequence[Spoken], found: Sequence[Spoken], *, collar: 
         total=float((spoken * seconds).sum()),
         missed=float((np.maximum(spoken - heard, 0) * seconds).sum()),
         false=float((np.maximum(heard - spoken, 0) * seconds).sum()),
-        confused=float((np.minimum(spoken, heard) * seconds).sum()) - _best_match(shared),
+        confused=float((np.minimum(spoken, heard) * seconds).sum() - _best_match(shared)),
     )
 
 

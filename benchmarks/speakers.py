@@ -18,11 +18,13 @@ from core.audio.samples import Pcm
 COLLAR = 0.25
 
 SETS: dict[str, tuple[Style, tuple[int, ...], float, float | None]] = {
-    "long turns": (Style(), (1, 2, 3, 4), 5.0, 3.3),
-    "short turns": (Style(short=True), (1, 2, 3, 4), 5.0, 8.5),
-    "overlap": (Style(short=True, overlap=0.35), (2, 3, 4), 5.0, 9.0),
-    "room": (Style(short=True, overlap=0.35, room=True), (2, 3, 4), 5.0, 9.0),
-    "30 min": (Style(short=True, overlap=0.35), (2, 3, 4), 30.0, 7.0),
+    "one voice, long": (Style(), (1,), 5.0, None),
+    "one voice, short": (Style(short=True), (1,), 5.0, None),
+    "long turns": (Style(), (2, 3, 4, 6), 5.0, 3.3),
+    "short turns": (Style(short=True), (2, 3, 4, 6), 5.0, 8.5),
+    "overlap": (Style(short=True, overlap=0.35), (2, 3, 4, 6), 5.0, 9.0),
+    "room": (Style(short=True, overlap=0.35, room=True), (2, 3, 4, 6), 5.0, 9.0),
+    "30 min": (Style(short=True, overlap=0.35), (2, 3, 4, 6), 30.0, 7.0),
 }
 """Style, numbers of speakers, minutes of each, and the goal: the error rate with the collar, per cent."""
 CONFUSED = {"overlap": 5.0, "room": 5.0}

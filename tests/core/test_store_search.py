@@ -22,7 +22,7 @@ from core.store.sql import SqlStore
 from core.store.texts import matches
 from core.transcript.formats import to_result
 from core.transcript.search.query import Query
-from tests.core.store_kit import clock, new_job, store, url
+from tests.core.store_kit import clock, new_job, steps_of, store, url
 from tests.core.test_search_words import talk
 from tests.core.test_store_texts import finish, revision
 
@@ -141,6 +141,18 @@ def test_what_is_asked_for_among_ones_own_touches_no_word_of_others(store: SqlSt
     event.remove(store.database.engine, "before_cursor_execute", note)
     assert looked[0] == looked[1] != []
     assert all("_" in parameters for _, parameters in looked[0]), "each word is marked with its owner"
+
+
+@pytest.mark.parametrize("typed", ["talk", '"talk mp3"'])
+def test_jobs_of_hits_are_looked_up_one_by_one(store: SqlStore, typed: str) -> None:
+    """Not all that the owner has, of which there may be a hundred thousand."""
+    if store.database.postgres:
+        return  # its plans depend on its figures
+    for _ in range(25):
+        submit(store, "anna", "talk.mp3")
+    steps = steps_of(store, lambda: store.of("anna").search(Query.of(typed), limit=20))
+    assert [step for step in steps if "job" in step and "autoindex" not in step] == []
+    assert len([step for step in steps if "job" in step]) == 2, "once to choose, once to show"
 
 
 def test_a_deleted_job_is_gone_from_the_index_in_the_same_moment(store: SqlStore) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Text, bindparam, cast, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Text, and_, bindparam, case, cast, func, literal_column, select, true
 from sqlalchemy.dialects.postgresql import TSQUERY
 
 from core.errors import ValidationFailed
@@ -51,10 +51,12 @@ def matching(
     found = list(connection.scalars(words.order_by(FOUND.c.rowid.desc()).limit(examined)))
     if not found:
         return Page(numbers=(), reached=None)
+    # as a case: by an owner's or a state's index SQLite would walk all that the owner has
+    fulfilled = case((and_(true(), *conditions), 1), else_=0) == 1
     right = (
         select(search.c.id)
         .join(job, job.c.id == search.c.job_id)
-        .where(search.c.id.in_(found), *conditions, *_has_phrases(database, query))
+        .where(search.c.id.in_(found), fulfilled, *_has_phrases(database, query))
         .order_by(search.c.id.desc())
         .limit(limit + 1)
     )
