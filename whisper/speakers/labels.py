@@ -13,7 +13,10 @@ from whisper.speakers.pieces import Speech
 from whisper.speakers.voices import Vectors, unit
 
 CONTEXT = 0.25
-"""Weight of what a local speaker sounds like in the whole window, beside the piece itself."""
+"""Weight of what a local speaker sounds like elsewhere in the window, beside the piece itself."""
+NEAR_SECONDS = 0.5
+"""Silence or others' speech in between makes that count 1/e: where a window has more people than the network can tell apart,
+one local speaker is somebody else a little later; and who talks into another's sentence goes on, or was just heard."""
 _FULL_SECONDS = 3.0
 """Of speech: more makes nobody surer."""
 _REACH_SECONDS = 0.5
@@ -66,22 +69,29 @@ def _votes(
     for n, piece in enumerate(pieces):
         piece_of[piece.start : piece.end] = n
     votes = np.zeros((len(speech.count), len(voices)), np.uint8)
+    edges = np.array([(piece.start, piece.end) for piece in pieces]).reshape(-1, 2)
     for start, classes in zip(starts, windows, strict=True):
         local, here = POWERSET[classes], piece_of[start : start + len(classes)]
         for speaker in range(LOCAL):
             talks = local[:, speaker] & (here >= 0)
-            if not talks.any():
-                continue
             found, frames = np.unique(here[talks], return_counts=True)
             seconds = seconds_of(1) * frames * heard[found]
             known = float(seconds.sum())
-            context = seconds @ likeness[found] / known if known else np.zeros(len(voices))
-            for one in found:
-                if len(voices) > 1 and not weight[one] and not known:
-                    continue  # nothing says who it is
-                score = weight[one] * likeness[one] + CONTEXT * min(known, _FULL_SECONDS) * context
-                votes[start : start + len(classes), int(score.argmax())] += talks & (here == one)
+            if not len(found) or (len(voices) > 1 and not known):
+                continue  # nobody, or nothing says who it is
+            near = seconds * np.exp(-_gaps(edges[found]) / NEAR_SECONDS)
+            context = near @ likeness[found] / np.maximum(near.sum(axis=1, keepdims=True), 1e-30)
+            scores = weight[found, None] * likeness[found] + CONTEXT * min(known, _FULL_SECONDS) * context
+            for one, voice in zip(found.tolist(), scores.argmax(axis=1).tolist(), strict=True):
+                votes[start : start + len(classes), voice] += talks & (here == one)
     return votes
+
+
+def _gaps(edges: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Seconds between each two of some pieces, which are given by their frames [start, end)."""
+    starts, ends = edges[:, 0], edges[:, 1]
+    between = np.maximum(starts[None, :] - ends[:, None], starts[:, None] - ends[None, :])
+    return np.asarray(np.maximum(between, 0) * seconds_of(1))
 
 
 def _rank(votes: NDArray[np.uint8], at_once: NDArray[np.uint8], active: NDArray[np.bool_]) -> None:
