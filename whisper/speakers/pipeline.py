@@ -74,7 +74,7 @@ class TurnPipeline:
         for classes in self._windows(audio, checkpoints):
             windows.append(classes)
             behind = WINDOW + (len(windows) - 1) * STEP * HOP
-            tell(_WINDOWS * min(1.0, behind / audio.length(0)))
+            tell(_WINDOWS * min(1.0, behind / max(1, audio.length(0))))
         samples = audio.length(0)
         nothing = Diarization(turns=(), voices=np.zeros((0, DIMENSIONS), np.float32))
         if not windows:
