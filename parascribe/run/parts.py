@@ -115,6 +115,10 @@ def make_parts(
 
 
 def _open_diarizer(settings: Settings, runtime: Path, plan: Plan) -> Diarizer:
+    if settings.diarization_backend == "sherpa":
+        from whisper.engine.sherpa_diarizer import SherpaDiarizer
+
+        return SherpaDiarizer(SPEAKER_MODELS, threads=min(plan.whole_cores, MOST_WINDOWS))
     if settings.whisper_executable is not None:  # then there is no engine manager
         return TurnsDiarizer(partial(own_networks, SPEAKER_MODELS), width=plan.workers)
     client = HostClient(wiring.manager_socket(runtime))
