@@ -112,6 +112,12 @@ def test_somebody_speaks_from_when_to_when(diarizer: Diarizer) -> None:
     assert sum(turn.end - turn.start for turn in found.turns) > 5
 
 
+def test_one_worker_leaves_it_the_other_cores(hosted: HostClient) -> None:
+    HostNetworks(hosted, SPEAKER_MODELS, Call(), lambda: True).classes(two_voices()[: 2 * SAMPLE_RATE])
+    (host,) = (host for host in hosted.status()["hosts"] if "workers" in host)
+    assert len(host["workers"]) == 2, "threads, where there are more cores than workers"
+
+
 def test_of_next_to_nothing_there_are_no_turns(diarizer: Diarizer) -> None:
     for samples in (0, 1, 400, 990):
         assert asked(diarizer, np.full(samples, 900, np.int16)).turns == ()
