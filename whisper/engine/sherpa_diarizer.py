@@ -7,6 +7,7 @@ import os
 import select
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -30,8 +31,6 @@ LONGEST = 2 * 3600 * SAMPLE_RATE
 _BLOCK = 30 * SAMPLE_RATE
 _LOOK_SECONDS = 0.1
 """How often it is looked whether the answer is still wanted."""
-_NICE = 19
-"""While words are being recognised: it cannot be made to hurry later."""
 _LAST_WORDS = 300
 """Characters."""
 
@@ -53,15 +52,20 @@ class SherpaDiarizer:
         tell: Callable[[float], object] = lambda _: None,
         checkpoints: Checkpoints = NO_CHECKPOINTS,
     ) -> Diarization:
-        """Begins when the recording is complete, and anew after a crash. Raises ChunkFailed for more than two hours, too."""
+        """Begins when the recording is complete and nobody else wants the cores any more, for what a process has once been told
+        to leave to others it cannot be given back; and anew after a crash. Raises ChunkFailed for more than two hours, too.
+        """
         samples = audio.length(LONGEST + 1)
         if samples > LONGEST:
             raise ChunkFailed(f"sherpa-onnx is given up to {LONGEST // SAMPLE_RATE // 3600} h, this is longer.")
         if samples < FIELD:
             return Diarization(turns=(), voices=np.zeros((0, DIMENSIONS), np.float32))
+        while quiet():
+            raise_if_cancelled(call.cancel)
+            time.sleep(_LOOK_SECONDS)
         with tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
-                self._command(bounds, nice=_NICE if quiet() else 0),
+                self._command(bounds),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -85,7 +89,7 @@ class SherpaDiarizer:
                 raise ChunkFailed(f"sherpa-onnx ended with status {status}: {_tail(errors)}")
         return _diarization(answer, samples)
 
-    def _command(self, bounds: SpeakerBounds, *, nice: int) -> list[str]:
+    def _command(self, bounds: SpeakerBounds) -> list[str]:
         segmentation, embedding = map(str, self._files)
         options = {
             "--segmentation": segmentation,
@@ -94,7 +98,6 @@ class SherpaDiarizer:
             "--exact": bounds.exact or 0,
             "--least": bounds.least,
             "--most": bounds.most,
-            "--nice": nice,
             "--parent": os.getpid(),
         }
         words = [str(word) for pair in options.items() for word in pair]

@@ -39,12 +39,10 @@ def main() -> None:
     parser.add_argument("--exact", type=int, default=0, help="how many people speak; 0: not known")
     parser.add_argument("--least", type=int, default=1)
     parser.add_argument("--most", type=int, default=20)
-    parser.add_argument("--nice", type=int, default=0)
     parser.add_argument("--parent", type=int, required=True, help="process to die with")
     options = parser.parse_args()
     die_with(options.parent)
     no_core_dumps()
-    os.nice(options.nice)
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)  # what the library has to say is no answer
         found = _found(options, sys.stdin.buffer.read(), lambda line: print(json.dumps(line), file=out, flush=True))
