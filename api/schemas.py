@@ -44,6 +44,13 @@ class AudioBody(Body):
 class ProgressBody(Body):
     percent: float = Field(ge=0, le=100, examples=[41.7])
     stage: Phase
+    stage_percent: float | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="Of that stage alone: transcribing or diarizing; null where it cannot be said.",
+        examples=[41.7],
+    )
     chunks_done: int = Field(examples=[68])
     chunks_total: int | None = Field(None, description="null until decoding has ended.", examples=[163])
     audio_seconds_done: Seconds = Field(examples=[1957.0])
@@ -131,6 +138,7 @@ EXAMPLE: dict[str, Any] = {
     "progress": {
         "percent": 41.7,
         "stage": "transcribing",
+        "stage_percent": 41.7,
         "chunks_done": 68,
         "chunks_total": 163,
         "audio_seconds_done": 1957.0,
@@ -212,6 +220,7 @@ class JobBody(Body):
                 "progress": {
                     "percent": job.percent,
                     "stage": job.stage,
+                    "stage_percent": job.stage_percent,
                     "chunks_done": job.chunks_done,
                     "chunks_total": job.chunks_total,
                     "audio_seconds_done": job.audio_seconds_done,

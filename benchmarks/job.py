@@ -67,16 +67,18 @@ def warm_up(bench: Bench, service: Service) -> None:
 
 
 def timed(
-    bench: Bench, service: Service, source: Path, *, width: int = CORES, seconds: float = 7200.0
+    bench: Bench, service: Service, source: Path, *, width: int = CORES, seconds: float = 7200.0, **options: Any
 ) -> tuple[Span, dict[str, Any]]:
     """Submit a file and wait: the span from before the upload to the end, and the job with the CPU of each kind of process.
 
     A status read costs the API milliseconds of CPU, so there are few; the time between the job's end and the read
-    that saw it is not charged.
+    that saw it is not charged. options: of the job
     """
     before = cpu_by_kind(service)
     with bench.span(width) as taken:
-        job = watch.completed(service, service.submit(source, language="en")["id"], every=2.0, seconds=seconds)
+        job = watch.completed(
+            service, service.submit(source, language="en", **options)["id"], every=2.0, seconds=seconds
+        )
         late = watch.late(job)
     taken.wall -= late
     after = cpu_by_kind(service)

@@ -11,10 +11,9 @@ from typing import Any
 
 from benchmarks import made
 from core.config.settings import Settings
-from core.jobs.job import JobStatus
+from core.jobs.job import Job, JobStatus
 from core.jobs.tasks import TRANSCRIBE
 from core.speech.chunks import Chunk
-from core.store.sql import SqlStore
 from core.submission.intake import Intake
 from core.system import identity
 from parascribe.run import wiring
@@ -35,6 +34,15 @@ def runner(
     folder: Path, library: Library, model: Path, *, engine: Engine | None = None, **settings: Any
 ) -> Iterator[Run]:
     """engine: instead of the real one, for what has nothing to do with it."""
+    with consumer(folder, library, model, engine=engine, **settings) as parts:
+        yield lambda source: _run(parts, model, source)
+
+
+@contextmanager
+def consumer(
+    folder: Path, library: Library, model: Path, *, engine: Engine | None = None, **settings: Any
+) -> Iterator[Parts]:
+    """One consumer's parts, without processes around it. Of several in one folder each has its own connections."""
     models, name = made.setting(model)
     conf = Settings(
         data_dir=folder / "data",
@@ -61,18 +69,30 @@ def runner(
         if engine is not None:
             parts = replace(parts, transcriber=WhisperTranscriber(engine, parts.transcriber.downloader))
         stack.callback(parts.transcriber.engine.close)
-        yield lambda source: _run(parts, store, source, name)
+        yield parts
 
 
-def _run(parts: Parts, store: SqlStore, source: Path, model: str) -> tuple[dict[str, Any], list[Chunk]]:
-    intake = Intake(objects=parts.objects, models=parts.models, default_model=model, probe=wiring.open_probe())
+def submit(parts: Parts, source: Path, model: Path, **options: Any) -> Job:
+    """A job that waits."""
+    name = made.setting(model)[1]
+    intake = Intake(objects=parts.objects, models=parts.models, default_model=name, probe=wiring.open_probe())
     with source.open("rb") as data:
-        job = intake.accept(store, *intake.store(source.name, data), {"language": "en"})
-    claim = store.claim(owner=identity.owner(parts.consumer), consumer=parts.consumer, lease_seconds=3600.0)
+        return intake.accept(parts.store, *intake.store(source.name, data), {"language": "en"} | options)
+
+
+def work(parts: Parts) -> Job:
+    """Work on the job whose turn it is; it as it has ended. Raises RuntimeError unless it is completed."""
+    claim = parts.store.claim(owner=identity.owner(parts.consumer), consumer=parts.consumer, lease_seconds=3600.0)
     assert claim is not None
     run_job(parts, claim, Stop())
-    ended = store.get(job.id)
+    ended = parts.store.get(claim.job.id)
     if ended.status is not JobStatus.COMPLETED or not ended.result_key:
         raise RuntimeError(f"the job ended as {ended.status}: {ended.error}")
-    with parts.objects.open(ended.result_key) as data:
-        return json.load(data), [Chunk.from_dict(row.plan or {}) for row in store.tasks(job.id, TRANSCRIBE)]
+    return ended
+
+
+def _run(parts: Parts, model: Path, source: Path) -> tuple[dict[str, Any], list[Chunk]]:
+    submit(parts, source, model)
+    ended = work(parts)
+    with parts.objects.open(ended.result_key or "") as data:
+        return json.load(data), [Chunk.from_dict(row.plan or {}) for row in parts.store.tasks(ended.id, TRANSCRIBE)]

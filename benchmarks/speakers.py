@@ -49,6 +49,20 @@ print(json.dumps({
 }))
 """
 
+HOURS = """
+import json, resource, sys
+from benchmarks.timeline import Timeline
+from whisper.speakers.pipeline import TurnPipeline
+
+hours = Timeline(float(sys.argv[1]))
+found = TurnPipeline(hours).diarize(hours)
+usage = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps({
+    "voices": len(found.voices), "cpu": usage.ru_utime + usage.ru_stime, "mb": usage.ru_maxrss / 1024,
+}))
+"""
+"""All but the networks: what stays of a recording, and what is made of that."""
+
 
 def run(bench: Bench) -> None:
     figures = bench.result.figures
@@ -77,7 +91,19 @@ def run(bench: Bench) -> None:
             figures.append(_figure(bench, f"AMI {clip}, error rate", rate.rate, goal))
     except MissingRecordings as error:
         raise CannotRun(str(error)) from error
+    hours = bench.pick(smoke=0.2, bench=10.0, full=10.0)
+    long = _in_process(HOURS, str(hours))
     figures += [
+        Figure(
+            name=f"memory, {hours:g} h, networks apart",
+            value=long["mb"],
+            unit="MB",
+            goal="S5",
+            at_most=400.0,
+            judged=not bench.smoke,
+        ),
+        Figure(name=f"CPU, {hours:g} h, networks apart", value=long["cpu"], unit="s"),
+        Figure(name=f"people counted, {hours:g} h", value=long["voices"], goal="S1", at_least=5.0, at_most=5.0),
         Figure(name="people counted right", value=right / of, goal="S1", at_least=1.0, judged=not bench.smoke),
         Figure(
             name="CPU per hour", value=60 * cpu / minutes, unit="s", goal="S4", at_most=120.0, judged=not bench.smoke
@@ -90,8 +116,12 @@ def alone(bench: Bench, pcm: Pcm) -> dict[str, Any]:
     """In a process of its own, on one thread: turns, voices, CPU seconds and memory, that of starting included."""
     path = bench.folder / "conversation.s16le"
     path.write_bytes(pcm.astype("<i2").tobytes())
+    return _in_process(ALONE, str(path))
+
+
+def _in_process(program: str, argument: str) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-c", ALONE, str(path)],
+        [sys.executable, "-c", program, argument],
         stdout=subprocess.PIPE,
         check=True,
         env={"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},

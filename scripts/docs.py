@@ -15,7 +15,7 @@ from core.config.engine import EngineSettings
 from core.config.loading import load
 from core.config.service import ServiceSettings
 from core.config.settings import Settings
-from core.config.sources import file_names
+from core.config.sources import FORGOTTEN, FORMER, file_names
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -77,6 +77,11 @@ def configuration() -> str:
             default = f"`{_default(name)}`" if _default(name) else "(empty)"
             lines.append(f"| `{name.upper()}` | {default} | {Settings.model_fields[name].description} |")
         lines.append("")
+    lines += ["## Names of older set-ups", "", "Named at start, so that nobody wonders.", ""]
+    lines += ["| variable | here |", "|---|---|"]
+    lines += [f"| `{old.upper()}` | is `{new.upper()}`, where that is not set |" for old, new in FORMER.items()]
+    lines += [f"| `{name.upper()}` | has no effect: {why} |" for name, why in FORGOTTEN.items()]
+    lines.append("")
     return "\n".join(lines)
 
 

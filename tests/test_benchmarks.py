@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from benchmarks import ct2, ct2_peer, ct2_setup, meter, page
+from benchmarks import beside, ct2, ct2_peer, ct2_setup, meter, page
 from benchmarks.__main__ import NAMES, run
 from benchmarks.harness import CannotRun, Scale
 from benchmarks.parity import at_cuts
@@ -43,6 +43,7 @@ GOALS = {
     "search": {"P19"},
     "fairness": {"fairness"},
     "speakers": {"S1", "S2", "S4", "S5"},
+    "beside": {"S6"},
 }
 
 
@@ -232,3 +233,10 @@ def test_the_page_has_all_figures_verdicts_and_plots_and_no_old_ones(tmp_path):
 def test_the_page_is_not_made_of_nothing(tmp_path, capsys):
     assert page.main([str(tmp_path), "--docs", str(tmp_path)]) == 1
     assert "no results" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+
+
+def test_what_two_stages_take_of_some_cores_is_reckoned():
+    assert beside.forecast(60.0, 10.0, 2, 2) == (35.0, 35.0), "on full cores it is scheduling, not a gain"
+    assert beside.forecast(60.0, 10.0, 2, 1) == (65.0, 60.0)
+    in_turn, at_once = beside.forecast(10.0, 60.0, 4, 2)
+    assert (in_turn, at_once) == (20.0, 17.5), "what is left has all cores"

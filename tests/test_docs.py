@@ -35,9 +35,9 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_settings_named_in_the_documentation_exist(page):
     from core.config.settings import Settings
-    from core.config.sources import file_names
+    from core.config.sources import FORGOTTEN, FORMER, file_names
 
-    known = {name.upper() for name in (*Settings.model_fields, *file_names(Settings))}
+    known = {name.upper() for name in (*Settings.model_fields, *file_names(Settings), *FORMER, *FORGOTTEN)}
     outside = {
         "PARASCRIBE_URL",
         "PARASCRIBE_API_KEY",

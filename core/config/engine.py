@@ -102,6 +102,10 @@ class EngineSettings(BaseSettings):
         True,
         description="Look for speakers while words are still recognised, on cores that nobody else wants. false: behind that.",
     )
+    diarization_backend: Literal["turns", "sherpa"] = Field(
+        "turns",
+        description="What tells speakers apart: turns (comes with the package), or sherpa: sherpa-onnx on the same networks, by the extra `sherpa`; slower, and for at most two hours of audio.",
+    )
     max_parallel_workers: int = Field(
         0,
         ge=0,

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from core.config.files import DOTENV, TOML, ConfigError, dotenv_names, read_text, read_toml
 from core.config.settings import Settings
-from core.config.sources import file_names
+from core.config.sources import FORGOTTEN, FORMER, file_names
 
 
 def load(**overrides: Any) -> Settings:
@@ -38,13 +38,21 @@ def _origin(name: str) -> str:
     if name in map(str.upper, os.environ):
         return ""
     named = {DOTENV: dotenv_names(DOTENV), TOML: set(read_toml(TOML))}
+    if not any(name in map(str.upper, names) for names in named.values()):
+        former = next((old.upper() for old, new in FORMER.items() if new.upper() == name), None)
+        return f", set as {former}" if former and former in map(str.upper, _given()) else ""
     return next((f", in {path}" for path, names in named.items() if name in map(str.upper, names)), "")
+
+
+def _given() -> set[str]:
+    """The names of all that is set, ours or not."""
+    return set(os.environ) | dotenv_names(DOTENV) | set(read_toml(TOML))
 
 
 def misspelt(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """Variables that look like ours but are none -> the nearest real name. environment: None = this one, and the files."""
     names = [name.upper() for name in (*Settings.model_fields, *sorted(file_names(Settings)))]
-    given = set(os.environ) | dotenv_names(DOTENV) | set(read_toml(TOML)) if environment is None else set(environment)
+    given = _given() if environment is None else set(environment)
     found = {}
     for name in sorted(name for name in given if name.upper() not in names):
         close = difflib.get_close_matches(name.upper(), names, n=1, cutoff=0.87)
@@ -56,11 +64,18 @@ def misspelt(environment: Mapping[str, str] | None = None) -> dict[str, str]:
 def remarks(settings: Settings) -> list[str]:
     """What somebody has set and nothing comes of it, a line each. Raises ConfigError."""
     wrong = misspelt()
+    given = {name.lower() for name in _given()}
     lines = [f"{name} is no setting; did you mean {right}?" for name, right in wrong.items()]
+    lines += [
+        f"{old.upper()} is called {new.upper()} here" + (", which is set too and comes first" if new in given else "")
+        for old, new in FORMER.items()
+        if old in given
+    ]
+    lines += [f"{name.upper()} has no effect: {why}" for name, why in FORGOTTEN.items() if name in given]
     lines += [
         f"{name} in {TOML} is no setting"
         for name in read_toml(TOML)
-        if name not in Settings.model_fields and name not in file_names(Settings) and name not in wrong
+        if name not in {*Settings.model_fields, *file_names(Settings), *wrong, *FORMER, *FORGOTTEN}
     ]
     lines += [f"{path} is a folder: no settings are read from it" for path in (DOTENV, TOML) if path.is_dir()]
     lines += [

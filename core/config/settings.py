@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from core.config.engine import EngineSettings
 from core.config.files import DOTENV, TOML
 from core.config.service import ServiceSettings
-from core.config.sources import TomlSource, Variables, file_names
+from core.config.sources import FormerNames, TomlSource, Variables, file_names
 
 
 class Settings(EngineSettings, ServiceSettings):
@@ -44,12 +44,9 @@ class Settings(EngineSettings, ServiceSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (
-            init_settings,
-            Variables(settings_cls, env_settings),
-            Variables(settings_cls, dotenv_settings),
-            TomlSource(settings_cls),
-        )
+        environment, dotenv = Variables(settings_cls, env_settings), Variables(settings_cls, dotenv_settings)
+        toml = TomlSource(settings_cls)
+        return init_settings, environment, dotenv, toml, FormerNames(settings_cls, environment, dotenv, toml)
 
     @field_validator("*", mode="before")
     @classmethod

@@ -14,6 +14,14 @@ from core.config.files import ConfigError, expand, read_text, read_toml
 
 SUFFIX = "_file"
 
+FORMER = {"max_workers": "max_parallel_workers"}
+"""What a setting is called in older set-ups -> its name."""
+FORGOTTEN = {
+    "use_process_pool": "engine workers are processes of their own, always",
+    "gpu_memory_optimization": "this engine library has no GPU back end",
+}
+"""Settings of older set-ups of which nothing is left, and why."""
+
 
 def secret_names(settings: type[BaseSettings]) -> set[str]:
     """Fields that are secrets, and so can come out of a file."""
@@ -71,9 +79,30 @@ class Variables(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         values = self._source()
-        given = {name.lower(): value for name, value in self._source.env_vars.items()}
-        fill_in(values, given, secret_names(self.settings_cls))
+        fill_in(values, self.given, secret_names(self.settings_cls))
         return values
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """All that is there, ours or not, by name in lower case."""
+        return {name.lower(): value for name, value in self._source.env_vars.items()}
+
+
+class FormerNames(PydanticBaseSettingsSource):
+    """What the other sources have under a name of older set-ups, the strongest first; the weakest of all, for who has both."""
+
+    def __init__(
+        self, settings: type[BaseSettings], environment: Variables, dotenv: Variables, toml: TomlSource
+    ) -> None:
+        super().__init__(settings)
+        self._given = (environment.given, dotenv.given, toml.toml_data)
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name: [given[former] for given in self._given if given.get(former)] for former, name in FORMER.items()}
+        return {name: values[0] for name, values in found.items() if values}
 
 
 def _types(field: FieldInfo) -> tuple[Any, ...]:

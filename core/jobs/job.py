@@ -50,6 +50,9 @@ class Phase(StrEnum):
     DONE = "done"
 
 
+SPEAKERS_SHARE = 0.1
+"""Of a job that looks for speakers: what of the whole that is taken to be, for progress displays."""
+
 SHORT_SECONDS = 600.0
 """Jobs under ten minutes of audio are short: one slot may be kept for them (`worker.pools.slots`)."""
 
@@ -129,6 +132,8 @@ class Job:
     chunks_done: int = 0
     audio_seconds_done: float = 0.0
     eta_seconds: float | None = None
+    #: share of the search for speakers that is done, 0 to 1; None: nobody looks for them, or nothing is known yet
+    diarized: float | None = None
     partial: bool = False
     gaps: tuple[dict[str, Any], ...] = ()
     warnings: tuple[dict[str, str], ...] = ()
@@ -179,7 +184,18 @@ class Job:
             return 100.0
         if not self.duration or self.chunks_total is None:
             return 0.0 if not self.chunks_done else 1.0
-        return round(min(99.0, 100.0 * self.audio_seconds_done / self.duration), 1)
+        words = self.audio_seconds_done / self.duration
+        speakers = SPEAKERS_SHARE if self.params.diarize else 0.0
+        return round(min(99.0, 100.0 * ((1 - speakers) * words + speakers * (self.diarized or 0.0))), 1)
+
+    @property
+    def stage_percent(self) -> float | None:
+        """0-100 of what the job is doing just now, where that can be said."""
+        if self.stage is Phase.DIARIZING:
+            return round(100.0 * (self.diarized or 0.0), 1)
+        if self.stage is Phase.TRANSCRIBING and self.duration and self.chunks_total is not None:
+            return round(min(100.0, 100.0 * self.audio_seconds_done / self.duration), 1)
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -128,6 +128,15 @@ def rendition_prefix(job_id: str, sha256: str) -> str:
     return f"{job_folder(job_id)}{RENDITION}{sha256[:16]}."
 
 
+CHECKPOINT = "checkpoint."
+"""What the names of unfinished work begin with that the job's next owner goes on from."""
+
+
+def checkpoint_prefix(job_id: str, identity: str) -> str:
+    """identity: of the stage's task, so that nothing is taken over from another version."""
+    return f"{job_folder(job_id)}{CHECKPOINT}{identity[:16]}."
+
+
 def job_of(key: str) -> str | None:
     """The job in whose folder an object lies; None for what belongs to no job."""
     folder, _, rest = key.partition("/")

@@ -35,7 +35,7 @@ from core.jobs.job import SHORT_BYTES, SHORT_SECONDS
 ROW_VERSION = 5
 """Raised when jobs or tasks are written in a way older consumers would misread: those then leave them alone."""
 
-SCHEMA = "0010"
+SCHEMA = "0011"
 """The newest revision of `core.store.migrations`: who finds the database at it need not load Alembic (8 MB, 0.2 s)."""
 
 metadata = MetaData()
@@ -117,6 +117,8 @@ job = Table(
     _required("chunks_done", Integer),
     _required("audio_seconds_done", Double),
     Column("eta_seconds", Double),
+    # share of the search for speakers that is done
+    Column("diarized", Double),
     # how it ended
     _required("partial", Boolean),
     _required("gaps", JSON),

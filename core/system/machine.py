@@ -45,6 +45,10 @@ class Plan:
     warnings: tuple[str, ...]
     pool: tuple[str, ...] = ()
 
+    @property
+    def whole_cores(self) -> int:
+        return whole(self.cores)
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {name: list(getattr(self, name)) for name in _TEXTS}
 
@@ -84,6 +88,11 @@ def inspect(cgroup: Path = _CGROUP) -> Machine:
     return Machine(cores=cores, cpus=cpus, memory_mb=total // 10**6, available_mb=available // 10**6)
 
 
+def whole(cores: float) -> int:
+    """How many threads it takes to use so many cores, at least one."""
+    return max(1, int(cores + 0.5))
+
+
 def resolve_plan(
     *,
     model: str,
@@ -99,13 +108,13 @@ def resolve_plan(
 
     weights_mb, worker_mb: MB (10^6) of the model, and of each worker's own
     """
-    whole = max(1, int(machine.cores + 0.5))
+    cores = whole(machine.cores)
     reasons, warnings = [], []
     fit = max(1, int((machine.available_mb * 0.8 - weights_mb - BASE_MB) // worker_mb))
     if max_parallel_workers:
         workers = max_parallel_workers
         reasons.append(f"MAX_PARALLEL_WORKERS={workers} as given")
-        if workers > whole:
+        if workers > cores:
             warnings.append(
                 f"MAX_PARALLEL_WORKERS={workers} is more than the {machine.cores:g} cores that can be used: slower, not faster"
             )
@@ -114,12 +123,12 @@ def resolve_plan(
                 f"{workers} workers of {model} may need more memory than the {machine.available_mb} MB available ({fit} would fit)"
             )
     else:
-        workers = min(whole, fit)
+        workers = min(cores, fit)
         reasons.append(f"{workers} workers: {machine.cores:g} usable cores, memory for {fit}")
-    threads = whisper_threads or max(1, whole // workers)
+    threads = whisper_threads or max(1, cores // workers)
     if whisper_threads:
         reasons.append(f"WHISPER_THREADS={threads} as given")
-        if threads * workers > whole:
+        if threads * workers > cores:
             warnings.append(
                 f"{workers} workers x {threads} threads are more than {machine.cores:g} cores: over-subscribed"
             )

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from core.errors import NotInResult, refusal
-from core.transcript.values import Segment, Speaker, Transcript, Word
+from core.transcript.values import Segment, Speaker, SpeakerTurn, Transcript, Word
 
 MOST_ERRORS = 20
 """Named at once."""
@@ -42,7 +42,12 @@ def edited(before: Transcript, edits: Sequence[Edit]) -> Transcript:
     if segments == before.segments:
         return before
     speakers = None if before.speakers is None else tuple(_counted(one, segments) for one in before.speakers)
-    return replace(before, segments=segments, speakers=speakers)
+    turns = before.turns if _who(segments) == _who(before.segments) else ()
+    return replace(before, segments=segments, speakers=speakers, turns=turns)
+
+
+def _who(segments: Sequence[Segment]) -> list[tuple[float, float, str | None]]:
+    return [(one.start, one.end, one.speaker) for one in segments]
 
 
 def renamed(before: Transcript, names: Mapping[str, str]) -> Transcript:
@@ -63,7 +68,24 @@ def renamed(before: Transcript, names: Mapping[str, str]) -> Transcript:
         raise refusal(*problems)
     segments = tuple(_of(segment, same) for segment in before.segments) if same else before.segments
     named = (replace(one, name=names.get(one.id, one.name).strip()) for one in before.speakers if one.id not in same)
-    return replace(before, segments=segments, speakers=tuple(_counted(one, segments) if same else one for one in named))
+    speakers = tuple(_counted(one, segments) if same else one for one in named)
+    turns = _turns_of(before.turns, same) if same else before.turns
+    return replace(before, segments=segments, speakers=speakers, turns=turns)
+
+
+def _turns_of(turns: Sequence[SpeakerTurn], same: Mapping[str, str]) -> tuple[SpeakerTurn, ...]:
+    """With other ids: nobody speaks twice at once."""
+    found: list[SpeakerTurn] = []
+    last: dict[str, int] = {}
+    for turn in turns:
+        speaker = same.get(turn.speaker, turn.speaker)
+        at = last.get(speaker)
+        if at is not None and turn.start <= found[at].end:
+            found[at] = replace(found[at], end=max(found[at].end, turn.end))
+        else:
+            last[speaker] = len(found)
+            found.append(replace(turn, speaker=speaker))
+    return tuple(found)
 
 
 def _of(segment: Segment, same: Mapping[str, str]) -> Segment:

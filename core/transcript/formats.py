@@ -22,7 +22,7 @@ from core.transcript.languages import LANGUAGES
 from core.transcript.shaping import Shaping
 from core.transcript.subtitles.cue_times import cue_times
 from core.transcript.subtitles.writers import ass, lrc, srt, vtt
-from core.transcript.values import Gap, Language, Segment, Speaker, Transcript, Translation, Word
+from core.transcript.values import Gap, Language, Segment, Speaker, SpeakerTurn, Transcript, Translation, Word
 
 JsonFormat = Literal["json", "verbose_json", "diarized_json"]
 TextFormat = Literal["txt", "md", "srt", "vtt", "ass", "lrc", "tsv", "csv", "rttm"]
@@ -66,7 +66,7 @@ def to_result(transcript: Transcript) -> dict[str, Any]:
     """The stored result: all that is known, words too where the engine gave them, whoever asked for what."""
     body = _body(transcript, words=True)
     asked = {"task": transcript.task, "word_timestamps": transcript.word_timestamps}
-    return body | asked | {"version": RESULT_VERSION}
+    return body | asked | {"turns": [asdict(turn) for turn in transcript.turns], "version": RESULT_VERSION}
 
 
 def from_result(data: dict[str, Any]) -> Transcript:
@@ -86,6 +86,7 @@ def from_result(data: dict[str, Any]) -> Transcript:
         performance=data["performance"],
         provenance=data["provenance"],
         speakers=_speakers(data.get("speakers")),
+        turns=tuple(SpeakerTurn(**_known(SpeakerTurn, turn)) for turn in data.get("turns", ())),
         translation=Translation(**_known(Translation, data["translation"])) if data.get("translation") else None,
     )
 
@@ -230,11 +231,16 @@ def _csv(transcript: Transcript, _: Shaping) -> str:
 
 
 def _rttm(transcript: Transcript, _: Shaping) -> str:
-    """NIST's Rich Transcription Time Marked: who speaks when. The file is called `audio`, as nobody knows its name here."""
+    """NIST's Rich Transcription Time Marked: who is heard when, two at once too; where that is not known, by the segments.
+
+    The file is called `audio`, as nobody knows its name here.
+    """
+    heard = transcript.turns or [
+        SpeakerTurn(start=s.start, end=s.end, speaker=s.speaker) for s in transcript.segments if s.speaker
+    ]
     return "".join(
-        f"SPEAKER audio 1 {s.start:.3f} {s.end - s.start:.3f} <NA> <NA> {s.speaker} <NA> <NA>\n"
-        for s in transcript.segments
-        if s.speaker
+        f"SPEAKER audio 1 {turn.start:.3f} {turn.end - turn.start:.3f} <NA> <NA> {turn.speaker} <NA> <NA>\n"
+        for turn in heard
     )
 
 

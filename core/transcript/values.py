@@ -89,6 +89,15 @@ class Speaker:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SpeakerTurn:
+    """A speaker, by id, is heard from `start` to `end`, whether or not there are words; others may be at the same time."""
+
+    start: float
+    end: float
+    speaker: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Translation:
     """What the segments' translations are in (ISO 639-1), and who made them."""
 
@@ -112,6 +121,8 @@ class Transcript:
     provenance: dict[str, Any] = field(default_factory=dict)
     #: None: nobody listened for who speaks
     speakers: tuple[Speaker, ...] | None = None
+    #: in order; empty in results of versions up to 0.3.0, and where people have said who says what
+    turns: tuple[SpeakerTurn, ...] = ()
     translation: Translation | None = None
 
     def name_of(self, speaker: str) -> str:

@@ -51,6 +51,7 @@ class Look(TypedDict, total=False):
 class Progress(TypedDict):
     percent: float
     stage: str
+    stage_percent: float | None
     chunks_done: int
     chunks_total: int | None
     audio_seconds_done: float

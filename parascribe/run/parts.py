@@ -29,6 +29,9 @@ from worker.context.parts import Parts, RunSettings
 
 log = logging.getLogger(__name__)
 
+MOST_WINDOWS = 16
+"""Looked at at once for speakers: each takes 20 MB, and an hour of audio is done within ten seconds then."""
+
 
 @contextlib.contextmanager
 def running_manager(settings: Settings, runtime: Path, plan: Plan) -> Iterator[None]:
@@ -112,10 +115,14 @@ def make_parts(
 
 
 def _open_diarizer(settings: Settings, runtime: Path, plan: Plan) -> Diarizer:
+    if settings.diarization_backend == "sherpa":
+        from whisper.engine.sherpa_diarizer import SherpaDiarizer
+
+        return SherpaDiarizer(SPEAKER_MODELS, threads=min(plan.whole_cores, MOST_WINDOWS))
     if settings.whisper_executable is not None:  # then there is no engine manager
         return TurnsDiarizer(partial(own_networks, SPEAKER_MODELS), width=plan.workers)
     client = HostClient(wiring.manager_socket(runtime))
-    return TurnsDiarizer(partial(HostNetworks, client, SPEAKER_MODELS), width=plan.workers)
+    return TurnsDiarizer(partial(HostNetworks, client, SPEAKER_MODELS), width=min(plan.whole_cores, MOST_WINDOWS))
 
 
 def _room(settings: Settings) -> Callable[[], None]:

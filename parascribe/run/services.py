@@ -21,6 +21,7 @@ from core.system import identity, logs, tracing
 from parascribe.run import wiring
 from parascribe.run.runtime import private_folder
 from parascribe.run.supervisor import Child, Supervisor, listen
+from whisper.speakers import sherpa
 from worker.context.figures import Tell, nobody
 from worker.watch import ConsumerWatch, free_dead_neighbours
 
@@ -64,6 +65,8 @@ def _supervised(settings: Settings, *, with_api: bool, programs: str) -> int:
     logs.setup(settings.log_level, settings.log_format, role=role)
     try:
         _check(settings)
+        if settings.diarization_backend == "sherpa":
+            sherpa.installed_version()
         with contextlib.ExitStack() as stack:
             runtime = stack.enter_context(private_folder())
             store = wiring.open_store(settings)

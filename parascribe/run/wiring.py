@@ -268,7 +268,8 @@ def _scaling_rule(settings: Settings, plan: Plan) -> ScalingRule:
         idle_seconds=settings.worker_idle_seconds,
         memory_limit=settings.memory_pressure_limit,
         cpu_limit=settings.cpu_pressure_limit,
-        lone_threads=min(MOST_THREADS, int(plan.cores + 0.5)) if settings.lone_chunk_threads else 0,
+        lone_threads=min(MOST_THREADS, plan.whole_cores) if settings.lone_chunk_threads else 0,
+        cores=plan.whole_cores,
     )
 
 
@@ -285,6 +286,7 @@ def manager_options(settings: Settings, plan: Plan) -> ManagerOptions:
         "memory_pressure": rule.memory_limit,
         "cpu_pressure": rule.cpu_limit,
         "lone_threads": rule.lone_threads,
+        "cores": rule.cores,
         "max_loaded_models": settings.max_loaded_models,
         "idle_seconds": settings.model_idle_seconds,
         "library": settings.whisper_library,

@@ -104,7 +104,9 @@ def job_text(job: dict[str, Any]) -> str:
         rows.append(("outcome", outcome(job)))
     elif job["status"] != "cancelled":
         left = f", about {duration(progress['eta_seconds'])} left" if progress.get("eta_seconds") else ""
-        rows.append(("progress", f"{progress['percent']:.0f} %, {progress['stage']}{left}"))
+        own = progress.get("stage_percent")
+        stage = progress["stage"] if own is None else f"{progress['stage']} ({own:.0f} %)"
+        rows.append(("progress", f"{progress['percent']:.0f} %, {stage}{left}"))
         rows.append(("chunks", f"{progress['chunks_done']} of {progress['chunks_total'] or 'not yet known'}"))
     rows += [("model", str(job["params"].get("model"))), ("task", str(job["params"].get("task")))]
     if language:

@@ -366,3 +366,26 @@ def test_what_is_no_proxy_is_refused(value, monkeypatch):
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", value)
     with pytest.raises(ConfigError, match="FORWARDED_ALLOW_IPS"):
         load()
+
+
+def test_settings_of_older_set_ups_are_taken_or_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("USE_PROCESS_POOL", "true")
+    monkeypatch.setenv("GPU_MEMORY_OPTIMIZATION", "1")
+    (tmp_path / "parascribe.toml").write_text("max_workers = 5\n")
+    assert load().max_parallel_workers == 5
+    called, pool, gpu = remarks(load())
+    assert called == "MAX_WORKERS is called MAX_PARALLEL_WORKERS here"
+    assert pool.startswith("USE_PROCESS_POOL has no effect") and gpu.startswith("GPU_MEMORY_OPTIMIZATION has no effect")
+    (tmp_path / ".env").write_text("max_workers=4\n")
+    assert load().max_parallel_workers == 4
+    monkeypatch.setenv("MAX_WORKERS", "3")
+    assert load().max_parallel_workers == 3
+    (tmp_path / ".env").write_text("MAX_PARALLEL_WORKERS=2\n")
+    assert load().max_parallel_workers == 2 and load(max_parallel_workers=1).max_parallel_workers == 1
+    assert remarks(load())[0].endswith("here, which is set too and comes first")
+
+
+def test_what_is_wrong_with_a_setting_of_older_set_ups_names_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("MAX_WORKERS", "many")
+    with pytest.raises(ConfigError, match="MAX_PARALLEL_WORKERS: .*'many', set as MAX_WORKERS"):
+        load()

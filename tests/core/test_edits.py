@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from core.errors import NotInResult, ValidationFailed
 from core.transcript.edits import Edit, edited, renamed
 from core.transcript.formats import from_result, to_result
-from core.transcript.values import Language, Segment, Speaker, Transcript, Translation, Word
+from core.transcript.values import Language, Segment, Speaker, SpeakerTurn, Transcript, Translation, Word
 
 
 def words(text: str, start: float) -> tuple[Word, ...]:
@@ -190,3 +190,19 @@ def test_words_follow_the_speaker_of_their_segment() -> None:
     edits[0] = replace(edits[0], more={"speaker": "SPEAKER_01"})
     after = edited(before, edits).segments[0]
     assert after.speaker_confidence is None and {w.speaker for w in after.words} == {"SPEAKER_01"}
+
+
+def test_turns_follow_names_and_go_where_people_say_who_speaks() -> None:
+    heard = [(0.0, 1.2, "SPEAKER_00"), (0.9, 1.5, "SPEAKER_01"), (1.6, 2.0, "SPEAKER_00")]
+    turns = tuple(SpeakerTurn(start=start, end=end, speaker=who) for start, end, who in heard)
+    before = replace(SPOKEN, turns=turns)
+    assert renamed(before, {"SPEAKER_00": "Anna"}).turns == turns
+    both = renamed(before, {"SPEAKER_01": "SPEAKER_00"}).turns
+    assert [(turn.start, turn.end, turn.speaker) for turn in both] == [
+        (0.0, 1.5, "SPEAKER_00"),
+        (1.6, 2.0, "SPEAKER_00"),
+    ]
+    edits = [Edit(id=n, start=s.start, end=s.end, text="mended") for n, s in enumerate(before.segments)]
+    assert edited(before, edits).turns == turns
+    edits[0] = replace(edits[0], more={"speaker": "SPEAKER_01"})
+    assert edited(before, edits).turns == ()

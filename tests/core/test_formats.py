@@ -16,7 +16,7 @@ from core.notices import Notice
 from core.options import options
 from core.transcript.formats import FORMATS, RESULT_VERSION, FileFormat, FormatName, from_result, shaping_for, to_result
 from core.transcript.shaping import Shaping
-from core.transcript.values import Gap, Language, Segment, Speaker, Transcript, Translation, Word
+from core.transcript.values import Gap, Language, Segment, Speaker, SpeakerTurn, Transcript, Translation, Word
 
 WORDS = (
     Word(word="Anna", start=0.5, end=0.9, probability=0.98),
@@ -267,6 +267,15 @@ def test_rttm_says_who_speaks_when() -> None:
         "SPEAKER audio 1 3.700 1.000 <NA> <NA> SPEAKER_01 <NA> <NA>",
         "SPEAKER audio 1 9.000 2.000 <NA> <NA> SPEAKER_01 <NA> <NA>",
     ]
+    turns = (
+        SpeakerTurn(start=0.0, end=3.9, speaker="SPEAKER_00"),
+        SpeakerTurn(start=3.5, end=4.7, speaker="SPEAKER_01"),
+    )
+    heard = from_result(json.loads(json.dumps(to_result(replace(TALK, turns=turns)))))
+    assert FORMATS["rttm"].render(heard).splitlines() == [
+        "SPEAKER audio 1 0.000 3.900 <NA> <NA> SPEAKER_00 <NA> <NA>",
+        "SPEAKER audio 1 3.500 1.200 <NA> <NA> SPEAKER_01 <NA> <NA>",
+    ], "as it was heard, both of them where they speak at once"
 
 
 def test_diarized_json_is_what_openai_clients_parse() -> None:

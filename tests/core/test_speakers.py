@@ -145,6 +145,17 @@ def test_one_voice_gets_no_label_unless_it_is_known() -> None:
     assert [(one.id, one.name) for one in named.speakers or ()] == [("SPEAKER_00", "Anna")]
 
 
+def test_turns_are_kept_of_those_who_say_something() -> None:
+    transcript = said([("a", 0.0, 1.0)], [("b", 2.0, 3.0)])
+    found = labelled(transcript, [turn(0.0, 2.2, 7), turn(1.9, 3.1, 3), turn(500.0, 501.0, 4), turn(999.9, 1000.02, 7)])
+    assert [(one.start, one.end, one.speaker) for one in found.turns] == [
+        (0.0, 2.2, "SPEAKER_00"),
+        (1.9, 3.1, "SPEAKER_01"),
+        (999.9, 1000.0, "SPEAKER_00"),
+    ]
+    assert labelled(transcript, [turn(0.0, 3.0, 7)]).turns == (), "one voice alone gets no label"
+
+
 def test_where_two_talk_at_once_a_word_names_both() -> None:
     transcript = said([("One", 0.0, 0.9), ("two", 1.0, 2.0), ("three.", 2.0, 3.0)])
     found = labelled(transcript, [turn(0.0, 2.0, 0), turn(1.0, 3.0, 1)])

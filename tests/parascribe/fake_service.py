@@ -164,6 +164,7 @@ class FakeService:
             "progress": {
                 "percent": 0.0,
                 "stage": "queued",
+                "stage_percent": None,
                 "chunks_done": 0,
                 "chunks_total": None,
                 "audio_seconds_done": 0.0,

@@ -84,6 +84,10 @@ def test_a_host_starts_on_demand_and_is_shared(monkeypatch: pytest.MonkeyPatch) 
             )
             process = psutil.Process(host["pid"])
             assert process.nice() == 3
+            same = os.getsid(process.pid) == os.getsid(process.ppid())
+            assert same and os.getpgid(process.pid) == process.pid, (
+                "in one session the idle class of one gives way to another"
+            )
             assert process.environ().get("DATA_DIR") == "/somewhere" and "MINIO_SECRET_KEY" not in process.environ()
             assert process.environ()["OMP_WAIT_POLICY"] == "passive"
             assert list(Path(process.cwd()).iterdir()) == [] and Path(process.cwd()).stat().st_mode & 0o222 == 0

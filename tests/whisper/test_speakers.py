@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from benchmarks.timeline import Timeline
 from core.audio.samples import SAMPLE_RATE, Pcm
 from core.errors import Cancelled, ChunkFailed, ModelInvalid
 from testbed import audio_bank
@@ -329,3 +330,17 @@ def test_more_voices_than_can_be_heard_at_once() -> None:
     found = TurnPipeline(ScriptedNetworks()).diarize(Whole(talk(*steps())))
     assert len(found.voices) == 20 and len({turn.voice for turn in found.turns}) == 20
     assert seconds_of(1) < 0.02
+
+
+def test_hours_of_five_people() -> None:
+    hours = Timeline(1.0)
+    found = TurnPipeline(hours).diarize(hours)
+    assert len(found.voices) == 5 and len(found.turns) > 1000
+    assert all(0 <= turn.start < turn.end <= 3600 for turn in found.turns)
+    assert 0.8 * 3600 < sum(turn.end - turn.start for turn in found.turns) < 0.95 * 3600
+
+
+def test_nobody_is_made_up_to_reach_a_number() -> None:
+    found = TurnPipeline(ScriptedNetworks()).diarize(Whole(talk((300, 4), (300, 5), (300, 1))), SpeakerBounds(exact=9))
+    assert 1 <= len(found.voices) <= 9 and found.turns
+    assert all(0 <= turn.start < turn.end <= 11.5 for turn in found.turns)

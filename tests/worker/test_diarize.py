@@ -12,18 +12,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from core.audio.samples import SAMPLE_RATE, Pcm
-from core.errors import EngineUnavailable
-from core.jobs.job import Job
+from core.errors import Cancelled, EngineUnavailable, HandedBack
+from core.jobs.job import Job, Phase
 from core.jobs.tasks import TRANSCRIBE, TaskState
 from core.transcript.formats import from_result
 from core.transcript.values import Transcript
 from tests.worker.kit import Kit
 from whisper.engine.host_diarizer import TurnsDiarizer
 from whisper.engine.scripted import Rule
+from whisper.speakers import pipeline
 from whisper.speakers.frames import Classes
 from whisper.speakers.scripted import ScriptedNetworks
+from worker.stages import diarize
 from worker.stages.diarize import DIARIZE
 
 
@@ -46,20 +49,38 @@ def talk() -> bytes:
 
 
 class Acting(ScriptedNetworks):
-    """Does something before each window; counts them."""
+    """Does something before each window; counts them, and keeps what it was asked."""
 
     def __init__(self, act: Callable[[int], object] = lambda _: None) -> None:
         self.asked, self._act = 0, act
+        self.windows: list[bytes] = []
+        self.pieces: list[bytes] = []
 
     def classes(self, window: Pcm) -> Classes:
         self.asked += 1
         self._act(self.asked)
+        self.windows.append(window.tobytes())
         return super().classes(window)
 
+    def voice(self, piece: Pcm) -> NDArray[np.float32]:
+        self._act(-len(self.pieces))
+        self.pieces.append(piece.tobytes())
+        return super().voice(piece)
 
-def kit(folder: Path, networks: ScriptedNetworks, *rules: Rule, **settings: Any) -> Kit:
+
+def dies(at: int) -> Callable[[int], object]:
+    """The process is told to end while it works on the call of that number."""
+
+    def act(asked: int) -> None:
+        if asked == at:
+            raise HandedBack
+
+    return act
+
+
+def kit(folder: Path, networks: ScriptedNetworks, *rules: Rule, width: int = 2, **settings: Any) -> Kit:
     made = Kit(folder, *rules, chunk_strategy="fixed", **settings)
-    made.parts = replace(made.parts, diarizer=TurnsDiarizer(lambda call, quiet: networks, width=2))
+    made.parts = replace(made.parts, diarizer=TurnsDiarizer(lambda call, quiet: networks, width=width))
     return made
 
 
@@ -161,3 +182,89 @@ def test_the_number_of_speakers_is_a_hint(tmp_path: Path, talk: bytes, exact: in
     job = made.submit(talk, diarize=True, num_speakers=exact)
     assert made.run() == "completed"
     assert len(transcript(made, job).speakers or ()) == found
+
+
+@pytest.mark.parametrize(("phase", "at"), [("windows", 8), ("pieces", 7)])
+def test_whoever_goes_on_asks_for_nothing_twice(
+    tmp_path: Path, talk: bytes, monkeypatch: pytest.MonkeyPatch, phase: str, at: int
+) -> None:
+    monkeypatch.setattr(pipeline, "BLOCK", 3)
+    calm = Acting()
+    undisturbed = kit(tmp_path / "calm", calm, width=1)
+    expected = undisturbed.submit(talk, diarize=True)
+    assert undisturbed.run() == "completed"
+    assert len(set(calm.windows)) == len(calm.windows) == 14 and len(calm.pieces) >= 12
+
+    networks = Acting(dies(at if phase == "windows" else -at))
+    made = kit(tmp_path, networks, width=1)
+    job = made.submit(talk, diarize=True)
+    assert made.run().startswith("handed back")
+    stored = made.objects.keys(f"jobs/{job.id}/checkpoint.")
+    before = {"windows": networks.windows, "pieces": networks.pieces}[phase].copy()
+    assert len(list(stored)) == (at - 1) // 3 + (4 if phase == "pieces" else 0)
+    networks.windows.clear()
+    networks.pieces.clear()
+    networks._act = lambda _: None
+    assert made.run() == "completed"
+    after = {"windows": networks.windows, "pieces": networks.pieces}[phase]
+    finished = (at - 1) // 3 * 3
+    assert not set(before[:finished]) & set(after), "a finished block is never computed again"
+    assert before[:finished] + after == {"windows": calm.windows, "pieces": calm.pieces}[phase]
+    assert phase == "windows" or len(networks.windows) == 2, "the last block was not full"
+    assert transcript(made, job).segments == transcript(undisturbed, expected).segments
+    assert not list(made.objects.keys(f"jobs/{job.id}/checkpoint.")), "they go with the job's end"
+
+
+def test_a_retry_goes_on_from_where_the_failed_job_was(
+    tmp_path: Path, talk: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "BLOCK", 3)
+
+    def cancel(asked: int) -> None:
+        if asked == 11:
+            made.cancel(job)
+            raise Cancelled
+
+    networks = Acting(cancel)
+    made = kit(tmp_path, networks, width=1)
+    job = made.submit(talk, diarize=True)
+    assert made.run() == "cancelled"
+    before, networks._act = networks.windows[:9].copy(), lambda _: None
+    networks.windows.clear()
+    again = made.submit(talk, diarize=True, retry_of=job.id)
+    assert made.run() == "completed"
+    assert not set(before) & set(networks.windows) and len(transcript(made, again).speakers or ()) == 2
+
+
+@pytest.mark.parametrize("torn", [b"", b"PK\3\4 nothing", b"\0" * 5000])
+def test_a_torn_checkpoint_costs_work_alone(
+    tmp_path: Path, talk: bytes, monkeypatch: pytest.MonkeyPatch, torn: bytes
+) -> None:
+    monkeypatch.setattr(pipeline, "BLOCK", 3)
+    networks = Acting(dies(8))
+    made = kit(tmp_path, networks)
+    job = made.submit(talk, diarize=True)
+    assert made.run().startswith("handed back")
+    for key in list(made.objects.keys(f"jobs/{job.id}/checkpoint.")):
+        made.objects.put(key, io.BytesIO(torn))
+    networks.windows.clear()
+    networks._act = lambda _: None
+    assert made.run() == "completed"
+    assert len(networks.windows) == 14 and len(transcript(made, job).speakers or ()) == 2
+    assert not made.store.get(job.id).warnings
+
+
+def test_users_see_how_far_it_is_once_the_words_are_there(
+    tmp_path: Path, talk: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diarize, "WRITE_SECONDS", 0.0)
+    seen: list[Job] = []
+    made = kit(tmp_path, Acting(lambda _: seen.append(made.job(job))), diarize_beside=False)
+    job = made.submit(talk, diarize=True)
+    assert made.run() == "completed"
+    alone = [one for one in seen if one.stage is Phase.DIARIZING]
+    shown = [one.stage_percent or 0.0 for one in alone]
+    assert shown == sorted(shown) and len(set(shown)) > 5 and shown[0] < 20 and shown[-1] > 60
+    whole = [one.percent for one in alone]
+    assert whole == sorted(whole) and 90 <= whole[0] < whole[-1] <= 99
+    assert alone[-1].eta_seconds is not None

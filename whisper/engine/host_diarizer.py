@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from core.audio.samples import Pcm
 from core.system.cancel import raise_if_cancelled
 from whisper.engine.host_client import HostClient
-from whisper.speakers.diarizer import Audio, Diarization
+from whisper.speakers.diarizer import NO_CHECKPOINTS, Audio, Checkpoints, Diarization
 from whisper.speakers.frames import Classes
 from whisper.speakers.pipeline import Networks, TurnPipeline
 from whisper.speakers.voices import SpeakerBounds
@@ -36,7 +36,10 @@ QUIET_TIMEOUT = 3600.0
 
 
 class TurnsDiarizer:
-    """networks: for one job; width: windows looked at at once"""
+    """networks: for one job
+
+    width: windows looked at at once; one fewer while only the cores are free that the words leave, for the words have one
+    """
 
     version = VERSION
 
@@ -51,6 +54,7 @@ class TurnsDiarizer:
         *,
         quiet: Callable[[], bool],
         tell: Callable[[float], object] = lambda _: None,
+        checkpoints: Checkpoints = NO_CHECKPOINTS,
     ) -> Diarization:
         with ThreadPoolExecutor(self._width, thread_name_prefix="speakers") as pool:
 
@@ -60,7 +64,9 @@ class TurnsDiarizer:
                     for thing in things:
                         raise_if_cancelled(call.cancel)
                         ahead.append(pool.submit(contextvars.copy_context().run, work, thing))
-                        while len(ahead) > self._width or (ahead and ahead[0].done()):
+                        # one more than there are threads, so that none waits for the next
+                        most = max(1, self._width - 1) if quiet() else self._width + 1
+                        while len(ahead) >= most or (ahead and ahead[0].done()):
                             yield ahead.popleft().result()
                     while ahead:
                         yield ahead.popleft().result()
@@ -68,7 +74,7 @@ class TurnsDiarizer:
                     for future in ahead:
                         future.cancel()
 
-            return TurnPipeline(self._networks(call, quiet), each).diarize(audio, bounds, tell)
+            return TurnPipeline(self._networks(call, quiet), each).diarize(audio, bounds, tell, checkpoints)
 
 
 class HostNetworks:

@@ -22,6 +22,7 @@ class ManagerOptions(TypedDict, total=False):
     memory_pressure: float
     cpu_pressure: float
     lone_threads: int
+    cores: int
     max_loaded_models: int
     idle_seconds: float
     library: Path | None

@@ -116,7 +116,9 @@ class HostRecord:
                 pass_fds=[tell],
                 env=engine_environment(),
                 cwd=cwd,
-                start_new_session=True,
+                # not a session of its own: where the kernel groups tasks by session (autogroup, sched(7)), the idle class of
+                # one host would have as large a share as another host's workers
+                process_group=0,
             )
         except OSError as error:
             os.close(ready)

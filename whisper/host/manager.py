@@ -188,7 +188,7 @@ class Manager:
             host.info["version"],
             time.monotonic() - host.started,
             rule.threads,
-            "; ".join(rule.words()) if host.kind.forks else f"{rule.most} threads in one process",
+            "; ".join(rule.words()) if host.kind.forks else f"{rule.in_one_process} threads in one process",
         )
         self._spawn(self._watch(host, process, host.ended, path))
 

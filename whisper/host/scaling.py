@@ -33,6 +33,7 @@ class ScalingRule:
     idle_seconds: a worker that had nothing to do for so long is ended; 0: never
     memory_limit, cpu_limit: percent (`some avg10`) from which no worker is added; 0: not looked at
     lone_threads: threads that busy workers may use together while no chunk waits; 0: never more than `threads` each
+    cores: that can be used; 0: not known
     """
 
     most: int
@@ -42,6 +43,7 @@ class ScalingRule:
     memory_limit: float = 0.0
     cpu_limit: float = 0.0
     lone_threads: int = 0
+    cores: int = 0
 
     @classmethod
     def of(cls, options: Namespace) -> ScalingRule:
@@ -53,7 +55,13 @@ class ScalingRule:
             memory_limit=options.memory_pressure,
             cpu_limit=options.cpu_pressure,
             lone_threads=options.lone_threads,
+            cores=options.cores,
         )
+
+    @property
+    def in_one_process(self) -> int:
+        """Threads of a kind that does not fork: what it does beside the workers may use the cores that they do not."""
+        return max(self.most, self.cores)
 
     def words(self) -> tuple[str, ...]:
         """The rule as people read it: in the log, `parascribe plan` and GET /system."""
@@ -83,6 +91,7 @@ class ScalingRule:
             "--memory-pressure": self.memory_limit,
             "--cpu-pressure": self.cpu_limit,
             "--lone-threads": self.lone_threads,
+            "--cores": self.cores,
         }
         return [word for name, value in given.items() for word in (name, str(value))]
 
@@ -101,6 +110,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--lone-threads", type=int, default=0, help="of all busy workers while no chunk waits; 0: --threads each"
     )
+    parser.add_argument("--cores", type=int, default=0, help="that can be used; 0: not known")
 
 
 class Autoscaler:

@@ -59,7 +59,8 @@ class WorkerPool:
                 log(f"{self._stillborn} workers in a row died before their first request: giving up")
                 self.leave(os.EX_SOFTWARE)
             try:
-                process = WorkerProcess.fork(1 if self._kind.forks else self._scaler.rule.most, self._work)
+                threads = 1 if self._kind.forks else self._scaler.rule.in_one_process
+                process = WorkerProcess.fork(threads, self._work)
             except OSError as error:
                 log(f"cannot fork a worker: {error}")
                 return  # tried again on the next round, at the latest after a second

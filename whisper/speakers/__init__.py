@@ -1,5 +1,3 @@
 """Who speaks when: from samples to turns, by two small networks and arithmetic in between."""
 
-__all__: list[str] = []
-
-__all__ = ["diarizer", "frames", "networks", "pipeline", "voices"]
+__all__ = ["diarizer", "frames", "networks", "pipeline", "sherpa", "voices"]

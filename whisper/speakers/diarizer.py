@@ -27,6 +27,31 @@ class Audio(Protocol):
         ...
 
 
+class Checkpoints(Protocol):
+    """What has been found out about a recording so far, by name, for whoever goes on after a crash.
+
+    Of the same recording and the same version of the diarizer: what is there is taken as it is.
+    """
+
+    def load(self, name: str) -> bytes | None:
+        """None: never stored, or gone."""
+        ...
+
+    def save(self, name: str, data: bytes) -> None: ...
+
+
+class _NoCheckpoints:
+    def load(self, name: str) -> bytes | None:
+        return None
+
+    def save(self, name: str, data: bytes) -> None:
+        """Nothing is kept."""
+
+
+NO_CHECKPOINTS: Checkpoints = _NoCheckpoints()
+"""Whoever goes on begins again."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Diarization:
     """turns: in order, those of different voices may overlap; voices: what each sounds like, shape (voices, 192)"""
@@ -51,11 +76,13 @@ class Diarizer(Protocol):
         *,
         quiet: Callable[[], bool],
         tell: Callable[[float], object] = lambda _: None,
+        checkpoints: Checkpoints = NO_CHECKPOINTS,
     ) -> Diarization:
         """Reads along while the recording grows; ends within a second once `call.cancel` is set.
 
         quiet: whether just now only cores may be used that nobody else wants
-        tell: told the share that is done, 0 to 1
+        tell: told the share that is done of what is there of the recording, 0 to 1
+        checkpoints: finished parts are stored there and never computed again
 
         Raises what engines raise (`whisper.types.Engine`), and what `audio` raises.
         """

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TypeVar
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count, islice
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.audio.samples import SAMPLE_RATE, Pcm
 from core.transcript.speakers.turns import Turn
-from whisper.speakers.diarizer import DIMENSIONS, Audio, Diarization
+from whisper.speakers.diarizer import DIMENSIONS, NO_CHECKPOINTS, Audio, Checkpoints, Diarization
 from whisper.speakers.frames import FIELD, HOP, STEP, WINDOW, Classes, first_sample, window_starts
 from whisper.speakers.labels import spans, speaking
 from whisper.speakers.pieces import Piece, speech_of
@@ -18,6 +22,10 @@ from whisper.speakers.voices import SpeakerBounds, Vectors, voices_of
 
 SHORTEST_TURN = 0.1
 """Seconds."""
+BLOCK = 120
+"""Windows, or pieces, that are one checkpoint together: five minutes of a recording, some 5 s of work. What is shorter has none."""
+_WINDOWS, _VECTORS = 0.6, 0.35
+"""Shares of the work."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -55,22 +63,28 @@ class TurnPipeline:
         self._networks, self._each = networks, each
 
     def diarize(
-        self, audio: Audio, bounds: SpeakerBounds = SpeakerBounds(), tell: Callable[[float], object] = lambda _: None
+        self,
+        audio: Audio,
+        bounds: SpeakerBounds = SpeakerBounds(),
+        tell: Callable[[float], object] = lambda _: None,
+        checkpoints: Checkpoints = NO_CHECKPOINTS,
     ) -> Diarization:
-        """tell: told the share that is done, 0 to 1. Raises what the networks, the audio and `each` raise."""
-        windows = list(self._windows(audio))
+        """tell, checkpoints: as `Diarizer` has them. Raises what the networks, the audio and `each` raise."""
+        windows: list[Classes] = []
+        for classes in self._windows(audio, checkpoints):
+            windows.append(classes)
+            behind = WINDOW + (len(windows) - 1) * STEP * HOP
+            tell(_WINDOWS * min(1.0, behind / max(1, audio.length(0))))
         samples = audio.length(0)
         nothing = Diarization(turns=(), voices=np.zeros((0, DIMENSIONS), np.float32))
         if not windows:
             return nothing
         starts = window_starts(samples)
         assert len(starts) == len(windows)
-        tell(0.6)
         speech = speech_of(starts, windows)
-        vectors, heard = self._vectors(audio, speech.pieces)
+        vectors, heard = self._vectors(audio, speech.pieces, tell, checkpoints)
         if not heard.any():
             return nothing
-        tell(0.95)
         seconds = np.array([piece.seconds for piece in speech.pieces])
         voices = voices_of(vectors[heard], seconds[heard], samples / SAMPLE_RATE, bounds)
         active = speaking(starts, windows, speech, vectors, heard, voices)
@@ -84,20 +98,67 @@ class TurnPipeline:
         ]
         return Diarization(turns=tuple(turn for turn in turns if turn.end - turn.start >= SHORTEST_TURN), voices=voices)
 
-    def _windows(self, audio: Audio) -> Iterator[Classes]:
-        return self._each(lambda span: self._networks.classes(audio.read(*span)), _spans(audio))
+    def _windows(self, audio: Audio, checkpoints: Checkpoints) -> Iterator[Classes]:
+        things = _spans(audio)
+        for number in count():
+            block = islice(things, BLOCK)
+            name = f"windows.{number}"
+            done = _unpacked(checkpoints.load(name))
+            if done is not None:
+                yield from (classes for classes, _ in zip(done, block, strict=False))  # as they are decoded
+                continue
+            found = []
+            for classes in self._each(lambda span: self._networks.classes(audio.read(*span)), block):
+                found.append(classes)
+                yield classes
+            if len(found) < BLOCK:
+                return
+            checkpoints.save(name, _packed(found))
 
-    def _vectors(self, audio: Audio, pieces: tuple[Piece, ...]) -> tuple[Vectors, NDArray[np.bool_]]:
+    def _vectors(
+        self, audio: Audio, pieces: tuple[Piece, ...], tell: Callable[[float], object], checkpoints: Checkpoints
+    ) -> tuple[Vectors, NDArray[np.bool_]]:
         """Of each piece, and whether it has one."""
         heard = np.array([piece.heard for piece in pieces], bool)
+        places = np.flatnonzero(heard).tolist()
         vectors = np.zeros((len(pieces), DIMENSIONS), np.float32)
-        found = self._each(
-            lambda piece: self._networks.voice(audio.read(*piece.samples)), (p for p in pieces if p.heard)
-        )
-        for at, vector in zip(np.flatnonzero(heard), found, strict=True):
-            vectors[at] = vector
-            heard[at] = bool(np.isfinite(vector).all())
+        for number in range(-(-len(places) // BLOCK)):
+            block = places[number * BLOCK : (number + 1) * BLOCK]
+            these = [pieces[at] for at in block]
+            name = f"voices.{number}.{_name_of(these)}"
+            done = _unpacked(checkpoints.load(name)) if len(block) == BLOCK else None
+            found = self._each(lambda piece: self._networks.voice(audio.read(*piece.samples)), these)
+            for n, (at, vector) in enumerate(zip(block, found if done is None else done, strict=True)):
+                vectors[at] = vector
+                heard[at] = bool(np.isfinite(vector).all())
+                tell(_WINDOWS + _VECTORS * (number * BLOCK + n + 1) / len(places))
+            if done is None and len(block) == BLOCK:
+                checkpoints.save(name, _packed([vectors[at] for at in block]))
         return vectors, heard
+
+
+def _name_of(pieces: Iterable[Piece]) -> str:
+    """Another decoder may have decoded a little more: then these are others."""
+    spans = ",".join(f"{piece.start}-{piece.end}" for piece in pieces)
+    return hashlib.sha256(spans.encode()).hexdigest()[:16]
+
+
+def _packed(block: Sequence[NDArray[np.generic]]) -> bytes:
+    data = io.BytesIO()
+    np.savez_compressed(data, block=np.stack(block))
+    return data.getvalue()
+
+
+def _unpacked(data: bytes | None) -> NDArray[Any] | None:
+    """None for what was torn, too."""
+    if data is None:
+        return None
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as found:
+            block: NDArray[Any] = found["block"]
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile):
+        return None
+    return block if len(block) == BLOCK else None
 
 
 def _spans(audio: Audio) -> Iterator[tuple[int, int]]:

@@ -14,7 +14,7 @@ from core.transcript.formats import to_result
 from core.transcript.speakers.labels import labelled
 from worker.context.stage import Lane, Output, Stage
 from worker.context.work import Work
-from worker.stages.diarize import DIARIZE, turns_of
+from worker.stages.diarize import DIARIZE, forget_checkpoints, turns_of
 from worker.stages.outcome import assemble
 
 
@@ -69,5 +69,7 @@ class AssembleStage(Stage):
             performance=outcome.performance,
         )
         reached("after_finish")
+        if job.params.diarize:
+            forget_checkpoints(work)
         work.report.end(chunks, outcome.performance)
         return Output()

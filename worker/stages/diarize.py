@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from core.audio.samples import Pcm
+from core.errors import ServiceError
 from core.jobs.job import Phase
 from core.jobs.tasks import Task
+from core.objects.store import CHECKPOINT, checkpoint_prefix, job_folder
 from core.transcript.speakers.turns import Turn
 from whisper.speakers.voices import SpeakerBounds
 from worker.context.recording import Recording
@@ -21,6 +26,8 @@ DIARIZE = "diarize"
 
 TOLD = 0.1
 """Share of the work after which the log says so again."""
+WRITE_SECONDS = 0.5
+"""Progress is written to the job's row at most so often."""
 
 
 class DiarizeStage(Stage):
@@ -49,17 +56,13 @@ class DiarizeStage(Stage):
         bounds = SpeakerBounds(
             least=params.min_speakers or 1, most=params.max_speakers or SpeakerBounds.most, exact=params.num_speakers
         )
-        told = [0.0]
-
-        def tell(share: float) -> None:
-            if _transcribed(work):
-                work.show(Phase.DIARIZING)
-            if share - told[0] >= TOLD:
-                told[0] = share
-                log.info("Speakers: %.0f%%", 100 * share)
-
         found = work.parts.diarizer.diarize(
-            _Growing(work.recording), bounds, work.call("speakers"), quiet=lambda: not _transcribed(work), tell=tell
+            _Growing(work.recording),
+            bounds,
+            work.call("speakers"),
+            quiet=lambda: not _transcribed(work),
+            tell=_Progress(work),
+            checkpoints=_Checkpoints(work, task.identity or work.identities[self.name]),
         )
         log.info("Speakers: %d voices, %d turns", len(found.voices), len(found.turns))
         return Output(
@@ -73,6 +76,74 @@ class DiarizeStage(Stage):
 def turns_of(task: Task) -> list[Turn]:
     """What a finished task of this stage has found."""
     return [Turn(start=start, end=end, voice=voice) for start, end, voice in (task.output or {})["turns"]]
+
+
+def forget_checkpoints(work: Work) -> None:
+    """Once the job has ended. What is left behind where that fails, the sweeper finds."""
+    with contextlib.suppress(ServiceError):
+        for key in list(work.parts.objects.keys(job_folder(work.job.id) + CHECKPOINT)):
+            work.parts.objects.delete(key)
+
+
+class _Checkpoints:
+    """Objects in the job's folder; one that cannot be stored or read costs work after a crash, and nothing else."""
+
+    def __init__(self, work: Work, identity: str) -> None:
+        self._objects = work.parts.objects
+        job = work.job
+        self._own = checkpoint_prefix(job.id, identity)
+        self._there: dict[str, str] = {}
+        before = [job.retry_of] if job.retry_of and not job.retry_all else []
+        if work.claim.fence > 1 or before:
+            with contextlib.suppress(ServiceError):
+                for prefix in (*(checkpoint_prefix(old, identity) for old in before), self._own):
+                    self._there |= {key.removeprefix(prefix): key for key in self._objects.keys(prefix)}
+
+    def load(self, name: str) -> bytes | None:
+        key = self._there.get(name)
+        if key is None:
+            return None
+        try:
+            with self._objects.open(key) as data:
+                return data.read()
+        except (KeyError, ServiceError):
+            return None
+
+    def save(self, name: str, data: bytes) -> None:
+        try:
+            self._objects.put(self._own + name, io.BytesIO(data))
+        except ServiceError as error:
+            log.warning("Speakers: not stored how far this is: %s", error.message)
+
+
+class _Progress:
+    """What is done, as users see it and the log tells it."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._logged = self._written = 0.0
+        self._alone: tuple[float, float] | None = None
+        """When the words were done, and what was then."""
+
+    def __call__(self, share: float) -> None:
+        work, now = self._work, time.monotonic()
+        if work.recording.decoded is None:
+            return  # nobody knows yet of how much that is a share
+        if share - self._logged >= TOLD:
+            self._logged = share
+            log.info("Speakers: %.0f%%", 100 * share)
+        if now - self._written < WRITE_SECONDS:
+            return
+        self._written = now
+        diarized = max(round(share, 3), work.job.diarized or 0.0)  # it may go on from where another has been
+        if not _transcribed(work):
+            work.learn(diarized=diarized)
+            return
+        self._alone = self._alone or (now, share)
+        began, before = self._alone
+        pace = (now - began) / (share - before) if share > before else None
+        eta = None if pace is None else round(pace * (1.0 - share), 1)
+        work.show(Phase.DIARIZING, diarized=diarized, eta_seconds=eta)
 
 
 def _transcribed(work: Work) -> bool:

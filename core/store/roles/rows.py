@@ -121,6 +121,7 @@ def to_job(row: Row[Any]) -> Job:
         chunks_done=row.chunks_done,
         audio_seconds_done=row.audio_seconds_done,
         eta_seconds=row.eta_seconds,
+        diarized=row.diarized,
         partial=row.partial,
         gaps=tuple(row.gaps),
         warnings=tuple(row.warnings),

@@ -9,7 +9,7 @@ from core.transcript.languages import joined
 from core.transcript.seams.stitch import PlacedWord, keep_words, placed_words
 from core.transcript.speakers.turns import Turn, usable
 from core.transcript.speakers.words import Label, Spoken, labels_of
-from core.transcript.values import Segment, Speaker, Transcript, Word
+from core.transcript.values import Segment, Speaker, SpeakerTurn, Transcript, Word
 
 ENDERS = ".?!…。？！؟۔।॥՞։።"  # noqa: RUF001 (the point is that they are not ASCII)
 """What a sentence ends with, in the scripts that Whisper writes."""
@@ -29,7 +29,7 @@ class _Unit:
 
 
 def labelled(transcript: Transcript, turns: Iterable[Turn], names: dict[int, str] | None = None) -> Transcript:
-    """With `speakers`, SPEAKER_00 being who says the first word; the text stays as it is, to the letter.
+    """With `speakers` and their `turns`, SPEAKER_00 being who says the first word; the text stays as it is, to the letter.
 
     names: of voices that are known. One voice alone gets no label, unless it is known.
     """
@@ -41,7 +41,8 @@ def labelled(transcript: Transcript, turns: Iterable[Turn], names: dict[int, str
         for unit in _units(n, segment, words, transcript.language.code)
     ]
     spoken = [Spoken(start=unit.start, end=unit.end, segment=unit.segment, ends=unit.ends) for unit in units]
-    labels = labels_of(spoken, usable(turns, transcript.duration))
+    heard = usable(turns, transcript.duration)
+    labels = labels_of(spoken, heard)
     voices = list(dict.fromkeys(label.voice for label in labels if label.voice is not None))
     if len(voices) == 1 and voices[0] not in names:
         voices = []
@@ -50,7 +51,14 @@ def labelled(transcript: Transcript, turns: Iterable[Turn], names: dict[int, str
     speakers = tuple(
         Speaker(id=one, name=names.get(voice, one), seconds=_seconds(segments, one)) for voice, one in ids.items()
     )
-    return replace(transcript, segments=segments, speakers=speakers)
+    said = tuple(
+        SpeakerTurn(
+            start=round(turn.start, 3), end=round(min(turn.end, transcript.duration), 3), speaker=ids[turn.voice]
+        )
+        for turn in heard
+        if turn.voice in ids and turn.start < transcript.duration
+    )
+    return replace(transcript, segments=segments, speakers=speakers, turns=said)
 
 
 def _units(number: int, segment: Segment, words: Sequence[PlacedWord], language: str) -> Iterator[_Unit]:

@@ -28,6 +28,7 @@ LEARNT = frozenset(
         "chunks_done",
         "audio_seconds_done",
         "eta_seconds",
+        "diarized",
         "warnings",
         "performance",
     }
