@@ -27,7 +27,7 @@ from whisper.wire.kind import ModelRef
 T = TypeVar("T")
 R = TypeVar("R")
 
-VERSION = "turns 1"
+VERSION = "turns 2"
 """Raised when the same samples give other turns than before."""
 
 

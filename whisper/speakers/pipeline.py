@@ -6,6 +6,7 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import count, islice
 from typing import Any, Protocol, TypeVar
 
@@ -17,7 +18,8 @@ from core.transcript.speakers.turns import Turn
 from whisper.speakers.diarizer import DIMENSIONS, NO_CHECKPOINTS, Audio, Checkpoints, Diarization
 from whisper.speakers.frames import FIELD, HOP, STEP, WINDOW, Classes, first_sample, window_starts
 from whisper.speakers.labels import spans, speaking
-from whisper.speakers.pieces import Piece, speech_of
+from whisper.speakers.pieces import Piece, Speech, speech_of
+from whisper.speakers.splitting import split
 from whisper.speakers.voices import SpeakerBounds, Vectors, voices_of
 
 SHORTEST_TURN = 0.1
@@ -85,8 +87,11 @@ class TurnPipeline:
         vectors, heard = self._vectors(audio, speech.pieces, tell, checkpoints)
         if not heard.any():
             return nothing
-        seconds = np.array([piece.seconds for piece in speech.pieces])
-        voices = voices_of(vectors[heard], seconds[heard], samples / SAMPLE_RATE, bounds)
+        voices = _voices(speech, vectors, heard, samples, bounds)
+        whole = speech
+        speech, vectors, heard = split(speech, vectors, heard, voices, partial(self._listened, audio))
+        if speech is not whole:
+            voices = _voices(speech, vectors, heard, samples, bounds)
         active = speaking(starts, windows, speech, vectors, heard, voices)
         turns = [
             Turn(
@@ -127,7 +132,7 @@ class TurnPipeline:
             these = [pieces[at] for at in block]
             name = f"voices.{number}.{_name_of(these)}"
             done = _unpacked(checkpoints.load(name)) if len(block) == BLOCK else None
-            found = self._each(lambda piece: self._networks.voice(audio.read(*piece.samples)), these)
+            found = self._listened(audio, these)
             for n, (at, vector) in enumerate(zip(block, found if done is None else done, strict=True)):
                 vectors[at] = vector
                 heard[at] = bool(np.isfinite(vector).all())
@@ -135,6 +140,15 @@ class TurnPipeline:
             if done is None and len(block) == BLOCK:
                 checkpoints.save(name, _packed([vectors[at] for at in block]))
         return vectors, heard
+
+    def _listened(self, audio: Audio, pieces: Iterable[Piece]) -> Iterator[NDArray[np.float32]]:
+        """What each sounds like."""
+        return self._each(lambda piece: self._networks.voice(audio.read(*piece.samples)), pieces)
+
+
+def _voices(speech: Speech, vectors: Vectors, heard: NDArray[np.bool_], samples: int, bounds: SpeakerBounds) -> Vectors:
+    seconds = np.array([piece.seconds for piece in speech.pieces])
+    return voices_of(vectors[heard], seconds[heard], samples / SAMPLE_RATE, bounds)
 
 
 def _name_of(pieces: Iterable[Piece]) -> str:

@@ -22,8 +22,8 @@ class ScriptedNetworks:
         return loud
 
     def voice(self, piece: Pcm) -> NDArray[np.float32]:
-        spectrum = np.abs(np.fft.rfft(piece.astype(np.float32), 16_000))[:4000]
+        spectrum = np.abs(np.fft.rfft(piece.astype(np.float32), 64_000))[:16_000]  # 4 s, up to 4 kHz
         voice: NDArray[np.float32] = np.add.reduceat(
-            spectrum, np.linspace(0, 4000, DIMENSIONS, endpoint=False).astype(int)
+            spectrum, np.linspace(0, len(spectrum), DIMENSIONS, endpoint=False).astype(int)
         )
         return voice.astype(np.float32)
