@@ -28,7 +28,7 @@ class DiarizeStage(Stage):
     than its speakers do."""
 
     name = DIARIZE
-    needs = ("decode",)
+    needs = ("decode", "enhance")
     on_failure = OnFailure.DEGRADE
 
     def wanted(self, work: Work) -> bool:
@@ -59,7 +59,7 @@ class DiarizeStage(Stage):
                 log.info("Speakers: %.0f%%", 100 * share)
 
         found = work.parts.diarizer.diarize(
-            _Growing(work.recording), bounds, work.call("speakers"), quiet=lambda: not _transcribed(work), tell=tell
+            _Growing(work.for_speakers), bounds, work.call("speakers"), quiet=lambda: not _transcribed(work), tell=tell
         )
         log.info("Speakers: %d voices, %d turns", len(found.voices), len(found.turns))
         return Output(
