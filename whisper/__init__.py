@@ -9,4 +9,20 @@ DEMO_MODEL = DATA / "models" / "ggml-demo.bin"
 VAD_MODEL = DATA / "ggml-silero-v6.2.0.bin"
 SPEAKER_MODELS = DATA / "speakers" / "segmentation.onnx", DATA / "speakers" / "embedding.onnx"
 
-__all__ = ["DATA", "DEMO_MODEL", "SPEAKER_MODELS", "VAD_MODEL", "download", "engine", "enhance", "host", "library", "models", "speakers", "types", "vad", "wire", "workshop"]
+__all__ = [
+    "DATA",
+    "DEMO_MODEL",
+    "SPEAKER_MODELS",
+    "VAD_MODEL",
+    "download",
+    "engine",
+    "enhance",
+    "host",
+    "library",
+    "models",
+    "speakers",
+    "types",
+    "vad",
+    "wire",
+    "workshop",
+]
