@@ -60,7 +60,7 @@ class ServiceSettings(BaseSettings):
     )
     work_dir: Folder | None = Field(
         None,
-        description="Folder for the decoded audio of running jobs (115 MB an hour each). Empty: DATA_DIR/work. On a disk, not tmpfs.",
+        description="Folder for the decoded audio of running jobs (115 MB an hour each, twice that with enhance). Empty: DATA_DIR/work. On a disk, not tmpfs.",
     )
     database_url: SecretStr | None = Field(
         None, description="PostgreSQL address (postgresql://user:password@host/db). Empty: SQLite in DATA_DIR."
