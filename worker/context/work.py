@@ -88,7 +88,7 @@ class Work:
         """What is transcribed."""
         self.model: ValidModel
         self.prompt: str | None = None
-        """What every chunk is decoded behind (`worker.stages.prompt`)."""
+        """What every chunk is decoded behind (`worker.stages.preparation.prompt`)."""
         self.plan: GrowingPlan
         self.identities: Mapping[str, str] = {}
         """By stage: what its tasks depend on."""

@@ -30,9 +30,9 @@ from worker.pipeline.execution import run_task
 from worker.pipeline.finals import FinalSegments
 from worker.pipeline.graph import Graph, behind
 from worker.pipeline.lanes import Lanes
-from worker.stages.bring import bring
 from worker.stages.enhance import ENHANCE
-from worker.stages.prompt import tell_model
+from worker.stages.preparation.bring import bring
+from worker.stages.preparation.prompt import tell_model
 
 log = logging.getLogger(__name__)
 
