@@ -90,10 +90,10 @@ def _words(bench: Bench) -> None:
         for name, level in LEVELS.items():
             path = bench.wav(noisy(pcm, noise, level), name.replace(" ", "-"))
             for way in ("both",) if bench.smoke else WAYS:
-                bench.say(f"{name}: {way}")
                 (result,) = results(service, [path], {"language": "en", **WAYS[way]})
                 assert not result["warnings"], result["warnings"]
                 rate = errors(said, result["text"], "en").rate
+                bench.say(f"{name}: {way}: {100 * rate:.1f} %")
                 bench.result.figures.append(Figure(name=f"{name}, {way}: words wrong", value=100 * rate, unit="%"))
                 if way == "both":
                     kept = result["performance"]["enhance"]
