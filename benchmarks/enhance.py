@@ -93,8 +93,8 @@ def _words(bench: Bench) -> None:
                 (result,) = results(service, [path], {"language": "en", **WAYS[way]})
                 assert not result["warnings"], result["warnings"]
                 rate = errors(said, result["text"], "en").rate
-                bench.say(f"{name}: {way}: {100 * rate:.1f} %")
-                bench.result.figures.append(Figure(name=f"{name}, {way}: words wrong", value=100 * rate, unit="%"))
+                bench.say(f"{name}: {way}: {rate:.1f} %")
+                bench.result.figures.append(Figure(name=f"{name}, {way}: words wrong", value=rate, unit="%"))
                 if way == "both":
                     kept = result["performance"]["enhance"]
                     share = 100 * kept["cleaned"] / max(1, sum(kept.values()))

@@ -216,6 +216,8 @@ class ServiceSettings(BaseSettings):
             raise ValueError("expected a JSON object")  # noqa: TRY004 pydantic turns ValueError into its own
         if "model" in given:
             raise ValueError("model: name it in WHISPER_MODEL")
+        if given.get("enhance") == "vocals":
+            raise ValueError("enhance: vocals is not available")
         values, errors = read(JobParams, given)
         if errors:
             raise ValueError("; ".join(f"{error['field']}: {error['message']}" for error in errors))
