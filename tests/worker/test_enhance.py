@@ -124,10 +124,11 @@ def test_who_listens_to_cleaned_sound(
         assert np.array_equal(found[loud], pcm[loud]), "each sample is where it was"
 
 
-def test_without_it_nothing_is_cleaned(tmp_path: Path, sound: tuple[Pcm, bytes]) -> None:
+@pytest.mark.parametrize("listeners", ["all", "speakers", "both"])
+def test_without_it_nothing_is_cleaned(tmp_path: Path, sound: tuple[Pcm, bytes], listeners: str) -> None:
     enhancer = ScriptedEnhancer()
     made = kit(tmp_path, enhancer)
-    job = made.submit(sound[1])
+    job = made.submit(sound[1], enhance_for=listeners)  # as JOB_DEFAULTS may say
     assert made.run() == "completed" and not enhancer.asked
     assert "enhance" not in made.result(job)["performance"]
 

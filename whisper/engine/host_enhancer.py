@@ -19,7 +19,7 @@ class HostEnhancer:
     """files: as `whisper.enhance.package.installed` has them"""
 
     def __init__(self, client: HostClient, files: tuple[Path, ...]) -> None:
-        self.version = f"deepfilter {version()}, blocks of {STEP} behind {BEFORE}"
+        self.version = f"denoise 1, {version()}, blocks of {STEP} behind {BEFORE}"
         self._client = client
         self._model = ModelRef(kind="denoise", files=tuple(map(str, files)))
 

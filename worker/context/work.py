@@ -86,6 +86,8 @@ class Work:
         """Where speech is looked for, and voices are told apart."""
         self.for_words = self.cleaned if clean and params.enhance_for == "all" else self.recording
         """What is transcribed."""
+        self.for_words_too = self.cleaned if clean and params.enhance_for == "both" else None
+        """What is transcribed besides, for the surer text of the two."""
         self.model: ValidModel
         self.prompt: str | None = None
         """What every chunk is decoded behind (`worker.stages.preparation.prompt`)."""

@@ -44,7 +44,7 @@ class AssembleStage(Stage):
         reached("before_result")
         job = parts.store.get(work.job.id)
         performance = work.report.performance(job, chunks, work.unaccounted_seconds)
-        if job.params.enhance_for == "both":
+        if work.for_words_too is not None:
             performance[ENHANCE] = kept(chunks)
         outcome = assemble(
             job,

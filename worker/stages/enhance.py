@@ -8,6 +8,7 @@ import logging
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from core.audio.samples import SAMPLE_BYTES, Pcm
@@ -100,13 +101,20 @@ class _Cleaning:
     def blocks(self, position: int) -> Generator[Pcm]:
         """The blocks from there on, as many cleaned at once as there are workers."""
         recording, width = self._work.recording, self._work.parts.plan.workers
-        ahead: deque[Future[Pcm]] = deque()
+        ahead: deque[Future[Cleaned]] = deque()
+
+        def oldest() -> Pcm:
+            found = ahead.popleft().result()
+            self._work.report.meter.engine(cpu=found.engine_seconds)
+            self.engine_seconds += found.engine_seconds
+            return found.pcm
+
         with ThreadPoolExecutor(width, thread_name_prefix=ENHANCE) as pool:
             try:
                 while True:
                     needed = position + STEP + AFTER
                     while ahead and (len(ahead) >= width or not recording.has(needed)):
-                        yield ahead.popleft().result()
+                        yield oldest()
                     recording.wait(needed)
                     if position >= recording.available:
                         break
@@ -114,15 +122,16 @@ class _Cleaning:
                     ahead.append(pool.submit(contextvars.copy_context().run, self._block, block))
                     position += STEP
                 while ahead:
-                    yield ahead.popleft().result()
+                    yield oldest()
             finally:
                 for future in ahead:
                     future.cancel()
 
-    def _block(self, block: Block) -> Pcm:
+    def _block(self, block: Block) -> Cleaned:
         pcm = self._work.recording.read(block.begin, block.until)
+        as_it_is = Cleaned(pcm=block.of(pcm), engine_seconds=0.0)
         if self._enhancer is None or self._failed >= MOST_FAILED:
-            return block.of(pcm)
+            return as_it_is
         try:
             found = self._asked(self._enhancer, pcm)
         except Exception as error:
@@ -133,11 +142,9 @@ class _Cleaning:
                 error = ServiceError("Something went wrong.")
             self._failed = MOST_FAILED if isinstance(error, EngineUnavailable) else self._failed + 1
             self._warn(error.message)
-            return block.of(pcm)
+            return as_it_is
         self._failed = 0
-        self._work.report.meter.engine(cpu=found.engine_seconds)
-        self.engine_seconds += found.engine_seconds
-        return block.of(found.pcm)
+        return replace(found, pcm=block.of(found.pcm))
 
     def _asked(self, enhancer: Enhancer, pcm: Pcm) -> Cleaned:
         """What is away for a moment costs some patience, as with stages that degrade."""

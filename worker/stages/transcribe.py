@@ -17,7 +17,6 @@ from core.system import tracing
 from core.transcript.merge import needs_words
 from whisper.types import SHORTEST, ChunkTranscript, TranscribeOptions, mean_logprob
 from worker.context.figures import EngineAnswered
-from worker.context.recording import Recording
 from worker.context.stage import Grain, Lane, OnFailure, Output, Stage
 from worker.context.work import Work
 from worker.stages import enhance
@@ -39,7 +38,8 @@ class TranscribeStage(Stage):
 
     def ready(self, work: Work, task: Task) -> bool:
         regions = Chunk.from_dict(task.plan or {}).regions
-        return all(sound.has(regions[-1].end if regions else 0) for sound in _sounds(work))
+        end = regions[-1].end if regions else 0
+        return work.for_words.has(end) and (work.for_words_too is None or work.for_words_too.has(end))
 
     def identity(self, work: Work, needs: Sequence[str]) -> str:
         """As versions from 0.1.0 on have it in `job.plan_hash`: what they finished can be taken over."""
@@ -66,18 +66,12 @@ class TranscribeStage(Stage):
             return Output()
         first = work.early.pop(chunk.index, None)
         early = first.result() if first else None
-        sounds = _sounds(work)
-        pcm = sounds[0].read_regions(chunk.regions)
+        pcm = work.for_words.read_regions(chunk.regions)
         said, seconds = _with_leftovers(work, chunk, pcm, early if isinstance(early, ChunkTranscript) else None)
-        for other in sounds[1:]:
-            said, more = _surer(work, chunk, said, other.read_regions(chunk.regions))
+        if work.for_words_too is not None:
+            said, more = _surer(work, chunk, said, work.for_words_too.read_regions(chunk.regions))
             seconds += more
         return Output(data=said.to_dict(), engine_seconds=seconds)
-
-
-def _sounds(work: Work) -> list[Recording]:
-    """What a chunk is recognised from."""
-    return [work.for_words, *([work.cleaned] if work.job.params.enhance_for == "both" else [])]
 
 
 def _surer(work: Work, chunk: Chunk, said: ChunkTranscript, cleaned: Pcm) -> tuple[ChunkTranscript, float]:
