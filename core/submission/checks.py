@@ -118,7 +118,8 @@ def _check_enhance(params: JobParams, asked: Mapping[str, Any], there: Collectio
         )
     if "enhance" in asked and params.enhance != "none" and there is not None and params.enhance not in there:
         raise NotAvailable(
-            f"enhance={params.enhance} is not installed: where the consumers run, pip install 'parascribe[enhance]'."
+            f"No consumer can do enhance={params.enhance}: where they run, pip install 'parascribe[enhance]' "
+            "(and without WHISPER_EXECUTABLE)."
         )
 
 
