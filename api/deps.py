@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
@@ -19,12 +19,13 @@ from api.audio.peaks import KeptPeaks, Measure
 from api.audio.renditions import Encode, Give, Renditions
 from api.events.hub import Hub
 from api.events.status import StatusReads
-from api.http.metrics import Asked, Metrics
+from api.http.metrics import HEARD_SECONDS, Asked, Metrics
 from api.http.readiness import Check, Readiness
 from api.upload.receiver import Receiver, UploadLimits
 from core.audio.sniff import Probe
 from core.config.settings import Settings
 from core.errors import JobNotFound, ServiceError, Unsupported, UrlRefused, refusal
+from core.jobs.consumers import enhancements
 from core.jobs.job import Job
 from core.jobs.params import JobParams
 from core.objects.store import ObjectStore
@@ -105,8 +106,8 @@ class ApiDeps:
     check_url: Callable[[str], object] = _refuse_url
     origins: Origins | None = None
 
-    def intake(self) -> Intake:
-        """The rules by which files are taken in."""
+    def intake(self, enhancements: Callable[[], Collection[str] | None]) -> Intake:
+        """The rules by which files are taken in. enhancements: as `Intake` has it"""
         settings = self.settings
         return Intake(
             objects=self.objects,
@@ -122,6 +123,7 @@ class ApiDeps:
             options=self.options,
             defaults=settings.job_defaults,
             check_url=self.check_url,
+            enhancements=enhancements,
         )
 
 
@@ -158,7 +160,9 @@ class Parts:
             counts=store.counts, backlog=everybodys.backlog, consumers=store.consumers, undelivered=store.undelivered
         )
         metrics = Metrics(asked, version=deps.version)
-        intake = deps.intake()
+        intake = deps.intake(
+            lambda: enhancements(row.info for row in store.consumers() if row.silent_seconds < HEARD_SECONDS)
+        )
         reads = StatusReads(store)
 
         def audio_there(job_id: str) -> bool:

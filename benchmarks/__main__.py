@@ -37,6 +37,7 @@ NAMES = (
     "fairness",
     "speakers",
     "beside",
+    "enhance",
 )
 
 

@@ -44,6 +44,7 @@ GOALS = {
     "fairness": {"fairness"},
     "speakers": {"S1", "S2", "S4", "S5"},
     "beside": {"S6"},
+    "enhance": {"E1"},
 }
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "VAD_MODEL",
     "download",
     "engine",
+    "enhance",
     "host",
     "library",
     "models",

@@ -51,6 +51,7 @@ class ChunkTranscript:
     no_speech_prob: the model's own, computed correctly after decoding (None if the engine has none)
     engine_seconds: CPU seconds the worker spent on this chunk; wall_seconds: from its start on it
     engine: identity, e.g. {"library": "wheel", "version": "1.8.5"}
+    cleaned: whether it is what cleaned sound gave; None where it was not recognised from both
     """
 
     segments: tuple[Segment, ...]
@@ -60,6 +61,7 @@ class ChunkTranscript:
     wall_seconds: float
     engine: dict[str, str]
     languages: dict[str, float] = field(default_factory=dict)
+    cleaned: bool | None = None
 
     @property
     def text(self) -> str:
@@ -76,6 +78,13 @@ class ChunkTranscript:
             Segment.from_dict(s | {k: v for k, v in own.items() if s.get(k) is None}) for s in data["segments"]
         )
         return ChunkTranscript(**{**data, "segments": segments})
+
+
+def mean_logprob(said: ChunkTranscript) -> float:
+    """Of its segments, by the length of their texts; -inf where there is no text, or the engine does not tell."""
+    told = [(s.avg_logprob, len(s.text.strip())) for s in said.segments if s.avg_logprob is not None]
+    letters = sum(length for _, length in told)
+    return sum(mean * length for mean, length in told) / letters if letters else float("-inf")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,6 +40,7 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "upload_too_slow": 408,
         "unknown_model": 422,
         "task_not_supported": 422,
+        "not_available": 422,
         "url_refused": 422,
         "url_unreachable": 422,
         "upload_not_found": 404,

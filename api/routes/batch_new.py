@@ -62,6 +62,7 @@ class _Come(NamedTuple):
             "upload_too_slow",
             "unknown_model",
             "task_not_supported",
+            "not_available",
             "idempotency_conflict",
             "idempotency_in_flight",
             "queue_full",

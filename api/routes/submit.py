@@ -72,6 +72,7 @@ ACCEPTED: dict[str, Any] = {
             "upload_too_slow",
             "unknown_model",
             "task_not_supported",
+            "not_available",
             "batch_not_found",
             "batch_closed",
             "idempotency_conflict",

@@ -60,7 +60,7 @@ class ServiceSettings(BaseSettings):
     )
     work_dir: Folder | None = Field(
         None,
-        description="Folder for the decoded audio of running jobs (115 MB an hour each). Empty: DATA_DIR/work. On a disk, not tmpfs.",
+        description="Folder for the decoded audio of running jobs (115 MB an hour each, twice that with enhance). Empty: DATA_DIR/work. On a disk, not tmpfs.",
     )
     database_url: SecretStr | None = Field(
         None, description="PostgreSQL address (postgresql://user:password@host/db). Empty: SQLite in DATA_DIR."
@@ -216,6 +216,8 @@ class ServiceSettings(BaseSettings):
             raise ValueError("expected a JSON object")  # noqa: TRY004 pydantic turns ValueError into its own
         if "model" in given:
             raise ValueError("model: name it in WHISPER_MODEL")
+        if given.get("enhance") == "vocals":
+            raise ValueError("enhance: vocals is not available")
         values, errors = read(JobParams, given)
         if errors:
             raise ValueError("; ".join(f"{error['field']}: {error['message']}" for error in errors))

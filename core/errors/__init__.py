@@ -3,7 +3,7 @@
     ServiceError
     |-- RequestError            the caller can do something about it
     |   |-- Unauthorized, Forbidden
-    |   |-- Unsupported, ValidationFailed, EmptyUpload, NotMedia, TooLarge, UploadTooSlow, UnknownModel, TaskNotSupported
+    |   |-- Unsupported, NotAvailable, ValidationFailed, EmptyUpload, NotMedia, TooLarge, UploadTooSlow, UnknownModel, TaskNotSupported
     |   |-- UrlRefused, UrlUnreachable
     |   |-- JobNotFound, NotReady, NotInResult, AlreadyTerminal, Expired, InvalidRange, KeyNotFound, WebhookNotFound, DeliveryNotFound
     |   |-- UploadNotFound, UploadLocked, OffsetConflict, UploadProtocol, BatchNotFound, BatchClosed
@@ -65,6 +65,7 @@ from core.errors.requests import (
     InvalidRange,
     JobNotFound,
     KeyNotFound,
+    NotAvailable,
     NotInResult,
     NotMedia,
     NotReady,
@@ -125,6 +126,7 @@ __all__ = [
     "ModelInvalid",
     "ModelUnavailable",
     "NoAudioStream",
+    "NotAvailable",
     "NotInResult",
     "NotMedia",
     "NotReady",

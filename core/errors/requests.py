@@ -29,6 +29,12 @@ class Unsupported(RequestError):
     code = "unsupported"
 
 
+class NotAvailable(RequestError):
+    """This could be done, but not by this installation as it is."""
+
+    code = "not_available"
+
+
 def refusal(*errors: dict[str, str]) -> ValidationFailed:
     """A ValidationFailed that names fields: each with its `field` and a `message`."""
     return ValidationFailed("; ".join(f"{e['field']}: {e['message']}" for e in errors), errors=list(errors))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -21,6 +21,8 @@ class ConsumerInfo:
     #: the default model, and the version of the program
     model: str | None = None
     version: str | None = None
+    #: values of the option `enhance` that it can do
+    enhance: Sequence[str] | None = None
     #: state of its engine manager (`whisper.engine.host_client.HostClient.status`)
     engine: Mapping[str, Any] = field(default_factory=dict)
 
@@ -46,6 +48,12 @@ class ConsumerInfo:
             return ConsumerInfo(**known | {"plan": Plan.from_dict(data["plan"]) if data.get("plan") else None})
         except TypeError:  # another version's plan
             return ConsumerInfo(**known | {"plan": None})
+
+
+def enhancements(consumers: Iterable[ConsumerInfo]) -> frozenset[str] | None:
+    """Values of `enhance` that some of them can do; None where none of them has said."""
+    told = [info.enhance for info in consumers if info.enhance is not None]
+    return frozenset(one for can in told for one in can) if told else None
 
 
 _NAMES = tuple(field.name for field in fields(ConsumerInfo))

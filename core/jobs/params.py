@@ -20,6 +20,8 @@ from core.transcript.language_tags import language_code
 from core.transcript.languages import LANGUAGES
 
 Task = Literal["transcribe", "translate"]
+Enhance = Literal["none", "denoise", "vocals"]
+EnhanceFor = Literal["all", "speakers", "both"]
 
 FIRST_PARAMS = frozenset({"model", "task", "language", "prompt", "temperature", "beam_size", "word_timestamps"})
 """Options of version 0.1.0: always stored and hashed, at their defaults too."""
@@ -161,6 +163,20 @@ class JobParams:
     )
     max_speakers: int | None = field(
         default=None, metadata=about("At most so many people speak (with diarize).", ge=1, le=SPEAKERS, words=False)
+    )
+    enhance: Enhance = field(
+        default="none",
+        metadata=about(
+            "Clean the sound before it is listened to: denoise takes noise out (it often costs words: try it first); "
+            "vocals is not available."
+        ),
+    )
+    enhance_for: EnhanceFor = field(
+        default="all",
+        metadata=about(
+            "Who listens to cleaned sound: all; speakers (what finds speech and tells voices apart, not the words); "
+            "both (words from either sound, of each chunk the surer ones)."
+        ),
     )
     priority: Priority = field(
         default="normal",

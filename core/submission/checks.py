@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
-from core.errors import TaskNotSupported, UnknownModel, refusal
+from core.errors import NotAvailable, TaskNotSupported, UnknownModel, refusal
 from core.jobs.job import Source
 from core.jobs.params import JobParams
 from core.options import read
@@ -64,12 +64,14 @@ def check(
     *,
     default_model: str,
     defaults: Mapping[str, Any] = MappingProxyType({}),
+    enhancements: Collection[str] | None = None,
 ) -> P:
     """The options as a job has them.
 
     given: by name, as text or as in JSON; what is None or blank counts as not given
     defaults: what this installation takes where nothing is given, each checked by itself
-    Raises UnknownModel, ModelInvalid, TaskNotSupported, ValidationFailed.
+    enhancements: values of `enhance` that are to be had here; None: that is not known
+    Raises UnknownModel, ModelInvalid, TaskNotSupported, NotAvailable, ValidationFailed.
     """
     asked = values_of(table, given)
     values = {**defaults, **asked}
@@ -88,6 +90,7 @@ def check(
         raise refusal({"field": "language", "message": f"the model {info.name} does not know Cantonese; large-v3 does"})
     if problems := _speaker_problems(params, asked):
         raise refusal(*problems)
+    _check_enhance(params, asked, enhancements)
     return params
 
 
@@ -102,6 +105,22 @@ def _speaker_problems(params: JobParams, asked: Mapping[str, Any]) -> list[dict[
     if hints and least is not None and most is not None and least > most:
         return [{"field": hints[0], "message": f"leaves no number between {least} and {most}"}]
     return []
+
+
+def _check_enhance(params: JobParams, asked: Mapping[str, Any], there: Collection[str] | None) -> None:
+    """What is this installation's own default and not to be had costs its jobs a warning, as a consumer's failure does."""
+    if params.enhance == "none" and "enhance_for" in asked:
+        raise refusal({"field": "enhance_for", "message": "means something with enhance=denoise only"})
+    if params.enhance == "vocals":
+        raise NotAvailable(
+            "enhance=vocals needs a network that separates voices from music, and none with weights under a licence that "
+            "allows every use is known; enhance=denoise takes noise out."
+        )
+    if "enhance" in asked and params.enhance != "none" and there is not None and params.enhance not in there:
+        raise NotAvailable(
+            f"No consumer can do enhance={params.enhance}: where they run, pip install 'parascribe[enhance]' "
+            "(and without WHISPER_EXECUTABLE)."
+        )
 
 
 def warnings_of(params: JobParams, given: Mapping[str, Any]) -> tuple[dict[str, str], ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, BinaryIO, Self
@@ -25,6 +25,7 @@ from core.jobs.job import Job, NewJob, Source, new_id
 from core.jobs.params import JobParams
 from core.jobs.turns import class_of
 from core.objects.store import ObjectStore, source_key
+from core.options import said
 from core.store.owners import OwnerJobs, Reservation
 from core.submission.checks import Models, check, fingerprint, identity_of, values_of, warnings_of
 from core.submission.storing import store_file
@@ -54,6 +55,7 @@ class Intake:
     probe: says what a file is that `core.audio.sniff` does not know, by its beginning; may take a while
     options: the table of what may be asked; defaults: this installation's own (JOB_DEFAULTS)
     check_url: raises UrlRefused for a `callback_url` that nothing is sent to; None: nobody is there to send anything
+    enhancements: values of `enhance` that are to be had just now; None: that is not known
     """
 
     def __init__(
@@ -68,9 +70,10 @@ class Intake:
         options: type[JobParams] = JobParams,
         defaults: Mapping[str, Any] = MappingProxyType({}),
         check_url: Callable[[str], object] | None = None,
+        enhancements: Callable[[], Collection[str] | None] = lambda: None,
     ) -> None:
         self.options, self._defaults = options, defaults
-        self._check_url = check_url
+        self._check_url, self._enhancements = check_url, enhancements
         self._objects, self._models, self._default_model = objects, models, default_model
         self._probe, self._limits, self._free_bytes = probe, limits or Limits(), free_bytes
 
@@ -120,12 +123,19 @@ class Intake:
         return sniff(head, filename, self._probe)
 
     def check(self, given: Mapping[str, Any], *, usual: bool = True) -> JobParams:
-        """As `core.submission.checks.check`. Also raises UrlRefused, Unsupported (`callback_url`).
+        """As `core.submission.checks.check`. Also raises UrlRefused, Unsupported (`callback_url`), DatabaseUnavailable.
 
         usual: whether this installation's defaults hold where nothing is given; a batch has them already
         """
         defaults = self._defaults if usual else {}
-        params = check(self.options, given, self._models, default_model=self._default_model, defaults=defaults)
+        params = check(
+            self.options,
+            given,
+            self._models,
+            default_model=self._default_model,
+            defaults=defaults,
+            enhancements=self._enhancements() if said(given).get("enhance") else None,
+        )
         if params.callback_url is not None:
             if self._check_url is None:
                 raise Unsupported("There is no service here that could send something to a callback_url.")
@@ -178,8 +188,8 @@ class Intake:
         """
         try:
             new = self.new_job(job_id, source, given, priority=priority, batch=batch)
-            said = fingerprint(identity_of(source), new.params, batch)
-            reservation = Reservation(key=key, fingerprint=said) if key else None
+            found = fingerprint(identity_of(source), new.params, batch)
+            reservation = Reservation(key=key, fingerprint=found) if key else None
             try:
                 job = jobs.create(new, reservation=reservation)
             except DatabaseUnavailable:

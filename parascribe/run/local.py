@@ -42,7 +42,14 @@ def transcribe_files(
     Raises ServiceError for what concerns all files (a parameter, an unknown model, no engine library).
     """
     models = wiring.open_models(settings)
-    check(JobParams, params, models, default_model=settings.whisper_model, defaults=settings.job_defaults)
+    check(
+        JobParams,
+        params,
+        models,
+        default_model=settings.whisper_model,
+        defaults=settings.job_defaults,
+        enhancements=wiring.enhancements(settings),
+    )
     if served := [one.name for one in options(JobParams) if not one.about.heard and params.get(one.name) is not None]:
         raise refusal(*({"field": name, "message": "this is for jobs of a service"} for name in served))
     with contextlib.ExitStack() as stack:

@@ -18,8 +18,11 @@ from whisper import SPEAKER_MODELS, VAD_MODEL
 from whisper.engine.host_client import HostClient
 from whisper.engine.host_diarizer import HostNetworks, TurnsDiarizer, own_networks
 from whisper.engine.host_engine import HostEngine
+from whisper.engine.host_enhancer import HostEnhancer
 from whisper.engine.manager_process import start_manager
 from whisper.engine.transcriber import WhisperTranscriber
+from whisper.enhance import package
+from whisper.enhance.enhancer import Enhancer
 from whisper.speakers.diarizer import Diarizer
 from whisper.types import Engine
 from whisper.vad.model import SileroModel
@@ -103,6 +106,7 @@ def make_parts(
         models=models,
         transcriber=transcriber,
         diarizer=_open_diarizer(settings, runtime, plan),
+        enhancer=_open_enhancer(settings, runtime),
         ffmpeg=ffmpeg.find(),
         vad=partial(SileroVad, SileroModel.read(VAD_MODEL)),
         plan=plan,
@@ -123,6 +127,11 @@ def _open_diarizer(settings: Settings, runtime: Path, plan: Plan) -> Diarizer:
         return TurnsDiarizer(partial(own_networks, SPEAKER_MODELS), width=plan.workers)
     client = HostClient(wiring.manager_socket(runtime))
     return TurnsDiarizer(partial(HostNetworks, client, SPEAKER_MODELS), width=min(plan.whole_cores, MOST_WINDOWS))
+
+
+def _open_enhancer(settings: Settings, runtime: Path) -> Enhancer | None:
+    files = package.installed() if wiring.enhancements(settings) else None
+    return HostEnhancer(HostClient(wiring.manager_socket(runtime)), files) if files else None
 
 
 def _room(settings: Settings) -> Callable[[], None]:

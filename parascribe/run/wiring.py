@@ -43,6 +43,7 @@ from whisper.download.downloader import FETCH_SECONDS, ModelDownloader
 from whisper.download.sources import AddressSource, BucketSource, ModelSource
 from whisper.engine.host_client import HostClient
 from whisper.engine.manager_process import ManagerOptions, manager_command
+from whisper.enhance import package
 from whisper.host.scaling import MOST_THREADS, ScalingRule
 from whisper.models.catalogue import HUB
 from whisper.models.sizes import size_of
@@ -316,6 +317,11 @@ def make_sweeper(settings: Settings, store: SweeperStore, objects: ObjectStore, 
     )
 
 
+def enhancements(settings: Settings) -> tuple[str, ...]:
+    """Values of a job's option `enhance` that a consumer of this machine can do: it takes an engine host."""
+    return ("denoise",) if settings.whisper_executable is None and package.installed() else ()
+
+
 def consumer_info(settings: Settings, runtime: Path, consumer: str, plan: Plan) -> Callable[[], ConsumerInfo]:
     """What /system shows of a consumer, and by what a neighbour sees whether it still lives."""
     fixed = ConsumerInfo(
@@ -325,6 +331,7 @@ def consumer_info(settings: Settings, runtime: Path, consumer: str, plan: Plan) 
         plan=plan,
         model=settings.whisper_model,
         version=version(),
+        enhance=enhancements(settings),
     )
     hosts = HostClient(manager_socket(runtime))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 import pytest
@@ -55,7 +55,8 @@ def test_what_is_not_done_is_named(running: Service) -> None:
         "enhanced_alignment",
     ]
     assert "source_separation" in answer.headers["X-Parascribe-Warning"]
-    assert running.store.get(answer.json()["task_id"]).params.word_timestamps
+    params = running.store.get(answer.json()["task_id"]).params
+    assert params.word_timestamps and params.enhance == "none", "its clients' files are transcribed all the same"
     assert plain.json()["warnings"] == [] and not running.store.get(plain.json()["task_id"]).params.word_timestamps
 
 
@@ -63,18 +64,17 @@ def test_what_is_not_done_is_named(running: Service) -> None:
 class More(JobParams):
     """The options of a service that can do it."""
 
-    enhance: Literal["none", "denoise", "vocals"] = field(default="none", metadata=about("Clean the sound."))
     align: bool = field(default=False, metadata=about("Align the words."))
 
 
 def test_what_a_service_can_do_is_asked_of_it(serve: Callable[..., Service]) -> None:
     running = serve(options=More)
-    body = post(running, "transcribe/async", source_separation="true", enhanced_alignment="true").json()
+    body = post(running, "transcribe/async", enhanced_alignment="true").json()
     assert body["warnings"] == []
     params = running.store.get(body["task_id"]).params.to_dict()
-    assert (params["enhance"], params["align"], params["diarize"]) == ("vocals", True, True)
+    assert (params["align"], params["diarize"]) == (True, True)
     features = get(running, "features").json()["parallel_processing_features"]
-    assert features["source_separation"] and features["enhanced_alignment"] and features["speaker_diarization"]
+    assert features["enhanced_alignment"] and features["speaker_diarization"] and not features["source_separation"]
 
 
 def test_a_task_is_followed_to_its_end(running: Service) -> None:

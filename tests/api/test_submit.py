@@ -18,6 +18,7 @@ from api.http.protocol import BoundedHttp
 from api.upload.filepart import clean_filename
 from api.upload.receiver import UploadLimits
 from core.errors import StorageUnavailable
+from core.jobs.consumers import ConsumerInfo
 from core.jobs.job import JobStatus
 from core.jobs.turns import BULK
 from core.objects.memory import MemoryObjects
@@ -95,6 +96,8 @@ def test_a_file_becomes_a_job(running: Service) -> None:
         "num_speakers": None,
         "min_speakers": None,
         "max_speakers": None,
+        "enhance": "none",
+        "enhance_for": "all",
         "callback_url": None,
         "metadata": None,
         "priority": "normal",
@@ -161,6 +164,8 @@ def test_fields_may_come_after_the_file_and_empty_ones_count_as_absent(running: 
         ([FILE, ("model", None, b"../../etc/passwd")], "unknown_model", None),
         ([FILE, ("model", None, b"base.en"), ("task", None, b"translate")], "task_not_supported", None),
         ([FILE, ("model", None, b"large-v3-turbo"), ("task", None, b"translate")], "task_not_supported", None),
+        ([FILE, ("enhance", None, b"vocals")], "not_available", None),
+        ([FILE, ("enhance_for", None, b"speakers")], "validation", "enhance_for"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused(running: Service, parts: list[Any], code: str, field: str | None) -> None:
@@ -172,6 +177,18 @@ def test_what_cannot_be_honoured_is_refused(running: Service, parts: list[Any], 
         assert {"base", "demo"} <= set(problem["models"])
     assert not running.keys
     assert not any(running.store.counts().values())
+
+
+def test_cleaning_is_refused_where_the_consumers_say_that_none_can(running: Service) -> None:
+    def ask() -> httpx.Response:
+        body, headers = form(FILE, ("enhance", None, b"denoise"))
+        return running.client.post("/api/v1/jobs", content=body, headers=headers)
+
+    assert ask().status_code == 202, "none has said anything"
+    running.store.beat("here", ConsumerInfo(enhance=()))
+    assert "parascribe[enhance]" in refused(ask(), 422, "not_available")["detail"]
+    running.store.beat("there", ConsumerInfo(enhance=("denoise",)))
+    assert ask().json()["params"]["enhance"] == "denoise"
 
 
 CLOSE = b"--xyz--\r\n"

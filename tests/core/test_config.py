@@ -325,6 +325,7 @@ def test_defaults_of_jobs_are_those_of_the_table_of_options(monkeypatch, tmp_pat
         ("[]", "expected a JSON object"),
         ('"bulk"', "expected a JSON object"),
         ('{"model": "small"}', "model: name it in WHISPER_MODEL"),
+        ('{"enhance": "vocals"}', "enhance: vocals is not available"),
         ('{"melody": 1}', "melody: Extra inputs are not permitted"),
         ('{"workers": 0, "priority": "high"}', "priority: Input should be .*workers: Input should be greater"),
         ('{"chunk_duration": 31}', "chunk_duration: Input should be less than or equal to 30"),

@@ -17,6 +17,7 @@ from core.errors import (
     NotMedia,
     NotReady,
     QueueFull,
+    RequestError,
     ServiceError,
     TaskNotSupported,
     TooLarge,
@@ -25,6 +26,7 @@ from core.errors import (
     UrlRefused,
     ValidationFailed,
 )
+from core.jobs.consumers import ConsumerInfo, enhancements
 from core.jobs.job import Job
 from core.jobs.params import JobParams
 from core.jobs.turns import BULK, INTERACTIVE, NORMAL
@@ -204,6 +206,48 @@ def test_hints_on_speakers_are_honoured_or_refused(
     usual = intake(objects, tmp_path, defaults={"diarize": True, "max_speakers": 5})
     assert not usual.check({"diarize": "no"}).diarize, "what is usual here is no fault of whoever asks"
     assert usual.check({"num_speakers": 7}).num_speakers == 7
+
+
+@pytest.mark.parametrize(
+    ("there", "given", "code"),
+    [
+        ({"denoise"}, {"enhance": "denoise", "enhance_for": "both"}, None),
+        (None, {"enhance": "denoise"}, None),  # no consumer has said anything yet
+        (set(), {"enhance": "denoise"}, "not_available"),
+        (set(), {"enhance": "none"}, None),
+        (set(), {}, None),
+        ({"denoise"}, {"enhance": "vocals"}, "not_available"),
+        (None, {"enhance": "vocals"}, "not_available"),
+        ({"denoise"}, {"enhance_for": "speakers"}, "validation"),
+        ({"denoise"}, {"enhance": "none", "enhance_for": "all"}, "validation"),
+        ({"denoise"}, {"enhance": "loud"}, "validation"),
+    ],
+)
+def test_cleaning_that_nobody_can_do_is_refused(
+    objects: MemoryObjects, tmp_path: Path, there: set[str] | None, given: dict[str, Any], code: str | None
+) -> None:
+    taking = intake(objects, tmp_path, enhancements=lambda: there)
+    if code is None:
+        assert taking.check(given).enhance == given.get("enhance", "none")
+        return
+    with pytest.raises(RequestError) as refused:
+        taking.check(given)
+    assert refused.value.code == code
+    if code == "not_available" and given["enhance"] == "denoise":
+        assert "parascribe[enhance]" in refused.value.message, "it says what to install"
+
+
+def test_an_installation_that_usually_cleans_loses_no_job_over_it(objects: MemoryObjects, tmp_path: Path) -> None:
+    taking = intake(objects, tmp_path, defaults={"enhance": "denoise"}, enhancements=set)
+    assert taking.check({}).enhance == "denoise", "its consumer says that it did not: enhance_failed"
+    assert taking.check({"enhance_for": "speakers"}).enhance_for == "speakers"
+
+
+def test_what_consumers_can_do_is_what_one_of_them_can() -> None:
+    able, unable, older = ConsumerInfo(enhance=["denoise"]), ConsumerInfo(enhance=[]), ConsumerInfo()
+    assert enhancements([]) is None and enhancements([older]) is None
+    assert enhancements([unable, older]) == frozenset() and enhancements([unable, able]) == {"denoise"}
+    assert ConsumerInfo.from_dict(able.to_dict()) == able
 
 
 def test_a_retry_has_the_same_file_and_options(jobs: SqlStore, objects: MemoryObjects, tmp_path: Path) -> None:

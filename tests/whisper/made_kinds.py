@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,8 @@ class MadeModel(Model):
                 return Reply(body=who)
             case "hang":
                 time.sleep(600)
+            case "spend":
+                return Reply(body={"pid": os.getpid()}, spent=True)
             case "say too much":
                 return Reply(payload=b"x")
             case "refuse":
@@ -45,7 +48,7 @@ class Forked:
     ops: Mapping[str, Op] = {
         "reverse": Op(payload=MOST, reply_payload=MOST),
         "hang": Op(payload=0, seconds=0.3),
-        **{op: Op(payload=0) for op in ("hold", "say too much", "refuse", "give up")},
+        **{op: Op(payload=0) for op in ("hold", "say too much", "refuse", "give up", "spend")},
     }
     forks = True
 

@@ -110,6 +110,12 @@ def test_a_wrong_request_is_its_own_fault_alone(made: Made) -> None:
     assert made.settled() == pids
 
 
+def test_a_worker_that_is_spent_works_no_more(made: Made) -> None:
+    pids = [made.ask("spend").body["pid"] for _ in range(3)]
+    assert len({*pids}) == 3 and all(wait_for(lambda pid=pid: gone(pid)) for pid in pids)
+    assert made.ask("reverse", b"ab").payload == b"ba"
+
+
 @pytest.mark.parametrize("op", ["give up", "say too much"])
 def test_a_model_that_fails_is_replaced(made: Made, op: str) -> None:
     made.ask("reverse")

@@ -25,7 +25,7 @@ ALL = catalogue(
     stage("align", "transcribe", grain_=Grain.CHUNK),
     stage("say", "align", grain_=Grain.SEGMENT),
 )
-STAGES = [stage for stage in ALL if stage.name != "diarize"]  # not every job has it
+STAGES = [stage for stage in ALL if stage.name not in ("diarize", "enhance")]  # not every job has them
 DUE = ("decode", "assemble")
 
 
@@ -83,6 +83,15 @@ def test_the_walk_of_a_job() -> None:
     assert not graph.complete, "the decoder has not ended, and the duration is wanted"
     graph.end(Task(stage="decode"))
     assert graph.complete
+
+
+def test_sound_is_cleaned_before_anybody_looks_for_speech() -> None:
+    graph = Graph([stage for stage in ALL if stage.name != "beside"], due=DUE)
+    start(graph, "source")
+    start(graph, "decode")
+    assert names(graph) == ["enhance"]
+    start(graph, "enhance")
+    assert names(graph) == ["plan", "diarize"], "they read along"
 
 
 def test_what_is_done_is_not_given_out_again_and_nothing_is_decoded_for_it() -> None:

@@ -14,7 +14,7 @@ from whisper.engine.scripted import ScriptedEngine
 from whisper.engine.transcriber import WhisperTranscriber
 from whisper.models.tokens import Tokenizer
 from whisper.types import Call, ChunkTranscript, TranscribeOptions
-from worker.stages.prompt import TOKENS, Prompt, prompt_of
+from worker.stages.preparation.prompt import TOKENS, Prompt, prompt_of
 
 
 def by_word(text: str) -> int:

@@ -6,6 +6,7 @@ __all__ = [
     "host_client",
     "host_diarizer",
     "host_engine",
+    "host_enhancer",
     "manager_process",
     "sherpa_diarizer",
     "transcriber",

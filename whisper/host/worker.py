@@ -93,8 +93,8 @@ class WorkerRun:
         """Returns False when this process had better be replaced."""
         started, good, sound = time.monotonic(), False, True
         try:
-            answer = self._reply(client, model, request)
-            good = True
+            answer, spent = self._reply(client, model, request)
+            good, sound = True, not spent
         except _ClientGone:
             return True
         except BadInput as error:
@@ -113,8 +113,8 @@ class WorkerRun:
             pass  # gone
         return sound
 
-    def _reply(self, client: socket.socket, model: Model, request: dict[str, Any]) -> list[Bytes]:
-        """What goes to the client."""
+    def _reply(self, client: socket.socket, model: Model, request: dict[str, Any]) -> tuple[list[Bytes], bool]:
+        """What goes to the client, and whether this process has done its work with that."""
 
         def read(buffer: memoryview) -> None:
             try:
@@ -136,7 +136,7 @@ class WorkerRun:
         )
         if len(reply.payload) > (most := self.kind.ops[request["op"]].reply_payload):
             raise WorkFailed(f"the reply has {len(reply.payload)} bytes of payload, {most} are allowed")
-        return [pack(FrameType.REPLY, reply.body, len(reply.payload)), reply.payload]
+        return [pack(FrameType.REPLY, reply.body, len(reply.payload)), reply.payload], reply.spent
 
     def _title(self, doing: str) -> None:
         """Of a process that does one thing at a time; one with threads is told by its kind alone."""

@@ -6,7 +6,11 @@ import importlib
 
 from whisper.wire.kind import Kind
 
-KINDS = {"whisper": "whisper.kinds.whisper:WhisperKind", "speakers": "whisper.kinds.speakers:SpeakersKind"}
+KINDS = {
+    "whisper": "whisper.kinds.whisper:WhisperKind",
+    "speakers": "whisper.kinds.speakers:SpeakersKind",
+    "denoise": "whisper.kinds.denoise:DenoiseKind",
+}
 """Name to where it is: imported by those alone that run it."""
 
 

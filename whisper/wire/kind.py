@@ -82,6 +82,8 @@ class Request:
 class Reply:
     body: dict[str, Any] = field(default_factory=dict)
     payload: Bytes = b""
+    #: of a kind that forks: the next request is for a worker that has not worked yet
+    spent: bool = False
 
 
 class Model(Protocol):

@@ -15,6 +15,7 @@ from core.store.sql import SqlStore
 from core.submission.origins import Origins
 from core.system.machine import Plan
 from whisper.engine.transcriber import WhisperTranscriber
+from whisper.enhance.enhancer import Enhancer
 from whisper.models.store import ModelStore
 from whisper.speakers.diarizer import Diarizer
 from worker.context.figures import Tell, nobody
@@ -63,6 +64,7 @@ class RunSettings:
 class Parts:
     """What is made once and shared by all jobs of a consumer.
 
+    enhancer: None: there is none here
     vad: makes a fresh detector per job
     width: chunks of one job handed to the engine at once
     consumer: id of this consumer, leads the lease owner's name
@@ -83,5 +85,6 @@ class Parts:
     width: int
     consumer: str
     origins: Origins
+    enhancer: Enhancer | None = None
     check_disk: Callable[[], None] = lambda: None
     tell: Tell = nobody

@@ -79,9 +79,18 @@ class Work:
         self.cancel = Cancel(lease_keeper)
         self.upload = Upload(self.cancel)
         self.recording = Recording(folder / "pcm.s16le", head=self.width + 1, cancel=self.cancel, on_grow=self.wake.set)
+        self.cleaned = Recording(folder / "cleaned.s16le", head=0, cancel=self.cancel, on_grow=self.wake.set)
+        """The same without noise, where the job asks for it (`worker.stages.enhance`)."""
+        clean = params.enhance != "none"
+        self.for_speakers = self.cleaned if clean else self.recording
+        """Where speech is looked for, and voices are told apart."""
+        self.for_words = self.cleaned if clean and params.enhance_for == "all" else self.recording
+        """What is transcribed."""
+        self.for_words_too = self.cleaned if clean and params.enhance_for == "both" else None
+        """What is transcribed besides, for the surer text of the two."""
         self.model: ValidModel
         self.prompt: str | None = None
-        """What every chunk is decoded behind (`worker.stages.prompt`)."""
+        """What every chunk is decoded behind (`worker.stages.preparation.prompt`)."""
         self.plan: GrowingPlan
         self.identities: Mapping[str, str] = {}
         """By stage: what its tasks depend on."""

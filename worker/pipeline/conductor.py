@@ -30,8 +30,9 @@ from worker.pipeline.execution import run_task
 from worker.pipeline.finals import FinalSegments
 from worker.pipeline.graph import Graph, behind
 from worker.pipeline.lanes import Lanes
-from worker.stages.bring import bring
-from worker.stages.prompt import tell_model
+from worker.stages.enhance import ENHANCE
+from worker.stages.preparation.bring import bring
+from worker.stages.preparation.prompt import tell_model
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ class Pipeline:
             work.cancel.abort()
             lanes.close()
             work.recording.close()
+            work.cleaned.close()
             self.shown, self.job, self._unaccounted = work.shown, work.job, work.unaccounted_seconds
 
     def _prepare(self, work: Work) -> None:
@@ -141,8 +143,8 @@ class Pipeline:
             before: Job = work.patiently(lambda: store.get(old))
         except JobNotFound:
             return
-        if before.plan_hash != identity:
-            return
+        if before.plan_hash != identity or any(one["code"] == f"{ENHANCE}_failed" for one in before.warnings):
+            return  # of other sound
         if before.language:
             # first, for nobody comes here again once there are chunks: those still to do must be heard in the same language
             work.learn(language=before.language, language_confidence=before.language_confidence)

@@ -15,6 +15,7 @@ from core.transcript.speakers.labels import labelled
 from worker.context.stage import Lane, Output, Stage
 from worker.context.work import Work
 from worker.stages.diarize import DIARIZE, forget_checkpoints, turns_of
+from worker.stages.enhance import ENHANCE, kept
 from worker.stages.outcome import assemble
 
 
@@ -42,6 +43,9 @@ class AssembleStage(Stage):
         )
         reached("before_result")
         job = parts.store.get(work.job.id)
+        performance = work.report.performance(job, chunks, work.unaccounted_seconds)
+        if work.for_words_too is not None:
+            performance[ENHANCE] = kept(chunks)
         outcome = assemble(
             job,
             chunks,
@@ -50,7 +54,7 @@ class AssembleStage(Stage):
             ffmpeg=parts.ffmpeg.version,
             fail_share=parts.settings.chunk_fail_share,
             warnings=work.warnings,
-            performance=work.report.performance(job, chunks, work.unaccounted_seconds),
+            performance=performance,
         )
         for found in work.tasks(DIARIZE) if job.params.diarize else ():
             if found.state is TaskState.DONE:

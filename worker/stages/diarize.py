@@ -35,7 +35,7 @@ class DiarizeStage(Stage):
     than its speakers do."""
 
     name = DIARIZE
-    needs = ("decode",)
+    needs = ("decode", "enhance")
     on_failure = OnFailure.DEGRADE
 
     def wanted(self, work: Work) -> bool:
@@ -57,7 +57,7 @@ class DiarizeStage(Stage):
             least=params.min_speakers or 1, most=params.max_speakers or SpeakerBounds.most, exact=params.num_speakers
         )
         found = work.parts.diarizer.diarize(
-            _Growing(work.recording),
+            _Growing(work.for_speakers),
             bounds,
             work.call("speakers"),
             quiet=lambda: not _transcribed(work),

@@ -30,7 +30,7 @@ class PlanStage(Stage):
     """
 
     name = "plan"
-    needs = ("decode",)
+    needs = ("decode", "enhance")
     stored = False
     streams = True
 
@@ -42,7 +42,7 @@ class PlanStage(Stage):
         return {"planner": PLANNER_VERSION, "chunk_seconds": work.chunk_seconds, "strategy": settings.chunk_strategy}
 
     def run(self, work: Work, task: Task) -> Output:
-        settings, recording = work.parts.settings, work.recording
+        settings, recording = work.parts.settings, work.for_speakers
         regions = region_source(settings.chunk_strategy, work.parts.vad().feed)
         stored = [Chunk.from_dict(one.plan or {}) for one in work.plan.tasks]
         planner = ChunkPlanner(
@@ -63,7 +63,7 @@ class PlanStage(Stage):
                 continue
             chunks += self._store(work, planner.feed(regions.feed(recording.read(position, end))))
             position = end
-            recording.pause()
+            work.recording.pause()
         work.check()
         chunks += self._store(work, planner.feed(regions.finish()))
         chunks += self._store(work, planner.finish(position))

@@ -15,10 +15,11 @@ from core.speech.chunks import Chunk, plan_hash
 from core.speech.planner import PLANNER_VERSION
 from core.system import tracing
 from core.transcript.merge import needs_words
-from whisper.types import SHORTEST, ChunkTranscript, TranscribeOptions
+from whisper.types import SHORTEST, ChunkTranscript, TranscribeOptions, mean_logprob
 from worker.context.figures import EngineAnswered
 from worker.context.stage import Grain, Lane, OnFailure, Output, Stage
 from worker.context.work import Work
+from worker.stages import enhance
 from worker.stages.language_vote import own_language
 from worker.stages.leftovers import complete
 
@@ -30,14 +31,15 @@ SECOND_TEMPERATURE = 0.4
 
 class TranscribeStage(Stage):
     name = TRANSCRIBE
-    needs = ("decode", "plan", "language")
+    needs = ("decode", "enhance", "plan", "language")
     grain = Grain.CHUNK
     lane = Lane.ENGINE
     on_failure = OnFailure.GAP
 
     def ready(self, work: Work, task: Task) -> bool:
         regions = Chunk.from_dict(task.plan or {}).regions
-        return work.recording.has(regions[-1].end if regions else 0)
+        end = regions[-1].end if regions else 0
+        return work.for_words.has(end) and (work.for_words_too is None or work.for_words_too.has(end))
 
     def identity(self, work: Work, needs: Sequence[str]) -> str:
         """As versions from 0.1.0 on have it in `job.plan_hash`: what they finished can be taken over."""
@@ -48,6 +50,8 @@ class TranscribeStage(Stage):
         options.pop("chunk_duration", None)  # it is in `chunk_seconds`, whoever said so
         if settings.fit_context:
             options["context"] = "fit"
+        if params.enhance != "none":
+            options["enhancer"] = enhance.version(work)
         return plan_hash(
             audio_sha256=work.job.source.sha256,
             decoder=DECODER,
@@ -62,9 +66,23 @@ class TranscribeStage(Stage):
             return Output()
         first = work.early.pop(chunk.index, None)
         early = first.result() if first else None
-        pcm = work.recording.read_regions(chunk.regions)
+        pcm = work.for_words.read_regions(chunk.regions)
         said, seconds = _with_leftovers(work, chunk, pcm, early if isinstance(early, ChunkTranscript) else None)
+        if work.for_words_too is not None:
+            said, more = _surer(work, chunk, said, work.for_words_too.read_regions(chunk.regions))
+            seconds += more
         return Output(data=said.to_dict(), engine_seconds=seconds)
+
+
+def _surer(work: Work, chunk: Chunk, said: ChunkTranscript, cleaned: Pcm) -> tuple[ChunkTranscript, float]:
+    """Of what was said and what the cleaned sound gives, the text with the higher mean log-probability; its CPU seconds."""
+    try:
+        other, seconds = _with_leftovers(work, chunk, cleaned, None)
+    except ChunkFailed as error:
+        log.warning("Chunk %d: not recognised from cleaned sound: %s", chunk.index + 1, error.message)
+        return replace(said, cleaned=False), 0.0
+    better = mean_logprob(other) > mean_logprob(said)
+    return replace(other if better else said, cleaned=better), seconds
 
 
 def ask_engine(work: Work, pcm: Pcm, options: TranscribeOptions, chunk: Chunk) -> ChunkTranscript:

@@ -123,7 +123,7 @@ def get_parallel_features(deps: Deps) -> dict[str, Any]:
             "task_management": True,
             "progress_tracking": True,
             "performance_monitoring": True,
-            "source_separation": reads.can("enhance"),
+            "source_separation": False,
             "enhanced_alignment": reads.can("align"),
             "speaker_diarization": reads.can("diarize"),
         },

@@ -20,7 +20,7 @@ class ParallelForm:
     )
     source_separation: bool = field(
         default=False,
-        metadata=about("Listen to the voices alone (`enhance=vocals`); named in the warnings where it is not done."),
+        metadata=about("Listen to the voices alone (`enhance=vocals`): not available here, and the warnings say so."),
     )
     enhanced_alignment: bool = field(
         default=False,
@@ -56,13 +56,8 @@ class Reader:
         warnings = []
         if self.can("diarize"):  # what that interface is for
             given["diarize"] = "true"
-        if form.source_separation:
-            if self.can("enhance"):
-                given["enhance"] = "vocals"
-            else:
-                warnings.append(
-                    "source_separation: voices are not separated by this service; the sound was taken as it is"
-                )
+        if form.source_separation:  # clients that have always sent it get their transcript all the same
+            warnings.append("source_separation: enhance=vocals is not available here; the sound was taken as it is")
         if form.enhanced_alignment:
             given["word_timestamps"] = "true"
             if self.can("align"):
