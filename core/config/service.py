@@ -216,6 +216,8 @@ class ServiceSettings(BaseSettings):
             raise ValueError("expected a JSON object")  # noqa: TRY004 pydantic turns ValueError into its own
         if "model" in given:
             raise ValueError("model: name it in WHISPER_MODEL")
+        if "known_speakers" in given:
+            raise ValueError("known_speakers: voices belong to those whose jobs they are")
         values, errors = read(JobParams, given)
         if errors:
             raise ValueError("; ".join(f"{error['field']}: {error['message']}" for error in errors))

@@ -32,10 +32,10 @@ from sqlalchemy import (
 
 from core.jobs.job import SHORT_BYTES, SHORT_SECONDS
 
-ROW_VERSION = 5
+ROW_VERSION = 6
 """Raised when jobs or tasks are written in a way older consumers would misread: those then leave them alone."""
 
-SCHEMA = "0010"
+SCHEMA = "0011"
 """The newest revision of `core.store.migrations`: who finds the database at it need not load Alembic (8 MB, 0.2 s)."""
 
 metadata = MetaData()
@@ -83,6 +83,8 @@ job = Table(
     _required("sha256", String(64)),
     _required("source_key", Text),
     _required("params", JSON),
+    # the object with the samples of known speakers; a retry shares it, as it does the upload
+    Column("samples_key", Text),
     # where the file is to be brought from, until it is here
     Column("origin", Text),
     Column("retry_of", String(64)),
@@ -148,6 +150,8 @@ Index(
     postgresql_where=job.c.consumer.is_not(None),
 )
 Index("job_source_key", job.c.source_key)
+_SAMPLED = job.c.samples_key.is_not(None)
+Index("job_samples_key", job.c.samples_key, sqlite_where=_SAMPLED, postgresql_where=_SAMPLED)
 Index("job_origin", job.c.origin, sqlite_where=job.c.origin.is_not(None), postgresql_where=job.c.origin.is_not(None))
 Index("job_result_key", job.c.result_key)
 STRUCK = job.c.strikes > literal_column("0")
@@ -326,6 +330,17 @@ Index("spent_created_at", spent.c.created_at)
 
 # When each owner last had its turn ("": who has no key).
 served = Table("served", metadata, Column("owner", String(128), primary_key=True), _required("at", UtcDateTime))
+
+# What people sound like whom an owner knows ("": who has no key).
+voice = Table(
+    "voice",
+    metadata,
+    Column("owner", String(128), primary_key=True),
+    Column("name", String(100), primary_key=True),
+    _required("embedding", String(64)),
+    _required("vector", JSON),
+    _required("created_at", UtcDateTime),
+)
 
 # Who is told of an owner's events; without a url: what signs the owner's callbacks.
 webhook = Table(

@@ -19,6 +19,10 @@ from whisper.speakers.voices import SpeakerBounds, Vectors, voices_of
 SHORTEST_TURN = 0.1
 """Seconds."""
 
+EMBEDDING = "campplus zh-en 16k common advanced, 1"
+"""What voices are vectors of. Raised when the same voice gives another vector than before: voices that were kept are worth nothing
+then."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -60,7 +64,7 @@ class TurnPipeline:
         """tell: told the share that is done, 0 to 1. Raises what the networks, the audio and `each` raise."""
         windows = list(self._windows(audio))
         samples = audio.length(0)
-        nothing = Diarization(turns=(), voices=np.zeros((0, DIMENSIONS), np.float32))
+        nothing = Diarization(turns=(), voices=np.zeros((0, DIMENSIONS), np.float32), embedding=EMBEDDING)
         if not windows:
             return nothing
         starts = window_starts(samples)
@@ -82,7 +86,8 @@ class TurnPipeline:
             )
             for a, b, voice in spans(active)
         ]
-        return Diarization(turns=tuple(turn for turn in turns if turn.end - turn.start >= SHORTEST_TURN), voices=voices)
+        turns = [turn for turn in turns if turn.end - turn.start >= SHORTEST_TURN]
+        return Diarization(turns=tuple(turns), voices=voices, embedding=EMBEDDING)
 
     def _windows(self, audio: Audio) -> Iterator[Classes]:
         return self._each(lambda span: self._networks.classes(audio.read(*span)), _spans(audio))

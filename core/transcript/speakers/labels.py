@@ -43,6 +43,7 @@ def labelled(transcript: Transcript, turns: Iterable[Turn], names: dict[int, str
     spoken = [Spoken(start=unit.start, end=unit.end, segment=unit.segment, ends=unit.ends) for unit in units]
     labels = labels_of(spoken, usable(turns, transcript.duration))
     voices = list(dict.fromkeys(label.voice for label in labels if label.voice is not None))
+    spoke = voices  # SPEAKER_00 first: whose number is whose id, where nobody gets a label too
     if len(voices) == 1 and voices[0] not in names:
         voices = []
     ids = {voice: f"SPEAKER_{n:02d}" for n, voice in enumerate(voices)}
@@ -50,7 +51,8 @@ def labelled(transcript: Transcript, turns: Iterable[Turn], names: dict[int, str
     speakers = tuple(
         Speaker(id=one, name=names.get(voice, one), seconds=_seconds(segments, one)) for voice, one in ids.items()
     )
-    return replace(transcript, segments=segments, speakers=speakers)
+    provenance = {**transcript.provenance, "voices": spoke}
+    return replace(transcript, segments=segments, speakers=speakers, provenance=provenance)
 
 
 def _units(number: int, segment: Segment, words: Sequence[PlacedWord], language: str) -> Iterator[_Unit]:
