@@ -12,7 +12,10 @@ from core.options import options
 from core.transcript.formats import TextFormat
 
 LEFT_OUT = frozenset(
-    {"temperature", "beam_size", "word_timestamps", "workers", "chunk_duration", "callback_url", "metadata"}
+    {
+        *("temperature", "beam_size", "word_timestamps", "workers", "chunk_duration", "callback_url", "metadata"),
+        "known_speakers",
+    }
 )
 """Options of a job that are for operators and programs."""
 

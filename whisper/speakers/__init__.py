@@ -2,4 +2,4 @@
 
 __all__: list[str] = []
 
-__all__ = ["diarizer", "frames", "networks", "pipeline", "voices"]
+__all__ = ["diarizer", "frames", "known", "networks", "pipeline", "voices"]

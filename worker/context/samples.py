@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,9 +13,7 @@ from core.audio.samples import Pcm
 from core.errors import JobError
 from core.jobs.known_speakers import asked_samples, asked_voices, unpacked
 from whisper.speakers.voices import SpeakerBounds, Vectors
-
-if TYPE_CHECKING:
-    from worker.context.work import Work
+from worker.context.work import Work
 
 log = logging.getLogger(__name__)
 
