@@ -88,7 +88,7 @@ def _heard(work: Work, sample: bytes | None, embedding: str) -> tuple[Vectors, s
         raise Unusable("there is less than a second of speech in the sample")
     if not embedding or found.embedding != embedding:
         raise Unusable("voices cannot be compared here")
-    more = "there is more than one voice in the sample; the one that speaks longest counts" if len(spoken) > 1 else ""
+    more = "there is more than one voice in the sample (the one that speaks longest counts)" if len(spoken) > 1 else ""
     return found.voices[int(np.argmax(spoken))], more
 
 

@@ -89,9 +89,11 @@ class KnownSpeakersStage(Stage):
         return {"known_speakers": work.job.params.known_speakers}
 
     def run(self, work: Work, task: Task) -> Output:
-        output = next((found.output for found in work.tasks(DIARIZE) if found.state is TaskState.DONE), None) or {}
-        voices = np.array(output.get("voices", ()), np.float32)
-        known = known_of(work, output.get("embedding", ""))
+        output = next((found.output for found in work.tasks(DIARIZE) if found.state is TaskState.DONE), None)
+        if not output or not output["voices"]:
+            return Output(data={"names": [], "remarks": []})
+        voices = np.array(output["voices"], np.float32)
+        known = known_of(work, output["embedding"])
         found = matches(voices, known.names, known.vectors)
         log.info("Speakers: %d of %d known ones are among %d voices", len(found.names), len(known.names), len(voices))
         again = [
