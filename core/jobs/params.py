@@ -166,8 +166,8 @@ class JobParams:
     known_speakers: list[dict[str, str]] | None = field(
         default=None,
         metadata=about(
-            "People whose voices are known (with diarize), so that they are called by their names: a JSON array of objects with a name "
-            "and a sample (2 to 10 s of that voice as a data URL), or with a name and the voice that you have kept.",
+            "People whose voices are known (with diarize), so that they are called by their names: each a name with a sample, "
+            "2 to 10 s of that voice (in JSON: a data URL), or the name of a voice that you have kept.",
             max_length=known.MOST,
             form_bytes=known.FIELD_BYTES,
             flag="known-speaker",

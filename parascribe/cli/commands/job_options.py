@@ -29,7 +29,8 @@ def with_options(table: type, *, before: str) -> Callable[[Command], Command]:
 
         @functools.wraps(run)
         def command(**given: Any) -> None:
-            run(**{name: _read(name, value) for name, value in given.items() if name not in names or value is not None})
+            mine = {name: _read(name, given.pop(name)) for name in names & given.keys() if given[name] is not None}
+            run(**{name: value for name, value in given.items() if name not in names}, **mine)
 
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -69,7 +70,7 @@ def _read(name: str, value: Any) -> Any:
             known.append({"name": who} | ({"sample": data_url(Path(file))} if equals else {}))
         except OSError as error:
             raise typer.BadParameter(f"--known-speaker {who}: {error}") from error
-    return known or None
+    return known
 
 
 def _values(option: Option) -> Callable[[], list[str]] | None:
