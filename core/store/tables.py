@@ -83,8 +83,7 @@ job = Table(
     _required("sha256", String(64)),
     _required("source_key", Text),
     _required("params", JSON),
-    # the object with the samples of known speakers; a retry shares it, as it does the upload
-    Column("samples_key", Text),
+    Column("samples_key", Text),  # of the known speakers; shared by a retry, as the upload is
     # where the file is to be brought from, until it is here
     Column("origin", Text),
     Column("retry_of", String(64)),
@@ -332,15 +331,9 @@ Index("spent_created_at", spent.c.created_at)
 served = Table("served", metadata, Column("owner", String(128), primary_key=True), _required("at", UtcDateTime))
 
 # What people sound like whom an owner knows ("": who has no key).
-voice = Table(
-    "voice",
-    metadata,
-    Column("owner", String(128), primary_key=True),
-    Column("name", String(100), primary_key=True),
-    _required("embedding", String(64)),
-    _required("vector", JSON),
-    _required("created_at", UtcDateTime),
-)
+_WHOSE = (Column("owner", String(128), primary_key=True), Column("name", String(100), primary_key=True))
+_SOUND = (_required("embedding", String(64)), _required("vector", JSON), _required("created_at", UtcDateTime))
+voice = Table("voice", metadata, *_WHOSE, *_SOUND)
 
 # Who is told of an owner's events; without a url: what signs the owner's callbacks.
 webhook = Table(
