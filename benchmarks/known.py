@@ -59,7 +59,7 @@ def run(bench: Bench) -> None:
             made = conversation(len(talking), seconds, style, seed=14 + 10 * half + n, people=talking)
             found, twice = _named(pipeline.diarize(Audio(made.pcm)), made.turns)
             voices, split = voices + found, split + twice
-        samples = {name: np.concatenate(clips[1 - half :: 2]) for name, clips in readers.items()}
+        samples = {name: np.concatenate(clips[1 - half :: 2]).astype(np.float32) for name, clips in readers.items()}
         for seconds, most in LENGTHS.items():
             if bench.smoke and seconds != 5:
                 continue

@@ -33,9 +33,6 @@ from core.submission.joining import Asked, asked_of
 
 router = APIRouter(prefix=PREFIX, tags=["jobs"], dependencies=[needs(JOBS)])
 
-JSON_BYTES = FIELD_BYTES + MAX_BYTES
-"""Of the JSON body: samples of known speakers may be in it."""
-
 KEY_PARAMETER = {
     "name": HEADER,
     "in": "header",
@@ -100,7 +97,7 @@ async def create_job(
     async with AsyncExitStack() as stack:
         if not is_json(request):
             await stack.enter_async_context(parts.receiver.place(request))
-        elif (declared_length(request) or JSON_BYTES) > MAX_BYTES:  # what is kept in memory is bounded
+        elif (declared_length(request) or FIELD_BYTES) > MAX_BYTES:  # what is kept in memory is bounded
             await stack.enter_async_context(parts.receiver.slot(who.owner))
         reserved = await stack.enter_async_context(held(request, jobs))
         if is_json(request):
@@ -147,7 +144,7 @@ async def _named(
     request: Request, jobs: OwnerJobs, batches: OwnerBatches, parts: Parts, who: Identity, reserved: Held
 ) -> Job:
     """The job of a file that a JSON body only names; or the one that the key made, if it asked for the same."""
-    given = await read_object(request, parts.receiver, most=JSON_BYTES)
+    given = await read_object(request, parts.receiver, large={"known_speakers": FIELD_BYTES})
     intake = parts.intake.within(who.limits.upload_mb)
 
     def accept() -> Job:
