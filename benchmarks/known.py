@@ -59,7 +59,9 @@ def run(bench: Bench) -> None:
             made = conversation(len(talking), seconds, style, seed=14 + 10 * half + n, people=talking)
             found, twice = _named(pipeline.diarize(Audio(made.pcm)), made.turns)
             voices, split = voices + found, split + twice
-        samples = {name: np.concatenate(clips[1 - half :: 2]).astype(np.float32) for name, clips in readers.items()}
+        samples: dict[str, Floats] = {}
+        for name, clips in readers.items():
+            samples[name] = np.concatenate(clips[1 - half :: 2])
         for seconds, most in LENGTHS.items():
             if bench.smoke and seconds != 5:
                 continue
@@ -102,7 +104,7 @@ def people() -> dict[str, list[Floats]]:
 def strangers() -> dict[str, Floats]:
     """Recordings of single other people."""
     return {
-        clip.name: clip.samples().astype(np.float32) / 32768 for clip in shared() if not clip.name.startswith(NOBODY)
+        clip.name: (clip.samples() / 32768).astype(np.float32) for clip in shared() if not clip.name.startswith(NOBODY)
     }
 
 
