@@ -22,6 +22,8 @@ LONGEST = 30.0
 LEAST_SPEECH = 1.0
 """Seconds of speech in it: what is shorter is told apart with an error rate of 4 % and more."""
 
+NOT_COMPARED = "what looked for speakers here does not say what voices sound like"
+
 
 class Unusable(Exception):
     """Why somebody cannot be known, in words for the user."""
@@ -55,6 +57,8 @@ def known_of(work: Work, embedding: str) -> Known:
                 voice = kept.get(one["voice"])
                 if voice is None:
                     raise Unusable("the voice has been deleted")
+                if not embedding:
+                    raise Unusable(NOT_COMPARED)
                 if voice.embedding != embedding:
                     raise Unusable("the voice was kept by another version: keep it once more")
                 vector = np.array(voice.vector, np.float32)
@@ -87,7 +91,7 @@ def _heard(work: Work, sample: bytes | None, embedding: str) -> tuple[Vectors, s
     if max(spoken, default=0.0) < LEAST_SPEECH:
         raise Unusable("there is less than a second of speech in the sample")
     if not embedding or found.embedding != embedding:
-        raise Unusable("voices cannot be compared here")
+        raise Unusable(NOT_COMPARED)
     more = "there is more than one voice in the sample (the one that speaks longest counts)" if len(spoken) > 1 else ""
     return found.voices[int(np.argmax(spoken))], more
 

@@ -93,7 +93,7 @@ class KnownSpeakersStage(Stage):
         if not output or not output["voices"]:
             return Output(data={"names": [], "remarks": []})
         voices = np.array(output["voices"], np.float32)
-        known = known_of(work, output["embedding"])
+        known = known_of(work, output.get("embedding", ""))
         found = matches(voices, known.names, known.vectors)
         log.info("Speakers: %d of %d known ones are among %d voices", len(found.names), len(known.names), len(voices))
         again = [
