@@ -20,7 +20,7 @@ from api.events.status import StatusRoute
 from api.foreign import interfaces
 from api.http import problems
 from api.http.middleware import HeadAsGet, LingeringClose, RequestLog
-from api.routes import batch_new, batches, follow, jobs, submit, uploads, webhooks
+from api.routes import batch_new, batches, follow, jobs, submit, uploads, voices, webhooks
 from api.routes.service import about, docs, health, session
 from api.routes.texts import audio, results, search, transcripts
 from api.upload.form import form_schema, named_schema, options_schema
@@ -30,6 +30,7 @@ the result in the format you want. Errors are `application/problem+json` with a 
 
 TAGS = [
     {"name": "jobs", "description": "Upload, follow, steer, fetch."},
+    {"name": "voices", "description": "Whose voices you know, so that jobs know them by name."},
     {"name": "webhooks", "description": "Be told when jobs have ended."},
     {"name": "uploads", "description": "Files in parts, over a bad line: tus 1.0."},
     {"name": "batches", "description": "Many files as one: counted, steered and fetched together."},
@@ -77,6 +78,7 @@ def create_app(deps: ApiDeps, store: ApiStore, authenticator: Authenticator) -> 
         search,
         audio,
         follow,
+        voices,
         webhooks,
         session,
         about,

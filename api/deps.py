@@ -29,7 +29,7 @@ from core.jobs.consumers import enhancements
 from core.jobs.job import Job
 from core.jobs.params import JobParams
 from core.objects.store import ObjectStore
-from core.store.owners import OwnerBatches, OwnerJobs, OwnerUploads
+from core.store.owners import OwnerBatches, OwnerJobs, OwnerUploads, OwnerVoices
 from core.store.protocols import Consumers, JobStore, Keys
 from core.store.webhooks import OwnerWebhooks, Webhooks
 from core.submission.intake import Intake, Limits
@@ -141,6 +141,7 @@ class Parts:
     webhooks: Callable[[Identity], OwnerWebhooks]
     uploads: Callable[[Identity], OwnerUploads]
     batches: Callable[[Identity], OwnerBatches]
+    voices: Callable[[Identity], OwnerVoices]
     waiting: Callable[[int], int]
     metrics: Metrics
     intake: Intake
@@ -178,6 +179,7 @@ class Parts:
             webhooks=lambda who: store.webhooks_of(who.owner, all_webhooks=who.all_jobs),
             uploads=lambda who: store.uploads_of(who.owner, all_jobs=who.all_jobs),
             batches=lambda who: store.batches_of(who.owner, all_jobs=who.all_jobs),
+            voices=lambda who: store.voices_of(who.owner),
             waiting=lambda at_most: store.waiting(at_most=at_most),
             metrics=metrics,
             intake=intake,

@@ -38,6 +38,7 @@ NAMES = (
     "speakers",
     "beside",
     "enhance",
+    "known",
 )
 
 

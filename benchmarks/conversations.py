@@ -5,7 +5,7 @@ The reference leaves out pauses of more than 0.25 s, found by loudness, which kn
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,10 +60,12 @@ def _levelled(clip: Clip) -> Floats:
     return found
 
 
-def conversation(speakers: int, seconds: float, style: Style, *, seed: int) -> Conversation:
-    """Everybody may follow anybody else; all take part."""
+def conversation(
+    speakers: int, seconds: float, style: Style, *, seed: int, people: Mapping[str, list[Floats]] | None = None
+) -> Conversation:
+    """Everybody may follow anybody else; all take part. people: as of `bank`, which is asked unless they are given"""
     rng = np.random.default_rng(seed)
-    people = bank(speakers)
+    people = bank(speakers) if people is None else people
     names = [str(name) for name in rng.permutation(sorted(people))[:speakers]]
     said = {name: _endless(people[name], style, rng) for name in names}
     total = round(seconds * SAMPLE_RATE)

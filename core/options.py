@@ -21,6 +21,10 @@ _TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})
 _FALSE = frozenset({"0", "false", "f", "no", "n", "off"})
 
 
+class Objects(list[dict[str, Any]]):
+    """Stands for the kind of an option that is a list of JSON objects."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class About:
     """What a field's metadata say of an option."""
@@ -37,6 +41,10 @@ class About:
     #: the one-letter name on the command line, such as `-m`, and what stands for the value in `--help`
     short: str | None = None
     metavar: str | None = None
+    #: its name on the command line, where it is given once for each entry of a list
+    flag: str | None = None
+    #: longest text of it in a form, in bytes; None: as that of any field
+    form_bytes: int | None = None
     #: whether a transcript depends on it: else it is no part of its identity
     heard: bool = True
     #: whether the words themselves do: else it is no part of the identity of a transcribed chunk
@@ -56,7 +64,7 @@ class Option:
 
     name: str
     #: the type in full, as annotated, and without None; `object` where several types are taken, `dict` for JSON objects,
-    #: `list` for texts
+    #: `list` for texts, `Objects` for lists of JSON objects
     annotation: Any
     kind: type
     #: MISSING where every job has a value of its own
@@ -75,7 +83,7 @@ class Option:
         if self.about.le is not None and value > self.about.le:
             raise ValueError(f"Input should be less than or equal to {self.about.le:g}")
         if self.about.max_length is not None and len(value) > self.about.max_length:
-            whole, parts = ("List", "items") if self.kind is list else ("String", "characters")
+            whole, parts = ("List", "items") if self.kind in (list, Objects) else ("String", "characters")
             raise ValueError(f"{whole} should have at most {self.about.max_length} {parts}")
         return self.about.convert(value) if self.about.convert else value
 
@@ -96,6 +104,8 @@ def _options(table: type) -> tuple[Option, ...]:
         inner = [part for part in get_args(annotation) if part is not types.NoneType] if several else [annotation]
         choices = get_args(inner[0]) if get_origin(inner[0]) is Literal else ()
         kind = str if choices else (get_origin(inner[0]) or inner[0]) if len(inner) == 1 else object
+        if kind is list and get_origin(get_args(inner[0])[0]) is dict:
+            kind = Objects
         assert kind in _PARSE, f"{field.name}: no way to read {annotation}"
         made.append(
             Option(
@@ -200,6 +210,17 @@ def _texts(given: Any) -> list[str]:
     return [text for text in found if text]
 
 
+def _objects(given: Any) -> list[dict[str, Any]]:
+    try:
+        value = json.loads(given, object_pairs_hook=_once) if isinstance(given, str) else given
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, TypeError, RecursionError):
+        raise _invalid("JSON array", " of objects whose names come once") from None
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise _invalid("JSON array", " of objects")
+    return value
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -208,5 +229,14 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _PARSE: Mapping[type, Callable[[Any], Any]] = types.MappingProxyType(
-    {str: _text, int: _integer, float: _number, bool: _boolean, dict: _json, list: _texts, object: lambda given: given}
+    {
+        str: _text,
+        int: _integer,
+        float: _number,
+        bool: _boolean,
+        dict: _json,
+        list: _texts,
+        Objects: _objects,
+        object: lambda given: given,
+    }
 )

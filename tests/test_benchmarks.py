@@ -45,6 +45,7 @@ GOALS = {
     "speakers": {"S1", "S2", "S4", "S5"},
     "beside": {"S6"},
     "enhance": {"E1"},
+    "known": set(),
 }
 
 

@@ -53,6 +53,8 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "delivery_not_found": 404,
         "batch_not_found": 404,
         "batch_closed": 409,
+        "voice_not_found": 404,
+        "voice_exists": 409,
         "revision_not_found": 404,
         "revision_conflict": 412,
         "precondition_required": 428,

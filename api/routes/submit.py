@@ -18,12 +18,13 @@ from api.schemas import JobBody
 from api.upload.filepart import Store
 from api.upload.form import form_of
 from api.upload.idempotency import HEADER, Held, held
-from api.upload.json_body import is_json, read_object
+from api.upload.json_body import MAX_BYTES, is_json, read_object
 from api.upload.named import named_file, options_of
 from api.upload.received import Fields, Upload
 from api.upload.receiver import declared_length
 from core.errors import IdempotencyConflict, JobNotFound, RequestError
 from core.jobs.job import Job, Source, new_id
+from core.jobs.known_speakers import FIELD_BYTES
 from core.keys import JOBS
 from core.objects.store import source_key
 from core.store.owners import OwnerBatches, OwnerJobs
@@ -31,7 +32,6 @@ from core.submission.checks import fingerprint, identity_of
 from core.submission.joining import Asked, asked_of
 
 router = APIRouter(prefix=PREFIX, tags=["jobs"], dependencies=[needs(JOBS)])
-
 
 KEY_PARAMETER = {
     "name": HEADER,
@@ -98,6 +98,8 @@ async def create_job(
     async with AsyncExitStack() as stack:
         if not is_json(request):
             await stack.enter_async_context(parts.receiver.place(request))
+        elif (declared_length(request) or FIELD_BYTES) > MAX_BYTES:  # what is kept in memory is bounded
+            await stack.enter_async_context(parts.receiver.slot(who.owner))
         reserved = await stack.enter_async_context(held(request, jobs))
         if is_json(request):
             job = await _named(request, jobs, batches, parts, who, reserved)
@@ -143,7 +145,7 @@ async def _named(
     request: Request, jobs: OwnerJobs, batches: OwnerBatches, parts: Parts, who: Identity, reserved: Held
 ) -> Job:
     """The job of a file that a JSON body only names; or the one that the key made, if it asked for the same."""
-    given = await read_object(request, parts.receiver)
+    given = await read_object(request, parts.receiver, large={"known_speakers": FIELD_BYTES})
     intake = parts.intake.within(who.limits.upload_mb)
 
     def accept() -> Job:

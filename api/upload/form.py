@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, field
 from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import Field, create_model
 
 from core.jobs.params import JobParams
-from core.options import options
+from core.options import Objects, options
 from core.submission.joining import BATCH
 
 
@@ -26,6 +26,8 @@ class Form:
     fields: tuple[str, ...]
     repeated: frozenset[str] = frozenset()
     head: bytes = b""
+    #: longest text, in bytes, of fields that may have more than others; of repeated ones together
+    large: Mapping[str, int] = field(default_factory=dict)
 
 
 _BATCH = {"type": "string", "format": "uuid", "description": "Id of an open batch that the job is to belong to."}
@@ -34,16 +36,17 @@ _FILE = {"type": "string", "format": "binary", "description": "An audio or video
 
 def form_of(table: type[JobParams]) -> Form:
     """The form of a table of options."""
-    return Form(fields=(*(option.name for option in options(table)), BATCH))
+    large = {option.name: most for option in options(table) if (most := option.about.form_bytes)}
+    return Form(fields=(*(option.name for option in options(table)), BATCH), large=large)
 
 
 def form_schema(table: type[JobParams], defaults: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     """That form as JSON Schema: nothing but the file has to be there. defaults: this installation's own (JOB_DEFAULTS)"""
     asked = options_schema(table, "Form", defaults=defaults)
     for option in options(table):
-        if option.kind in (dict, list):  # a form has texts
+        if option.kind in (dict, list, Objects):  # a form has texts
             text = {"type": "string", "description": option.about.help}
-            coded = {"contentMediaType": "application/json"} if option.kind is dict else {}
+            coded = {} if option.kind is list else {"contentMediaType": "application/json"}
             asked["properties"][option.name] = text | coded
     return {
         "type": "object",
@@ -87,7 +90,7 @@ def options_schema(
     members: dict[str, Any] = {}
     for option in options(table):
         words = option.about
-        field = Field(
+        described = Field(
             ge=words.ge,
             le=words.le,
             max_length=words.max_length,
@@ -95,11 +98,11 @@ def options_schema(
             examples=[words.example] if filled and words.example is not None else None,
         )
         if option.default is not MISSING:
-            members[option.name] = (Annotated[option.annotation, field], option.default)
+            members[option.name] = (Annotated[option.annotation, described], option.default)
         elif filled:
-            members[option.name] = (Annotated[option.annotation, field], ...)
+            members[option.name] = (Annotated[option.annotation, described], ...)
         else:
-            members[option.name] = (Annotated[option.annotation, field] | None, None)
+            members[option.name] = (Annotated[option.annotation, described] | None, None)
     schema: dict[str, Any] = create_model(name, **members).model_json_schema()
     for option_name, value in defaults.items():
         schema["properties"][option_name]["default"] = value

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from starlette.requests import Request
@@ -20,17 +22,22 @@ def is_json(request: Request) -> bool:
 
 
 async def read_object(
-    request: Request, receiver: Receiver, *, most: int = MAX_BYTES, blank: bool = False
+    request: Request,
+    receiver: Receiver,
+    *,
+    most: int = MAX_BYTES,
+    large: Mapping[str, int] = MappingProxyType({}),
+    blank: bool = False,
 ) -> dict[str, Any]:
     """Raises ValidationFailed for what is no JSON object of plain values, or names one twice; TooLarge, UploadTooSlow.
 
-    blank: no body at all is an empty object
+    large: members that may have so many bytes beside the others; blank: no body at all is an empty object
     """
-    data = bytearray()
+    data, in_all = bytearray(), most + sum(large.values())
     async for piece in receiver.pieces(request):
         data += piece
-        if len(data) > most:
-            raise TooLarge(f"The JSON has more than {most:,} bytes.", max_bytes=most)
+        if len(data) > in_all:
+            raise TooLarge(f"The JSON has more than {in_all:,} bytes.", max_bytes=in_all)
     if blank and not data:
         return {}
     try:
@@ -44,6 +51,8 @@ async def read_object(
         raise ValidationFailed("The body is no JSON in UTF-8.", errors=[_error("is no JSON in UTF-8")]) from None
     if not isinstance(found, dict):
         raise ValidationFailed("The body is no JSON object.", errors=[_error("is no JSON object")])
+    if len(data) > most and len(json.dumps({name: found[name] for name in found.keys() - large.keys()})) > most:
+        raise TooLarge(f"The JSON has more than {most:,} bytes.", max_bytes=most)
     return found
 
 

@@ -15,7 +15,7 @@ from core.errors import EmptyUpload, NotMedia, RequestError, refusal
 from core.submission.intake import Intake
 
 FIELD_BYTES = 16_384
-"""Longest form field, in bytes."""
+"""Longest form field, in bytes, unless its form says more (`Form.large`)."""
 
 Fields = dict[str, str]
 """The form's fields that come once, as sent."""
@@ -121,8 +121,10 @@ class _Received(ABC):
         elif self._current is not None:
             name, value = self._current
             value += data
-            if len(value) > FIELD_BYTES:
-                raise refusal({"field": name, "message": f"longer than {FIELD_BYTES} bytes"})
+            most = self._spec.large.get(name, FIELD_BYTES)
+            before = sum(map(len, self._repeated.get(name, ()))) if name in self._spec.large else 0
+            if before + len(value) > most:
+                raise refusal({"field": name, "message": f"longer than {most} bytes"})
 
     async def _end(self) -> None:
         if isinstance(self._current, tuple):

@@ -218,6 +218,8 @@ class ServiceSettings(BaseSettings):
             raise ValueError("model: name it in WHISPER_MODEL")
         if given.get("enhance") == "vocals":
             raise ValueError("enhance: vocals is not available")
+        if "known_speakers" in given:
+            raise ValueError("known_speakers: voices belong to those whose jobs they are")
         values, errors = read(JobParams, given)
         if errors:
             raise ValueError("; ".join(f"{error['field']}: {error['message']}" for error in errors))

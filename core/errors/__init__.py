@@ -7,6 +7,7 @@
     |   |-- UrlRefused, UrlUnreachable
     |   |-- JobNotFound, NotReady, NotInResult, AlreadyTerminal, Expired, InvalidRange, KeyNotFound, WebhookNotFound, DeliveryNotFound
     |   |-- UploadNotFound, UploadLocked, OffsetConflict, UploadProtocol, BatchNotFound, BatchClosed
+    |   |-- VoiceNotFound, VoiceExists
     |   |-- RevisionNotFound, RevisionConflict, PreconditionRequired
     |   |-- RateLimited, QuotaExceeded, QueueFull, SyncTimeout, IdempotencyConflict, IdempotencyInFlight
     |   `-- InsufficientStorage
@@ -89,6 +90,8 @@ from core.errors.requests import (
     UrlRefused,
     UrlUnreachable,
     ValidationFailed,
+    VoiceExists,
+    VoiceNotFound,
     WebhookNotFound,
     refusal,
 )
@@ -157,6 +160,8 @@ __all__ = [
     "UrlRefused",
     "UrlUnreachable",
     "ValidationFailed",
+    "VoiceExists",
+    "VoiceNotFound",
     "WebhookNotFound",
     "WorkerCrashed",
     "refusal",

@@ -133,6 +133,18 @@ class NotInResult(RequestError):
     code = "not_in_result"
 
 
+class VoiceNotFound(RequestError):
+    """You have kept no voice of that name."""
+
+    code = "voice_not_found"
+
+
+class VoiceExists(RequestError):
+    """You have kept a voice of that name already: delete it first."""
+
+    code = "voice_exists"
+
+
 class AlreadyTerminal(RequestError):
     """The job has already ended."""
 

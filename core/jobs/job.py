@@ -106,6 +106,8 @@ class Job:
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    #: the object with the samples of known speakers, as long as there is a job that names them
+    samples_key: str | None = None
     retry_of: str | None = None
     #: retried with ?all=true: takes over no finished chunk of `retry_of`
     retry_all: bool = False
@@ -153,7 +155,7 @@ class Job:
     def again(self, *, everything: bool = False, caller: Mapping[str, str] = MappingProxyType({})) -> NewJob:
         """The same file and options once more. everything: it takes over no finished chunk; caller: who asks for it
 
-        Both jobs refer to one stored upload, under the older one's key.
+        Both jobs refer to one stored upload, and to the same samples, under the older one's keys.
         """
         job_id, source = new_id(), self.source
         if source.origin is not None:  # never brought: each brings its own
@@ -162,6 +164,7 @@ class Job:
             id=job_id,
             source=source,
             params=self.params,
+            samples_key=self.samples_key,
             retry_of=self.id,
             retry_all=everything,
             priority=self.priority,
@@ -205,6 +208,7 @@ class NewJob:
     id: str
     source: Source
     params: JobParams
+    samples_key: str | None = None
     retry_of: str | None = None
     retry_all: bool = False
     #: id of an open one; a retry takes the place of what it retries by itself

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from core.audio.tracks import TRACKS
+from core.jobs import known_speakers as known
 from core.jobs.turns import Priority
 from core.options import about, options, unset
 from core.transcript.language_tags import language_code
@@ -163,6 +164,19 @@ class JobParams:
     )
     max_speakers: int | None = field(
         default=None, metadata=about("At most so many people speak (with diarize).", ge=1, le=SPEAKERS, words=False)
+    )
+    known_speakers: list[dict[str, str]] | None = field(
+        default=None,
+        metadata=about(
+            "People whose voices are known (with diarize), so that they are called by their names: each a name with a sample, "
+            "2 to 10 s of that voice (in JSON: a data URL), or the name of a voice that you have kept.",
+            max_length=known.MOST,
+            form_bytes=known.FIELD_BYTES,
+            flag="known-speaker",
+            metavar="NAME[=FILE]",
+            words=False,
+            convert=known.known_speakers,
+        ),
     )
     enhance: Enhance = field(
         default="none",

@@ -84,6 +84,11 @@ def brought_key(job_id: str, fence: int) -> str:
     return f"{job_folder(job_id)}source.{fence}"
 
 
+def samples_key(job_id: str) -> str:
+    """Of the samples of a job's known speakers."""
+    return f"{job_folder(job_id)}samples"
+
+
 def upload_folder(upload_id: str) -> str:
     """What the keys of an upload's parts begin with."""
     return f"uploads/{upload_id}/"

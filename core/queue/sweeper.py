@@ -157,7 +157,8 @@ class Sweeper:
                 with self._on_its_own(f"Job {job.id}"):
                     if job.expired_audio:
                         forms = self._objects.keys(job_folder(job.id) + RENDITION)
-                        self._drop([job.source.key, *forms], besides=job.id)
+                        samples = [job.samples_key] if job.samples_key else []
+                        self._drop([job.source.key, *samples, *forms], besides=job.id)
                     if job.expired_result and job.result_key:
                         edits = self._objects.keys(job_folder(job.id) + REVISION)
                         self._drop([job.result_key, *edits], besides=job.id)
@@ -186,7 +187,7 @@ class Sweeper:
     def remove(self, job: Job) -> None:
         """Delete a job for good. Rows go last: a crash in between leaves a row that says what is still to do."""
         # all there is, not only what the row names: an owner that died before its last word left a result too
-        own = {job.source.key, job.result_key, *self._objects.keys(job_folder(job.id))} - {None}
+        own = {job.source.key, job.samples_key, job.result_key, *self._objects.keys(job_folder(job.id))} - {None}
         self._drop(sorted(key for key in own if key), besides=job.id)
         reached("after_drop")
         self._store.remove(job.id)

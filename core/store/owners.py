@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -10,6 +10,7 @@ from typing import Protocol
 from core.jobs.batches import Batch, NewBatch, Tally
 from core.jobs.job import Job, JobStatus, NewJob
 from core.jobs.uploads import NewUpload, PartialUpload, UploadLease
+from core.jobs.voices import Voice
 from core.transcript.search.document import Document
 from core.transcript.search.query import Query
 
@@ -89,8 +90,9 @@ class OwnerJobs(Protocol):
 
         A retry belongs to the owner of the job that it retries, any other job to this one. Calling it again after a lost
         answer (DatabaseUnavailable) is safe: the job of that id is returned. Raises, and stores nothing:
-        IdempotencyInFlight when another job has got the key meanwhile; JobNotFound or Expired when the job that it
-        retries is deleted, or its upload past retention, at this very moment.
+        IdempotencyInFlight when another job has got the key meanwhile; ValidationFailed when a known speaker is a voice that the
+        owner has not kept; JobNotFound or Expired when the job that it retries is deleted, or its upload past retention, at
+        this very moment.
         """
         ...
 
@@ -159,6 +161,29 @@ class OwnerJobs(Protocol):
 
     def free(self, key: str) -> None:
         """Give up a reservation that led to no job; one that did stays."""
+        ...
+
+
+class OwnerVoices(Protocol):
+    """The voices that one owner has kept. Nobody sees another's."""
+
+    def keep(self, name: str, *, job_id: str, number: int) -> Voice:
+        """Keep what one voice of a finished job of the owner's sounds like. number: as its search for speakers counts them
+
+        Raises VoiceExists, NotInResult when that is not known, ValidationFailed when there are too many (`core.jobs.voices.MOST`).
+        """
+        ...
+
+    def list(self) -> Sequence[Voice]:
+        """By name."""
+        ...
+
+    def named(self, names: Collection[str]) -> dict[str, Voice]:
+        """Those of these that there are, by name."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Raises VoiceNotFound."""
         ...
 
 

@@ -18,7 +18,7 @@ from core.jobs.tasks import Lease, Task
 from core.jobs.turns import AGE_SECONDS, Only
 from core.keys import Key, KeyState, Session
 from core.store.news import News
-from core.store.owners import OwnerBatches, OwnerJobs, OwnerUploads
+from core.store.owners import OwnerBatches, OwnerJobs, OwnerUploads, OwnerVoices
 from core.transcript.search.document import Document
 
 
@@ -48,6 +48,10 @@ class JobStore(Protocol):
 
     def batches_of(self, owner: str | None, *, all_jobs: bool = False) -> OwnerBatches:
         """The batches of this owner, as `of`."""
+        ...
+
+    def voices_of(self, owner: str | None) -> OwnerVoices:
+        """The voices that this owner has kept; cheap."""
         ...
 
     def versions(self, job_ids: Collection[str]) -> dict[str, tuple[str | None, int]]:

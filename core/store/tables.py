@@ -83,6 +83,7 @@ job = Table(
     _required("sha256", String(64)),
     _required("source_key", Text),
     _required("params", JSON),
+    Column("samples_key", Text),  # of the known speakers; shared by a retry, as the upload is
     # where the file is to be brought from, until it is here
     Column("origin", Text),
     Column("retry_of", String(64)),
@@ -150,6 +151,8 @@ Index(
     postgresql_where=job.c.consumer.is_not(None),
 )
 Index("job_source_key", job.c.source_key)
+_SAMPLED = job.c.samples_key.is_not(None)
+Index("job_samples_key", job.c.samples_key, sqlite_where=_SAMPLED, postgresql_where=_SAMPLED)
 Index("job_origin", job.c.origin, sqlite_where=job.c.origin.is_not(None), postgresql_where=job.c.origin.is_not(None))
 Index("job_result_key", job.c.result_key)
 STRUCK = job.c.strikes > literal_column("0")
@@ -328,6 +331,11 @@ Index("spent_created_at", spent.c.created_at)
 
 # When each owner last had its turn ("": who has no key).
 served = Table("served", metadata, Column("owner", String(128), primary_key=True), _required("at", UtcDateTime))
+
+# What people sound like whom an owner knows ("": who has no key).
+_WHOSE = (Column("owner", String(128), primary_key=True), Column("name", String(100), primary_key=True))
+_SOUND = (_required("embedding", String(64)), _required("vector", JSON), _required("created_at", UtcDateTime))
+voice = Table("voice", metadata, *_WHOSE, *_SOUND)
 
 # Who is told of an owner's events; without a url: what signs the owner's callbacks.
 webhook = Table(

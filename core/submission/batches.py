@@ -20,6 +20,8 @@ from core.errors import (
 )
 from core.jobs.batches import Batch, NewBatch
 from core.jobs.job import JobStatus, NewJob, Source, new_id
+from core.jobs.known_speakers import asked_samples
+from core.jobs.params import JobParams
 from core.keys import KeyLimits
 from core.options import said
 from core.store.owners import OwnerBatches, OwnerJobs, Reservation
@@ -79,12 +81,14 @@ class Plan:
 
 def plan(intake: Intake, given: Mapping[str, Any], own: Mapping[str, Any], files: Sequence[File] = ()) -> Plan:
     """given: options of its jobs. own: `metadata` and `callback_url` of the batch itself. Raises what `Intake.check` does."""
-    params, about = intake.check(given), intake.check(own, usual=False)
+    params, about = _without_samples(intake.check(given)), intake.check(own, usual=False)
     new = NewBatch(id=new_id(), params=params, metadata=about.metadata, callback_url=about.callback_url)
     jobs, faults, caller = list[NewJob](), Faults(), tracing.caller()
     for number, file in enumerate(files):
         with faults.of(number):
-            its = intake.check(params.to_dict() | said(file.options), usual=False) if file.options else params
+            its = params
+            if file.options:
+                its = _without_samples(intake.check(params.to_dict() | said(file.options), usual=False))
             warnings = warnings_of(its, {**given, **file.options})
             jobs.append(
                 NewJob(id=file.job, source=file.source, params=its, batch=new.id, warnings=warnings, caller=caller)
@@ -92,6 +96,14 @@ def plan(intake: Intake, given: Mapping[str, Any], own: Mapping[str, Any], files
     faults.check()
     identity = batch_fingerprint([(identity_of(job.source), job.params) for job in jobs], params, about)
     return Plan(new=new, jobs=jobs, fingerprint=identity)
+
+
+def _without_samples(params: JobParams) -> JobParams:
+    """Raises ValidationFailed: who is to be known in many jobs is kept once."""
+    if asked_samples(params.known_speakers):
+        message = "a batch takes no samples: keep the voices and name them, or send the samples with each job"
+        raise refusal({"field": "known_speakers", "message": message})
+    return params
 
 
 def make(

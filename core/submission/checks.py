@@ -98,7 +98,8 @@ def _speaker_problems(params: JobParams, asked: Mapping[str, Any]) -> list[dict[
     """Hints on speakers that were asked for and contradict each other, or that nobody would look at."""
     hints = [name for name in ("num_speakers", "min_speakers", "max_speakers") if asked.get(name) is not None]
     if not params.diarize:
-        return [{"field": name, "message": "means something with diarize=true only"} for name in hints]
+        asked_for = hints + ["known_speakers"] * bool(asked.get("known_speakers"))
+        return [{"field": name, "message": "means something with diarize=true only"} for name in asked_for]
     if "num_speakers" in hints:
         return [{"field": name, "message": "is not taken beside num_speakers"} for name in hints[1:]]
     least, most = params.min_speakers, params.max_speakers

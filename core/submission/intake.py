@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import copy
+import io
 import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, BinaryIO, Self
 
-from core.audio.sniff import Probe, sniff
+from core.audio.sniff import HEAD_BYTES, Probe, sniff
 from core.errors import (
     DatabaseUnavailable,
     EmptyUpload,
     InsufficientStorage,
     ModelInvalid,
+    NotMedia,
     QueueFull,
     RequestError,
     ServiceError,
     TooLarge,
     Unsupported,
+    refusal,
 )
+from core.jobs import known_speakers
 from core.jobs.job import Job, NewJob, Source, new_id
 from core.jobs.params import JobParams
 from core.jobs.turns import class_of
-from core.objects.store import ObjectStore, source_key
+from core.objects.store import ObjectStore, samples_key, source_key
 from core.options import said
 from core.store.owners import OwnerJobs, Reservation
 from core.submission.checks import Models, check, fingerprint, identity_of, values_of, warnings_of
@@ -195,8 +199,10 @@ class Intake:
             except DatabaseUnavailable:
                 # the connection may have been lost after the commit, and a large upload is worth asking again
                 job = jobs.create(new, reservation=reservation)
-        except (RequestError, ModelInvalid):  # refused, so no row refers to the object
+        except (RequestError, ModelInvalid):  # refused, so no row refers to the objects
             self.discard(source.key)
+            if given.get("known_speakers"):
+                self.discard(samples_key(job_id))
             raise
         log.info("Accepted job %s: %s, model %s", job_id, _words(source), job.params.model)
         return job
@@ -210,13 +216,32 @@ class Intake:
         priority: int | None = None,
         batch: str | None = None,
     ) -> NewJob:
-        """What `accept` makes. Raises what `check` does."""
+        """What `accept` makes; samples of known speakers are stored. Raises what `check` and storing do."""
         if priority is not None:
             given = {**given, "priority": class_of(priority)}
         params = self.check(given, usual=batch is None)
         warnings = warnings_of(params, given)
         caller = tracing.caller()
-        return NewJob(id=job_id, source=source, params=params, batch=batch, warnings=warnings, caller=caller)
+        samples = self._store_samples(job_id, params, given.get("known_speakers"))
+        return NewJob(
+            id=job_id, source=source, params=params, samples_key=samples, batch=batch, warnings=warnings, caller=caller
+        )
+
+    def _store_samples(self, job_id: str, params: JobParams, given: Any) -> str | None:
+        """Key of the object that has them. Raises ValidationFailed for what is no recording."""
+        if not known_speakers.asked_samples(params.known_speakers):
+            return None
+        samples = known_speakers.samples_in(given)
+        for n, one in enumerate(params.known_speakers or ()):
+            try:
+                if "sample" in one:
+                    self.media_type(samples[one["sample"]][:HEAD_BYTES], "sample")
+            except NotMedia as error:
+                message = f"entry {n}: the sample does not begin like any audio or video format that can be read"
+                raise refusal({"field": "known_speakers", "message": message}) from error
+        key = samples_key(job_id)
+        self._objects.put(key, io.BytesIO(known_speakers.packed(samples)))
+        return key
 
     def discard(self, key: str) -> None:
         """Remove the file of what was refused."""

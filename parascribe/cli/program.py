@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 
 from core.system.processes import one_blas_thread
-from parascribe.cli.commands import batches, completion, jobs, keys, search, services, transcribe, watch, webhooks
+from parascribe.cli.commands import (
+    batches,
+    completion,
+    jobs,
+    keys,
+    search,
+    services,
+    transcribe,
+    voices,
+    watch,
+    webhooks,
+)
 from parascribe.cli.commands.common import MEANING, Exit, note
 from parascribe.cli.commands.machine import checks, engine, models, tune
 from parascribe.screen import streams
@@ -65,6 +76,7 @@ COMMANDS: tuple[tuple[str, str | None, Callable[..., None]], ...] = (
 for _name, _panel, _run in COMMANDS:
     app.command(_name, rich_help_panel=_panel)(_run)
 app.add_typer(batches.app, name="batch", rich_help_panel=JOBS)
+app.add_typer(voices.app, name="voices", rich_help_panel=JOBS)
 app.add_typer(webhooks.app, name="webhooks", rich_help_panel=JOBS)
 app.add_typer(keys.app, name="keys", rich_help_panel=SERVICES)
 app.add_typer(models.app, name="models", rich_help_panel=MACHINE)

@@ -5,11 +5,21 @@ Times of day are ISO 8601 strings in UTC, durations are float seconds on the fil
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from core.jobs.params import Enhance, EnhanceFor, Task
 from core.jobs.turns import Priority
 from core.transcript.shaping import Speakers, Translated
+
+
+class KnownSpeaker(TypedDict):
+    """Somebody whose voice is known: by a sample of it (2 to 10 s: a path, or a data URL), or as it was kept (`voice`; else by its name)."""
+
+    name: str
+    sample: NotRequired[str | Path]
+    voice: NotRequired[str]
 
 
 class Params(TypedDict, total=False):
@@ -28,6 +38,7 @@ class Params(TypedDict, total=False):
     num_speakers: int
     min_speakers: int
     max_speakers: int
+    known_speakers: Sequence[KnownSpeaker] | None
     enhance: Enhance
     enhance_for: EnhanceFor
     priority: Priority
@@ -207,6 +218,13 @@ class SearchPage(TypedDict):
 
     items: list[Hit]
     next: str | None
+
+
+class Voice(TypedDict):
+    """A voice that you have kept."""
+
+    name: str
+    created_at: str
 
 
 class Event(TypedDict):

@@ -25,6 +25,7 @@ from parascribe.client.calls.batches import AsyncBatches, Batches
 from parascribe.client.calls.changing import Changing
 from parascribe.client.calls.following import Following
 from parascribe.client.calls.uploading import Uploading
+from parascribe.client.calls.voices import AsyncVoices, Voices
 from parascribe.client.calls.webhooks import AsyncWebhooks, Webhooks
 from parascribe.client.transport import AsyncioTransport, BlockingTransport
 
@@ -36,6 +37,11 @@ class Calls(Uploading, Following, Changing):
     def batches(self) -> AsyncBatches:
         """Many files asked for together."""
         return AsyncBatches(self._transport)
+
+    @property
+    def voices(self) -> AsyncVoices:
+        """Voices that you keep."""
+        return AsyncVoices(self._transport)
 
     @property
     def webhooks(self) -> AsyncWebhooks:
@@ -103,6 +109,11 @@ class Client(Blocking):
     def batches(self) -> Batches:
         """Many files asked for together."""
         return Batches(AsyncBatches(self._transport))
+
+    @property
+    def voices(self) -> Voices:
+        """Voices that you keep."""
+        return Voices(AsyncVoices(self._transport))
 
     @property
     def webhooks(self) -> Webhooks:

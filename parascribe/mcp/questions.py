@@ -12,7 +12,16 @@ from core.options import options
 from core.transcript.formats import TextFormat
 
 LEFT_OUT = frozenset(
-    {"temperature", "beam_size", "word_timestamps", "workers", "chunk_duration", "callback_url", "metadata"}
+    {
+        "temperature",
+        "beam_size",
+        "word_timestamps",
+        "known_speakers",
+        "workers",
+        "chunk_duration",
+        "callback_url",
+        "metadata",
+    }
 )
 """Options of a job that are for operators and programs."""
 

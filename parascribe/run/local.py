@@ -110,7 +110,8 @@ def transcribe_files(
             if on_progress:
                 on_progress(path, ended)
             store.remove(job.id)  # one that was put off would be claimed in place of the next
-            parts.objects.delete(job.source.key)  # a batch may be larger than what is free
+            for key in filter(None, (job.source.key, job.samples_key)):  # a batch may be larger than what is free
+                parts.objects.delete(key)
             if ended.status is JobStatus.COMPLETED and ended.result_key:
                 with parts.objects.open(ended.result_key) as data:
                     result = json.load(data) | {"partial": ended.partial}

@@ -54,8 +54,9 @@ OWNER = {"late": "anna", "gone": "anna"}
 SCOPES = {"root": [ADMIN], "models": [MODELS]}
 
 OPEN, FIGURES, MODEL, SELF, LIST, MAKE, JOB = "open", "figures", "models", "who asks", "list", "make", "job"
-BATCH, HOOK = "batch", "webhook"
+BATCH, HOOK, VOICE = "batch", "webhook", "a voice, tried in test_voices.py"
 NEEDS = {MODEL: {JOBS, MODELS}, SELF: set(), LIST: {JOBS}, MAKE: {JOBS}, JOB: {JOBS}, BATCH: {JOBS}, HOOK: {JOBS}}
+NEEDS[VOICE] = {JOBS}
 """The scopes one of which lets in; without any, any key does."""
 SOCKET, FOREIGN, FOREIGN_LIST = "a job's WebSocket", "OpenAI's, with errors of their shape", "OpenAI's list of models"
 SIMPLE, TASK = "other people's, with our code beside their words", "the same, of one job"
@@ -114,6 +115,9 @@ ROUTES = {
     ("GET", "/api/v1/parallel/result/{task_id}"): TASK,
     ("GET", "/api/v1/jobs/{job_id}/audio"): JOB,
     ("GET", "/api/v1/jobs/{job_id}/peaks"): JOB,
+    ("GET", "/api/v1/voices"): LIST,
+    ("POST", "/api/v1/voices"): MAKE,
+    ("DELETE", "/api/v1/voices/{name:path}"): VOICE,
     ("GET", "/api/v1/webhooks"): LIST,
     ("POST", "/api/v1/webhooks"): MAKE,
     ("GET", "/api/v1/webhooks/{webhook_id}"): HOOK,

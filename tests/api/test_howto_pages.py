@@ -25,6 +25,7 @@ from tests.api.consuming import LINES, consuming
 from tests.api.keyed import keyed
 from tests.api.serving import Service, wav
 from tests.api.talks import Talk
+from tests.api.test_voices import spoken
 from tests.core.store_kit import open_store
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "how-to"
@@ -230,3 +231,25 @@ def test_webhooks(begin: Callable[..., Page]) -> None:
     (told,) = page.running.client.get(f"/api/v1/webhooks/{hook['id']}/deliveries").json()["items"]
     page(deliveries, at={" ID ": f" {hook['id']} "})
     page(redeliver, at={" ID ": f" {hook['id']} ", "DELIVERY": told["id"]})
+
+
+def test_speakers(begin: Callable[..., Page], folder: Path) -> None:
+    page = begin()
+    for name in ("talk.mp3", "next.mp3", "anna.wav", "bert.m4a"):
+        (folder / name).write_bytes(wav(2000))
+    plain, form, known, keep, again, listed, delete, keep_by_http = commands("speakers")
+    code = blocks("speakers", "python")[0]
+    kept_job = spoken(page.running, page.running.store)
+    at = {"0198f3c2-7a11-7c3e-9f52-0d6a1c2b3e4f": kept_job}
+    with consuming(page.running) as talks:
+        assert LINES[0] in page(plain) and LINES[0] in page(known)
+        page(form)
+        assert page.python(code)["job"]["status"] == "completed"
+        page(keep, at=at)
+        assert LINES[0] in page(again) and "Anna" in page(listed)
+    asked = [page.running.store.get(talk.id).params.known_speakers for talk in talks]
+    assert [one and [who["name"] for who in one] for one in asked] == [
+        *(None, ["Anna", "Bert"], None, ["Anna", "Bert"], ["Anna"])
+    ]
+    page(delete)
+    assert json.loads(page(keep_by_http, at=at))["name"] == "Anna"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
@@ -21,6 +22,7 @@ from tests.api.talks import Talk
 from tests.core.store_kit import take
 
 FILE = ("talk.wav", wav())
+SAMPLE = f"data:audio/wav;base64,{base64.b64encode(wav(40_000)).decode()}"
 
 
 @pytest.fixture
@@ -102,6 +104,30 @@ def test_the_text_streams_while_the_job_runs(running: Service, client: OpenAI) -
     assert deltas == done == TEXT
 
 
+def test_known_speakers_have_their_names(running: Service, client: OpenAI) -> None:
+    consumer = Consumer(running)
+    found: Any = client.audio.transcriptions.create(
+        model="gpt-4o-transcribe-diarize",
+        file=FILE,
+        response_format="diarized_json",
+        known_speaker_names=["Anna", "Bert"],
+        known_speaker_references=[SAMPLE, SAMPLE],
+    )
+    consumer.join()
+    assert consumer.talk is not None and found.text == TEXT
+    job = running.store.get(consumer.talk.id)
+    assert [(one["name"], one["sample"][:7]) for one in job.params.known_speakers or ()] == [
+        ("Anna", "sha256:"),
+        ("Bert", "sha256:"),
+    ]
+    assert job.params.diarize and job.samples_key in running.keys
+    plain = {"response_format": "diarized_json", "known_speaker_names": "Anna", "known_speaker_references": SAMPLE}
+    other = Consumer(running)
+    running.client.post("/v1/audio/transcriptions", files={"file": FILE}, data=plain).raise_for_status()
+    other.join()
+    assert other.talk is not None and running.store.get(other.talk.id).params.known_speakers
+
+
 @pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")  # the client's own word on it
 def test_a_translation(running: Service, client: OpenAI) -> None:
     consumer = Consumer(running)
@@ -129,7 +155,33 @@ def test_models(client: OpenAI) -> None:
         ({"language": "klingon"}, openai.BadRequestError, "validation", "language"),
         ({"temperature": 7}, openai.BadRequestError, "validation", "temperature"),
         ({"response_format": "docx"}, openai.BadRequestError, "validation", "response_format"),
-        ({"known_speaker_names": ["Anna"]}, openai.BadRequestError, "unsupported", "known_speaker_names[]"),
+        ({"known_speaker_names": ["Anna"]}, openai.BadRequestError, "validation", "known_speaker_names"),
+        (
+            {"model": "gpt-4o-transcribe-diarize", "known_speaker_names": ["Anna"]},
+            openai.BadRequestError,
+            "validation",
+            "known_speaker_references",
+        ),
+        (
+            {
+                "model": "gpt-4o-transcribe-diarize",
+                "known_speaker_names": [*"ABCDE"],
+                "known_speaker_references": [SAMPLE] * 5,
+            },
+            openai.BadRequestError,
+            "validation",
+            "known_speaker_names",
+        ),
+        (
+            {
+                "model": "gpt-4o-transcribe-diarize",
+                "known_speaker_names": ["Anna"],
+                "known_speaker_references": ["https://a.test/anna.wav"],
+            },
+            openai.BadRequestError,
+            "validation",
+            "known_speakers",
+        ),
         ({"timestamp_granularities": ["word"]}, openai.BadRequestError, "validation", "timestamp_granularities"),
         ({"stream": True, "response_format": "srt"}, openai.BadRequestError, "validation", "stream"),
         ({"include": ["logprobs"], "response_format": "text"}, openai.BadRequestError, "validation", "include"),

@@ -54,7 +54,7 @@ def test_models(found: dict[str, Any]) -> None:
         ("missing", "NotFoundError", 404, "model_not_found"),
         ("language", "BadRequestError", 400, "validation"),
         ("empty", "BadRequestError", 400, "empty_upload"),
-        ("speakers", "BadRequestError", 400, "unsupported"),
+        ("speakers", "BadRequestError", 400, "validation"),
         ("key", "AuthenticationError", 401, "invalid_api_key"),
     ],
 )

@@ -96,6 +96,7 @@ def test_a_file_becomes_a_job(running: Service) -> None:
         "num_speakers": None,
         "min_speakers": None,
         "max_speakers": None,
+        "known_speakers": None,
         "enhance": "none",
         "enhance_for": "all",
         "callback_url": None,

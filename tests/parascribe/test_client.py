@@ -15,6 +15,7 @@ from parascribe import AsyncClient, Client
 from parascribe.client.bodies import Job
 from parascribe.client.calls import polling
 from parascribe.client.calls.batches import AsyncBatches, Batches
+from parascribe.client.calls.voices import AsyncVoices, Voices
 from parascribe.client.calls.webhooks import AsyncWebhooks, Webhooks
 from parascribe.client.errors import ApiError, Conflict, NotFound, Overloaded, ServiceUnreachable, WaitTimeout
 from parascribe.client.events import POLL_FIRST
@@ -30,7 +31,8 @@ def client(service: FakeService, kind: Any) -> Iterator[Client]:
 
 
 @pytest.mark.parametrize(
-    ("of", "asynchronous"), [(Client, AsyncClient), (Batches, AsyncBatches), (Webhooks, AsyncWebhooks)]
+    ("of", "asynchronous"),
+    [(Client, AsyncClient), (Batches, AsyncBatches), (Voices, AsyncVoices), (Webhooks, AsyncWebhooks)],
 )
 def test_both_have_the_same_calls(of: type, asynchronous: type) -> None:
     def calls(kind: type) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from whisper.engine.manager_process import start_manager
 from whisper.speakers import linkage
 from whisper.speakers.features import log_mel
 from whisper.speakers.frames import FIELD, HOP, STEP, WINDOW, runs, seconds_of, window_starts
+from whisper.speakers.known import MATCH, matches
 from whisper.speakers.linkage import tree_of
 from whisper.speakers.networks import OnnxNetworks
 from whisper.speakers.pieces import speech_of
@@ -266,7 +267,7 @@ def test_a_cancelled_call_ends_a_diarization(hosted: HostClient) -> None:
 
 def bank_voice(speaker: str) -> list[Pcm]:
     pcm, items = audio_bank._bank()
-    return [pcm[item["start"] : item["end"]] for item in items if item["speaker"] == speaker][:2]
+    return [pcm[item["start"] : item["end"]] for item in items if item["speaker"] == speaker]
 
 
 @pytest.mark.parametrize("samples", [0, 1, 400, 990, 991, 5000, SAMPLE_RATE])
@@ -344,3 +345,27 @@ def test_nobody_is_made_up_to_reach_a_number() -> None:
     found = TurnPipeline(ScriptedNetworks()).diarize(Whole(talk((300, 4), (300, 5), (300, 1))), SpeakerBounds(exact=9))
     assert 1 <= len(found.voices) <= 9 and found.turns
     assert all(0 <= turn.start < turn.end <= 11.5 for turn in found.turns)
+
+
+# --- who is known
+def test_each_voice_is_one_person_and_each_person_one_voice() -> None:
+    anna, bert, carl = np.eye(3, 192, dtype=np.float32)
+    mixed = anna + 0.6 * bert
+    found = matches(np.stack([bert, carl, anna, mixed]), ["Anna", "Bert"], np.stack([2 * anna, bert + carl]))
+    assert found.names == {2: "Anna", 0: "Bert"}, "the most alike first, and Carl is as much like Bert"
+    assert found.again == {1: "Bert", 3: "Anna"}
+    assert matches(np.stack([-anna, carl]), ["Anna", "Bert"], np.stack([anna, bert])).names == {}
+    assert matches(np.zeros((0, 192), np.float32), ["Anna"], anna[None]).names == {}
+    assert matches(np.stack([anna]), [], np.zeros((0, 0), np.float32)).names == {}
+
+
+def test_a_voice_is_known_by_another_sentence(onnx: OnnxNetworks) -> None:
+    (his,), hers = bank_voice("flite-awb"), bank_voice("espeak-de+Annie")
+    pipeline = TurnPipeline(onnx)
+    parts = [his, hush(0.5), hers[0], hush(0.5), his, hush(0.5), hers[1]]
+    found = pipeline.diarize(Whole(np.concatenate(parts)))
+    assert len(found.voices) == 2 and found.embedding
+    (sample,) = pipeline.diarize(Whole(hers[2])).voices
+    alike = found.voices @ sample
+    assert alike[0] < MATCH - 0.2 < MATCH + 0.2 < alike[1], "one sentence of three seconds will do"
+    assert matches(found.voices, ["Annie"], sample[None]).names == {1: "Annie"}

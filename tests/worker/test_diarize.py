@@ -39,12 +39,17 @@ def talk() -> bytes:
     for hertz in (200, 900, 200, 900):
         tone = 3000 * np.sin(2 * np.pi * hertz * t) + rng.normal(0, 20, len(t))  # noise: each second is another word
         parts += [tone.astype(np.int16), np.zeros(SAMPLE_RATE, np.int16)]
+    return recording(np.concatenate(parts))
+
+
+def recording(pcm: Pcm) -> bytes:
+    """As a WAV file."""
     out = io.BytesIO()
     with wave.open(out, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(SAMPLE_RATE)
-        file.writeframes(np.concatenate(parts).tobytes())
+        file.writeframes(pcm.tobytes())
     return out.getvalue()
 
 

@@ -54,10 +54,14 @@ NO_CHECKPOINTS: Checkpoints = _NoCheckpoints()
 
 @dataclass(frozen=True, kw_only=True)
 class Diarization:
-    """turns: in order, those of different voices may overlap; voices: what each sounds like, shape (voices, 192)"""
+    """turns: in order, those of different voices may overlap; voices: what each sounds like, shape (voices, 192)
+
+    embedding: what made these vectors, which can be compared with others of the same; empty: with none
+    """
 
     turns: tuple[Turn, ...]
     voices: Vectors
+    embedding: str = ""
 
 
 class Diarizer(Protocol):

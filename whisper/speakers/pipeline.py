@@ -29,6 +29,10 @@ BLOCK = 120
 _WINDOWS, _VECTORS = 0.6, 0.35
 """Shares of the work."""
 
+EMBEDDING = "campplus zh-en 16k common advanced, 1"
+"""What voices are vectors of. Raised when the same voice gives another vector than before: voices that were kept are worth nothing
+then."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -78,7 +82,7 @@ class TurnPipeline:
             behind = WINDOW + (len(windows) - 1) * STEP * HOP
             tell(_WINDOWS * min(1.0, behind / max(1, audio.length(0))))
         samples = audio.length(0)
-        nothing = Diarization(turns=(), voices=np.zeros((0, DIMENSIONS), np.float32))
+        nothing = Diarization(turns=(), voices=np.zeros((0, DIMENSIONS), np.float32), embedding=EMBEDDING)
         if not windows:
             return nothing
         starts = window_starts(samples)
@@ -101,7 +105,8 @@ class TurnPipeline:
             )
             for a, b, voice in spans(active)
         ]
-        return Diarization(turns=tuple(turn for turn in turns if turn.end - turn.start >= SHORTEST_TURN), voices=voices)
+        turns = [turn for turn in turns if turn.end - turn.start >= SHORTEST_TURN]
+        return Diarization(turns=tuple(turns), voices=voices, embedding=EMBEDDING)
 
     def _windows(self, audio: Audio, checkpoints: Checkpoints) -> Iterator[Classes]:
         things = _spans(audio)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from core.jobs.job import Phase
 from core.jobs.tasks import TRANSCRIBE, Task, TaskState
+from core.notices import Notice
 from core.objects.store import result_key
 from core.system.crashpoints import reached
 from core.transcript.formats import to_result
 from core.transcript.speakers.labels import labelled
 from worker.context.stage import Lane, Output, Stage
 from worker.context.work import Work
-from worker.stages.diarize import DIARIZE, forget_checkpoints, turns_of
+from worker.stages.diarize import DIARIZE, KNOWN, forget_checkpoints, names_of, turns_of
 from worker.stages.enhance import ENHANCE, kept
 from worker.stages.outcome import assemble
 
@@ -58,7 +60,10 @@ class AssembleStage(Stage):
         )
         for found in work.tasks(DIARIZE) if job.params.diarize else ():
             if found.state is TaskState.DONE:
-                outcome = labelled(outcome, turns_of(found))
+                names, remarks = names_of(work.tasks(KNOWN) if job.params.known_speakers else ())
+                outcome = labelled(outcome, turns_of(found), names)
+                if remarks:
+                    outcome = replace(outcome, warnings=(*outcome.warnings, Notice(code=KNOWN, message=remarks)))
         # the fence is in the key: an owner whose lease was lost cannot overwrite the result of its successor
         key = result_key(job.id, work.claim.fence)
         data = json.dumps(to_result(outcome), ensure_ascii=False).encode()

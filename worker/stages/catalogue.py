@@ -5,7 +5,7 @@ from __future__ import annotations
 from worker.context.stage import Stage
 from worker.stages.assemble import AssembleStage
 from worker.stages.decode import DecodeStage
-from worker.stages.diarize import DiarizeStage
+from worker.stages.diarize import DiarizeStage, KnownSpeakersStage
 from worker.stages.enhance import EnhanceStage
 from worker.stages.language import LanguageStage
 from worker.stages.plan import PlanStage
@@ -16,5 +16,5 @@ from worker.stages.transcribe import TranscribeStage
 def catalogue(*more: Stage) -> tuple[Stage, ...]:
     """more: further stages; all that is stored by then is there when the transcript is put together."""
     heard = (SourceStage(), DecodeStage(), EnhanceStage(), PlanStage(), LanguageStage())
-    others = (*heard, TranscribeStage(), DiarizeStage(), *more)
+    others = (*heard, TranscribeStage(), DiarizeStage(), KnownSpeakersStage(), *more)
     return (*others, AssembleStage([stage for stage in others if stage.stored]))

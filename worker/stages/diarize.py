@@ -6,23 +6,27 @@ import contextlib
 import io
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import numpy as np
 
 from core.audio.samples import Pcm
 from core.errors import ServiceError
 from core.jobs.job import Phase
-from core.jobs.tasks import Task
+from core.jobs.tasks import Task, TaskState
 from core.objects.store import CHECKPOINT, checkpoint_prefix, job_folder
 from core.transcript.speakers.turns import Turn
+from whisper.speakers.known import matches
 from whisper.speakers.voices import SpeakerBounds
 from worker.context.recording import Recording
+from worker.context.samples import known_of
 from worker.context.stage import OnFailure, Output, Stage
 from worker.context.work import Work
 
 log = logging.getLogger(__name__)
 
-DIARIZE = "diarize"
+DIARIZE, KNOWN = "diarize", "known_speakers"
 
 TOLD = 0.1
 """Share of the work after which the log says so again."""
@@ -69,8 +73,49 @@ class DiarizeStage(Stage):
             data={
                 "turns": [[round(turn.start, 4), round(turn.end, 4), turn.voice] for turn in found.turns],
                 "voices": [[round(float(one), 5) for one in voice] for voice in found.voices],
+                "embedding": found.embedding,
             }
         )
+
+
+class KnownSpeakersStage(Stage):
+    """Which of the voices are those of people who are known: what they are called."""
+
+    name = KNOWN
+    needs = (DIARIZE,)
+    on_failure = OnFailure.DEGRADE
+
+    def wanted(self, work: Work) -> bool:
+        return work.job.params.diarize and bool(work.job.params.known_speakers)
+
+    def options(self, work: Work) -> Mapping[str, Any]:
+        return {"known_speakers": work.job.params.known_speakers}
+
+    def run(self, work: Work, task: Task) -> Output:
+        output = next((found.output for found in work.tasks(DIARIZE) if found.state is TaskState.DONE), None)
+        if not output or not output["voices"]:
+            return Output(data={"names": [], "remarks": []})
+        voices = np.array(output["voices"], np.float32)
+        known = known_of(work, output.get("embedding", ""))
+        found = matches(voices, known.names, known.vectors)
+        log.info("Speakers: %d of %d known ones are among %d voices", len(found.names), len(known.names), len(voices))
+        again = [
+            f"{name}: more than one voice sounds like that; the most alike has the name"
+            for name in found.again.values()
+        ]
+        return Output(
+            data={
+                "names": [[voice, name] for voice, name in sorted(found.names.items())],
+                "remarks": known.remarks + again,
+            }
+        )
+
+
+def names_of(tasks: Iterable[Task]) -> tuple[dict[int, str], str]:
+    """What voices are called after the tasks of `KnownSpeakersStage`, and what is to be said of it."""
+    done = [task.output or {} for task in tasks if task.state is TaskState.DONE]
+    names = {voice: name for output in done for voice, name in output["names"]}
+    return names, "; ".join(remark for output in done for remark in output["remarks"])
 
 
 def turns_of(task: Task) -> list[Turn]:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from api.upload.form import Form
-from core.errors import Unsupported, refusal
+from core.errors import refusal
+from core.jobs.known_speakers import FIELD_BYTES
 from core.jobs.params import Task
 from core.transcript.formats import FormatName
+
+NAMES, REFERENCES = "known_speaker_names", "known_speaker_references"
+KNOWN = (NAMES, f"{NAMES}[]", REFERENCES, f"{REFERENCES}[]")
+MOST_KNOWN = 4
+"""OpenAI takes no more."""
 
 FORM = Form(
     fields=(
@@ -26,19 +33,10 @@ FORM = Form(
         "include[]",
         "chunking_strategy",
         "chunking_strategy[type]",
-        "known_speaker_names[]",
-        "known_speaker_references[]",
+        *KNOWN,
     ),
-    repeated=frozenset(
-        {
-            "timestamp_granularities",
-            "timestamp_granularities[]",
-            "include",
-            "include[]",
-            "known_speaker_names[]",
-            "known_speaker_references[]",
-        }
-    ),
+    repeated=frozenset({"timestamp_granularities", "timestamp_granularities[]", "include", "include[]", *KNOWN}),
+    large={name: FIELD_BYTES for name in KNOWN if "references" in name},
 )
 
 OURS = re.compile(r"whisper-1|gpt-4o(-mini)?-transcribe(?P<diarize>-diarize)?(-\d{4}-\d\d-\d\d)?", re.ASCII)
@@ -54,8 +52,6 @@ FORMATS: Mapping[str, FormatName] = MappingProxyType(
         "diarized_json": "diarized_json",
     }
 )
-
-NO_KNOWN_VOICES = "known speakers are not recognised by this service"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +70,8 @@ class Wanted:
 
 
 def wanted(fields: Mapping[str, str], repeated: Mapping[str, list[str]], task: Task) -> Wanted:
-    """Read a form. Raises ValidationFailed, Unsupported."""
+    """Read a form. Raises ValidationFailed."""
     model = fields.get("model", "").strip()
-    for name in ("known_speaker_names[]", "known_speaker_references[]"):
-        if repeated.get(name):
-            raise _unsupported(name, NO_KNOWN_VOICES)
     shape = fields.get("response_format") or "json"
     if shape not in FORMATS:
         raise refusal({"field": "response_format", "message": f"must be one of {', '.join(FORMATS)}"})
@@ -101,6 +94,7 @@ def wanted(fields: Mapping[str, str], repeated: Mapping[str, list[str]], task: T
     options |= {"word_timestamps": "true"} if words else {}
     if shape == "diarized_json" or (theirs and theirs["diarize"]):
         options |= {"diarize": "true"}
+    options |= _known_speakers(repeated, diarize="diarize" in options)
     return Wanted(
         options=options,
         response_format=shape,
@@ -109,6 +103,21 @@ def wanted(fields: Mapping[str, str], repeated: Mapping[str, list[str]], task: T
         logprobs=bool(include),
         warning=f"{model} is not here; the service's own model was used" if theirs else None,
     )
+
+
+def _known_speakers(repeated: Mapping[str, list[str]], *, diarize: bool) -> dict[str, str]:
+    """Names, and a sample of each one's voice as a data URL."""
+    names, references = (repeated.get(name, []) + repeated.get(f"{name}[]", []) for name in (NAMES, REFERENCES))
+    if not names and not references:
+        return {}
+    if not diarize:
+        raise refusal({"field": NAMES, "message": "needs a model that diarizes, or response_format=diarized_json"})
+    if len(names) != len(references):
+        raise refusal({"field": REFERENCES, "message": f"{len(references)} for {len(names)} names: one for each"})
+    if len(names) > MOST_KNOWN:
+        raise refusal({"field": NAMES, "message": f"at most {MOST_KNOWN}"})
+    known = [{"name": name, "sample": sample} for name, sample in zip(names, references, strict=True)]
+    return {"known_speakers": json.dumps(known)}
 
 
 def _several(repeated: Mapping[str, list[str]], name: str, known: set[str]) -> set[str]:
@@ -124,7 +133,3 @@ def _flag(value: str) -> bool:
     if found is None:
         raise refusal({"field": "stream", "message": "must be true or false"})
     return found
-
-
-def _unsupported(field: str, message: str) -> Unsupported:
-    return Unsupported(message, errors=[{"field": field, "message": message}])

@@ -10,9 +10,10 @@ from sqlalchemy import Integer, and_, bindparam, func, select
 from core.jobs.job import TERMINAL, Job, JobStatus
 from core.jobs.tasks import TRANSCRIBE, Task, TaskState
 from core.store.news import News, open_news
-from core.store.owners import OwnerJobs, OwnerUploads
+from core.store.owners import OwnerJobs, OwnerUploads, OwnerVoices
 from core.store.roles.jobs import SqlJobs
 from core.store.roles.owners.usage import count_by_status
+from core.store.roles.owners.voices import SqlOwnerVoices
 from core.store.roles.rows import Role, to_job, to_task
 from core.store.roles.uploads import SqlOwnerUploads
 from core.store.tables import job, meta, task
@@ -44,6 +45,11 @@ class SqlAllJobs(Role):
     def uploads_of(self, owner: str | None, *, all_jobs: bool = False) -> OwnerUploads:
         view = SqlOwnerUploads(self.database, row_version=self.row_version, statements=self._statements)
         return view.bound(owner, all_jobs=all_jobs)
+
+    def voices_of(self, owner: str | None) -> OwnerVoices:
+        view = SqlOwnerVoices(self.database, row_version=self.row_version, statements=self._statements)
+        view.owner = owner
+        return view
 
     def versions(self, job_ids: Collection[str]) -> dict[str, tuple[str | None, int]]:
         with self.database.read() as connection:

@@ -36,11 +36,13 @@ from core.errors import (
 )
 from core.jobs.batches import Batch
 from core.jobs.job import ID_PATTERN, Job, JobStatus, NewJob, Phase
+from core.jobs.known_speakers import asked_voices
 from core.jobs.turns import CLASSES
 from core.store.owners import Reservation, Revision
 from core.store.roles.membership import join, left, take_place
 from core.store.roles.owners.idempotency import SqlIdempotency
 from core.store.roles.owners.usage import SqlUsage
+from core.store.roles.owners.voices import check_kept
 from core.store.roles.rows import drop_hints, end_values, to_job
 from core.store.roles.webhooks.announce import announce_end, withdraw
 from core.store.tables import UtcDateTime, idempotency, job, search
@@ -70,7 +72,7 @@ class SqlJobs(SqlIdempotency, SqlUsage):
         return created
 
     def insert_job(self, connection: Connection, new: NewJob) -> None:
-        """As `create`, in the caller's transaction. Raises JobNotFound and Expired of the job that it retries."""
+        """As `create`, in the caller's transaction. Raises JobNotFound and Expired of the job that it retries, ValidationFailed."""
         # not by the count of rows, which PostgreSQL's driver does not always know
         if connection.scalar(self.statement("create", self._insert), self._values(new)) is None:
             return
@@ -79,7 +81,10 @@ class SqlJobs(SqlIdempotency, SqlUsage):
             join(connection, new.id, new.batch, self.owner, all_jobs=self.all_jobs)
         if new.retry_of is not None:
             self._share_upload(connection, new.id, new.retry_of)
-        index.add(connection, self.database, self._visible(connection, new.id))
+        row = self._visible(connection, new.id)
+        if new.retry_of is None and (voices := asked_voices(new.params.known_speakers)):
+            check_kept(connection, row.owner, voices)
+        index.add(connection, self.database, row)
 
     def get(self, job_id: str) -> Job:
         with self.database.read() as connection:
@@ -203,6 +208,7 @@ class SqlJobs(SqlIdempotency, SqlUsage):
             "sha256": source.sha256,
             "source_key": source.key,
             "params": new.params.to_dict(),
+            "samples_key": new.samples_key,
             "origin": source.origin.to_text() if source.origin else None,
             "retry_of": new.retry_of,
             "retry_all": new.retry_all,

@@ -54,13 +54,14 @@ class SqlRetention(Role):
         others = job.c.id != besides if besides is not None else job.c.id.is_not(None)
         sources = select(job.c.source_key).where(job.c.source_key.in_(keys), job.c.expired_audio.is_(False), others)
         results = select(job.c.result_key).where(job.c.result_key.in_(keys), job.c.expired_result.is_(False), others)
+        samples = select(job.c.samples_key).where(job.c.samples_key.in_(keys), job.c.expired_audio.is_(False), others)
         edits = select(revision.c.key).where(
             revision.c.key.in_(keys), revision.c.job_id != besides if besides is not None else true()
         )
         owners = {key: owner for key in keys if (owner := job_of(key))}
         unfinished = select(job.c.id).where(job.c.id.in_(set(owners.values())), job.c.finished_at.is_(None), others)
         with self.database.read() as connection:
-            known = set(connection.scalars(union(sources, results, edits)))
+            known = set(connection.scalars(union(sources, samples, results, edits)))
             at_work = set(connection.scalars(unfinished)) if owners else set()
         return known | {key for key, owner in owners.items() if owner in at_work}
 

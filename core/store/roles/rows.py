@@ -102,6 +102,7 @@ def to_job(row: Row[Any]) -> Job:
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        samples_key=row.samples_key,
         retry_of=row.retry_of,
         retry_all=row.retry_all,
         caller=row.caller or {},

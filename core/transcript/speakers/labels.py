@@ -44,6 +44,7 @@ def labelled(transcript: Transcript, turns: Iterable[Turn], names: dict[int, str
     heard = usable(turns, transcript.duration)
     labels = labels_of(spoken, heard)
     voices = list(dict.fromkeys(label.voice for label in labels if label.voice is not None))
+    spoke = voices  # SPEAKER_00 first: whose number is whose id, where nobody gets a label too
     if len(voices) == 1 and voices[0] not in names:
         voices = []
     ids = {voice: f"SPEAKER_{n:02d}" for n, voice in enumerate(voices)}
@@ -58,7 +59,8 @@ def labelled(transcript: Transcript, turns: Iterable[Turn], names: dict[int, str
         for turn in heard
         if turn.voice in ids and turn.start < transcript.duration
     )
-    return replace(transcript, segments=segments, speakers=speakers, turns=said)
+    provenance = {**transcript.provenance, "voices": spoke}
+    return replace(transcript, segments=segments, speakers=speakers, turns=said, provenance=provenance)
 
 
 def _units(number: int, segment: Segment, words: Sequence[PlacedWord], language: str) -> Iterator[_Unit]:

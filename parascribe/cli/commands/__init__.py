@@ -10,6 +10,7 @@ __all__ = [
     "search",
     "services",
     "transcribe",
+    "voices",
     "watch",
     "webhooks",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -28,7 +29,8 @@ def with_options(table: type, *, before: str) -> Callable[[Command], Command]:
 
         @functools.wraps(run)
         def command(**given: Any) -> None:
-            run(**{name: value for name, value in given.items() if name not in names or value is not None})
+            mine = {name: _read(name, given.pop(name)) for name in names & given.keys() if given[name] is not None}
+            run(**{name: value for name, value in given.items() if name not in names}, **mine)
 
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -40,7 +42,9 @@ def with_options(table: type, *, before: str) -> Callable[[Command], Command]:
 def _parameter(option: Option) -> inspect.Parameter:
     words, flag = option.about, option.name.replace("_", "-")
     # what the service refuses is refused by the service, in its words
-    kind = str if option.kind in (object, dict, list) else option.kind
+    kind: Any = str if option.kind in (object, dict, list) else option.kind
+    if words.flag:
+        flag, kind = words.flag, list[str]
     described = typer.Option(
         f"--{flag}/--no-{flag}" if option.default is True else f"--{flag}",
         *([words.short] if words.short else ()),
@@ -52,6 +56,21 @@ def _parameter(option: Option) -> inspect.Parameter:
     return inspect.Parameter(
         option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, described]
     )
+
+
+def _read(name: str, value: Any) -> Any:
+    if name != "known_speakers":
+        return value
+    from parascribe.client.known_speakers import data_url
+
+    known = []
+    for text in value:
+        who, equals, file = text.partition("=")
+        try:
+            known.append({"name": who} | ({"sample": data_url(Path(file))} if equals else {}))
+        except OSError as error:
+            raise typer.BadParameter(f"--known-speaker {who}: {error}") from error
+    return known
 
 
 def _values(option: Option) -> Callable[[], list[str]] | None:

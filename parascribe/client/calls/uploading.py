@@ -13,6 +13,7 @@ from parascribe.client.bodies import Job, Params
 from parascribe.client.calls.reading import Reading
 from parascribe.client.calls.sending import path_of, query_of
 from parascribe.client.inputs import OnBytes, Steady, called, opened
+from parascribe.client.known_speakers import has_samples, with_samples
 from parascribe.client.parts import FROM_BYTES, send_in_parts
 
 
@@ -39,7 +40,7 @@ class Uploading(Reading):
         The file is streamed from disk. A broken connection is tried again under the same Idempotency-Key (made here
         unless given), so that no job is ever doubled. A large file (64 MiB) without a key of yours goes in parts, and on from where
         it was.
-        Raises OSError when the file cannot be read, FileChanged when it is written to meanwhile; Overloaded (`queue_full`, `insufficient_storage`).
+        Raises OSError when the file (or the sample of a known speaker) cannot be read, FileChanged when it is written to meanwhile; Overloaded (`queue_full`, `insufficient_storage`).
         """
         if isinstance(path, str | Path):
             async with self._transport.entering(opened(Path(path))) as file:
@@ -52,10 +53,12 @@ class Uploading(Reading):
                     **params,
                 )
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        form = query_of(**params, batch=batch)
+        given = await self._transport.blocking_io(with_samples, params)
+        form = query_of(**given, batch=batch)
         name = form_text(filename or "upload")
         upload = Steady(path, self._transport.callback(on_bytes) if on_bytes else None)
-        if upload.size >= FROM_BYTES and idempotency_key is None:
+        # a header, in which the options of parts go, has no room for samples
+        if upload.size >= FROM_BYTES and idempotency_key is None and not has_samples(given):
             at = await send_in_parts(self._transport, path, upload, form, name=name, size=upload.size)
             if at is not None:
                 return await self.get(at.rpartition("/")[2])
@@ -81,6 +84,6 @@ class Uploading(Reading):
         Raises ApiError (`unsupported`, `url_refused`, `validation`), Overloaded.
         """
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        body = {"url": url, "object": object, **params}
+        body = {"url": url, "object": object, **await self._transport.blocking_io(with_samples, params)}
         given = {name: value for name, value in body.items() if value is not None}
         return cast(Job, json_of(await self._send("POST", path_of("jobs"), json=given, headers=headers)))

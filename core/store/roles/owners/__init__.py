@@ -1,3 +1,3 @@
 """Parts of an owner's view besides its jobs."""
 
-__all__ = ["batches", "idempotency", "usage"]
+__all__ = ["batches", "idempotency", "usage", "voices"]
