@@ -25,7 +25,9 @@ ALL = catalogue(
     stage("align", "transcribe", grain_=Grain.CHUNK),
     stage("say", "align", grain_=Grain.SEGMENT),
 )
-STAGES = [stage for stage in ALL if stage.name not in ("diarize", "enhance", "known_speakers")]  # not every job has them
+STAGES = [
+    stage for stage in ALL if stage.name not in ("diarize", "enhance", "known_speakers")
+]  # not every job has them
 DUE = ("decode", "assemble")
 
 
