@@ -28,6 +28,7 @@ class Params(TypedDict, total=False):
     num_speakers: int
     min_speakers: int
     max_speakers: int
+    align: bool
     priority: Priority
     workers: int
     chunk_duration: float

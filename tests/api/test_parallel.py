@@ -50,13 +50,10 @@ def test_what_is_not_done_is_named(running: Service) -> None:
     with consuming(running):
         answer = post(running, "transcribe", source_separation="True", enhanced_alignment="True")
         plain = post(running, "transcribe", source_separation="False", enhanced_alignment="false")
-    assert [warning.partition(":")[0] for warning in answer.json()["warnings"]] == [
-        "source_separation",
-        "enhanced_alignment",
-    ]
+    assert [warning.partition(":")[0] for warning in answer.json()["warnings"]] == ["source_separation"]
     assert "source_separation" in answer.headers["X-Parascribe-Warning"]
-    assert running.store.get(answer.json()["task_id"]).params.word_timestamps
-    assert plain.json()["warnings"] == [] and not running.store.get(plain.json()["task_id"]).params.word_timestamps
+    assert running.store.get(answer.json()["task_id"]).params.align
+    assert plain.json()["warnings"] == [] and not running.store.get(plain.json()["task_id"]).params.align
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +61,6 @@ class More(JobParams):
     """The options of a service that can do it."""
 
     enhance: Literal["none", "denoise", "vocals"] = field(default="none", metadata=about("Clean the sound."))
-    align: bool = field(default=False, metadata=about("Align the words."))
 
 
 def test_what_a_service_can_do_is_asked_of_it(serve: Callable[..., Service]) -> None:

@@ -16,6 +16,7 @@ from worker.context.stage import Lane, Output, Stage
 from worker.context.work import Work
 from worker.stages.diarize import DIARIZE, turns_of
 from worker.stages.outcome import assemble
+from worker.stages.words.align import ALIGN, aligned, is_aligned
 
 
 class AssembleStage(Stage):
@@ -52,6 +53,8 @@ class AssembleStage(Stage):
             warnings=work.warnings,
             performance=work.report.performance(job, chunks, work.unaccounted_seconds),
         )
+        if is_aligned(job.params):
+            outcome = aligned(outcome, chunks, work.tasks(ALIGN))
         for found in work.tasks(DIARIZE) if job.params.diarize else ():
             if found.state is TaskState.DONE:
                 outcome = labelled(outcome, turns_of(found))

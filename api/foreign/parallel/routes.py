@@ -124,7 +124,7 @@ def get_parallel_features(deps: Deps) -> dict[str, Any]:
             "progress_tracking": True,
             "performance_monitoring": True,
             "source_separation": reads.can("enhance"),
-            "enhanced_alignment": reads.can("align"),
+            "enhanced_alignment": True,
             "speaker_diarization": reads.can("diarize"),
         },
         "models": [status.info.name for status in deps.models.list()],

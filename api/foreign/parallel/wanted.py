@@ -22,10 +22,7 @@ class ParallelForm:
         default=False,
         metadata=about("Listen to the voices alone (`enhance=vocals`); named in the warnings where it is not done."),
     )
-    enhanced_alignment: bool = field(
-        default=False,
-        metadata=about("Times of words by alignment (`align`); without it by the model, and the warnings say so."),
-    )
+    enhanced_alignment: bool = field(default=False, metadata=about("Exact times of words (`align`)."))
     suppress_numerals: bool = field(default=False, metadata=about("Not done here: refused."))
 
 
@@ -64,9 +61,5 @@ class Reader:
                     "source_separation: voices are not separated by this service; the sound was taken as it is"
                 )
         if form.enhanced_alignment:
-            given["word_timestamps"] = "true"
-            if self.can("align"):
-                given["align"] = "true"
-            else:
-                warnings.append("enhanced_alignment: the times of words are the model's own")
+            given["align"] = "true"
         return Wanted(options={name: value for name, value in given.items() if value}, warnings=warnings)
