@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -25,7 +26,7 @@ SHORTEST = 0.03
 BELIEVED = 0.3
 """Share of their time that must be speech for words to be moved onto it: what a detector does not hear at all can be speech."""
 
-_PULL, _SILENT, _UNSAID, _PAUSE = 4.0, 1.0, 1.0, 0.15
+_PULL, _SILENT, _UNSAID, _PAUSE = 2.0, 4.0, 4.0, 0.1
 """What a frame costs per second, by each second that it lies outside of where the aligner has its word; silence in a word, per
 second; speech outside of words, per second; and each pause between two words."""
 
@@ -33,13 +34,14 @@ second; speech outside of words, per second; and each pause between two words.""
 def placed(words: Sequence[Span], speech: Sequence[Span]) -> list[Span]:
     """The words in the same order, laid on the speech as cheaply as can be.
 
-    words: as an aligner has them, in order; speech: where anybody speaks, disjoint and in order
+    words: as an aligner has them, in order; speech: where anybody speaks
 
     Each frame of 10 ms is of one word or of none, and the sum of what the frames cost is the least there is, by dynamic
     programming over words and frames. So a boundary that the aligner puts into a pause, or near one, comes to lie on
     its edges, and no word stretches over it; a boundary amid speech stays. Times are monotonic. Words that have less than
     `SHORTEST` each stay as they are.
     """
+    speech = _joined(speech)
     found: list[Span] = []
     for first, last in _groups(words):
         group = words[first:last]
@@ -57,13 +59,26 @@ def _groups(words: Sequence[Span]) -> Iterator[tuple[int, int]]:
     return pairwise([0, *cuts, len(words)]) if words else iter(())
 
 
+def _joined(spans: Sequence[Span]) -> list[Span]:
+    """In order, and disjoint."""
+    found: list[Span] = []
+    for start, end in sorted(spans):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((start, end))
+    return found
+
+
 def _spoken(speech: Sequence[Span], start: float, end: float) -> Costs:
     """Of each frame the share that is speech."""
     limits = start + STEP * np.arange(max(0, round((end - start) / STEP)) + 1)
     said = np.zeros(len(limits))
-    for a, b in speech:
+    first = bisect_left(speech, start, key=lambda span: span[1])
+    for a, b in speech[first : bisect_left(speech, end, key=lambda span: span[0])]:
         said += np.clip(limits - a, 0.0, b - a)
-    return np.diff(said) / STEP
+    shares: Costs = np.diff(said) / STEP
+    return shares
 
 
 def _cheapest(words: Sequence[Span], origin: float, speech: Costs) -> list[tuple[int, int]]:

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from core.audio.samples import SAMPLE_RATE
+from core.audio.samples import SAMPLE_RATE, Pcm
 from core.jobs.params import JobParams
 from core.jobs.tasks import TRANSCRIBE, Task, TaskState
 from core.speech.chunks import Chunk
 from core.speech.speech_edges import speech_spans
 from core.speech.word_edges import Span, placed
 from core.transcript.values import Segment, Transcript, Word
+from whisper.types import ChunkTranscript
 from worker.context.stage import Grain, OnFailure, Output, Stage
 from worker.context.work import Work
+from worker.stages.words import english
 
 ALIGN = "align"
 
+_AROUND = 0.3
+"""Seconds around a phrase in which the second opinion looks for its words."""
+_SAME = 0.15
+"""Seconds that a word's time may have been moved by where chunks meet."""
+
+Opinion = tuple[str, float, float, float]
+"""A word, where the engine has its start, and where it begins and ends by a second opinion."""
+
 
 class AlignStage(Stage):
-    """By chunk, where anybody speaks in what the engine has heard. The words move when the transcript is put together: until then
-    a neighbour may change which there are."""
+    """By chunk, where anybody speaks in what the engine has heard, and a second opinion on its words. They move when the transcript
+    is put together: until then a neighbour may change which there are."""
 
     name = ALIGN
     needs = ("decode", TRANSCRIBE)
@@ -30,11 +42,22 @@ class AlignStage(Stage):
     def wanted(self, work: Work) -> bool:
         return is_aligned(work.job.params)
 
+    def options(self, work: Work) -> Mapping[str, Any]:
+        return {"english": english.version()}
+
     def run(self, work: Work, task: Task) -> Output:
         (heard,) = work.tasks(TRANSCRIBE, [task.number])
         chunk = Chunk.from_dict(heard.plan or {})
-        speech = speech_spans(work.recording.read_regions(chunk.regions), work.parts.vad().feed)
-        return Output(data={"speech": [[round(a, 3), round(b, 3)] for a, b in _on_timeline(chunk, speech)]})
+        pcm = work.recording.read_regions(chunk.regions)
+        said = ChunkTranscript.from_dict(heard.output) if heard.output else None
+        speech = _on_timeline(chunk, speech_spans(pcm, work.parts.vad().feed))
+        words = _second_opinion(work, chunk, pcm, said.segments) if said and english.version() else ()
+        return Output(
+            data={
+                "speech": [[round(a, 3), round(b, 3)] for a, b in speech],
+                "words": [[word, *(round(time, 3) for time in times)] for word, *times in words],
+            }
+        )
 
 
 def is_aligned(params: JobParams) -> bool:
@@ -47,20 +70,54 @@ def aligned(transcript: Transcript, chunks: Sequence[Task], found: Sequence[Task
 
     chunks: of the plan; found: what came of AlignStage. Where nothing did, words stay where they are.
     """
-    spans = [
-        (w.start, w.end) for s in transcript.segments for w in s.words if w.start is not None and w.end is not None
-    ]
     done = {task.number: task.output or {} for task in found if task.state is TaskState.DONE}
+    opinions = sorted(((word, *times) for output in done.values() for word, *times in output["words"]), key=_heard_at)
+    times = [_heard_at(opinion) for opinion in opinions]
+    timed = [w for s in transcript.segments for w in s.words if w.start is not None and w.end is not None]
+    spans = [_best(word, opinions, times) for word in timed]
     speech = [(a, b) for output in done.values() for a, b in output["speech"]]
     for chunk in (Chunk.from_dict(task.plan or {}) for task in chunks if task.number not in done):
-        owned = chunk.start / SAMPLE_RATE, chunk.end / SAMPLE_RATE
-        speech += [(a, b) for a, b in spans if a < owned[1] and b > owned[0]]
+        start, end = chunk.start / SAMPLE_RATE, chunk.end / SAMPLE_RATE
+        speech += [(a, b) for a, b in spans if a < end and b > start]
     moved = iter(placed(spans, speech))
     segments, last = [], 0.0
     for segment in transcript.segments:
         segments.append(_moved(segment, moved, last, transcript.duration))
         last = segments[-1].end
     return replace(transcript, segments=tuple(segments))
+
+
+def _second_opinion(work: Work, chunk: Chunk, pcm: Pcm, segments: Sequence[Segment]) -> Iterator[Opinion]:
+    """On the words of English phrases that it knows all of."""
+    aligner = None
+    for segment in segments:
+        words = [(word.word, word.start) for word in segment.words if word.start is not None]
+        if segment.language != "en" or not words or len(words) < len(segment.words):
+            continue
+        work.check()
+        aligner = aligner or english.EnglishAligner()
+        first = round(max(0.0, segment.start - _AROUND) * SAMPLE_RATE)
+        found = aligner.spans(pcm[first : round((segment.end + _AROUND) * SAMPLE_RATE)], [word for word, _ in words])
+        for (word, start), span in zip(words, found or (), strict=False):
+            begin, end = (chunk.to_original(first / SAMPLE_RATE + time) for time in span)
+            yield word, chunk.to_original(start), begin, end
+
+
+def _best(word: Word, opinions: Sequence[Opinion], times: Sequence[float]) -> Span:
+    """The second opinion on a word, or the first."""
+    assert word.start is not None
+    assert word.end is not None
+    n = bisect_left(times, word.start - _SAME)
+    near = []
+    while n < len(opinions) and times[n] <= word.start + _SAME:
+        if opinions[n][0] == word.word:
+            near.append((abs(times[n] - word.start), opinions[n][2], opinions[n][3]))
+        n += 1
+    return min(near)[1:] if near else (word.start, word.end)
+
+
+def _heard_at(opinion: Opinion) -> float:
+    return opinion[1]
 
 
 def _moved(segment: Segment, spans: Iterator[Span], least: float, most: float) -> Segment:
