@@ -28,8 +28,10 @@ from core.audio.samples import SAMPLE_RATE
 
 DIGITS = SHARED.parent / "bank_digits"
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-LOUD_DB, FRAME = 30.0, SAMPLE_RATE // 200
-"""A recording of one word or clip begins and ends with the first and last 5 ms within 30 dB of its loud ones."""
+LOUD_DB, FRAME = (20.0, 25.0, 30.0), SAMPLE_RATE // 200
+"""Speech begins and ends with the first and last 5 ms of a recording that are within so many dB of its loud ones..."""
+AGREED, MARGIN = 0.03, 0.05
+"""...if it is quiet before and behind for so many seconds, and the three say the same within so many: else nobody knows."""
 LENGTH, PAUSES, DIGIT_PAUSES = 28.0, (0.3, 1.5), (0.1, 0.9)
 """Seconds of each file that is put together, and of silence between clips and between digits."""
 MODELS = ("base", "tiny.en")
@@ -74,7 +76,7 @@ def material() -> Iterator[Said]:
         if clip.words:
             yield Said(kind="by another aligner", pcm=clip.samples(), words=clip.words)
     yield from _digits(rng)
-    yield from _joins([clip for clip in clips if 2 < len(clip.samples()) / SAMPLE_RATE < 10 and not clip.words], rng)
+    yield from _joins([clip for clip in clips if 1.5 < len(clip.samples()) / SAMPLE_RATE < 14 and not clip.words], rng)
 
 
 def _digits(rng: np.random.Generator) -> Iterator[Said]:
@@ -86,26 +88,31 @@ def _digits(rng: np.random.Generator) -> Iterator[Said]:
     for speaker in dict.fromkeys(item["speaker"] for item in index):
         mine = [item for item in index if item["speaker"] == speaker]
         said = [mine[n] for n in rng.permutation(len(mine))]
-        parts = [(_clipped(bank[one["start"] : one["end"]]), (NAMES[one["digit"]],)) for one in said]
-        yield _joined("digits", parts, DIGIT_PAUSES, rng)
+        parts = [(bank[one["start"] : one["end"]], (NAMES[one["digit"]],)) for one in said]
+        yield _joined("digits", parts, DIGIT_PAUSES, rng, sure=False)
 
 
 def _joins(clips: Sequence[Clip], rng: np.random.Generator) -> Iterator[Said]:
-    """Clips between silences: each once."""
-    parts = [(_clipped(clip.samples()), [plain(w) for w in (clip.text or "").split() if plain(w)]) for clip in clips]
+    """Clips of which an edge is known, between silences: each once."""
+    parts = [(clip.samples(), (clip.text or "").split()) for clip in clips if any(known_edges(clip.samples()))]
     waiting = [parts[n] for n in rng.permutation(len(parts))]
     while waiting:
-        taken, seconds = [], 0.0
-        while waiting and seconds + len(waiting[-1][0]) / SAMPLE_RATE + PAUSES[1] < LENGTH:
-            taken.append(waiting.pop())
+        taken, seconds = [waiting.pop()], PAUSES[1]
+        while waiting and seconds + len(waiting[-1][0]) / SAMPLE_RATE + 2 * PAUSES[1] < LENGTH:
             seconds += len(taken[-1][0]) / SAMPLE_RATE + PAUSES[1]
+            taken.append(waiting.pop())
         yield _joined("joins", taken, PAUSES, rng)
 
 
 def _joined(
-    kind: str, parts: Sequence[tuple[Pcm, Sequence[str]]], pauses: tuple[float, float], rng: np.random.Generator
+    kind: str,
+    parts: Sequence[tuple[Pcm, Sequence[str]]],
+    pauses: tuple[float, float],
+    rng: np.random.Generator,
+    *,
+    sure: bool = True,
 ) -> Said:
-    """As many as LENGTH holds, at one loudness: the first word of each begins with it, the last one ends with it."""
+    """As many as LENGTH holds, at one loudness. sure: only edges about which there is no doubt are known"""
     sound: list[NDArray[np.float64]] = []
     words: list[Known] = []
     at = 0
@@ -116,7 +123,10 @@ def _joined(
             break
         loudness = np.sqrt(np.mean(pcm.astype(np.float64) ** 2)) + 1.0
         sound += [pause, pcm * (1500.0 / loudness)]
-        start, end = at / SAMPLE_RATE, (at + len(pcm)) / SAMPLE_RATE
+        start, end = (
+            None if one is None else (at + one) / SAMPLE_RATE
+            for one in (known_edges(pcm) if sure else _edges(pcm, LOUD_DB[-1]))
+        )
         last = len(texts) - 1
         words += [(text, None if n else start, end if n == last else None) for n, text in enumerate(texts)]
         at += len(pcm)
@@ -125,12 +135,21 @@ def _joined(
     return Said(kind=kind, pcm=np.clip(mix, -32768, 32767).astype(np.int16), words=words)
 
 
-def _clipped(pcm: Pcm) -> Pcm:
-    """From its first loud sample to its last one."""
+def known_edges(pcm: Pcm) -> tuple[int | None, int | None]:
+    """Samples at which speech begins and ends; None where that is in doubt."""
+    starts, ends = zip(*(_edges(pcm, db) for db in LOUD_DB), strict=True)
+    agreed, margin = AGREED * SAMPLE_RATE, MARGIN * SAMPLE_RATE
+    return (
+        starts[1] if max(starts) - min(starts) <= agreed and min(starts) >= margin else None,
+        ends[1] if max(ends) - min(ends) <= agreed and max(ends) <= len(pcm) - margin else None,
+    )
+
+
+def _edges(pcm: Pcm, db: float) -> tuple[int, int]:
     frames = pcm[: len(pcm) // FRAME * FRAME].reshape(-1, FRAME).astype(np.float64)
-    level = 10 * np.log10(np.mean(frames**2, axis=1) + 1.0)
-    loud = np.flatnonzero(level > np.percentile(level, 95) - LOUD_DB)
-    return pcm[loud[0] * FRAME : (loud[-1] + 1) * FRAME]
+    level = np.convolve(10 * np.log10(np.mean(frames**2, axis=1) + 1.0), np.ones(3) / 3, "same")
+    loud = np.flatnonzero(level > np.percentile(level, 95) - db)
+    return int(loud[0]) * FRAME, (int(loud[-1]) + 1) * FRAME
 
 
 def _decoded(path: Path) -> Pcm:
@@ -204,9 +223,9 @@ def off(files: Sequence[tuple[Said, dict[str, Any]]]) -> Off:
     """By how much the words that were heard right are off, later than known counted as positive."""
     starts, ends = [], []
     for file, result in files:
-        said = [(plain(word), start, end) for word, start, end in file.words]
+        said = [(_plain(word), start, end) for word, start, end in file.words]
         heard = [
-            (plain(word["word"]), word["start"], word["end"])
+            (_plain(word["word"]), word["start"], word["end"])
             for segment in result["segments"]
             for word in segment["words"]
             if plain(word["word"]) and word["start"] is not None
@@ -217,3 +236,9 @@ def off(files: Sequence[tuple[Said, dict[str, Any]]]) -> Off:
                 starts += [1000 * (begun - start)] if start is not None else []
                 ends += [1000 * (ended - end)] if end is not None else []
     return Off(starts=starts, ends=ends)
+
+
+def _plain(word: str) -> str:
+    """A digit alone is written out."""
+    bare = plain(word)
+    return NAMES[int(bare)] if bare.isascii() and bare.isdigit() and len(bare) == 1 else bare

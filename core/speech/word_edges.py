@@ -17,8 +17,11 @@ Costs = NDArray[np.float64]
 STEP = 0.01
 """Seconds of a frame."""
 
-APART = 0.5
+APART = 1.0
 """Seconds between two words beyond which neither says anything about where the other lies."""
+
+TOGETHER = 120
+"""Most words that are laid at once (40 s of speech): more are parted at their longest pause."""
 
 SHORTEST = 0.03
 """Seconds of a word."""
@@ -45,18 +48,38 @@ def placed(words: Sequence[Span], speech: Sequence[Span]) -> list[Span]:
     found: list[Span] = []
     for first, last in _groups(words):
         group = words[first:last]
-        floor = max(found[-1][1] if found else 0.0, group[0][0] - APART / 2)
-        frames = _spoken(speech, floor, group[-1][1] + APART / 2)
+        begin, stop = min(start for start, _ in group), max(end for _, end in group)
+        floor = max(found[-1][1] if found else 0.0, begin - APART / 2)
+        ceiling = min(stop + APART / 2, max(stop, words[last][0])) if last < len(words) else stop + APART / 2
+        frames = _spoken(speech, floor, ceiling)
         heard = frames.sum() * STEP >= BELIEVED * sum(end - start for start, end in group)
         laid = _cheapest(group, floor, frames) if heard else []
-        found += [(floor + a * STEP, floor + b * STEP) for a, b in laid] or group
+        found += [(floor + a * STEP, floor + b * STEP) for a, b in laid] or _in_order(group, floor)
+    return found
+
+
+def _in_order(words: Sequence[Span], least: float) -> list[Span]:
+    found = []
+    for start, end in words:
+        begin = max(start, least)
+        least = max(end, begin)
+        found.append((begin, least))
     return found
 
 
 def _groups(words: Sequence[Span]) -> Iterator[tuple[int, int]]:
     """Half-open ranges of words that lie near each other."""
-    cuts = [n for n, (a, b) in enumerate(pairwise(words), start=1) if b[0] - a[1] >= APART]
-    return pairwise([0, *cuts, len(words)]) if words else iter(())
+    pauses = [b[0] - a[1] for a, b in pairwise(words)]
+    first = 0
+    for last in range(1, len(words) + 1):
+        while last - first > TOGETHER:
+            half = first + TOGETHER // 2
+            cut = max(range(half, last), key=lambda n: pauses[n - 1])
+            yield first, cut
+            first = cut
+        if last == len(words) or pauses[last - 1] >= APART:
+            yield first, last
+            first = last
 
 
 def _joined(spans: Sequence[Span]) -> list[Span]:

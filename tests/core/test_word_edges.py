@@ -40,6 +40,11 @@ def test_far_words_say_nothing_about_each_other() -> None:
     assert near(placed([*here, *there], speech), [*placed(here, speech[:1]), *placed(there, speech[1:])])
 
 
+def test_many_words_without_a_pause_are_laid_too() -> None:
+    words = [(n * 0.3, n * 0.3 + 0.3) for n in range(1000)]
+    assert near(placed(words, [(0.0, 300.0)]), words)
+
+
 def test_without_speech_or_room_words_stay_where_they_are() -> None:
     crowd = [(1.0, 1.0)] * 60
     assert placed(crowd, [(0.0, 2.0)]) == crowd and placed([], SPEECH) == []

@@ -25,7 +25,7 @@ ALL = catalogue(
     stage("align", "transcribe", grain_=Grain.CHUNK),
     stage("say", "align", grain_=Grain.SEGMENT),
 )
-STAGES = [stage for stage in ALL if stage.name != "diarize"]  # not every job has it
+STAGES = [stage for stage in ALL if stage.name not in ("diarize", "align")]  # not every job has it
 DUE = ("decode", "assemble")
 
 

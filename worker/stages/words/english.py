@@ -10,10 +10,12 @@ import re
 from collections.abc import Sequence
 from importlib import metadata
 
-from core.audio.samples import Pcm
+from core.audio.samples import SAMPLE_RATE, Pcm
 from core.speech.word_edges import Span
 
 FRAME_SECONDS = 0.01
+LEAST = SAMPLE_RATE // 10
+"""Samples: with less there is nothing to align, with none it fails."""
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -36,7 +38,11 @@ class EnglishAligner:
     def spans(self, pcm: Pcm, words: Sequence[str]) -> list[Span] | None:
         """Of each word, in seconds from the first sample; None where one is in no dictionary, or they cannot be laid."""
         spoken = [_spoken(word) for word in words]
-        if not all(spoken) or any(self._decoder.lookup_word(one) is None for parts in spoken for one in parts):
+        if (
+            len(pcm) < LEAST
+            or not all(spoken)
+            or any(self._decoder.lookup_word(one) is None for parts in spoken for one in parts)
+        ):
             return None
         try:
             self._decoder.set_align_text(" ".join(one for parts in spoken for one in parts))
