@@ -28,7 +28,7 @@ def version() -> str | None:
 
 
 class EnglishAligner:
-    """Holds 60 MB. One thread at a time."""
+    """Holds 40 MB. One thread at a time."""
 
     def __init__(self) -> None:
         from pocketsphinx import Decoder
