@@ -12,7 +12,7 @@ from core.options import options
 from core.transcript.formats import TextFormat
 
 LEFT_OUT = frozenset(
-    {"temperature", "beam_size", "word_timestamps", "workers", "chunk_duration", "callback_url", "metadata"}
+    {"temperature", "beam_size", "word_timestamps", "align", "workers", "chunk_duration", "callback_url", "metadata"}
 )
 """Options of a job that are for operators and programs."""
 
