@@ -111,6 +111,15 @@ def test_what_was_found_is_not_looked_for_again(tmp_path: Path, talk: bytes) -> 
     assert {*stage.asked} == {*range(len(made.chunks(job)))} - done
 
 
+def test_silence_has_nothing_to_align(tmp_path: Path) -> None:
+    made = Kit(tmp_path)
+    pcm, _ = audio_bank.speech(0.1, seed=3)
+    silent = audio_bank.write(tmp_path / "silent.wav", 0 * pcm).read_bytes()
+    job = made.submit(silent, align=True)
+    assert made.run() == "completed"
+    assert [w["code"] for w in made.store.get(job.id).warnings] == ["no_speech"]
+
+
 def test_a_translation_keeps_its_times(tmp_path: Path, talk: bytes) -> None:
     made = Kit(tmp_path, chunk_strategy="fixed")
     job = made.submit(talk, align=True, language="de", task="translate")

@@ -48,6 +48,8 @@ class AlignStage(Stage):
     def run(self, work: Work, task: Task) -> Output:
         (heard,) = work.tasks(TRANSCRIBE, [task.number])
         chunk = Chunk.from_dict(heard.plan or {})
+        if not chunk.regions:  # nobody speaks
+            return Output(data={"speech": [], "words": []})
         pcm = work.recording.read_regions(chunk.regions)
         said = ChunkTranscript.from_dict(heard.output) if heard.output else None
         speech = _on_timeline(chunk, speech_spans(pcm, work.parts.vad().feed))
