@@ -297,7 +297,7 @@ class SegmentBody(Body):
     compression_ratio: float | None
     flags: list[str]
     language: str | None
-    words: list[WordBody] | None = Field(None, description="There with `word_timestamps`.")
+    words: list[WordBody] | None = Field(None, description="There with `word_timestamps` or `align`.")
 
 
 class SegmentsBody(Body):

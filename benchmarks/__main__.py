@@ -39,6 +39,7 @@ NAMES = (
     "beside",
     "enhance",
     "known",
+    "align",
 )
 
 

@@ -46,6 +46,7 @@ GOALS = {
     "beside": {"S6"},
     "enhance": {"E1"},
     "known": set(),
+    "align": {"A1", "A2"},
 }
 
 
@@ -63,8 +64,12 @@ def test_every_benchmark_reports_its_figures(name, tmp_path):
     assert found["figures"] and all(figure["value"] == figure["value"] for figure in found["figures"])
     for plot in tmp_path.glob("*.svg"):
         ET.parse(plot)
+    values = {figure["name"]: figure["value"] for figure in found["figures"]}
+    if name == "align":
+        assert values["demo: same text with align"] == 1.0
+        assert values["demo, joins, align: starts within 120 ms"] >= 90
+        assert values["demo, joins, align: ends within 120 ms"] >= 90
     if name == "parity":
-        values = {figure["name"]: figure["value"] for figure in found["figures"]}
         assert values["with pauses: WER, parallel less serial"] <= 0.2
         assert values["with pauses: words lost at cuts"] == values["with pauses: words doubled at cuts"] == 0
         assert values["with pauses: cuts"] >= 2

@@ -97,7 +97,7 @@ class FinalSegments:
         if job.expired_result:  # and with it the text of the chunks
             self._known.pop(job.id, None)
             return Part(first=first, segments=(), total=0, complete=True)
-        known = self._known.pop(job.id, None) or Growing(words=job.params.word_timestamps)
+        known = self._known.pop(job.id, None) or Growing(words=job.params.shows_words)
         complete = known.ended or not (job.terminal or job.chunks_done > known.chunks)
         if not complete:
             chunks = self._store.ended_chunks(job.id, first=known.chunks, limit=CHUNKS)

@@ -192,6 +192,13 @@ class JobParams:
             "both (words from either sound, of each chunk the surer ones)."
         ),
     )
+    align: bool = field(
+        default=False,
+        metadata=about(
+            "Also times of words, as exact as the sound shows: their edges lie where speech begins and ends.",
+            words=False,
+        ),
+    )
     priority: Priority = field(
         default="normal",
         metadata=about(
@@ -241,9 +248,14 @@ class JobParams:
         } | dict(self.unknown)
 
     @property
+    def shows_words(self) -> bool:
+        """Whether the result has words with their times."""
+        return self.word_timestamps or self.align
+
+    @property
     def needs_words(self) -> bool:
         """Whether the engine has to say when each word is spoken."""
-        return self.word_timestamps or self.diarize
+        return self.shows_words or self.diarize
 
     def heard(self) -> dict[str, Any]:
         """Of `to_dict`, what the words of a transcript depend on."""

@@ -1,3 +1,3 @@
 """From samples to the plan of chunks: where speech is, and where it may be cut."""
 
-__all__ = ["chunks", "planner", "regions", "strategies", "uncertain_speech"]
+__all__ = ["chunks", "planner", "regions", "speech_edges", "strategies", "uncertain_speech", "word_edges"]

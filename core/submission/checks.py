@@ -88,6 +88,8 @@ def check(
         raise refusal({"field": "language", "message": f"the model {info.name} knows English only"})
     if params.language == "yue" and "large-v3" not in info.name:
         raise refusal({"field": "language", "message": f"the model {info.name} does not know Cantonese; large-v3 does"})
+    if asked.get("align") and params.task == "translate":
+        raise refusal({"field": "align", "message": "is for words as they were spoken, not for those of a translation"})
     if problems := _speaker_problems(params, asked):
         raise refusal(*problems)
     _check_enhance(params, asked, enhancements)

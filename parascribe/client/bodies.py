@@ -41,6 +41,7 @@ class Params(TypedDict, total=False):
     known_speakers: Sequence[KnownSpeaker] | None
     enhance: Enhance
     enhance_for: EnhanceFor
+    align: bool
     priority: Priority
     workers: int
     chunk_duration: float

@@ -16,6 +16,7 @@ LEFT_OUT = frozenset(
         "temperature",
         "beam_size",
         "word_timestamps",
+        "align",
         "known_speakers",
         "workers",
         "chunk_duration",

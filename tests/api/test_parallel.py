@@ -50,29 +50,14 @@ def test_what_is_not_done_is_named(running: Service) -> None:
     with consuming(running):
         answer = post(running, "transcribe", source_separation="True", enhanced_alignment="True")
         plain = post(running, "transcribe", source_separation="False", enhanced_alignment="false")
-    assert [warning.partition(":")[0] for warning in answer.json()["warnings"]] == [
-        "source_separation",
-        "enhanced_alignment",
-    ]
+    assert [warning.partition(":")[0] for warning in answer.json()["warnings"]] == ["source_separation"]
     assert "source_separation" in answer.headers["X-Parascribe-Warning"]
     params = running.store.get(answer.json()["task_id"]).params
-    assert params.word_timestamps and params.enhance == "none", "its clients' files are transcribed all the same"
-    assert plain.json()["warnings"] == [] and not running.store.get(plain.json()["task_id"]).params.word_timestamps
+    assert params.align and params.enhance == "none", "its clients' files are transcribed all the same"
+    assert plain.json()["warnings"] == [] and not running.store.get(plain.json()["task_id"]).params.align
 
 
-@dataclass(frozen=True, kw_only=True)
-class More(JobParams):
-    """The options of a service that can do it."""
-
-    align: bool = field(default=False, metadata=about("Align the words."))
-
-
-def test_what_a_service_can_do_is_asked_of_it(serve: Callable[..., Service]) -> None:
-    running = serve(options=More)
-    body = post(running, "transcribe/async", enhanced_alignment="true").json()
-    assert body["warnings"] == []
-    params = running.store.get(body["task_id"]).params.to_dict()
-    assert (params["align"], params["diarize"]) == (True, True)
+def test_features_are_what_there_is(running: Service) -> None:
     features = get(running, "features").json()["parallel_processing_features"]
     assert features["enhanced_alignment"] and features["speaker_diarization"] and not features["source_separation"]
 

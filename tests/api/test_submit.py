@@ -99,6 +99,7 @@ def test_a_file_becomes_a_job(running: Service) -> None:
         "known_speakers": None,
         "enhance": "none",
         "enhance_for": "all",
+        "align": False,
         "callback_url": None,
         "metadata": None,
         "priority": "normal",

@@ -188,9 +188,11 @@ def test_this_installation_s_defaults_come_before_the_table_s_and_after_what_is_
         ({"diarize": "yes", "max_speakers": 0}, ["max_speakers"]),
         ({"diarize": "yes", "min_speakers": 3, "max_speakers": 3}, []),
         ({"diarize": "yes", "num_speakers": 1}, []),
+        ({"diarize": "yes", "align": "yes", "task": "translate"}, ["align"]),
+        ({"diarize": "yes", "align": "no", "task": "translate"}, []),
     ],
 )
-def test_hints_on_speakers_are_honoured_or_refused(
+def test_what_contradicts_itself_is_refused(
     objects: MemoryObjects, tmp_path: Path, given: dict[str, Any], wrong: list[str]
 ) -> None:
     for defaults in ({}, {"diarize": True, "max_speakers": 5}):
@@ -203,7 +205,8 @@ def test_hints_on_speakers_are_honoured_or_refused(
         with pytest.raises(ValidationFailed) as refused:
             taking.check(given)
         assert [error["field"] for error in refused.value.details["errors"]] == wrong
-    usual = intake(objects, tmp_path, defaults={"diarize": True, "max_speakers": 5})
+    usual = intake(objects, tmp_path, defaults={"diarize": True, "max_speakers": 5, "align": True})
+    assert usual.check({"task": "translate"}).align
     assert not usual.check({"diarize": "no"}).diarize, "what is usual here is no fault of whoever asks"
     assert usual.check({"num_speakers": 7}).num_speakers == 7
 

@@ -11,7 +11,7 @@ from core.audio.samples import SAMPLE_RATE, Region
 from core.speech.chunks import Chunk
 from core.transcript.values import Segment, Word
 from whisper.types import ChunkTranscript
-from worker.stages.leftovers import MOST, complete
+from worker.stages.words.leftovers import MOST, complete
 
 S = SAMPLE_RATE
 

@@ -101,7 +101,7 @@ def test_a_stage_by_chunk_goes_on_chunk_by_chunk_and_one_by_job_beside_it(tmp_pa
         Made(beside, name="other"),
         Made(
             lambda work, task: both.wait() and None if task.number == 1 else None,
-            name="align",
+            name="touch",
             needs=(TRANSCRIBE,),
             grain=Grain.CHUNK,
         ),
@@ -110,7 +110,7 @@ def test_a_stage_by_chunk_goes_on_chunk_by_chunk_and_one_by_job_beside_it(tmp_pa
     assert place.run() == "completed"
     stages = [task.stage for task in place.store.tasks(job.id) if task.state is TaskState.DONE]
     chunks = len(place.chunks(job))
-    assert sorted(stages) == sorted(["made", "other", *["align"] * chunks, *[TRANSCRIBE] * chunks])
+    assert sorted(stages) == sorted(["made", "other", *["touch"] * chunks, *[TRANSCRIBE] * chunks])
 
 
 @pytest.mark.parametrize("error", [AudioUndecodable("no"), EngineUnavailable(), RuntimeError("secret detail")])

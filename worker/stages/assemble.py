@@ -19,6 +19,7 @@ from worker.context.work import Work
 from worker.stages.diarize import DIARIZE, KNOWN, forget_checkpoints, names_of, turns_of
 from worker.stages.enhance import ENHANCE, kept
 from worker.stages.outcome import assemble
+from worker.stages.words.align import ALIGN, aligned, is_aligned
 
 
 class AssembleStage(Stage):
@@ -58,6 +59,8 @@ class AssembleStage(Stage):
             warnings=work.warnings,
             performance=performance,
         )
+        if is_aligned(job.params):
+            outcome = aligned(outcome, chunks, work.tasks(ALIGN))
         for found in work.tasks(DIARIZE) if job.params.diarize else ():
             if found.state is TaskState.DONE:
                 names, remarks = names_of(work.tasks(KNOWN) if job.params.known_speakers else ())

@@ -11,10 +11,11 @@ from worker.stages.language import LanguageStage
 from worker.stages.plan import PlanStage
 from worker.stages.source import SourceStage
 from worker.stages.transcribe import TranscribeStage
+from worker.stages.words.align import AlignStage
 
 
 def catalogue(*more: Stage) -> tuple[Stage, ...]:
     """more: further stages; all that is stored by then is there when the transcript is put together."""
     heard = (SourceStage(), DecodeStage(), EnhanceStage(), PlanStage(), LanguageStage())
-    others = (*heard, TranscribeStage(), DiarizeStage(), KnownSpeakersStage(), *more)
+    others = (*heard, TranscribeStage(), AlignStage(), DiarizeStage(), KnownSpeakersStage(), *more)
     return (*others, AssembleStage([stage for stage in others if stage.stored]))

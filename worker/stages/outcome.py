@@ -85,7 +85,7 @@ def assemble(
         duration=round(job.duration, 3),
         model=job.params.model,
         task=job.params.task,
-        word_timestamps=job.params.word_timestamps,
+        word_timestamps=job.params.shows_words,
         gaps=coverage.gaps,
         warnings=tuple(notes),
         performance=performance,

@@ -21,7 +21,7 @@ from worker.context.stage import Grain, Lane, OnFailure, Output, Stage
 from worker.context.work import Work
 from worker.stages import enhance
 from worker.stages.language_vote import own_language
-from worker.stages.leftovers import complete
+from worker.stages.words.leftovers import complete
 
 log = logging.getLogger(__name__)
 

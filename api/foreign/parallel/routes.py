@@ -13,7 +13,7 @@ from api.deps import NO_QUERY, PREFIX, Base, Deps, Jobs, PartsDep, get_job_id
 from api.foreign.caller import Caller, CallerDep, transcript_of
 from api.foreign.parallel.answers import STATUS, failed_item, item, performance, result_of, stats_of, status_of
 from api.foreign.parallel.errors import ERRORS
-from api.foreign.parallel.wanted import ParallelForm, Reader
+from api.foreign.parallel.wanted import ParallelForm, wanted
 from api.foreign.tables import form_body, form_of
 from core.errors import NotReady, ServiceError
 from core.jobs.job import Job, JobStatus
@@ -40,7 +40,7 @@ TaskId = Annotated[str, Depends(get_task_id)]
 @router.post("/transcribe", openapi_extra=form_body(ParallelForm))
 async def create_parallel(caller: CallerDep, response: Response) -> dict[str, Any]:
     """Waits for the transcript. A client that goes cancels its job."""
-    job, want = await caller.accept(FORM, _reader(caller))
+    job, want = await caller.accept(FORM, wanted)
     result = await caller.wait(job, lambda transcript: result_of(job.id, transcript, want.warnings))
     caller.told(response, job, want.warnings)
     return {"message": "The file was transcribed.", **result}
@@ -49,7 +49,7 @@ async def create_parallel(caller: CallerDep, response: Response) -> dict[str, An
 @router.post("/transcribe/async", openapi_extra=form_body(ParallelForm))
 async def create_parallel_async(caller: CallerDep, response: Response, base: Base) -> dict[str, Any]:
     """Answers as soon as the file is stored: follow `status`, then fetch `result`."""
-    job, want = await caller.accept(FORM, _reader(caller), priority=None)
+    job, want = await caller.accept(FORM, wanted, priority=None)
     caller.told(response, job, want.warnings)
     return {
         "success": True,
@@ -81,7 +81,7 @@ def get_parallel_result(task_id: TaskId, jobs: Jobs, parts: PartsDep) -> dict[st
 async def create_parallel_batch(caller: CallerDep, response: Response) -> dict[str, Any]:
     """Waits for all files. One that cannot be transcribed leaves the others alone. A client that goes cancels its jobs."""
     begun = time.monotonic()
-    jobs, refused, want = await caller.accept_several(SEVERAL, _reader(caller))
+    jobs, refused, want = await caller.accept_several(SEVERAL, wanted)
     results = await _ended(caller, jobs)
     items = [_item(job, one) for job, one in zip(jobs, results, strict=True)]
     items += [failed_item(filename, None, error) for filename, error in refused]
@@ -113,7 +113,6 @@ def get_parallel_stats(jobs: Jobs) -> dict[str, Any]:
 @router.get("/features")
 def get_parallel_features(deps: Deps) -> dict[str, Any]:
     """What this service can do of what this interface has names for."""
-    reads = Reader(table=deps.options)
     return {
         "success": True,
         "parallel_processing_features": {
@@ -124,8 +123,8 @@ def get_parallel_features(deps: Deps) -> dict[str, Any]:
             "progress_tracking": True,
             "performance_monitoring": True,
             "source_separation": False,
-            "enhanced_alignment": reads.can("align"),
-            "speaker_diarization": reads.can("diarize"),
+            "enhanced_alignment": True,
+            "speaker_diarization": True,
         },
         "models": [status.info.name for status in deps.models.list()],
     }
@@ -134,8 +133,6 @@ def get_parallel_features(deps: Deps) -> dict[str, Any]:
 _RUNNING = (JobStatus.PROCESSING, JobStatus.CANCELLING, JobStatus.QUEUED)
 
 
-def _reader(caller: Caller) -> Reader:
-    return Reader(table=caller.parts.deps.options)
 
 
 def _item(job: Job, found: Transcript | ServiceError) -> dict[str, Any]:

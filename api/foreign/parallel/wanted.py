@@ -22,10 +22,7 @@ class ParallelForm:
         default=False,
         metadata=about("Listen to the voices alone (`enhance=vocals`): not available here, and the warnings say so."),
     )
-    enhanced_alignment: bool = field(
-        default=False,
-        metadata=about("Times of words by alignment (`align`); without it by the model, and the warnings say so."),
-    )
+    enhanced_alignment: bool = field(default=False, metadata=about("Exact times of words (`align`)."))
     suppress_numerals: bool = field(default=False, metadata=about("Not done here: refused."))
 
 
@@ -37,31 +34,18 @@ class Wanted:
     warnings: list[str]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reader:
-    """Reads forms. table: what may be asked of a job"""
-
-    table: type[JobParams]
-
-    def can(self, name: str) -> bool:
-        """Whether there is such an option."""
-        return name in {option.name for option in options(self.table)}
-
-    def __call__(self, fields: Fields, _: Repeated) -> Wanted:
-        """Raises ValidationFailed, Unsupported."""
-        form = values_of(ParallelForm, fields)
-        if form.suppress_numerals:
-            raise unsupported("suppress_numerals", "this service does not do that")
-        given = {"language": form.language, "model": form.whisper_model}
-        warnings = []
-        if self.can("diarize"):  # what that interface is for
-            given["diarize"] = "true"
-        if form.source_separation:  # clients that have always sent it get their transcript all the same
-            warnings.append("source_separation: enhance=vocals is not available here; the sound was taken as it is")
-        if form.enhanced_alignment:
-            given["word_timestamps"] = "true"
-            if self.can("align"):
-                given["align"] = "true"
-            else:
-                warnings.append("enhanced_alignment: the times of words are the model's own")
-        return Wanted(options={name: value for name, value in given.items() if value}, warnings=warnings)
+def wanted(fields: Fields, _: Repeated) -> Wanted:
+    """Read a form. Raises ValidationFailed, Unsupported."""
+    form = values_of(ParallelForm, fields)
+    if form.suppress_numerals:
+        raise unsupported("suppress_numerals", "this service does not do that")
+    given = {
+        "language": form.language,
+        "model": form.whisper_model,
+        "diarize": "true",  # what that interface is for
+        "align": "true" if form.enhanced_alignment else None,
+    }
+    warnings = []
+    if form.source_separation:  # clients that have always sent it get their transcript all the same
+        warnings.append("source_separation: enhance=vocals is not available here; the sound was taken as it is")
+    return Wanted(options={name: value for name, value in given.items() if value}, warnings=warnings)
