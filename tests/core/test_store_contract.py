@@ -310,10 +310,12 @@ def test_progress_writes_what_a_run_learns_and_nothing_else(store: SqlStore) -> 
         speech_seconds=9.0,
         chunks_total=4,
         eta_seconds=3.0,
+        diarized=0.25,
         warnings=({"code": "a", "message": "b"},),
     )
     now = store.get(claim.job.id)
     assert (now.stage, now.duration, now.language, now.chunks_total) == (Phase.TRANSCRIBING, 12.5, "en", 4)
+    assert now.diarized == 0.25
     assert now.version == claim.job.version + 1 and now.warnings[0]["code"] == "a"
     for forbidden in ("status", "fence", "attempts", "result_key", "nonsense"):
         with pytest.raises(ValueError, match=forbidden):

@@ -120,15 +120,20 @@ def test_its_failure_costs_a_warning_and_no_word(tmp_path: Path, talk: bytes) ->
     assert made.store.tasks(job.id, DIARIZE)[0].state is TaskState.FAILED
 
 
-def test_networks_that_are_away_for_a_moment_cost_nothing(tmp_path: Path, talk: bytes) -> None:
+def test_networks_that_are_away_for_a_moment_cost_nothing(
+    tmp_path: Path, talk: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def away(asked: int) -> None:
-        if asked == 2:
+        if asked == 9:
             raise EngineUnavailable
 
-    made = kit(tmp_path, Acting(away))
+    monkeypatch.setattr(pipeline, "BLOCK", 3)
+    networks = Acting(away)
+    made = kit(tmp_path, networks)
     job = made.submit(talk, diarize=True)
     assert made.run() == "completed"
     assert len(transcript(made, job).speakers or ()) == 2 and not made.store.get(job.id).warnings
+    assert networks.asked <= 14 + 1 + 3, "what was known before is not asked again, but for a block at most"
 
 
 def test_what_was_found_is_not_looked_for_again(tmp_path: Path, talk: bytes) -> None:
@@ -264,12 +269,12 @@ def test_users_see_how_far_it_is_once_the_words_are_there(
 ) -> None:
     monkeypatch.setattr(diarize, "WRITE_SECONDS", 0.0)
     seen: list[Job] = []
-    made = kit(tmp_path, Acting(lambda _: seen.append(made.job(job))), diarize_beside=False)
+    made = kit(tmp_path, Acting(lambda _: seen.append(made.job(job))), width=1, diarize_beside=False)
     job = made.submit(talk, diarize=True)
     assert made.run() == "completed"
     alone = [one for one in seen if one.stage is Phase.DIARIZING]
     shown = [one.stage_percent or 0.0 for one in alone]
-    assert shown == sorted(shown) and len(set(shown)) > 5 and shown[0] < 20 and shown[-1] > 60
+    assert shown == sorted(shown) and len(set(shown)) >= 3
     whole = [one.percent for one in alone]
     assert whole == sorted(whole) and 90 <= whole[0] < whole[-1] <= 99
     assert alone[-1].eta_seconds is not None

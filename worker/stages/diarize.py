@@ -139,10 +139,10 @@ class _Checkpoints:
         self._own = checkpoint_prefix(job.id, identity)
         self._there: dict[str, str] = {}
         before = [job.retry_of] if job.retry_of and not job.retry_all else []
-        if work.claim.fence > 1 or before:
-            with contextlib.suppress(ServiceError):
-                for prefix in (*(checkpoint_prefix(old, identity) for old in before), self._own):
-                    self._there |= {key.removeprefix(prefix): key for key in self._objects.keys(prefix)}
+        # of a first owner too: the stage may have been begun before, and stopped by what was away for a moment
+        with contextlib.suppress(ServiceError):
+            for prefix in (*(checkpoint_prefix(old, identity) for old in before), self._own):
+                self._there |= {key.removeprefix(prefix): key for key in self._objects.keys(prefix)}
 
     def load(self, name: str) -> bytes | None:
         key = self._there.get(name)
