@@ -35,7 +35,7 @@ from core.jobs.job import SHORT_BYTES, SHORT_SECONDS
 ROW_VERSION = 6
 """Raised when jobs or tasks are written in a way older consumers would misread: those then leave them alone."""
 
-SCHEMA = "0011"
+SCHEMA = "0012"
 """The newest revision of `core.store.migrations`: who finds the database at it need not load Alembic (8 MB, 0.2 s)."""
 
 metadata = MetaData()
