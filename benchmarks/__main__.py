@@ -36,6 +36,7 @@ NAMES = (
     "search",
     "fairness",
     "speakers",
+    "speaker_words",
 )
 
 

@@ -1,4 +1,4 @@
-"""Conversations put together from recordings of single people, with the exact turns.
+"""Conversations put together from recordings of single people, with the exact turns and, where recordings are not cut, the words.
 
 The reference leaves out pauses of more than 0.25 s, found by loudness, which knows nothing of any model under test.
 """
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.der import Spoken
 from benchmarks.recordings import shared
 from core.audio.samples import SAMPLE_RATE, Pcm
+from testbed import audio_bank
 
 Floats = NDArray[np.float32]
 
@@ -26,9 +27,26 @@ _PAUSE = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
+class Recording:
+    """What one person says without a break."""
+
+    samples: Floats
+    text: str
+
+    @staticmethod
+    def of(pcm: Pcm, text: str) -> Recording:
+        """As loud as all others."""
+        samples = pcm.astype(np.float32) / 32768
+        return Recording(samples=samples / np.sqrt((samples**2).mean()) * LEVEL, text=text)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Conversation:
+    """said: (who, text) by when each begins, of recordings that are heard from their start to their end; turns as all are"""
+
     pcm: Pcm
     turns: tuple[Spoken, ...]
+    said: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,52 +59,69 @@ class Style:
     room: bool = False
 
 
-def bank() -> dict[str, list[Floats]]:
-    """Speaker -> recordings. Raises MissingRecordings."""
-    found: dict[str, list[Floats]] = {}
+Bank = dict[str, list[Recording]]
+"""By speaker."""
+
+
+def readers(*, noisy: bool = False) -> Bank:
+    """Of LibriSpeech; `noisy`: the one too whose turns nobody can tell. Raises MissingRecordings."""
+    found: Bank = {}
     for clip in shared():
-        if clip.name.startswith("test-other/") and NOISY not in clip.name:
-            samples = clip.samples().astype(np.float32) / 32768
-            speaker = clip.path.name.split("-")[0]
-            found.setdefault(speaker, []).append(samples / np.sqrt((samples**2).mean()) * LEVEL)
+        if clip.name.startswith("test-other/") and (noisy or NOISY not in clip.name):
+            found.setdefault(clip.path.name.split("-")[0], []).append(Recording.of(clip.samples(), clip.text or ""))
     return found
 
 
-def conversation(speakers: int, seconds: float, style: Style, *, seed: int) -> Conversation:
-    """Everybody may follow anybody else; all take part."""
+def made_voices() -> Bank:
+    """Synthetic ones that say what the demo model understands."""
+    return {
+        speaker: [Recording.of(pcm, text) for pcm, text in sentences]
+        for speaker, sentences in audio_bank.voices().items()
+    }
+
+
+def conversation(speakers: int, seconds: float, style: Style, *, seed: int, people: Bank | None = None) -> Conversation:
+    """Everybody may follow anybody else; all take part. people: `readers`, if nobody is named"""
     rng = np.random.default_rng(seed)
-    people = bank()
+    people = people or readers()
     names = [str(name) for name in rng.permutation(sorted(people))[:speakers]]
     said = {name: _endless(people[name], style, rng) for name in names}
     total = round(seconds * SAMPLE_RATE)
-    mix, turns = np.zeros(total + 30 * SAMPLE_RATE, np.float32), []
+    mix, turns, texts = np.zeros(total + 40 * SAMPLE_RATE, np.float32), [], []
     at, last, length = SAMPLE_RATE // 2, "", 0
     queue = [str(name) for name in rng.permutation(names)]  # all of them once, then anybody
     while at < total:
         name = queue.pop() if queue else str(rng.choice([one for one in names if one != last] or names))
-        samples, parts = next(said[name])
+        samples, parts, text = next(said[name])
         start = at
         if last and last != name and rng.random() < style.overlap:
             start = max(0, at - round(rng.uniform(0.3, min(1.5, length / SAMPLE_RATE * 0.6) + 0.31) * SAMPLE_RATE))
         mix[start : start + len(samples)] += samples
         turns += [((start + a) / SAMPLE_RATE, (start + b) / SAMPLE_RATE, name) for a, b in parts]
+        if text and start + len(samples) <= total:
+            texts.append((start, name, text))
         length, last = len(samples), name
         at = max(at, start + len(samples)) + round(rng.uniform(0.05, 0.6) * SAMPLE_RATE)
     mix = mix[:total] + rng.normal(0, 0.002 if style.room else 0.0003, total).astype(np.float32)
     mix /= max(1.0, float(np.abs(mix).max()) / 0.95)
     cut = [(start, min(end, seconds), who) for start, end, who in sorted(turns) if start < seconds]
-    return Conversation(pcm=(mix * 32767).astype(np.int16), turns=tuple(cut))
+    return Conversation(
+        pcm=(mix * 32767).astype(np.int16),
+        turns=tuple(cut),
+        said=tuple((name, text) for _, name, text in sorted(texts)),
+    )
 
 
 def _endless(
-    recordings: list[Floats], style: Style, rng: np.random.Generator
-) -> Iterator[tuple[Floats, list[tuple[int, int]]]]:
-    """What one person says, each time with the spans of speech in it: at their own level, in their own room."""
+    recordings: list[Recording], style: Style, rng: np.random.Generator
+) -> Iterator[tuple[Floats, list[tuple[int, int]], str]]:
+    """What one person says, each time with the spans of speech in it and, if it is whole, the text: at their own level, in
+    their own room."""
     gain = 10 ** (rng.uniform(-5, 5) / 20)
     room = _room(rng) if style.room else None
     while True:
         for n in rng.permutation(len(recordings)):
-            whole = recordings[n]
+            whole = recordings[n].samples
             spans = _spoken(whole)
             for start, end in _short(whole, spans, rng) if style.short else [(0, len(whole))]:
                 part = whole[start:end] * gain
@@ -94,7 +129,7 @@ def _endless(
                 if room is not None:
                     part = np.convolve(part, room)[: len(part)].astype(np.float32)
                 if inside:
-                    yield part, inside
+                    yield part, inside, "" if style.short else recordings[n].text
 
 
 def _spoken(samples: Floats) -> list[tuple[int, int]]:

@@ -72,6 +72,16 @@ def sentence(number: int) -> tuple[NDArray[np.int16], str]:
     return bank[item["start"] : item["end"]], item["text"]
 
 
+def voices(lang: str = "en") -> dict[str, list[tuple[NDArray[np.int16], str]]]:
+    """By speaker: samples and words of each sentence of the bank."""
+    bank, index = _bank()
+    found: dict[str, list[tuple[NDArray[np.int16], str]]] = {}
+    for item in index:
+        if item["lang"] == lang:
+            found.setdefault(item["speaker"], []).append((bank[item["start"] : item["end"]], item["text"]))
+    return found
+
+
 def write(path: Path, pcm: NDArray[np.int16], *options: str) -> Path:
     """Encode 16 kHz samples as whatever the suffix says; `options` are ffmpeg output options (-c:a, -ar ...)."""
     source = ("-f", "s16le", "-ar", str(SAMPLE_RATE), "-ac", "1", "-i", "pipe:0")

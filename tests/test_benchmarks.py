@@ -43,6 +43,7 @@ GOALS = {
     "search": {"P19"},
     "fairness": {"fairness"},
     "speakers": {"S1", "S2", "S4", "S5"},
+    "speaker_words": {"S6"},
 }
 
 

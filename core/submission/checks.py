@@ -17,6 +17,8 @@ from core.transcript.languages import LANGUAGES
 
 P = TypeVar("P", bound=JobParams)
 
+HINTS = ("num_speakers", "min_speakers", "max_speakers")
+
 PROMPT_SURELY_HEARD = 600
 """Characters that fit into the 224 tokens the model keeps of a prompt, at a cautious 2.7 characters a token."""
 
@@ -72,7 +74,9 @@ def check(
     Raises UnknownModel, ModelInvalid, TaskNotSupported, ValidationFailed.
     """
     asked = values_of(table, given)
-    values = {**defaults, **asked}
+    # who says something on the number of speakers says all of it
+    kept = defaults if asked.keys().isdisjoint(HINTS) else {k: v for k, v in defaults.items() if k not in HINTS}
+    values = {**kept, **asked}
     try:
         info = models.info(values.get("model", default_model).strip())
     except UnknownModel as error:
@@ -93,7 +97,7 @@ def check(
 
 def _speaker_problems(params: JobParams, asked: Mapping[str, Any]) -> list[dict[str, str]]:
     """Hints on speakers that were asked for and contradict each other, or that nobody would look at."""
-    hints = [name for name in ("num_speakers", "min_speakers", "max_speakers") if asked.get(name) is not None]
+    hints = [name for name in HINTS if asked.get(name) is not None]
     if not params.diarize:
         return [{"field": name, "message": "means something with diarize=true only"} for name in hints]
     if "num_speakers" in hints:

@@ -204,6 +204,10 @@ def test_hints_on_speakers_are_honoured_or_refused(
     usual = intake(objects, tmp_path, defaults={"diarize": True, "max_speakers": 5})
     assert not usual.check({"diarize": "no"}).diarize, "what is usual here is no fault of whoever asks"
     assert usual.check({"num_speakers": 7}).num_speakers == 7
+    two = intake(objects, tmp_path, defaults={"diarize": True, "num_speakers": 2})
+    assert two.check({}).num_speakers == 2
+    found = two.check({"min_speakers": 3})
+    assert (found.num_speakers, found.min_speakers) == (None, 3), "else the usual number would win silently"
 
 
 def test_a_retry_has_the_same_file_and_options(jobs: SqlStore, objects: MemoryObjects, tmp_path: Path) -> None:
