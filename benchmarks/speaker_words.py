@@ -43,7 +43,7 @@ class Heard:
 
 def run(bench: Bench) -> None:
     try:
-        _model(bench, DEMO, DEMO_MODEL, made_voices())
+        _model(bench, DEMO, DEMO_MODEL, made_voices(few=bench.smoke))
         if not bench.smoke:
             _model(bench, BASE, official.model("base"), readers(noisy=True))
     except (MissingModel, MissingRecordings) as error:

@@ -72,12 +72,12 @@ def sentence(number: int) -> tuple[NDArray[np.int16], str]:
     return bank[item["start"] : item["end"]], item["text"]
 
 
-def voices(lang: str = "en") -> dict[str, list[tuple[NDArray[np.int16], str]]]:
-    """By speaker: samples and words of each sentence of the bank."""
-    bank, index = _bank()
+def voices(*names: str, data: Path = DATA) -> dict[str, list[tuple[NDArray[np.int16], str]]]:
+    """By speaker: samples and words of each English sentence. data: folder of another bank, with more of them"""
+    bank, index = _bank(data)
     found: dict[str, list[tuple[NDArray[np.int16], str]]] = {}
     for item in index:
-        if item["lang"] == lang:
+        if item["lang"] == "en" and item["speaker"] in names:
             found.setdefault(item["speaker"], []).append((bank[item["start"] : item["end"]], item["text"]))
     return found
 
@@ -98,7 +98,7 @@ def ffmpeg(*arguments: str, stdin: bytes = b"") -> bytes:
 
 
 @cache
-def _bank() -> tuple[NDArray[np.int16], list[dict[str, Any]]]:
+def _bank(data: Path = DATA) -> tuple[NDArray[np.int16], list[dict[str, Any]]]:
     """All sentences' samples end to end, and where each lies (start, end in samples); decoded once per process."""
-    pcm = np.frombuffer(ffmpeg("-i", str(DATA / "bank.flac"), "-f", "s16le", "pipe:1"), "<i2")
-    return pcm, json.loads((DATA / "bank.json").read_text(encoding="utf-8"))
+    pcm = np.frombuffer(ffmpeg("-i", str(data / "bank.flac"), "-f", "s16le", "pipe:1"), "<i2")
+    return pcm, json.loads((data / "bank.json").read_text(encoding="utf-8"))
