@@ -104,7 +104,7 @@ def _speaker_problems(params: JobParams, asked: Mapping[str, Any]) -> list[dict[
         return [{"field": name, "message": "is not taken beside num_speakers"} for name in hints[1:]]
     least, most = params.min_speakers, params.max_speakers
     if hints and least is not None and most is not None and least > most:
-        return [{"field": hints[0], "message": f"leaves no number between {least} and {most}"}]
+        return [{"field": "min_speakers", "message": f"Input should be at most max_speakers ({most})"}]
     return []
 
 
