@@ -20,7 +20,9 @@ from benchmarks.words import align, plain
 from whisper import DEMO_MODEL
 
 DEMO, BASE = "demo model", "base"
-STYLES = {"in turn": Style(), "overlap": Style(overlap=0.35)}
+IN_TURN = "in turn"
+STYLES = {IN_TURN: Style(), "overlap": Style(overlap=0.35)}
+"""Of words that two say at once one recogniser hears one, and nobody knows of whom: no goal."""
 GOAL = 97.0
 """Per cent of the words that were heard right."""
 SPEAKERS = (2, 3, 4)
@@ -51,8 +53,8 @@ def run(bench: Bench) -> None:
 
 
 def _model(bench: Bench, name: str, model: Path, people: Bank) -> None:
-    styles = {"in turn": STYLES["in turn"]} if bench.smoke else STYLES
-    minutes = bench.pick(smoke=0.4, bench=3.0, full=10.0)
+    styles = {IN_TURN: STYLES[IN_TURN]} if bench.smoke else STYLES
+    minutes = bench.pick(smoke=0.4, bench=2.0, full=10.0)
     conversations = {
         style: [
             conversation(number, 60 * minutes, STYLES[style], seed=100 * number + len(style), people=people)
@@ -68,10 +70,10 @@ def _model(bench: Bench, name: str, model: Path, people: Bank) -> None:
         results = iter(watch.results(service, sources, options))
     for style, found in conversations.items():
         words = [given(one, next(results)) for one in found]
-        _figures(bench, f"{name}, {style}", words)
+        _figures(bench, f"{name}, {style}", words, in_turn=style == IN_TURN)
 
 
-def _figures(bench: Bench, name: str, words: Sequence[Sequence[Heard]]) -> None:
+def _figures(bench: Bench, name: str, words: Sequence[Sequence[Heard]], *, in_turn: bool) -> None:
     every = [word for one in words for word in one]
     wrong = [word for word in every if not word.right]
     bench.result.figures += [
@@ -79,8 +81,8 @@ def _figures(bench: Bench, name: str, words: Sequence[Sequence[Heard]]) -> None:
             name=f"{name}: words with the right speaker",
             value=100 * (1 - len(wrong) / max(1, len(every))),
             unit="%",
-            goal="S6",
-            at_least=GOAL,
+            goal="S6" if in_turn else "",
+            at_least=GOAL if in_turn else None,
             judged=not bench.smoke,
         ),
         Figure(name=f"{name}: words heard right", value=len(every)),

@@ -63,8 +63,8 @@ class Segment:
     @staticmethod
     def from_dict(data: dict[str, Any]) -> Segment:
         words = tuple(map(Word.from_dict, data.get("words", ())))
-        more = {"timestamps": tuple(data["timestamps"])} if data.get("timestamps") else {}
-        return Segment(**{**data, "flags": tuple(data.get("flags", ())), "words": words, **more})
+        times, flags = data.get("timestamps"), tuple(data.get("flags", ()))
+        return Segment(**{**data, "flags": flags, "words": words, "timestamps": times and tuple(times)})
 
 
 @dataclass(frozen=True, kw_only=True)
