@@ -127,7 +127,7 @@ def timed(segment: Segment, rng: random.Random) -> Segment:
     return replace(segment, start=start, end=end, timestamps=(segment.start, segment.end))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**9))
 def test_times_of_words_change_no_letter(seed: int) -> None:
     rng = random.Random(seed)
