@@ -14,7 +14,7 @@ from core.transcript.values import Segment, Speaker, Transcript, Word
 MOST_ERRORS = 20
 """Named at once."""
 
-NO_SPEAKERS = "Nobody listened for who speaks in this job: there are no speakers."
+NO_SPEAKERS = "Nobody listened for who speaks in this job (no diarize): there are no speakers."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,7 +50,9 @@ class Format:
         """The text. Raises NotInResult for what this transcript has not: speakers, a translation, times of words."""
         shaping = shaping or Shaping()
         if transcript.speakers is None and (self.needs_speakers or shaping.speakers == "prefix"):
-            raise NotInResult("Nobody listened for who speaks in this job: there are no speakers to be named.")
+            raise NotInResult(
+                "Nobody listened for who speaks in this job (no diarize): there are no speakers to be named."
+            )
         if transcript.translation is None and shaping.translation != "none":
             raise NotInResult("This job has no translation.")
         if shaping.word_cues and transcript.segments and not any(s.words for s in transcript.segments):
