@@ -40,6 +40,7 @@ NAMES = (
     "enhance",
     "known",
     "align",
+    "speaker_words",
 )
 
 

@@ -1,4 +1,4 @@
-"""Conversations put together from recordings of single people, with the exact turns.
+"""Conversations put together from recordings of single people, with the exact turns and, where recordings are not cut, the words.
 
 The reference leaves out pauses of more than 0.25 s, found by loudness, which knows nothing of any model under test.
 """
@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.der import Spoken
-from benchmarks.recordings import Clip, shared
+from benchmarks.recordings import SHARED, MissingRecordings, shared
 from core.audio.samples import SAMPLE_RATE, Pcm
+from testbed import audio_bank
 
 Floats = NDArray[np.float32]
 
@@ -23,14 +24,34 @@ NOISY = "/1688-"
 """A reader whose room clicks as loudly as he speaks softly: loudness cannot tell when he does."""
 FEW = {"libri/2412-153948-0000.flac": "2412", "libri/libri-1088-134315-0000.wav": "1088"}
 """Readers of whom there is one recording: they take part where the others do not suffice."""
+MADE = ("flite-rms", "flite-kal16", "espeak-en-us+Annie", "espeak-en-gb-scotland+m5")
+"""Of the bank's voices, most of which are one synthesiser with other formants, those that CAM++ takes for different people:
+cosines of 0.2 at most; of two sentences of one of them 0.8."""
 _STEP = SAMPLE_RATE // 100
 _PAUSE = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
+class Recording:
+    """What one person says without a break."""
+
+    samples: Floats
+    text: str
+
+    @staticmethod
+    def of(pcm: Pcm, text: str) -> Recording:
+        """As loud as all others."""
+        samples = pcm.astype(np.float32) / 32768
+        return Recording(samples=samples / np.sqrt((samples**2).mean()) * LEVEL, text=text)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Conversation:
+    """said: (who, text) by when each begins, of recordings that are heard from their start to their end; turns as all are"""
+
     pcm: Pcm
     turns: tuple[Spoken, ...]
+    said: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,60 +64,76 @@ class Style:
     room: bool = False
 
 
-def bank(speakers: int) -> dict[str, list[Floats]]:
-    """Speaker -> recordings, of so many people or more. Raises MissingRecordings."""
-    found: dict[str, list[Floats]] = {}
+Bank = dict[str, list[Recording]]
+"""By speaker."""
+
+
+def readers(least: int = 0, *, noisy: bool = False) -> Bank:
+    """Of LibriSpeech, so many or more; `noisy`: the one too whose turns nobody can tell. Raises MissingRecordings."""
+    found: Bank = {}
     for clip in shared():
-        if clip.name.startswith("test-other/") and NOISY not in clip.name:
-            found.setdefault(clip.path.name.split("-")[0], []).append(_levelled(clip))
-    if speakers > len(found):
-        found |= {FEW[clip.name]: [_levelled(clip)] for clip in shared() if clip.name in FEW}
+        if clip.name.startswith("test-other/") and (noisy or NOISY not in clip.name):
+            found.setdefault(clip.path.name.split("-")[0], []).append(Recording.of(clip.samples(), clip.text or ""))
+    if least > len(found):
+        few = (clip for clip in shared() if clip.name in FEW)
+        found |= {FEW[clip.name]: [Recording.of(clip.samples(), clip.text or "")] for clip in few}
     return found
 
 
-def _levelled(clip: Clip) -> Floats:
-    samples = clip.samples().astype(np.float32) / 32768
-    found: Floats = samples / np.sqrt((samples**2).mean()) * LEVEL
-    return found
+def made_voices(*, few: bool = False) -> Bank:
+    """Synthetic ones that say what the demo model understands. few: the sentences that come with the project alone.
+
+    Raises MissingRecordings.
+    """
+    data = audio_bank.DATA if few else SHARED.parent / "bank"
+    if not data.is_dir():
+        raise MissingRecordings(f"there are no sentences in {data}")
+    found = audio_bank.voices(*MADE, data=data)
+    return {speaker: [Recording.of(pcm, text) for pcm, text in sentences] for speaker, sentences in found.items()}
 
 
-def conversation(
-    speakers: int, seconds: float, style: Style, *, seed: int, people: Mapping[str, list[Floats]] | None = None
-) -> Conversation:
-    """Everybody may follow anybody else; all take part. people: as of `bank`, which is asked unless they are given"""
+def conversation(speakers: int, seconds: float, style: Style, *, seed: int, people: Bank | None = None) -> Conversation:
+    """Everybody may follow anybody else; all take part. people: `readers`, if nobody is named"""
     rng = np.random.default_rng(seed)
-    people = bank(speakers) if people is None else people
+    people = people or readers(speakers)
     names = [str(name) for name in rng.permutation(sorted(people))[:speakers]]
     said = {name: _endless(people[name], style, rng) for name in names}
     total = round(seconds * SAMPLE_RATE)
-    mix, turns = np.zeros(total + 30 * SAMPLE_RATE, np.float32), []
+    mix, turns, texts = np.zeros(total + 40 * SAMPLE_RATE, np.float32), [], []
     at, last, length = SAMPLE_RATE // 2, "", 0
     queue = [str(name) for name in rng.permutation(names)]  # all of them once, then anybody
     while at < total:
         name = queue.pop() if queue else str(rng.choice([one for one in names if one != last] or names))
-        samples, parts = next(said[name])
+        samples, parts, text = next(said[name])
         start = at
         if last and last != name and rng.random() < style.overlap:
             start = max(0, at - round(rng.uniform(0.3, min(1.5, length / SAMPLE_RATE * 0.6) + 0.31) * SAMPLE_RATE))
         mix[start : start + len(samples)] += samples
         turns += [((start + a) / SAMPLE_RATE, (start + b) / SAMPLE_RATE, name) for a, b in parts]
+        if text and start + len(samples) <= total:
+            texts.append((start, name, text))
         length, last = len(samples), name
         at = max(at, start + len(samples)) + round(rng.uniform(0.05, 0.6) * SAMPLE_RATE)
     mix = mix[:total] + rng.normal(0, 0.002 if style.room else 0.0003, total).astype(np.float32)
     mix /= max(1.0, float(np.abs(mix).max()) / 0.95)
     cut = [(start, min(end, seconds), who) for start, end, who in sorted(turns) if start < seconds]
-    return Conversation(pcm=(mix * 32767).astype(np.int16), turns=tuple(cut))
+    return Conversation(
+        pcm=(mix * 32767).astype(np.int16),
+        turns=tuple(cut),
+        said=tuple((name, text) for _, name, text in sorted(texts)),
+    )
 
 
 def _endless(
-    recordings: list[Floats], style: Style, rng: np.random.Generator
-) -> Iterator[tuple[Floats, list[tuple[int, int]]]]:
-    """What one person says, each time with the spans of speech in it: at their own level, in their own room."""
+    recordings: list[Recording], style: Style, rng: np.random.Generator
+) -> Iterator[tuple[Floats, list[tuple[int, int]], str]]:
+    """What one person says, each time with the spans of speech in it and, if it is whole, the text: at their own level, in
+    their own room."""
     gain = 10 ** (rng.uniform(-5, 5) / 20)
     room = _room(rng) if style.room else None
     while True:
         for n in rng.permutation(len(recordings)):
-            whole = recordings[n]
+            whole = recordings[n].samples
             spans = _spoken(whole)
             for start, end in _short(whole, spans, rng) if style.short else [(0, len(whole))]:
                 part = whole[start:end] * gain
@@ -104,7 +141,7 @@ def _endless(
                 if room is not None:
                     part = np.convolve(part, room)[: len(part)].astype(np.float32)
                 if inside:
-                    yield part, inside
+                    yield part, inside, "" if style.short else recordings[n].text
 
 
 def _spoken(samples: Floats) -> list[tuple[int, int]]:

@@ -62,11 +62,12 @@ def error_rate(reference: Sequence[Spoken], found: Sequence[Spoken], *, collar: 
     theirs, ours = _active(reference, middles), _active(found, middles)
     spoken, heard = theirs.sum(axis=0), ours.sum(axis=0)
     shared = (theirs * seconds) @ ours.T.astype(float)
+    right = sum(float(shared[row, column]) for row, column in best_match(shared).items())
     return ErrorRate(
         total=float((spoken * seconds).sum()),
         missed=float((np.maximum(spoken - heard, 0) * seconds).sum()),
         false=float((np.maximum(heard - spoken, 0) * seconds).sum()),
-        confused=float((np.minimum(spoken, heard) * seconds).sum() - _best_match(shared)),
+        confused=float((np.minimum(spoken, heard) * seconds).sum()) - right,
     )
 
 
@@ -90,16 +91,16 @@ def _active(spoken: Iterable[Spoken], middles: NDArray[np.float64]) -> NDArray[n
     return active
 
 
-def _best_match(shared: NDArray[np.float64]) -> float:
-    """Most time that a one-to-one match of rows and columns shares: over all subsets of the fewer ones, which are few."""
+def best_match(shared: NDArray[np.float64]) -> dict[int, int]:
+    """Row -> column, one to one, so that they share most: over all subsets of the fewer ones, which are few."""
     if shared.shape[0] < shared.shape[1]:
-        shared = shared.T
-    best = {0: 0.0}
-    for row in shared:
+        return {row: column for column, row in best_match(shared.T).items()}
+    best: dict[int, tuple[float, dict[int, int]]] = {0: (0.0, {})}
+    for n, row in enumerate(shared):
         taken = dict(best)
-        for used, time in best.items():
+        for used, (time, match) in best.items():
             for column, more in enumerate(row):
-                if not used >> column & 1 and time + more > taken.get(used | 1 << column, -1.0):
-                    taken[used | 1 << column] = time + more
+                if not used >> column & 1 and time + more > taken.get(used | 1 << column, (-1.0, {}))[0]:
+                    taken[used | 1 << column] = (time + more, match | {n: column})
         best = taken
-    return max(best.values())
+    return max(best.values(), key=lambda one: one[0])[1]

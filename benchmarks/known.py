@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.conversations import LEVEL, Floats, Style, conversation
+from benchmarks.conversations import Floats, Style, conversation, readers
 from benchmarks.harness import Bench, CannotRun
 from benchmarks.recordings import MissingRecordings, shared
 from benchmarks.report import Figure
@@ -44,7 +44,7 @@ class Audio:
 
 def run(bench: Bench) -> None:
     try:
-        readers, others = people(), strangers(3 if bench.smoke else None)
+        known, others = readers(noisy=True), strangers(3 if bench.smoke else None)
     except MissingRecordings as error:
         raise CannotRun(str(error)) from error
     pipeline = TurnPipeline(OnnxNetworks(*SPEAKER_MODELS))
@@ -52,7 +52,7 @@ def run(bench: Bench) -> None:
     different: dict[int, list[float]] = {seconds: [] for seconds in LENGTHS}
     split = 0
     for half in (0,) if bench.smoke else (0, 1):
-        talking = {name: clips[half::2] for name, clips in readers.items()}
+        talking = {name: clips[half::2] for name, clips in known.items()}
         voices: list[tuple[Vector, str]] = []
         for n, style in enumerate(STYLES[:1] if bench.smoke else STYLES):
             seconds = bench.pick(smoke=40.0, bench=240.0, full=240.0)
@@ -60,8 +60,8 @@ def run(bench: Bench) -> None:
             found, twice = _named(pipeline.diarize(Audio(made.pcm)), made.turns)
             voices, split = voices + found, split + twice
         samples: dict[str, Floats] = {}
-        for name, clips in readers.items():
-            samples[name] = np.concatenate(clips[1 - half :: 2])
+        for name, clips in known.items():
+            samples[name] = np.concatenate([clip.samples for clip in clips[1 - half :: 2]])
         for seconds, most in LENGTHS.items():
             if bench.smoke and seconds != 5:
                 continue
@@ -89,16 +89,6 @@ def run(bench: Bench) -> None:
             figures.append(Figure(name=f"{seconds} s: missed at {threshold:.2f}", value=missed, unit="%"))
             figures.append(Figure(name=f"{seconds} s: mistaken at {threshold:.2f}", value=mistaken, unit="%"))
     figures.append(Figure(name="further voices of somebody who was found", value=split))
-
-
-def people() -> dict[str, list[Floats]]:
-    """Readers -> utterances, all of one level."""
-    found: dict[str, list[Floats]] = {}
-    for clip in shared():
-        if clip.name.startswith("test-other/"):
-            samples = clip.samples().astype(np.float32) / 32768
-            found.setdefault(clip.path.name.split("-")[0], []).append(samples / np.sqrt((samples**2).mean()) * LEVEL)
-    return found
 
 
 def strangers(most: int | None) -> dict[str, Floats]:

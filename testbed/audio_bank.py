@@ -72,6 +72,16 @@ def sentence(number: int) -> tuple[NDArray[np.int16], str]:
     return bank[item["start"] : item["end"]], item["text"]
 
 
+def voices(*names: str, data: Path = DATA) -> dict[str, list[tuple[NDArray[np.int16], str]]]:
+    """By speaker: samples and words of each English sentence. data: folder of another bank, with more of them"""
+    bank, index = _bank(data)
+    found: dict[str, list[tuple[NDArray[np.int16], str]]] = {}
+    for item in index:
+        if item["lang"] == "en" and item["speaker"] in names:
+            found.setdefault(item["speaker"], []).append((bank[item["start"] : item["end"]], item["text"]))
+    return found
+
+
 def write(path: Path, pcm: NDArray[np.int16], *options: str) -> Path:
     """Encode 16 kHz samples as whatever the suffix says; `options` are ffmpeg output options (-c:a, -ar ...)."""
     source = ("-f", "s16le", "-ar", str(SAMPLE_RATE), "-ac", "1", "-i", "pipe:0")
@@ -88,7 +98,7 @@ def ffmpeg(*arguments: str, stdin: bytes = b"") -> bytes:
 
 
 @cache
-def _bank() -> tuple[NDArray[np.int16], list[dict[str, Any]]]:
+def _bank(data: Path = DATA) -> tuple[NDArray[np.int16], list[dict[str, Any]]]:
     """All sentences' samples end to end, and where each lies (start, end in samples); decoded once per process."""
-    pcm = np.frombuffer(ffmpeg("-i", str(DATA / "bank.flac"), "-f", "s16le", "pipe:1"), "<i2")
-    return pcm, json.loads((DATA / "bank.json").read_text(encoding="utf-8"))
+    pcm = np.frombuffer(ffmpeg("-i", str(data / "bank.flac"), "-f", "s16le", "pipe:1"), "<i2")
+    return pcm, json.loads((data / "bank.json").read_text(encoding="utf-8"))

@@ -47,6 +47,7 @@ GOALS = {
     "enhance": {"E1"},
     "known": set(),
     "align": {"A1", "A2"},
+    "speaker_words": {"S7"},
 }
 
 

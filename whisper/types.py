@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -66,6 +66,10 @@ class ChunkTranscript:
     @property
     def text(self) -> str:
         return joined((s.text for s in self.segments), self.language)
+
+    def by_words(self) -> ChunkTranscript:
+        """Without the model's own timestamps: the times of words, where there are any, are all there is."""
+        return replace(self, segments=tuple(replace(s, timestamps=None) for s in self.segments))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

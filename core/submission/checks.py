@@ -17,6 +17,8 @@ from core.transcript.languages import LANGUAGES
 
 P = TypeVar("P", bound=JobParams)
 
+HINTS = ("num_speakers", "min_speakers", "max_speakers")
+
 PROMPT_SURELY_HEARD = 600
 """Characters that fit into the 224 tokens the model keeps of a prompt, at a cautious 2.7 characters a token."""
 
@@ -74,7 +76,9 @@ def check(
     Raises UnknownModel, ModelInvalid, TaskNotSupported, NotAvailable, ValidationFailed.
     """
     asked = values_of(table, given)
-    values = {**defaults, **asked}
+    # who says something on the number of speakers says all of it
+    kept = defaults if asked.keys().isdisjoint(HINTS) else {k: v for k, v in defaults.items() if k not in HINTS}
+    values = {**kept, **asked}
     try:
         info = models.info(values.get("model", default_model).strip())
     except UnknownModel as error:
@@ -98,7 +102,7 @@ def check(
 
 def _speaker_problems(params: JobParams, asked: Mapping[str, Any]) -> list[dict[str, str]]:
     """Hints on speakers that were asked for and contradict each other, or that nobody would look at."""
-    hints = [name for name in ("num_speakers", "min_speakers", "max_speakers") if asked.get(name) is not None]
+    hints = [name for name in HINTS if asked.get(name) is not None]
     if not params.diarize:
         asked_for = hints + ["known_speakers"] * bool(asked.get("known_speakers"))
         return [{"field": name, "message": "means something with diarize=true only"} for name in asked_for]
@@ -106,7 +110,7 @@ def _speaker_problems(params: JobParams, asked: Mapping[str, Any]) -> list[dict[
         return [{"field": name, "message": "is not taken beside num_speakers"} for name in hints[1:]]
     least, most = params.min_speakers, params.max_speakers
     if hints and least is not None and most is not None and least > most:
-        return [{"field": hints[0], "message": f"leaves no number between {least} and {most}"}]
+        return [{"field": "min_speakers", "message": f"Input should be at most max_speakers ({most})"}]
     return []
 
 

@@ -63,7 +63,7 @@ def audit(
     chunks: Sequence[Chunk], segments: Iterable[Segment], *, failed: Collection[int], duration: float
 ) -> Coverage:
     """chunks: the whole plan; segments: the merged transcript; failed: indexes of the chunks given up; duration: seconds."""
-    texts = [(s.start * SAMPLE_RATE, s.end * SAMPLE_RATE) for s in segments if s.text.strip()]
+    texts = [(s.span[0] * SAMPLE_RATE, s.span[1] * SAMPLE_RATE) for s in segments if s.text.strip()]
     gaps: list[Gap] = []
     heard = missing = first = 0
     for chunk in chunks:

@@ -14,7 +14,7 @@ from core.transcript.values import Segment, Speaker, SpeakerTurn, Transcript, Wo
 MOST_ERRORS = 20
 """Named at once."""
 
-NO_SPEAKERS = "Nobody listened for who speaks in this job: there are no speakers."
+NO_SPEAKERS = "Nobody listened for who speaks in this job (no diarize): there are no speakers."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,8 @@ def renamed(before: Transcript, names: Mapping[str, str]) -> Transcript:
     if before.speakers is None:
         raise NotInResult(NO_SPEAKERS)
     known = {speaker.id for speaker in before.speakers}
-    unknown = [{"field": name, "message": "there is no such speaker"} for name in names if name not in known]
+    there = f"there is {', '.join(sorted(known))}" if known else "one voice alone has no label"
+    unknown = [{"field": name, "message": f"no such speaker: {there}"} for name in names if name not in known]
     blank = [{"field": name, "message": "a name has letters"} for name, given in names.items() if not given.strip()]
     same = {one: given for one, given in names.items() if given in known and given != one}
     chains = [

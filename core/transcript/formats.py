@@ -50,7 +50,9 @@ class Format:
         """The text. Raises NotInResult for what this transcript has not: speakers, a translation, times of words."""
         shaping = shaping or Shaping()
         if transcript.speakers is None and (self.needs_speakers or shaping.speakers == "prefix"):
-            raise NotInResult("Nobody listened for who speaks in this job: there are no speakers to be named.")
+            raise NotInResult(
+                "Nobody listened for who speaks in this job (no diarize): there are no speakers to be named."
+            )
         if transcript.translation is None and shaping.translation != "none":
             raise NotInResult("This job has no translation.")
         if shaping.word_cues and transcript.segments and not any(s.words for s in transcript.segments):
@@ -203,13 +205,16 @@ def _diarized_json(transcript: Transcript, _: Shaping) -> str:
     return json.dumps(body, ensure_ascii=False) + "\n"
 
 
-def _rows(transcript: Transcript) -> list[tuple[int, int, str]]:
-    """(start, end, text) of each segment that has a text; milliseconds, and none without length."""
+def _rows(transcript: Transcript) -> list[tuple[int, int, str, str]]:
+    """(start, end, text, speaker's name) of each segment that has a text; milliseconds, and none without length."""
     spoken = [(s, text) for s in transcript.segments if (text := " ".join(s.text.split()))]
     times = cue_times(
         [(_ms(s.start), _ms(s.end), 1) for s, _ in spoken], least=1, most=sys.maxsize, end=_ms(transcript.duration)
     )
-    return [(start, end, text) for (start, end), (_, text) in zip(times, spoken, strict=True)]
+    return [
+        (start, end, text, transcript.name_of(s.speaker) if s.speaker else "")
+        for (start, end), (s, text) in zip(times, spoken, strict=True)
+    ]
 
 
 def _ms(seconds: float) -> int:
@@ -218,15 +223,17 @@ def _ms(seconds: float) -> int:
 
 def _tsv(transcript: Transcript, _: Shaping) -> str:
     """As openai-whisper writes it: whole milliseconds, so that no locale reads them wrongly."""
-    return "start\tend\ttext\n" + "".join(f"{start}\t{end}\t{text}\n" for start, end, text in _rows(transcript))
+    return "start\tend\ttext\n" + "".join(f"{start}\t{end}\t{text}\n" for start, end, text, _ in _rows(transcript))
 
 
-def _csv(transcript: Transcript, _: Shaping) -> str:
-    """Seconds; RFC 4180."""
+def _csv(transcript: Transcript, shaping: Shaping) -> str:
+    """Seconds; RFC 4180. Where there are speakers, a last column has their names."""
+    columns = 4 if transcript.speakers and shaping.speakers != "none" else 3
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(["start", "end", "text"])
-    writer.writerows([f"{start / 1000:.3f}", f"{end / 1000:.3f}", text] for start, end, text in _rows(transcript))
+    writer.writerow(["start", "end", "text", "speaker"][:columns])
+    for start, end, *said in _rows(transcript):
+        writer.writerow([f"{start / 1000:.3f}", f"{end / 1000:.3f}", *said][:columns])
     return out.getvalue()
 
 
@@ -263,7 +270,7 @@ FORMATS: Mapping[FormatName, Format] = MappingProxyType(
         "ass": Format(media_type="text/x-ssa; charset=utf-8", extension="ass", write=ass, takes=KARAOKE),
         "lrc": Format(media_type=_TEXT_TYPE, extension="lrc", write=lrc),
         "tsv": Format(media_type="text/tab-separated-values; charset=utf-8", extension="tsv", write=_tsv),
-        "csv": Format(media_type="text/csv; charset=utf-8", extension="csv", write=_csv),
+        "csv": Format(media_type="text/csv; charset=utf-8", extension="csv", write=_csv, takes=frozenset({"speakers"})),
         "rttm": Format(media_type=_TEXT_TYPE, extension="rttm", write=_rttm, needs_speakers=True),
     }
 )

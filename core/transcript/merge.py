@@ -112,14 +112,13 @@ class Merger:
         """Clean text and times in milliseconds; where two segments overlap they meet halfway."""
         final = []
         for segment in segments:
-            start, end = segment.start, max(segment.start, segment.end)
+            now = replace(segment, text=" ".join(segment.text.split()))
             if (last := self._last) is not None:
-                if start < last.end:
-                    start = min(max((start + last.end) / 2, last.start), last.end)
-                    end = max(start, end)
-                    last = replace(last, end=start)
-                final.append(_in_milliseconds(last))
-            self._last = replace(segment, start=start, end=end, text=" ".join(segment.text.split()))
+                (a, b), (start, end) = _met((last.start, last.end), (now.start, now.end))
+                own, after = _met(last.span, now.span)
+                final.append(_in_milliseconds(replace(last, start=a, end=b, timestamps=last.timestamps and own)))
+                now = replace(now, start=start, end=end, timestamps=now.timestamps and after)
+            self._last = replace(now, end=max(now.start, now.end))
         return final
 
 
@@ -153,13 +152,10 @@ class _Spliced:
     def split(self, segment: Segment) -> list[Segment]:
         """Trim a segment that merely reaches into the silence beyond a join; cut one that has words on both sides of a
         long hole. Without words nobody knows where to cut: it stays whole."""
-        start, end = segment.start, segment.end
-        for join in self._joins[:-1]:
-            if start < join < end and join - start <= MARGIN / SAMPLE_RATE:
-                start = join
-            elif start < join < end and end - join <= MARGIN / SAMPLE_RATE:
-                end = join
+        start, end = self._trimmed(segment.start, segment.end)
         segment = _within(segment, start, end)
+        if segment.timestamps:
+            segment = replace(segment, timestamps=self._trimmed(*segment.timestamps))
         spoken = placed_words(segment)
         if not segment.words or not any(start < join < end for join in self._long):
             return [segment]
@@ -171,6 +167,14 @@ class _Spliced:
                 found.append(_within(kept, self._long[stretch - 1], self._long[stretch]))
         return found
 
+    def _trimmed(self, start: float, end: float) -> tuple[float, float]:
+        for join in self._joins[:-1]:
+            if start < join < end and join - start <= MARGIN / SAMPLE_RATE:
+                start = join
+            elif start < join < end and end - join <= MARGIN / SAMPLE_RATE:
+                end = join
+        return start, end
+
     def to_timeline(self, segment: Segment) -> Segment:
         words = tuple(
             replace(
@@ -180,8 +184,13 @@ class _Spliced:
             )
             for w in segment.words
         )
-        start, end = self._original(segment.start, starts=True), self._original(segment.end, starts=False)
-        return replace(segment, start=start, end=max(start, end), words=words)
+        start, end = self._moved(segment.start, segment.end)
+        timestamps = segment.timestamps and self._moved(*segment.timestamps)
+        return replace(segment, start=start, end=end, words=words, timestamps=timestamps)
+
+    def _moved(self, start: float, end: float) -> tuple[float, float]:
+        begin = self._original(start, starts=True)
+        return begin, max(begin, self._original(end, starts=False))
 
     def _stretch(self, position: float) -> int:
         return min(max(1, bisect_right(self._long, position)), len(self._long) - 1)
@@ -192,6 +201,15 @@ class _Spliced:
         n = min(find(self._joins, position), len(self._joins) - 1)
         offset = max(0.0, position - (self._joins[n - 1] if n else 0.0))
         return min(self._regions[n].start / SAMPLE_RATE + offset, self._regions[n].end / SAMPLE_RATE)
+
+
+def _met(last: tuple[float, float], now: tuple[float, float]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The same two spans; where they overlap they meet halfway."""
+    start, end = now[0], max(now)
+    if start < last[1]:
+        start = min(max((start + last[1]) / 2, last[0]), last[1])
+        last = last[0], start
+    return last, (start, max(start, end))
 
 
 def _within(segment: Segment, low: float, high: float) -> Segment:
@@ -251,7 +269,7 @@ def _hallucinated(segment: Segment, chunk: Chunk) -> bool:
     """Both must agree: the model by Whisper's rule for silence, the detector by almost no speech where the text is."""
     if "no_speech_likely" not in segment.flags or segment.avg_logprob is None or segment.avg_logprob >= FAILED_LOGPROB:
         return False
-    start, end = segment.start * SAMPLE_RATE, segment.end * SAMPLE_RATE
+    start, end = (moment * SAMPLE_RATE for moment in segment.span)
     islands = [r for r in chunk.regions if r.start <= end and start <= r.end]
     return sum(max(0, r.samples - 2 * MARGIN) for r in islands) < ALMOST_NO_SPEECH * SAMPLE_RATE
 
@@ -270,6 +288,7 @@ def _in_milliseconds(segment: Segment) -> Segment:
         segment,
         start=round(segment.start, 3),
         end=round(segment.end, 3),
+        timestamps=segment.timestamps and (round(segment.timestamps[0], 3), round(segment.timestamps[1], 3)),
         words=tuple(replace(w, word=w.word.strip(), start=_rounded(w.start, 3), end=_rounded(w.end, 3)) for w in words),
     )
 

@@ -38,6 +38,7 @@ class Segment:
     `flags` are among `low_confidence, repetition, no_speech_likely, dropped_words_possible`. `language` is the code of
     what it was decoded in; None in results of versions up to 0.1.0. `speaker` is the id of one of the transcript's
     speakers (`speaker_confidence`: the share of its words during which that voice was heard), `translation` the same text in the transcript's `translation.language`; None where nobody has asked for them.
+    `timestamps`: start and end by the model's own timestamps, where `start` and `end` are those of the words; never stored in a result.
     """
 
     start: float
@@ -52,11 +53,18 @@ class Segment:
     speaker: str | None = None
     speaker_confidence: float | None = None
     translation: str | None = None
+    timestamps: tuple[float, float] | None = None
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """What decides about text and gaps: the same whether anybody asked for times of words or not."""
+        return self.timestamps or (self.start, self.end)
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> Segment:
         words = tuple(map(Word.from_dict, data.get("words", ())))
-        return Segment(**{**data, "flags": tuple(data.get("flags", ())), "words": words})
+        times, flags = data.get("timestamps"), tuple(data.get("flags", ()))
+        return Segment(**{**data, "flags": flags, "words": words, "timestamps": times and tuple(times)})
 
 
 @dataclass(frozen=True, kw_only=True)

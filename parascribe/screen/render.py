@@ -19,9 +19,12 @@ def clock(seconds: float) -> str:
 
 
 def timed_lines(result: dict[str, Any]) -> str:
-    """A transcript for the eye: `[00:00.0 -> 00:03.2] text`, one segment a line."""
-    lines = (f"[{clock(s['start'])} -> {clock(s['end'])}] {s['text'].strip()}\n" for s in result["segments"])
-    return "".join(lines)
+    """A transcript for the eye: `[00:00.0 -> 00:03.2] text`, one segment a line; where there are speakers, `Anna: text`."""
+    names = {speaker["id"]: f"{' '.join(speaker['name'].split())}: " for speaker in result.get("speakers") or ()}
+    return "".join(
+        f"[{clock(s['start'])} -> {clock(s['end'])}] {names.get(s.get('speaker'), '')}{s['text'].strip()}\n"
+        for s in result["segments"]
+    )
 
 
 def duration(seconds: float) -> str:

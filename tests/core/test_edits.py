@@ -127,9 +127,14 @@ def test_a_name_for_a_speaker() -> None:
     assert after.segments == SPOKEN.segments
     with pytest.raises(NotInResult):
         renamed(TALK, {"SPEAKER_00": "Anna"})
-    for names in ({"SPEAKER_09": "Anna"}, {"SPEAKER_00": " "}):
-        with pytest.raises(ValidationFailed):
-            renamed(SPOKEN, names)
+    alone = replace(SPOKEN, speakers=())
+    for transcript, names, wrong in (
+        (SPOKEN, {"SPEAKER_09": "Anna"}, "no such speaker: there is SPEAKER_00, SPEAKER_01"),
+        (SPOKEN, {"SPEAKER_00": " "}, "a name has letters"),
+        (alone, {"SPEAKER_00": "Anna"}, "one voice alone has no label"),
+    ):
+        with pytest.raises(ValidationFailed, match=wrong):
+            renamed(transcript, names)
 
 
 edits_of = st.lists(

@@ -240,6 +240,15 @@ def test_paragraphs_end_at_long_pauses_and_where_another_speaks() -> None:
     assert FORMATS["txt"].render(close) == "x x\n\nx\n", "more than two seconds"
 
 
+def test_csv_names_the_speakers_where_there_are_any() -> None:
+    rows = list(csv.reader(io.StringIO(FORMATS["csv"].render(TALK), newline="")))
+    assert (
+        rows[0] == ["start", "end", "text", "speaker"]
+        and [row[3] for row in rows[1:]] == ["Anna"] * 2 + ["Bert & Co"] * 2
+    )
+    assert FORMATS["csv"].render(TALK, Shaping(speakers="none")).startswith("start,end,text\r\n0.000,2.000,Good")
+
+
 @pytest.mark.parametrize("said", ["# one", "- one", "+ one", "1. one", "1) one", "---", "==="])
 def test_what_begins_like_a_list_or_a_heading_is_text_in_markdown(said: str) -> None:
     both = replace(TALK, segments=(replace(TALK.segments[0], translation=said),))

@@ -121,6 +121,36 @@ def test_sloppy_times_and_missing_words_keep_order_and_nearly_all_text(seed: int
     assert abs(count - len(said)) <= 2 * (len(pieces) - 1)
 
 
+def timed(segment: Segment, rng: random.Random) -> Segment:
+    """As an engine gives it that was asked for the times of words: it lasts from the first to the last of them."""
+    start, end = sorted(max(0.0, edge + rng.uniform(-1, 1)) for edge in (segment.start, segment.end))
+    return replace(segment, start=start, end=end, timestamps=(segment.start, segment.end))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**9))
+def test_times_of_words_change_no_letter(seed: int) -> None:
+    rng = random.Random(seed)
+    said, regions, total = monologue(rng, pauses=True)
+    without, asked = [], []
+    for chunk in planned(regions, total, rng):
+        doubts = {"avg_logprob": -1.2, "no_speech_prob": 0.9} if rng.random() < 0.5 else {}
+        segments = [replace(s, **doubts) for s in listen(chunk, said, rng, jitter=0.03).segments]
+        if segments:  # ends like a sentence, so that its dot may be one too many
+            *_, last = segments[-1].words
+            words = (*segments[-1].words[:-1], replace(last, word=f"{last.word}."))
+            segments[-1] = replace(segments[-1], text=f"{segments[-1].text}.", words=words)
+        known = needs_words(chunk)  # then they are asked for in any case
+        for pieces, made in (
+            (without, segments if known else [replace(s, words=()) for s in segments]),
+            (asked, segments if known else [timed(s, rng) for s in segments]),
+        ):
+            pieces.append(Piece(chunk=chunk, segments=tuple(made)))
+    a, b = merge(without), merge(asked)
+    assert [s.text for s in a.segments] == [s.text for s in b.segments]
+    assert len(a.warnings) == len(b.warnings)
+
+
 def test_behind_a_cut_in_silence_a_chunk_does_not_wait_for_the_next() -> None:
     said = tuple(Segment(start=n, end=n + 0.9, text=f"Sentence {n}.") for n in range(5))
     quiet = Chunk(index=0, start=0, end=6 * S, regions=(Region(start=0, end=6 * S),))

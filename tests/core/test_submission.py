@@ -209,6 +209,10 @@ def test_what_contradicts_itself_is_refused(
     assert usual.check({"task": "translate"}).align
     assert not usual.check({"diarize": "no"}).diarize, "what is usual here is no fault of whoever asks"
     assert usual.check({"num_speakers": 7}).num_speakers == 7
+    two = intake(objects, tmp_path, defaults={"diarize": True, "num_speakers": 2})
+    assert two.check({}).num_speakers == 2
+    found = two.check({"min_speakers": 3})
+    assert (found.num_speakers, found.min_speakers) == (None, 3), "else the usual number would win silently"
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import numpy as np
 import psutil
 import pytest
 
 from benchmarks.score import score
+from core.audio.samples import SAMPLE_RATE
 from parascribe import Client
+from testbed import audio_bank
 from testbed.service import audio, running
 
 SAMPLES = Path(__file__).resolve().parents[2] / "whisper" / "data" / "samples"
@@ -59,6 +62,31 @@ def test_a_talk_becomes_a_transcript_in_every_format(service, tmp_path):
     assert texts["srt"].startswith("1\n00:00:0") and texts["vtt"].startswith("WEBVTT")
     assert len(list(csv.DictReader(io.StringIO(texts["csv"])))) == len(body["segments"])
     assert json.loads(texts["verbose_json"])["language"] == "english"
+
+
+def test_speakers_change_no_letter_and_no_time(service, tmp_path):
+    said = audio_bank.voices("flite-rms", "espeak-en-us+Annie")
+    pause = np.zeros(SAMPLE_RATE // 2, np.int16)
+    turns = [part for _ in range(4) for sentences in said.values() for part in (sentences[0][0], pause)]
+    audio_bank.write(tmp_path / "two.wav", np.concatenate(turns))
+    jobs = [service.submit(tmp_path / "two.wav", diarize=on) for on in (True, False)]
+    assert [service.wait(job["id"])["warnings"] for job in jobs] == [[], []]
+    found, plain = (service.result(job["id"]).json() for job in jobs)
+    assert found["text"] == plain["text"] != ""
+    assert list(unsplit(found["segments"], plain["segments"])) == [
+        (s["start"], s["end"], s["text"]) for s in plain["segments"]
+    ]
+    assert [s["speaker"] for s in found["segments"]] == ["SPEAKER_00", "SPEAKER_01"] * 4
+
+
+def unsplit(parts, segments):
+    """(start, end, text) of the segments before they were split where another speaks."""
+    left = iter(parts)
+    for segment in segments:
+        some = [next(left)]
+        while len(" ".join(part["text"] for part in some)) < len(segment["text"]):
+            some.append(next(left))
+        yield some[0]["start"], some[-1]["end"], " ".join(part["text"] for part in some)
 
 
 def test_a_job_is_followed_through_the_death_of_the_api(service, tmp_path):
@@ -108,10 +136,6 @@ def test_bundled_samples(service):
 
 
 def test_silence_completes_with_a_warning(service, tmp_path):
-    import numpy as np
-
-    from testbed import audio_bank
-
     audio_bank.write(tmp_path / "quiet.wav", np.zeros(16_000 * 8, np.int16))
     done = service.wait(service.submit(tmp_path / "quiet.wav")["id"])
     assert done["status"] == "completed" and done["partial"] is False

@@ -64,6 +64,7 @@ def test_the_look_of_subtitles_is_asked_for(service: FakeService, upload: Upload
         (["-f", "srt", "--speakers", "some"], "'auto' or 'none' or 'prefix'"),
         (["-o", "here.srt", "--json", "--word-cues"], "srt takes no word_cues"),
         (["--no-wait", "--max-lines", "1"], "--max-lines have no meaning"),
+        (["--local", "-f", "rttm"], "add --diarize"),
     ],
 )
 def test_a_look_that_cannot_be_is_refused_before_anything_is_sent(

@@ -6,7 +6,7 @@ import pytest
 
 from core.transcript.formats import FileFormat
 from parascribe.screen.outputs import OutputError, Outputs
-from parascribe.screen.render import clock, duration, size
+from parascribe.screen.render import clock, duration, size, timed_lines
 
 
 def test_a_failed_fetch_leaves_the_old_file_whole(tmp_path: Path) -> None:
@@ -114,3 +114,12 @@ def test_numbers_for_people() -> None:
         "2 h 05 min",
     ]
     assert [size(value) for value in (0, 999, 1000, 999_960, 2.5e9)] == ["0 B", "999 B", "1.0 kB", "1.0 MB", "2.5 GB"]
+
+
+def test_lines_with_times_say_who_speaks_where_that_is_known() -> None:
+    segments = [{"start": 0.0, "end": 1.0, "text": " Hello.", "speaker": "SPEAKER_00"}]
+    segments.append({"start": 1.0, "end": 2.0, "text": "Mm.", "speaker": None})
+    result = {"segments": segments, "speakers": [{"id": "SPEAKER_00", "name": "Anna\nB.", "seconds": 1.0}]}
+    assert timed_lines(result) == "[00:00.0 -> 00:01.0] Anna B.: Hello.\n[00:01.0 -> 00:02.0] Mm.\n"
+    older = {"segments": [{"start": 0.0, "end": 1.0, "text": "Hello."}]}
+    assert timed_lines(older) == timed_lines(older | {"speakers": None}) == "[00:00.0 -> 00:01.0] Hello.\n"

@@ -35,6 +35,8 @@ ENGLISH = (
 FOREIGN = ("sprichwort.wav", "zh/aishell-BAC009S0724W0121.wav", "uberi/french.aiff", "faster-whisper/multilingual.mp3")
 NOISES = tuple(f"noise/noise{n}.wav" for n in range(1, 6))
 
+TALK = "ami/tst00.wav"
+"""Four people at a table: of such speech a first decode leaves some without text."""
 TREATED = ("jfk.wav", "libri/2412-153948-0000.flac")
 TWO_LANGUAGES = ("jfk.wav", "sprichwort.wav")
 

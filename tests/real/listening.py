@@ -12,10 +12,11 @@ from benchmarks import made, official, watch
 from benchmarks.recordings import Clip, MissingRecordings, packaged, shared
 from benchmarks.words import Errors, Timing, errors, timing
 from testbed.service import Service, running
-from tests.real.cases import WORDLESS, Case, spoken
+from tests.real.cases import TALK, WORDLESS, Case, spoken
 from whisper.library.libraries import candidates
 
 MODELS = ("base", "tiny.en")
+WITH_SPEAKERS = f"{TALK}, with speakers"
 LONG_ENOUGH = 3.0
 """Seconds from which on a clip's language should be recognised."""
 
@@ -67,7 +68,8 @@ def listen(model: str, folder: Path) -> dict[str, Heard]:
     """All cases whose recordings are here, by name. Raises MissingModel."""
     models, name = made.setting(official.model(model))
     here, _ = clips()
-    cases = [case for case in (*spoken(model), *WORDLESS) if all(clip in here for clip in case.clips)]
+    talks = [Case(name=name, clips=(TALK,)) for name in (TALK, WITH_SPEAKERS)]
+    cases = [case for case in (*spoken(model), *WORDLESS, *talks) if all(clip in here for clip in case.clips)]
     chosen = {case.name: [here[clip] for clip in case.clips] for case in cases}
     sources = {case.name: _file(case, chosen[case.name], folder / str(n)) for n, case in enumerate(cases)}
     library = candidates(None, None)[0].directory
@@ -80,7 +82,9 @@ def listen(model: str, folder: Path) -> dict[str, Heard]:
     ) as service:
         aligned = [case for case in cases if any(clip.words for clip in chosen[case.name]) and len(case.clips) == 1]
         found = _heard(service, aligned, sources, {"word_timestamps": "true"})
-        found |= _heard(service, [case for case in cases if case not in aligned], sources, {})
+        diarized = [case for case in cases if case.name == WITH_SPEAKERS]
+        found |= _heard(service, diarized, sources, {"diarize": "true"})
+        found |= _heard(service, [case for case in cases if case.name not in found], sources, {})
     return {case.name: Heard(case=case, clips=chosen[case.name], result=found[case.name]) for case in cases}
 
 

@@ -144,3 +144,29 @@ def test_a_decode_that_fails_costs_nothing_of_what_was_heard() -> None:
         speech((0.3, 12), (13, 18), (20, 27)), said, None, transcript((0, 6, "Never asked for."))
     )
     assert (found, seconds, len(asked)) == (said, 0.0, 1)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_times_of_words_change_no_decision(seed: int) -> None:
+    """Segments that last from their first to their last word keep what the model's own timestamps say of them."""
+    rng = np.random.default_rng(seed)
+
+    def some(number: int) -> ChunkTranscript:
+        edges = np.sort(rng.uniform(0, 27, 2 * number)).tolist()
+        return transcript(*((a, b, f"Text {a:.2f}.") for a, b in zip(edges[::2], edges[1::2], strict=True)))
+
+    def by_words(said: ChunkTranscript) -> ChunkTranscript:
+        moved = [sorted(rng.uniform(s.start - 1, s.end + 1, 2).tolist()) for s in said.segments]
+        return replace(
+            said,
+            segments=tuple(
+                replace(s, start=a, end=b, timestamps=(s.start, s.end))
+                for s, (a, b) in zip(said.segments, moved, strict=True)
+            ),
+        )
+
+    chunk, said, answers = speech((0.3, 12), (13, 18), (20, 27)), some(3), [some(1) for _ in range(MOST)]
+    plain, _, asked = run(chunk, said, *answers)
+    found, _, also = run(chunk, by_words(said), *map(by_words, answers))
+    assert also == asked and [(s.text, s.span) for s in found.segments] == [(s.text, s.span) for s in plain.segments]
+    assert found.by_words().segments[0].span == (found.segments[0].start, found.segments[0].end)

@@ -151,12 +151,13 @@ class Inference:
                 {
                     "start": p.start,
                     "end": p.end,
+                    "timestamps": (phrase.start, phrase.end) if timed_words else None,
                     "text": text_of(p.tokens),
                     "avg_logprob": sum(t.plog for t in p.tokens) / len(p.tokens),
                     "compression_ratio": ratio,
                     "words": words,
                 }
-                for p, words in timed
+                for phrase, (p, words) in zip(phrases, timed, strict=True)
             ],
             "language": language,
             "languages": languages,

@@ -96,7 +96,8 @@ def ask_engine(work: Work, pcm: Pcm, options: TranscribeOptions, chunk: Chunk) -
         span.set(chunk=chunk.index + 1, wait_seconds=waited, cpu_seconds=said.engine_seconds)
     work.report.meter.engine(cpu=said.engine_seconds, wall=said.wall_seconds)
     work.parts.tell(EngineAnswered(model=model, waited=waited, worked=said.wall_seconds))
-    return said
+    # where words are timed for the seams' sake, their times decide about text too, as they do where nobody asked for them
+    return said.by_words() if needs_words(chunk) else said
 
 
 def options_of(work: Work, chunk: Chunk, language: str | None) -> TranscribeOptions:

@@ -133,8 +133,6 @@ def get_parallel_features(deps: Deps) -> dict[str, Any]:
 _RUNNING = (JobStatus.PROCESSING, JobStatus.CANCELLING, JobStatus.QUEUED)
 
 
-
-
 def _item(job: Job, found: Transcript | ServiceError) -> dict[str, Any]:
     return item(job, found) if isinstance(found, Transcript) else failed_item(job.source.filename, job.id, found)
 

@@ -41,7 +41,7 @@ def mended(left: list[Segment], right: Sequence[Segment]) -> list[Segment]:
 
     left, right: of two neighbours, on one timeline, in order. Text and words of a segment stay equal.
     """
-    if not left or not right or right[0].start - left[-1].end > PAUSE:
+    if not left or not right or right[0].span[0] - left[-1].span[1] > PAUSE:
         return left
     last, text = left[-1], left[-1].text.rstrip()
     if not _ends_a_sentence(text) or not _goes_on(right):

@@ -99,6 +99,7 @@ def keep_words(segment: Segment, words: Sequence[PlacedWord], first: int, last: 
         end=words[last - 1].end if last < len(words) else segment.end,
         text=segment.text[begin:stop].strip(),
         words=segment.words[first:last],
+        timestamps=None,
     )
 
 

@@ -232,9 +232,13 @@ def _only_submitted(run: TranscribeRun, report: Reporter, url: str | None, paral
 
 
 def _here(run: TranscribeRun, report: Reporter) -> None:
+    from core.transcript.formats import FORMATS
     from parascribe.cli.local_batch import transcribe_locally
 
     found = settings()
+    named = [kind for kind in (run.outputs.wanted if run.outputs else ()) if FORMATS[kind].needs_speakers]
+    if named and not {**found.job_defaults, **run.params}.get("diarize"):
+        raise typer.BadParameter(f"-f {named[0]} says who speaks, which nobody is asked to find out: add --diarize")
     with _journal(needed=run.careful, report=report) if run.careful else contextlib.nullcontext() as journal:
         todo = run.prepare(journal, "", report)
         transcribe_locally(found, todo, run.params, run.deliver, report, run.look)

@@ -7,6 +7,7 @@ speech to the next. It cannot know; the speech detector does. With base 2 % of a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -67,7 +68,7 @@ def complete(chunk: Chunk, pcm: Pcm, said: ChunkTranscript, ask: Ask) -> tuple[C
 
 def _windows(chunk: Chunk, pcm: Pcm, said: ChunkTranscript) -> list[Region]:
     """What is to be decoded again, in samples of the spliced audio."""
-    texts = [(s.start, s.end) for s in said.segments if s.text.strip()]
+    texts = [s.span for s in said.segments if s.text.strip()]
     left = untold(chunk, [(chunk.to_original(a) * SAMPLE_RATE, chunk.to_original(b) * SAMPLE_RATE) for a, b in texts])
     edges = {round(t * SAMPLE_RATE) for span in texts for t in span}
     windows = []
@@ -111,24 +112,38 @@ def _moved(segment: Segment, seconds: float) -> Segment:
         return None if time is None else time + seconds
 
     words = tuple(replace(w, start=later(w.start), end=later(w.end)) for w in segment.words)
-    return replace(segment, start=segment.start + seconds, end=segment.end + seconds, words=words)
+    start, end = segment.span
+    return replace(
+        segment,
+        start=segment.start + seconds,
+        end=segment.end + seconds,
+        words=words,
+        timestamps=segment.timestamps and (start + seconds, end + seconds),
+    )
 
 
 def _joined(old: tuple[Segment, ...], new: list[Segment]) -> tuple[Segment, ...]:
     """Old and new in order; words that both heard where they meet are the old ones'."""
-    first, last = new[0].start, new[-1].end
-    before = [s for s in old if (s.start + s.end) / 2 <= (first + last) / 2]
+    middle = (new[0].span[0] + new[-1].span[1]) / 2
+    before = [s for s in old if sum(s.span) / 2 <= middle]
     behind = list(old[len(before) :])
     if before:
         new[0] = _cut(new[0], _shared(before[-1].text, new[0].text), 0)
     if behind:
         new[-1] = _cut(new[-1], 0, _shared(new[-1].text, behind[0].text))
-    low = before[-1].end if before else 0.0
-    high = behind[0].start if behind else float("inf")
-    kept = [
-        replace(s, start=min(max(s.start, low), high), end=min(max(s.end, low), high)) for s in new if s.text.strip()
-    ]
-    return (*before, *kept, *behind)
+    return (*before, *(_between(s, before, behind) for s in new if s.text.strip()), *behind)
+
+
+def _between(segment: Segment, before: list[Segment], behind: list[Segment]) -> Segment:
+    def inside(times: tuple[float, float], low: float, high: float) -> tuple[float, float]:
+        return min(max(times[0], low), high), min(max(times[1], low), high)
+
+    low, high = before[-1].end if before else 0.0, behind[0].start if behind else math.inf
+    start, end = inside((segment.start, segment.end), low, high)
+    low, high = before[-1].span[1] if before else 0.0, behind[0].span[0] if behind else math.inf
+    return replace(
+        segment, start=start, end=end, timestamps=segment.timestamps and inside(segment.timestamps, low, high)
+    )
 
 
 def _shared(left: str, right: str) -> int:
