@@ -20,6 +20,7 @@ from core.transcript.language_tags import language_code
 from core.transcript.languages import LANGUAGES
 
 Task = Literal["transcribe", "translate"]
+Channels = Literal["mix", "split"]
 
 FIRST_PARAMS = frozenset({"model", "task", "language", "prompt", "temperature", "beam_size", "word_timestamps"})
 """Options of version 0.1.0: always stored and hashed, at their defaults too."""
@@ -161,6 +162,12 @@ class JobParams:
     )
     max_speakers: int | None = field(
         default=None, metadata=about("At most so many people speak (with diarize).", ge=1, le=SPEAKERS, words=False)
+    )
+    channels: Channels = field(
+        default="mix",
+        metadata=about(
+            "mix: heard as one; split: each channel is transcribed by itself and gives its number, from 0, to its segments."
+        ),
     )
     priority: Priority = field(
         default="normal",

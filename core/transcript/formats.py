@@ -49,7 +49,8 @@ class Format:
     def render(self, transcript: Transcript, shaping: Shaping | None = None) -> str:
         """The text. Raises NotInResult for what this transcript has not: speakers, a translation, times of words."""
         shaping = shaping or Shaping()
-        if transcript.speakers is None and (self.needs_speakers or shaping.speakers == "prefix"):
+        named = transcript.speakers is not None or any(s.channel is not None for s in transcript.segments)
+        if (self.needs_speakers and transcript.speakers is None) or (shaping.speakers == "prefix" and not named):
             raise NotInResult("Nobody listened for who speaks in this job: there are no speakers to be named.")
         if transcript.translation is None and shaping.translation != "none":
             raise NotInResult("This job has no translation.")
@@ -130,7 +131,11 @@ def segment_body(n: int, segment: Segment, *, words: bool) -> dict[str, Any]:
         "speaker_confidence": segment.speaker_confidence,
         "translation": segment.translation,
     }
-    return body | ({"words": [asdict(w) for w in segment.words]} if words else {})
+    return body | _channel(segment) | ({"words": [asdict(w) for w in segment.words]} if words else {})
+
+
+def _channel(segment: Segment) -> dict[str, Any]:
+    return {} if segment.channel is None else {"channel": segment.channel}
 
 
 def _json(transcript: Transcript, _: Shaping) -> str:
@@ -159,6 +164,7 @@ def _verbose_json(transcript: Transcript, _: Shaping) -> str:
                 "compression_ratio": s.compression_ratio or 0.0,
                 "no_speech_prob": s.no_speech_prob or 0.0,
             }
+            | _channel(s)
             for n, s in enumerate(transcript.segments)
         ],
     }
@@ -179,8 +185,8 @@ def _timed_words(segment: Segment) -> Iterator[dict[str, Any]]:
 
 
 def _diarized_json(transcript: Transcript, _: Shaping) -> str:
-    """OpenAI's shape (`TranscriptionDiarized`); `speaker` is null where nobody listened for who speaks, and has a name where
-    one voice speaks alone, which the other formats do not label."""
+    """OpenAI's shape (`TranscriptionDiarized`); `speaker` is null where nobody listened for who speaks (it is the channel where
+    there are several), and has a name where one voice speaks alone, which the other formats do not label."""
     alone = "SPEAKER_00" if transcript.speakers == () else None
     body = {
         "task": transcript.task,
@@ -193,7 +199,7 @@ def _diarized_json(transcript: Transcript, _: Shaping) -> str:
                 "start": s.start,
                 "end": s.end,
                 "text": s.text,
-                "speaker": transcript.name_of(s.speaker) if s.speaker else alone,
+                "speaker": transcript.voice_of(s) or alone,
             }
             for n, s in enumerate(transcript.segments)
         ],
@@ -202,13 +208,24 @@ def _diarized_json(transcript: Transcript, _: Shaping) -> str:
     return json.dumps(body, ensure_ascii=False) + "\n"
 
 
-def _rows(transcript: Transcript) -> list[tuple[int, int, str]]:
-    """(start, end, text) of each segment that has a text; milliseconds, and none without length."""
+def _rows(transcript: Transcript) -> list[tuple[int, int, str, *tuple[int, ...]]]:
+    """(start, end, text) of each segment that has a text, and its channel if it is of one; milliseconds, and none without
+    length."""
     spoken = [(s, text) for s in transcript.segments if (text := " ".join(s.text.split()))]
-    times = cue_times(
-        [(_ms(s.start), _ms(s.end), 1) for s, _ in spoken], least=1, most=sys.maxsize, end=_ms(transcript.duration)
-    )
-    return [(start, end, text) for (start, end), (_, text) in zip(times, spoken, strict=True)]
+    rows: list[tuple[int, int, str, *tuple[int, ...]]] = []
+    for channel in {s.channel for s, _ in spoken}:  # within a channel, as within a mix, nothing overlaps
+        own = [(s, text) for s, text in spoken if s.channel == channel]
+        times = cue_times(
+            [(_ms(s.start), _ms(s.end), 1) for s, _ in own], least=1, most=sys.maxsize, end=_ms(transcript.duration)
+        )
+        more = () if channel is None else (channel,)
+        rows += [(start, end, text, *more) for (start, end), (_, text) in zip(times, own, strict=True)]
+    return sorted(rows, key=lambda row: (row[0], row[3:]))
+
+
+def _columns(transcript: Transcript) -> list[str]:
+    split = any(s.channel is not None for s in transcript.segments)
+    return ["start", "end", "text", *(["channel"] if split else [])]
 
 
 def _ms(seconds: float) -> int:
@@ -217,22 +234,23 @@ def _ms(seconds: float) -> int:
 
 def _tsv(transcript: Transcript, _: Shaping) -> str:
     """As openai-whisper writes it: whole milliseconds, so that no locale reads them wrongly."""
-    return "start\tend\ttext\n" + "".join(f"{start}\t{end}\t{text}\n" for start, end, text in _rows(transcript))
+    return "".join("\t".join(map(str, row)) + "\n" for row in (_columns(transcript), *_rows(transcript)))
 
 
 def _csv(transcript: Transcript, _: Shaping) -> str:
     """Seconds; RFC 4180."""
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(["start", "end", "text"])
-    writer.writerows([f"{start / 1000:.3f}", f"{end / 1000:.3f}", text] for start, end, text in _rows(transcript))
+    writer.writerow(_columns(transcript))
+    rows = _rows(transcript)
+    writer.writerows([f"{start / 1000:.3f}", f"{end / 1000:.3f}", *rest] for start, end, *rest in rows)
     return out.getvalue()
 
 
 def _rttm(transcript: Transcript, _: Shaping) -> str:
     """NIST's Rich Transcription Time Marked: who speaks when. The file is called `audio`, as nobody knows its name here."""
     return "".join(
-        f"SPEAKER audio 1 {s.start:.3f} {s.end - s.start:.3f} <NA> <NA> {s.speaker} <NA> <NA>\n"
+        f"SPEAKER audio {(s.channel or 0) + 1} {s.start:.3f} {s.end - s.start:.3f} <NA> <NA> {s.speaker} <NA> <NA>\n"
         for s in transcript.segments
         if s.speaker
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NotRequired, TypedDict
 
-from core.jobs.params import Task
+from core.jobs.params import Channels, Task
 from core.jobs.turns import Priority
 from core.transcript.shaping import Speakers, Translated
 
@@ -28,6 +28,7 @@ class Params(TypedDict, total=False):
     num_speakers: int
     min_speakers: int
     max_speakers: int
+    channels: Channels
     priority: Priority
     workers: int
     chunk_duration: float

@@ -129,7 +129,8 @@ _FIRST = {"model", "task", "language", "prompt", "temperature", "beam_size", "wo
 _THIRD = _FIRST | {"callback_url", "metadata", "priority", "workers", "chunk_duration"}
 _FOURTH = _THIRD | {"vocabulary"}
 _FIFTH = _FOURTH | {"diarize", "num_speakers", "min_speakers", "max_speakers"}
-OF_ROW_VERSION = {1: _FIRST, 3: _THIRD, 4: _FOURTH, 5: _FIFTH}
+_SIXTH = _FIFTH | {"channels"}
+OF_ROW_VERSION = {1: _FIRST, 3: _THIRD, 4: _FOURTH, 5: _FIFTH, 6: _SIXTH}
 """From which ROW_VERSION on which options are known."""
 
 

@@ -10,6 +10,7 @@ from core.audio.samples import Pcm
 from core.jobs.job import Phase
 from core.jobs.tasks import Task
 from core.transcript.speakers.turns import Turn
+from whisper.speakers.diarizer import Diarization
 from whisper.speakers.voices import SpeakerBounds
 from worker.context.recording import Recording
 from worker.context.stage import OnFailure, Output, Stage
@@ -45,10 +46,21 @@ class DiarizeStage(Stage):
         }
 
     def run(self, work: Work, task: Task) -> Output:
-        params = work.job.params
-        bounds = SpeakerBounds(
-            least=params.min_speakers or 1, most=params.max_speakers or SpeakerBounds.most, exact=params.num_speakers
-        )
+        work.recording.wait(1)
+        channels = work.recording.channels
+        turns: list[list[float]] = []
+        voices: list[list[float]] = []
+        for number in range(channels.count) if channels else (None,):
+            # it is known of all from the second on: the first was listened to up to its end
+            if channels and number and not channels.is_apart(number, work.recording.available):
+                continue
+            found = self._listen(work, number)
+            where = [] if number is None else [number]
+            turns += ([round(t.start, 4), round(t.end, 4), len(voices) + t.voice, *where] for t in found.turns)
+            voices += ([round(float(one), 5) for one in voice] for voice in found.voices)
+        return Output(data={"turns": turns, "voices": voices})
+
+    def _listen(self, work: Work, channel: int | None) -> Diarization:
         told = [0.0]
 
         def tell(share: float) -> None:
@@ -59,20 +71,32 @@ class DiarizeStage(Stage):
                 log.info("Speakers: %.0f%%", 100 * share)
 
         found = work.parts.diarizer.diarize(
-            _Growing(work.recording), bounds, work.call("speakers"), quiet=lambda: not _transcribed(work), tell=tell
+            _Growing(work.recording, channel),
+            _bounds(work, channel),
+            work.call("speakers"),
+            quiet=lambda: not _transcribed(work),
+            tell=tell,
         )
         log.info("Speakers: %d voices, %d turns", len(found.voices), len(found.turns))
-        return Output(
-            data={
-                "turns": [[round(turn.start, 4), round(turn.end, 4), turn.voice] for turn in found.turns],
-                "voices": [[round(float(one), 5) for one in voice] for voice in found.voices],
-            }
-        )
+        return found
 
 
 def turns_of(task: Task) -> list[Turn]:
     """What a finished task of this stage has found."""
-    return [Turn(start=start, end=end, voice=voice) for start, end, voice in (task.output or {})["turns"]]
+    return [
+        Turn(start=start, end=end, voice=voice, channel=where[0] if where else None)
+        for start, end, voice, *where in (task.output or {})["turns"]
+    ]
+
+
+def _bounds(work: Work, channel: int | None) -> SpeakerBounds:
+    """How many speak in the recording; in one of its channels that many at most."""
+    params = work.job.params
+    if channel is not None:
+        return SpeakerBounds(most=params.num_speakers or params.max_speakers or SpeakerBounds.most)
+    return SpeakerBounds(
+        least=params.min_speakers or 1, most=params.max_speakers or SpeakerBounds.most, exact=params.num_speakers
+    )
 
 
 def _transcribed(work: Work) -> bool:
@@ -82,14 +106,14 @@ def _transcribed(work: Work) -> bool:
 
 
 class _Growing:
-    """The recording, as diarizers read it."""
+    """The recording, or one channel of it, as diarizers read it."""
 
-    def __init__(self, recording: Recording) -> None:
-        self._recording = recording
+    def __init__(self, recording: Recording, channel: int | None) -> None:
+        self._recording, self._channel = recording, channel
 
     def length(self, at_least: int) -> int:
         self._recording.wait(at_least)
         return self._recording.available
 
     def read(self, start: int, end: int) -> Pcm:
-        return self._recording.read(start, end)
+        return self._recording.read(start, end, self._channel)

@@ -62,7 +62,7 @@ class TranscribeStage(Stage):
             return Output()
         first = work.early.pop(chunk.index, None)
         early = first.result() if first else None
-        pcm = work.recording.read_regions(chunk.regions)
+        pcm = work.recording.read_regions(chunk.regions, chunk.channel)
         said, seconds = _with_leftovers(work, chunk, pcm, early if isinstance(early, ChunkTranscript) else None)
         return Output(data=said.to_dict(), engine_seconds=seconds)
 

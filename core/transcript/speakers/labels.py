@@ -41,7 +41,7 @@ def labelled(transcript: Transcript, turns: Iterable[Turn], names: dict[int, str
         for unit in _units(n, segment, words, transcript.language.code)
     ]
     spoken = [Spoken(start=unit.start, end=unit.end, segment=unit.segment, ends=unit.ends) for unit in units]
-    labels = labels_of(spoken, usable(turns, transcript.duration))
+    labels = _labels(transcript.segments, spoken, usable(turns, transcript.duration))
     voices = list(dict.fromkeys(label.voice for label in labels if label.voice is not None))
     if len(voices) == 1 and voices[0] not in names:
         voices = []
@@ -51,6 +51,16 @@ def labelled(transcript: Transcript, turns: Iterable[Turn], names: dict[int, str
         Speaker(id=one, name=names.get(voice, one), seconds=_seconds(segments, one)) for voice, one in ids.items()
     )
     return replace(transcript, segments=segments, speakers=speakers)
+
+
+def _labels(segments: Sequence[Segment], spoken: Sequence[Spoken], turns: Sequence[Turn]) -> list[Label]:
+    """What is said in one channel is of the voices that are heard there."""
+    found: dict[int, Label] = {}
+    for channel in {segment.channel for segment in segments}:
+        own = [n for n, word in enumerate(spoken) if segments[word.segment].channel == channel]
+        heard = [turn for turn in turns if channel in (None, turn.channel)]
+        found |= zip(own, labels_of([spoken[n] for n in own], heard), strict=True)
+    return [found[n] for n in range(len(spoken))]
 
 
 def _units(number: int, segment: Segment, words: Sequence[PlacedWord], language: str) -> Iterator[_Unit]:
