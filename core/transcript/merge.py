@@ -13,7 +13,7 @@ from core.notices import Notice
 from core.speech.chunks import Chunk
 from core.speech.planner import MARGIN
 from core.transcript.languages import letters
-from core.transcript.seams.punctuation import mended
+from core.transcript.seams.punctuation import PAUSE, mended
 from core.transcript.seams.stitch import in_order, keep_words, placed_words, stitch
 from core.transcript.values import FAILED_COMPRESSION, FAILED_LOGPROB, Segment
 
@@ -99,8 +99,11 @@ class Merger:
     def _in_order(self, chunk: Chunk, segments: list[Segment]) -> list[Segment]:
         if chunk.channel is None:
             return segments
+        until = chunk.watermark / SAMPLE_RATE
+        for channel in self._channels.values():
+            segments += channel.settle(until)
         self._waiting = sorted([*self._waiting, *segments], key=_place)
-        until = min(chunk.watermark / SAMPLE_RATE, *(channel.holds_from for channel in self._channels.values()))
+        until = min(until, *(channel.holds_from for channel in self._channels.values()))
         sure = bisect_left(self._waiting, until - HALF_A_MILLISECOND, key=lambda segment: segment.start)
         final, self._waiting = self._waiting[:sure], self._waiting[sure:]
         return final
@@ -147,6 +150,12 @@ class _Channel:
         self._chunk, self._placed = right, placed[max(0, sure) :]
         return final
 
+    def settle(self, until: float) -> list[Segment]:
+        """Nothing comes before that second -> the segments that are final now, if those that are held back lie well before."""
+        held = self._placed or [self._last]
+        cut = self._chunk is not None and self._chunk.overlap_after
+        return [] if cut or held[-1] is None or held[-1].end + PAUSE >= until else self.finish()
+
     def skip(self) -> list[Segment]:
         """The next chunk brings nothing -> the segments that are final now."""
         final = self._in_order(self._placed)
@@ -156,7 +165,8 @@ class _Channel:
     def finish(self) -> list[Segment]:
         """No chunk comes any more -> what is left."""
         final = self.skip()
-        return [*final, _in_milliseconds(self._last)] if self._last is not None else final
+        last, self._last = self._last, None
+        return final if last is None else [*final, _in_milliseconds(last)]
 
     def _in_order(self, segments: Sequence[Segment]) -> list[Segment]:
         """Clean text and times in milliseconds; where two segments overlap they meet halfway."""

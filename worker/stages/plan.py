@@ -57,11 +57,12 @@ class PlanStage(Stage):
                 break
             if end - position < BLOCK and recording.decoded is None:
                 continue
-            self._store(work, channels, [channel.feed(position, end) for channel in channels])
+            planned = [channel.feed(position, end) for channel in channels]
+            self._store(work, planned, hears_from=min(channel.hears_from() for channel in channels))
             position = end
             recording.pause()
         work.check()
-        self._store(work, channels, [channel.finish(position) for channel in channels])
+        self._store(work, [channel.finish(position) for channel in channels], hears_from=position)
         # said before the plan is complete: nobody listens to it all again then
         if left_out := [text for channel in channels if (text := channel.left_out())]:
             work.warn(QUIET_SPEECH, " ".join(left_out))
@@ -73,10 +74,9 @@ class PlanStage(Stage):
         work.plan.close()
         return Output()
 
-    def _store(self, work: Work, channels: Sequence[_Channel], planned: Sequence[Sequence[Chunk]]) -> None:
-        chunks = in_one_row(
-            planned, first=len(work.plan.tasks), hears_from=min(channel.hears_from() for channel in channels)
-        )
+    def _store(self, work: Work, planned: Sequence[Sequence[Chunk]], *, hears_from: int) -> None:
+        """planned: by channel; hears_from: no chunk that is planned later hears anything before"""
+        chunks = in_one_row(planned, first=len(work.plan.tasks), hears_from=hears_from)
         if chunks:
             tasks = [
                 Task(
@@ -84,7 +84,7 @@ class PlanStage(Stage):
                     number=chunk.index,
                     plan=chunk.to_dict(),
                     identity=work.identities[TRANSCRIBE],
-                    audio_seconds=(chunk.end - chunk.start) / SAMPLE_RATE / len(channels),
+                    audio_seconds=(chunk.end - chunk.start) / SAMPLE_RATE / len(planned),
                 )
                 for chunk in chunks
             ]
