@@ -19,7 +19,7 @@ import numpy as np
 from core.audio.channels import MOST_CHANNELS, Channels, too_few_or_many
 from core.audio.decoding import Decoding, Sink, Sound
 from core.audio.ffmpeg import RAW, Ffmpeg, first_line
-from core.audio.mixdown import OffsetRemover
+from core.audio.mixdown import AUDIBLE, OffsetRemover
 from core.audio.samples import SAMPLE_BYTES, SAMPLE_RATE, Pcm, Region
 from core.audio.source_file import regular_file, write_all
 from core.audio.tracks import MOST_HEARD, AudioTrack, SpeechSearch, TrackChoice, by_rank, others
@@ -175,7 +175,9 @@ class Decoder:
             container=self._container,
             opened=opened,
             apart=apart,
-            talks=TwoTalks(self._choice.speech) if heard and self._choice.speech and not apart else None,
+            talks=TwoTalks(self._choice.speech, audible=AUDIBLE**2)
+            if heard and self._choice.speech and not apart
+            else None,
         )
 
     def _only(self, tracks: Sequence[AudioTrack]) -> None:

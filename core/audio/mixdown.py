@@ -116,7 +116,7 @@ class Mixdown:
                 mono[part] = both[part, louder]
                 self._lost += len(channels)
             if self.talks:
-                self.talks.add(both[part], energies, float(mixed), AUDIBLE**2)
+                self.talks.add(both[part], energies, float(mixed))
         return mono
 
 

@@ -152,9 +152,9 @@ class _Channel:
 
     def settle(self, until: float) -> list[Segment]:
         """Nothing comes before that second -> the segments that are final now, if those that are held back lie well before."""
-        held = self._placed or [self._last]
+        last = self._placed[-1] if self._placed else self._last
         cut = self._chunk is not None and self._chunk.overlap_after
-        return [] if cut or held[-1] is None or held[-1].end + PAUSE >= until else self.finish()
+        return [] if cut or last is None or last.end + PAUSE >= until else self.finish()
 
     def skip(self) -> list[Segment]:
         """The next chunk brings nothing -> the segments that are final now."""

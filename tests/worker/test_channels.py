@@ -128,7 +128,7 @@ def test_a_chunk_that_fails_is_a_gap_of_its_channel_and_a_retry_does_that_one_al
         assert segments(kit, again, channel) == one["segments"]
 
 
-@pytest.mark.parametrize("copies", [1, 2, 9])
+@pytest.mark.parametrize("copies", [1, 2, 16])
 def test_what_has_one_channel_is_as_mixed_and_says_so(tmp_path: Path, talks: list[Pcm], copies: int) -> None:
     kit = Kit(tmp_path)
     data = recorded(*talks[:1] * copies)
