@@ -56,7 +56,9 @@ class LanguageBody(Body):
 
 
 class GapBody(Body):
-    """Speech without text."""
+    """Speech without text. With `channels=split` it has a `channel`, as segments have."""
+
+    model_config = ConfigDict(extra="allow")
 
     start: Seconds
     end: Seconds
@@ -288,6 +290,7 @@ class SegmentBody(Body):
     compression_ratio: float | None
     flags: list[str]
     language: str | None
+    channel: int | None = Field(None, description="There with `channels=split`: from 0.")
     words: list[WordBody] | None = Field(None, description="There with `word_timestamps`.")
 
 

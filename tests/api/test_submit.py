@@ -95,6 +95,7 @@ def test_a_file_becomes_a_job(running: Service) -> None:
         "num_speakers": None,
         "min_speakers": None,
         "max_speakers": None,
+        "channels": "mix",
         "callback_url": None,
         "metadata": None,
         "priority": "normal",
