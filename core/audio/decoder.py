@@ -16,14 +16,14 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
-from core.audio.channels import MOST_CHANNELS, Channels, too_few_or_many
+from core.audio.channels.apart import MOST_CHANNELS, Channels, too_few_or_many
+from core.audio.channels.mixdown import AUDIBLE, OffsetRemover
+from core.audio.channels.two_talks import TwoTalks
 from core.audio.decoding import Decoding, Sink, Sound
 from core.audio.ffmpeg import RAW, Ffmpeg, first_line
-from core.audio.mixdown import AUDIBLE, OffsetRemover
 from core.audio.samples import SAMPLE_BYTES, SAMPLE_RATE, Pcm, Region
 from core.audio.source_file import regular_file, write_all
 from core.audio.tracks import MOST_HEARD, AudioTrack, SpeechSearch, TrackChoice, by_rank, others
-from core.audio.two_talks import TwoTalks
 from core.audio.wav import plain_samples
 from core.errors import AudioEmpty, AudioTooLong, AudioUndecodable
 from core.notices import Notice

@@ -14,15 +14,15 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
+from core.audio.channels.mixdown import Cleaner, EachAlone, Mixdown, Together
+from core.audio.channels.two_talks import TwoTalks
 from core.audio.ffmpeg import AU, CLOCKED, FRAME_BYTES, RESTARTING, Ffmpeg, au_head, failure
 from core.audio.ffmpeg_log import OUTPUT, FfmpegLog, FrameReader
 from core.audio.fragments import restarts
-from core.audio.mixdown import Cleaner, EachAlone, Mixdown, Together
 from core.audio.samples import SAMPLE_BYTES, SAMPLE_RATE, Pcm
 from core.audio.sniff import encrypted
 from core.audio.timeline import JUMP, Timeline
 from core.audio.tracks import STEREO, AudioTrack
-from core.audio.two_talks import TwoTalks
 from core.errors import AudioEmpty, AudioEncrypted, AudioUndecodable
 from core.notices import Notice
 from core.system.cancel import Cancel, raise_if_cancelled

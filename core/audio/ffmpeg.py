@@ -22,7 +22,7 @@ from typing import IO, cast
 import ffmpeg as arguments  # ffmpeg-python: builds the command line, runs nothing here
 import imageio_ffmpeg
 
-from core.audio.channels import MOST_CHANNELS
+from core.audio.channels.apart import MOST_CHANNELS
 from core.audio.ffmpeg_log import OUTPUT, FfmpegLog
 from core.audio.samples import SAMPLE_BYTES, SAMPLE_RATE
 from core.audio.tracks import TRACKS

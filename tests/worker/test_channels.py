@@ -37,10 +37,10 @@ def recorded(*channels: Pcm) -> bytes:
 
 @pytest.fixture(scope="module")
 def talks() -> list[Pcm]:
-    """45 s each, with pauses that are spliced out: one without any noise, one with, one that ends after 15 s."""
+    """30 s each, with pauses that are spliced out: one without any noise, one with, one that ends after 12 s."""
     pauses = [(None, 0.3, 1), (40.0, 0.5, 2), (None, 0.2, 3)]
-    made = [audio_bank.speech(0.75, seed=seed, silence=share, noise_db=noise)[0] for noise, share, seed in pauses]
-    made[2][15 * SAMPLE_RATE :] = 0
+    made = [audio_bank.speech(0.5, seed=seed, silence=share, noise_db=noise)[0] for noise, share, seed in pauses]
+    made[2][12 * SAMPLE_RATE :] = 0
     return made
 
 
@@ -84,8 +84,8 @@ def test_each_channel_is_what_it_is_alone(tmp_path: Path, talks: list[Pcm], alon
     assert kit.run() == "completed"
     check(kit, job, alone)
     done = kit.job(job)
-    assert done.audio_seconds_done == pytest.approx(45) and done.chunks_done == done.chunks_total and not done.warnings
-    assert kit.result(job)["duration"] == alone[0]["duration"] == 45.0
+    assert done.audio_seconds_done == pytest.approx(30) and done.chunks_done == done.chunks_total and not done.warnings
+    assert kit.result(job)["duration"] == alone[0]["duration"] == 30.0
 
     # followed while it runs: in order, each once, before the end
     growing, seen = Growing(words=False), []

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.audio.channels import Channels
+from core.audio.channels.apart import Channels
 from core.audio.decoder import DecodedAudio, PcmSpool
 from core.audio.samples import Region
 from core.errors import Interrupted

@@ -31,7 +31,7 @@ LOOKED_AT = 120 * SAMPLE_RATE
 
 
 class TwoTalks:
-    """Fed by `core.audio.mixdown.Mixdown` with what it has computed anyway. speech: makes a search for speech
+    """Fed by `core.audio.channels.mixdown.Mixdown` with what it has computed anyway. speech: makes a search for speech
 
     audible: the variance from which sound matters
     """

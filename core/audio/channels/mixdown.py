@@ -8,8 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
+from core.audio.channels.two_talks import TwoTalks
 from core.audio.samples import SAMPLE_RATE, Pcm
-from core.audio.two_talks import TwoTalks
 
 WINDOW = SAMPLE_RATE // 2
 """Samples over which it is looked whether the channels cancel each other."""
