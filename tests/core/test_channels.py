@@ -132,6 +132,16 @@ def test_what_is_the_same_is_known_as_far_as_it_is() -> None:
     assert notice.code == "not_split" and "(channel 2)" in notice.message, "silence is no copy worth a word"
 
 
+@pytest.mark.parametrize("count", [1, 16])
+def test_too_few_and_too_many_are_mixed_and_that_is_told(tmp_path: Path, count: int) -> None:
+    source = recorded(tmp_path / "a.wav", *[said(1)] * count, rate=8000)
+    audio, (pcm,) = decoded(source)
+    assert [notice.code for notice in audio.warnings] == ["not_split"] and str(
+        count if count > 1 else "one"
+    ) in audio.warnings[0].message
+    np.testing.assert_array_equal(pcm, mixed(source))
+
+
 # --- the hint
 @cache
 def detector() -> SileroModel:

@@ -121,7 +121,7 @@ def test_sloppy_times_and_missing_words_keep_order_and_nearly_all_text(seed: int
     assert abs(count - len(said)) <= 2 * (len(pieces) - 1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(0, 10**9))
 def test_channels_are_merged_as_if_alone_and_each_segment_comes_in_its_place_once(seed: int) -> None:
     rng = random.Random(seed)
