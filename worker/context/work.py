@@ -89,6 +89,8 @@ class Work:
         self.engine: Executor
         self.language: Language | None = None
         """Of the whole job; None until it is known, and where each chunk finds its own."""
+        self.spoken: dict[int, str] = {}
+        """By channel, where each is heard by itself and nobody has named the language: what was spoken there last."""
         self.early: dict[int, Future[Evidence]] = {}
         """By chunk: what finding the language has already asked the engine."""
         self.segments: list[Segment] = []

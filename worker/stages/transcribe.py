@@ -127,11 +127,15 @@ def _in_its_language(
     """Decoded in the job's language, or in the audio's own where nobody named one and it clearly is another."""
     said, seconds = early, early.engine_seconds if early else 0.0
     if said is None or said.language != options.language:
-        said = ask_engine(work, pcm, options, chunk)
+        # a guess costs a decode where it is wrong, and never decides; a channel speaks one language mostly
+        guess = work.spoken.get(chunk.channel, options.language) if chunk.channel is not None else options.language
+        said = ask_engine(work, pcm, replace(options, language=guess), chunk)
         seconds += said.engine_seconds
     if options.language and work.job.params.language is None:
         own = own_language(options.language, said.languages, len(pcm))
         if own != said.language:
             said = ask_engine(work, pcm, replace(options, language=own), chunk)
             seconds += said.engine_seconds
+        if chunk.channel is not None:
+            work.spoken[chunk.channel] = own
     return said, seconds
