@@ -108,8 +108,8 @@ class Decoder:
         Raises NoAudioStream, AudioTrackMissing, AudioEmpty, AudioUndecodable, AudioTooLong, AudioEncrypted,
         SourceMissing, DiskFull, DecoderKilled, and Cancelled soon after `cancel` is set. What the user should know of
         a file that still gives audio is in the warnings: `audio_damaged`, `audio_timestamps`, `channels_cancel`,
-        `channels_differ`, `not_split`, `other_audio_tracks`. ffmpeg has ended when this returns or raises; the calling thread must live as long (see
-        `core.system.processes.spawn`).
+        `channels_differ`, `not_split`, `other_audio_tracks`. ffmpeg has ended when this returns or raises; the calling
+        thread must live as long (see `core.system.processes.spawn`).
         """
         started = time.monotonic()
         with disk_full(), regular_file(source, spool.parent, cancel) as file, spool.open("wb", buffering=0) as out:

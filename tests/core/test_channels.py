@@ -132,6 +132,18 @@ def test_what_is_the_same_is_known_as_far_as_it_is() -> None:
     assert notice.code == "not_split" and "(channel 2)" in notice.message, "silence is no copy worth a word"
 
 
+def test_they_are_those_of_the_track_that_is_chosen(tmp_path: Path) -> None:
+    one, two = recorded(tmp_path / "1.wav", said(3)), recorded(tmp_path / "2.wav", said(1), said(2))
+    ffmpeg(*f"-i {one} -i {two} -map 0 -map 1 -c:a flac -y {tmp_path / 'a.mka'}".split())
+    told: list[Channels] = []
+    choice = TrackChoice(wanted=1)
+    decoder = Decoder(FFMPEG, max_seconds=60, choice=choice)
+    audio = decoder.decode(tmp_path / "a.mka", tmp_path / "spool", on_channels=told.append)
+    assert [one.count for one in told] == [2] and [one.code for one in audio.warnings] == ["other_audio_tracks"]
+    with PcmSpool(tmp_path / "spool", 2) as pcm:
+        np.testing.assert_array_equal(pcm.read(0, audio.samples, 1), said(2))
+
+
 @pytest.mark.parametrize("count", [1, 16])
 def test_too_few_and_too_many_are_mixed_and_that_is_told(tmp_path: Path, count: int) -> None:
     source = recorded(tmp_path / "a.wav", *[said(1)] * count, rate=8000)
