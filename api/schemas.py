@@ -63,7 +63,9 @@ class LanguageBody(Body):
 
 
 class GapBody(Body):
-    """Speech without text."""
+    """Speech without text. With `channels=split` it has a `channel`, as segments have."""
+
+    model_config = ConfigDict(extra="allow")
 
     start: Seconds
     end: Seconds
@@ -297,6 +299,7 @@ class SegmentBody(Body):
     compression_ratio: float | None
     flags: list[str]
     language: str | None
+    channel: int | None = Field(None, description="There with `channels=split`: from 0.")
     words: list[WordBody] | None = Field(None, description="There with `word_timestamps` or `align`.")
 
 

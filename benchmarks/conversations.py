@@ -5,7 +5,7 @@ The reference leaves out pauses of more than 0.25 s, found by loudness, which kn
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np

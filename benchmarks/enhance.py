@@ -109,7 +109,7 @@ def _speakers(bench: Bench, deepfilter: DeepFilter) -> float:
     """Returns the CPU seconds that an hour costs."""
     seconds = cpu = 0.0
     if bench.smoke:
-        talk, noise = Conversation(pcm=bench.speech(0.1)[0], turns=()), np.ones(1, np.int16)
+        talk, noise = Conversation(pcm=bench.speech(0.1)[0], turns=(), said=()), np.ones(1, np.int16)
     else:
         talk = conversation(3, 60 * bench.pick(smoke=0.1, bench=1.5, full=10.0), Style(short=True), seed=1)
         noise = _noise()

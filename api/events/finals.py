@@ -63,11 +63,12 @@ class Growing:
         """The next ones, which have ended."""
         for task in chunks:
             self.chunks += 1
+            chunk = Chunk.from_dict(task.plan or {})
             if task.output is None:
-                self._keep(self._merger.skip())
+                self._keep(self._merger.skip(chunk))
             else:
                 said = ChunkTranscript.from_dict(task.output)
-                self._keep(self._merger.add(Piece(chunk=Chunk.from_dict(task.plan or {}), segments=said.segments)))
+                self._keep(self._merger.add(Piece(chunk=chunk, segments=said.segments)))
 
     def end(self) -> None:
         """No more will come."""

@@ -1,4 +1,4 @@
-"""From an uploaded file to samples: 16 kHz mono s16le in a spool file, read back piece by piece.
+"""From an uploaded file to samples: 16 kHz s16le in a spool file, mono or all channels side by side, read back piece by piece.
 
 Memory stays the same for a minute and for a day: samples go straight to disk, and readers
 take what they need by `pread` (a memory map would count as the process's memory: 1.1 GB for 10 hours).
@@ -16,9 +16,11 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
+from core.audio.channels.apart import MOST_CHANNELS, Channels, too_few_or_many
+from core.audio.channels.mixdown import AUDIBLE, OffsetRemover
+from core.audio.channels.two_talks import TwoTalks
 from core.audio.decoding import Decoding, Sink, Sound
 from core.audio.ffmpeg import RAW, Ffmpeg, first_line
-from core.audio.mixdown import OffsetRemover
 from core.audio.samples import SAMPLE_BYTES, SAMPLE_RATE, Pcm, Region
 from core.audio.source_file import regular_file, write_all
 from core.audio.tracks import MOST_HEARD, AudioTrack, SpeechSearch, TrackChoice, by_rank, others
@@ -61,7 +63,7 @@ class Decoder:
     One ffmpeg process per call, except for a plain WAV file (`core.audio.wav`), whose samples are copied, and for files with
     several sound tracks, which are listened to first.
 
-    max_seconds: longer audio is refused (AudioTooLong); bounds the spool too, at 32,000 bytes per second
+    max_seconds: longer audio is refused (AudioTooLong); bounds the spool too, at 32,000 bytes per second and channel
     stall_seconds: a decoder that gives no sample for that long is given up. Generous, because the rest of a
         video whose audio ends early is still read to its end
     choice: which of several sound tracks is decoded
@@ -93,23 +95,28 @@ class Decoder:
         spool: Path,
         *,
         on_block: Callable[[int], None] = lambda _: None,
+        on_channels: Callable[[Channels], None] | None = None,
         cancel: Cancel | None = None,
     ) -> DecodedAudio:
         """Decode one sound track of `source` into the file `spool`, replacing it.
 
         source: a path, or a stream not yet read from (copied beside the spool first if it is no local file)
         on_block: told the number of samples that can now be read, after each block; what it raises ends the decode
+        on_channels: each channel is wanted by itself, and this is told before the first block which there are. It is not
+            told of recordings with one channel, and with too many, which are mixed as they are without it
 
         Raises NoAudioStream, AudioTrackMissing, AudioEmpty, AudioUndecodable, AudioTooLong, AudioEncrypted,
         SourceMissing, DiskFull, DecoderKilled, and Cancelled soon after `cancel` is set. What the user should know of
         a file that still gives audio is in the warnings: `audio_damaged`, `audio_timestamps`, `channels_cancel`,
-        `other_audio_tracks`. ffmpeg has ended when this returns or raises; the calling thread must live as long (see
-        `core.system.processes.spawn`).
+        `channels_differ`, `not_split`, `other_audio_tracks`. ffmpeg has ended when this returns or raises; the calling
+        thread must live as long (see `core.system.processes.spawn`).
         """
         started = time.monotonic()
         with disk_full(), regular_file(source, spool.parent, cancel) as file, spool.open("wb", buffering=0) as out:
-            samples = _Samples(out, self._max_seconds, on_block)
-            warnings = self._into(samples, file, cancel)
+            samples = _Samples(out, self._max_seconds, on_block, on_channels)
+            warnings = self._into(samples, file, cancel, samples.begin if on_channels else None)
+            if samples.channels:
+                warnings += samples.channels.notices()
         audio = DecodedAudio(samples=samples.written, warnings=warnings)
         logger.info("Decoded %.1f s of audio in %.1f s", audio.duration, time.monotonic() - started)
         return audio
@@ -124,25 +131,41 @@ class Decoder:
         with disk_full(), regular_file(source, folder, cancel) as file:
             return self._into(sink, file, cancel)
 
-    def _into(self, sink: Sink, file: BinaryIO, cancel: Cancel | None) -> tuple[Notice, ...]:
+    def _into(
+        self, sink: Sink, file: BinaryIO, cancel: Cancel | None, apart: Callable[[int], None] | None = None
+    ) -> tuple[Notice, ...]:
         plain = plain_samples(file)
         if plain is None:
-            return self._convert(file, sink, cancel)
+            try:
+                return self._convert(file, sink, cancel, apart)
+            except _NotSplit as mixed:
+                return (*self._convert(file, sink, cancel), too_few_or_many(mixed.channels))
         self._choice.find([AudioTrack(index=0, stream=0)])
-        return _copy(file, *plain, sink, cancel)
+        _copy(file, *plain, sink, cancel)
+        return (too_few_or_many(1),) if apart else ()
 
-    def _convert(self, file: BinaryIO, samples: Sink, cancel: Cancel | None) -> tuple[Notice, ...]:
+    def _convert(
+        self, file: BinaryIO, samples: Sink, cancel: Cancel | None, apart: Callable[[int], None] | None = None
+    ) -> tuple[Notice, ...]:
         """Have ffmpeg make samples of the file; returns what is to be said of it."""
         try:
-            sound = self._decoding(0, self._only).run(file, samples, cancel)
+            sound = self._decoding(0, self._only, apart=apart, heard=True).run(file, samples, cancel)
             return _notices(sound)
         except _SeveralTracks as several:
             tracks = several.tracks
         chosen = self._choice.find(tracks) or self._spoken(file, tracks, cancel)
-        sound = self._decoding(chosen.index).run(file, samples, cancel)
+        sound = self._decoding(chosen.index, apart=apart, heard=True).run(file, samples, cancel)
         return (*_notices(sound), *others(tracks, chosen))
 
-    def _decoding(self, track: int, opened: Callable[[Sequence[AudioTrack]], None] = lambda _: None) -> Decoding:
+    def _decoding(
+        self,
+        track: int,
+        opened: Callable[[Sequence[AudioTrack]], None] = lambda _: None,
+        *,
+        apart: Callable[[int], None] | None = None,
+        heard: bool = False,
+    ) -> Decoding:
+        """heard: it is to be transcribed, and not only looked at"""
         return Decoding(
             self.ffmpeg,
             limits=self._limits,
@@ -151,6 +174,10 @@ class Decoder:
             track=track,
             container=self._container,
             opened=opened,
+            apart=apart,
+            talks=TwoTalks(self._choice.speech, audible=AUDIBLE**2)
+            if heard and self._choice.speech and not apart
+            else None,
         )
 
     def _only(self, tracks: Sequence[AudioTrack]) -> None:
@@ -179,6 +206,13 @@ class _SeveralTracks(Exception):
         self.tracks = tracks
 
 
+class _NotSplit(Exception):
+    """Too few channels, or too many: nothing has been decoded."""
+
+    def __init__(self, channels: int) -> None:
+        self.channels = channels
+
+
 class _Found(Exception):
     """Speech: the search is over."""
 
@@ -204,13 +238,30 @@ class _Search:
 class _Samples:
     """The spool's writing end: so much and no more, and whoever listens is told."""
 
-    def __init__(self, out: BinaryIO, max_seconds: float, on_block: Callable[[int], None]) -> None:
-        self._out, self._max_seconds, self._on_block = out, max_seconds, on_block
+    def __init__(
+        self,
+        out: BinaryIO,
+        max_seconds: float,
+        on_block: Callable[[int], None],
+        on_channels: Callable[[Channels], None] | None,
+    ) -> None:
+        self._out, self._max_seconds, self._on_block, self._on_channels = out, max_seconds, on_block, on_channels
         self.written = 0
+        self.channels: Channels | None = None
+
+    def begin(self, channels: int) -> None:
+        """There are so many, and each will come by itself. Raises _NotSplit."""
+        if not 2 <= channels <= MOST_CHANNELS:
+            raise _NotSplit(channels)
+        self.channels = Channels(channels)
+        if self._on_channels:
+            self._on_channels(self.channels)
 
     def add(self, pcm: Pcm) -> None:
         if not len(pcm):
             return
+        if self.channels:
+            self.channels.add(pcm, self.written)
         write_all(self._out, pcm.tobytes())
         self.written += len(pcm)
         self._check(self.written)
@@ -218,8 +269,9 @@ class _Samples:
 
     def silence(self, samples: int) -> None:
         self._check(self.written + samples)
+        side_by_side = (self.channels.count,) if self.channels else ()
         for start in range(0, samples, BLOCK_BYTES):
-            self.add(np.zeros(min(BLOCK_BYTES, samples - start), np.int16))
+            self.add(np.zeros((min(BLOCK_BYTES, samples - start), *side_by_side), np.int16))
 
     def finish(self) -> None:
         """All is written already."""
@@ -230,22 +282,23 @@ class _Samples:
 
 
 class PcmSpool:
-    """Reads a spool, also while it is still being written. Safe to call from many threads."""
+    """Reads a spool, also while it is still being written. Safe to call from many threads. channels: side by side in it"""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb", buffering=0)
+    def __init__(self, path: Path, channels: int = 1) -> None:
+        self._file, self._channels = path.open("rb", buffering=0), channels
 
-    def read(self, start: int, end: int) -> Pcm:
+    def read(self, start: int, end: int, channel: int = 0) -> Pcm:
         """Samples [start, end) as a read-only array of shape (end - start,). Raises EOFError if not all are there."""
-        wanted = (end - start) * SAMPLE_BYTES
-        data = os.pread(self._file.fileno(), wanted, start * SAMPLE_BYTES)
+        size = SAMPLE_BYTES * self._channels
+        wanted = (end - start) * size
+        data = os.pread(self._file.fileno(), wanted, start * size)
         if len(data) != wanted:
             raise EOFError(f"samples {start} to {end} are not all in the spool")
-        return np.frombuffer(data, "<i2")
+        return np.ascontiguousarray(np.frombuffer(data, "<i2")[channel :: self._channels])
 
-    def read_regions(self, regions: Iterable[Region]) -> Pcm:
+    def read_regions(self, regions: Iterable[Region], channel: int = 0) -> Pcm:
         """The samples of several regions, spliced."""
-        return np.concatenate([np.empty(0, np.int16), *(self.read(r.start, r.end) for r in regions)])
+        return np.concatenate([np.empty(0, np.int16), *(self.read(r.start, r.end, channel) for r in regions)])
 
     def close(self) -> None:
         self._file.close()
@@ -257,7 +310,7 @@ class PcmSpool:
         self.close()
 
 
-def _copy(file: BinaryIO, start: int, length: int, samples: Sink, cancel: Cancel | None) -> tuple[Notice, ...]:
+def _copy(file: BinaryIO, start: int, length: int, samples: Sink, cancel: Cancel | None) -> None:
     """Samples that are already as they shall be, but for an offset."""
     offset = OffsetRemover()
     for place in range(start, start + length, BLOCK_BYTES):
@@ -265,7 +318,6 @@ def _copy(file: BinaryIO, start: int, length: int, samples: Sink, cancel: Cancel
         data = os.pread(file.fileno(), min(BLOCK_BYTES, start + length - place), place)
         samples.add(offset.feed(np.frombuffer(data, "<i2")))
     samples.add(offset.finish())
-    return ()
 
 
 def _notices(sound: Sound) -> tuple[Notice, ...]:
@@ -280,4 +332,4 @@ def _notices(sound: Sound) -> tuple[Notice, ...]:
     if sound.cancelled >= CANCELLED_SECONDS:
         text = f"The two channels cancel each other for {sound.cancelled:.1f} s (one has its polarity reversed): there the louder one alone was heard."
         notes.append(Notice(code="channels_cancel", message=text))
-    return tuple(notes)
+    return (*notes, *sound.more)

@@ -14,15 +14,17 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
-from core.audio.ffmpeg import CLOCKED, FRAME_BYTES, RESTARTING, Ffmpeg, failure
-from core.audio.ffmpeg_log import FfmpegLog, FrameReader
+from core.audio.channels.mixdown import Cleaner, EachAlone, Mixdown, Together
+from core.audio.channels.two_talks import TwoTalks
+from core.audio.ffmpeg import AU, CLOCKED, FRAME_BYTES, RESTARTING, Ffmpeg, au_head, failure
+from core.audio.ffmpeg_log import OUTPUT, FfmpegLog, FrameReader
 from core.audio.fragments import restarts
-from core.audio.mixdown import Mixdown, OffsetRemover
-from core.audio.samples import SAMPLE_RATE, Pcm
+from core.audio.samples import SAMPLE_BYTES, SAMPLE_RATE, Pcm
 from core.audio.sniff import encrypted
 from core.audio.timeline import JUMP, Timeline
-from core.audio.tracks import AudioTrack
+from core.audio.tracks import STEREO, AudioTrack
 from core.errors import AudioEmpty, AudioEncrypted, AudioUndecodable
+from core.notices import Notice
 from core.system.cancel import Cancel, raise_if_cancelled
 from core.system.processes import Limits, spawn, stop
 
@@ -48,16 +50,23 @@ class Sound:
     """What is to be said of decoded sound.
 
     damage: ffmpeg's complaints about it; joined: places (samples) of jumps ahead that are no gaps
-    cancelled: seconds in which its channels cancel each other
+    cancelled: seconds in which its channels cancel each other; more: what else there is to say
     """
 
     damage: bytes
     joined: tuple[int, ...]
     cancelled: float
+    more: tuple[Notice, ...] = ()
 
 
 class Decoding:
-    """Runs ffmpeg. opened: told the file's sound tracks before the first sample; what it raises ends the run."""
+    """Runs ffmpeg.
+
+    opened: told the file's sound tracks before the first sample; what it raises ends the run
+    apart: each channel comes by itself, in samples of shape (n, channels), and this is told before that how many there are;
+        what it raises ends the run. None: they are mixed
+    talks: looks at what is mixed, if that is stereo
+    """
 
     def __init__(
         self,
@@ -69,12 +78,17 @@ class Decoding:
         track: int,
         container: str | None,
         opened: Callable[[Sequence[AudioTrack]], None],
+        apart: Callable[[int], None] | None = None,
+        talks: TwoTalks | None = None,
     ) -> None:
-        self._command = functools.partial(ffmpeg.decode_command, max_seconds, track=track, container=container)
+        self._command = functools.partial(
+            ffmpeg.decode_command, max_seconds, track=track, container=container, apart=apart is not None
+        )
         self._limits, self._stall_seconds, self._max_seconds = limits, stall_seconds, max_seconds
-        self._opened = opened
-        self._log, self._frames = FfmpegLog(track), FrameReader()
-        self._mix, self._offset = Mixdown(), OffsetRemover()
+        self._opened, self._apart = opened, apart
+        self._log, self._frames = FfmpegLog(track, AU if apart else OUTPUT), FrameReader()
+        self._mixdown = Mixdown(talks)
+        self._cleaner: Cleaner = Together(self._mixdown)
         self._heard = 0
         self._timeline: Timeline | None = None
 
@@ -99,9 +113,8 @@ class Decoding:
             os.close(tell)
         try:
             for pcm in self._pump(process, told, cancel):
-                self._put(self._offset.feed(self._mix.feed(pcm)), sink)
-            self._put(self._offset.feed(self._mix.finish()), sink)
-            self._put(self._offset.finish(), sink, last=True)
+                self._put(self._cleaner.feed(pcm), sink)
+            self._put(self._cleaner.finish(), sink, last=True)
             status = process.wait(timeout=30)
         finally:
             stop(process)
@@ -115,7 +128,8 @@ class Decoding:
             raise failure(complaints, status) if complaints else AudioEmpty()
         sink.finish()
         joined = tuple(self._timeline.joined) if self._timeline else ()
-        return Sound(damage=self._log.damage(), joined=joined, cancelled=self._mix.lost_seconds)
+        more = self._mixdown.talks.notices() if self._mixdown.talks else ()
+        return Sound(damage=self._log.damage(), joined=joined, cancelled=self._mixdown.lost_seconds, more=more)
 
     def _pump(self, process: subprocess.Popen[bytes], told: int, cancel: Cancel | None) -> Iterator[Pcm]:
         """ffmpeg's samples until it has no more. Whatever it said before it gave them is read by then."""
@@ -125,7 +139,8 @@ class Decoding:
         os.set_blocking(stderr, False)
         os.set_blocking(told, False)
         give_up = time.monotonic() + self._stall_seconds
-        rest, opened = b"", False
+        rest, opened, frame, order = b"", False, FRAME_BYTES, "<i2"
+        head = self._apart is not None
         with selectors.DefaultSelector() as selector:
             # not for a line per frame, which would wake us for each: they are read with the samples, and at each tick
             selector.register(stdout, selectors.EVENT_READ)
@@ -144,12 +159,27 @@ class Decoding:
                 if self._log.opened and not opened:
                     opened = True
                     self._opened(self._log.tracks)
+                    if self._log.layout != STEREO:
+                        self._mixdown.talks = None
                 if data:
                     give_up = time.monotonic() + self._stall_seconds
                     data = rest + data
-                    whole = len(data) // FRAME_BYTES * FRAME_BYTES
+                    if head and (found := au_head(data)):
+                        head, data = False, data[found[0] :]
+                        frame, order = self._begin(found[1]), ">i2"
+                    if head:
+                        rest = data
+                        continue
+                    whole = len(data) // frame * frame
                     rest = data[whole:]
-                    yield np.frombuffer(data[:whole], "<i2")
+                    yield np.frombuffer(data[:whole], order).astype(np.int16, copy=False)
+
+    def _begin(self, channels: int) -> int:
+        """There are so many. Returns how many bytes the samples of a moment have."""
+        assert self._apart is not None
+        self._apart(channels)
+        self._cleaner = EachAlone(channels)
+        return channels * SAMPLE_BYTES
 
     def _put(self, pcm: Pcm, sink: Sink, *, last: bool = False) -> None:
         self._heard += len(pcm)

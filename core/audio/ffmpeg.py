@@ -22,7 +22,8 @@ from typing import IO, cast
 import ffmpeg as arguments  # ffmpeg-python: builds the command line, runs nothing here
 import imageio_ffmpeg
 
-from core.audio.ffmpeg_log import FfmpegLog
+from core.audio.channels.apart import MOST_CHANNELS
+from core.audio.ffmpeg_log import OUTPUT, FfmpegLog
 from core.audio.samples import SAMPLE_BYTES, SAMPLE_RATE
 from core.audio.tracks import TRACKS
 from core.errors import AudioUndecodable, DecoderKilled, NoAudioStream, ServiceError
@@ -79,10 +80,16 @@ RAW = {"audio/g722": "g722"}
 FRAME_BYTES = 2 * SAMPLE_BYTES
 """Two channels of s16le."""
 
+AU, AU_HEAD_BYTES = "au", 24
+"""Sun's format for sound begins with a magic word, where the samples begin, how many bytes they are, encoding, rate and channels: four bytes
+each, the highest first."""
+
 FEW = "aformat=channel_layouts=mono|stereo"
 PAIR = f"aselect='gt(samples_n,0)',{FEW},aresample={SAMPLE_RATE},{FEW},pan=stereo|FL=FL+FC|FR=FR+FC,aformat=sample_fmts=s16"
 """More than two channels are mixed down to two; one becomes two alike (ffmpeg's own way makes it quieter by 3 dB). Some
 decoders give empty frames, which `pan` cannot take."""
+APART = f"aselect='gt(samples_n,0)',aresample={SAMPLE_RATE},aformat=sample_fmts=s16"
+"""All channels that there are, each as it is."""
 
 TERMINATED = 255
 """ffmpeg's exit status after a signal that it heeds (SIGTERM), without a word; some errors have it too, with one."""
@@ -102,6 +109,7 @@ class Ffmpeg:
         track: int = 0,
         container: str | None = None,
         all_sound: bool = False,
+        apart: bool = False,
         told: int = 2,
     ) -> list[str]:
         """Decode the file on standard input to 16 kHz s16le, two channels, on standard output.
@@ -113,6 +121,7 @@ class Ffmpeg:
         container: demuxer for files that have no signature; None: found by the file's content
         told: descriptor for a line per frame
         all_sound: also what the container marks as not to be played (encoders' lead-in, what its clock has passed)
+        apart: all channels of the track instead of two; as an AU file, which says how many they are (`au_head`)
         """
         source = arguments.input(
             "fd:",
@@ -133,14 +142,22 @@ class Ffmpeg:
             vn=None,
             sn=None,
             dn=None,
-            af=PAIR,
-            fs=int((max_seconds + 1) * SAMPLE_RATE) * FRAME_BYTES,
-            f="s16le",
+            af=APART if apart else PAIR,
+            fs=int((max_seconds + 1) * SAMPLE_RATE) * (MOST_CHANNELS * SAMPLE_BYTES if apart else FRAME_BYTES),
+            f=AU if apart else OUTPUT,
             flush_packets=0,
+            **({"map_metadata": -1} if apart else {}),
             **{"stats_enc_pre:a": f"pipe:{told}", "stats_enc_pre_fmt:a": "{pts} {samp}"},
         )
         prefix = [self.path, "-nostdin", "-nostats", "-hide_banner", "-v", "repeat+level+info"]
         return cast("list[str]", output.compile(cmd=prefix))
+
+
+def au_head(data: bytes) -> tuple[int, int] | None:
+    """Where an AU file that begins so has its samples (s16be), and how many channels; None while too little is there."""
+    if len(data) < AU_HEAD_BYTES or len(data) < (start := int.from_bytes(data[4:8])):
+        return None
+    return start, int.from_bytes(data[20:24])
 
 
 def find(setting: str | None = None) -> Ffmpeg:

@@ -19,9 +19,10 @@ _STREAM = re.compile(rb"\[info\]\s+Stream #0:(\d+)(?:\[0x[0-9a-f]+\])?(?:\((\w[\
 _FRAME = re.compile(rb"(-?\d{1,18}) (\d{1,9})\n")
 _SCORE = re.compile(rb"\[.*\[warning\] Format \S+ detected only with low score of (\d+)")
 _ERROR = re.compile(rb"((?:\[[^]]*\] )*?)\[(?:error|fatal|panic)\] ")
+_LAYOUT = re.compile(rb" Hz, ([^,]+)")
 _OF_STREAM = re.compile(rb"\bstream (?:#0:)?(\d+)")
-OUTPUT = b"s16le"
-"""Who complains, where timestamps go back, of what nobody needs."""
+OUTPUT = "s16le"
+"""The format that is written: it complains, where timestamps go back, of what nobody needs."""
 
 
 class FrameReader:
@@ -45,10 +46,10 @@ class FrameReader:
 class FfmpegLog:
     """Reads the messages of a decode made by `Ffmpeg.decode_command`, in pieces of any size.
 
-    track: index of the sound track that is decoded
+    track: index of the sound track that is decoded; output: the format that is written
     """
 
-    def __init__(self, track: int) -> None:
+    def __init__(self, track: int, output: str = OUTPUT) -> None:
         #: the demuxer's name, such as "mov,mp4,m4a,3gp,3g2,mj2"; "" until it is known
         self.container = ""
         #: when the first thing that the file shows starts on its clock, seconds; None if it does not say
@@ -60,7 +61,7 @@ class FfmpegLog:
         self.score = 100
         #: all errors, one a line
         self.complaints = bytearray()
-        self._track = track
+        self._track, self._output = track, output.encode()
         self._suspects: list[tuple[bytes, bytes]] = []  # who complained, and the line
         self._rest = b""
 
@@ -72,6 +73,11 @@ class FfmpegLog:
         self._rest = self._rest[:LINE_BYTES]
         for line in lines:
             self._read(line)
+
+    @property
+    def layout(self) -> str:
+        """Of the channels of the track that is decoded; "" until it is known."""
+        return next((track.layout for track in self.tracks if track.index == self._track), "")
 
     def damage(self) -> bytes:
         """The errors that concern the sound that was decoded."""
@@ -105,11 +111,12 @@ class FfmpegLog:
                         stream=int(found[1]),
                         language=language,
                         default=b"(default)" in found[4],
+                        layout=layout[1].decode(errors="replace") if (layout := _LAYOUT.search(found[4])) else "",
                     )
                 )
 
     def _error(self, who: bytes, line: bytes) -> None:
-        if who.startswith(OUTPUT):
+        if who.startswith(self._output):
             return
         room = COMPLAINT_BYTES - len(self.complaints)
         self.complaints += (line + b"\n")[:room]

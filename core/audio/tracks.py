@@ -13,18 +13,23 @@ from core.notices import Notice
 TRACKS = 200
 """Tracks of all kinds that a file may have: films have dozens of subtitles and fonts."""
 
+STEREO = "stereo"
+"""What ffmpeg calls two channels, left and right."""
+
 MOST_HEARD = 16
 """So many tracks at most are searched for speech, each from its start to its first word: no file can keep that up long."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AudioTrack:
-    """One sound track: `index` counts sound tracks from 0, `stream` all tracks; `language` as the file names it."""
+    """One sound track: `index` counts sound tracks from 0, `stream` all tracks; `language` as the file names it, `layout` of
+    its channels as ffmpeg does (`mono`, `stereo`, `5.1`)."""
 
     index: int
     stream: int
     language: str | None = None
     default: bool = False
+    layout: str = ""
 
     def __str__(self) -> str:
         return f"{self.index} ({self.language})" if self.language else str(self.index)

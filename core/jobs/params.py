@@ -23,6 +23,7 @@ from core.transcript.languages import LANGUAGES
 Task = Literal["transcribe", "translate"]
 Enhance = Literal["none", "denoise", "vocals"]
 EnhanceFor = Literal["all", "speakers", "both"]
+Channels = Literal["mix", "split"]
 
 FIRST_PARAMS = frozenset({"model", "task", "language", "prompt", "temperature", "beam_size", "word_timestamps"})
 """Options of version 0.1.0: always stored and hashed, at their defaults too."""
@@ -199,6 +200,12 @@ class JobParams:
             words=False,
         ),
     )
+    channels: Channels = field(
+        default="mix",
+        metadata=about(
+            "mix: heard as one; split: each channel is transcribed by itself and gives its number, from 0, to its segments."
+        ),
+    )
     priority: Priority = field(
         default="normal",
         metadata=about(
@@ -256,6 +263,11 @@ class JobParams:
     def needs_words(self) -> bool:
         """Whether the engine has to say when each word is spoken."""
         return self.shows_words or self.diarize
+
+    @property
+    def is_cleaned(self) -> bool:
+        """Whether anybody is to listen to cleaned sound. With `channels=split` only an installation's defaults ask for it."""
+        return self.enhance != "none" and self.channels == "mix"
 
     def heard(self) -> dict[str, Any]:
         """Of `to_dict`, what the words of a transcript depend on."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.audio.samples import SAMPLE_RATE, Region
@@ -27,6 +27,8 @@ class Chunk:
     overlap_before, overlap_after: samples of audio shared with the neighbour (0 = cut in silence)
     speech: where in `regions` the detector heard speech, without the margins and pauses kept around it, in order;
         None = nobody looked (CHUNK_STRATEGY=fixed, and plans stored by versions up to 0.1.0)
+    channel: the one it is of, where each is heard by itself: then there is a plan for each, and `index` counts over all
+    watermark: no chunk behind this one, of any channel, hears anything before; where there are channels
     """
 
     index: int
@@ -36,6 +38,8 @@ class Chunk:
     overlap_before: int = 0
     overlap_after: int = 0
     speech: tuple[Region, ...] | None = None
+    channel: int | None = None
+    watermark: int = 0
 
     @property
     def samples(self) -> int:
@@ -78,7 +82,7 @@ class Chunk:
             "overlap_before": self.overlap_before,
             "overlap_after": self.overlap_after,
             "speech": None if self.speech is None else [[r.start, r.end] for r in self.speech],
-        }
+        } | ({} if self.channel is None else {"channel": self.channel, "watermark": self.watermark})
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> Chunk:
@@ -90,6 +94,21 @@ class Chunk:
 
 def _regions(pairs: Iterable[Sequence[int]]) -> tuple[Region, ...]:
     return tuple(Region(start=a, end=b) for a, b in pairs)
+
+
+def in_one_row(planned: Iterable[Sequence[Chunk]], *, first: int, hears_from: int) -> list[Chunk]:
+    """The chunks of all channels in the order of their starts, numbered from `first` on, with their watermarks.
+
+    planned: by channel, in order; hears_from: no chunk that is planned later hears anything before
+    """
+    chunks = sorted((chunk for one in planned for chunk in one), key=lambda chunk: chunk.start)
+    row = []
+    for index in range(first + len(chunks) - 1, first - 1, -1):
+        chunk = chunks[index - first]
+        row.append(replace(chunk, index=index, watermark=0 if chunk.channel is None else hears_from))
+        if chunk.regions:
+            hears_from = min(hears_from, chunk.regions[0].start)
+    return row[::-1]
 
 
 def common(a: Sequence[Region], b: Sequence[Region]) -> tuple[Region, ...]:

@@ -110,6 +110,12 @@ class ChunkPlanner:
             planned.append(self._take(_Cut(total_samples, len(heard), through=False), heard))
         return planned
 
+    def hears_from(self, settled: int) -> int:
+        """No chunk to come hears anything before this sample. settled: `RegionSource.settled`"""
+        first = next((region.start for region in self._speech if region.end > self._start), settled)
+        # what is joined to speech before the start is cut through there
+        return first - MARGIN if first - MARGIN >= self._start else max(0, self._start - self._reach)
+
     def _heard(self) -> list[int]:
         """Samples heard up to the end of each region when a window opens at the start; stops once it is decided."""
         passed = 0

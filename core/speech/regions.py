@@ -45,6 +45,10 @@ class RegionSource(Protocol):
         """Where between two samples already fed speech is least likely: a place to cut, in [start, end]."""
         ...
 
+    def settled(self) -> int:
+        """No region to come begins before this sample."""
+        ...
+
     def left_out(self, heard: Sequence[Region]) -> list[Region]:
         """Once the audio has ended: stretches outside of what is heard that may be speech too."""
         ...
@@ -114,6 +118,10 @@ class SpeechRegions:
         end = len(self._scores) * FRAME if self._quiet is None else self._quiet
         return self._close(min(end, total_samples), total_samples)
 
+    def settled(self) -> int:
+        """No region to come begins before this sample."""
+        return max(0, len(self._scores) * FRAME - self._pad) if self._start is None else self._begin(self._start)
+
     def quietest(self, start: int, end: int) -> int:
         """Middle of the five frames (160 ms) with the least mean probability; the latest of equals."""
         first, last = -(-start // FRAME), end // FRAME
@@ -171,6 +179,9 @@ class ScoredRegions:
             self._rest = self._rest[:0]
         clipped = [Region(start=r.start, end=min(r.end, self._total)) for r in found if r.start < self._total]
         return clipped + self._regions.finish(self._total)
+
+    def settled(self) -> int:
+        return self._regions.settled()
 
     def quietest(self, start: int, end: int) -> int:
         return self._regions.quietest(start, end)

@@ -39,6 +39,8 @@ LEAST = SAMPLE_RATE // FRAME + 1
 NAMED = 3
 """Stretches whose times are told."""
 
+QUIET_SPEECH = "quiet_speech_left_out"
+
 
 class UncertainSpeech:
     """A Score that passes on another one's and remembers it, with the level, in two bytes a frame (5 MB for 24 hours)."""
@@ -76,6 +78,6 @@ def notice(stretches: Sequence[Region]) -> Notice:
     places = ", ".join(f"{s.start / SAMPLE_RATE:.1f} to {s.end / SAMPLE_RATE:.1f} s" for s in stretches[:NAMED])
     rest = f" and {len(stretches) - NAMED} more" if len(stretches) > NAMED else ""
     return Notice(
-        code="quiet_speech_left_out",
+        code=QUIET_SPEECH,
         message=f"What may be quiet or far speech was left out, {total:.1f} s in all: {places}{rest}.",
     )

@@ -76,9 +76,11 @@ def check(
     Raises UnknownModel, ModelInvalid, TaskNotSupported, NotAvailable, ValidationFailed.
     """
     asked = values_of(table, given)
-    # who says something on the number of speakers says all of it
-    kept = defaults if asked.keys().isdisjoint(HINTS) else {k: v for k, v in defaults.items() if k not in HINTS}
-    values = {**kept, **asked}
+    # who says something on the number of speakers says all of it; what is asked for goes before what it cannot be had with
+    yields = [*HINTS] if not asked.keys().isdisjoint(HINTS) else []
+    yields += ["enhance", "enhance_for"] if asked.get("channels") == "split" else []
+    yields += ["channels"] if asked.get("enhance", "none") != "none" else []
+    values = {**{name: value for name, value in defaults.items() if name not in yields}, **asked}
     try:
         info = models.info(values.get("model", default_model).strip())
     except UnknownModel as error:
@@ -118,6 +120,8 @@ def _check_enhance(params: JobParams, asked: Mapping[str, Any], there: Collectio
     """What is this installation's own default and not to be had costs its jobs a warning, as a consumer's failure does."""
     if params.enhance == "none" and "enhance_for" in asked:
         raise refusal({"field": "enhance_for", "message": "means something with enhance=denoise only"})
+    if "enhance" in asked and params.enhance != "none" and params.channels == "split":
+        raise refusal({"field": "enhance", "message": "is for mixed sound: not with channels=split"})
     if params.enhance == "vocals":
         raise NotAvailable(
             "enhance=vocals needs a network that separates voices from music, and none with weights under a licence that "

@@ -60,10 +60,21 @@ def untold(chunk: Chunk, texts: Iterable[tuple[float, float]]) -> list[Region]:
 
 
 def audit(
-    chunks: Sequence[Chunk], segments: Iterable[Segment], *, failed: Collection[int], duration: float
+    chunks: Sequence[Chunk],
+    segments: Iterable[Segment],
+    *,
+    failed: Collection[int],
+    duration: float,
+    channel: int | None = None,
 ) -> Coverage:
-    """chunks: the whole plan; segments: the merged transcript; failed: indexes of the chunks given up; duration: seconds."""
-    texts = [(s.span[0] * SAMPLE_RATE, s.span[1] * SAMPLE_RATE) for s in segments if s.text.strip()]
+    """chunks: the whole plan; segments: the merged transcript; failed: indexes of the chunks given up; duration: seconds.
+
+    channel: of whose plan and segments this is to speak
+    """
+    chunks = [chunk for chunk in chunks if chunk.channel == channel]
+    texts = [
+        (s.span[0] * SAMPLE_RATE, s.span[1] * SAMPLE_RATE) for s in segments if s.text.strip() and s.channel == channel
+    ]
     gaps: list[Gap] = []
     heard = missing = first = 0
     for chunk in chunks:
@@ -87,9 +98,8 @@ def audit(
             lost, reason = untold(replace(chunk, regions=owned, speech=speech), inside), "no_text"
         for span_ in lost:
             missing += sum(r.samples for r in common(owned, [span_]))
-            gaps.append(
-                Gap(start=round(span_.start / SAMPLE_RATE, 3), end=round(span_.end / SAMPLE_RATE, 3), reason=reason)
-            )
+            start, end = round(span_.start / SAMPLE_RATE, 3), round(span_.end / SAMPLE_RATE, 3)
+            gaps.append(Gap(start=start, end=end, reason=reason, channel=channel))
     return Coverage(
         audio_seconds=duration,
         speech_seconds=round(heard / SAMPLE_RATE, 3),

@@ -30,12 +30,15 @@ class _Paragraph:
 def _paragraphs(transcript: Transcript, shaping: Shaping) -> Iterator[_Paragraph]:
     """What is said without a long pause, by one voice."""
     some: list[Segment] = []
+    before = None
     for segment in transcript.segments:
         if not (segment.text.strip() or segment.translation):
             continue
-        if some and (segment.start - some[-1].end > PAUSE_SECONDS or segment.speaker != some[-1].speaker):
+        who = segment.speaker, transcript.voice_of(segment)
+        if some and (segment.start - some[-1].end > PAUSE_SECONDS or who != before):
             yield _paragraph(some, transcript, shaping)
             some = []
+        before = who
         some.append(segment)
     if some:
         yield _paragraph(some, transcript, shaping)
@@ -49,10 +52,8 @@ def _paragraph(some: list[Segment], transcript: Transcript, shaping: Shaping) ->
         # what has no translation is not left out
         translated = [s.translation or (s.text if shaping.translation == "only" else "") for s in some]
         texts.append(_running(translated, transcript.translation.language))
-    speaker = some[0].speaker if shaping.speakers != "none" else None
-    return _Paragraph(
-        start=some[0].start, speaker=speaker and transcript.name_of(speaker), texts=tuple(filter(None, texts))
-    )
+    speaker = transcript.voice_of(some[0]) if shaping.speakers != "none" else None
+    return _Paragraph(start=some[0].start, speaker=speaker, texts=tuple(filter(None, texts)))
 
 
 def _running(texts: list[str], language: str) -> str:

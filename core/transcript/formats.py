@@ -49,7 +49,8 @@ class Format:
     def render(self, transcript: Transcript, shaping: Shaping | None = None) -> str:
         """The text. Raises NotInResult for what this transcript has not: speakers, a translation, times of words."""
         shaping = shaping or Shaping()
-        if transcript.speakers is None and (self.needs_speakers or shaping.speakers == "prefix"):
+        named = transcript.speakers is not None or _channels(transcript)
+        if (self.needs_speakers and transcript.speakers is None) or (shaping.speakers == "prefix" and not named):
             raise NotInResult(
                 "Nobody listened for who speaks in this job (no diarize): there are no speakers to be named."
             )
@@ -68,7 +69,7 @@ def to_result(transcript: Transcript) -> dict[str, Any]:
     """The stored result: all that is known, words too where the engine gave them, whoever asked for what."""
     body = _body(transcript, words=True)
     asked = {"task": transcript.task, "word_timestamps": transcript.word_timestamps}
-    return body | asked | {"turns": [asdict(turn) for turn in transcript.turns], "version": RESULT_VERSION}
+    return body | asked | {"turns": [turn.to_dict() for turn in transcript.turns], "version": RESULT_VERSION}
 
 
 def from_result(data: dict[str, Any]) -> Transcript:
@@ -133,7 +134,11 @@ def segment_body(n: int, segment: Segment, *, words: bool) -> dict[str, Any]:
         "speaker_confidence": segment.speaker_confidence,
         "translation": segment.translation,
     }
-    return body | ({"words": [asdict(w) for w in segment.words]} if words else {})
+    return body | _channel(segment) | ({"words": [asdict(w) for w in segment.words]} if words else {})
+
+
+def _channel(segment: Segment) -> dict[str, Any]:
+    return {} if segment.channel is None else {"channel": segment.channel}
 
 
 def _json(transcript: Transcript, _: Shaping) -> str:
@@ -162,6 +167,7 @@ def _verbose_json(transcript: Transcript, _: Shaping) -> str:
                 "compression_ratio": s.compression_ratio or 0.0,
                 "no_speech_prob": s.no_speech_prob or 0.0,
             }
+            | _channel(s)
             for n, s in enumerate(transcript.segments)
         ],
     }
@@ -182,8 +188,8 @@ def _timed_words(segment: Segment) -> Iterator[dict[str, Any]]:
 
 
 def _diarized_json(transcript: Transcript, _: Shaping) -> str:
-    """OpenAI's shape (`TranscriptionDiarized`); `speaker` is null where nobody listened for who speaks, and has a name where
-    one voice speaks alone, which the other formats do not label."""
+    """OpenAI's shape (`TranscriptionDiarized`); `speaker` is null where nobody listened for who speaks (it is the channel where
+    there are several), and has a name where one voice speaks alone, which the other formats do not label."""
     alone = "SPEAKER_00" if transcript.speakers == () else None
     body = {
         "task": transcript.task,
@@ -196,7 +202,7 @@ def _diarized_json(transcript: Transcript, _: Shaping) -> str:
                 "start": s.start,
                 "end": s.end,
                 "text": s.text,
-                "speaker": transcript.name_of(s.speaker) if s.speaker else alone,
+                "speaker": transcript.voice_of(s) or alone,
             }
             for n, s in enumerate(transcript.segments)
         ],
@@ -205,16 +211,21 @@ def _diarized_json(transcript: Transcript, _: Shaping) -> str:
     return json.dumps(body, ensure_ascii=False) + "\n"
 
 
-def _rows(transcript: Transcript) -> list[tuple[int, int, str, str]]:
-    """(start, end, text, speaker's name) of each segment that has a text; milliseconds, and none without length."""
+def _rows(transcript: Transcript) -> list[tuple[int, int, str, Segment]]:
+    """(start, end, text, segment) of each segment that has a text; milliseconds, and none without length."""
     spoken = [(s, text) for s in transcript.segments if (text := " ".join(s.text.split()))]
-    times = cue_times(
-        [(_ms(s.start), _ms(s.end), 1) for s, _ in spoken], least=1, most=sys.maxsize, end=_ms(transcript.duration)
-    )
-    return [
-        (start, end, text, transcript.name_of(s.speaker) if s.speaker else "")
-        for (start, end), (s, text) in zip(times, spoken, strict=True)
-    ]
+    rows: list[tuple[int, int, str, Segment]] = []
+    for channel in {s.channel for s, _ in spoken}:  # within a channel, as within a mix, nothing overlaps
+        own = [(s, text) for s, text in spoken if s.channel == channel]
+        times = cue_times(
+            [(_ms(s.start), _ms(s.end), 1) for s, _ in own], least=1, most=sys.maxsize, end=_ms(transcript.duration)
+        )
+        rows += [(start, end, text, s) for (start, end), (s, text) in zip(times, own, strict=True)]
+    return sorted(rows, key=lambda row: (row[0], row[3].channel or 0))
+
+
+def _channels(transcript: Transcript) -> bool:
+    return any(s.channel is not None for s in transcript.segments)
 
 
 def _ms(seconds: float) -> int:
@@ -223,17 +234,21 @@ def _ms(seconds: float) -> int:
 
 def _tsv(transcript: Transcript, _: Shaping) -> str:
     """As openai-whisper writes it: whole milliseconds, so that no locale reads them wrongly."""
-    return "start\tend\ttext\n" + "".join(f"{start}\t{end}\t{text}\n" for start, end, text, _ in _rows(transcript))
+    split = _channels(transcript)
+    rows = [(start, end, text, *([s.channel] if split else [])) for start, end, text, s in _rows(transcript)]
+    head = ("start", "end", "text", *(["channel"] if split else []))
+    return "".join("\t".join(map(str, row)) + "\n" for row in (head, *rows))
 
 
 def _csv(transcript: Transcript, shaping: Shaping) -> str:
     """Seconds; RFC 4180. Where there are speakers, a last column has their names."""
-    columns = 4 if transcript.speakers and shaping.speakers != "none" else 3
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(["start", "end", "text", "speaker"][:columns])
-    for start, end, *said in _rows(transcript):
-        writer.writerow([f"{start / 1000:.3f}", f"{end / 1000:.3f}", *said][:columns])
+    split, named = _channels(transcript), bool(transcript.speakers) and shaping.speakers != "none"
+    writer.writerow(["start", "end", "text", *["channel"] * split, *["speaker"] * named])
+    for start, end, text, s in _rows(transcript):
+        more = [s.channel] * split + [transcript.name_of(s.speaker) if s.speaker else ""] * named
+        writer.writerow([f"{start / 1000:.3f}", f"{end / 1000:.3f}", text, *more])
     return out.getvalue()
 
 
@@ -243,10 +258,13 @@ def _rttm(transcript: Transcript, _: Shaping) -> str:
     The file is called `audio`, as nobody knows its name here.
     """
     heard = transcript.turns or [
-        SpeakerTurn(start=s.start, end=s.end, speaker=s.speaker) for s in transcript.segments if s.speaker
+        SpeakerTurn(start=s.start, end=s.end, speaker=s.speaker, channel=s.channel)
+        for s in transcript.segments
+        if s.speaker
     ]
     return "".join(
-        f"SPEAKER audio 1 {turn.start:.3f} {turn.end - turn.start:.3f} <NA> <NA> {turn.speaker} <NA> <NA>\n"
+        f"SPEAKER audio {(turn.channel or 0) + 1} {turn.start:.3f} {turn.end - turn.start:.3f} "
+        f"<NA> <NA> {turn.speaker} <NA> <NA>\n"
         for turn in heard
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from core.notices import Notice
 from core.speech.chunks import Chunk
 from core.speech.planner import MARGIN
 from core.transcript.languages import letters
-from core.transcript.seams.punctuation import mended
+from core.transcript.seams.punctuation import PAUSE, mended
 from core.transcript.seams.stitch import in_order, keep_words, placed_words, stitch
 from core.transcript.values import FAILED_COMPRESSION, FAILED_LOGPROB, Segment
 
@@ -25,6 +26,9 @@ NO_SPEECH = 0.6
 
 ALMOST_NO_SPEECH = 0.5
 """Seconds of detected speech up to which the detector counts as saying `none here`."""
+
+HALF_A_MILLISECOND = 0.0005
+"""Times that differ by less may be the same once they are rounded."""
 
 SPLIT_HOLE = 2.0
 """Seconds: a phrase that goes on behind a longer spliced-out hole becomes two segments."""
@@ -58,8 +62,8 @@ def needs_words(chunk: Chunk) -> bool:
 def merge(pieces: Iterable[Piece]) -> Merged:
     """Merge finished chunks, in whatever order they come; missing ones leave a hole.
 
-    The segments are in order and do not overlap; nothing is capped, and no text is dropped but what detector and
-    model both call no speech.
+    The segments are in order and do not overlap, but for those of different channels; nothing is capped, and no text is
+    dropped but what detector and model both call no speech.
     """
     merger = Merger()
     found = [s for piece in sorted(pieces, key=lambda p: p.chunk.index) for s in merger.add(piece)]
@@ -67,20 +71,69 @@ def merge(pieces: Iterable[Piece]) -> Merged:
 
 
 class Merger:
-    """`merge` for chunks that come one after the other: gives each segment as soon as nothing behind it can change it."""
+    """`merge` for chunks that come one after the other: gives each segment as soon as nothing behind it can change it, and
+    none of another channel can come before it."""
 
     def __init__(self) -> None:
         self.warnings: list[Notice] = []
+        self._channels: dict[int | None, _Channel] = {}
+        self._waiting: list[Segment] = []
+        """Final but for what other channels may have before it."""
+
+    def add(self, piece: Piece) -> list[Segment]:
+        """The next chunk in order -> the segments that are final now."""
+        return self._in_order(piece.chunk, self._of(piece.chunk).add(piece))
+
+    def skip(self, chunk: Chunk) -> list[Segment]:
+        """The next chunk brings nothing -> the segments that are final now."""
+        return self._in_order(chunk, self._of(chunk).skip())
+
+    def finish(self) -> list[Segment]:
+        """No chunk comes any more -> what is left."""
+        left = [segment for channel in self._channels.values() for segment in channel.finish()]
+        return sorted([*self._waiting, *left], key=_place)
+
+    def _of(self, chunk: Chunk) -> _Channel:
+        return self._channels.setdefault(chunk.channel, _Channel(chunk.channel, self.warnings))
+
+    def _in_order(self, chunk: Chunk, segments: list[Segment]) -> list[Segment]:
+        if chunk.channel is None:
+            return segments
+        until = chunk.watermark / SAMPLE_RATE
+        for channel in self._channels.values():
+            segments += channel.settle(until)
+        self._waiting = sorted([*self._waiting, *segments], key=_place)
+        until = min(until, *(channel.holds_from for channel in self._channels.values()))
+        sure = bisect_left(self._waiting, until - HALF_A_MILLISECOND, key=lambda segment: segment.start)
+        final, self._waiting = self._waiting[:sure], self._waiting[sure:]
+        return final
+
+
+def _place(segment: Segment) -> tuple[float, int]:
+    return segment.start, segment.channel or 0
+
+
+class _Channel:
+    """One channel's chunks, or those of the mixed sound (None)."""
+
+    def __init__(self, number: int | None, warnings: list[Notice]) -> None:
+        self._number, self._warnings = number, warnings
         self._chunk: Chunk | None = None
         self._placed: list[Segment] = []
         """Of the last chunk: the next may change them."""
         self._last: Segment | None = None
         """The next segment may begin before it ends: they then meet halfway."""
 
+    @property
+    def holds_from(self) -> float:
+        """No segment that is held back begins before."""
+        held = self._placed if self._last is None else [self._last, *self._placed]
+        return min((segment.start for segment in held), default=math.inf)
+
     def add(self, piece: Piece) -> list[Segment]:
         """The next chunk in order -> the segments that are final now."""
-        left, right, placed = self._chunk, piece.chunk, _placed(piece, self.warnings)
-        if left is not None and left.index + 1 == right.index:
+        left, right, placed = self._chunk, piece.chunk, _placed(piece, self._warnings)
+        if left is not None and left.end == right.start:
             if left.overlap_after or right.overlap_before:
                 self._placed, placed = stitch(
                     self._placed,
@@ -97,6 +150,12 @@ class Merger:
         self._chunk, self._placed = right, placed[max(0, sure) :]
         return final
 
+    def settle(self, until: float) -> list[Segment]:
+        """Nothing comes before that second -> the segments that are final now, if those that are held back lie well before."""
+        last = self._placed[-1] if self._placed else self._last
+        cut = self._chunk is not None and self._chunk.overlap_after
+        return [] if cut or last is None or last.end + PAUSE >= until else self.finish()
+
     def skip(self) -> list[Segment]:
         """The next chunk brings nothing -> the segments that are final now."""
         final = self._in_order(self._placed)
@@ -106,13 +165,14 @@ class Merger:
     def finish(self) -> list[Segment]:
         """No chunk comes any more -> what is left."""
         final = self.skip()
-        return [*final, _in_milliseconds(self._last)] if self._last is not None else final
+        last, self._last = self._last, None
+        return final if last is None else [*final, _in_milliseconds(last)]
 
     def _in_order(self, segments: Sequence[Segment]) -> list[Segment]:
         """Clean text and times in milliseconds; where two segments overlap they meet halfway."""
         final = []
         for segment in segments:
-            now = replace(segment, text=" ".join(segment.text.split()))
+            now = replace(segment, text=" ".join(segment.text.split()), channel=self._number)
             if (last := self._last) is not None:
                 (a, b), (start, end) = _met((last.start, last.end), (now.start, now.end))
                 own, after = _met(last.span, now.span)
@@ -132,7 +192,7 @@ def _placed(piece: Piece, warnings: list[Notice]) -> list[Segment]:
         for spoken in spliced.split(_judged(segment)):
             moved = spliced.to_timeline(spoken)
             if _hallucinated(moved, piece.chunk):
-                warnings.append(_dropped(moved))
+                warnings.append(_dropped(moved, piece.chunk.channel))
             else:
                 found.append(moved)
     return found
@@ -274,10 +334,11 @@ def _hallucinated(segment: Segment, chunk: Chunk) -> bool:
     return sum(max(0, r.samples - 2 * MARGIN) for r in islands) < ALMOST_NO_SPEECH * SAMPLE_RATE
 
 
-def _dropped(segment: Segment) -> Notice:
+def _dropped(segment: Segment, channel: int | None) -> Notice:
+    where = "" if channel is None else f" of channel {channel}"
     return Notice(
         code="dropped_hallucination",
-        message=f"Text from {segment.start:.2f} to {segment.end:.2f} s was left out: "
+        message=f"Text from {segment.start:.2f} to {segment.end:.2f} s{where} was left out: "
         "neither the speech detector nor the model hears speech there.",
     )
 

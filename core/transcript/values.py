@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from core.notices import Notice
@@ -38,6 +39,7 @@ class Segment:
     `flags` are among `low_confidence, repetition, no_speech_likely, dropped_words_possible`. `language` is the code of
     what it was decoded in; None in results of versions up to 0.1.0. `speaker` is the id of one of the transcript's
     speakers (`speaker_confidence`: the share of its words during which that voice was heard), `translation` the same text in the transcript's `translation.language`; None where nobody has asked for them.
+    `channel` is the one it was heard in, from 0, where each was heard by itself.
     `timestamps`: start and end by the model's own timestamps, where `start` and `end` are those of the words; never stored in a result.
     """
 
@@ -53,6 +55,7 @@ class Segment:
     speaker: str | None = None
     speaker_confidence: float | None = None
     translation: str | None = None
+    channel: int | None = None
     timestamps: tuple[float, float] | None = None
 
     @property
@@ -69,14 +72,15 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """Speech without text: `reason` is `chunk_failed` or `no_text`."""
+    """Speech without text: `reason` is `chunk_failed` or `no_text`; `channel` as of a segment."""
 
     start: float
     end: float
     reason: str
+    channel: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +107,10 @@ class SpeakerTurn:
     start: float
     end: float
     speaker: str
+    channel: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +144,16 @@ class Transcript:
     def name_of(self, speaker: str) -> str:
         """What a speaker is called."""
         return next((known.name for known in self.speakers or () if known.id == speaker), speaker)
+
+    def voice_of(self, segment: Segment) -> str | None:
+        """Who is to be named before a segment: its speaker or, where several channels have a text, its channel."""
+        if segment.speaker:
+            return self.name_of(segment.speaker)
+        return f"Channel {segment.channel}" if segment.channel is not None and self._several_channels else None
+
+    @cached_property
+    def _several_channels(self) -> bool:
+        return len({segment.channel for segment in self.segments}) > 1
 
     @property
     def text(self) -> str:

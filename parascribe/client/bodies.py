@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-from core.jobs.params import Enhance, EnhanceFor, Task
+from core.jobs.params import Channels, Enhance, EnhanceFor, Task
 from core.jobs.turns import Priority
 from core.transcript.shaping import Speakers, Translated
 
@@ -42,6 +42,7 @@ class Params(TypedDict, total=False):
     enhance: Enhance
     enhance_for: EnhanceFor
     align: bool
+    channels: Channels
     priority: Priority
     workers: int
     chunk_duration: float

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -11,8 +10,6 @@ import pytest
 
 from core.errors import DatabaseUnavailable
 from core.jobs.job import JobFailure, JobStatus
-from core.jobs.params import JobParams
-from core.options import about
 from core.store.sql import SqlStore
 from tests.api.consuming import TEXT, consuming
 from tests.api.serving import Service, wav

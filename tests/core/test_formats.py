@@ -339,3 +339,40 @@ def test_a_format_takes_what_it_can_honour_and_refuses_the_rest() -> None:
         assert [error["field"] for error in refused.value.details["errors"]] == [field]
     known = {option.name for option in options(Shaping)}
     assert known == frozenset().union(*(form.takes for form in FORMATS.values())), "each is honoured by some format"
+
+
+def test_channels_are_named_where_several_have_a_text() -> None:
+    said = (
+        Segment(start=0.0, end=3.0, text="Hello there.", channel=0),
+        Segment(start=2.0, end=4.0, text="Good morning.", channel=1),
+        Segment(start=4.5, end=6.0, text="How are you?", channel=1),
+    )
+    gaps = (Gap(start=7, end=9, reason="no_text", channel=1),)
+    two = replace(TRANSCRIPT, segments=said, gaps=gaps, duration=10.0)
+    assert from_result(json.loads(json.dumps(to_result(two)))) == two
+    body = json.loads(FORMATS["json"].render(two))
+    assert [one["channel"] for one in body["segments"]] == [0, 1, 1] and body["gaps"][0]["channel"] == 1
+    assert [one["channel"] for one in json.loads(FORMATS["verbose_json"].render(two))["segments"]] == [0, 1, 1]
+    speakers = [one["speaker"] for one in json.loads(FORMATS["diarized_json"].render(two))["segments"]]
+    assert speakers == ["Channel 0", "Channel 1", "Channel 1"]
+    assert FORMATS["txt"].render(two) == "Channel 0: Hello there.\n\nChannel 1: Good morning. How are you?\n"
+    assert re.findall("Channel .", FORMATS["srt"].render(two)) == ["Channel 0", "Channel 1"]
+    assert re.findall("<v (.*?)>", FORMATS["vtt"].render(two)) == ["Channel 0", "Channel 1", "Channel 1"]
+    assert "Channel 1: Good" in FORMATS["vtt"].render(two, Shaping(speakers="prefix"))
+    assert "Channel" not in FORMATS["srt"].render(two, Shaping(speakers="none"))
+    rows = list(csv.reader(io.StringIO(FORMATS["csv"].render(two))))
+    assert rows[:3] == [
+        ["start", "end", "text", "channel"],
+        ["0.000", "3.000", "Hello there.", "0"],
+        ["2.000", "4.000", "Good morning.", "1"],
+    ]
+    assert FORMATS["tsv"].render(two).startswith("start\tend\ttext\tchannel\n0\t3000\tHello there.\t0\n2000\t")
+    with pytest.raises(NotInResult):
+        FORMATS["rttm"].render(two)
+
+    named = replace(two, speakers=(Speaker(id="A", name="Anna", seconds=3.0),))
+    named = replace(named, segments=(replace(said[0], speaker="A"), *said[1:]))
+    assert FORMATS["rttm"].render(named).startswith("SPEAKER audio 1 0.000 3.000")
+    assert FORMATS["txt"].render(named).startswith("Anna: Hello there.\n\nChannel 1: ")
+    alone = replace(two, segments=said[1:])
+    assert "Channel" not in FORMATS["srt"].render(alone) + FORMATS["vtt"].render(alone) + FORMATS["txt"].render(alone)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.audio.samples import SAMPLE_RATE, Region
-from core.speech.chunks import Chunk
+from core.speech.chunks import Chunk, in_one_row
 from core.speech.planner import ChunkPlanner
 from core.transcript.merge import Merged, Merger, Piece, is_loop, merge, needs_words
 from core.transcript.seams.stitch import placed_words
@@ -97,7 +97,7 @@ def test_no_word_is_lost_or_doubled_at_any_seam(seed: int, pauses: bool) -> None
     gone = rng.randrange(len(pieces))
     merger, final = Merger(), []
     for n, piece in enumerate(pieces):
-        final += merger.skip() if n == gone else merger.add(piece)
+        final += merger.skip(piece.chunk) if n == gone else merger.add(piece)
         assert tuple(final) == merge(pieces[:gone] + pieces[gone + 1 :]).segments[: len(final)], "it was not final"
     final += merger.finish()
     assert tuple(final) == merge(pieces[:gone] + pieces[gone + 1 :]).segments
@@ -149,6 +149,45 @@ def test_times_of_words_change_no_letter(seed: int) -> None:
     a, b = merge(without), merge(asked)
     assert [s.text for s in a.segments] == [s.text for s in b.segments]
     assert len(a.warnings) == len(b.warnings)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10**9))
+def test_channels_are_merged_as_if_alone_and_each_segment_comes_in_its_place_once(seed: int) -> None:
+    rng = random.Random(seed)
+    talks = [monologue(rng, pauses=rng.random() < 0.8) for _ in range(rng.randint(2, 3))]
+    total = max(end for _, _, end in talks)
+    planners = [ChunkPlanner(28 * S, quietest=lambda a, b: (a + b) // 2) for _ in talks]
+    coming = [list(regions) for _, regions, _ in talks]
+    plan: list[Chunk] = []
+
+    def store(planned: list[list[Chunk]], hears_from: int) -> None:
+        named = [[replace(c, channel=n) for c in chunks] for n, chunks in enumerate(planned)]
+        plan.extend(in_one_row(named, first=len(plan), hears_from=hears_from))
+
+    for now in range(0, total + 10 * S, 10 * S):  # each as far as it is heard
+        fed = [[region for region in regions if region.end <= now] for regions in coming]
+        coming = [regions[len(done) :] for regions, done in zip(coming, fed, strict=True)]
+        planned = [planner.feed(done) for planner, done in zip(planners, fed, strict=True)]
+        starts = [regions[0].start if regions else total for regions in coming]
+        store(planned, min(p.hears_from(start) for p, start in zip(planners, starts, strict=True)))
+    store([planner.finish(total) for planner in planners], total)
+    assert [chunk.index for chunk in plan] == list(range(len(plan)))
+
+    pieces = [listen(chunk, talks[chunk.channel or 0][0], rng, jitter=0.03) for chunk in plan]
+    merged = merge(pieces).segments
+    assert [(s.start, s.channel) for s in merged] == sorted((s.start, s.channel or 0) for s in merged)
+    for n in range(len(talks)):
+        own = [p for p in pieces if p.chunk.channel == n]
+        alone = merge(Piece(chunk=replace(p.chunk, channel=None), segments=p.segments) for p in own).segments
+        assert [replace(s, channel=None) for s in merged if s.channel == n] == list(alone)
+    merger, final = Merger(), []
+    gone = rng.randrange(len(pieces))
+    less = merge(pieces[:gone] + pieces[gone + 1 :]).segments
+    for n, piece in enumerate(pieces):
+        final += merger.skip(piece.chunk) if n == gone else merger.add(piece)
+        assert tuple(final) == less[: len(final)], "it was not final"
+    assert (*final, *merger.finish()) == less
 
 
 def test_behind_a_cut_in_silence_a_chunk_does_not_wait_for_the_next() -> None:

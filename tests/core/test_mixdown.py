@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from core.audio.mixdown import Mixdown, OffsetRemover
+from core.audio.channels.mixdown import Mixdown, OffsetRemover
 from core.audio.samples import SAMPLE_RATE
 from testbed.audio_bank import speech
 

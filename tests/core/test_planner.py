@@ -83,11 +83,15 @@ def test_blocks_do_not_matter(timeline, window, data) -> None:  # type: ignore[n
         pieces += [Region(start=region.start, end=at), Region(start=at, end=region.end)]
     planner = ChunkPlanner(window, quietest=anywhere)
     chunks: list[Chunk] = []
+    heard: list[tuple[int, int]] = []
     while pieces:
         n = data.draw(st.integers(1, len(pieces)))
         chunks += planner.feed(pieces[:n])
         del pieces[:n]
-    assert chunks + planner.finish(total) == plan(regions, total, window)
+        heard.append((len(chunks), planner.hears_from(pieces[0].start if pieces else total)))
+    chunks += planner.finish(total)
+    assert chunks == plan(regions, total, window)
+    assert all(c.regions[0].start >= first for n, first in heard for c in chunks[n:] if c.regions)
 
 
 @settings(max_examples=60, deadline=None)

@@ -59,8 +59,12 @@ def test_blocks_do_not_matter(parts: list[tuple[float, int]], cuts: list[int], m
     expected = whole.feed(values) + whole.finish(total)
     edges = sorted({0, len(values), *(c for c in cuts if c < len(values))})
     blocks = SpeechRegions()
-    found = [r for a, b in zip(edges, edges[1:], strict=False) for r in blocks.feed(values[a:b])]
+    found, settled = [], [(0, 0)]
+    for a, b in zip(edges, edges[1:], strict=False):
+        found += blocks.feed(values[a:b])
+        settled.append((len(found), blocks.settled()))
     assert found + blocks.finish(total) == expected
+    assert all(r.start >= until for n, until in settled for r in expected[n:]), "one began before what was settled"
     assert all(0 <= r.start < r.end <= total for r in expected)
     assert all(a.end <= b.start for a, b in zip(expected, expected[1:], strict=False))
 

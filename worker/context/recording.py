@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from core.audio.channels.apart import Channels
 from core.audio.decoder import DecodedAudio, PcmSpool
 from core.audio.samples import Region
 from core.errors import Interrupted
@@ -21,7 +22,8 @@ HOLD_SECONDS = 10.0
 
 
 class Recording:
-    """Samples at 16 kHz, mono, s16le, in `path`. One thread writes it; safe to read from all others.
+    """Samples at 16 kHz, s16le, in `path`: mono, or all `channels` side by side. One thread writes it; safe to read from all
+    others.
 
     head: pause after so many planned chunks until one is done (`go_on`), or somebody waits for the next: the first
         words of a long file shall not wait while both cores decode the rest of it. 0 = never pause
@@ -42,12 +44,18 @@ class Recording:
         """Chunks planned so far."""
         self.decoded: DecodedAudio | None = None
         """None while it grows."""
+        self.channels: Channels | None = None
+        """Where each is heard by itself; known as soon as there is a sample."""
 
     def close(self) -> None:
         if self._spool is not None:
             self._spool.close()
 
     # --- the decoder's side
+    def split(self, channels: Channels) -> None:
+        """There will be so many of samples."""
+        self.channels = channels
+
     def grow(self, samples: int) -> None:
         """There are so many samples now; waits while the first chunks are not done."""
         with self._grown:
@@ -105,19 +113,19 @@ class Recording:
                 raise self._error
             raise Interrupted("Stopped while decoding.")
 
-    def read(self, start: int, end: int) -> NDArray[np.int16]:
+    def read(self, start: int, end: int, channel: int | None = None) -> NDArray[np.int16]:
         """Samples that are there."""
-        return self._open().read(start, end)
+        return self._open().read(start, end, channel or 0)
 
-    def read_regions(self, regions: Sequence[Region]) -> NDArray[np.int16]:
+    def read_regions(self, regions: Sequence[Region], channel: int | None = None) -> NDArray[np.int16]:
         """The regions spliced together, once they are decoded. Another decoder than the plan's may have a little less."""
         self.wait(regions[-1].end)
         if self.decoded is not None:
             regions = common(regions, [Region(start=0, end=self.decoded.samples)])
-        return self._open().read_regions(regions)
+        return self._open().read_regions(regions, channel or 0)
 
     def _open(self) -> PcmSpool:
         with self._opening:
             if self._spool is None:
-                self._spool = PcmSpool(self.path)
+                self._spool = PcmSpool(self.path, self.channels.count if self.channels else 1)
             return self._spool

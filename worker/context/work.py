@@ -81,7 +81,7 @@ class Work:
         self.recording = Recording(folder / "pcm.s16le", head=self.width + 1, cancel=self.cancel, on_grow=self.wake.set)
         self.cleaned = Recording(folder / "cleaned.s16le", head=0, cancel=self.cancel, on_grow=self.wake.set)
         """The same without noise, where the job asks for it (`worker.stages.enhance`)."""
-        clean = params.enhance != "none"
+        clean = params.is_cleaned
         self.for_speakers = self.cleaned if clean else self.recording
         """Where speech is looked for, and voices are told apart."""
         self.for_words = self.cleaned if clean and params.enhance_for == "all" else self.recording
@@ -98,6 +98,8 @@ class Work:
         self.engine: Executor
         self.language: Language | None = None
         """Of the whole job; None until it is known, and where each chunk finds its own."""
+        self.spoken: dict[int, str] = {}
+        """By channel, where each is heard by itself and nobody has named the language: what was spoken there last."""
         self.early: dict[int, Future[Evidence]] = {}
         """By chunk: what finding the language has already asked the engine."""
         self.segments: list[Segment] = []

@@ -41,11 +41,12 @@ class FinalSegments:
         self._waiting[task.number] = task
         while (task_ := self._waiting.pop(self._next, None)) is not None:
             self._next += 1
+            chunk = Chunk.from_dict(task_.plan or {})
             if task_.output is None:
-                self._hand_out(self._merger.skip())
+                self._hand_out(self._merger.skip(chunk))
             else:
                 said = ChunkTranscript.from_dict(task_.output)
-                self._hand_out(self._merger.add(Piece(chunk=Chunk.from_dict(task_.plan or {}), segments=said.segments)))
+                self._hand_out(self._merger.add(Piece(chunk=chunk, segments=said.segments)))
         self._close()
 
     def _close(self) -> None:

@@ -22,7 +22,9 @@ class DecodeStage(Stage):
     streams = True
 
     def options(self, work: Work) -> Mapping[str, Any]:
-        return {"decoder": DECODER, "audio_track": work.job.params.audio_track}
+        params = work.job.params
+        split = {"channels": params.channels} if params.channels != "mix" else {}
+        return {"decoder": DECODER, "audio_track": params.audio_track} | split
 
     def due(self, work: Work) -> bool:
         """The plan's own length holds: another decoder may find another."""
@@ -32,7 +34,13 @@ class DecodeStage(Stage):
         recording = work.recording
         try:
             path = work.upload.path()
-            decoded = self._decoder(work).decode(path, recording.path, on_block=recording.grow, cancel=work.cancel)
+            decoded = self._decoder(work).decode(
+                path,
+                recording.path,
+                on_block=recording.grow,
+                on_channels=recording.split if work.job.params.channels == "split" else None,
+                cancel=work.cancel,
+            )
         except BaseException as error:
             if not isinstance(error, Interrupted) and not work.cancel.is_set():
                 work.upload.verify()  # a file that was damaged in the store is not called undecodable

@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from core.jobs.job import Phase
 from core.jobs.tasks import Task, TaskState
 from core.objects.store import CHECKPOINT, checkpoint_prefix, job_folder
 from core.transcript.speakers.turns import Turn
+from whisper.speakers.diarizer import Diarization
 from whisper.speakers.known import matches
 from whisper.speakers.voices import SpeakerBounds
 from worker.context.recording import Recording
@@ -56,26 +57,35 @@ class DiarizeStage(Stage):
         }
 
     def run(self, work: Work, task: Task) -> Output:
-        params = work.job.params
-        bounds = SpeakerBounds(
-            least=params.min_speakers or 1, most=params.max_speakers or SpeakerBounds.most, exact=params.num_speakers
-        )
+        work.recording.wait(1)
+        channels = work.recording.channels
+        turns: list[list[float]] = []
+        voices: list[list[float]] = []
+        embedding = ""
+        tell = _Progress(work)
+        for number in range(channels.count) if channels else (None,):
+            # it is known of all from the second on: the first was listened to up to its end
+            if channels and number and not channels.is_apart(number, work.recording.available):
+                continue
+            found = self._listen(work, task, number, _share(tell, number or 0, channels.count if channels else 1))
+            where = [] if number is None else [number]
+            turns += ([round(t.start, 4), round(t.end, 4), len(voices) + t.voice, *where] for t in found.turns)
+            voices += ([round(float(one), 5) for one in voice] for voice in found.voices)
+            embedding = found.embedding
+        return Output(data={"turns": turns, "voices": voices, "embedding": embedding})
+
+    def _listen(self, work: Work, task: Task, channel: int | None, tell: Callable[[float], object]) -> Diarization:
+        identity = task.identity or work.identities[self.name]
         found = work.parts.diarizer.diarize(
-            _Growing(work.for_speakers),
-            bounds,
+            _Growing(work.for_speakers, channel),
+            _bounds(work, channel),
             work.call("speakers"),
             quiet=lambda: not _transcribed(work),
-            tell=_Progress(work),
-            checkpoints=_Checkpoints(work, task.identity or work.identities[self.name]),
+            tell=tell,
+            checkpoints=_Checkpoints(work, identity if channel is None else f"{identity}.{channel}"),
         )
         log.info("Speakers: %d voices, %d turns", len(found.voices), len(found.turns))
-        return Output(
-            data={
-                "turns": [[round(turn.start, 4), round(turn.end, 4), turn.voice] for turn in found.turns],
-                "voices": [[round(float(one), 5) for one in voice] for voice in found.voices],
-                "embedding": found.embedding,
-            }
-        )
+        return found
 
 
 class KnownSpeakersStage(Stage):
@@ -120,7 +130,20 @@ def names_of(tasks: Iterable[Task]) -> tuple[dict[int, str], str]:
 
 def turns_of(task: Task) -> list[Turn]:
     """What a finished task of this stage has found."""
-    return [Turn(start=start, end=end, voice=voice) for start, end, voice in (task.output or {})["turns"]]
+    return [
+        Turn(start=start, end=end, voice=voice, channel=where[0] if where else None)
+        for start, end, voice, *where in (task.output or {})["turns"]
+    ]
+
+
+def _bounds(work: Work, channel: int | None) -> SpeakerBounds:
+    """How many speak in the recording; in one of its channels that many at most."""
+    params = work.job.params
+    if channel is not None:
+        return SpeakerBounds(most=params.num_speakers or params.max_speakers or SpeakerBounds.most)
+    return SpeakerBounds(
+        least=params.min_speakers or 1, most=params.max_speakers or SpeakerBounds.most, exact=params.num_speakers
+    )
 
 
 def forget_checkpoints(work: Work) -> None:
@@ -191,6 +214,11 @@ class _Progress:
         work.show(Phase.DIARIZING, diarized=diarized, eta_seconds=eta)
 
 
+def _share(tell: Callable[[float], object], number: int, of: int) -> Callable[[float], object]:
+    """Tells of one channel's work as a part of the whole."""
+    return lambda share: tell((number + share) / of)
+
+
 def _transcribed(work: Work) -> bool:
     """Whether all chunks have been, as far as the job's row says."""
     job = work.job
@@ -198,14 +226,14 @@ def _transcribed(work: Work) -> bool:
 
 
 class _Growing:
-    """The recording, as diarizers read it."""
+    """The recording, or one channel of it, as diarizers read it."""
 
-    def __init__(self, recording: Recording) -> None:
-        self._recording = recording
+    def __init__(self, recording: Recording, channel: int | None) -> None:
+        self._recording, self._channel = recording, channel
 
     def length(self, at_least: int) -> int:
         self._recording.wait(at_least)
         return self._recording.available
 
     def read(self, start: int, end: int) -> Pcm:
-        return self._recording.read(start, end)
+        return self._recording.read(start, end, self._channel)

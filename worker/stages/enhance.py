@@ -45,7 +45,7 @@ class EnhanceStage(Stage):
 
     def wanted(self, work: Work) -> bool:
         params = work.job.params
-        if params.enhance == "none":
+        if not params.is_cleaned:
             return False
         return params.enhance_for != "speakers" or not work.plan.complete or _speakers_missing(work)
 

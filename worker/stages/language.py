@@ -81,7 +81,7 @@ class LanguageStage(Stage):
 
     def _evidence(self, work: Work, part: Task, chunk: Chunk, guess: str) -> Evidence:
         """What one window tells about its language; None where the engine failed on it."""
-        pcm = work.for_words.read_regions(chunk.regions)
+        pcm = work.for_words.read_regions(chunk.regions, chunk.channel)
         try:
             if work.parts.transcriber.engine.hears_languages:
                 work.lease(part)

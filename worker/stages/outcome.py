@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from core.audio.samples import SAMPLE_RATE
@@ -12,9 +13,9 @@ from core.jobs.job import Job
 from core.jobs.tasks import Task, TaskState
 from core.notices import Notice
 from core.speech.chunks import Chunk
-from core.transcript.coverage import audit
+from core.transcript.coverage import Coverage, audit
 from core.transcript.merge import Piece, merge
-from core.transcript.values import Language, Transcript
+from core.transcript.values import Gap, Language, Segment, Transcript
 from whisper.models.store import LOCAL, ValidModel
 from whisper.types import ChunkTranscript
 from worker.stages.language_vote import CLEAR, notices
@@ -54,7 +55,7 @@ def assemble(
         code = Counter(said.language for said in transcripts.values()).most_common(1)[0][0]
         language = Language(code=code, confidence=0.0)
     merged = merge(Piece(chunk=chunks[i], segments=said.segments) for i, said in transcripts.items())
-    coverage = audit(chunks, merged.segments, failed=failed, duration=job.duration)
+    coverage, channels = _audited(chunks, merged.segments, failed=failed, duration=job.duration)
     notes = [Notice(code=w["code"], message=w["message"]) for w in warnings] + list(merged.warnings)
     if not spoken:
         notes.append(Notice(code="no_speech", message="No speech was found in this file."))
@@ -79,14 +80,15 @@ def assemble(
                 message=f"{job.params.model} is a file of your own: it was held against no checksum.",
             )
         )
+    alone = _alone(chunks)
     return Transcript(
-        segments=merged.segments,
+        segments=tuple(replace(segment, channel=None) for segment in merged.segments) if alone else merged.segments,
         language=language if spoken and language else UNKNOWN,
         duration=round(job.duration, 3),
         model=job.params.model,
         task=job.params.task,
         word_timestamps=job.params.shows_words,
-        gaps=coverage.gaps,
+        gaps=tuple(replace(gap, channel=None) for gap in coverage.gaps) if alone else coverage.gaps,
         warnings=tuple(notes),
         performance=performance,
         provenance={
@@ -99,7 +101,8 @@ def assemble(
                 "audio_seconds": round(coverage.audio_seconds, 3),
                 "speech_seconds": coverage.speech_seconds,
                 "transcribed_seconds": coverage.transcribed_seconds,
-            },
+            }
+            | ({} if alone or not channels else {"channels": channels}),
         },
     )
 
@@ -117,12 +120,43 @@ def _heard(transcripts: Iterable[ChunkTranscript]) -> Counter[str]:
     return Counter(code for code, probability in best if probability >= CLEAR)
 
 
+def _audited(
+    chunks: Sequence[Chunk], segments: Sequence[Segment], *, failed: Collection[int], duration: float
+) -> tuple[Coverage, list[dict[str, float]]]:
+    """Of all channels together, and of each where there are several: seconds."""
+    found = {
+        channel: audit(chunks, segments, failed=failed, duration=duration, channel=channel)
+        for channel in sorted({chunk.channel for chunk in chunks}, key=lambda channel: channel or 0)
+    }
+    if not found or None in found:
+        return found.get(None) or audit(chunks, segments, failed=failed, duration=duration), []
+    gaps: list[Gap] = sorted((gap for one in found.values() for gap in one.gaps), key=lambda gap: gap.start)
+    each = [
+        {"channel": channel or 0, "speech_seconds": one.speech_seconds, "transcribed_seconds": one.transcribed_seconds}
+        for channel, one in found.items()
+    ]
+    together = Coverage(
+        audio_seconds=duration,
+        speech_seconds=round(sum(one.speech_seconds for one in found.values()), 3),
+        transcribed_seconds=round(sum(one.transcribed_seconds for one in found.values()), 3),
+        gaps=tuple(gaps),
+    )
+    return together, each
+
+
+def _alone(chunks: Iterable[Chunk]) -> bool:
+    """Whether one channel was listened to, and all others are the same: then it is as if they had been mixed."""
+    return len({chunk.channel for chunk in chunks if chunk.regions or chunk.speech is not None}) == 1
+
+
 def check_plan(chunks: Sequence[Chunk], samples: int, states: Sequence[TaskState]) -> None:
-    """Invariant I3: indexes 0..n-1, owned spans that follow one another from 0 to the end, nothing left undone."""
-    position = 0
+    """Invariant I3: indexes 0..n-1, nothing left undone, owned spans (of each channel) that follow one another from 0 to the
+    end."""
+    ends: dict[int | None, int] = {}
     for n, (chunk, state) in enumerate(zip(chunks, states, strict=True)):
-        if chunk.index != n or chunk.start != position or state is TaskState.PLANNED:
+        if chunk.index != n or chunk.start != ends.get(chunk.channel, 0) or state is TaskState.PLANNED:
             raise ServiceError(f"The stored plan is broken at chunk {n}; this is a defect.")
-        position = chunk.end
-    if position != samples:
-        raise ServiceError(f"The stored plan ends at sample {position} of {samples}; this is a defect.")
+        ends[chunk.channel] = chunk.end
+    for end in ends.values() or [0]:
+        if end != samples:
+            raise ServiceError(f"The stored plan ends at sample {end} of {samples}; this is a defect.")

@@ -50,7 +50,7 @@ class TranscribeStage(Stage):
         options.pop("chunk_duration", None)  # it is in `chunk_seconds`, whoever said so
         if settings.fit_context:
             options["context"] = "fit"
-        if params.enhance != "none":
+        if params.is_cleaned:
             options["enhancer"] = enhance.version(work)
         return plan_hash(
             audio_sha256=work.job.source.sha256,
@@ -66,7 +66,7 @@ class TranscribeStage(Stage):
             return Output()
         first = work.early.pop(chunk.index, None)
         early = first.result() if first else None
-        pcm = work.for_words.read_regions(chunk.regions)
+        pcm = work.for_words.read_regions(chunk.regions, chunk.channel)
         said, seconds = _with_leftovers(work, chunk, pcm, early if isinstance(early, ChunkTranscript) else None)
         if work.for_words_too is not None:
             said, more = _surer(work, chunk, said, work.for_words_too.read_regions(chunk.regions))
@@ -146,11 +146,15 @@ def _in_its_language(
     """Decoded in the job's language, or in the audio's own where nobody named one and it clearly is another."""
     said, seconds = early, early.engine_seconds if early else 0.0
     if said is None or said.language != options.language:
-        said = ask_engine(work, pcm, options, chunk)
+        # a guess costs a decode where it is wrong, and never decides; a channel speaks one language mostly
+        guess = work.spoken.get(chunk.channel, options.language) if chunk.channel is not None else options.language
+        said = ask_engine(work, pcm, replace(options, language=guess), chunk)
         seconds += said.engine_seconds
     if options.language and work.job.params.language is None:
         own = own_language(options.language, said.languages, len(pcm))
         if own != said.language:
             said = ask_engine(work, pcm, replace(options, language=own), chunk)
             seconds += said.engine_seconds
+        if chunk.channel is not None:
+            work.spoken[chunk.channel] = own
     return said, seconds

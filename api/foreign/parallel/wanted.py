@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 from api.foreign.tables import unsupported, values_of
 from api.upload.received import Fields, Repeated
-from core.jobs.params import JobParams
-from core.options import about, options
+from core.options import about
 
 
 @dataclass(frozen=True, kw_only=True)

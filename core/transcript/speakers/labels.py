@@ -42,7 +42,7 @@ def labelled(transcript: Transcript, turns: Iterable[Turn], names: dict[int, str
     ]
     spoken = [Spoken(start=unit.start, end=unit.end, segment=unit.segment, ends=unit.ends) for unit in units]
     heard = usable(turns, transcript.duration)
-    labels = labels_of(spoken, heard)
+    labels = _labels(transcript.segments, spoken, heard)
     voices = list(dict.fromkeys(label.voice for label in labels if label.voice is not None))
     spoke = voices  # SPEAKER_00 first: whose number is whose id, where nobody gets a label too
     if len(voices) == 1 and voices[0] not in names:
@@ -54,13 +54,26 @@ def labelled(transcript: Transcript, turns: Iterable[Turn], names: dict[int, str
     )
     said = tuple(
         SpeakerTurn(
-            start=round(turn.start, 3), end=round(min(turn.end, transcript.duration), 3), speaker=ids[turn.voice]
+            start=round(turn.start, 3),
+            end=round(min(turn.end, transcript.duration), 3),
+            speaker=ids[turn.voice],
+            channel=turn.channel,
         )
         for turn in heard
         if turn.voice in ids and turn.start < transcript.duration
     )
     provenance = {**transcript.provenance, "voices": spoke}
     return replace(transcript, segments=segments, speakers=speakers, turns=said, provenance=provenance)
+
+
+def _labels(segments: Sequence[Segment], spoken: Sequence[Spoken], turns: Sequence[Turn]) -> list[Label]:
+    """What is said in one channel is of the voices that are heard there."""
+    found: dict[int, Label] = {}
+    for channel in {segment.channel for segment in segments}:
+        own = [n for n, word in enumerate(spoken) if segments[word.segment].channel == channel]
+        heard = [turn for turn in turns if channel in (None, turn.channel)]
+        found |= zip(own, labels_of([spoken[n] for n in own], heard), strict=True)
+    return [found[n] for n in range(len(spoken))]
 
 
 def _units(number: int, segment: Segment, words: Sequence[PlacedWord], language: str) -> Iterator[_Unit]:

@@ -14,11 +14,15 @@ _MOST = 200_000
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """One voice speaks from `start` to `end`, in seconds of the recording. voice: a number from 0, without meaning"""
+    """One voice speaks from `start` to `end`, in seconds of the recording. voice: a number from 0, without meaning
+
+    channel: where it is heard, if each was listened to by itself
+    """
 
     start: float
     end: float
     voice: int
+    channel: int | None = None
 
 
 def usable(turns: Iterable[Turn], duration: float) -> list[Turn]:

@@ -132,12 +132,13 @@ def _texts(transcript: Transcript, shaping: Shaping, *, named: bool) -> Iterator
                 text, below = below, ()
         if not text:
             continue
-        if named and segment.speaker and segment.speaker != before:
-            name = units(f"{transcript.name_of(segment.speaker)}: ", shaping.max_line_width)
+        voice = transcript.voice_of(segment)
+        if named and voice and (segment.speaker, voice) != before:
+            name = units(f"{voice}: ", shaping.max_line_width)
             name[-1] += " "
             text = (*(_Unit(text=piece, start=segment.start, end=segment.start) for piece in name), *text)
-        before = segment.speaker
-        yield _Part(units=text, below=below, speaker=segment.speaker and transcript.name_of(segment.speaker))
+        before = (segment.speaker, voice)
+        yield _Part(units=text, below=below, speaker=voice)
 
 
 def _timed_units(segment: Segment, text: str, limit: int, *, words: bool) -> tuple[_Unit, ...]:

@@ -50,7 +50,7 @@ class AlignStage(Stage):
         chunk = Chunk.from_dict(heard.plan or {})
         if not chunk.regions:  # nobody speaks
             return Output(data={"speech": [], "words": []})
-        pcm = work.recording.read_regions(chunk.regions)
+        pcm = work.recording.read_regions(chunk.regions, chunk.channel)
         said = ChunkTranscript.from_dict(heard.output) if heard.output else None
         speech = _on_timeline(chunk, speech_spans(pcm, work.parts.vad().feed))
         words = _second_opinion(work, chunk, pcm, said.segments) if said and english.version() else ()
@@ -70,8 +70,22 @@ def is_aligned(params: JobParams) -> bool:
 def aligned(transcript: Transcript, chunks: Sequence[Task], found: Sequence[Task]) -> Transcript:
     """With the words where they are heard, and segments from their first to their last; the text stays as it is, to the letter.
 
-    chunks: of the plan; found: what came of AlignStage. Where nothing did, words stay where they are.
+    chunks: of the plan; found: what came of AlignStage. Where nothing did, words stay where they are. What is said in one channel is
+    moved by what is heard there.
     """
+    channels = {segment.channel for segment in transcript.segments}
+    if len(channels) < 2:
+        return _aligned(transcript, chunks, found)
+    segments: list[Segment] = []
+    for channel in channels:
+        own = [task for task in chunks if Chunk.from_dict(task.plan or {}).channel == channel]
+        numbers = {task.number for task in own}
+        alone = replace(transcript, segments=tuple(s for s in transcript.segments if s.channel == channel))
+        segments += _aligned(alone, own, [task for task in found if task.number in numbers]).segments
+    return replace(transcript, segments=tuple(sorted(segments, key=lambda s: (s.start, s.channel or 0))))
+
+
+def _aligned(transcript: Transcript, chunks: Sequence[Task], found: Sequence[Task]) -> Transcript:
     done = {task.number: task.output or {} for task in found if task.state is TaskState.DONE}
     opinions = sorted(((word, *times) for output in done.values() for word, *times in output["words"]), key=_heard_at)
     times = [_heard_at(opinion) for opinion in opinions]

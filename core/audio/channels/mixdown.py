@@ -1,12 +1,14 @@
-"""One channel of two, and no constant offset in it: what the engine and the search for speech want to hear."""
+"""One channel of two (or each by itself), and no constant offset in it: what the engine and the search for speech want to hear."""
 
 from __future__ import annotations
 
 import statistics
 from collections import deque
+from typing import Protocol
 
 import numpy as np
 
+from core.audio.channels.two_talks import TwoTalks
 from core.audio.samples import SAMPLE_RATE, Pcm
 
 WINDOW = SAMPLE_RATE // 2
@@ -29,10 +31,53 @@ NO_OFFSET = 32
 """Offsets up to this (of 32768, 0.1 %) stay: recordings without one come out sample for sample as they are."""
 
 
-class Mixdown:
-    """The mean of two channels; where they cancel each other (one has its polarity reversed) the louder one alone."""
+class Cleaner(Protocol):
+    """What is made of decoded samples. Some of it comes with a later call."""
 
-    def __init__(self) -> None:
+    def feed(self, pcm: Pcm) -> Pcm:
+        """The next samples, those of all channels at one moment side by side, shape (n * channels,)."""
+        ...
+
+    def finish(self) -> Pcm:
+        """The sound has ended: what was held back."""
+        ...
+
+
+class Together:
+    """One channel of two."""
+
+    def __init__(self, mixdown: Mixdown) -> None:
+        self._mixdown, self._offset = mixdown, OffsetRemover()
+
+    def feed(self, pcm: Pcm) -> Pcm:
+        return self._offset.feed(self._mixdown.feed(pcm))
+
+    def finish(self) -> Pcm:
+        return np.concatenate([self._offset.feed(self._mixdown.finish()), self._offset.finish()])
+
+
+class EachAlone:
+    """All channels, each by itself: shape (n, channels)."""
+
+    def __init__(self, channels: int) -> None:
+        self._offsets = [OffsetRemover() for _ in range(channels)]
+
+    def feed(self, pcm: Pcm) -> Pcm:
+        channels = pcm.reshape(-1, len(self._offsets)).T
+        return np.stack([offset.feed(one) for offset, one in zip(self._offsets, channels, strict=True)], axis=1)
+
+    def finish(self) -> Pcm:
+        return np.stack([offset.finish() for offset in self._offsets], axis=1)
+
+
+class Mixdown:
+    """The mean of two channels; where they cancel each other (one has its polarity reversed) the louder one alone.
+
+    talks: who wants to know whether they hold two
+    """
+
+    def __init__(self, talks: TwoTalks | None = None) -> None:
+        self.talks = talks
         self._rest = np.empty((0, 2), np.int16)
         self._lost = 0
 
@@ -55,6 +100,8 @@ class Mixdown:
     def _mixed(self, both: Pcm) -> Pcm:
         left, right = both[:, 0], both[:, 1]
         if np.array_equal(left, right):
+            if self.talks:
+                self.talks.same(len(left), float(left.var()) if len(left) else 0.0)
             return left.copy()
         mono = ((left.astype(np.int32) + right) >> 1).astype(np.int16)
         for start in range(0, len(both), WINDOW):
@@ -62,9 +109,14 @@ class Mixdown:
             channels = both[part].astype(np.float32)
             energies = channels.var(axis=0)
             louder = int(energies.argmax())
-            if energies[louder] > AUDIBLE**2 and channels.mean(axis=1).var() < CANCELS * energies[louder]:
+            if energies[louder] <= AUDIBLE**2:
+                continue
+            mixed = channels.mean(axis=1).var()
+            if mixed < CANCELS * energies[louder]:
                 mono[part] = both[part, louder]
                 self._lost += len(channels)
+            if self.talks:
+                self.talks.add(both[part], energies, float(mixed))
         return mono
 
 
