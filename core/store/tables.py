@@ -37,7 +37,6 @@ ROW_VERSION = 6
 
 SCHEMA = "0012"
 """The newest revision of `core.store.migrations`: who finds the database at it need not load Alembic (8 MB, 0.2 s)."""
-
 metadata = MetaData()
 
 

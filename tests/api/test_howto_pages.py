@@ -237,7 +237,7 @@ def test_speakers(begin: Callable[..., Page], folder: Path) -> None:
     page = begin()
     for name in ("talk.mp3", "next.mp3", "anna.wav", "bert.m4a"):
         (folder / name).write_bytes(wav(2000))
-    plain, form, known, keep, again, listed, delete, keep_by_http = commands("speakers")
+    plain, form, known, keep, again, listed, delete, keep_by_http, *_ = commands("speakers")
     code = blocks("speakers", "python")[0]
     kept_job = spoken(page.running, page.running.store)
     at = {"0198f3c2-7a11-7c3e-9f52-0d6a1c2b3e4f": kept_job}

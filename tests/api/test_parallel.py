@@ -75,9 +75,9 @@ def test_a_task_is_followed_to_its_end(running: Service) -> None:
     talk = Talk(running.store, made=False)
     talk.end(0)
     status = get(running, f"status/{task}").json()["status"]
-    assert (status["status"], status["progress"], status["stage"]) == ("processing", 33.3, "transcribing")
+    assert (status["status"], status["progress"], status["stage"]) == ("processing", 30.0, "transcribing")
     (active,) = get(running, "stats").json()["active_tasks"]
-    assert active["task_id"] == task and active["progress"] == 33.3
+    assert active["task_id"] == task and active["progress"] == 30.0
     assert active["stage"] == "transcribing" and active["started_at"] == status["started_at"] is not None
     talk.whole(running.objects)
     assert get(running, f"status/{task}").json()["status"]["progress"] == 100.0

@@ -228,6 +228,7 @@ def test_what_contradicts_itself_is_refused(
         ({"denoise"}, {"enhance_for": "speakers"}, "validation"),
         ({"denoise"}, {"enhance": "none", "enhance_for": "all"}, "validation"),
         ({"denoise"}, {"enhance": "loud"}, "validation"),
+        ({"denoise"}, {"enhance": "denoise", "channels": "split"}, "validation"),
     ],
 )
 def test_cleaning_that_nobody_can_do_is_refused(
@@ -248,6 +249,10 @@ def test_an_installation_that_usually_cleans_loses_no_job_over_it(objects: Memor
     taking = intake(objects, tmp_path, defaults={"enhance": "denoise"}, enhancements=set)
     assert taking.check({}).enhance == "denoise", "its consumer says that it did not: enhance_failed"
     assert taking.check({"enhance_for": "speakers"}).enhance_for == "speakers"
+    split = taking.check({"channels": "split"})
+    assert (split.channels, split.enhance) == ("split", "none"), "what is asked for goes before a default"
+    taking = intake(objects, tmp_path, defaults={"channels": "split"}, enhancements=lambda: {"denoise"})
+    assert taking.check({"enhance": "denoise"}).channels == "mix"
 
 
 def test_what_consumers_can_do_is_what_one_of_them_can() -> None:

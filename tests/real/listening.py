@@ -17,6 +17,8 @@ from whisper.library.libraries import candidates
 
 MODELS = ("base", "tiny.en")
 WITH_SPEAKERS = f"{TALK}, with speakers"
+TALKER = "tiny.en"
+"""The model that had other words with speakers, before that was mended."""
 LONG_ENOUGH = 3.0
 """Seconds from which on a clip's language should be recognised."""
 
@@ -68,7 +70,7 @@ def listen(model: str, folder: Path) -> dict[str, Heard]:
     """All cases whose recordings are here, by name. Raises MissingModel."""
     models, name = made.setting(official.model(model))
     here, _ = clips()
-    talks = [Case(name=name, clips=(TALK,)) for name in (TALK, WITH_SPEAKERS)]
+    talks = [Case(name=name, clips=(TALK,)) for name in (TALK, WITH_SPEAKERS) if model == TALKER]
     cases = [case for case in (*spoken(model), *WORDLESS, *talks) if all(clip in here for clip in case.clips)]
     chosen = {case.name: [here[clip] for clip in case.clips] for case in cases}
     sources = {case.name: _file(case, chosen[case.name], folder / str(n)) for n, case in enumerate(cases)}

@@ -112,7 +112,8 @@ def test_a_wrong_request_is_its_own_fault_alone(made: Made) -> None:
 
 def test_a_worker_that_is_spent_works_no_more(made: Made) -> None:
     pids = [made.ask("spend").body["pid"] for _ in range(3)]
-    assert len({*pids}) == 3 and all(wait_for(lambda pid=pid: gone(pid)) for pid in pids)
+    assert len({*pids}) == 3 or not made.forks, "threads of one process may have taken the next before it ended"
+    assert all(wait_for(lambda pid=pid: gone(pid)) for pid in pids)
     assert made.ask("reverse", b"ab").payload == b"ba"
 
 

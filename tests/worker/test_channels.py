@@ -183,3 +183,13 @@ def test_who_speaks_is_found_out_in_each_channel(tmp_path: Path) -> None:
 
     assert len(voices(one)) == 3 and [channel for channel, _ in voices(one)].count(0) == 2
     assert voices(two) == {(0, "SPEAKER_00"), (1, "SPEAKER_01")}, "one voice alone in each is one of two"
+
+
+def test_words_are_laid_on_the_speech_of_their_channel(tmp_path: Path, talks: list[Pcm]) -> None:
+    kit = Kit(tmp_path)
+    both = kit.submit(recorded(*talks[:2]), channels="split", align=True, language="en")
+    ones = [kit.submit(recorded(talk), align=True, language="en") for talk in talks[:2]]
+    assert [kit.run() for _ in range(3)] == ["completed"] * 3
+    assert [segments(kit, both, channel) for channel in range(2)] == [segments(kit, one) for one in ones]
+    places = [(one["start"], one["channel"]) for one in kit.result(both)["segments"]]
+    assert places == sorted(places)
