@@ -28,7 +28,8 @@ def run(bench: Bench) -> None:
     said = bench.speech(5 / 60)[0]
     wav, mp3 = bench.wav(said, "clip"), audio_bank.write(bench.folder / "clip.mp3", said)
     library, times = bench.libraries()[0], bench.pick(smoke=3, bench=20, full=50)
-    for model, label, goal in ((bench.model("base"), "base", "P3"), (DEMO_MODEL, "demo", "")):
+    models = ((bench.model("base"), "base", "P3"), (DEMO_MODEL, "demo", ""))
+    for model, label, goal in models[: 1 if bench.smoke else None]:
         with bench.service(library, model) as service:
             warm_up(bench, service)
             runs = [
