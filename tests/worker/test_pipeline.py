@@ -181,7 +181,7 @@ def test_interrupted_stages_go_on_where_they_were(tmp_path: Path, minute: bytes)
 def test_a_chunk_that_another_works_on_is_waited_for(tmp_path: Path, minute: bytes, crashed: bool, ends: bool) -> None:
     """ends: it is done there; else whoever had it dies, and it is done here. Meanwhile it alone is looked at."""
     place = kit(tmp_path)
-    place.script(delay=0.05)
+    place.script(delay=0.15)
     job = place.submit(minute)
     place.run_until(job, 2)
     place.script()
