@@ -13,7 +13,7 @@ from benchmarks.recordings import MissingRecordings, shared
 from benchmarks.report import Figure
 from core.audio.samples import SAMPLE_RATE, Pcm
 from whisper import SPEAKER_MODELS
-from whisper.speakers.diarizer import Diarization
+from whisper.speakers.diarizer import Diarization, WholeAudio
 from whisper.speakers.known import MATCH
 from whisper.speakers.networks import OnnxNetworks
 from whisper.speakers.pipeline import TurnPipeline
@@ -27,19 +27,6 @@ NOBODY = ("test-other/", "ami/", "noise/", "faster-whisper/")
 """Recordings of these very people, of several at once, of none."""
 
 Vector = NDArray[np.float64]
-
-
-class Audio:
-    """A recording that is there."""
-
-    def __init__(self, pcm: Pcm) -> None:
-        self._pcm = pcm
-
-    def length(self, at_least: int) -> int:
-        return len(self._pcm)
-
-    def read(self, start: int, end: int) -> Pcm:
-        return self._pcm[start:end]
 
 
 def run(bench: Bench) -> None:
@@ -57,7 +44,7 @@ def run(bench: Bench) -> None:
         for n, style in enumerate(STYLES[:1] if bench.smoke else STYLES):
             seconds = bench.pick(smoke=40.0, bench=240.0, full=240.0)
             made = conversation(len(talking), seconds, style, seed=14 + 10 * half + n, people=talking)
-            found, twice = _named(pipeline.diarize(Audio(made.pcm)), made.turns)
+            found, twice = _named(pipeline.diarize(WholeAudio(made.pcm)), made.turns)
             voices, split = voices + found, split + twice
         samples: dict[str, Floats] = {}
         for name, clips in known.items():
@@ -67,7 +54,7 @@ def run(bench: Bench) -> None:
                 continue
             for name, whole in (samples | others).items():
                 for part in _parts(whole, seconds, 1 if bench.smoke else most if name in samples else OTHERS):
-                    sample = pipeline.diarize(Audio(part)).voices
+                    sample = pipeline.diarize(WholeAudio(part)).voices
                     for voice, who in voices if len(sample) else ():
                         (same if who == name else different)[seconds].append(float(voice @ sample[0]))
             bench.say(

@@ -52,6 +52,19 @@ NO_CHECKPOINTS: Checkpoints = _NoCheckpoints()
 """Whoever goes on begins again."""
 
 
+class WholeAudio:
+    """One that is there."""
+
+    def __init__(self, pcm: Pcm) -> None:
+        self._pcm = pcm
+
+    def length(self, at_least: int) -> int:
+        return len(self._pcm)
+
+    def read(self, start: int, end: int) -> Pcm:
+        return self._pcm[start:end]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Diarization:
     """turns: in order, those of different voices may overlap; voices: what each sounds like, shape (voices, 192)

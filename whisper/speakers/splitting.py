@@ -44,7 +44,7 @@ def split(
     parts = {
         n: parts_of(pieces[n], looked[n], unit(np.stack([*islice(found, len(looked[n]))])) @ voices.T) for n in doubted
     }
-    number = np.array([len(parts.get(n, "1")) for n in range(len(pieces))])
+    number = np.array([len(parts[n]) if n in parts else 1 for n in range(len(pieces))])
     if not (number > 1).any():
         return speech, vectors, heard
     cut = np.repeat(number > 1, number)

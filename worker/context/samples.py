@@ -12,6 +12,7 @@ from core.audio.decoder import Decoder, PcmSpool
 from core.audio.samples import Pcm
 from core.errors import JobError
 from core.jobs.known_speakers import asked_samples, asked_voices, unpacked
+from whisper.speakers.diarizer import WholeAudio
 from whisper.speakers.voices import SpeakerBounds, Vectors
 from worker.context.work import Work
 
@@ -84,7 +85,7 @@ def _heard(work: Work, sample: bytes | None, embedding: str) -> tuple[Vectors, s
     if sample is None:
         raise Unusable("the sample is gone")
     pcm = _decoded(work, sample)
-    found = work.parts.diarizer.diarize(_Sample(pcm), SpeakerBounds(), work.call("sample"), quiet=lambda: False)
+    found = work.parts.diarizer.diarize(WholeAudio(pcm), SpeakerBounds(), work.call("sample"), quiet=lambda: False)
     spoken = [0.0] * len(found.voices)
     for turn in found.turns:
         spoken[turn.voice] += turn.end - turn.start
@@ -109,16 +110,3 @@ def _decoded(work: Work, sample: bytes) -> Pcm:
         raise Unusable(f"the sample cannot be used: {error.message}") from error
     finally:
         spool.unlink(missing_ok=True)
-
-
-class _Sample:
-    """`whisper.speakers.diarizer.Audio`: all of it is there."""
-
-    def __init__(self, pcm: Pcm) -> None:
-        self._pcm = pcm
-
-    def length(self, at_least: int) -> int:
-        return len(self._pcm)
-
-    def read(self, start: int, end: int) -> Pcm:
-        return self._pcm[start:end]
