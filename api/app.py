@@ -20,6 +20,7 @@ from api.events.status import StatusRoute
 from api.foreign import interfaces
 from api.http import problems
 from api.http.middleware import HeadAsGet, LingeringClose, RequestLog
+from api.page import files as page
 from api.routes import batch_new, batches, follow, jobs, submit, uploads, voices, webhooks
 from api.routes.service import about, docs, health, session
 from api.routes.texts import audio, results, search, transcripts
@@ -87,6 +88,7 @@ def create_app(deps: ApiDeps, store: ApiStore, authenticator: Authenticator) -> 
         app.include_router(noun.router)
     for router in interfaces.ROUTERS:
         app.include_router(router)
+    app.include_router(page.router)
     app.include_router(docs.router)
     app.mount(docs.FILES, docs.static_files())
     # the last one added is the outermost

@@ -13,11 +13,11 @@ from api.access.identity import Authenticator
 from api.http.problems import Told, refused, told
 from core.errors import Forbidden, ServiceError
 
-OPEN = frozenset({"/healthz", "/readyz", "/version", "/docs", "/openapi.json"})
+OPEN = frozenset({"/", "/healthz", "/readyz", "/version", "/docs", "/openapi.json"})
 """Open to all."""
 
-OPEN_FILES = "/docs/static/"
-"""What the page /docs is made of."""
+OPEN_FILES = ("/docs/static/", "/page/")
+"""What the pages /docs and / are made of."""
 
 METRICS = "/metrics"
 """For this machine, and for administrators."""

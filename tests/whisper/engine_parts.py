@@ -93,9 +93,16 @@ class HostClient:
 
     def __init__(self, process: subprocess.Popen[bytes], path: Path) -> None:
         self.process, self.path = process, path
+        self._sockets: list[socket.socket] = []
+
+    def close(self) -> None:
+        """What a failed test left open would fail another one, later."""
+        for sock in self._sockets:
+            sock.close()
 
     def connect(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX)
+        self._sockets.append(sock)
         sock.settimeout(30)
         sock.connect(str(self.path))
         return sock
@@ -156,9 +163,11 @@ def running_host(
     with os.fdopen(ready) as lines:
         said = json.loads(lines.readline())
     assert said.keys() == {"version"}, said
+    client = HostClient(process, path)
     try:
-        yield HostClient(process, path)
+        yield client
     finally:
+        client.close()
         process.terminate()
         process.wait(5)
 

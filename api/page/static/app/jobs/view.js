@@ -1,0 +1,9 @@
+/** All jobs, and the place to drop files. */
+
+import { h } from "../core/dom.js";
+import { t } from "../core/words.js";
+
+/** @type {import("../core/router.js").Show} */
+export function show(main) {
+  main.append(h("h1", {}, t("place.jobs")));
+}

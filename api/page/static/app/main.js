@@ -1,0 +1,90 @@
+/** Begins the page: who is here, which words, and which view for the address. */
+
+import { ApiError, ask, session } from "./core/api.js";
+import { fill, h, part } from "./core/dom.js";
+import { here, to } from "./core/router.js";
+import { loadWords, t } from "./core/words.js";
+import { me } from "./core/who.js";
+import { tell } from "./ui/toast.js";
+
+/** @type {Record<string, () => Promise<{ show: import("./core/router.js").Show }>>} */
+const VIEWS = {
+  "": () => import("./jobs/view.js"),
+  jobs: () => import("./transcript/view.js"),
+  admin: () => import("./admin/view.js"),
+  settings: () => import("./admin/settings.js"),
+  login: () => import("./admin/login.js"),
+};
+
+const main = part("#main", HTMLElement);
+let leave = new AbortController();
+let shown = "";
+
+async function showPlace() {
+  const place = here();
+  const key = place.path.join("/");
+  if (key === shown) return;
+  shown = key;
+  leave.abort();
+  const { signal } = (leave = new AbortController());
+  const view = VIEWS[place.path[0] ?? ""];
+  showPlaces(place.path[0] ?? "");
+  try {
+    if (view === undefined) throw new ApiError(404, { code: "not_found", detail: t("page.nowhere") });
+    const { show } = await view();
+    if (signal.aborted) return;
+    fill(main);
+    main.className = `view-${place.path[0] ?? "jobs-list"}`;
+    await show(main, place, signal);
+  } catch (error) {
+    if (signal.aborted) return;
+    fill(main, failed(error));
+  }
+}
+
+/** @param {unknown} error */
+function failed(error) {
+  const upgraded = error instanceof TypeError; // a module that is not served any more: the service was upgraded
+  return h(
+    "section",
+    { class: "empty", role: "alert" },
+    h("h1", {}, upgraded ? t("page.upgraded") : t("page.failed")),
+    h("p", {}, upgraded ? t("page.upgraded_hint") : error instanceof Error ? error.message : String(error)),
+    h("p", {}, h("button", { type: "button", class: "button", onclick: () => location.reload() }, t("page.reload")), " ", h("a", { href: "#/" }, t("page.home"))),
+  );
+}
+
+/** @param {string} current */
+function showPlaces(current) {
+  /** @type {[string, string][]} */
+  const places = [["", t("place.jobs")]];
+  if (me.scopes.includes("admin")) places.push(["admin", t("place.admin")]);
+  places.push(["settings", t("place.settings")]);
+  fill(
+    part(".places", HTMLElement),
+    places.map(([name, text]) => h("a", { href: to(name ? [name] : []), "aria-current": (current === "jobs" ? "" : current) === name ? "page" : null }, text)),
+  );
+}
+
+async function begin() {
+  await loadWords();
+  fill(part(".skip", HTMLElement), t("page.skip"));
+  part(".places", HTMLElement).setAttribute("aria-label", t("page.places"));
+  session.addEventListener("login", () => {
+    if (here().path[0] !== "login") location.hash = to(["login"], { back: location.hash });
+  });
+  try {
+    me.set(await ask("GET", "session"));
+  } catch (error) {
+    // who has no key yet is sent to the place for it; a service that is away is told by the view
+    if (!(error instanceof ApiError) || (error.status !== 401 && error.status !== 0)) tell(String(error), { kind: "error" });
+  }
+  addEventListener("hashchange", showPlace);
+  part(".skip", HTMLElement).addEventListener("click", (event) => {
+    event.preventDefault(); // the address says which view it is
+    main.focus();
+  });
+  await showPlace();
+}
+
+void begin();

@@ -1,0 +1,38 @@
+"""`python -m scripts.browsers`: Chromium and Firefox from Debian's packages, where they are missing and this is root on Debian.
+
+Browsers that Playwright brings are not fetched: the page is tried in those that people have.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FIREFOX = ("firefox-esr", "firefox")
+
+
+def find(names: tuple[str, ...]) -> str | None:
+    """The first of these programs that is there."""
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
+def main() -> int:
+    wanted = [names[0] for names in (CHROMIUM, FIREFOX) if find(names) is None]
+    if not wanted:
+        return 0
+    apt = shutil.which("apt-get")
+    if apt is None or os.geteuid() != 0:
+        print(f"Not installed: {', '.join(wanted)}. Tests of the page that need them are skipped here.", file=sys.stderr)
+        return 0
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run([apt, "update", "-qq"], env=environment, check=True)
+    return subprocess.run(
+        [apt, "install", "-y", "-qq", "--no-install-recommends", *wanted], env=environment, stdout=sys.stderr
+    ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
