@@ -31,4 +31,5 @@ export default [
       ],
     },
   },
+  { files: ["**/locales/*.js"], rules: { "max-lines": "off" } },
 ];

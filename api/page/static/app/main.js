@@ -18,7 +18,8 @@ const VIEWS = {
 
 const main = part("#main", HTMLElement);
 let leave = new AbortController();
-let shown = "";
+/** @type {string | null} */
+let shown = null;
 
 async function showPlace() {
   const place = here();
