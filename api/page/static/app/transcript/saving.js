@@ -273,6 +273,11 @@ export class Saver extends EventTarget {
       this.history.apply(settle(merged));
       this._keep();
     }
-    await forget(this.jobId, draft.window);
+    await this.drop(draft);
+  }
+
+  /** @param {import("./drafts.js").Draft} draft */
+  drop(draft) {
+    return forget(this.jobId, draft.window);
   }
 }
