@@ -145,6 +145,15 @@ export class Player extends EventTarget {
     });
   }
 
+  /** @param {Blob} vtt over the picture, as they would be in a file */
+  subtitles(vtt) {
+    const [track] = this.media.children;
+    if (track instanceof HTMLTrackElement) URL.revokeObjectURL(track.src);
+    const made = h("track", { kind: "subtitles", label: "vtt", default: true, src: URL.createObjectURL(vtt) });
+    this.media.replaceChildren(made);
+    made.track.mode = "showing";
+  }
+
   /** Until all of it is there: only then can one jump. */
   async prepare() {
     if (this.isVideo) return this.attach("source");

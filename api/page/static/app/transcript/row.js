@@ -28,10 +28,15 @@ export function makeRow(key) {
     { class: "segment", role: "listitem", "data-key": key },
     h("div", { class: "gaps" }),
     h("button", { type: "button", class: "time numbers" }),
-    h("div", { class: "who" }, h("button", { type: "button", class: "speaker" }), h("span", { class: "channel" })),
-    h("div", { class: "said", dir: "auto" }),
-    h("p", { class: "translation", dir: "auto" }),
-    h("div", { class: "flags" }),
+    h(
+      "div",
+      { class: "content" },
+      h("div", { class: "who" }, h("button", { type: "button", class: "speaker" }), h("span", { class: "channel" })),
+      h("div", { class: "said", dir: "auto" }),
+      h("p", { class: "translation", dir: "auto" }),
+      h("div", { class: "flags" }),
+    ),
+    h("div", { class: "gaps" }),
   );
 }
 
@@ -46,7 +51,8 @@ export function updateRow(row, list, index) {
   const { segments } = transcript;
   const segment = segments[index];
   const before = segments[index - 1];
-  const [gaps, time, who, said, translation, flags] = /** @type {HTMLElement[]} */ ([...row.children]);
+  const [gaps, time, content, after] = /** @type {HTMLElement[]} */ ([...row.children]);
+  const [who, said, translation, flags] = /** @type {HTMLElement[]} */ ([...content.children]);
   const voice = voiceOf(transcript, segment);
   row.dataset.voice = voice < 0 ? "" : String(voice);
   row.classList.toggle("same", !!before && before.speaker === segment.speaker && before.channel === segment.channel);
@@ -67,8 +73,12 @@ export function updateRow(row, list, index) {
   translation.hidden = !segment.translation;
   translation.textContent = segment.translation;
   flags.hidden = !segment.flags.length;
-  fill(flags, segment.flags.map((flag) => h("span", { class: "badge doubt", title: named("gap", `${flag}_hint`, "") }, icon("warning"), named("gap", flag))));
-  showGaps(gaps, transcript, index);
+  fill(flags, segment.flags.map((flag) => h("span", { class: "badge doubt" }, icon("warning"), named("warning", flag))));
+
+  // speech without text, where it would be read: before the segment that follows it, or behind the last one
+  const from = before?.start ?? -1;
+  showGaps(gaps, transcript.gaps.filter(({ start }) => start >= from && start < segment.start));
+  showGaps(after, segments[index + 1] ? [] : transcript.gaps.filter(({ start }) => start >= segment.start));
 }
 
 /**
@@ -90,23 +100,16 @@ function showWords(said, { text, words }) {
 }
 
 /**
- * Speech without text, where it would be read: before the segment that follows it, or behind the last one.
  * @param {HTMLElement} place
- * @param {import("./model.js").Transcript} transcript
- * @param {number} index
+ * @param {import("./model.js").Transcript["gaps"]} gaps
  */
-function showGaps(place, { gaps, segments }, index) {
-  const from = index ? segments[index - 1].start : -1;
-  const here = gaps.filter(({ start }) => start >= from && start < segments[index].start);
-  const after = index === segments.length - 1 ? gaps.filter(({ start }) => start >= segments[index].start) : [];
-  place.hidden = !here.length;
-  fill(place, here.map(gapNote));
-  place.parentElement?.querySelector(".gaps.after")?.remove();
-  if (after.length) place.parentElement?.append(h("div", { class: "gaps after" }, after.map(gapNote)));
+export function showGaps(place, gaps) {
+  place.hidden = !gaps.length;
+  fill(place, gaps.map(gapNote));
 }
 
 /** @param {{ start: number, end: number, reason: string }} gap */
-export function gapNote({ start, end, reason }) {
+function gapNote({ start, end, reason }) {
   return h(
     "div",
     { class: "gap" },
