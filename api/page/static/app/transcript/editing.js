@@ -7,6 +7,7 @@ import { tell, tellError } from "../ui/toast.js";
 import { Finder } from "./find.js";
 import { History } from "./history.js";
 import { align, known } from "./merging.js";
+import { KEYS } from "./keys.js";
 import { fetchRevision } from "./model.js";
 import { Saver } from "./saving.js";
 import { same } from "./segments.js";
@@ -24,6 +25,8 @@ import { Typing } from "./typing.js";
  * @property {import("../core/api.js").Schemas["JobBody"]} job
  * @property {AbortSignal} signal
  */
+
+KEYS.unshift(["e", "edit.edit"]);
 
 /** @param {Room} room of a job that has ended well */
 export function startEditing({ transcript, list, player, tools, job, signal }) {
@@ -76,7 +79,6 @@ export function startEditing({ transcript, list, player, tools, job, signal }) {
   /** @param {boolean} on */
   function setEditing(on) {
     typing.set(on && !heard);
-    document.documentElement.classList.toggle("editing", typing.on);
     showButtons();
   }
 
@@ -178,7 +180,6 @@ export function startEditing({ transcript, list, player, tools, job, signal }) {
     setEditing(false);
     edit.focus();
   });
-  signal.addEventListener("abort", () => document.documentElement.classList.remove("editing"));
   showStage();
   void recover(saver).catch(tellError);
 }

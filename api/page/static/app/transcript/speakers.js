@@ -17,7 +17,7 @@ import { known } from "./merging.js";
  */
 export function attachSpeakers({ transcript, list, history, canEdit, signal }) {
   list.element.addEventListener("click", (event) => {
-    const chip = event.target instanceof Element && event.target.closest(".speaker");
+    const chip = event.target instanceof Element && event.target.closest(".speaker, .strip .person");
     if (!(chip instanceof HTMLElement) || !canEdit() || transcript.speakers === null) return;
     event.stopPropagation();
     open(chip);
@@ -26,7 +26,7 @@ export function attachSpeakers({ transcript, list, history, canEdit, signal }) {
   /** @param {HTMLElement} chip */
   function open(chip) {
     const key = chip.closest(".segment")?.getAttribute("data-key") ?? "";
-    const id = chip.dataset.speaker || null;
+    const id = history.state.segments.find((one) => one.key === key)?.speaker ?? null;
     const people = history.state.speakers ?? [];
     const others = people.filter((one) => one.id !== id);
     const name = h("input", { value: id ? transcript.nameOf(id) : "", maxLength: 200, autocomplete: "off" });

@@ -24,7 +24,7 @@ export class Typing {
         const said = event.target instanceof Element && event.target.closest(".said");
         const segment = said && this.on && this.at(keyOf(said));
         if (said instanceof HTMLElement && segment) act(said, segment, event);
-      }, { capture: name === "click" });
+      });
     listen("input", (said, segment) => this.write(segment, clean(said.textContent ?? "")));
     listen("keydown", (said, segment, event) => this.press(said, segment, event));
     listen("paste", (_said, _segment, event) => {
@@ -39,8 +39,8 @@ export class Typing {
       if (!segment.text.trim()) this.replace(segment.key, [], `text ${segment.key}`);
       else desk.list.refresh([segment.key]);
     });
-    listen("click", (said, segment, event) => {
-      event.stopPropagation(); // here a click puts the caret, and the player where it is
+    listen("click", (said, segment) => {
+      // a click puts the caret, and the player where it is
       const word = segment.words?.[places(segment).findIndex((place) => place !== null && place[1] >= caret(said))];
       if (!desk.player.playing) desk.player.seek(word?.start ?? segment.start);
     });
@@ -164,7 +164,7 @@ export class Typing {
       ArrowUp: atStart && go(-1, 1e9),
       Backspace: atStart && index > 0 && (() => this.unite(index - 1)),
       Delete: atEnd && index + 1 < segments.length && (() => this.unite(index)),
-      F2: () => this.strip.querySelector("input")?.focus(),
+      F2: () => this.strip.querySelector("input")?.select(),
     };
     const name = `${event.ctrlKey || event.metaKey ? "Ctrl+" : ""}${event.altKey ? "Alt+" : ""}${event.shiftKey ? "Shift+" : ""}${event.key}`;
     const act = Object.hasOwn(acts, name) && acts[name];
@@ -210,14 +210,15 @@ export class Typing {
       field("start"), "–", field("end"),
       act("add", () => this.insert()),
       act("remove", () => this.remove()),
+      this.desk.transcript.speakers && h("button", { type: "button", class: "icon-button person", "aria-label": t("speaker.menu"), title: t("speaker.menu") }, icon("people")),
       h("span", { class: "problem", role: "alert" }),
-      h("span", { class: "keys soft" }, t("edit.keys")),
+      h("span", { class: "tips soft" }, t("edit.keys")),
     );
   }
 
   /** @param {Segment} segment */
   showStrip(segment) {
-    const row = this.desk.list.rowOf(segment.key);
+    const row = this.desk.list.rowOf(segment.key)?.querySelector(".content");
     const [start, end] = this.strip.querySelectorAll("input");
     start.value = written(segment.start);
     end.value = written(segment.end);
