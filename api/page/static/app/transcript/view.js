@@ -122,8 +122,9 @@ class View {
   /** @param {Job} job */
   async finished(job) {
     const { page, list, transcript, signal, main } = this;
+    if (!this.dock) fill(page.notes, h("p", { class: "empty", role: "status" }, t("transcript.loading")));
     try {
-      await transcript.load("latest", signal);
+      await transcript.load(job.revision, signal); // by number: both of its requests at once
     } catch (error) {
       if (!signal.aborted) fill(main, missing(error));
       return;
