@@ -137,7 +137,8 @@ class View {
     this.about(job);
     fill(page.actions, download.button, copyButton(transcript, player), tools, h("span", { class: "space" }), this.doubtButton(), h("button", { type: "button", class: "icon-button", "aria-label": t("player.keys"), onclick: showKeys }, "?"));
     fill(page.notes, warningNotes(transcript.warnings));
-    fill(page.panel, player.isVideo && h("div", { class: "stage" }, player.media), download.element);
+    fill(page.panel, download.element);
+    if (player.isVideo) page.panel.before(h("div", { class: "stage" }, player.media));
     if (!transcript.segments.length) {
       const gaps = h("div", { class: "gaps" });
       showGaps(gaps, transcript.gaps);
