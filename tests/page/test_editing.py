@@ -15,7 +15,6 @@ from testbed import audio_bank
 from testbed.service import PLAIN, Service
 from tests.page.conftest import Troubles
 
-
 SINGLE = ("flite-rms", "espeak-en-us+f1", "flite-awb")
 """Who say three sentences, each another one."""
 
