@@ -191,12 +191,14 @@ def test_two_windows_are_brought_together_and_asked_where_both_changed_the_same(
     write(one, 0, "from here")
     saved(one)
     write(other, 1, "from there")
+    other.keyboard.press("Control+s")
     expect(said(other, 0)).to_have_text("from here")
     expect(other.get_by_text("1 passage was changed elsewhere, and taken over.")).to_be_visible()
     saved(other)
     assert texts(service, job) == ["from here", "from there", third]
     # the first has not heard of it yet: both at the same place
     write(one, 1, "mine")
+    one.keyboard.press("Control+s")
     dialog = one.get_by_role("dialog", name="Changed elsewhere too")
     expect(dialog).to_contain_text("from there")
     expect(dialog).to_contain_text("mine")
@@ -213,6 +215,7 @@ def test_two_windows_are_brought_together_and_asked_where_both_changed_the_same(
     third_window.goto(f"{service.url}/#/jobs/{job}")
     expect(said(third_window, 1)).to_have_text("mine")
     write(one, 2, "news")
+    one.keyboard.press("Control+s")
     expect(said(third_window, 2)).to_have_text("news")
     troubles.expect("412")
 

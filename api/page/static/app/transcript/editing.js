@@ -71,6 +71,7 @@ export function startEditing(room) {
     if (stage === "refused") tell(`${t("edit.refused")}: ${why}`, { kind: "error" });
     transcript.revision = transcript.latest = saver.base.revision;
     transcript.etag = saver.base.etag;
+    if (stage === "saved") transcript.changed([]); // for who shows what the service makes of it
     showButtons();
   };
 
@@ -157,6 +158,13 @@ export function startEditing(room) {
     keys[key]();
   };
   document.addEventListener("keydown", pressed, { signal });
+  const download = (/** @type {MouseEvent} */ event) => {
+    const link = event.target instanceof Element && event.target.closest("a[download]");
+    if (!(link instanceof HTMLElement) || !event.isTrusted || !saver.dirty) return;
+    event.preventDefault();
+    void saver.save().then(() => link.click()); // with what was written just now
+  };
+  document.addEventListener("click", download, { capture: true, signal });
   showStage();
   if (transcript.latest > revision) void saver.pull();
   void recover(saver).catch(tellError);
