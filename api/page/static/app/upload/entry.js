@@ -17,6 +17,11 @@ export function row(item, options, choose) {
     else if (item.file) uploads.resume(item, options.values());
     else choose();
   };
+  const cancel = () => {
+    const near = made.nextElementSibling ?? made.previousElementSibling;
+    near?.querySelector("button")?.focus(); // it would be lost with the line
+    uploads.cancel(item);
+  };
   const made = h(
     "li",
     { class: "upload-entry" },
@@ -24,7 +29,7 @@ export function row(item, options, choose) {
     h("progress", { max: item.size, "aria-label": name }),
     h("p", { class: "upload-said small soft numbers" }),
     h("button", { type: "button", class: "icon-button", onclick: act }),
-    h("button", { type: "button", class: "icon-button", "aria-label": t("upload.cancel", { name }), onclick: () => uploads.cancel(item) }, icon("close")),
+    h("button", { type: "button", class: "icon-button", "aria-label": t("upload.cancel", { name }), onclick: cancel }, icon("close")),
   );
   update(made, item);
   return made;

@@ -10,7 +10,7 @@ import { begin, giveUp, next, where } from "./tus.js";
 /**
  * @typedef {object} Item
  * @property {string} id
- * @property {string | null} owner whose it is: nobody else sends it
+ * @property {string | null} owner nobody else sends it
  * @property {string} name
  * @property {number} size
  * @property {number} modified
@@ -25,7 +25,7 @@ import { begin, giveUp, next, where } from "./tus.js";
  * @property {File | null} file
  * @property {boolean} kept whether the browser has the file itself
  * @property {AbortController | null} stop
- * @property {() => void} leave lets other tabs have it
+ * @property {(done: unknown) => void} [leave] lets other tabs have it
  */
 
 const AT_ONCE = 3;
@@ -70,11 +70,14 @@ class Uploads extends EventTarget {
       }
       return !known;
     });
-    const group = fresh.length > 1 || (fresh.length && folder !== null) ? { id: newId(), owner: me.owner, name: folder, batch: null } : null;
+    const group = fresh.length > (folder === null ? 1 : 0) ? { id: newId(), owner: me.owner, name: folder, batch: null } : null;
     if (group) this.#groups.set(group.id, group);
-    const made = fresh.map((file) =>
-      this.#hold({ id: newId(), owner: me.owner, name: file.name, size: file.size, modified: file.lastModified, group: group?.id ?? null, options }, file),
-    );
+    const made = fresh.map((file) => {
+      const { name, size, lastModified: modified } = file;
+      const item = this.#hold({ id: newId(), owner: me.owner, name, size, modified, group: group?.id ?? null, options }, file, false);
+      void alone(item.id, () => new Promise((leave) => (item.leave = leave)));
+      return item;
+    });
     this.go();
     await keep("uploads", made.map(record));
     if (group) await keep("groups", [group]); // behind its files: without any it would be closed
@@ -125,7 +128,7 @@ class Uploads extends EventTarget {
     if (!this.items.length) this.done = { files: 0, bytes: 0 };
     void drop("files", item.id);
     void drop("uploads", item.id).then(() => {
-      item.leave();
+      item.leave?.(null);
       return this.#settle(item.group ?? "");
     });
   }
@@ -149,19 +152,12 @@ class Uploads extends EventTarget {
     this.#timer = setTimeout(() => this.dispatchEvent(new Event("change")), 50);
   }
 
-  /**
-   * @param {Pick<Item, "id" | "owner" | "name" | "size" | "modified" | "group" | "options"> & Partial<Item>} known
-   * @param {File | null} file
-   * @param {boolean} [locked]
-   * @returns {Item}
-   */
-  #hold(known, file, locked = false) {
+  /** @type {(known: Pick<Item, "id" | "owner" | "name" | "size" | "modified" | "group" | "options">, file: File | null, kept: boolean) => Item} */
+  #hold(known, file, kept) {
     /** @type {Item} */
-    const item = { upload: null, sent: 0, state: "waiting", error: null, ...known, speed: 0, file, kept: locked && file !== null, stop: null, leave: () => {} };
-    const left = new Promise((resolve) => (item.leave = () => resolve(null)));
-    if (!locked) void alone(item.id, () => left);
+    const item = { upload: null, sent: 0, state: "waiting", error: null, ...known, speed: 0, file, kept, stop: null };
     this.#items.push(item);
-    return Object.assign(item, { left });
+    return item;
   }
 
   async #restore() {
@@ -173,9 +169,9 @@ class Uploads extends EventTarget {
         const file = (await find("files", id)) ?? null;
         const group = known.group && (await find("groups", known.group));
         if (group) this.#groups.set(group.id, group);
-        const { left } = /** @type {any} */ (this.#hold(known, file, true));
+        const item = this.#hold(known, file, file !== null);
         this.go();
-        await left;
+        await new Promise((leave) => (item.leave = leave));
       });
     }
     this.go();
