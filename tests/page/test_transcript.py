@@ -137,7 +137,7 @@ def test_ten_hours_are_as_light_as_ten_minutes(window: Page, service: Service, h
             const frame = () => new Promise(requestAnimationFrame);
             await frame(), await frame();
             let worst = 0;
-            for (let n = 0; n < 20; n++) {
+            for (let n = 0; n < 8; n++) {
                 const row = document.elementFromPoint(600, 300).closest(".segment");
                 const before = row.getBoundingClientRect().top;
                 scrollBy({ top: -90, behavior: "instant" });

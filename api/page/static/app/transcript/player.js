@@ -188,7 +188,7 @@ export class Player extends EventTarget {
         const answer = await patiently(() => send("GET", this.path, { query, headers, signal: this.signal }), this.signal);
         void answer.body?.cancel();
         if (answer.status === 206) return this.attach("opus");
-        await pause(2);
+        await pause(1);
       }
     } catch (error) {
       if (error instanceof ApiError) this.become("gone", error.status === 410 || error.code === "source_missing" ? t("player.expired") : error.message);
