@@ -29,7 +29,7 @@ def own(tmp_path: Path) -> Iterator[Service]:
 
 
 def line(page: Page, name: str) -> Locator:
-    return page.locator("li.job").filter(has=page.get_by_role("link", name=name, exact=True))
+    return page.locator("li.job").filter(has=page.get_by_text(name, exact=True))
 
 
 def silent(folder: Path) -> Path:
@@ -71,7 +71,7 @@ def test_a_job_is_followed_to_its_end_without_reloading(
     expect(window.get_by_role("status").filter(has_text="followed.wav: Done")).to_have_count(1)
 
     service.submit(silent(tmp_path))
-    expect(line(window, "silent.wav")).to_contain_text("The file has a sound track without any sound")
+    expect(line(window, "silent.wav")).to_contain_text("There is no sound in the file")
 
     button = row.get_by_role("button", name="What to do with followed.wav")
     button.focus()

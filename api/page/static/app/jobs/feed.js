@@ -1,40 +1,20 @@
-/** What the list shows: jobs and batches that somebody wants to see, fetched by pages and kept true by events. */
+/** What the list shows: jobs and batches, fetched by pages and kept true by events. */
 
 import { ask } from "../core/api.js";
 import { chosenLanguage } from "../core/words.js";
 
 /** @typedef {import("../core/api.js").Schemas} Schemas */
 /** @typedef {Schemas["JobBody"]} Job */
-/** @typedef {Schemas["BatchBody"]} Batch counts and progress are missing until somebody has asked for them */
+/** @typedef {Omit<Schemas["BatchBody"], "counts" | "progress"> & Partial<Schemas["BatchBody"]>} Batch figures: once somebody has asked */
 /** @typedef {Schemas["HitBody"]} Hit */
-/** @typedef {{ q: string, status: string, time: string, sort: string }} Wanted "" each: no search, all, ever, newest first */
-/** @typedef {{ id: string, made: string, job?: Job, hit?: Hit, batch?: Batch }} Entry */
-/** @typedef {{ path: string, query: Record<string, string>, next: string | null, last: string, done: boolean }} Source */
+/** @typedef {{ q: string, status: string, time: string, sort: string }} Wanted "": no search, all, ever, newest first */
+/** @typedef {{ id: string, job?: Job, hit?: Hit, batch?: Batch }} Entry */
 
-/** Statuses of each choice of the filter. @type {Record<string, Job["status"][]>} */
-export const STATUSES = {
-  active: ["processing", "queued", "cancelling"],
-  completed: ["completed"],
-  failed: ["failed"],
-  cancelled: ["cancelled"],
-};
+/** @type {Record<string, Job["status"][]>} */
+export const STATUSES = { active: ["processing", "queued", "cancelling"], completed: ["completed"], failed: ["failed"], cancelled: ["cancelled"] };
 
-/** So many are sorted otherwise than by time: the API has them newest first. */
+/** So many can be in another order: the API has them newest first. */
 export const SORTED = 1000;
-
-/** Above all ids, which sort by the time they were made. */
-const ABOVE = "~";
-
-/** @param {string} time */
-function begin(time) {
-  const day = new Date();
-  day.setHours(0, 0, 0, 0);
-  if (time === "week") day.setDate(day.getDate() - 6);
-  return time ? day.getTime() : 0;
-}
-
-/** @param {Job} job */
-const length = (job) => job.audio.duration ?? 0;
 
 export class Feed {
   /**
@@ -42,48 +22,39 @@ export class Feed {
    * @param {AbortSignal} signal
    */
   constructor(wanted, signal) {
-    this.wanted = wanted;
+    const { q, status, time, sort } = (this.wanted = wanted);
     this.signal = signal;
-    /** jobs of a batch are in its line, not lines themselves */
-    this.grouped = !wanted.q && !wanted.status && ["", "oldest"].includes(wanted.sort);
-    this.since = begin(wanted.time);
+    /** jobs of a batch are in its line */
+    this.grouped = !q && !status && (!sort || sort === "oldest");
+    this.since = time && new Date(new Date().setHours(0, 0, 0, 0) - (time === "week" ? 6 * 864e5 : 0)).toISOString();
     /** @type {Map<string, Entry>} */
     this.entries = new Map();
-    /** @type {Source[]} */
-    this.sources = this._paths().map(([path, query]) => ({ path, query, next: null, last: ABOVE, done: false }));
+    /** @type {[string, Record<string, string>][]} */
+    const paths = q ? [["search", { q }]] : status ? STATUSES[status].map((one) => ["jobs", { status: one }]) : this.grouped ? [["jobs", {}], ["batches", {}]] : [["jobs", {}]];
+    // ids sort by the time they were made; `last`: of what was fetched, "~" is behind them all
+    this.sources = paths.map(([path, query]) => ({ path, query, next: null, last: "~", done: false }));
     /** @type {Entry[] | null} */
-    this._shown = null;
-  }
-
-  /** @returns {[string, Record<string, string>][]} */
-  _paths() {
-    const { q, status } = this.wanted;
-    if (q) return [["search", { q }]];
-    if (status) return STATUSES[status].map((one) => ["jobs", { status: one }]);
-    return this.grouped ? [["jobs", {}], ["batches", {}]] : [["jobs", {}]];
+    this.order = null;
   }
 
   get complete() {
-    return this.sources.every((source) => source.done);
+    return this.sources.every(({ done }) => done);
   }
 
-  /** Older ids are not shown yet: another source may have some in between. */
+  /** Behind this id another source may have something in between. */
   get edge() {
-    return this.sources.reduce((edge, source) => (source.done || source.last < edge ? edge : source.last), "");
+    return this.sources.reduce((edge, { done, last }) => (done || last < edge ? edge : last), "");
   }
 
-  /** In their order. */
   shown() {
-    if (this._shown) return this._shown;
-    const { sort } = this.wanted;
-    const { compare } = new Intl.Collator(chosenLanguage(), { numeric: true });
-    const edge = this.edge;
-    const found = [...this.entries.values()].filter((entry) => entry.id >= edge);
-    found.sort((a, b) => (a.id < b.id ? 1 : -1));
+    if (this.order) return this.order;
+    const { edge, wanted: { sort } } = this;
+    const found = [...this.entries.values()].filter(({ id }) => id >= edge).sort((a, b) => (a.id < b.id ? 1 : -1));
     if (sort === "oldest") found.reverse();
+    const { compare } = new Intl.Collator(chosenLanguage(), { numeric: true });
     if (sort === "name") found.sort((a, b) => (a.job && b.job ? compare(a.job.source.filename, b.job.source.filename) : 0));
-    if (sort === "length") found.sort((a, b) => (a.job && b.job ? length(b.job) - length(a.job) : 0));
-    return (this._shown = found);
+    if (sort === "length") found.sort((a, b) => (b.job?.audio.duration ?? 0) - (a.job?.audio.duration ?? 0));
+    return (this.order = found);
   }
 
   /**
@@ -92,74 +63,53 @@ export class Feed {
    */
   async more(count) {
     const goal = this.shown().length + count;
-    const limit = this.wanted.q ? 50 : Math.min(200, Math.max(50, count));
     while (!this.complete && this.shown().length < goal) {
-      const edge = this.edge;
-      await Promise.all(this.sources.filter((source) => !source.done && source.last === edge).map((source) => this._page(source, limit)));
+      const { edge } = this;
+      await Promise.all(this.sources.filter(({ done, last }) => !done && last === edge).map(async (source) => {
+        const limit = Math.min(this.wanted.q ? 50 : 200, count);
+        const { items, next } = await ask("GET", source.path, { query: { ...source.query, limit, after: source.next }, signal: this.signal });
+        for (const item of items) {
+          const { id, created_at } = item.job ?? item;
+          if (source.path === "batches") this.takeBatch(item);
+          else this.take(item.job ?? item, item.job && item);
+          source.last = id;
+          source.done = created_at < this.since;
+        }
+        source.next = next;
+        source.done ||= next === null;
+        this.order = null;
+      }));
     }
   }
 
   /**
-   * @param {Source} source
-   * @param {number} limit
-   */
-  async _page(source, limit) {
-    const { items, next } = await ask("GET", source.path, { query: { ...source.query, limit, after: source.next }, signal: this.signal });
-    for (const item of items) {
-      if (source.path === "search") this._put({ id: item.job.id, made: item.job.created_at, job: item.job, hit: item });
-      else this._put({ id: item.id, made: item.created_at, ...(source.path === "jobs" ? { job: item } : { batch: item }) });
-      source.last = item.job?.id ?? item.id;
-      source.done = this._old(item.job?.created_at ?? item.created_at);
-    }
-    source.next = next;
-    source.done ||= next === null;
-    this._shown = null;
-  }
-
-  /** @param {string} made */
-  _old(made) {
-    return Date.parse(made) < this.since;
-  }
-
-  /** @param {Entry} entry */
-  _put(entry) {
-    if (this._old(entry.made) || (entry.job && !this._wants(entry.job))) return;
-    this.entries.set(entry.id, entry);
-  }
-
-  /** @param {Job} job */
-  _wants(job) {
-    const { status } = this.wanted;
-    return !(this.grouped && job.batch) && (!status || STATUSES[status].includes(job.status));
-  }
-
-  /**
-   * Takes in how a job stands now. What a search finds only the service knows.
+   * Takes in how a job stands. What a search finds only the service knows.
    * @param {Job} job
+   * @param {Hit} [hit]
    */
-  take(job) {
+  take(job, hit) {
+    const { q, status } = this.wanted;
     const entry = this.entries.get(job.id);
-    if (entry && this._wants(job)) {
-      entry.job = job;
-    } else if (entry) {
-      this.drop(job.id);
-    } else if (!this.wanted.q) {
-      this._put({ id: job.id, made: job.created_at, job });
-      this._shown = null;
-    }
+    if ((this.grouped && job.batch) || (status && !STATUSES[status].includes(job.status)) || job.created_at < this.since) this.drop(job.id);
+    else if (entry) entry.job = job;
+    else if (hit || !q) this.add({ id: job.id, job, hit });
   }
 
   /** @param {Batch} batch */
   takeBatch(batch) {
-    if (!this.grouped) return;
     const entry = this.entries.get(batch.id);
     if (entry) entry.batch = batch;
-    else this._put({ id: batch.id, made: batch.created_at, batch });
-    this._shown = null;
+    else if (this.grouped && batch.created_at >= this.since) this.add({ id: batch.id, batch });
   }
 
-  /** @param {string} id of a job or batch that is no more */
+  /** @param {Entry} entry */
+  add(entry) {
+    this.entries.set(entry.id, entry);
+    this.order = null;
+  }
+
+  /** @param {string} id */
   drop(id) {
-    if (this.entries.delete(id)) this._shown = null;
+    if (this.entries.delete(id)) this.order = null;
   }
 }

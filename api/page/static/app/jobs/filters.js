@@ -1,20 +1,17 @@
-/** What somebody wants to see of the list: said above it, and in the address. */
+/** What somebody wants to see: said above the list, and in the address. */
 
 import { h, icon } from "../core/dom.js";
 import { here, note } from "../core/router.js";
 import { named, t } from "../core/words.js";
 import { STATUSES } from "./feed.js";
 
-/** @typedef {import("./feed.js").Wanted} Wanted */
-
 const CHOICES = { status: ["", ...Object.keys(STATUSES)], time: ["", "today", "week"], sort: ["", "oldest", "name", "length"] };
 
-/** @returns {Wanted} */
+/** @returns {import("./feed.js").Wanted} */
 export function wanted() {
   const { query } = here();
-  const q = (query.get("q") ?? "").trim().slice(0, 200);
-  /** @param {keyof typeof CHOICES} name */
-  const one = (name) => CHOICES[name].find((choice) => choice === query.get(name)) ?? "";
+  const q = (query.get("q") ?? "").slice(0, 200);
+  const one = (/** @type {keyof typeof CHOICES} */ name) => CHOICES[name].find((choice) => choice === query.get(name)) ?? "";
   // the service refuses what has neither letter nor digit
   return { q: /[\p{L}\p{N}]/u.test(q) ? q : "", status: one("status"), time: one("time"), sort: one("sort") };
 }
@@ -24,28 +21,21 @@ export function wanted() {
  * @param {AbortSignal} signal
  */
 export function filters(changed, signal) {
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let timer;
-  /** @param {Record<string, string>} query */
-  const say = (query) => (note(query), changed());
-  const search = h("input", {
-    type: "search",
-    maxLength: 200,
-    placeholder: t("jobs.search"),
-    "aria-label": t("jobs.search"),
-    oninput: () => (clearTimeout(timer), (timer = setTimeout(() => say({ q: search.value.trim() }), 300))),
-  });
-  const chosen = Object.entries(CHOICES).map(([name, choices]) => {
-    const options = choices.map((choice) => h("option", { value: choice }, named("jobs", `${name}_${choice || "all"}`)));
-    return h("select", { name, "aria-label": named("jobs", `by_${name}`), onchange: (/** @type {any} */ event) => say({ [name]: event.target.value }) }, options);
+  let timer = 0;
+  const say = (/** @type {Record<string, string>} */ query) => signal.aborted || (note(query), changed());
+  const oninput = () => (clearTimeout(timer), (timer = window.setTimeout(() => say({ q: search.value.trim() }), 300)));
+  const search = h("input", { type: "search", maxLength: 200, placeholder: t("jobs.search"), "aria-label": t("jobs.search"), oninput });
+  const selects = Object.entries(CHOICES).map(([name, choices]) => {
+    const made = h("select", { name, "aria-label": named("jobs", `by_${name}`), onchange: () => say({ [name]: made.value }) },
+      choices.map((choice) => h("option", { value: choice }, named("jobs", `${name}_${choice || "all"}`))));
+    return made;
   });
   const read = () => {
-    const { query } = here();
-    if (document.activeElement !== search) search.value = query.get("q") ?? "";
-    for (const select of chosen) select.value = query.get(select.name) ?? "";
+    const now = wanted();
+    if (document.activeElement !== search) search.value = now.q;
+    for (const select of selects) select.value = now[/** @type {keyof typeof now} */ (select.name)];
   };
   addEventListener("hashchange", () => (read(), changed()), { signal });
-  signal.addEventListener("abort", () => clearTimeout(timer));
   read();
-  return h("search", { class: "filters" }, h("div", { class: "search" }, icon("find"), search), chosen);
+  return h("search", { class: "filters" }, h("div", { class: "search" }, icon("find"), search), selects);
 }

@@ -2,55 +2,39 @@
 
 import { fill, h, icon } from "../core/dom.js";
 
-/** @typedef {{ text: string, icon?: Parameters<typeof icon>[0], href?: string, save?: boolean, run?: () => void, more?: () => Item[] }} Item more: what is chosen from next */
+/** @typedef {{ text: string, icon?: Parameters<typeof icon>[0], href?: string, save?: boolean, run?: () => void, more?: () => Item[] }} Item more: to choose from next */
 
 /**
  * @param {HTMLElement} button
  * @param {Item[]} items
  */
 export function openMenu(button, items) {
-  const menu = h("div", { class: "menu", role: "menu", popover: "auto", "aria-label": button.getAttribute("aria-label") });
-  const close = () => menu.hidePopover();
-
-  /** @param {Item[]} found */
-  const offer = (found) => {
+  const menu = h("div", { class: "menu", role: "menu", popover: "auto", "aria-label": button.ariaLabel || button.textContent });
+  const offer = (/** @type {Item[]} */ found) => {
     fill(menu, found.map(({ text, icon: name, href, save, run, more }) => {
-      const inside = [name ? icon(name) : null, h("span", {}, text)];
-      if (href !== undefined) return h("a", { role: "menuitem", href, download: save ? "" : null, onclick: close }, inside);
-      return h("button", { type: "button", role: "menuitem", onclick: () => (more ? offer(more()) : (close(), run?.())) }, inside);
+      const onclick = () => (more ? offer(more()) : (menu.hidePopover(), run?.()));
+      return h(href ? "a" : "button", { role: "menuitem", type: "button", href, download: save ? "" : null, onclick }, name && icon(name), text);
     }));
-    place();
-    choose(0);
-  };
-  const place = () => {
     const at = button.getBoundingClientRect();
-    const left = document.dir === "rtl" ? at.left : at.right - menu.offsetWidth;
-    const below = at.bottom + menu.offsetHeight < innerHeight || at.top < menu.offsetHeight;
-    menu.style.setProperty("left", `${Math.max(8, left)}px`);
-    menu.style.setProperty("top", `${Math.max(8, below ? Math.min(at.bottom, innerHeight - menu.offsetHeight - 8) : at.top - menu.offsetHeight)}px`);
+    menu.style.setProperty("left", `${Math.max(8, at.right - menu.offsetWidth)}px`);
+    menu.style.setProperty("top", `${Math.max(8, Math.min(at.bottom, innerHeight - menu.offsetHeight - 8))}px`);
+    part(0)?.focus();
   };
-  /** @param {number} step from the focused one; 0: the first */
-  const choose = (step) => {
-    const all = /** @type {HTMLElement[]} */ ([...menu.children]);
-    const now = all.findIndex((one) => one === document.activeElement);
-    all.at(step && (now + step) % all.length)?.focus();
-  };
-
+  const part = (/** @type {number} */ at) => /** @type {HTMLElement | undefined} */ ([...menu.children].at(at % menu.children.length));
   menu.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (event.key === "Tab") close();
-    if (step === undefined) return;
+    if (event.key === "Tab") menu.hidePopover();
+    if (!step) return;
     event.preventDefault();
-    choose(step);
+    part([...menu.children].findIndex((one) => one === document.activeElement) + step)?.focus();
   });
-  menu.addEventListener("toggle", (event) => {
-    if (event.newState !== "closed") return;
-    button.setAttribute("aria-expanded", "false");
+  menu.addEventListener("toggle", ({ newState }) => {
+    button.ariaExpanded = String(newState === "open");
+    if (newState === "open") return;
     if (menu.contains(document.activeElement) || document.activeElement === document.body) button.focus();
     menu.remove();
   });
   button.after(menu);
-  button.setAttribute("aria-expanded", "true");
   menu.showPopover();
   offer(items);
 }

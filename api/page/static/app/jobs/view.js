@@ -1,303 +1,237 @@
 /** All jobs, and the place to drop files. */
 
-import { ApiError, ask, follow } from "../core/api.js";
-import { fill, h, icon, keyed } from "../core/dom.js";
+import { ApiError, ask, follow, url } from "../core/api.js";
+import { fill, h, keyed } from "../core/dom.js";
 import { note, to } from "../core/router.js";
 import { named, t } from "../core/words.js";
 import { show as showDialog, sure } from "../ui/dialog.js";
 import { tell, tellError } from "../ui/toast.js";
-import { CAN, act, download, each, patiently, reason, resultUrl } from "./actions.js";
-import { Batches, zipUrl } from "./batches.js";
+import { CAN, act, download, each, reason } from "./actions.js";
+import { batchLines } from "./batches.js";
 import { Feed, SORTED } from "./feed.js";
 import { filters, wanted } from "./filters.js";
 import { openMenu } from "./menu.js";
 import { row, update } from "./row.js";
-import { Selection } from "./selection.js";
+import { selection } from "./selection.js";
 
 /** @typedef {import("./feed.js").Job} Job */
-/** @typedef {import("./feed.js").Batch} Batch */
 /** @typedef {import("./actions.js").Action} Action */
+/** @typedef {import("./menu.js").Item} Item */
 
 /** @type {import("../core/router.js").Show} */
 export function show(main, _place, signal) {
-  new List(main, signal).begin();
-}
+  let feed = new Feed(wanted(), signal);
+  let newest = feed; // being fetched
+  /** What events have told since then; null: deleted. @type {Map<string, Job | null>} */
+  const heard = new Map();
+  /** @type {Set<string>} */
+  const picked = new Set();
+  let formats = ["txt", "srt", "vtt", "json"];
+  let fault = "";
+  let soon = 0;
 
-class List {
-  /**
-   * @param {HTMLElement} main
-   * @param {AbortSignal} signal
-   */
-  constructor(main, signal) {
-    this.signal = signal;
-    this.feed = this.wanted = new Feed(wanted(), signal);
-    /** as events have told since the list was asked for @type {Map<string, Job | null>} */
-    this.heard = new Map();
-    /** @type {string[]} */
-    this.formats = ["txt", "srt", "vtt", "json"];
-    this.drawn = 0;
-    this.fault = "";
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    this.awaySoon = undefined;
-    this.watchMore = () => {};
-    /** @type {ReturnType<typeof setTimeout>[]} */
-    this.timers = [];
+  const later = (/** @type {() => void} */ run, /** @type {number} */ seconds) => window.setTimeout(() => signal.aborted || run(), 1000 * seconds);
+  const button = (/** @type {string} */ text, /** @type {() => void} */ onclick) => h("button", { type: "button", class: "button more", onclick }, text);
 
-    this.list = h("ul", { class: "plain jobs", role: "list", tabIndex: -1, "aria-label": t("place.jobs"), onclick: (/** @type {MouseEvent} */ event) => this.pressed(event) });
-    this.away = h("p", { class: "notice", role: "status", hidden: true }, t("jobs.away"));
-    this.said = h("p", { class: "visually-hidden", role: "status" });
-    this.state = h("section", { class: "empty" });
-    this.most = h("p", { class: "soft small", hidden: true }, t("jobs.most", { n: SORTED }));
-    this.more = h("button", { type: "button", class: "button quiet more", hidden: true, onclick: () => this.next() }, t("jobs.more"));
-    this.selection = new Selection(this.list, (id) => this.known(id), (action, jobs, button) => this.asked(action, jobs, button));
-    this.batches = new Batches(signal, this.selection.ids);
-    main.append(
-      h("h1", {}, t("place.jobs")),
-      // HERE: uploadPanel(signal) of ../upload/panel.js
-      filters(() => this.refresh(50), signal),
-      this.away, this.most, this.state, this.list, this.more, this.said, this.selection.bar,
-    );
-  }
+  const list = h("ul", { class: "plain jobs", role: "list", tabIndex: -1, "aria-label": t("place.jobs"), onclick: pressed });
+  const away = h("p", { class: "notice", role: "status", hidden: true }, t("jobs.away"));
+  const said = h("p", { class: "visually-hidden", role: "status" });
+  const state = h("section", { class: "empty", hidden: true });
+  const most = h("p", { class: "soft small", hidden: true }, t("jobs.most", { n: SORTED }));
+  const more = button(t("jobs.more"), next);
+  more.hidden = true;
+  const bar = selection(list, picked, known, asked);
+  const batches = batchLines(picked, (batch) => (batch && [feed, newest].forEach((one) => one.takeBatch(batch)), draw()), signal);
+  main.append(
+    h("h1", {}, t("place.jobs")),
+    // HERE goes the upload panel: uploadPanel(signal) of ../upload/panel.js
+    filters(() => refresh(50), signal), away, most, state, list, more, said, bar.bar);
 
-  begin() {
-    this.batches.addEventListener("batch", (/** @type {any} */ { detail }) => {
-      for (const feed of [this.feed, this.wanted]) feed.takeBatch(detail);
-      this.draw();
-    });
-    this.batches.addEventListener("jobs", () => this.draw());
-    // again each time: it tells only of what becomes visible, and a short page may leave the button where it is
-    const seen = new IntersectionObserver(([one]) => one.isIntersecting && this.next(), { rootMargin: "600px" });
-    this.watchMore = () => (seen.unobserve(this.more), seen.observe(this.more));
-    this.signal.addEventListener("abort", () => (seen.disconnect(), this.timers.forEach(clearTimeout)));
-    let opened = false;
-    follow("events", {
-      open: () => {
-        if (opened) void this.refresh();
-        opened = true;
-        this.isAway(false);
-      },
-      lost: () => this.isAway(true),
-      job: (job) => this.take(job),
-      end: ({ id, status }) => this.ended(id, status),
-    }, this.signal);
-    void patiently(() => ask("GET", "features", { signal: this.signal })).then(({ formats }) => (this.formats = formats), () => {});
-    void this.refresh(50);
-  }
+  // begun anew after each page: it tells only of what becomes visible, and a short page may leave the button there
+  const end = new IntersectionObserver(([one]) => one.isIntersecting && next(), { rootMargin: "600px" });
+  signal.addEventListener("abort", () => end.disconnect());
+  let opened = false;
+  follow("events", {
+    open: () => (opened && refresh(), (opened = true), isAway(false)),
+    lost: () => isAway(true),
+    job: take,
+    end: ({ id, status }) => {
+      const name = known(id)?.source.filename;
+      if (status === "deleted") drop(id);
+      else if (name) said.textContent = `${name}: ${named("status", status)}`;
+      if (feed.wanted.q) later(refresh, 3); // so long the index may take
+    },
+  }, signal);
+  ask("GET", "features", { signal }).then((found) => (formats = found.formats), () => {});
+  void refresh(50);
 
-  /** @param {() => void} run @param {number} seconds */
-  later(run, seconds) {
-    this.timers.push(setTimeout(() => this.signal.aborted || run(), 1000 * seconds));
-  }
-
-  /** @param {boolean} away */
-  isAway(away) {
-    clearTimeout(this.awaySoon);
+  function isAway(/** @type {boolean} */ is) {
+    clearTimeout(soon);
     // a stream that a proxy ends is there again at once
-    if (away) this.awaySoon = setTimeout(() => (this.away.hidden = this.signal.aborted), 1500);
-    else this.away.hidden = true;
+    if (is) soon = later(() => (away.hidden = false), 1.5);
+    else away.hidden = true;
   }
 
-  /**
-   * Asks anew, and shows it when all of it is here.
-   * @param {number} [count]
-   */
-  async refresh(count = Math.min(SORTED, Math.max(50, this.feed.shown().length))) {
-    const fresh = (this.wanted = new Feed(wanted(), this.signal));
-    this.heard.clear();
-    this.list.ariaBusy = "true";
-    if (!(await this.fetch(fresh, fresh.wanted.sort ? SORTED : count))) return;
-    const asked = fresh.wanted.q || fresh.wanted.status || fresh.wanted.time;
-    this.feed = fresh;
-    for (const [id, job] of this.heard) job ? fresh.take(job) : fresh.drop(id);
-    this.batches.refresh();
-    this.draw();
-    if (asked) this.said.textContent = t("jobs.found", { n: fresh.shown().length });
+  /** Asks anew, and shows it when all of it is here. */
+  async function refresh(count = Math.min(SORTED, Math.max(50, feed.shown().length))) {
+    const fresh = (newest = new Feed(wanted(), signal));
+    const { q, status, time, sort } = fresh.wanted;
+    heard.clear();
+    if (!(await fetched(fresh, sort ? SORTED : count))) return;
+    feed = fresh;
+    for (const [id, job] of heard) job ? feed.take(job) : feed.drop(id);
+    for (const id of batches.open.keys()) batches.look(id, 0), batches.more(id, true).catch(() => batches.open.delete(id));
+    draw();
+    if (q || status || time) said.textContent = t("jobs.found", { n: feed.shown().length });
   }
 
-  /**
-   * Whether it is here, and still wanted. While the service is away it goes on asking.
-   * @param {Feed} feed
-   * @param {number} count
-   */
-  async fetch(feed, count) {
-    for (let wait = 1; ; wait = Math.min(2 * wait, 5)) {
+  /** Whether it is here, and still wanted. While the service is away it goes on asking. */
+  async function fetched(/** @type {Feed} */ asked, /** @type {number} */ count) {
+    const stale = () => signal.aborted || asked !== newest;
+    list.ariaBusy = "true";
+    fault = "";
+    for (let wait = 1; !stale(); wait = Math.min(2 * wait, 5)) {
       try {
-        await feed.more(count);
+        await asked.more(count);
+        break;
       } catch (error) {
-        if (this.signal.aborted || feed !== this.wanted) return false;
-        if (error instanceof ApiError && (error.status === 0 || error.status > 499 || error.retryAfter)) {
-          this.isAway(true);
-          await new Promise((resolve) => setTimeout(resolve, 1000 * (error.retryAfter || wait)));
-          if (!this.signal.aborted && feed === this.wanted) continue;
-          return false;
-        }
-        this.fault = reason(error);
+        if (stale()) return false;
+        const gone = error instanceof ApiError && (error.status === 0 || error.status > 499 || error.retryAfter);
+        if (!gone) fault = reason(error);
+        if (!gone) break;
+        isAway(true);
+        await new Promise((resolve) => setTimeout(resolve, 1000 * (error.retryAfter || wait)));
       }
-      if (this.signal.aborted || feed !== this.wanted) return false;
-      this.list.ariaBusy = null;
-      return true;
     }
+    if (stale()) return false;
+    list.ariaBusy = null;
+    return true;
   }
 
-  async next() {
-    const { feed } = this;
-    if (feed !== this.wanted || feed.complete || feed.wanted.sort || this.list.ariaBusy) return;
-    this.list.ariaBusy = "true";
-    if (await this.fetch(feed, 50)) this.draw();
+  async function next() {
+    if (!feed.complete && !feed.wanted.sort && !list.ariaBusy && (await fetched(feed, 50))) draw();
   }
 
   /** @param {string} id @returns {Job | undefined} */
-  known(id) {
-    const found = this.feed.entries.get(id)?.job;
-    if (found) return found;
-    for (const { jobs } of this.batches.open.values()) for (const job of jobs) if (job.id === id) return job;
-    return undefined;
+  function known(id) {
+    return feed.entries.get(id)?.job ?? [...batches.open.values()].flatMap(({ jobs }) => jobs).find((job) => job.id === id);
   }
 
-  /** @param {Job} job */
-  take(job) {
-    this.heard.set(job.id, job);
-    this.feed.take(job);
-    this.batches.heard(job);
-    this.draw();
+  function take(/** @type {Job} */ job) {
+    heard.set(job.id, job);
+    feed.take(job);
+    batches.heard(job);
+    draw();
   }
 
-  /** @param {string} id */
-  drop(id) {
-    this.heard.set(id, null);
-    this.feed.drop(id);
-    this.batches.drop(id);
-    this.selection.ids.delete(id);
-    this.draw();
+  function drop(/** @type {string} */ id) {
+    heard.set(id, null);
+    feed.drop(id);
+    batches.drop(id);
+    picked.delete(id);
+    draw();
   }
 
-  /** @param {string} id @param {string} status */
-  ended(id, status) {
-    const name = this.known(id)?.source.filename;
-    if (status === "deleted") this.drop(id);
-    else if (name) this.said.textContent = `${name}: ${named("status", status)}`;
-    if (this.feed.wanted.q) this.later(() => this.refresh(), 3); // so long the index may take
-  }
-
+  let drawn = 0;
   /** Five times a second at most, however much happens. */
-  draw() {
-    if (this.drawn) return void (this.drawn = 2);
-    this.drawn = 1;
-    this.paint();
-    this.later(() => {
-      const again = this.drawn === 2;
-      this.drawn = 0;
-    this.fault = "";
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    this.awaySoon = undefined;
-    this.watchMore = () => {};
-      if (again) this.draw();
+  function draw() {
+    if (drawn++) return;
+    paint();
+    later(() => {
+      const again = drawn > 1;
+      drawn = 0;
+      if (again) draw();
     }, 0.2);
   }
 
-  paint() {
-    const { feed, list, batches, selection } = this;
+  function paint() {
     const entries = feed.shown();
+    const { sort } = feed.wanted;
     const inside = list.contains(document.activeElement);
-    keyed(list, entries, (entry) => entry.id,
-      ({ id, job, hit, batch }) => (job ? row(job, hit, selection.ids.has(id)) : batches.line(/** @type {Batch} */ (batch))),
-      (line, { job, hit, batch }) => (job ? update(line, job, hit) : batch && batches.update(line, batch)));
+    keyed(list, entries, ({ id }) => id,
+      ({ id, job, hit, batch }) => (batch ? batches.line(batch) : row(/** @type {Job} */ (job), picked.has(id), hit)),
+      (line, { job, hit, batch }) => (batch ? batches.update(line, batch) : update(line, /** @type {Job} */ (job), hit)));
     if (inside && !list.contains(document.activeElement)) list.focus();
-    const sorted = Boolean(feed.wanted.sort);
-    this.more.hidden = feed.complete || sorted || Boolean(this.fault);
-    this.most.hidden = !sorted || feed.complete;
-    this.watchMore();
-    this.state.hidden = entries.length > 0 && !this.fault;
-    if (!this.state.hidden) fill(this.state, this.stateOf());
-    selection.draw();
+    more.hidden = feed.complete || Boolean(sort || fault);
+    most.hidden = !sort || feed.complete;
+    end.unobserve(more);
+    end.observe(more);
+    state.hidden = entries.length > 0 && !fault;
+    if (!state.hidden) fill(state, stateOf());
+    bar.draw();
   }
 
   /** Where there is nothing to show: what to do about it. */
-  stateOf() {
-    const { fault } = this;
-    this.fault = "";
-    const { q, status, time } = this.feed.wanted;
-    if (fault) return [h("h2", {}, t("jobs.fault")), h("p", {}, fault), h("button", { type: "button", class: "button", onclick: () => this.refresh() }, icon("retry"), t("jobs.retry"))];
-    if (!this.feed.complete) return [];
+  function stateOf() {
+    const { q, status, time } = feed.wanted;
+    if (fault) return [h("h2", {}, t("jobs.fault")), h("p", {}, fault), button(t("jobs.retry"), refresh)];
+    if (!feed.complete) return [];
     if (!q && !status && !time) return [h("h2", {}, t("jobs.empty")), h("p", {}, t("jobs.empty_how")), h("p", { class: "small" }, t("jobs.empty_safe"))];
-    const all = () => (note({ q: null, status: null, time: null, sort: null }), dispatchEvent(new Event("hashchange")));
-    return [h("h2", {}, t("jobs.none")), h("p", {}, t(q ? "jobs.none_said" : "jobs.none_so")), h("button", { type: "button", class: "button", onclick: all }, t("jobs.show_all"))];
+    const all = () => (note({ q: "", status: "", time: "", sort: "" }), dispatchEvent(new Event("hashchange")));
+    return [h("h2", {}, t("jobs.none")), q && h("p", {}, t("jobs.none_how")), button(t("jobs.show_all"), all)];
   }
 
-  /** @param {MouseEvent} event */
-  pressed({ target }) {
-    const button = target instanceof Element && target.closest("button");
-    const line = button && button.closest("li");
-    if (!button || !line || !line.dataset.key) return;
-    const id = line.dataset.key;
-    const job = this.known(id);
-    if (button.dataset.do === "fold" && this.batches.open.delete(id)) this.draw();
-    else if (button.dataset.do === "fold" || button.dataset.do === "items") this.batches.more(id).catch(tellError);
-    else if (button.dataset.do === "batch") openMenu(button, this.batchMenu(id));
-    else if (button.dataset.do === "menu" && job) openMenu(button, this.menu(job));
-    else if (button.dataset.do === "retry" && job) this.asked("retry", [job], button);
+  function pressed(/** @type {MouseEvent} */ { target }) {
+    const on = target instanceof Element && target.closest("button");
+    const id = on && on.closest("li")?.dataset.key;
+    if (!on || !id) return;
+    const job = known(id);
+    const does = on.dataset.do;
+    if (does === "fold" && batches.open.delete(id)) draw();
+    else if (does === "fold" || does === "items") batches.more(id).catch(tellError);
+    else if (does === "batch") openMenu(on, batchMenu(id));
+    else if (job && does === "menu") openMenu(on, jobMenu(job));
+    else if (job && does === "retry") void asked("retry", [job], on);
   }
 
-  /** @param {(format: string) => string | (() => void)} chosen address, or what to do @returns {import("./menu.js").Item[]} */
-  formatItems(chosen) {
-    return this.formats.map((format) => {
-      const it = chosen(format);
-      return { text: format.toUpperCase(), ...(typeof it === "string" ? { href: it, save: true } : { run: it }) };
-    });
-  }
+  /** @param {string} path @returns {() => Item[]} */
+  const files = (path) => () => formats.map((format) => ({ text: format.toUpperCase(), href: url(path, { format }), save: true }));
 
-  /** @param {Job} job @returns {import("./menu.js").Item[]} */
-  menu(job) {
+  /** @param {Job} job */
+  function jobMenu(job) {
     const address = to(["jobs", job.id]);
-    const one = (/** @type {Action} */ action, /** @type {any} */ name) => (CAN[action](job) ? [{ text: t(`jobs.${action}`), icon: name, run: () => this.asked(action, [job]) }] : []);
-    return [
+    const run = (/** @type {Action} */ action) => () => asked(action, [job]);
+    /** @type {(Item | false)[]} */
+    const items = [
       { text: t("jobs.open"), icon: "play", href: address },
-      ...(CAN.download(job) ? [{ text: t("jobs.download"), icon: /** @type {const} */ ("down"), more: () => this.formatItems((format) => resultUrl(job.id, format)) }] : []),
+      CAN.download(job) && { text: t("jobs.download"), icon: "down", more: files(`jobs/${job.id}/result`) },
       { text: t("jobs.link"), icon: "link", run: () => copy(new URL(address, location.href).href) },
-      ...one("retry", "retry"),
-      ...one("cancel", "stop"),
-      ...one("delete", "remove"),
+      CAN.retry(job) && { text: t("jobs.retry"), icon: "retry", run: run("retry") },
+      CAN.cancel(job) && { text: t("jobs.cancel"), icon: "stop", run: run("cancel") },
+      { text: t("jobs.delete"), icon: "remove", run: run("delete") },
     ];
+    return items.filter((item) => item !== false);
   }
 
-  /** @param {string} id @returns {import("./menu.js").Item[]} */
-  batchMenu(id) {
-    const { counts, status } = /** @type {Batch} */ (this.feed.entries.get(id)?.batch);
-    const act_ = (/** @type {"retry" | "cancel" | "delete"} */ action) => async () => {
-      if (action !== "retry" && !(await sure(t(`jobs.${action}`), t(action === "delete" ? "jobs.delete_sure" : "batch.cancel_sure", { n: counts?.total ?? 0, name: t("batch.name", { n: 1 }) }), t(`jobs.${action}`)))) return;
-      try {
-        if ((await act(action, `batches/${id}`)) === null) this.drop(id);
-        else this.batches.ask(id, 0);
-      } catch (error) {
-        tell(reason(error), { kind: "error" });
-      }
+  /** @param {string} id */
+  function batchMenu(id) {
+    const { counts, status } = feed.entries.get(id)?.batch ?? {};
+    const n = counts?.total ?? 0;
+    const run = (/** @type {"retry" | "cancel" | "delete"} */ action) => async () => {
+      if (action !== "retry" && !(await sure(t(`jobs.${action}`), t(`batch.${action}_sure`, { n }), t(`jobs.${action}`)))) return;
+      await act(action, `batches/${id}`).then((now) => (now ? batches.look(id, 0) : drop(id)), (error) => tell(reason(error), { kind: "error" }));
     };
-    return [
-      ...(counts?.completed ? [{ text: t("jobs.download"), icon: /** @type {const} */ ("down"), more: () => this.formatItems((format) => zipUrl(id, format)) }] : []),
-      ...(counts?.failed ? [{ text: t("batch.retry"), icon: /** @type {const} */ ("retry"), run: act_("retry") }] : []),
-      ...(status !== "completed" ? [{ text: t("jobs.cancel"), icon: /** @type {const} */ ("stop"), run: act_("cancel") }] : []),
-      { text: t("jobs.delete"), icon: "remove", run: act_("delete") },
+    /** @type {(Item | false)[]} */
+    const items = [
+      n > 0 && { text: t("jobs.download"), icon: "down", more: files(`batches/${id}/results.zip`) },
+      (counts?.failed ?? 0) > 0 && { text: t("batch.retry"), icon: "retry", run: run("retry") },
+      status !== "completed" && { text: t("jobs.cancel"), icon: "stop", run: run("cancel") },
+      { text: t("jobs.delete"), icon: "remove", run: run("delete") },
     ];
+    return items.filter((item) => item !== false);
   }
 
-  /**
-   * Does something with one job or many.
-   * @param {Action} action
-   * @param {Job[]} jobs
-   * @param {HTMLElement} [button]
-   */
-  async asked(action, jobs, button) {
+  /** Does something with one job or many. @param {Action} action @param {Job[]} jobs @param {HTMLElement} [on] */
+  async function asked(action, jobs, on) {
     const n = jobs.length;
-    const name = jobs[0].source.filename;
-    const report = (/** @type {number} */ done) => this.selection.progress(t(`jobs.${action}`), done, n);
-    if (action === "download") return button && openMenu(button, this.formatItems((format) => () => void download(jobs, format, report)));
-    if (action === "delete" && !(await sure(t("jobs.delete"), t("jobs.delete_sure", { n, name }), t("jobs.delete")))) return;
-    await each(jobs, async (job) => {
-      const now = await act(action, `jobs/${job.id}`);
-      if (now === null) this.drop(job.id);
-      else this.take(now);
+    const report = (/** @type {number} */ done) => bar.progress(done / n);
+    if (action === "download") return on && openMenu(on, formats.map((format) => ({ text: format.toUpperCase(), run: () => void download(jobs, format, report) })));
+    if (action === "delete" && !(await sure(t("jobs.delete"), t("jobs.delete_sure", { n, name: jobs[0].source.filename }), t("jobs.delete")))) return;
+    await each(jobs, async ({ id }) => {
+      const now = await act(action, `jobs/${id}`);
+      if (now) take(now);
+      else drop(id);
     }, report);
-    if (n > 1 && action !== "delete") this.selection.clear();
   }
 }
 
@@ -307,7 +241,7 @@ async function copy(text) {
     await navigator.clipboard.writeText(text);
     tell(t("jobs.copied"));
   } catch {
-    // only pages of an encrypted service may write there
-    void showDialog(t("jobs.link"), [h("input", { value: text, readOnly: true, "aria-label": t("jobs.link"), onfocus: (/** @type {any} */ event) => event.target.select() })], []);
+    // browsers let only pages of encrypted services write there
+    void showDialog(t("jobs.link"), [h("input", { value: text, readOnly: true, "aria-label": t("jobs.link") })], []);
   }
 }
