@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import wave
 import zipfile
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ def own(tmp_path: Path) -> Iterator[Service]:
     """A service of one test, which may stop it."""
     running = Service(tmp_path / "own").start()
     yield running
-    running.stop()
+    running.stop(signal.SIGKILL)
 
 
 def line(page: Page, name: str) -> Locator:
@@ -189,7 +190,7 @@ def test_the_service_may_go_and_come_back_under_it(
     away = page.get_by_text("The service does not answer")
     expect(away).to_be_hidden()
 
-    own.stop()
+    own.stop(signal.SIGKILL)
     expect(away).to_be_visible()
     expect(line(page, "before.wav")).to_be_visible()
     own.env["API_PORT"] = own.url.rpartition(":")[2]

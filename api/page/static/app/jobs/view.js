@@ -208,7 +208,7 @@ export function show(main, _place, signal) {
     const { counts, status } = feed.entries.get(id)?.batch ?? {};
     const n = counts?.total ?? 0;
     const run = (/** @type {"retry" | "cancel" | "delete"} */ action) => async () => {
-      if (action !== "retry" && !(await sure(t(`jobs.${action}`), t(`batch.${action}_sure`, { n }), t(`jobs.${action}`)))) return;
+      if (action !== "retry" && !(await sure(t(`jobs.${action}`), t(action === "delete" ? "jobs.delete_sure" : "batch.cancel_sure", { n, name: t("batch.name", { n }) }), t(`jobs.${action}`)))) return;
       await act(action, `batches/${id}`).then((now) => (now ? batches.look(id, 0) : drop(id)), (error) => tell(reason(error), { kind: "error" }));
     };
     /** @type {(Item | false)[]} */
