@@ -28,10 +28,10 @@ router = APIRouter(include_in_schema=False)
 
 
 class _Page(NamedTuple):
-    """version: digest of all files; index: `index.html` with it filled in"""
+    """version: digest of all files; html: `index.html` with that filled in"""
 
     version: str
-    index: bytes
+    html: bytes
     files: dict[str, bytes]
 
 
@@ -52,7 +52,7 @@ def show_page(request: Request) -> Response:
     headers = {"ETag": tag, "Cache-Control": "no-cache", "Content-Security-Policy": POLICY}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
-    return Response(found.index, media_type="text/html", headers=headers)
+    return Response(found.html, media_type="text/html", headers=headers)
 
 
 @router.get(FILES + "{version}/{name:path}")
