@@ -22,7 +22,12 @@ POLICY = (
 )
 """Nothing from elsewhere, no inline script or style, and no text becomes markup (trusted types)."""
 
-_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".webmanifest": "application/manifest+json"}
+_TYPES = {
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
+}
 
 router = APIRouter(include_in_schema=False)
 
@@ -38,7 +43,9 @@ class _Page(NamedTuple):
 @cache
 def page() -> _Page:
     """All of it, read once: 150 kB."""
-    files = {file.relative_to(FOLDER).as_posix(): file.read_bytes() for file in sorted(FOLDER.rglob("*")) if file.is_file()}
+    files = {
+        file.relative_to(FOLDER).as_posix(): file.read_bytes() for file in sorted(FOLDER.rglob("*")) if file.is_file()
+    }
     version = hashlib.sha256(b"".join(name.encode() + data for name, data in files.items())).hexdigest()[:12]
     index = Template(files.pop("index.html").decode()).substitute(version=version)
     return _Page(version, index.encode(), files)
