@@ -33,7 +33,9 @@ def main() -> int:
     )
     for step in steps:
         # one after the other: the second reads what the first has written
-        done = subprocess.run([str(part) for part in step], cwd=ROOT, capture_output=step is steps[0], text=True)
+        done = subprocess.run(
+            [str(part) for part in step], check=False, cwd=ROOT, capture_output=step is steps[0], text=True
+        )
         if done.returncode:
             print(done.stderr or "", file=sys.stderr, end="")
             return 1

@@ -25,7 +25,7 @@ from starlette.types import Message
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect as websocket
 
-from api.access.authentication import METRICS, OPEN_FILES
+from api.access.authentication import METRICS
 from api.access.authentication import OPEN as OPEN_PATHS
 from api.access.key_table import KeyTable
 from api.access.keys import KeyAuthenticator
@@ -66,14 +66,15 @@ UPLOAD = "an upload in parts, tried in test_uploads.py"
 OTHERS = {SOCKET: {JOBS}, FOREIGN: {JOBS}, FOREIGN_LIST: {JOBS, MODELS}, UPLOAD: {JOBS}, SIMPLE: {JOBS}, TASK: {JOBS}}
 """Those that refuse in another way, and have tests of their own."""
 ROUTES = {
+    ("GET", "/"): OPEN,
+    ("GET", "/favicon.ico"): OPEN,
+    ("GET", "/page/{version}/{name:path}"): OPEN,
     ("GET", "/healthz"): OPEN,
     ("GET", "/readyz"): OPEN,
     ("GET", "/version"): OPEN,
     ("GET", "/docs"): OPEN,
     ("GET", "/openapi.json"): OPEN,
     ("MOUNT", "/docs/static"): OPEN,
-    ("GET", "/"): OPEN,
-    ("GET", "/page/{version}/{name:path}"): OPEN,
     ("GET", "/metrics"): FIGURES,
     ("GET", "/api/v1/models"): MODEL,
     ("GET", "/api/v1/system"): MODEL,
@@ -146,7 +147,11 @@ ROUTES = {
 }
 """What each route is. One that is not here may show somebody another's job: say what it is, and it is tried."""
 
-FILE = "/docs/static/swagger-ui.css"
+FILES = {
+    "/docs/static": "/docs/static/swagger-ui.css",
+    "/page/{version}/{name:path}": f"/page/{page().version}/styles/base.css",
+}
+"""One of each place of files."""
 NOBODYS = "0198f3c2-7a11-7c3e-9f52-0d6a1c2b3e4f"
 
 
@@ -316,7 +321,7 @@ def test_every_route_says_which_scope_it_needs(tmp_path: Path) -> None:
     app.state.parts.close()
     for context in iter_route_contexts(app.routes):
         scopes = declared(context.original_route)
-        if context.path in {*OPEN_PATHS, METRICS} or f"{context.path}/".startswith(OPEN_FILES):
+        if context.path in {*OPEN_PATHS, METRICS, *FILES}:
             assert scopes is None, "nobody looks at it there"
             continue
         for method in (context.methods or {"WEBSOCKET"}) - {"HEAD"}:
@@ -502,7 +507,7 @@ def test_figures_of_tasks_are_ones_own(guarded: Service, store: SqlStore) -> Non
 
 @pytest.mark.parametrize(("method", "path"), of_kind(OPEN))
 def test_what_is_open_is_open(guarded: Service, method: str, path: str) -> None:
-    path = FILE if method == "MOUNT" else path.replace("{version}/{name:path}", f"{page().version}/icon.svg")
+    path = FILES.get(path, path)
     for token in (None, "no-key", KEY["bert"]):
         assert ask(guarded, "GET", path, token).status_code == ask(guarded, "HEAD", path, token).status_code == 200
 
@@ -657,7 +662,8 @@ def test_no_way_round_through_what_is_open(guarded: Service, path: str) -> None:
 def test_behind_a_proxy_that_serves_a_sub_path(tmp_path: Path, store: SqlStore) -> None:
     job_id = store.of("anna").create(new_job()).id
     with app_of(tmp_path, Guarded(store.database)) as app:
-        assert ask_from(app, "/speech/healthz", root_path="/speech").status_code == 200
+        for path in ("/healthz", "/", FILES["/page/{version}/{name:path}"]):
+            assert ask_from(app, f"/speech{path}", root_path="/speech").status_code == 200
         for name, status in (("anna", 200), ("bert", 404), ("nobody", 401)):
             path = f"/speech/api/v1/jobs/{job_id}"
             assert ask_from(app, path, root_path="/speech", token=KEY[name]).status_code == status

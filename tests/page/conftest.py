@@ -28,8 +28,9 @@ SECONDS = 20.0
 """For what a person would wait for a moment."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    """For no longer than these tests: its driver keeps an event loop running, and tests of other folders run their own."""
     program = find(CHROMIUM)
     if program is None:
         skip_on_a_laptop("Chromium is not installed (python -m scripts.browsers)")
@@ -39,7 +40,7 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One for all tests that leave others' jobs alone."""
     running = Service(tmp_path_factory.mktemp("page")).start()
@@ -82,7 +83,10 @@ def open_window(browser: Browser, troubles: Troubles) -> Iterator[Callable[..., 
 
 def watch(page: Page, troubles: Troubles) -> None:
     page.on("pageerror", lambda error: troubles.append(f"error: {error}"))
-    page.on("console", lambda said: troubles.append(f"{said.type}: {said.text}") if said.type in ("error", "warning") else None)
+    page.on(
+        "console",
+        lambda said: troubles.append(f"{said.type}: {said.text}") if said.type in ("error", "warning") else None,
+    )
 
 
 @pytest.fixture
