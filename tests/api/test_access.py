@@ -57,7 +57,8 @@ SCOPES = {"root": [ADMIN], "models": [MODELS]}
 OPEN, FIGURES, MODEL, SELF, LIST, MAKE, JOB = "open", "figures", "models", "who asks", "list", "make", "job"
 BATCH, HOOK, VOICE = "batch", "webhook", "a voice, tried in test_voices.py"
 NEEDS = {MODEL: {JOBS, MODELS}, SELF: set(), LIST: {JOBS}, MAKE: {JOBS}, JOB: {JOBS}, BATCH: {JOBS}, HOOK: {JOBS}}
-NEEDS[VOICE] = {JOBS}
+ADMINS = "administrators'"
+NEEDS |= {VOICE: {JOBS}, ADMINS: {ADMIN}}
 """The scopes one of which lets in; without any, any key does."""
 SOCKET, FOREIGN, FOREIGN_LIST = "a job's WebSocket", "OpenAI's, with errors of their shape", "OpenAI's list of models"
 SIMPLE, TASK = "other people's, with our code beside their words", "the same, of one job"
@@ -79,6 +80,10 @@ ROUTES = {
     ("GET", "/api/v1/system"): MODEL,
     ("GET", "/api/v1/features"): MODEL,
     ("GET", "/api/v1/stats"): LIST,
+    ("GET", "/api/v1/storage"): ADMINS,
+    ("GET", "/api/v1/keys"): ADMINS,
+    ("POST", "/api/v1/keys"): ADMINS,
+    ("DELETE", "/api/v1/keys/{key_id}"): ADMINS,
     ("GET", "/api/v1/session"): SELF,
     ("POST", "/api/v1/session"): SELF,
     ("DELETE", "/api/v1/session"): SELF,
@@ -397,6 +402,18 @@ def test_a_key_for_something_else_opens_nothing(guarded: Service, store: SqlStor
         answer = ask(guarded, method, spelled, KEY["models"])
         assert "scope jobs" in refused(answer, 403, "forbidden")["detail"]
     assert store.get(job_id).version == 1, "nothing was done to it"
+
+
+@pytest.mark.parametrize(("method", "path"), of_kind(ADMINS))
+def test_what_is_for_administrators_is_for_nobody_else(
+    guarded: Service, store: SqlStore, method: str, path: str
+) -> None:
+    before, path = store.keys(), path.replace("{key_id}", KEY["bert"][4:12])
+    more = {"json": {"name": "anna"}} if method == "POST" else {}
+    for name in ("anna", "models"):
+        assert "scope admin" in refused(ask(guarded, method, path, KEY[name], **more), 403, "forbidden")["detail"]
+    assert store.keys() == before, "nothing was done"
+    assert ask(guarded, method, path, KEY["root"], **more).is_success
 
 
 @pytest.mark.parametrize(("method", "path"), of_kind(MODEL, SELF))

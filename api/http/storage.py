@@ -1,0 +1,31 @@
+"""What the installation keeps, counted now and then: that goes through all jobs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from core.store.protocols import StoredSizes
+
+SECONDS = 60.0
+"""How old a count may be that is shown again."""
+
+
+class KeptSizes:
+    """Counts at most once a minute, and once for all who ask meanwhile. clock: seconds"""
+
+    def __init__(self, count: Callable[[], StoredSizes], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._count, self._clock = count, clock
+        self._lock = threading.Lock()
+        self._counted = 0.0
+        self._found: tuple[StoredSizes, datetime] | None = None
+
+    def look(self) -> tuple[StoredSizes, datetime]:
+        """The sizes, and when they were counted. Raises DatabaseUnavailable."""
+        with self._lock:
+            if self._found is None or self._clock() - self._counted > SECONDS:
+                self._found = self._count(), datetime.now(UTC)
+                self._counted = self._clock()
+            return self._found
