@@ -13,6 +13,19 @@ import sys
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FIREFOX = ("firefox-esr", "firefox")
 
+ARGUMENTS = [
+    # as the sandbox of a container and of root is another; and a browser that asks nobody outside for anything
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+]
+"""For Chromium."""
+
 
 def find(names: tuple[str, ...]) -> str | None:
     """The first of these programs that is there."""

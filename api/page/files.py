@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import posixpath
@@ -22,14 +23,13 @@ ICON = "/favicon.ico"
 """Asked for by what does not read the page: bookmarks, the API's description."""
 
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
+    "default-src 'none'; script-src 'self'; style-src 'self' '$style'; img-src 'self' data: blob:; media-src 'self' blob:; "
     "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
-"""Nothing from elsewhere, no inline script or style, and no text becomes markup (trusted types)."""
+"""Nothing from elsewhere, no inline script, no inline style but the one with that digest, and no text becomes markup."""
 
 HEADERS = {
-    "Content-Security-Policy": POLICY,
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(self), display-capture=(self)",
     "Cross-Origin-Opener-Policy": "same-origin",
     "X-Robots-Tag": "noindex, nofollow",
@@ -39,6 +39,9 @@ REVALIDATE, FOREVER = "no-cache", "public, max-age=31536000, immutable"
 
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 """Of all files that there are: what a machine's own table says differs."""
+
+STYLE = "styles/base.css"
+"""Put into the page itself, so that it is painted without another way to the service and back."""
 
 BEGINS = ("app/main.js", "app/jobs/view.js")
 """Modules whose imports the browser is told of at once: it would find them only one after the other."""
@@ -65,23 +68,24 @@ class File:
             etag=f'W/"{digest}"',  # of both of its encodings
         )
 
-    def response(self, request: Request, cache: str) -> Response:
-        headers = {**HEADERS, "Cache-Control": cache, "ETag": self.etag}
-        if matches(self.etag, request.headers.get("if-none-match")):
-            return Response(status_code=304, headers=headers)
-        if not _takes_gzip(request.headers.get("accept-encoding", "")):
-            return Response(self.content, media_type=self.media_type, headers=headers)
-        headers["Content-Encoding"] = "gzip"
-        return Response(self.packed, media_type=self.media_type, headers=headers)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """version: digest of all files; index: `index.html` with it and the modules of the first view filled in"""
+    """version: digest of all files; index: `index.html` with it, its style and the modules of the first view filled in"""
 
     version: str
     index: File
+    policy: str
     files: dict[str, File]
+
+    def response(self, request: Request, file: File, cache: str) -> Response:
+        headers = {**HEADERS, "Content-Security-Policy": self.policy, "Cache-Control": cache, "ETag": file.etag}
+        if matches(file.etag, request.headers.get("if-none-match")):
+            return Response(status_code=304, headers=headers)
+        if not _takes_gzip(request.headers.get("accept-encoding", "")):
+            return Response(file.content, media_type=file.media_type, headers=headers)
+        headers["Content-Encoding"] = "gzip"
+        return Response(file.packed, media_type=file.media_type, headers=headers)
 
 
 @cache
@@ -92,10 +96,14 @@ def page() -> Page:
     preloads = "\n".join(
         f'<link rel="modulepreload" href="page/{version}/{name}">' for name in imported(found) if name != BEGINS[0]
     )
-    index = Template(found.pop("index.html").decode()).substitute(version=version, preloads=preloads)
+    style = found.pop(STYLE).decode()
+    values = {"version": version, "preloads": preloads, "style": style}
+    index = Template(found.pop("index.html").decode()).substitute(values)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return Page(
         version=version,
         index=File.of("index.html", index.encode()),
+        policy=Template(POLICY).substitute(style=f"sha256-{digest}"),
         files={name: File.of(name, content) for name, content in found.items()},
     )
 
@@ -126,12 +134,12 @@ def _takes_gzip(accepted: str) -> bool:
 @router.get("/")
 async def show_page(request: Request) -> Response:
     """Relative addresses only, so that it works below any path of a proxy."""
-    return page().index.response(request, REVALIDATE)
+    return page().response(request, page().index, REVALIDATE)
 
 
 @router.get(ICON)
 async def show_icon(request: Request) -> Response:
-    return page().files["icon.svg"].response(request, REVALIDATE)
+    return page().response(request, page().files["icon.svg"], REVALIDATE)
 
 
 @router.get(FILES + "{version}/{name:path}")
@@ -140,4 +148,4 @@ async def show_page_file(request: Request, version: str, name: str) -> Response:
     found = page()
     if version != found.version or name not in found.files:
         raise NothingHere
-    return found.files[name].response(request, FOREVER)
+    return found.response(request, found.files[name], FOREVER)

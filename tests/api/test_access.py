@@ -149,7 +149,7 @@ ROUTES = {
 
 FILES = {
     "/docs/static": "/docs/static/swagger-ui.css",
-    "/page/{version}/{name:path}": f"/page/{page().version}/styles/base.css",
+    "/page/{version}/{name:path}": f"/page/{page().version}/app/main.js",
 }
 """One of each place of files."""
 NOBODYS = "0198f3c2-7a11-7c3e-9f52-0d6a1c2b3e4f"

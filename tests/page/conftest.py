@@ -9,21 +9,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from scripts.browsers import CHROMIUM, find
+from scripts.browsers import ARGUMENTS, CHROMIUM, find
 from testbed.service import Service
 from tests.skipping import skip_on_a_laptop
 
-ARGUMENTS = [
-    # as the sandbox of a container and of root is another; and a browser that asks nobody outside for anything
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-]
 SECONDS = 20.0
 """For what a person would wait for a moment."""
 

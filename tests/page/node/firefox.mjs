@@ -3,7 +3,8 @@
 import puppeteer from "puppeteer-core";
 
 const [program, address, file] = process.argv.slice(2);
-const browser = await puppeteer.launch({ browser: "firefox", executablePath: program, extraPrefsFirefox: { "intl.accept_languages": "en-GB" } });
+// a machine without a sound card breaks off what is not silent
+const browser = await puppeteer.launch({ browser: "firefox", executablePath: program, extraPrefsFirefox: { "media.volume_scale": "0.0" } });
 const seen = { troubles: [] };
 try {
   const page = await browser.newPage();
@@ -19,7 +20,7 @@ try {
   seen.address = await link.evaluate((it) => it.getAttribute("href"));
   await link.evaluate((it) => it.click());
 
-  const button = await page.waitForSelector(".player button, .dock button");
+  const button = await page.waitForSelector(".dock button.play");
   seen.text = await page.$eval(".text", (it) => it.textContent);
   await button.evaluate((it) => it.click());
   await page.waitForFunction(() => [...document.querySelectorAll("audio, video")].some((it) => it.currentTime > 0.5));
