@@ -1,0 +1,143 @@
+/** Where files are dropped or chosen, what is wanted of them, and how far they have come. */
+
+import { ApiError, ask } from "../core/api.js";
+import { fill, h, icon, keyed } from "../core/dom.js";
+import { size, span, t } from "../core/words.js";
+import { tell, tellError } from "../ui/toast.js";
+import { row, update } from "./entry.js";
+import { dropped, recordings } from "./files.js";
+import { optionsForm } from "./options.js";
+import { uploads } from "./uploads.js";
+
+const SHOWN = 40;
+
+/**
+ * Takes what is dropped anywhere on the page until `signal` is aborted; what is under way goes on behind other views.
+ * @param {AbortSignal} signal
+ * @returns {HTMLElement}
+ */
+export function uploadPanel(signal) {
+  const options = optionsForm(signal);
+  const entries = h("ul", { class: "plain uploads" });
+  const total = h("div", { class: "upload-total" });
+  const more = h("p", { class: "soft small" });
+  const said = h("p", { class: "visually-hidden", role: "status" });
+
+  /** @param {import("./files.js").Chosen} chosen */
+  async function take({ files, folder, left }) {
+    if (left) tell(t("upload.left_out", { n: left }));
+    if (files.length) await uploads.add(files, options.values(), folder);
+    else if (!left) tell(t("upload.nothing"));
+  }
+
+  /** @param {string} text @param {boolean} folder @param {string} kind */
+  function chooser(text, folder, kind) {
+    const input = h("input", {
+      ...{ type: "file", multiple: true, hidden: true, webkitdirectory: folder, "aria-label": text },
+      onchange: () => {
+        void take(recordings(input.files ?? []));
+        input.value = "";
+      },
+    });
+    return [input, h("button", { type: "button", class: `button ${kind}`, onclick: () => input.click() }, text)];
+  }
+
+  const address = addressForm(options, signal);
+  const files = chooser(t("upload.choose"), false, "main");
+  const element = h(
+    "section",
+    { class: "upload", "aria-label": t("upload.title") },
+    h(
+      "div",
+      { class: "upload-drop" },
+      h("p", { class: "upload-hint" }, icon("up"), h("span", {}, t("upload.drop"))),
+      h("div", { class: "row" }, files, chooser(t("upload.choose_folder"), true, ""), address.button),
+      address.form,
+      options.element,
+    ),
+    said,
+    total,
+    entries,
+    more,
+  );
+
+  function show() {
+    const { items, done } = uploads;
+    const order = ["refused", "missing", "failed", "sending", "retrying", "paused", "waiting"];
+    const sorted = items.length > SHOWN ? items.toSorted((a, b) => order.indexOf(a.state) - order.indexOf(b.state)) : items;
+    keyed(entries, sorted.slice(0, SHOWN), ({ id }) => id, (item) => row(item, options, () => files[0]?.click()), update);
+    more.textContent = items.length > SHOWN ? t("upload.more", { n: items.length - SHOWN }) : "";
+    const all = items.length + done.files;
+    const count = t("upload.count", { done: done.files, n: all });
+    if (done.files && said.textContent !== count) said.textContent = count;
+    if (items.length < 2 && all < 2) return fill(total);
+    const bytes = items.reduce((sum, item) => sum + item.size, done.bytes);
+    const sent = items.reduce((sum, item) => sum + item.sent, done.bytes);
+    const speed = items.reduce((sum, item) => sum + item.speed, 0);
+    const words = [count, t("upload.of", { sent: size(sent), size: size(bytes) }), speed && t("upload.left", { time: span((bytes - sent) / speed) })];
+    fill(total, h("p", { class: "numbers" }, words.filter(Boolean).join(" · ")), h("progress", { max: bytes, value: sent, "aria-label": t("upload.title") }));
+  }
+
+  listen(element, (chosen) => chosen.then(take, tellError), signal);
+  uploads.addEventListener("change", show, { signal });
+  uploads.addEventListener("refused", (event) => void options.tell(/** @type {CustomEvent<ApiError>} */ (event).detail), { signal });
+  uploads.go();
+  show();
+  return element;
+}
+
+/** @type {(element: HTMLElement, take: (chosen: Promise<import("./files.js").Chosen>) => void, signal: AbortSignal) => void} */
+function listen(element, take, signal) {
+  const isFiles = (/** @type {DragEvent} */ { dataTransfer }) => dataTransfer?.types.includes("Files");
+  const mark = (/** @type {boolean} */ over) => element.classList.toggle("over", over);
+  document.addEventListener("dragover", (event) => {
+    if (!isFiles(event)) return;
+    event.preventDefault();
+    mark(true);
+  }, { signal });
+  document.addEventListener("dragleave", ({ relatedTarget }) => relatedTarget || mark(false), { signal });
+  document.addEventListener("drop", (event) => {
+    mark(false);
+    if (!isFiles(event) || !event.dataTransfer) return;
+    event.preventDefault();
+    take(dropped(event.dataTransfer));
+  }, { signal });
+}
+
+/**
+ * For a file on the web. Whether the service fetches any is known only by asking it to.
+ * @param {ReturnType<typeof optionsForm>} options
+ * @param {AbortSignal} signal
+ */
+function addressForm(options, signal) {
+  let key = "";
+  const input = h("input", { type: "url", required: true, placeholder: "https:…", "aria-label": t("upload.address"), oninput: () => (key = "") });
+  const error = h("p", { class: "error", role: "alert" });
+  const submit = h("button", { class: "button main" }, t("upload.fetch"));
+  const form = h("form", { class: "upload-address", hidden: true }, input, submit, error);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    key ||= `${Date.now()}-${Math.random()}`; // sent twice it is one job
+    submit.disabled = true;
+    error.textContent = "";
+    try {
+      const job = await ask("POST", "jobs", { json: { url: input.value.trim(), ...options.values() }, headers: { "Idempotency-Key": key }, signal });
+      input.value = "";
+      uploads.dispatchEvent(new CustomEvent("job", { detail: job.id }));
+    } catch (problem) {
+      if (!(problem instanceof ApiError)) return;
+      const own = problem.errors.every(({ field }) => field === "url") && ["validation", "unsupported", "url_refused"].includes(problem.code);
+      error.textContent = problem.code === "unsupported" ? t("upload.no_addresses") : problem.message;
+      if (!own && problem.status === 422) void options.tell(problem);
+    } finally {
+      submit.disabled = false;
+    }
+  });
+  const button = h("button", { type: "button", class: "button quiet", "aria-expanded": "false" }, icon("link"), t("upload.address"));
+  button.addEventListener("click", () => {
+    form.hidden = !form.hidden;
+    button.setAttribute("aria-expanded", String(!form.hidden));
+    if (!form.hidden) input.focus();
+  });
+  return { button, form };
+}

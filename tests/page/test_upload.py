@@ -1,0 +1,152 @@
+"""Files on their way from a browser: dropped, cut off, gone on with, and refused."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import CDPSession, Page, expect
+
+from testbed.service import PLAIN, Service
+from tests.page.conftest import Troubles
+
+NAMES = ('<img src=x onerror="alert(1)">.wav', "שלום 🎙️ <b>&amp;.wav", 'It\'s "quoted", twice.wav')
+DROP = """async ([selector, files]) => {
+    const dropped = new DataTransfer();
+    for (const [name, data] of files) {
+        dropped.items.add(new File([Uint8Array.fromBase64 ? Uint8Array.fromBase64(data)
+            : Uint8Array.from(atob(data), (one) => one.charCodeAt(0))], name, {type: name.endsWith(".txt") ? "text/plain" : ""}));
+    }
+    for (const type of ["dragover", "drop"]) {
+        document.querySelector(selector).dispatchEvent(
+            new DragEvent(type, {dataTransfer: dropped, bubbles: true, cancelable: true}));
+    }
+}"""
+FORGET = """() => new Promise((done) => {
+    indexedDB.open("parascribe").onsuccess = ({target}) => {
+        const change = target.result.transaction("files", "readwrite");
+        change.objectStore("files").clear();
+        change.oncomplete = () => done();
+    };
+})"""
+
+
+def _get(service: Service, path: str) -> Any:
+    return httpx.get(f"{service.url}/api/v1/{path}", verify=PLAIN).json()
+
+
+def _drop(page: Page, *files: tuple[str, bytes]) -> None:
+    page.evaluate(DROP, ["h1", [[name, base64.b64encode(data).decode()] for name, data in files]])
+
+
+def _wait_for(find: Callable[[], Any], page: Page) -> Any:
+    """What the service has, once it has it; the page goes on meanwhile."""
+    for _ in range(400):
+        if found := find():
+            return found
+        page.evaluate("() => new Promise((done) => setTimeout(done, 25))")
+    pytest.fail("the service has not got it")
+
+
+def test_dropped_files_become_one_batch_whatever_they_are_called(
+    window: Page, service: Service, speech: Callable[..., Path]
+) -> None:
+    data = speech("talk.wav", seconds=4).read_bytes()
+    before = {batch["id"] for batch in _get(service, "batches")["items"]}
+    _drop(window, *((name, data) for name in NAMES), ("notes.txt", b"not a recording"))
+    expect(window.get_by_text("One file was left out")).to_be_visible()
+    expect(window.locator(".upload-entry")).to_have_count(0)
+
+    def completed() -> Any:
+        new = [batch for batch in _get(service, "batches")["items"] if batch["id"] not in before]
+        return [batch for batch in new if batch["status"] == "completed"]
+
+    [batch] = _wait_for(completed, window)
+    jobs = _get(service, f"batches/{batch['id']}/items")["items"]
+    assert {job["source"]["filename"] for job in jobs} == set(NAMES)
+    assert all(job["status"] == "completed" and job["params"]["word_timestamps"] for job in jobs)
+
+
+def test_a_file_goes_on_where_it_was(
+    window: Page, service: Service, speech: Callable[..., Path], troubles: Troubles
+) -> None:
+    file = speech("long talk.wav", seconds=150)
+    begun: list[str] = []
+    window.on("request", lambda sent: begun.append(sent.url) if sent.url.endswith("/uploads") else None)
+    line, entry = _line(window), window.locator(".upload-entry")
+    window.locator("input[type=file]").first.set_input_files(file)
+    expect(entry).to_contain_text("/s")
+    window.context.set_offline(True)
+    expect(entry).to_contain_text("No network")
+    expect(entry.get_by_role("progressbar")).not_to_have_attribute("value", "0")
+    window.context.set_offline(False)
+    line(0.8)
+    expect(entry).to_contain_text("/s")
+    entry.get_by_role("button", name="Pause").click()
+    expect(entry).to_contain_text("Paused")
+
+    window.reload()  # it is kept, and goes on when it is told to
+    line = _line(window)
+    expect(entry).to_contain_text("Paused")
+    entry.get_by_role("button", name="Go on").click()
+    expect(entry).to_contain_text("/s")
+
+    window.evaluate(FORGET)  # as if there had been no room for the file itself
+    window.reload()
+    expect(entry).to_contain_text("Choose the same file again")
+    window.locator("input[type=file]").first.set_input_files(file)
+    expect(entry).to_have_count(0)
+    assert len(begun) == 1
+    [job] = [job for job in _get(service, "jobs")["items"] if job["source"]["filename"] == file.name]
+    stored = _wait_for(lambda: service.job(job["id"])["audio"]["sha256"], window)
+    assert stored == hashlib.sha256(file.read_bytes()).hexdigest()
+    httpx.delete(f"{service.url}/api/v1/jobs/{job['id']}", verify=PLAIN)
+    troubles.expect("ERR_INTERNET_DISCONNECTED", "423", "409")
+
+
+def _line(page: Page) -> Callable[[float], None]:
+    """A slow line: megabytes a second."""
+    session: CDPSession = page.context.new_cdp_session(page)
+
+    def at(speed: float) -> None:
+        conditions = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": speed * 1e6}
+        session.send("Network.emulateNetworkConditions", conditions)
+
+    session.send("Network.enable")
+    at(0.8)
+    return at
+
+
+def test_what_is_refused_is_said_at_its_field_and_put_right(
+    window: Page, service: Service, speech: Callable[..., Path], troubles: Troubles
+) -> None:
+    window.evaluate("""localStorage.setItem("parascribe.options", '{"diarize":true,"num_speakers":99}')""")
+    window.reload()
+    window.locator("input[type=file]").first.set_input_files(speech("refused.wav", seconds=4))
+    field = window.locator(".field", has_text="How many people speak")
+    expect(field.get_by_role("alert")).to_contain_text("less than or equal to 20")
+    expect(window.locator(".upload-entry")).to_contain_text("Options were refused")
+    field.get_by_role("spinbutton").fill("1")
+    window.get_by_role("button", name="Try refused.wav again").click()
+    expect(window.locator(".upload-entry")).to_have_count(0)
+    window.get_by_label("Model", exact=True).select_option("tiny.en")
+    expect(window.get_by_label("Translate to English")).to_be_disabled()
+    expect(window.locator(".field", has_text="Translate to English")).to_contain_text("tiny.en cannot translate")
+    expect(window.locator(".options summary")).to_contain_text("tiny.en")
+    window.reload()
+    expect(window.locator(".options summary")).to_contain_text("Tell speakers apart · tiny.en")
+    window.get_by_text("Options").click()
+    window.get_by_role("button", name="Back to the defaults").click()
+    expect(window.locator(".options summary")).to_contain_text("as usual")
+    [job] = [job for job in _get(service, "jobs")["items"] if job["source"]["filename"] == "refused.wav"]
+    assert job["params"]["num_speakers"] == 1
+    window.get_by_role("button", name="From an address").click()
+    window.get_by_label("From an address").last.fill("https://files.example/talk.mp3")
+    window.get_by_role("button", name="Fetch it").click()
+    expect(window.get_by_text("fetches no files from addresses")).to_be_visible()
+    troubles.expect("422", "400")
