@@ -13,6 +13,7 @@ export default {
   "place.admin": "Verwaltung",
   "place.settings": "Einstellungen",
   "transcript.text": "Transkript",
+  "transcript.loading": "Wird geladen …",
   "transcript.tools": "Bearbeiten",
   "transcript.play_from": "Ab {time} abspielen",
   "transcript.nobody": "Unbekannt",

@@ -13,6 +13,7 @@ export default {
   "place.admin": "Administration",
   "place.settings": "Settings",
   "transcript.text": "Transcript",
+  "transcript.loading": "Loading…",
   "transcript.tools": "Edit",
   "transcript.play_from": "Play from {time}",
   "transcript.nobody": "Unknown",

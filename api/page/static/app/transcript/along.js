@@ -65,7 +65,7 @@ export class Along {
     const segment = this.transcript.segments[this.index];
     if (typing || !segment) return;
     const box = this.list.rowOf(segment.key)?.getBoundingClientRect();
-    if (box && box.top > 70 && box.bottom < this.player.element.getBoundingClientRect().top - 24) return;
+    if (box && box.top > this.list.edge && box.bottom < this.player.element.getBoundingClientRect().top - 24) return;
     this.list.scrollTo(this.index, { smooth: !matchMedia("(prefers-reduced-motion: reduce)").matches });
   }
 }

@@ -85,7 +85,8 @@ export class SegmentList extends EventTarget {
   scrollTo(index, { focus = false, smooth = false } = {}) {
     const { segments } = this.transcript;
     if (!segments[index]) return;
-    const goal = () => this.element.getBoundingClientRect().top + scrollY + this.tops[index] - innerHeight * 0.3;
+    const edge = this.edge;
+    const goal = () => this.element.getBoundingClientRect().top + scrollY + this.tops[index] - edge - (innerHeight - edge) / 4;
     this.layout();
     if (smooth && this.rows.has(segments[index].key)) scrollTo({ top: goal(), behavior: "smooth" });
     else {
@@ -96,6 +97,11 @@ export class SegmentList extends EventTarget {
       }
     }
     if (focus) this.rowOf(segments[index].key)?.querySelector("button")?.focus({ preventScroll: true });
+  }
+
+  /** Where the window begins, below the bar at its head and the picture, in pixels. */
+  get edge() {
+    return 60 + (document.querySelector(".stage")?.clientHeight ?? 0);
   }
 
   /** @param {ResizeObserverEntry[]} entries */

@@ -52,10 +52,13 @@ export class Transcript extends EventTarget {
    */
   async load(revision, signal) {
     // both, since the result has words and figures, and the transcript says which revision it is
-    const answer = await send("GET", `jobs/${this.jobId}/transcript`, { query: { revision }, signal });
+    const path = `jobs/${this.jobId}`;
+    const text = (/** @type {number} */ of) => ask("GET", `${path}/result`, { query: { format: "json", revision: of }, signal });
+    const known = typeof revision === "number" ? text(revision) : null;
+    const [answer] = await Promise.all([send("GET", `${path}/transcript`, { query: { revision }, signal }), known]);
     /** @type {Schemas["TranscriptBody"]} */
     const head = await answer.json();
-    const result = await ask("GET", `jobs/${this.jobId}/result`, { query: { format: "json", revision: head.revision }, signal });
+    const result = await (known ?? text(head.revision));
     this.etag = answer.headers.get("ETag") ?? "";
     this.revision = head.revision;
     this.latest = head.latest;

@@ -140,6 +140,7 @@ export class Player extends EventTarget {
       if (this.state === "ready" && this.isVideo) {
         // it promised more than it can: without pictures, then
         this.isVideo = false;
+        this.media.closest(".stage")?.remove();
         void this.prepare();
       } else if (this.state === "ready") this.become("gone", t("player.unplayable"));
     });

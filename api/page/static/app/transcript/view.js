@@ -122,8 +122,9 @@ class View {
   /** @param {Job} job */
   async finished(job) {
     const { page, list, transcript, signal, main } = this;
+    if (!this.dock) fill(page.notes, h("p", { class: "empty", role: "status" }, t("transcript.loading")));
     try {
-      await transcript.load("latest", signal);
+      await transcript.load(job.revision, signal); // by number: both of its requests at once
     } catch (error) {
       if (!signal.aborted) fill(main, missing(error));
       return;
@@ -136,7 +137,8 @@ class View {
     this.about(job);
     fill(page.actions, download.button, copyButton(transcript, player), tools, h("span", { class: "space" }), this.doubtButton(), h("button", { type: "button", class: "icon-button", "aria-label": t("player.keys"), onclick: showKeys }, "?"));
     fill(page.notes, warningNotes(transcript.warnings));
-    fill(page.panel, player.isVideo && h("div", { class: "stage" }, player.media), download.element);
+    fill(page.panel, download.element);
+    if (player.isVideo) page.panel.before(h("div", { class: "stage" }, player.media));
     if (!transcript.segments.length) {
       const gaps = h("div", { class: "gaps" });
       showGaps(gaps, transcript.gaps);
