@@ -31,6 +31,7 @@ export const session = new EventTarget();
  * @property {BodyInit} [body]
  * @property {Record<string, string>} [headers]
  * @property {AbortSignal} [signal]
+ * @property {boolean} [keepalive] goes on when the page is gone; at most 64 kB
  */
 
 /**
@@ -51,11 +52,11 @@ export function url(path, query = {}) {
  * @param {string} path
  * @param {Request} [request]
  */
-export async function send(method, path, { query, json, body, headers = {}, signal } = {}) {
+export async function send(method, path, { query, json, body, headers = {}, signal, keepalive } = {}) {
   const given = json === undefined ? headers : { "Content-Type": "application/json", ...headers };
   let answer;
   try {
-    answer = await fetch(url(path, query), { method, headers: given, body: json === undefined ? body : JSON.stringify(json), signal });
+    answer = await fetch(url(path, query), { method, headers: given, body: json === undefined ? body : JSON.stringify(json), signal, keepalive });
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new ApiError(0, { code: "unreachable", detail: String(error) });

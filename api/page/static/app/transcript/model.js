@@ -8,7 +8,6 @@ import { ask, send } from "../core/api.js";
 /**
  * @typedef {object} Segment
  * @property {string} key its name on this page, for ever: ids change with each revision
- * @property {number | null} id its place in the revision that is `base`; null: new since then
  * @property {number} start seconds
  * @property {number} end seconds
  * @property {string} text
@@ -19,7 +18,47 @@ import { ask, send } from "../core/api.js";
  * @property {string[]} flags
  */
 
-/** @typedef {{ id: string, name: string, seconds: number }} Speaker */
+/** @typedef {{ id: string, name: string, seconds: number, was?: string[] }} Speaker was: ids of those who became this one here, and are still to be told of */
+/** @typedef {{ segments: Segment[], speakers: Speaker[] | null }} State segments and speakers are never changed: another takes their place */
+
+let next = 0;
+/** A key that no other segment has. */
+export const newKey = () => `s${next++}`;
+
+/**
+ * A revision as the service has it. Throws ApiError.
+ * @param {string} jobId
+ * @param {"latest" | "original" | number} revision
+ * @param {AbortSignal} [signal]
+ */
+export async function fetchRevision(jobId, revision, signal) {
+  // both, since the result has words and figures, and the transcript says which revision it is
+  const answer = await send("GET", `jobs/${jobId}/transcript`, { query: { revision }, signal });
+  /** @type {Schemas["TranscriptBody"]} */
+  const head = await answer.json();
+  const result = await ask("GET", `jobs/${jobId}/result`, { query: { format: "json", revision: head.revision }, signal });
+  /** @type {Segment[]} */
+  const segments = result.segments.map(segmentOf);
+  return { ...head, etag: answer.headers.get("ETag") ?? "", result, segments, speakers: /** @type {Speaker[] | null} */ (result.speakers) };
+}
+
+/**
+ * @param {any} found as results and events have it
+ * @returns {Segment}
+ */
+export function segmentOf(found) {
+  return {
+    key: newKey(),
+    start: found.start,
+    end: found.end,
+    text: found.text,
+    words: found.words ?? null,
+    speaker: found.speaker ?? null,
+    channel: found.channel ?? null,
+    translation: found.translation ?? null,
+    flags: found.flags ?? [],
+  };
+}
 
 /** Events: `change` (CustomEvent, detail: keys of the segments whose content changed, or null when it may be any of them, or their order). */
 export class Transcript extends EventTarget {
@@ -42,7 +81,6 @@ export class Transcript extends EventTarget {
     this.gaps = [];
     /** @type {{ code: string, message: string }[]} */
     this.warnings = [];
-    this._next = 0;
   }
 
   /**
@@ -51,23 +89,16 @@ export class Transcript extends EventTarget {
    * @param {AbortSignal} [signal]
    */
   async load(revision, signal) {
-    // both, since the result has words and figures, and the transcript says which revision it is
-    const path = `jobs/${this.jobId}`;
-    const text = (/** @type {number} */ of) => ask("GET", `${path}/result`, { query: { format: "json", revision: of }, signal });
-    const known = typeof revision === "number" ? text(revision) : null;
-    const [answer] = await Promise.all([send("GET", `${path}/transcript`, { query: { revision }, signal }), known]);
-    /** @type {Schemas["TranscriptBody"]} */
-    const head = await answer.json();
-    const result = await (known ?? text(head.revision));
-    this.etag = answer.headers.get("ETag") ?? "";
-    this.revision = head.revision;
-    this.latest = head.latest;
+    const { result, ...found } = await fetchRevision(this.jobId, revision, signal);
+    this.etag = found.etag;
+    this.revision = found.revision;
+    this.latest = found.latest;
     this.duration = result.duration;
     this.language = result.language?.code ?? "";
-    this.speakers = result.speakers;
+    this.speakers = found.speakers;
     this.gaps = result.gaps;
     this.warnings = result.warnings;
-    this.segments = result.segments.map((/** @type {any} */ one) => this.segment(one));
+    this.segments = found.segments;
     this.changed(null);
   }
 
@@ -76,27 +107,21 @@ export class Transcript extends EventTarget {
    * @param {{ from: number, segments: any[] }} found
    */
   grow({ from, segments }) {
-    this.segments.splice(from, this.segments.length, ...segments.map((one) => this.segment(one)));
+    this.segments.splice(from, this.segments.length, ...segments.map(segmentOf));
     this.changed(null);
   }
 
   /**
-   * @param {any} found as results and events have it
-   * @returns {Segment}
+   * Shows another state, and tells of what differs from the one before.
+   * @param {State} state
    */
-  segment(found) {
-    return {
-      key: `s${this._next++}`,
-      id: found.id ?? null,
-      start: found.start,
-      end: found.end,
-      text: found.text,
-      words: found.words ?? null,
-      speaker: found.speaker ?? null,
-      channel: found.channel ?? null,
-      translation: found.translation ?? null,
-      flags: found.flags ?? [],
-    };
+  put({ segments, speakers }) {
+    const before = this.segments;
+    const alike = speakers === this.speakers && segments.length === before.length && segments.every((one, n) => one.key === before[n].key);
+    const keys = alike ? segments.filter((one, n) => one !== before[n]).map((one) => one.key) : null;
+    this.segments = segments;
+    this.speakers = speakers;
+    if (keys === null || keys.length > 0) this.changed(keys);
   }
 
   /** @param {string[] | null} keys */
