@@ -15,7 +15,7 @@ export function show(title, content, buttons) {
     "dialog",
     { class: "dialog", "aria-labelledby": "dialog-title" },
     h("form", { method: "dialog" },
-      h("header", {}, h("h2", { id: "dialog-title" }, title), h("button", { class: "icon-button", value: "", "aria-label": t("page.close"), formNoValidate: true }, icon("close"))),
+      h("header", {}, h("h2", { id: "dialog-title" }, title), h("button", { type: "button", class: "icon-button", "aria-label": t("page.close"), onclick: () => dialog.close() }, icon("close"))),
       h("div", { class: "dialog-body" }, content),
       h("footer", {}, buttons.map(({ text, value, kind }) => h("button", { class: `button ${kind ?? ""}`, value }, text)))),
   );
