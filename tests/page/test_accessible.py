@@ -37,6 +37,7 @@ STOP = """() => {
 }"""
 SMALL = """() => [...document.querySelectorAll('button, select, summary, nav a')].filter((it) => {
   const {width, height} = it.getBoundingClientRect();
+  if (it.closest('.segment')) return height < 24; // in a line of text: WCAG 2.2, 2.5.8
   return it.checkVisibility({visibilityProperty: true, opacityProperty: true}) && width > 1 && (width < 39.5 || height < 39.5);
 }).map((it) => `${it.outerHTML.slice(0, 120)} ${it.getBoundingClientRect().width} × ${it.getBoundingClientRect().height}`)"""
 MOVES = """() => [...document.querySelectorAll('*')].filter((it) => {

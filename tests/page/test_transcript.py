@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 from testbed.service import PLAIN, Service
 from tests.page.conftest import Troubles
 
-NASTY = '<img src=x onerror=alert(1)> "שלום" 🎉 & \'مرحبا\''
+NASTY = "<img src=x onerror=alert(1)> \"שלום\" 🎉 & 'مرحبا'"
 
 
 @pytest.fixture
@@ -46,7 +46,12 @@ def spoken(text: str, start: float, **more: Any) -> dict[str, Any]:
     said = text.split(" ")
     step = 2.0 / len(said)
     words = [
-        {"word": word, "start": round(start + n * step, 3), "end": round(start + (n + 1) * step, 3), "probability": 0.99}
+        {
+            "word": word,
+            "start": round(start + n * step, 3),
+            "end": round(start + (n + 1) * step, 3),
+            "probability": 0.99,
+        }
         for n, word in enumerate(said)
     ]
     return {"start": start, "end": start + 2.0, "text": text, "words": words, "flags": [], "language": "en"} | more
@@ -151,12 +156,22 @@ def test_what_is_doubtful_missing_or_nasty_is_shown_as_it_is(
         segments=[
             spoken(NASTY, 0.0, speaker="A", translation="Übersetzt <b>"),
             doubtful,
-            {"start": 6.0, "end": 7.5, "text": "مرحبا بالعالم", "words": [], "flags": [], "language": "ar", "speaker": "A"},
+            {
+                "start": 6.0,
+                "end": 7.5,
+                "text": "مرحبا بالعالم",
+                "words": [],
+                "flags": [],
+                "language": "ar",
+                "speaker": "A",
+            },
         ],
         speakers=[{"id": "A", "name": NASTY, "seconds": 3.5}, {"id": "B", "name": "Björn", "seconds": 2.0}],
         translation={"language": "de", "provider": "x"},
         gaps=[{"start": 4.5, "end": 5.7, "reason": "no_text"}],
-        warnings=[{"code": code, "message": f"{code} <i>"} for code in ("language_unsure", "no_split_yet", "mixed_languages")],
+        warnings=[
+            {"code": code, "message": f"{code} <i>"} for code in ("language_unsure", "no_split_yet", "mixed_languages")
+        ],
     )
     page = open_window(f"{service.url}/#/jobs/{job_id}", permissions=["clipboard-read", "clipboard-write"])
     rows = page.locator(".segment")

@@ -11,6 +11,7 @@ import { batchLines } from "./batches.js";
 import { Feed, SORTED } from "./feed.js";
 import { filters, wanted } from "./filters.js";
 import { openMenu } from "./menu.js";
+import { uploadPanel } from "../upload/panel.js";
 import { row, update } from "./row.js";
 import { selection } from "./selection.js";
 
@@ -44,7 +45,7 @@ export function show(main, _place, signal) {
   const batches = batchLines(picked, (batch) => (batch && [feed, newest].forEach((one) => one.takeBatch(batch)), draw()), signal);
   main.append(
     h("h1", {}, t("place.jobs")),
-    // HERE goes the upload panel: uploadPanel(signal) of ../upload/panel.js
+    uploadPanel(signal),
     filters(() => refresh(50), signal), away, most, state, list, more, said, bar.bar);
 
   // begun anew after each page: it tells only of what becomes visible, and a short page may leave the button there
