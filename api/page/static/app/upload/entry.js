@@ -7,7 +7,7 @@ import { uploads } from "./uploads.js";
 /** @typedef {import("./uploads.js").Item} Item */
 
 /** @param {Item} item */
-const isMoving = ({ state }) => ["sending", "retrying", "waiting"].includes(state);
+export const isMoving = ({ state }) => ["sending", "retrying", "waiting"].includes(state);
 
 /** @type {(item: Item, options: { values: () => Record<string, unknown> }, choose: () => void) => HTMLElement} */
 export function row(item, options, choose) {
@@ -19,7 +19,7 @@ export function row(item, options, choose) {
   };
   const cancel = () => {
     const near = made.nextElementSibling ?? made.previousElementSibling;
-    near?.querySelector("button")?.focus(); // it would be lost with the line
+    (near ?? made.closest(".upload"))?.querySelector("button")?.focus(); // it would be lost with the line
     uploads.cancel(item);
   };
   const made = h(

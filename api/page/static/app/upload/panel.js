@@ -1,15 +1,17 @@
 /** Where files are dropped or chosen, what is wanted of them, and how far they have come. */
 
 import { ApiError, ask } from "../core/api.js";
-import { fill, h, icon, keyed } from "../core/dom.js";
+import { h, icon, keyed } from "../core/dom.js";
 import { size, span, t } from "../core/words.js";
+import { sure } from "../ui/dialog.js";
 import { tell, tellError } from "../ui/toast.js";
-import { row, update } from "./entry.js";
+import { isMoving, row, update } from "./entry.js";
 import { dropped, recordings } from "./files.js";
 import { optionsForm } from "./options.js";
 import { uploads } from "./uploads.js";
 
-const SHOWN = 40;
+const SHOWN = 8;
+const ORDER = ["refused", "missing", "failed", "sending", "retrying", "paused", "waiting"];
 
 /**
  * Takes what is dropped anywhere on the page until `signal` is aborted; what is under way goes on behind other views.
@@ -19,7 +21,19 @@ const SHOWN = 40;
 export function uploadPanel(signal) {
   const options = optionsForm(signal);
   const entries = h("ul", { class: "plain uploads" });
-  const total = h("div", { class: "upload-total" });
+  const count = h("p", { class: "numbers" });
+  const bar = h("progress", { "aria-label": t("upload.title") });
+  const pause = h("button", { type: "button", class: "button quiet", onclick: () => {
+    const moving = uploads.items.filter(isMoving);
+    // the waiting ones first: they would begin in the place of the others
+    if (moving.length) moving.toReversed().forEach((item) => uploads.pause(item));
+    else uploads.items.filter(({ state }) => state === "paused").forEach((item) => uploads.resume(item, options.values()));
+  } });
+  const cancel = h("button", { type: "button", class: "button quiet", onclick: async () => {
+    const left = uploads.items.toReversed();
+    if (await sure(t("upload.cancel_all"), t("upload.cancel_hint", { n: left.length }), t("upload.cancel_all"))) left.forEach((item) => uploads.cancel(item));
+  } }, t("upload.cancel_all"));
+  const total = h("div", { class: "upload-total" }, h("div", { class: "row spread" }, count, h("div", {}, pause, cancel)), bar);
   const more = h("p", { class: "soft small" });
   const said = h("p", { class: "visually-hidden", role: "status" });
 
@@ -63,19 +77,18 @@ export function uploadPanel(signal) {
 
   function show() {
     const { items, done } = uploads;
-    const order = ["refused", "missing", "failed", "sending", "retrying", "paused", "waiting"];
-    const sorted = items.length > SHOWN ? items.toSorted((a, b) => order.indexOf(a.state) - order.indexOf(b.state)) : items;
+    const sorted = items.length > SHOWN ? items.toSorted((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state)) : items;
     keyed(entries, sorted.slice(0, SHOWN), ({ id }) => id, (item) => row(item, options, () => files[0]?.click()), update);
     more.textContent = items.length > SHOWN ? t("upload.more", { n: items.length - SHOWN }) : "";
+    const sum = (/** @type {(item: import("./uploads.js").Item) => number} */ of) => items.reduce((all, item) => all + of(item), 0);
     const all = items.length + done.files;
-    const count = t("upload.count", { done: done.files, n: all });
-    if (done.files && said.textContent !== count) said.textContent = count;
-    if (items.length < 2 && all < 2) return fill(total);
-    const bytes = items.reduce((sum, item) => sum + item.size, done.bytes);
-    const sent = items.reduce((sum, item) => sum + item.sent, done.bytes);
-    const speed = items.reduce((sum, item) => sum + item.speed, 0);
-    const words = [count, t("upload.of", { sent: size(sent), size: size(bytes) }), speed && t("upload.left", { time: span((bytes - sent) / speed) })];
-    fill(total, h("p", { class: "numbers" }, words.filter(Boolean).join(" · ")), h("progress", { max: bytes, value: sent, "aria-label": t("upload.title") }));
+    const [bytes, sent, speed] = [done.bytes + sum((item) => item.size), done.bytes + sum((item) => item.sent), sum((item) => item.speed)];
+    const far = t("upload.count", { done: done.files, n: all });
+    if (done.files && said.textContent !== far) said.textContent = far;
+    total.hidden = !items.length || all < 2;
+    count.textContent = [far, t("upload.of", { sent: size(sent), size: size(bytes) }), speed && t("upload.left", { time: span((bytes - sent) / speed) })].filter(Boolean).join(" · ");
+    pause.textContent = t(items.some(isMoving) ? "upload.pause_all" : "upload.resume_all");
+    Object.assign(bar, { max: bytes || 1, value: sent });
   }
 
   listen(element, (chosen) => chosen.then(take, tellError), signal);

@@ -109,7 +109,7 @@ class Uploads extends EventTarget {
   /** @param {Item} item */
   cancel(item) {
     this.#remove(item);
-    if (item.upload) void giveUp(item.upload).catch(() => {}); // it is forgotten in a day
+    if (item.upload && item.state !== "failed") void giveUp(item.upload).catch(() => {}); // it is forgotten in a day
   }
 
   /** @param {Item} item */
