@@ -100,7 +100,8 @@ def test_search_finds_what_was_said_and_names_stay_text(
     segment = service.result(job["id"]).json()["segments"][1]
     said = " ".join(segment["text"].strip(" .").split()[-2:])
     window.get_by_role("searchbox").fill(f'gpj "{said}"')
-    row = line(window, HOSTILE)
+    row = window.locator(f'li[data-key="{job["id"]}"]')
+    expect(row.locator(".job-name")).to_have_text(job["source"]["filename"])
     expect(row.locator("mark").last).to_have_text(said)
     found = row.locator(".hits a").last
     assert found.get_attribute("href") == f"#/jobs/{job['id']}?t={segment['start']}"
@@ -196,4 +197,5 @@ def test_the_service_may_go_and_come_back_under_it(
     own.submit(speech("after.wav", 4.0))
     expect(line(page, "after.wav")).to_be_visible()
     expect(away).to_be_hidden()
+    page.close()
     troubles.expect("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET")
