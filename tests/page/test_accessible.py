@@ -9,9 +9,10 @@ from typing import Any
 import httpx
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from testbed.service import PLAIN, Service
+from tests.page.conftest import Troubles
 
 PHONE, WIDE = {"width": 360, "height": 740}, {"width": 1280, "height": 800}
 AXE = """async (rules) => {
@@ -75,12 +76,32 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, d
     running.stop()
 
 
+def button(page: Page, name: str) -> Locator:
+    return page.get_by_role("button", name=name, exact=True)
+
+
 def the_list(page: Page) -> None:
-    expect(page.get_by_role("main").get_by_role("link").first).to_be_visible()
+    expect(page.get_by_role("link", name="Interview Frau Dr.")).to_be_visible()
+
+
+def the_menu(page: Page) -> None:
+    page.get_by_role("button", name="What to do with Interview Frau").click()
+    expect(page.get_by_role("menuitem", name="Open")).to_be_visible()
+
+
+def some_chosen(page: Page) -> None:
+    page.get_by_role("checkbox", name="Select Interview").check()
+    expect(page.get_by_text("1 selected")).to_be_visible()
+
+
+def the_options(page: Page) -> None:
+    page.get_by_text("Options", exact=True).click()
+    expect(page.get_by_role("combobox").nth(4)).to_be_visible()
 
 
 def the_transcript(page: Page) -> None:
-    expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
+    expect(button(page, "Play")).to_be_visible()
+    expect(page.get_by_role("listitem").first).to_be_visible()
 
 
 def the_keys(page: Page) -> None:
@@ -89,17 +110,52 @@ def the_keys(page: Page) -> None:
     expect(page.get_by_role("dialog")).to_be_visible()
 
 
+def the_download(page: Page) -> None:
+    button(page, "Download").click()
+    expect(page.get_by_label("Letters per line")).to_be_visible()
+
+
+def the_editing(page: Page) -> None:
+    button(page, "Edit the text").click()
+    expect(page.get_by_role("textbox").first).to_be_visible()
+
+
+def the_finding(page: Page) -> None:
+    button(page, "Find and replace").click()
+    expect(page.get_by_label("Replace by")).to_be_visible()
+
+
 def the_rest(page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_be_visible()
 
 
+def the_first_of_all(page: Page) -> None:
+    expect(page.get_by_role("heading", name="Nothing here yet")).to_be_visible()
+
+
+def the_administration(page: Page) -> None:
+    expect(page.get_by_role("table").first).to_be_visible()
+    expect(page.get_by_text("free").first).to_be_visible()
+
+
 PLACES: dict[str, tuple[str, Callable[[Page], None]]] = {
     "list": ("#/", the_list),
+    "menu of a job": ("#/", the_menu),
+    "jobs that are chosen": ("#/", some_chosen),
+    "options of an upload": ("#/", the_options),
     "transcript": ("#/jobs/{completed}", the_transcript),
     "keys of the keyboard": ("#/jobs/{completed}", the_keys),
+    "download": ("#/jobs/{completed}", the_download),
+    "editing": ("#/jobs/{completed}", the_editing),
+    "finding": ("#/jobs/{completed}", the_finding),
     "failed": ("#/jobs/{failed}", the_rest),
     "nowhere": ("#/nowhere", the_rest),
     "settings": ("#/settings", the_rest),
+}
+KEYED: dict[str, tuple[str, str, Callable[[Page], None]]] = {
+    "login": ("", "#/login", the_rest),
+    "empty list": ("anna", "#/", the_first_of_all),
+    "administration": ("root", "#/admin", the_administration),
 }
 
 
@@ -111,6 +167,23 @@ def test_everybody_can_use(
     page = open_window(f"{service.url}/{address.format(**filled)}", viewport=WIDE, reduced_motion="reduce")
     reach(page)
     look_at(page)
+
+
+@pytest.mark.parametrize("place", KEYED)
+def test_everybody_with_a_key_can_use(
+    place: str, open_window: Callable[..., Page], keyed: tuple[Service, dict[str, str]], troubles: Troubles
+) -> None:
+    running, keys = keyed
+    name, address, reach = KEYED[place]
+    page = open_window(f"{running.url}/#/login", viewport=WIDE, reduced_motion="reduce")
+    if name:
+        page.get_by_label("Key", exact=True).fill(keys[name])
+        button(page, "Log in").click()
+        expect(page.get_by_role("heading", name="Log in")).to_have_count(0)
+        page.goto(f"{running.url}/{address}")
+    reach(page)
+    look_at(page)
+    troubles.expect("401")  # before there was a key
 
 
 def look_at(page: Page) -> None:

@@ -88,7 +88,9 @@ export class SegmentList extends EventTarget {
     const edge = this.edge;
     const goal = () => this.element.getBoundingClientRect().top + scrollY + this.tops[index] - edge - (innerHeight - edge) / 4;
     this.layout();
-    if (smooth && this.rows.has(segments[index].key)) scrollTo({ top: goal(), behavior: "smooth" });
+    // softly only downwards and near: rows that are measured above would stop it
+    const way = goal() - scrollY;
+    if (smooth && way > 0 && way < 1.5 * innerHeight) scrollTo({ top: goal(), behavior: "smooth" });
     else {
       // rows on the way are guesses: what is measured there moves the goal
       for (let round = 0; round < 3; round++) {
