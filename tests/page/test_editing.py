@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -96,12 +95,11 @@ def test_what_is_written_is_saved_and_every_step_can_be_undone(
     page.keyboard.press("F2")
     page.keyboard.type("9:59")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("alert")).to_contain_text("Can start from 0:00.00 to")
+    expect(page.get_by_role("alert")).to_contain_text("From 0:00.00 to")
     start = transcript(service, job)["segments"][1]["start"] + 0.25
     page.get_by_label("Starts at").fill(f"0:{start:05.2f}")
     page.keyboard.press("Enter")
-    # pasted markup is text, an emptied segment goes
-    page.evaluate("navigator.clipboard && 0")
+    # an emptied segment goes
     write(page, 2, "")
     page.keyboard.press("Delete")
     page.keyboard.press("Control+ArrowUp")
@@ -118,7 +116,6 @@ def test_what_is_written_is_saved_and_every_step_can_be_undone(
     expect(page.locator(".said")).to_have_text([first, second, third])
     expect(page.locator(".differs")).to_have_count(3)
     page.get_by_role("button", name="Restore this").click()
-    page.get_by_role("dialog").get_by_role("button", name="Restore this").click()
     expect(page.get_by_role("button", name="As heard")).to_have_attribute("aria-pressed", "false")
     saved(page)
     assert texts(service, job) == [first, second, third]
@@ -137,9 +134,9 @@ def test_everything_found_is_replaced_in_one_step(
     page.keyboard.type(word.upper())
     expect(page.get_by_role("search").get_by_role("status")).to_contain_text("1 of")
     page.get_by_label("Match case").check()
-    expect(page.get_by_role("search").get_by_role("status")).to_have_text("0 places")
+    expect(page.get_by_role("search").get_by_role("status")).to_have_text("0 of 0")
     page.get_by_label("Regular expression").check()
-    page.get_by_role("searchbox").fill(rf"\b({word})\b")
+    page.get_by_label("Find", exact=True).fill(rf"\b({word})\b")
     page.get_by_label("Replace by").fill("<$1> & $1")
     page.get_by_role("button", name="Replace all").click()
     after = [re.sub(rf"\b({word})\b", r"<\1> & \1", text) for text in before]
@@ -150,7 +147,6 @@ def test_everything_found_is_replaced_in_one_step(
     page.keyboard.press("Control+z")
     saved(page)
     expect(page.locator(".said")).to_have_text(before)
-    page.wait_for_function("document.querySelector('.save-state').dataset.stage === 'saved'")
     assert texts(service, job) == before
 
 
@@ -166,16 +162,16 @@ def test_two_windows_are_brought_together_and_asked_where_both_changed_the_same(
     saved(one)
     write(other, 1, "from there")
     expect(said(other, 0)).to_have_text("from here")
-    expect(other.get_by_text("1 passage that somebody else changed was taken over.")).to_be_visible()
+    expect(other.get_by_text("1 passage was changed elsewhere, and taken over.")).to_be_visible()
     saved(other)
     assert texts(service, job) == ["from here", "from there", third]
     # the first has not heard of it yet: both at the same place
     write(one, 1, "mine")
-    dialog = one.get_by_role("dialog", name="Somebody else changed the same passage")
+    dialog = one.get_by_role("dialog", name="Changed elsewhere too")
     expect(dialog).to_contain_text("from there")
     expect(dialog).to_contain_text("mine")
     one.keyboard.press("Escape")
-    expect(one.locator(".save-state")).to_contain_text("Changed in two places")
+    expect(one.locator(".save-state")).to_contain_text("Changed elsewhere too")
     assert texts(service, job)[1] == "from there"
     one.get_by_role("button", name="Choose").click()
     dialog.get_by_role("radio").first.check()
@@ -300,25 +296,3 @@ MERGES = """async () => {
 
 def test_no_word_of_either_side_is_lost(window: Page) -> None:
     assert window.evaluate(MERGES) == []
-
-
-def test_every_word_there_is_is_used(service: Service) -> None:
-    """Words of the group in the locales that nothing shows would only cost bytes."""
-    static = Path(__file__).parents[2] / "api/page/static"
-    code = "".join(file.read_text() for file in static.glob("app/transcript/*.js"))
-    names = re.findall(r'"((?:edit|find|speaker)\.\w+)"', (static / "locales/en.js").read_text())
-    stages = (
-        "saved",
-        "waiting",
-        "saving",
-        "away",
-        "conflict",
-        "refused",
-        "mine",
-        "theirs",
-        "start",
-        "end",
-        "add",
-        "remove",
-    )
-    assert [name for name in names if name not in code and name.split(".")[1] not in stages] == []

@@ -2,12 +2,12 @@
 
 import { fill, h, icon } from "../core/dom.js";
 import { clock, moment, t } from "../core/words.js";
-import { show, sure } from "../ui/dialog.js";
+import { show } from "../ui/dialog.js";
 import { tell, tellError } from "../ui/toast.js";
 import { Finder } from "./find.js";
 import { History } from "./history.js";
-import { align, known } from "./merging.js";
 import { KEYS } from "./keys.js";
+import { align, known } from "./merging.js";
 import { fetchRevision } from "./model.js";
 import { Saver } from "./saving.js";
 import { same } from "./segments.js";
@@ -26,52 +26,49 @@ import { Typing } from "./typing.js";
  * @property {AbortSignal} signal
  */
 
-KEYS.unshift(["e", "edit.edit"]);
+KEYS.push(["e", "edit.edit"]);
 
 /** @param {Room} room of a job that has ended well */
-export function startEditing({ transcript, list, player, tools, job, signal }) {
+export function startEditing(room) {
+  const { transcript, list, tools, job, signal } = room;
   const { segments, speakers, revision, etag } = transcript;
   const history = new History({ segments, speakers });
   const saver = new Saver(job.id, history, { segments, speakers, revision, etag }, (conflicts) => choose(conflicts, transcript), signal);
-  const typing = new Typing({ transcript, list, player, history });
   /** What was heard, while it is shown. @type {{ state: import("./model.js").State, differ: Set<string> } | null} */
   let heard = null;
-  const finder = new Finder({ transcript, list, history, canEdit: () => !heard });
+  const desk = { ...room, history, canEdit: () => !heard };
+  const typing = new Typing(desk, () => (setEditing(false), edit.focus()));
+  const finder = new Finder(desk);
 
-  const edit = button("edit", t("edit.edit"), () => setEditing(!typing.on), "e");
-  const undo = button("undo", t("edit.undo"), () => travel("undo"), "Control+Z");
-  const redo = button("redo", t("edit.redo"), () => travel("redo"), "Control+Shift+Z");
-  const find = button("find", t("find.find"), () => finder.open(), "f");
+  /** @type {(sign: Parameters<typeof icon>[0], name: string, keys: string, onclick: () => void) => HTMLButtonElement} */
+  const button = (sign, name, keys, onclick) =>
+    h("button", { type: "button", class: "icon-button", "aria-label": name, title: `${name} (${keys})`, "aria-keyshortcuts": keys.replace("Ctrl", "Control"), onclick }, icon(sign));
+  const edit = button("edit", t("edit.edit"), "e", () => setEditing(!typing.on));
+  const undo = button("undo", t("edit.undo"), "Ctrl+Z", () => travel("undo"));
+  const redo = button("redo", t("edit.redo"), "Ctrl+Shift+Z", () => travel("redo"));
+  const find = button("find", t("find.find"), "f", () => finder.open());
   const original = h("button", { type: "button", class: "button quiet", onclick: () => void toggleHeard() }, t("edit.heard"));
   const status = h("span", { class: "save-state small soft", role: "status" });
-  tools.append(edit, undo, redo, find, original, status);
   const note = h("div", { class: "notice heard row spread", role: "status", hidden: true });
+  tools.append(edit, undo, redo, find, original, status);
   list.element.before(finder.element, note);
 
   const showButtons = () => {
     edit.ariaPressed = String(typing.on);
     original.ariaPressed = String(!!heard);
-    undo.disabled = !history.canUndo || !!heard;
-    redo.disabled = !history.canRedo || !!heard;
-    edit.disabled = !!heard;
     original.hidden = !heard && saver.base.revision === 0 && !saver.dirty;
+    edit.disabled = !!heard;
+    undo.disabled = !!heard || !history.canUndo;
+    redo.disabled = !!heard || !history.canRedo;
   };
   const showStage = () => {
     const { stage, why } = saver;
-    const again = () => {
-      saver.stage = "waiting";
-      void (stage === "conflict" ? saver.pull() : saver.save());
-    };
+    const sign = stage === "saved" ? "check" : stage === "saving" || stage === "waiting" ? "retry" : "warning";
+    const again = (stage === "conflict" || stage === "refused") && h("button", { type: "button", class: "button", onclick: () => void saver.again() }, t(stage === "conflict" ? "edit.resolve" : "edit.again"));
     status.dataset.stage = stage;
-    fill(
-      status,
-      icon(stage === "saved" ? "check" : stage === "saving" || stage === "waiting" ? "retry" : "warning"),
-      h("span", { title: why || null }, t(`edit.${stage}`)),
-      (stage === "conflict" || stage === "refused") && h("button", { type: "button", class: "button", onclick: again }, t(stage === "conflict" ? "edit.resolve" : "edit.again")),
-    );
+    fill(status, icon(sign), h("span", {}, t(`edit.${stage}`)), again);
     if (stage === "refused") tell(`${t("edit.refused")}: ${why}`, { kind: "error" });
-    transcript.revision = saver.base.revision;
-    transcript.latest = saver.base.revision;
+    transcript.revision = transcript.latest = saver.base.revision;
     transcript.etag = saver.base.etag;
     showButtons();
   };
@@ -87,53 +84,39 @@ export function startEditing({ transcript, list, player, tools, job, signal }) {
     if (heard) return;
     const before = history.state.segments;
     history[way]();
-    const now = history.state.segments;
-    const place = now.findIndex((one, n) => one !== before[n]);
-    if (place >= 0) typing.visit(Math.min(place, now.length - 1));
+    const place = history.state.segments.findIndex((one, n) => one !== before[n]);
+    if (place >= 0) typing.visit(place);
   }
 
   async function toggleHeard() {
-    if (heard) {
-      heard = null;
-      note.hidden = true;
-      transcript.put(history.state);
-      return showButtons();
-    }
-    original.disabled = true;
     try {
-      const found = await fetchRevision(job.id, "original", signal);
-      const now = new Map(history.state.segments.map((one) => [one.key, one]));
-      const lines = align(history.state.segments, found.segments);
-      const differ = lines.filter((one) => {
-        const other = now.get(one.key);
-        return !other || !same({ ...one, speaker: other.speaker }, other);
-      });
+      const found = !heard && (await fetchRevision(job.id, "original", signal));
       setEditing(false);
-      heard = { state: { segments: lines, speakers: found.speakers }, differ: new Set(differ.map(({ key }) => key)) };
-      fill(
-        note,
-        h("span", {}, t("edit.heard_note", { n: differ.length })),
-        h("span", { class: "row" },
-          h("button", { type: "button", class: "button", onclick: restore }, t("edit.restore")),
-          h("button", { type: "button", class: "button main", onclick: () => void toggleHeard() }, t("edit.back"))),
-      );
-      note.hidden = false;
-      transcript.put(heard.state);
+      heard = null;
+      if (found) {
+        const lines = align(history.state.segments, found.segments);
+        const now = new Map(history.state.segments.map((one) => [one.key, one]));
+        const differ = lines.filter((one) => !same({ ...one, speaker: now.get(one.key)?.speaker ?? null }, now.get(one.key)));
+        heard = { state: { segments: lines, speakers: found.speakers }, differ: new Set(differ.map(({ key }) => key)) };
+        const acts = [h("button", { type: "button", class: "button", onclick: () => void restore() }, t("edit.restore")), h("button", { type: "button", class: "button main", onclick: () => void toggleHeard() }, t("edit.back"))];
+        fill(note, h("span", {}, t("edit.heard_note", { n: differ.length })), h("span", { class: "row" }, acts));
+      }
+      note.hidden = !heard;
+      transcript.put(heard?.state ?? history.state);
+      showButtons();
     } catch (error) {
       tellError(error);
     }
-    original.disabled = false;
-    showButtons();
   }
 
   async function restore() {
-    if (!heard || !(await sure(t("edit.restore"), t("edit.restore_text"), t("edit.restore"), "main"))) return;
-    const { state } = heard;
+    if (!heard) return;
+    const { segments: lines, speakers: names } = heard.state;
     const now = new Map(history.state.segments.map((one) => [one.key, one.speaker]));
-    const moved = new Map(state.segments.map((one) => [one.speaker ?? "", now.get(one.key) ?? null]));
-    const people = history.state.speakers?.map((one) => ({ ...one, name: state.speakers?.find(({ id }) => id === one.id)?.name ?? one.name })) ?? null;
+    const moved = new Map(lines.map((one) => [one.speaker ?? "", now.get(one.key) ?? null]));
+    const people = history.state.speakers?.map((one) => ({ ...one, name: names?.find(({ id }) => id === one.id)?.name ?? one.name })) ?? null;
     await toggleHeard();
-    history.apply({ segments: known(state.segments, people, moved), speakers: people });
+    history.apply({ segments: known(lines, people, moved), speakers: people });
     tell(t("edit.restored"), { action: { text: t("edit.undo"), run: () => travel("undo") } });
   }
 
@@ -144,72 +127,48 @@ export function startEditing({ transcript, list, player, tools, job, signal }) {
   saver.addEventListener("stage", showStage);
   saver.addEventListener("taken", (event) => tell(t("edit.taken", { n: /** @type {CustomEvent} */ (event).detail })));
   list.renderText = (row, segment, said) => {
-    const differs = heard?.differ.has(segment.key) ?? false;
+    const differs = !!heard?.differ.has(segment.key);
     row.classList.toggle("differs", differs);
     said.title = differs ? t("edit.differs") : "";
     return typing.render(segment, said);
   };
-  list.refresh(null);
-  attachSpeakers({ transcript, list, history, canEdit: () => !heard, signal });
+  attachSpeakers(desk);
 
+  /** @type {Record<string, () => void>} */
   const keys = {
-    "": { e: () => setEditing(!typing.on), f: () => finder.open() },
-    ctrl: { f: () => finder.open(), z: () => travel("undo"), y: () => travel("redo"), s: () => void saver.save() },
-    "ctrl shift": { z: () => travel("redo") },
+    e: () => setEditing(!typing.on),
+    f: () => finder.open(),
+    "Ctrl+f": () => finder.open(),
+    "Ctrl+s": () => void saver.save(),
+    "Ctrl+y": () => travel("redo"),
+    "Ctrl+z": () => travel("undo"),
+    "Ctrl+Shift+z": () => travel("redo"),
   };
-  document.addEventListener(
-    "keydown",
-    (event) => {
-      const { target, altKey, shiftKey } = event;
-      const ctrl = event.ctrlKey || event.metaKey;
-      const inside = target instanceof HTMLElement && (target.isContentEditable || target.matches("input, select, textarea"));
-      const field = inside && !target.isContentEditable;
-      if (event.defaultPrevented || altKey || document.querySelector("dialog[open]") || (inside && !ctrl)) return;
-      const key = event.key.toLowerCase();
-      if (field && (key !== "f" || finder.element.contains(target))) return; // a field undoes by itself; asked twice, the browser finds
-      /** @type {Record<string, () => void>} */
-      const known = keys[ctrl ? (shiftKey ? "ctrl shift" : "ctrl") : ""];
-      if (shiftKey && !ctrl) return;
-      if (!Object.hasOwn(known, key)) return;
-      event.preventDefault();
-      known[key]();
-    },
-    { signal },
-  );
-  list.element.addEventListener("leave", () => {
-    setEditing(false);
-    edit.focus();
-  });
+  const pressed = (/** @type {KeyboardEvent} */ event) => {
+    const { target } = event;
+    const ctrl = event.ctrlKey || event.metaKey;
+    const key = `${ctrl ? "Ctrl+" : ""}${event.shiftKey ? "Shift+" : ""}${event.key.toLowerCase()}`;
+    if (!Object.hasOwn(keys, key) || event.defaultPrevented || event.altKey || !(target instanceof HTMLElement)) return;
+    // a field undoes by itself; and when asked twice, the browser finds
+    const field = target.closest("input, select, textarea, [popover], dialog");
+    if (field ? !/^Ctrl.[fs]$/.test(key) || (key === "Ctrl+f" && finder.element.contains(field)) : target.isContentEditable && !ctrl) return;
+    event.preventDefault();
+    keys[key]();
+  };
+  document.addEventListener("keydown", pressed, { signal });
   showStage();
+  if (transcript.latest > revision) void saver.pull();
   void recover(saver).catch(tellError);
 }
 
-/**
- * @param {Parameters<typeof icon>[0]} sign
- * @param {string} name
- * @param {() => void} onclick
- * @param {string} keys
- */
-function button(sign, name, onclick, keys) {
-  const shown = keys.replace("Control", "Ctrl");
-  return h("button", { type: "button", class: "icon-button", "aria-label": name, title: `${name} (${shown})`, "aria-keyshortcuts": keys, onclick }, icon(sign));
-}
-
-/**
- * Offers what was not saved when a window went away.
- * @param {Saver} saver
- */
+/** Offers what was not saved when a window went away. @param {Saver} saver */
 async function recover(saver) {
   for (const draft of await saver.left()) {
-    let answer = /** @type {string | null} */ ("");
-    await saver.takeUp(draft, async () => {
-      answer = await show(t("edit.left"), [h("p", {}, t("edit.left_text", { time: moment(new Date(draft.at).toISOString()) }))], [
-        { text: t("edit.discard"), value: "discard", kind: "danger" },
-        { text: t("edit.take_up"), value: "take", kind: "main" },
-      ]);
-      return answer === "take";
-    });
-    if (answer === "discard") await saver.drop(draft);
+    const time = moment(new Date(draft.at).toISOString());
+    await saver.takeUp(draft, () => show(t("edit.left"), [h("p", {}, t("edit.left_text", { time }))], [
+      { text: t("edit.discard"), value: "discard", kind: "danger" },
+      { text: t("edit.take_up"), value: "take", kind: "main" },
+    ]));
   }
 }
 
@@ -225,18 +184,9 @@ async function choose(conflicts, transcript) {
     h("label", { class: "side" },
       h("input", { type: "radio", name: `place-${n}`, value: side, checked: conflict.take === side, onchange: () => (conflict.take = side) }),
       h("span", {}, h("strong", { class: "small" }, t(`edit.${side}`)), conflict[side].length ? conflict[side].map(line) : h("p", { class: "soft" }, t("edit.gone"))));
-  const places = h("div", { class: "conflicts" }, conflicts.map((one, n) => h("fieldset", {}, h("legend", { class: "visually-hidden" }, t("edit.place", { n: n + 1 })), card(one, n, "mine"), card(one, n, "theirs"))));
-  const all = (/** @type {"mine" | "theirs"} */ side) => {
-    for (const input of places.querySelectorAll("input")) if (input.value === side) input.click();
-  };
-  const answer = await show(
-    t("edit.conflict_title"),
-    [
-      h("p", {}, t("edit.conflict_text", { n: conflicts.length })),
-      conflicts.length > 1 && h("div", { class: "row" }, h("button", { type: "button", class: "button", onclick: () => all("mine") }, t("edit.all_mine")), h("button", { type: "button", class: "button", onclick: () => all("theirs") }, t("edit.all_theirs"))),
-      places,
-    ],
-    [{ text: t("edit.settle"), value: "settle", kind: "main" }],
-  );
-  return answer === "settle";
+  const places = h("div", { class: "conflicts" }, conflicts.map((one, n) => h("div", { role: "group", "aria-label": `${n + 1}` }, card(one, n, "mine"), card(one, n, "theirs"))));
+  const all = (/** @type {"mine" | "theirs"} */ side) =>
+    h("button", { type: "button", class: "button", onclick: () => places.querySelectorAll("input").forEach((input) => input.value === side && input.click()) }, t(`edit.all_${side}`));
+  const content = [h("p", {}, t("edit.conflict_text", { n: conflicts.length })), conflicts.length > 1 && h("div", { class: "row" }, all("mine"), all("theirs")), places];
+  return (await show(t("edit.conflict_title"), content, [{ text: t("edit.settle"), value: "settle", kind: "main" }])) === "settle";
 }

@@ -33,10 +33,12 @@ export const newKey = () => `s${next++}`;
  */
 export async function fetchRevision(jobId, revision, signal) {
   // both, since the result has words and figures, and the transcript says which revision it is
-  const answer = await send("GET", `jobs/${jobId}/transcript`, { query: { revision }, signal });
+  const text = (/** @type {number} */ of) => ask("GET", `jobs/${jobId}/result`, { query: { format: "json", revision: of }, signal });
+  const known = typeof revision === "number" ? text(revision) : null;
+  const [answer] = await Promise.all([send("GET", `jobs/${jobId}/transcript`, { query: { revision }, signal }), known]);
   /** @type {Schemas["TranscriptBody"]} */
   const head = await answer.json();
-  const result = await ask("GET", `jobs/${jobId}/result`, { query: { format: "json", revision: head.revision }, signal });
+  const result = await (known ?? text(head.revision));
   /** @type {Segment[]} */
   const segments = result.segments.map(segmentOf);
   return { ...head, etag: answer.headers.get("ETag") ?? "", result, segments, speakers: /** @type {Speaker[] | null} */ (result.speakers) };

@@ -7,7 +7,6 @@ import { fetchRevision } from "./model.js";
 import { sameAll } from "./segments.js";
 
 /** @typedef {import("./model.js").State} State */
-/** @typedef {import("./merging.js").Merged} Merged */
 /** @typedef {State & { revision: number, etag: string }} Base */
 /** @typedef {"saved" | "waiting" | "saving" | "away" | "conflict" | "refused"} Stage */
 
@@ -41,10 +40,8 @@ export class Saver extends EventTarget {
     this._since = 0;
     this._wait = 1;
     this._busy = false;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    this._timer = undefined;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    this._keeping = undefined;
+    this._timer = 0;
+    this._keeping = 0;
     this._others = new BroadcastChannel(`parascribe-${jobId}`);
     this._others.onmessage = ({ data }) => this._hear(data);
     history.addEventListener("change", () => this._changed());
@@ -52,9 +49,7 @@ export class Saver extends EventTarget {
     addEventListener("pagehide", () => void this.save(true), { signal });
     document.addEventListener("visibilitychange", () => void (document.hidden ? this.save(true) : this.look()), { signal });
     addEventListener("beforeunload", (event) => !this.kept && this.dirty && event.preventDefault(), { signal });
-    signal.addEventListener("abort", () => {
-      void this.save().then(() => this._others.close());
-    });
+    signal.addEventListener("abort", () => void this.save().then(() => this._others.close()));
   }
 
   /** As it would be sent: without segments in which nothing is said yet. @returns {State} */
@@ -82,27 +77,27 @@ export class Saver extends EventTarget {
     }
     this._since ||= Date.now();
     if (this.stage !== "conflict" && this.stage !== "saving") this._tell("waiting");
-    this._keeping ??= setTimeout(() => this._keep(), 300);
+    this._keeping ||= window.setTimeout(() => this._keep(), 300);
     this._plan(Math.min(PAUSE, Math.max(0, this._since + LONGEST - Date.now())));
   }
 
   /** @param {number} ms */
   _plan(ms) {
     clearTimeout(this._timer);
-    if (this.stage !== "conflict") this._timer = setTimeout(() => this.save(), ms);
+    if (this.stage !== "conflict") this._timer = window.setTimeout(() => this.save(), ms);
   }
 
   _keep() {
     clearTimeout(this._keeping);
-    this._keeping = undefined;
-    const { revision, segments, speakers } = this.base;
-    const draft = { job: this.jobId, window: this.window, at: Date.now(), revision, segments: packed(this.mine.segments, segments, false), speakers: this.history.state.speakers ?? speakers };
-    keep(draft).then(() => (this.kept = true), () => (this.kept = false));
+    this._keeping = 0;
+    const { revision, segments } = this.base;
+    const now = this.mine;
+    keep({ job: this.jobId, window: this.window, at: Date.now(), revision, segments: packed(now.segments, segments, false), speakers: now.speakers }).then(() => (this.kept = true), () => (this.kept = false));
   }
 
   _clean() {
     clearTimeout(this._keeping);
-    this._keeping = undefined;
+    this._keeping = 0;
     this._since = 0;
     forget(this.jobId, this.window).catch(() => {});
     this._tell("saved");
@@ -200,6 +195,13 @@ export class Saver extends EventTarget {
     await this.pull();
   }
 
+  /** When somebody has asked for it, after `conflict` or `refused`. */
+  again() {
+    const { stage } = this;
+    this.stage = "waiting";
+    return stage === "conflict" ? this.pull() : this.save();
+  }
+
   /** Brings in what others have saved, and saves what is ours on top of it. */
   async pull() {
     if (this._busy) return;
@@ -224,19 +226,10 @@ export class Saver extends EventTarget {
       this._tell("conflict");
       if (!(await this.choose(merged.conflicts))) return;
     }
-    this._take(merged, base, theirs);
-    this._tell("waiting");
-  }
-
-  /**
-   * @param {Merged} merged
-   * @param {State} base
-   * @param {Base} theirs
-   */
-  _take(merged, base, theirs) {
     this.base = theirs;
     this.history.pass((before) => settle(merge(base, before, theirs), "mine"), settle(merged));
     if (merged.taken) this.dispatchEvent(new CustomEvent("taken", { detail: merged.taken }));
+    this._tell("waiting");
   }
 
   /**
@@ -256,28 +249,22 @@ export class Saver extends EventTarget {
   }
 
   /**
-   * Takes up what was left: a step that can be undone. False where all of it is saved, or the revision is gone.
+   * Takes up what was left: a step that can be undone. What has been saved after all is forgotten without a word.
    * @param {import("./drafts.js").Draft} draft
-   * @param {() => Promise<boolean>} wanted
+   * @param {() => Promise<string | null>} ask `take`, `discard`, or null: later
    */
-  async takeUp(draft, wanted) {
+  async takeUp(draft, ask) {
     const found = await fetchRevision(this.jobId, draft.revision);
     const base = { ...found, segments: align(this.base.segments, found.segments) };
-    const mine = { segments: unpacked(draft.segments, base.segments), speakers: draft.speakers };
-    const merged = merge(base, mine, this.base);
+    const merged = merge(base, { segments: unpacked(draft.segments, base.segments), speakers: draft.speakers }, this.base);
     const now = settle(merged);
-    const news = !sameAll(now.segments, this.base.segments) || Object.keys(this._names(now.speakers)).length > 0;
-    if (news) {
-      if (!(await wanted())) return;
+    const news = merged.conflicts.length > 0 || !sameAll(now.segments, this.base.segments) || Object.keys(this._names(now.speakers)).length > 0;
+    const answer = news ? await ask() : "discard";
+    if (answer === "take") {
       if (merged.conflicts.length && !(await this.choose(merged.conflicts))) return;
       this.history.apply(settle(merged));
       this._keep();
     }
-    await this.drop(draft);
-  }
-
-  /** @param {import("./drafts.js").Draft} draft */
-  drop(draft) {
-    return forget(this.jobId, draft.window);
+    if (answer) await forget(this.jobId, draft.window);
   }
 }

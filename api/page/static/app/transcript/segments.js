@@ -65,13 +65,15 @@ export function places({ text, words }) {
 export function split(segment, offset) {
   const { start, end, text, words } = segment;
   const share = round(start + ((end - start) * offset) / Math.max(1, text.length));
-  const second = places(segment).findIndex((place) => place !== null && place[1] > offset);
-  const found = words !== null && second >= 0 && (places(segment)[second]?.[0] ?? -1) >= offset; // not within a word
+  const where = places(segment);
+  const second = where.findIndex((place) => place && place[1] > offset);
+  const found = words && (where[second]?.[0] ?? -1) >= offset; // not within a word
   const to = (found && words[second].start) || share;
   const from = Math.min((found && words[second - 1]?.end) || share, to);
-  const first = { ...segment, end: found ? from : share, text: text.slice(0, offset).trimEnd(), words: found ? words.slice(0, second) : null, flags: [] };
-  const rest = { ...segment, key: newKey(), start: found ? to : share, text: text.slice(offset).trim(), words: found ? words.slice(second) : null, flags: [], translation: null };
-  return [first, rest];
+  return [
+    { ...segment, end: from, text: text.slice(0, offset).trimEnd(), words: found ? words.slice(0, second) : null, flags: [] },
+    { ...segment, key: newKey(), start: to, text: text.slice(offset).trim(), words: found ? words.slice(second) : null, flags: [], translation: null },
+  ];
 }
 
 /**
@@ -93,12 +95,12 @@ export function join(first, second) {
 }
 
 /**
- * Whether two say the same, at the same time and of the same person.
+ * Whether two say the same, at the same time and by the same person.
  * @param {Segment} one
- * @param {Segment} other
+ * @param {Segment} [other]
  */
 export const same = (one, other) =>
-  one === other || (one.text === other.text && one.start === other.start && one.end === other.end && one.speaker === other.speaker && one.translation === other.translation);
+  one === other || (!!other && one.text === other.text && one.start === other.start && one.end === other.end && one.speaker === other.speaker && one.translation === other.translation);
 
 /**
  * @param {Segment[]} some

@@ -4,76 +4,64 @@ import { h, icon } from "../core/dom.js";
 import { t } from "../core/words.js";
 import { sure } from "../ui/dialog.js";
 import { known } from "./merging.js";
+import { voiceOf } from "./row.js";
 
-/** @typedef {import("./model.js").State} State */
-
-/**
- * @param {object} desk
- * @param {import("./model.js").Transcript} desk.transcript
- * @param {import("./list.js").SegmentList} desk.list
- * @param {import("./history.js").History} desk.history
- * @param {() => boolean} desk.canEdit
- * @param {AbortSignal} desk.signal
- */
+/** @param {import("./typing.js").Desk} desk */
 export function attachSpeakers({ transcript, list, history, canEdit, signal }) {
-  list.element.addEventListener("click", (event) => {
-    const chip = event.target instanceof Element && event.target.closest(".speaker, .strip .person");
-    if (!(chip instanceof HTMLElement) || !canEdit() || transcript.speakers === null) return;
-    event.stopPropagation();
-    open(chip);
-  }, { capture: true });
+  list.element.addEventListener("click", ({ target }) => {
+    const chip = target instanceof Element && target.closest(".speaker, .strip .person");
+    if (chip && canEdit() && transcript.speakers) open(chip);
+  });
 
-  /** @param {HTMLElement} chip */
+  /** @param {Element} chip */
   function open(chip) {
     const key = chip.closest(".segment")?.getAttribute("data-key") ?? "";
-    const id = history.state.segments.find((one) => one.key === key)?.speaker ?? null;
-    const people = history.state.speakers ?? [];
-    const others = people.filter((one) => one.id !== id);
-    const name = h("input", { value: id ? transcript.nameOf(id) : "", maxLength: 200, autocomplete: "off" });
+    const segment = history.state.segments.find((one) => one.key === key);
+    if (!segment) return;
+    const id = segment.speaker;
+    const others = history.state.speakers?.filter((one) => one.id !== id) ?? [];
+    const name = h("input", { value: transcript.nameOf(id), maxLength: 200, autocomplete: "off" });
     const run = h("input", { type: "checkbox" });
-    const act = (/** @type {string} */ text, /** @type {() => void} */ onclick, voice = "") => h("button", { type: "button", class: "person", "data-voice": voice, onclick: () => (menu.hidePopover(), onclick()) }, text);
-    const person = (/** @type {import("./model.js").Speaker} */ one, /** @type {() => void} */ onclick) => act(one.name, onclick, String(people.indexOf(one) % 10));
+    const people = (/** @type {(to: string) => void} */ act) =>
+      others.map((one) => h("button", { type: "button", class: "person", "data-voice": voiceOf(transcript, { ...segment, speaker: one.id }), onclick: () => (menu.hidePopover(), act(one.id)) }, one.name));
     const rename = (/** @type {Event} */ event) => {
       event.preventDefault();
       menu.hidePopover();
-      if (id) void call(id, name.value.trim());
+      call(id ?? "", name.value.trim());
     };
     const menu = h(
       "div",
       { class: "menu speakers", popover: "auto", role: "dialog", "aria-label": t("speaker.menu") },
-      id && h("form", { class: "field", onsubmit: rename }, h("label", {}, h("span", { class: "small" }, t("speaker.name")), name), h("button", { class: "icon-button", "aria-label": t("speaker.rename"), title: t("speaker.rename") }, icon("check"))),
+      id && h("form", { class: "field", onsubmit: rename }, h("label", {}, t("speaker.name"), name), h("button", { class: "icon-button", "aria-label": t("speaker.rename") }, icon("check"))),
       h("h3", { class: "small soft" }, t("speaker.give")),
-      others.map((one) => person(one, () => give(key, one.id, run.checked))),
-      id && act(t("speaker.nobody"), () => give(key, null, run.checked)),
+      people((to) => give(key, to, run.checked)),
+      id && h("button", { type: "button", class: "person", onclick: () => (menu.hidePopover(), give(key, null, run.checked)) }, t("speaker.nobody")),
       h("label", { class: "check small" }, run, t("speaker.run")),
       id && others.length > 0 && h("h3", { class: "small soft" }, t("speaker.same")),
-      id ? others.map((one) => person(one, () => void unite(id, one.id))) : [],
+      id ? people((to) => void unite(id, to)) : [],
     );
-    menu.addEventListener("toggle", () => {
-      if (menu.matches(":popover-open")) return;
-      menu.remove();
-      if (document.activeElement === document.body) /** @type {HTMLElement | null | undefined} */ (list.rowOf(key)?.querySelector(".speaker"))?.focus();
-    });
+    const close = () => menu.remove();
+    menu.addEventListener("toggle", () => menu.matches(":popover-open") || close());
+    signal.addEventListener("abort", close);
     document.body.append(menu);
     menu.showPopover();
     const place = chip.getBoundingClientRect();
-    const below = place.bottom + menu.offsetHeight < innerHeight;
+    const top = place.bottom + menu.offsetHeight < innerHeight ? place.bottom + 4 : place.top - menu.offsetHeight - 4;
     menu.style.setProperty("left", `${Math.max(8, Math.min(place.left, innerWidth - menu.offsetWidth - 8))}px`);
-    menu.style.setProperty("top", `${Math.max(8, below ? place.bottom + 4 : Math.min(place.top, innerHeight) - menu.offsetHeight - 4)}px`);
-    (id ? name : menu.querySelector("button"))?.focus();
+    menu.style.setProperty("top", `${Math.max(8, top)}px`);
     if (id) name.select();
-    signal.addEventListener("abort", () => menu.remove());
+    else menu.querySelector("button")?.focus();
   }
 
   /**
    * @param {string} id
    * @param {string} name
    */
-  async function call(id, name) {
+  function call(id, name) {
     const { speakers } = history.state;
     const other = speakers?.find((one) => one.id !== id && (one.name === name || one.id === name));
-    if (other) return unite(id, other.id);
-    if (name && name !== transcript.nameOf(id)) history.apply({ speakers: speakers?.map((one) => (one.id === id ? { ...one, name } : one)) ?? null });
+    if (other) void unite(id, other.id);
+    else if (name && speakers && name !== transcript.nameOf(id)) history.apply({ speakers: speakers.map((one) => (one.id === id ? { ...one, name } : one)) });
   }
 
   /**
@@ -95,11 +83,11 @@ export function attachSpeakers({ transcript, list, history, canEdit, signal }) {
    * @param {string} other who that is
    */
   async function unite(id, other) {
-    const [name, by] = [transcript.nameOf(id), transcript.nameOf(other)];
-    if (!(await sure(t("speaker.unite", { name, by }), t("speaker.unite_text", { name, by }), t("speaker.unite_yes")))) return;
+    const names = { name: transcript.nameOf(id), by: transcript.nameOf(other) };
+    if (!(await sure(t("speaker.unite", names), t("speaker.unite_text", names), t("speaker.unite_yes")))) return;
     history.pass(({ segments, speakers }) => {
       const gone = speakers?.find((one) => one.id === id);
-      const left = speakers?.filter((one) => one !== gone).map((one) => (one.id === other && gone ? { ...one, was: [...(one.was ?? []), id, ...(gone.was ?? [])] } : one)) ?? null;
+      const left = speakers?.filter((one) => one !== gone).map((one) => (one.id === other ? { ...one, was: [...(one.was ?? []), id, ...(gone?.was ?? [])] } : one)) ?? null;
       return { segments: known(segments, left), speakers: left };
     });
   }

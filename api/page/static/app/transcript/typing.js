@@ -1,55 +1,90 @@
-/** Writing in the segments themselves: caret and keys, cutting in two and putting together, times. */
+/** Writing in the segments themselves: keys, cutting in two and putting together, times. */
 
 import { h, icon } from "../core/dom.js";
 import { clock, t } from "../core/words.js";
 import { caret, setCaret } from "./caret.js";
 import { newKey } from "./model.js";
+import { STEP } from "./player.js";
 import { clean, join, places, retext, split } from "./segments.js";
 
 /** @typedef {import("./model.js").Segment} Segment */
-/** @typedef {{ transcript: import("./model.js").Transcript, list: import("./list.js").SegmentList, player: import("./player.js").Player, history: import("./history.js").History }} Desk */
+/** @typedef {import("./editing.js").Room & { history: import("./history.js").History, canEdit: () => boolean }} Desk */
 
-const STEP = 5; // seconds
+/** Text alone, where the browser knows how; older ones are kept from markup by hand. */
+const PLAIN = (() => {
+  try {
+    return (document.createElement("div").contentEditable = "plaintext-only");
+  } catch {
+    return "true";
+  }
+})();
 
-/** Tells the list's element `leave` when somebody wants to stop. */
+/** @param {Element | null} [within] */
+const keyOf = (within) => within?.closest(".segment")?.getAttribute("data-key") ?? "";
+
+/** 62.5 as 1:02.50 @param {number} seconds */
+const written = (seconds) => `${clock(seconds)}.${String(Math.floor(100 * (seconds % 1) + 1e-6)).padStart(2, "0")}`;
+
+/** Seconds of 1:02.5, 62,5 or 1:00:02; NaN for what is no time. @param {string} text */
+const read = (text) => (/^\s*(\d+:){0,2}\d+([.,]\d*)?\s*$/.test(text) ? text.replace(",", ".").split(":").reduce((sum, part) => 60 * sum + Number(part), 0) : NaN);
+
 export class Typing {
-  /** @param {Desk} desk */
-  constructor(desk) {
+  /**
+   * @param {Desk} desk
+   * @param {() => void} leave
+   */
+  constructor(desk, leave) {
     this.desk = desk;
+    this.leave = leave;
     this.on = false;
-    const { element } = desk.list;
-    /** @type {(name: string, act: (said: HTMLElement, segment: Segment, event: any) => void) => void} */
+    /** @type {(name: string, act: (segment: Segment, said: HTMLElement, event: any) => void) => void} */
     const listen = (name, act) =>
-      element.addEventListener(name, (event) => {
+      desk.list.element.addEventListener(name, (event) => {
         const said = event.target instanceof Element && event.target.closest(".said");
-        const segment = said && this.on && this.at(keyOf(said));
-        if (said instanceof HTMLElement && segment) act(said, segment, event);
+        const segment = said && this.on && this.segments[this.place(keyOf(said))];
+        if (said instanceof HTMLElement && segment) act(segment, said, event);
       });
-    listen("input", (said, segment) => this.write(segment, clean(said.textContent ?? "")));
-    listen("keydown", (said, segment, event) => this.press(said, segment, event));
-    listen("paste", (_said, _segment, event) => {
+    listen("input", (segment, said) => this.replace(segment.key, [retext(segment, clean(said.textContent ?? ""))], `text ${segment.key}`));
+    listen("keydown", (segment, said, event) => this.press(segment, said, event));
+    listen("paste", (_segment, _said, event) => {
       event.preventDefault();
-      document.execCommand("insertText", false, clean(event.clipboardData.getData("text/plain"))); // there is no other way that keeps the caret
+      document.execCommand("insertText", false, clean(event.clipboardData.getData("text/plain"))); // nothing else keeps the caret
     });
-    listen("beforeinput", (_said, _segment, event) => {
-      if (/^(format|history|insertParagraph|insertLineBreak)/.test(event.inputType)) event.preventDefault();
-    });
-    listen("focusin", (_said, segment) => this.showStrip(segment));
-    listen("focusout", (_said, segment) => {
-      if (!segment.text.trim()) this.replace(segment.key, [], `text ${segment.key}`);
-      else desk.list.refresh([segment.key]);
-    });
-    listen("click", (said, segment) => {
-      // a click puts the caret, and the player where it is
-      const word = segment.words?.[places(segment).findIndex((place) => place !== null && place[1] >= caret(said))];
+    listen("beforeinput", (_segment, _said, event) => /^(format|history|insertParagraph|insertLineBreak)/.test(event.inputType) && event.preventDefault());
+    listen("focusin", (segment) => this.showStrip(segment));
+    listen("focusout", (segment) => (segment.text.trim() ? desk.list.refresh([segment.key]) : this.replace(segment.key, [], `text ${segment.key}`)));
+    listen("click", (segment, said) => {
+      // what is played next is what one writes at
+      const word = segment.words?.[places(segment).findIndex((place) => place && place[1] >= caret(said))];
       if (!desk.player.playing) desk.player.seek(word?.start ?? segment.start);
     });
-    this.strip = this.makeStrip();
+
+    const field = (/** @type {"start" | "end"} */ name) =>
+      h("input", { class: "numbers", "aria-label": t(`edit.${name}`), inputMode: "decimal", autocomplete: "off", onchange: () => this.setTimes(), onkeydown: (/** @type {KeyboardEvent} */ event) => this.leaveStrip(event) });
+    const act = (/** @type {"add" | "remove" | "people"} */ sign, /** @type {string} */ name, /** @type {() => void} */ onclick, more = "") =>
+      h("button", { type: "button", class: `icon-button ${more}`, "aria-label": name, title: name, onclick }, icon(sign));
+    this.start = field("start");
+    this.end = field("end");
+    this.problem = h("span", { class: "problem", role: "alert" });
+    this.strip = h(
+      "div",
+      { class: "strip row small" },
+      this.start, "–", this.end,
+      act("add", t("edit.add"), () => this.insert()),
+      act("remove", t("edit.remove"), () => this.remove()),
+      desk.transcript.speakers && act("people", t("speaker.menu"), () => {}, "person"),
+      this.problem,
+      h("span", { class: "tips soft" }, t("edit.keys")),
+    );
+  }
+
+  get segments() {
+    return this.desk.history.state.segments;
   }
 
   /** @param {string} key */
-  at(key) {
-    return this.desk.history.state.segments.find((one) => one.key === key);
+  place(key) {
+    return this.segments.findIndex((one) => one.key === key);
   }
 
   /** @param {boolean} on */
@@ -60,11 +95,11 @@ export class Typing {
     this.strip.remove();
     list.refresh(null);
     if (!on) return;
-    const edge = list.element.getBoundingClientRect().top;
-    const inSight = transcript.segments.findIndex((_one, n) => list.tops[n + 1] + edge > 80);
+    // where it is spoken, if that can be seen
     const spoken = transcript.at(player.time);
-    const row = spoken >= 0 && list.rowOf(transcript.segments[spoken].key)?.getBoundingClientRect();
-    this.focus(row && row.top > 0 && row.bottom < innerHeight - 100 ? spoken : Math.max(0, inSight), 0);
+    const row = list.rowOf(this.segments[spoken]?.key ?? "")?.getBoundingClientRect();
+    const top = list.element.getBoundingClientRect().top;
+    this.focus(row && row.top > 0 && row.bottom < innerHeight - 100 ? spoken : this.segments.findIndex((_one, n) => list.tops[n + 1] + top > 80), 0);
   }
 
   /**
@@ -74,14 +109,11 @@ export class Typing {
    */
   render(segment, said) {
     if (!this.on) {
-      for (const name of ["contenteditable", "role", "aria-label", "data-hint"]) said.removeAttribute(name);
+      for (const name of ["contenteditable", "role", "aria-label"]) said.removeAttribute(name);
       return false;
     }
-    if (!said.isContentEditable) {
-      said.contentEditable = PLAIN;
-      said.role = "textbox";
-      said.dataset.hint = t("edit.hint");
-    }
+    if (!said.isContentEditable) said.contentEditable = PLAIN;
+    said.role = "textbox";
     said.ariaLabel = t("edit.text", { time: clock(segment.start) });
     if (document.activeElement !== said) return false;
     const before = clean(said.textContent ?? "");
@@ -94,21 +126,12 @@ export class Typing {
   }
 
   /**
-   * @param {Segment} segment
-   * @param {string} text
-   */
-  write(segment, text) {
-    this.replace(segment.key, [retext(segment, text)], `text ${segment.key}`);
-  }
-
-  /**
    * @param {string} key
    * @param {Segment[]} by
    * @param {string} [group]
    */
   replace(key, by, group) {
-    const { history } = this.desk;
-    history.apply({ segments: history.state.segments.flatMap((one) => (one.key === key ? by : [one])) }, group);
+    this.desk.history.apply({ segments: this.segments.flatMap((one) => (one.key === key ? by : [one])) }, group);
   }
 
   /**
@@ -116,11 +139,11 @@ export class Typing {
    * @param {number} offset
    */
   focus(index, offset) {
-    const { list, transcript } = this.desk;
-    const segment = transcript.segments[index];
-    if (!segment) return;
-    if (!list.rowOf(segment.key)) list.scrollTo(index);
-    const said = list.rowOf(segment.key)?.querySelector(".said");
+    const { list } = this.desk;
+    const key = this.segments[index]?.key;
+    if (key === undefined) return;
+    if (!list.rowOf(key)) list.scrollTo(index);
+    const said = list.rowOf(key)?.querySelector(".said");
     if (!(said instanceof HTMLElement)) return;
     said.focus();
     setCaret(said, offset);
@@ -128,55 +151,51 @@ export class Typing {
 
   /** Where something has changed. @param {number} index */
   visit(index) {
-    const { list, transcript } = this.desk;
-    const row = list.rowOf(transcript.segments[index]?.key ?? "")?.getBoundingClientRect();
-    if (!row || row.top < 60 || row.bottom > innerHeight - 120) list.scrollTo(index);
+    const { list } = this.desk;
     const { activeElement } = document;
-    if (this.on && (activeElement === document.body || activeElement?.closest(".said")) && keyOf(activeElement) !== transcript.segments[index]?.key) this.focus(index, 1e9);
+    const key = this.segments[index]?.key ?? "";
+    const row = list.rowOf(key)?.getBoundingClientRect();
+    if (!row || row.top < 60 || row.bottom > innerHeight - 120) list.scrollTo(index);
+    if (this.on && (activeElement === document.body || activeElement?.closest(".said")) && keyOf(activeElement) !== key) this.focus(index, 1e9);
   }
 
   /**
-   * @param {HTMLElement} said
    * @param {Segment} segment
+   * @param {HTMLElement} said
    * @param {KeyboardEvent} event
    */
-  press(said, segment, event) {
+  press(segment, said, event) {
     if (event.isComposing) return;
     const { player } = this.desk;
-    const { segments } = this.desk.history.state;
+    const { segments } = this;
     const index = segments.indexOf(segment);
     const here = caret(said);
-    const [atStart, atEnd] = [here === 0 && getSelection()?.isCollapsed, here >= segment.text.length && getSelection()?.isCollapsed];
-    const go = (/** @type {1 | -1} */ step, /** @type {number} */ offset) => segments[index + step] && (() => this.focus(this.place(segments[index + step].key), offset));
-    /** @type {Record<string, false | undefined | null | (() => void)>} */
+    const alone = getSelection()?.isCollapsed;
+    const [atStart, atEnd] = [alone && here === 0, alone && here >= segment.text.length];
+    const next = index + 1 < segments.length && (() => this.focus(this.place(segments[index + 1].key), 0));
+    const before = index > 0 && ((offset = 0) => this.focus(this.place(segments[index - 1].key), offset));
+    /** @type {Record<string, unknown>} */
     const acts = {
       "Ctrl+ ": () => player.toggle(),
       "Alt+k": () => player.toggle(),
       "Alt+j": () => player.seek(player.time - STEP),
       "Alt+l": () => player.seek(player.time + STEP),
       Enter: () => this.cut(segment, index, here),
-      Escape: () => said.dispatchEvent(new Event("leave", { bubbles: true })),
-      Tab: go(1, 0),
-      "Shift+Tab": go(-1, 0),
-      "Ctrl+ArrowDown": go(1, 0),
-      "Ctrl+ArrowUp": go(-1, 0),
-      ArrowDown: atEnd && go(1, 0),
-      ArrowUp: atStart && go(-1, 1e9),
-      Backspace: atStart && index > 0 && (() => this.unite(index - 1)),
-      Delete: atEnd && index + 1 < segments.length && (() => this.unite(index)),
-      F2: () => this.strip.querySelector("input")?.select(),
+      Escape: this.leave,
+      Tab: next,
+      "Shift+Tab": before,
+      "Ctrl+ArrowDown": next,
+      "Ctrl+ArrowUp": before,
+      ArrowDown: atEnd && next,
+      ArrowUp: atStart && before && (() => before(1e9)),
+      Backspace: atStart && before && (() => this.unite(index - 1)),
+      Delete: atEnd && next && (() => this.unite(index)),
+      F2: () => this.start.select(),
     };
-    const name = `${event.ctrlKey || event.metaKey ? "Ctrl+" : ""}${event.altKey ? "Alt+" : ""}${event.shiftKey ? "Shift+" : ""}${event.key}`;
-    const act = Object.hasOwn(acts, name) && acts[name];
-    if (!act) return;
+    const act = acts[`${event.ctrlKey || event.metaKey ? "Ctrl+" : ""}${event.altKey ? "Alt+" : ""}${event.shiftKey ? "Shift+" : ""}${event.key}`];
+    if (typeof act !== "function") return;
     event.preventDefault();
-    event.stopPropagation();
     act();
-  }
-
-  /** @param {string} key */
-  place(key) {
-    return this.desk.history.state.segments.findIndex((one) => one.key === key);
   }
 
   /**
@@ -186,109 +205,65 @@ export class Typing {
    */
   cut(segment, index, offset) {
     const [first, rest] = split(segment, offset);
-    if (!rest.text) return this.focus(index + 1, 0);
-    if (!first.text) return;
-    this.replace(segment.key, [first, rest]);
-    this.focus(index + 1, 0);
+    if (first.text && rest.text) this.replace(segment.key, [first, rest]);
+    if (first.text) this.focus(index + 1, 0);
   }
 
   /** @param {number} index with the one behind it */
   unite(index) {
-    const { history } = this.desk;
-    const [first, second] = history.state.segments.slice(index, index + 2);
-    const offset = first.text.trim().length + 1;
-    history.apply({ segments: history.state.segments.toSpliced(index, 2, join(first, second)) });
-    this.focus(index, offset);
-  }
-
-  makeStrip() {
-    const field = (/** @type {"start" | "end"} */ name) => h("input", { class: "numbers", name, "aria-label": t(`edit.${name}`), inputMode: "decimal", autocomplete: "off", onchange: () => this.setTimes(), onkeydown: (/** @type {KeyboardEvent} */ event) => this.leaveStrip(event) });
-    const act = (/** @type {"add" | "remove"} */ sign, /** @type {() => void} */ onclick) => h("button", { type: "button", class: "icon-button", "aria-label": t(`edit.${sign}`), title: t(`edit.${sign}`), onclick }, icon(sign));
-    return h(
-      "div",
-      { class: "strip row small" },
-      field("start"), "–", field("end"),
-      act("add", () => this.insert()),
-      act("remove", () => this.remove()),
-      this.desk.transcript.speakers && h("button", { type: "button", class: "icon-button person", "aria-label": t("speaker.menu"), title: t("speaker.menu") }, icon("people")),
-      h("span", { class: "problem", role: "alert" }),
-      h("span", { class: "tips soft" }, t("edit.keys")),
-    );
+    const [first, second] = this.segments.slice(index, index + 2);
+    this.desk.history.apply({ segments: this.segments.toSpliced(index, 2, join(first, second)) });
+    this.focus(index, first.text.trim().length + 1);
   }
 
   /** @param {Segment} segment */
   showStrip(segment) {
+    this.start.value = written(segment.start);
+    this.end.value = written(segment.end);
+    this.start.ariaInvalid = this.end.ariaInvalid = null;
+    this.problem.textContent = "";
     const row = this.desk.list.rowOf(segment.key)?.querySelector(".content");
-    const [start, end] = this.strip.querySelectorAll("input");
-    start.value = written(segment.start);
-    end.value = written(segment.end);
-    start.ariaInvalid = end.ariaInvalid = null;
-    /** @type {HTMLElement} */ (this.strip.querySelector(".problem")).textContent = "";
     if (this.strip.parentElement !== row) row?.append(this.strip);
   }
 
   setTimes() {
-    const { history, transcript } = this.desk;
-    const { segments } = history.state;
+    const { segments } = this;
     const index = this.place(keyOf(this.strip));
     if (index < 0) return;
-    const [first, last] = this.strip.querySelectorAll("input");
     const one = segments[index];
+    const { duration } = this.desk.transcript;
     // what nobody touched stays as exact as it was
-    const [start, end] = [first.value === written(one.start) ? one.start : read(first.value), last.value === written(one.end) ? one.end : read(last.value)];
-    const early = index ? segments[index - 1].start : 0;
-    const late = Math.min(segments[index + 1]?.start ?? Infinity, transcript.duration);
-    const [startOk, endOk] = [start >= early && start <= late, end >= start && end <= transcript.duration];
-    first.ariaInvalid = String(!startOk);
-    last.ariaInvalid = String(startOk && !endOk);
-    /** @type {HTMLElement} */ (this.strip.querySelector(".problem")).textContent = startOk && endOk ? "" : startOk ? t("edit.bad_end", { from: written(start), to: written(transcript.duration) }) : t("edit.bad_start", { from: written(early), to: written(late) });
-    if (startOk && endOk && (start !== one.start || end !== one.end)) this.replace(one.key, [{ ...one, start, end }]);
+    const start = this.start.value === written(one.start) ? one.start : read(this.start.value);
+    const end = this.end.value === written(one.end) ? one.end : read(this.end.value);
+    const [early, late] = [segments[index - 1]?.start ?? 0, segments[index + 1]?.start ?? duration];
+    const badStart = !(start >= early && start <= late);
+    const badEnd = !badStart && !(end >= start && end <= Math.max(duration, one.end));
+    this.start.ariaInvalid = String(badStart);
+    this.end.ariaInvalid = String(badEnd);
+    const [from, to] = badStart ? [early, late] : [start, duration];
+    this.problem.textContent = badStart || badEnd ? t("edit.bad_time", { from: written(from), to: written(to) }) : "";
+    if (!badStart && !badEnd && (start !== one.start || end !== one.end)) this.replace(one.key, [{ ...one, start, end }]);
   }
 
   /** @param {KeyboardEvent} event */
-  leaveStrip(event) {
-    if (event.key !== "Escape" && event.key !== "Enter") return;
-    event.preventDefault();
-    if (event.key === "Enter") this.setTimes();
-    if (!this.strip.querySelector("[aria-invalid=true]") || event.key === "Escape") this.focus(this.place(keyOf(this.strip)), 0);
+  leaveStrip({ key }) {
+    if (key === "Enter") this.setTimes();
+    if (key === "Escape" || (key === "Enter" && !this.problem.textContent)) this.focus(this.place(keyOf(this.strip)), 0);
   }
 
   insert() {
-    const { history, transcript } = this.desk;
-    const { segments } = history.state;
     const index = this.place(keyOf(this.strip));
-    const before = segments[index];
-    const late = segments[index + 1]?.start ?? transcript.duration;
+    const before = this.segments[index];
+    const late = this.segments[index + 1]?.start ?? this.desk.transcript.duration;
     const start = Math.max(before.start, Math.min(before.end, late));
     const made = { ...before, key: newKey(), start, end: Math.max(start, late), text: "", words: null, translation: null, flags: [] };
-    history.apply({ segments: segments.toSpliced(index + 1, 0, made) });
+    this.desk.history.apply({ segments: this.segments.toSpliced(index + 1, 0, made) });
     this.focus(index + 1, 0);
   }
 
   remove() {
     const index = this.place(keyOf(this.strip));
     this.replace(keyOf(this.strip), []);
-    this.focus(Math.min(index, this.desk.history.state.segments.length - 1), 0);
+    this.focus(Math.min(index, this.segments.length - 1), 0);
   }
-}
-
-/** Text alone, where the browser knows how: older ones are kept from markup by hand. */
-const PLAIN = (() => {
-  try {
-    return (document.createElement("div").contentEditable = "plaintext-only");
-  } catch {
-    return "true";
-  }
-})();
-
-/** @param {Element | null} within @returns {string} */
-const keyOf = (within) => within?.closest(".segment")?.getAttribute("data-key") ?? "";
-
-/** 62.5 as 1:02.50 @param {number} seconds */
-const written = (seconds) => `${clock(seconds)}.${String(Math.floor(100 * (seconds % 1) + 1e-6)).padStart(2, "0")}`;
-
-/** Seconds of 1:02.5, 62,5 or 1:00:02; NaN for what is no time. @param {string} text */
-function read(text) {
-  if (!/^\s*(\d+:){0,2}\d+([.,]\d*)?\s*$/.test(text)) return NaN;
-  return text.replace(",", ".").split(":").reduce((sum, part) => 60 * sum + Number(part), 0);
 }
