@@ -59,7 +59,7 @@ function row({ id, url, events, status, failures }, load) {
 
 /** @param {() => Promise<void>} load */
 async function add(load) {
-  const url = h("input", { type: "url", required: true });
+  const url = h("input", { type: "url", required: true, autofocus: true });
   const events = checks(t("settings.events"), EVENTS, EVENTS);
   const made = await fillIn(t("settings.add_hook"), [field(t("settings.address"), url), events.part], () =>
     ask("POST", "webhooks", { json: { url: url.value, events: events.chosen() } }));

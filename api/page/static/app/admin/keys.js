@@ -5,13 +5,14 @@ import { fill, h } from "../core/dom.js";
 import { moment, named, t } from "../core/words.js";
 import { me } from "../core/who.js";
 import { sure } from "../ui/dialog.js";
-import { logIn } from "./login.js";
+import { enter } from "./login.js";
 import { amount, badge, button, card, checks, field, fillIn, lines, live, showOnce, table, tiles } from "./parts.js";
 
 /** @typedef {import("../core/api.js").Schemas["KeyBody"]} Key */
 
 const SCOPES = ["jobs", "models", "admin"];
-const LIMITS = ["requests_per_minute", "jobs_waiting", "audio_seconds_per_day", "upload_mb"];
+/** and their units */
+const LIMITS = [["requests_per_minute", ""], ["jobs_waiting", ""], ["audio_seconds_per_day", "(s)"], ["upload_mb", "(MiB)"]];
 const KINDS = { good: "good", expired: "doubt", revoked: "" };
 
 /** @param {AbortSignal} signal */
@@ -35,11 +36,11 @@ export function keys(signal) {
 }
 
 /**
- * Limits by their names in the API, which the command and the settings have too.
+ * Those that are said.
  * @param {Record<string, any>} limits
  * @returns {[string, string][]}
  */
-const told = (limits) => Object.entries(limits).flatMap(([name, value]) => (value === null ? [] : [[name, amount(name, value)]]));
+const told = (limits) => Object.entries(limits).flatMap(([name, value]) => (value === null ? [] : [[named("admin.limit", name), amount(name, value)]]));
 
 /**
  * @param {Key} key
@@ -52,9 +53,9 @@ function row(key, load) {
     key: id,
     cells: [
       lines([name, key.current && badge(t("admin.current"))], id, owner !== name && `${t("admin.owner")}: ${owner}`),
-      lines(scopes.join(", "), told(key.limits).map((one) => one.join(" ")).join(", ")),
+      lines(scopes.join(", "), told(key.limits).map((one) => one.join(": ")).join(", ")),
       when(key.created_at),
-      key.expires_at ? moment(key.expires_at) : "∞",
+      key.expires_at ? moment(key.expires_at) : t("admin.never"),
       when(key.used_at),
       badge(named("admin.key", state), KINDS[state]),
       key.in_settings ? "API_KEYS" : state === "good" && button(t("admin.revoke"), () => revoke(key, load)),
@@ -84,11 +85,18 @@ async function make(load) {
   const first = !me.needed;
   const text = (value = "") => h("input", { maxLength: 128, pattern: "[^,:]*", value });
   const [name, owner] = [text(first ? "admin" : ""), text()];
-  name.required = true;
+  name.required = name.autofocus = true;
   const scopes = checks(t("admin.scopes"), SCOPES, first ? SCOPES : SCOPES.slice(0, 2));
-  const days = h("input", { type: "number", min: "1", placeholder: "∞" });
-  const limits = LIMITS.map(() => h("input", { type: "number", min: "0", step: "any" }));
+  const days = h("input", { type: "number", min: "1", placeholder: t("admin.never") });
+  const limits = LIMITS.map(([, unit]) => h("input", { type: "number", min: "0", step: unit ? "any" : "1", placeholder: t("admin.usual") }));
   const number = (/** @type {HTMLInputElement} */ { value }) => (value === "" ? null : Number(value));
+  const post = () => ask("POST", "keys", { json: {
+    name: name.value,
+    owner: owner.value || null,
+    scopes: scopes.chosen(),
+    expires_in: 86400 * Number(days.value) || null,
+    limits: Object.fromEntries(LIMITS.map(([limit], n) => [limit, number(limits[n])])),
+  } });
   const made = await fillIn(t("admin.make"), [
     first && h("p", { class: "notice" }, t("admin.first")),
     field(t("admin.name"), name),
@@ -96,29 +104,10 @@ async function make(load) {
     h("p", { class: "soft small" }, t("admin.scopes_hint")),
     field(t("admin.days"), days),
     h("details", {}, h("summary", {}, `${t("admin.owner")}, ${t("admin.limits")}`), h("div", { class: "pair" },
-      field(t("admin.owner"), owner), LIMITS.map((limit, n) => field(limit, limits[n])))),
-  ], () => ask("POST", "keys", { json: {
-    name: name.value,
-    owner: owner.value || null,
-    scopes: scopes.chosen(),
-    expires_in: 86400 * Number(days.value) || null,
-    limits: Object.fromEntries(LIMITS.map((limit, n) => [limit, number(limits[n])])),
-  } }));
+      field(t("admin.owner"), owner), LIMITS.map(([limit, unit], n) => field(`${named("admin.limit", limit)} ${unit}`, limits[n])))),
+  ], () => (first ? enter(post) : post()));
   if (!made) return;
-  if (first) await enter(made.key).catch(() => null); // the key has to be shown in any case
   await showOnce(`${t("admin.key")}: ${made.name}`, made.key);
   if (first) location.reload(); // there is somebody now
   else await load();
-}
-
-/**
- * Logs in who made the first key: for a second the service may not know yet that there is one.
- * @param {string} key
- */
-async function enter(key) {
-  for (let n = 0; n < 20; n++) {
-    const found = await logIn(key);
-    if (found.needed) return me.set(found);
-    await new Promise((resolve) => setTimeout(resolve, 250));
-  }
 }

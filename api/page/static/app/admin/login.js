@@ -52,10 +52,31 @@ export function again() {
 }
 
 /**
- * Gives the browser its cookie in place of the key.
- * @param {string} key
+ * Makes the first key and logs in with it. Who is asked for one meanwhile waits for that.
+ * @template {{ key: string }} K
+ * @param {() => Promise<K>} make
  */
-export const logIn = (key) => ask("POST", "session", { headers: { Authorization: `Bearer ${key}` } });
+export async function enter(make) {
+  /** @type {(well: boolean) => void} */
+  let ready = () => {};
+  waiting = new Promise((resolve) => (ready = resolve));
+  try {
+    const made = await make();
+    // for a second the service may not know yet that there is a key. It has to be shown in any case
+    for (let n = 0; n < 20 && !me.needed; n++) {
+      const found = await logIn(made.key).catch(() => null);
+      if (found?.needed) me.set(found);
+      else await new Promise((resolve) => setTimeout(resolve, 250));
+    }
+    return made;
+  } finally {
+    waiting = null;
+    ready(true);
+  }
+}
+
+/** @param {string} key for which the browser gets its cookie */
+const logIn = (key) => ask("POST", "session", { headers: { Authorization: `Bearer ${key}` } });
 
 /** @param {(found: Session) => void} done */
 function keyForm(done) {

@@ -80,7 +80,7 @@ export const tiles = (facts) => h("dl", { class: "tiles" }, facts.map(([name, va
  * @param {number} value
  */
 export function amount(name, value) {
-  if (!value) return "∞";
+  if (!value) return t("admin.unlimited");
   return /_mb/.test(name) ? size(value * 2 ** 20) : /bytes/.test(name) ? size(value) : /seconds/.test(name) ? span(value) : number(value);
 }
 
@@ -136,7 +136,7 @@ export async function fillIn(title, content, save) {
 /** @param {string} title @param {string} secret shown once */
 export async function showOnce(title, secret) {
   const text = h("input", { class: "mono", readOnly: true, value: secret, "aria-label": title });
-  const copied = h("span", { role: "status" });
+  const copied = h("span", { class: "row", role: "status" });
   const copy = async () => {
     text.select();
     // no clipboard without TLS

@@ -63,10 +63,10 @@ function storage(signal) {
     fill(place,
       disk && h("div", {}, h("progress", { max: disk.total_bytes, value: disk.total_bytes - disk.free_bytes, "aria-label": free }), h("p", { class: "small" }, free)),
       tiles([
-        [t("admin.sources") + (where === "s3" ? " (S3)" : ""), lines(size(sources.bytes ?? 0), number(sources.count), kept(retention.audio_hours))],
+        [t("admin.sources") + (where === "s3" ? " (S3)" : ""), lines(size(sources.bytes ?? 0), t("admin.files", { n: sources.count }), kept(retention.audio_hours))],
         [t("place.jobs"), lines(number(results.count), kept(retention.result_hours))],
-        [t("admin.uploads"), lines(size(uploads.bytes ?? 0), number(uploads.count))],
-        [t("admin.models"), lines(size(models.bytes ?? 0), number(models.count))],
+        [t("admin.uploads"), lines(size(uploads.bytes ?? 0), t("admin.files", { n: uploads.count }))],
+        [t("admin.models"), lines(size(models.bytes ?? 0), t("admin.files", { n: models.count }))],
         [t("admin.database"), database_bytes === null ? "–" : size(database_bytes)],
       ]));
   }), place);
