@@ -31,7 +31,10 @@ import { begin, giveUp, next, where } from "./tus.js";
 const AT_ONCE = 3;
 const KEPT = 512e6; // bytes of files that the browser keeps
 const REFUSED = ["validation", "unknown_model", "task_not_supported", "not_available"];
-const newId = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
+let made = 0;
+/** In the order in which they are made. */
+const newId = () => [Date.now(), String(made++).padStart(5, "0"), ...crypto.getRandomValues(new Uint32Array(2))].join("-");
 
 /** Tells `change`, `job` (detail: its id) and `refused` (detail: the ApiError of the options). */
 class Uploads extends EventTarget {
@@ -41,6 +44,7 @@ class Uploads extends EventTarget {
   #groups = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
+  #kept = 0;
   /** what has come since there was nothing to send */
   done = { files: 0, bytes: 0 };
 
@@ -72,16 +76,16 @@ class Uploads extends EventTarget {
     });
     const group = fresh.length > (folder === null ? 1 : 0) ? { id: newId(), owner: me.owner, name: folder, batch: null } : null;
     if (group) this.#groups.set(group.id, group);
-    const made = fresh.map((file) => {
+    const items = fresh.map((file) => {
       const { name, size, lastModified: modified } = file;
       const item = this.#hold({ id: newId(), owner: me.owner, name, size, modified, group: group?.id ?? null, options }, file, false);
       void alone(item.id, () => new Promise((leave) => (item.leave = leave)));
       return item;
     });
     this.go();
-    await keep("uploads", made.map(record));
+    await keep("uploads", items.map(record));
     if (group) await keep("groups", [group]); // behind its files: without any it would be closed
-    for (const item of made) await this.#keepFile(item);
+    for (const item of items) await this.#keepFile(item);
   }
 
   /** @param {Item} item */
@@ -126,7 +130,7 @@ class Uploads extends EventTarget {
     this.#items = this.#items.filter((one) => one !== item);
     this.#stop(item);
     if (!this.items.length) this.done = { files: 0, bytes: 0 };
-    void drop("files", item.id);
+    this.#forget(item);
     void drop("uploads", item.id).then(() => {
       item.leave?.(null);
       return this.#settle(item.group ?? "");
@@ -141,15 +145,25 @@ class Uploads extends EventTarget {
 
   /** @param {Item} item */
   async #keepFile(item) {
-    const kept = this.#items.reduce((sum, one) => sum + (one.kept ? one.size : 0), 0);
-    if (!item.file || kept + item.size > KEPT) return;
+    if (!item.file || this.#kept + item.size > KEPT || !this.#items.includes(item)) return;
+    this.#kept += item.size;
     item.kept = await keep("files", [item.file], item.id);
-    if (!this.#items.includes(item)) void drop("files", item.id);
+    if (!item.kept) this.#kept -= item.size;
+    else if (!this.#items.includes(item)) this.#forget(item);
+  }
+
+  /** @param {Item} item */
+  #forget(item) {
+    if (item.kept) this.#kept -= item.size;
+    void drop("files", item.id);
   }
 
   #changed() {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.dispatchEvent(new Event("change")), 50);
+    if (this.#timer) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.dispatchEvent(new Event("change"));
+    }, 50);
   }
 
   /** @type {(known: Pick<Item, "id" | "owner" | "name" | "size" | "modified" | "group" | "options">, file: File | null, kept: boolean) => Item} */
@@ -170,6 +184,7 @@ class Uploads extends EventTarget {
         const group = known.group && (await find("groups", known.group));
         if (group) this.#groups.set(group.id, group);
         const item = this.#hold(known, file, file !== null);
+        if (file) this.#kept += item.size;
         this.go();
         await new Promise((leave) => (item.leave = leave));
       });
