@@ -10,13 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from testbed.service import PLAIN, Service
 from tests.page.conftest import SECONDS, Troubles
 
-PATIENCE = 1000 * SECONDS
-"""For what the service does first."""
+expect.set_options(timeout=1000 * SECONDS)
 
 NASTY = "<img src=x onerror=alert(1)> \"שלום\" 🎉 & 'مرحبا'"
 
@@ -42,7 +41,7 @@ def rewrite(service: Service, job_id: str, **changes: Any) -> None:
 def show(page: Page, job_id: str, **query: str) -> Locator:
     asked = "&".join(f"{name}={value}" for name, value in query.items())
     page.evaluate("place => { location.hash = place }", f"#/jobs/{job_id}" + (f"?{asked}" if asked else ""))
-    expect(page.locator(".dock .play")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator(".dock .play")).to_be_visible()
     return page.locator(".segment")
 
 
@@ -69,7 +68,7 @@ def test_a_word_is_heard_and_the_text_goes_along(window: Page, heard: Callable[.
     expect(window.get_by_role("button", name="Pause")).to_be_visible()
     expect(rows.nth(1)).to_have_class("segment same spoken")
     # it goes on by itself, and the mark with it
-    expect(rows.nth(1).locator(".word.spoken")).to_have_attribute("data-n", "4")
+    window.wait_for_function("() => Number(document.querySelector('.word.spoken').dataset.n) > 2")
     window.keyboard.press(">")
     assert audio.evaluate("audio => [audio.playbackRate, audio.preservesPitch]") == [1.25, True]
     window.keyboard.press(" ")
@@ -92,8 +91,8 @@ def test_a_word_is_heard_and_the_text_goes_along(window: Page, heard: Callable[.
 
 
 def test_a_job_grows_into_its_transcript(window: Page, service: Service, speech: Callable[..., Path]) -> None:
-    before = [service.submit(speech(f"{n}.wav", 60), chunk_duration=10)["id"] for n in range(2)]
-    job = service.submit(speech("waits.wav", 40), chunk_duration=8, word_timestamps=True)
+    before = [service.submit(speech(f"{n}.wav", 20))["id"] for n in range(2)]
+    job = service.submit(speech("waits.wav", 24), chunk_duration=6, word_timestamps=True)
     window.evaluate("place => { location.hash = place }", f"#/jobs/{job['id']}")
     expect(window.get_by_role("progressbar")).to_be_visible()
     window.evaluate(
@@ -104,7 +103,7 @@ def test_a_job_grows_into_its_transcript(window: Page, service: Service, speech:
             document.querySelector("h1").dataset.same = "yes";
         }"""
     )
-    expect(window.get_by_role("button", name="Play", exact=True)).to_be_visible(timeout=PATIENCE)
+    expect(window.get_by_role("button", name="Play", exact=True)).to_be_visible()
     assert len(window.evaluate("[...window.grown]")) > 1, "it came all at once"
     expect(window.locator("h1")).to_have_attribute("data-same", "yes")
     expect(window.get_by_role("progressbar")).to_have_count(0)
@@ -231,3 +230,33 @@ def test_where_there_is_no_transcript_it_says_what_to_do(
     expect(window.get_by_role("heading", name="There is no such transcript")).to_be_visible()
     expect(window.get_by_role("link", name="All transcripts")).to_be_visible()
     troubles.expect("404")
+
+
+def test_sound_is_waited_for_and_missed_politely(
+    window: Page, service: Service, heard: Callable[..., str], troubles: Troubles
+) -> None:
+    job_id = heard()
+    answers = iter((409, 200, 206, 410))
+
+    def sound(route: Route) -> None:
+        headers = route.request.headers
+        status = next(answers) if headers.get("range") == "bytes=0-0" else 206
+        if status == 200:  # as it is while it is made
+            route.continue_(headers={name: value for name, value in headers.items() if name != "range"})
+        elif status == 206:
+            route.continue_()
+        else:
+            route.fulfill(
+                status=status, headers={"Retry-After": "1"}, json={"code": "not_ready" if status == 409 else "expired"}
+            )
+
+    window.route("**/audio?format=opus", sound)
+    show(window, job_id, t="5")
+    expect(window.locator(".note")).to_have_text("Getting the sound ready…")
+    expect(window.locator(".note")).to_have_text("")
+    window.wait_for_function("() => document.querySelector('audio').currentTime === 5")
+    window.reload()
+    expect(window.locator(".note")).to_have_text("The recording has been removed; the text stays.")
+    expect(window.get_by_role("button", name="Play", exact=True)).to_be_disabled()
+    expect(window.locator(".segment").first).to_be_visible()
+    troubles.expect("409", "410")

@@ -66,7 +66,9 @@ export class SegmentList extends EventTarget {
   /** @param {string[] | null} keys of segments whose content is another; null: any of them, or their order */
   refresh(keys) {
     if (keys === null) this.places = new Map(this.transcript.segments.map(({ key }, index) => [key, index]));
-    for (const key of keys ?? this.rows.keys()) {
+    // who speaks before says whether a row has its name
+    const after = (keys ?? []).map((key) => this.transcript.segments[(this.places.get(key) ?? -2) + 1]?.key ?? "");
+    for (const key of new Set([...(keys ?? this.rows.keys()), ...after])) {
       const row = this.rows.get(key);
       const index = this.places.get(key);
       if (row && index !== undefined) updateRow(row, this, index);

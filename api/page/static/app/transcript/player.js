@@ -26,6 +26,9 @@ export class Player extends EventTarget {
     this.state = "waiting";
     /** @type {number | null} where to go once one can */
     this.wanted = null;
+    /** whether it is to play as soon as it can */
+    this.starts = false;
+    this.tries = 0;
     const type = job.source.media_type ?? "";
     const video = h("video", { playsInline: true, preload: "metadata" });
     // another sound track than the default one is only in what was made of it
@@ -70,7 +73,7 @@ export class Player extends EventTarget {
   }
 
   get playing() {
-    return !this.media.paused;
+    return this.starts || !this.media.paused;
   }
 
   get rate() {
@@ -98,7 +101,12 @@ export class Player extends EventTarget {
   seek(seconds, { play = false } = {}) {
     const to = Math.max(0, Math.min(seconds, this.duration || seconds));
     if (this.state === "ready" && this.media.readyState > 0) this.media.currentTime = to;
-    else this.wanted = to;
+    else {
+      // what comes as it is made cannot be jumped in: it goes on there once it is whole
+      this.wanted = to;
+      this.starts = this.playing;
+      this.media.pause();
+    }
     if (play && !this.playing) this.toggle();
     this.dispatchEvent(new Event("seek"));
     this.tell("time");
@@ -106,7 +114,15 @@ export class Player extends EventTarget {
 
   toggle() {
     if (this.state === "gone") return;
-    if (this.playing) return this.media.pause();
+    if (this.playing) {
+      this.starts = false;
+      this.media.pause();
+      return this.tell("state");
+    }
+    if (this.state !== "ready" && this.wanted !== null) {
+      this.starts = true;
+      return this.tell("state");
+    }
     if (this.state === "waiting") {
       // from the beginning, as it comes
       this.media.src = this.source("opus");
@@ -125,24 +141,28 @@ export class Player extends EventTarget {
     const { media } = this;
     const frame = () => {
       this.tell("time");
-      if (this.playing) requestAnimationFrame(frame);
+      if (!media.paused) requestAnimationFrame(frame);
     };
     media.addEventListener("play", frame);
     for (const name of ["timeupdate", "seeked"]) media.addEventListener(name, () => this.tell("time"));
     for (const name of ["play", "pause", "ended"]) media.addEventListener(name, () => this.tell("state"));
     media.addEventListener("loadedmetadata", () => {
+      this.tries = 0;
       if (this.state !== "ready" || this.wanted === null) return;
       media.currentTime = this.wanted;
       this.wanted = null;
     });
     media.addEventListener("error", () => {
       if (!media.hasAttribute("src")) return;
-      if (this.state === "ready" && this.isVideo) {
+      if (this.isVideo) {
         // it promised more than it can: without pictures, then
         this.isVideo = false;
-        this.media.closest(".stage")?.remove();
-        void this.prepare();
-      } else if (this.state === "ready") this.become("gone", t("player.unplayable"));
+        media.closest(".stage")?.remove();
+      } else if (media.error?.code === MediaError.MEDIA_ERR_DECODE || this.tries++ > 4) return this.become("gone", t("player.unplayable"));
+      this.wanted = this.time;
+      const was = this.state;
+      this.become("waiting");
+      if (was === "ready") void this.prepare(); // else it is at it
     });
   }
 
@@ -176,6 +196,7 @@ export class Player extends EventTarget {
   /** @param {"opus" | "source"} format */
   attach(format) {
     const { playing } = this;
+    this.starts = false;
     if (this.state === "coming") this.wanted ??= this.media.currentTime;
     this.state = "ready";
     this.media.src = this.source(format);

@@ -36,7 +36,8 @@ export class Wave {
     const theme = new MutationObserver(() => this.draw());
     theme.observe(document.documentElement, { attributeFilter: ["data-theme"] });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw(), { signal });
-    transcript.addEventListener("change", () => this.draw(), { signal });
+    let asked = 0;
+    transcript.addEventListener("change", () => (asked ||= requestAnimationFrame(() => ((asked = 0), this.draw()))), { signal });
     signal.addEventListener("abort", () => (sizes.disconnect(), theme.disconnect()));
     void this.load(jobId, signal);
   }
