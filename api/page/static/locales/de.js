@@ -433,7 +433,7 @@ export default {
   "admin.all": "Auch widerrufene und abgelaufene",
   "admin.scopes": "Für",
   "admin.scopes_hint": "jobs: eigene Transkripte. models: welche es gibt. admin: alles, von allen.",
-  "admin.days": "Gültig für so viele Tage",
+  "admin.days": "Läuft ab nach (Tagen)",
   "admin.until": "Läuft ab",
   "admin.used": "Zuletzt benutzt",
   "admin.owner": "Besitzer",

@@ -433,7 +433,7 @@ export default {
   "admin.all": "Revoked and expired too",
   "admin.scopes": "For",
   "admin.scopes_hint": "jobs: own transcripts. models: which there are. admin: everything, of everybody.",
-  "admin.days": "Days that it is good for",
+  "admin.days": "Expires after (days)",
   "admin.until": "Expires",
   "admin.used": "Last used",
   "admin.owner": "Owner",

@@ -13,7 +13,7 @@ import { refusal } from "./login.js";
  * @param {string} title
  * @param {...(Child | Child[])} content
  */
-export const card = (title, ...content) => h("section", { class: "card stack" }, h("h2", {}, title), ...content);
+export const card = (title, ...content) => h("section", { class: "card stack", "aria-label": title }, h("h2", {}, title), ...content);
 
 /**
  * @param {string} text
