@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,6 @@ from testbed.service import PLAIN, Service
 from tests.page.conftest import SECONDS, Troubles
 
 NAMES = ('<img src=x onerror="alert(1)">.wav', "שלום 🎙️ <b>&amp;.wav", 'It\'s "quoted", twice.wav')
-DROP = """async ([selector, files]) => {
-    const dropped = new DataTransfer();
-    for (const [name, data] of files) {
-        dropped.items.add(new File([Uint8Array.fromBase64 ? Uint8Array.fromBase64(data)
-            : Uint8Array.from(atob(data), (one) => one.charCodeAt(0))], name, {type: name.endsWith(".txt") ? "text/plain" : ""}));
-    }
-    for (const type of ["dragover", "drop"]) {
-        document.querySelector(selector).dispatchEvent(
-            new DragEvent(type, {dataTransfer: dropped, bubbles: true, cancelable: true}));
-    }
-}"""
 FORGET = """() => new Promise((done) => {
     indexedDB.open("parascribe").onsuccess = ({target}) => {
         const change = target.result.transaction("files", "readwrite");
@@ -40,8 +29,12 @@ def _get(service: Service, path: str) -> Any:
     return httpx.get(f"{service.url}/api/v1/{path}", verify=PLAIN).json()
 
 
-def _drop(page: Page, *files: tuple[str, bytes]) -> None:
-    page.evaluate(DROP, ["h1", [[name, base64.b64encode(data).decode()] for name, data in files]])
+def _drop(page: Page, path: Path) -> None:
+    """As a hand would: the browser reads the folder itself."""
+    session = page.context.new_cdp_session(page)
+    dragged = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": 600, "y": 700, "data": dragged})
 
 
 def _wait_for(find: Callable[[], Any], page: Page) -> Any:
@@ -53,17 +46,21 @@ def _wait_for(find: Callable[[], Any], page: Page) -> Any:
     pytest.fail("the service has not got it")
 
 
-def test_dropped_files_become_one_batch_whatever_they_are_called(
-    window: Page, service: Service, speech: Callable[..., Path]
+def test_a_dropped_folder_becomes_a_batch_whatever_its_files_are_called(
+    window: Page, service: Service, speech: Callable[..., Path], tmp_path: Path
 ) -> None:
-    data = speech("talk.wav", seconds=4).read_bytes()
-    before = {batch["id"] for batch in _get(service, "batches")["items"]}
-    _drop(window, *((name, data) for name in NAMES), ("notes.txt", b"not a recording"))
+    folder = tmp_path / "a <b>folder"
+    (folder / "in" / "it").mkdir(parents=True)
+    talk = speech("talk.wav", seconds=4)
+    for place, name in zip((".", "in", "in/it"), NAMES, strict=True):
+        shutil.copy(talk, folder / place / name)
+    (folder / "in" / "notes.txt").write_text("not a recording")
+    _drop(window, folder)
     expect(window.get_by_text("One file was left out")).to_be_visible()
 
     def completed() -> Any:
-        new = [batch for batch in _get(service, "batches")["items"] if batch["id"] not in before]
-        return [batch for batch in new if batch["status"] == "completed"]
+        named = [one for one in _get(service, "batches")["items"] if one["metadata"] == {"name": folder.name}]
+        return [batch for batch in named if batch["status"] == "completed"]
 
     [batch] = _wait_for(completed, window)
     jobs = _get(service, f"batches/{batch['id']}/items")["items"]
@@ -80,10 +77,9 @@ def test_a_file_goes_on_where_it_was(
     line, entry = _line(window), window.locator(".upload-entry")
     window.locator("input[type=file]").first.set_input_files(file)
     expect(entry).to_contain_text("/s")
-    window.context.set_offline(True)
+    line(None)
     expect(entry).to_contain_text("No network")
     expect(entry.get_by_role("progressbar")).not_to_have_attribute("value", "0")
-    window.context.set_offline(False)
     line(0.2)
     expect(entry).to_contain_text("/s")
     entry.get_by_role("button", name="Pause").click()
@@ -97,7 +93,7 @@ def test_a_file_goes_on_where_it_was(
     window.evaluate(FORGET)  # as if there had been no room for the file itself
     window.reload()
     expect(entry).to_contain_text("Choose the same file again")
-    line(None)
+    line(100)
     window.locator("input[type=file]").first.set_input_files(file)
     expect(entry).to_have_count(0, timeout=1000 * SECONDS)
     assert len(begun) == 1
@@ -109,17 +105,12 @@ def test_a_file_goes_on_where_it_was(
 
 
 def _line(page: Page) -> Callable[[float | None], None]:
-    """A slow line, and another speed for it: megabytes a second, or as fast as it can."""
+    """A slow line, and another speed for it: megabytes a second, or None where there is no network."""
     session: CDPSession = page.context.new_cdp_session(page)
 
     def at(speed: float | None) -> None:
-        conditions = {
-            "offline": False,
-            "latency": 0,
-            "downloadThroughput": -1,
-            "uploadThroughput": speed * 1e6 if speed else -1,
-        }
-        session.send("Network.emulateNetworkConditions", conditions)
+        conditions = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": 1e6 * (speed or 0)}
+        session.send("Network.emulateNetworkConditions", {"offline": speed is None, **conditions})
 
     session.send("Network.enable")
     at(0.2)

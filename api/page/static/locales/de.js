@@ -248,7 +248,7 @@ export default {
   "option.align": "Genaue Wortzeiten",
   "option.align_hint": "Für Untertitel und Schnitt.",
   "option.not_translated": "Nicht bei einer Übersetzung.",
-  "option.priority": "Reihenfolge",
+  "option.priority": "Priorität",
   "option.priority_interactive": "Zuerst: jemand wartet darauf",
   "option.priority_normal": "Normal",
   "option.priority_bulk": "Zuletzt: es hat Zeit",

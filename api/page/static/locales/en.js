@@ -248,7 +248,7 @@ export default {
   "option.align": "Exact times of words",
   "option.align_hint": "For subtitles and cuts.",
   "option.not_translated": "Not for a translation.",
-  "option.priority": "Turn",
+  "option.priority": "Priority",
   "option.priority_interactive": "First: somebody waits",
   "option.priority_normal": "Normal",
   "option.priority_bulk": "Last: there is time",

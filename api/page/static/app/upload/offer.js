@@ -18,8 +18,12 @@ const SHORT = 30; // of these, most is the beginning
 export const LANGUAGES =
   "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi ml cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd gu am yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su yue".split(" ");
 
+/** @type {Record<string, string>} that browsers have no names for: their own */
+const OWN = { ba: "башҡортса", bo: "བོད་སྐད་" };
+const names = new Intl.DisplayNames(chosenLanguage(), { type: "language", fallback: "none" });
+
 /** @param {string} code */
-export const languageName = (code) => new Intl.DisplayNames(chosenLanguage(), { type: "language" }).of(code.replace("jw", "jv")) ?? code;
+export const languageName = (code) => names.of(code.replace("jw", "jv")) ?? OWN[code] ?? code;
 
 /** @type {(signal: AbortSignal) => Promise<Offer>} */
 export async function offer(signal) {

@@ -1,10 +1,10 @@
 /** Where files are dropped or chosen, what is wanted of them, and how far they have come. */
 
-import { ApiError, ask } from "../core/api.js";
 import { h, icon, keyed } from "../core/dom.js";
 import { size, span, t } from "../core/words.js";
 import { sure } from "../ui/dialog.js";
 import { tell, tellError } from "../ui/toast.js";
+import { addressForm } from "./address.js";
 import { isMoving, row, update } from "./entry.js";
 import { dropped, recordings } from "./files.js";
 import { optionsForm } from "./options.js";
@@ -93,7 +93,7 @@ export function uploadPanel(signal) {
 
   listen(element, (chosen) => chosen.then(take, tellError), signal);
   uploads.addEventListener("change", show, { signal });
-  uploads.addEventListener("refused", (event) => void options.tell(/** @type {CustomEvent<ApiError>} */ (event).detail), { signal });
+  uploads.addEventListener("refused", (event) => void options.tell(/** @type {CustomEvent<import("../core/api.js").ApiError>} */ (event).detail), { signal });
   uploads.go();
   show();
   return element;
@@ -115,42 +115,4 @@ function listen(element, take, signal) {
     event.preventDefault();
     take(dropped(event.dataTransfer));
   }, { signal });
-}
-
-/**
- * For a file on the web. Whether the service fetches any is known only by asking it to.
- * @param {ReturnType<typeof optionsForm>} options
- * @param {AbortSignal} signal
- */
-function addressForm(options, signal) {
-  let key = "";
-  const input = h("input", { type: "url", required: true, placeholder: "https:…", "aria-label": t("upload.address"), oninput: () => (key = "") });
-  const error = h("p", { class: "error", role: "alert" });
-  const submit = h("button", { class: "button main" }, t("upload.fetch"));
-  const form = h("form", { class: "upload-address", hidden: true }, input, submit, error);
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    key ||= `${Date.now()}-${Math.random()}`; // sent twice it is one job
-    submit.disabled = true;
-    error.textContent = "";
-    try {
-      const job = await ask("POST", "jobs", { json: { url: input.value.trim(), ...options.values() }, headers: { "Idempotency-Key": key }, signal });
-      input.value = "";
-      uploads.dispatchEvent(new CustomEvent("job", { detail: job.id }));
-    } catch (problem) {
-      if (!(problem instanceof ApiError)) return;
-      const own = problem.errors.every(({ field }) => field === "url") && ["validation", "unsupported", "url_refused"].includes(problem.code);
-      error.textContent = problem.code === "unsupported" ? t("upload.no_addresses") : problem.message;
-      if (!own && problem.status === 422) void options.tell(problem);
-    } finally {
-      submit.disabled = false;
-    }
-  });
-  const button = h("button", { type: "button", class: "button quiet", "aria-expanded": "false" }, icon("link"), t("upload.address"));
-  button.addEventListener("click", () => {
-    form.hidden = !form.hidden;
-    button.setAttribute("aria-expanded", String(!form.hidden));
-    if (!form.hidden) input.focus();
-  });
-  return { button, form };
 }

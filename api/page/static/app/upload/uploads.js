@@ -45,7 +45,7 @@ class Uploads extends EventTarget {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   #kept = 0;
-  /** what has come since there was nothing to send */
+  /** what has come of those that are shown together */
   done = { files: 0, bytes: 0 };
 
   constructor() {
@@ -65,6 +65,7 @@ class Uploads extends EventTarget {
    * @type {(files: File[], options: Options, folder: string | null) => Promise<void>}
    */
   async add(files, options, folder) {
+    if (!this.items.length) this.done = { files: 0, bytes: 0 };
     const fresh = files.filter((file) => {
       const known = this.items.find((one) => !one.file && one.name === file.name && one.size === file.size && one.modified === file.lastModified);
       if (known) {
@@ -112,6 +113,7 @@ class Uploads extends EventTarget {
 
   /** @param {Item} item */
   cancel(item) {
+    if (!this.#items.includes(item)) return; // it has become a job meanwhile
     this.#remove(item);
     if (item.upload && item.state !== "failed") void giveUp(item.upload).catch(() => {}); // it is forgotten in a day
   }
@@ -129,7 +131,6 @@ class Uploads extends EventTarget {
   #remove(item) {
     this.#items = this.#items.filter((one) => one !== item);
     this.#stop(item);
-    if (!this.items.length) this.done = { files: 0, bytes: 0 };
     this.#forget(item);
     void drop("uploads", item.id).then(() => {
       item.leave?.(null);
