@@ -41,6 +41,7 @@ export function selection(list, ids, known, act) {
     h("button", { type: "button", class: "icon-button", "aria-label": t("jobs.select_none"), onclick: clear }, icon("close")),
     done);
   const draw = () => {
+    if (!ids.size && bar.contains(document.activeElement)) list.focus();
     bar.hidden = !ids.size;
     count.textContent = t("jobs.selected", { n: ids.size });
     actions.forEach((action, at) => (buttons[at].disabled = !jobs(action).length));

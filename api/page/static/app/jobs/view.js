@@ -49,7 +49,7 @@ export function show(main, _place, signal) {
     filters(() => refresh(50), signal), away, most, state, list, more, said, bar.bar);
 
   // begun anew after each page: it tells only of what becomes visible, and a short page may leave the button there
-  const end = new IntersectionObserver(([one]) => one.isIntersecting && next(), { rootMargin: "600px" });
+  const end = new IntersectionObserver((seen) => seen.at(-1)?.isIntersecting && next(), { rootMargin: "600px" });
   signal.addEventListener("abort", () => end.disconnect());
   let opened = false;
   follow("events", {
@@ -57,7 +57,7 @@ export function show(main, _place, signal) {
     lost: () => isAway(true),
     job: take,
     end: ({ id, status }) => {
-      const name = known(id)?.source.filename;
+      const name = (heard.get(id) ?? known(id))?.source.filename;
       if (status === "deleted") drop(id);
       else if (name) said.textContent = `${name}: ${named("status", status)}`;
       if (feed.wanted.q) later(refresh, 3); // so long the index may take
