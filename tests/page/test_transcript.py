@@ -116,7 +116,9 @@ def test_ten_hours_are_as_light_as_ten_minutes(window: Page, service: Service, h
     count = 10_000
     segments = [spoken(f"segment {n} has ten words in it, as they come", n * 3.6) for n in range(count)]
     rewrite(service, job_id, segments=segments, duration=36_000.0)
-    rows = show(window, job_id)
+    window.evaluate("place => { location.hash = place }", f"#/jobs/{job_id}")
+    expect(window.locator(".dock .play")).to_be_visible(timeout=60_000)  # 16 MB of JSON
+    rows = window.locator(".segment")
     expect(rows.first).to_contain_text("segment 0 has")
     expect(rows.first).to_have_attribute("aria-setsize", str(count))
     rows.first.get_by_role("button").first.focus()

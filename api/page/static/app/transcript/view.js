@@ -83,7 +83,7 @@ class View {
   /** @param {HTMLElement | null} dock */
   setDock(dock) {
     if (this.dock && dock) this.dock.replaceWith(dock);
-    else if (dock) this.main.append(dock);
+    else if (dock) this.main.insertBefore(dock, this.page.text); // before ten thousand rows, for who goes by keyboard
     else this.dock?.remove();
     this.dock = dock;
   }
