@@ -29,8 +29,8 @@ NAMES = {
     "Vorlesung 07, Thermodynamik.wav": 30.0,
     "مقابلة مع الجدة.wav": 12.0,
     "podcast_ep42_final_FINAL(2).wav": 20.0,
-    "会議 2026年11月.wav": 12.0,
-    "voice memo 🎙️.wav": 10.0,
+    "Беседа с дедушкой.wav": 12.0,
+    "voice memo 17.wav": 10.0,
 }
 """Seconds of speech by name of the file."""
 

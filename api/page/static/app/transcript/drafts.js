@@ -58,7 +58,7 @@ export function packed(segments, base, whole) {
       ...(was && { id }),
       start,
       end,
-      text: whole && text !== was?.text ? text.trim() : text,
+      text,
       ...(speaker !== (was?.speaker ?? null) && { speaker }),
       ...(translation !== (was?.translation ?? null) && { translation }),
     };

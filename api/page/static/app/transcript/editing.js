@@ -56,7 +56,7 @@ export function startEditing(room) {
   const showButtons = () => {
     edit.ariaPressed = String(typing.on);
     original.ariaPressed = String(!!heard);
-    original.hidden = !heard && saver.base.revision === 0 && !saver.dirty;
+    original.hidden = !heard && saver.base.revision === 0 && !history.canUndo;
     edit.disabled = !!heard;
     undo.disabled = !!heard || !history.canUndo;
     redo.disabled = !!heard || !history.canRedo;
@@ -66,10 +66,12 @@ export function startEditing(room) {
     const sign = stage === "saved" ? "check" : stage === "saving" || stage === "waiting" ? "retry" : "warning";
     const again = (stage === "conflict" || stage === "refused") && h("button", { type: "button", class: "button", onclick: () => void saver.again() }, t(stage === "conflict" ? "edit.resolve" : "edit.again"));
     status.dataset.stage = stage;
+    status.ariaLive = sign === "warning" ? "polite" : "off"; // what goes well needs no words
     fill(status, icon(sign), h("span", {}, t(`edit.${stage}`)), again);
     if (stage === "refused") tell(`${t("edit.refused")}: ${why}`, { kind: "error" });
     transcript.revision = transcript.latest = saver.base.revision;
     transcript.etag = saver.base.etag;
+    if (stage === "saved") transcript.changed([]); // for who shows what the service makes of it
     showButtons();
   };
 
@@ -156,6 +158,13 @@ export function startEditing(room) {
     keys[key]();
   };
   document.addEventListener("keydown", pressed, { signal });
+  const download = (/** @type {MouseEvent} */ event) => {
+    const link = event.target instanceof Element && event.target.closest("a[download]");
+    if (!(link instanceof HTMLElement) || !event.isTrusted || !saver.dirty) return;
+    event.preventDefault();
+    void saver.save().then(() => link.click()); // with what was written just now
+  };
+  document.addEventListener("click", download, { capture: true, signal });
   showStage();
   if (transcript.latest > revision) void saver.pull();
   void recover(saver).catch(tellError);

@@ -17,7 +17,8 @@ export const VOICES = 10;
  * @returns {number} -1: none
  */
 export function voiceOf({ speakers }, { speaker, channel }) {
-  const place = speaker ? (speakers?.findIndex(({ id }) => id === speaker) ?? -1) : (channel ?? -1);
+  // by the number in the id: it stays when others become one
+  const place = speaker ? Number(/\d+$/.exec(speaker)?.[0] ?? speakers?.findIndex(({ id }) => id === speaker)) : (channel ?? -1);
   return place < 0 ? -1 : place % VOICES;
 }
 

@@ -49,7 +49,7 @@ export class Saver extends EventTarget {
     addEventListener("pagehide", () => void this.save(true), { signal });
     document.addEventListener("visibilitychange", () => void (document.hidden ? this.save(true) : this.look()), { signal });
     addEventListener("beforeunload", (event) => !this.kept && this.dirty && event.preventDefault(), { signal });
-    signal.addEventListener("abort", () => void this.save().then(() => this._others.close()));
+    signal.addEventListener("abort", () => void this.save());
   }
 
   /** As it would be sent: without segments in which nothing is said yet. @returns {State} */
@@ -76,15 +76,16 @@ export class Saver extends EventTarget {
       return;
     }
     this._since ||= Date.now();
-    if (this.stage !== "conflict" && this.stage !== "saving") this._tell("waiting");
     this._keeping ||= window.setTimeout(() => this._keep(), 300);
+    if (["away", "conflict", "saving"].includes(this.stage)) return; // each goes on by itself
+    this._tell("waiting");
     this._plan(Math.min(PAUSE, Math.max(0, this._since + LONGEST - Date.now())));
   }
 
   /** @param {number} ms */
   _plan(ms) {
     clearTimeout(this._timer);
-    if (this.stage !== "conflict") this._timer = window.setTimeout(() => this.save(), ms);
+    this._timer = window.setTimeout(() => this.save(), ms);
   }
 
   _keep() {
@@ -99,6 +100,7 @@ export class Saver extends EventTarget {
     clearTimeout(this._keeping);
     this._keeping = 0;
     this._since = 0;
+    if (this.signal.aborted) this._others.close(); // until then another view hears that it is looked after
     forget(this.jobId, this.window).catch(() => {});
     this._tell("saved");
   }
@@ -140,7 +142,8 @@ export class Saver extends EventTarget {
     } finally {
       this._busy = false;
     }
-    if (this.dirty && (this.stage === "saving" || this.stage === "waiting")) this._changed();
+    if (this.stage === "saving") this.stage = "waiting";
+    if (this.stage === "waiting") this._changed();
   }
 
   /** @param {boolean} leaving */
@@ -213,7 +216,7 @@ export class Saver extends EventTarget {
     } finally {
       this._busy = false;
     }
-    if (this.stage !== "conflict") this._changed();
+    if (this.stage === "waiting") this._changed();
   }
 
   async _pull() {

@@ -50,9 +50,17 @@ export class Typing {
       event.preventDefault();
       document.execCommand("insertText", false, clean(event.clipboardData.getData("text/plain"))); // nothing else keeps the caret
     });
-    listen("beforeinput", (_segment, _said, event) => /^(format|history|insertParagraph|insertLineBreak)/.test(event.inputType) && event.preventDefault());
+    listen("beforeinput", (segment, said, event) => {
+      if (!/^(format|history|insertParagraph|insertLineBreak)/.test(event.inputType)) return;
+      event.preventDefault();
+      if (event.inputType === "insertParagraph") this.cut(segment, this.place(segment.key), caret(said)); // keyboards of phones tell no key
+    });
     listen("focusin", (segment) => this.showStrip(segment));
-    listen("focusout", (segment) => (segment.text.trim() ? desk.list.refresh([segment.key]) : this.replace(segment.key, [], `text ${segment.key}`)));
+    listen("focusout", (segment) => {
+      const text = segment.text.trim();
+      if (text === segment.text && text) desk.list.refresh([segment.key]);
+      else this.replace(segment.key, text ? [retext(segment, text)] : [], `text ${segment.key}`);
+    });
     listen("click", (segment, said) => {
       // what is played next is what one writes at
       const word = segment.words?.[places(segment).findIndex((place) => place && place[1] >= caret(said))];
