@@ -29,7 +29,7 @@ NAMES = {
     "Vorlesung 07, Thermodynamik.wav": 30.0,
     "مقابلة مع الجدة.wav": 12.0,
     "podcast_ep42_final_FINAL(2).wav": 20.0,
-    "Беседа с дедушкой.wav": 12.0,
+    "Ébauche d'émission, août.wav": 12.0,
     "voice memo 17.wav": 10.0,
 }
 """Seconds of speech by name of the file."""
@@ -85,9 +85,13 @@ def _take(browser: Browser, url: str, job: str, out: Path) -> None:
     def button(name: str) -> Callable[[Page], None]:
         return lambda page: page.get_by_role("button", name=name, exact=True).click()
 
+    def options(page: Page) -> None:
+        page.get_by_text("Options", exact=True).click()
+        page.get_by_role("combobox").nth(5).wait_for()
+
     states: dict[str, tuple[str, Callable[[Page], None]]] = {
         "list": ("#/", lambda page: None),
-        "options": ("#/", lambda page: page.get_by_text("Options", exact=True).click()),
+        "options": ("#/", options),
         "transcript": (f"#/jobs/{job}?t=6", lambda page: None),
         "editing": (f"#/jobs/{job}", button("Edit the text")),
         "download": (f"#/jobs/{job}", button("Download")),
@@ -125,7 +129,7 @@ def _take_keyed(browser: Browser, service: Service, out: Path) -> None:
 def _shoot(page: Page, path: Path) -> None:
     page.wait_for_timeout(700)  # for what fades in, and for the sound's shape
     page.screenshot(path=path)
-    print(path)
+    print(path, flush=True)
 
 
 if __name__ == "__main__":

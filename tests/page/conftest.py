@@ -72,7 +72,10 @@ def open_window(browser: Browser, troubles: Troubles) -> Iterator[Callable[..., 
 
 def watch(page: Page, troubles: Troubles) -> None:
     page.on("pageerror", lambda error: troubles.append(f"error: {error}"))
-    page.on("console", lambda said: troubles.append(f"{said.type}: {said.text}") if said.type in ("error", "warning") else None)
+    page.on(
+        "console",
+        lambda said: troubles.append(f"{said.type}: {said.text}") if said.type in ("error", "warning") else None,
+    )
 
 
 @pytest.fixture
