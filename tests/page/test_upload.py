@@ -15,6 +15,8 @@ from playwright.sync_api import CDPSession, Page, expect
 from testbed.service import PLAIN, Service
 from tests.page.conftest import SECONDS, Troubles
 
+expect.set_options(timeout=1000 * SECONDS)
+
 NAMES = ('<img src=x onerror="alert(1)">.wav', "שלום 🎙️ <b>&amp;.wav", 'It\'s "quoted", twice.wav')
 FORGET = """() => new Promise((done) => {
     indexedDB.open("parascribe").onsuccess = ({target}) => {
@@ -95,7 +97,7 @@ def test_a_file_goes_on_where_it_was(
     expect(entry).to_contain_text("Choose the same file again")
     line(100)
     window.locator("input[type=file]").first.set_input_files(file)
-    expect(entry).to_have_count(0, timeout=1000 * SECONDS)
+    expect(entry).to_have_count(0)
     assert len(begun) == 1
     [job] = [job for job in _get(service, "jobs")["items"] if job["source"]["filename"] == file.name]
     stored = _wait_for(lambda: service.job(job["id"])["audio"]["sha256"], window)
@@ -128,7 +130,7 @@ def test_what_is_refused_is_said_at_its_field_and_put_right(
     expect(window.locator(".upload-entry")).to_contain_text("Options were refused")
     field.get_by_role("spinbutton").fill("1")
     window.get_by_role("button", name="Try refused.wav again").click()
-    expect(window.locator(".upload-entry")).to_have_count(0, timeout=1000 * SECONDS)
+    expect(window.locator(".upload-entry")).to_have_count(0)
     window.get_by_label("Model", exact=True).select_option("tiny.en")
     expect(window.get_by_label("Translate to English")).to_be_disabled()
     expect(window.locator(".field", has_text="Translate to English")).to_contain_text("tiny.en cannot translate")

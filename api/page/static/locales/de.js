@@ -198,6 +198,7 @@ export default {
   "upload.retrying": "neuer Versuch läuft",
   "upload.offline": "Kein Netz",
   "upload.unreachable": "Der Dienst ist nicht erreichbar",
+  "upload.unauthorized": "Zum Weitermachen anmelden",
   "upload.refused": "Optionen wurden abgelehnt: oben berichtigen, dann noch einmal versuchen.",
   "upload.failed": "Das hat nicht geklappt.",
   "upload.again": "Noch einmal",

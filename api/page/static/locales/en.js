@@ -198,6 +198,7 @@ export default {
   "upload.retrying": "trying again",
   "upload.offline": "No network",
   "upload.unreachable": "The service cannot be reached",
+  "upload.unauthorized": "Log in to go on",
   "upload.refused": "Options were refused: put them right above, then try again.",
   "upload.failed": "This did not work.",
   "upload.again": "Try again",

@@ -238,6 +238,8 @@ class Uploads extends EventTarget {
     if (place.job !== null) return place.job;
     if (!file) throw new ApiError(0, {});
     if (!item.upload) {
+      // somebody else may have logged in, in another tab
+      if (me.needed && (await ask("GET", "session", { signal })).owner !== item.owner) throw new ApiError(401, { code: "unauthorized" });
       const more = group ? { batch: await batchOf(group, item.options) } : item.options;
       item.upload = await begin(item.size, { filename: item.name, ...more }, signal);
       this.#save(item);
@@ -263,8 +265,7 @@ class Uploads extends EventTarget {
     // to a request, a file that has been changed or removed looks like a network that broke
     if (!(await item.file?.slice(0, 1).arrayBuffer().then(() => true, () => false))) return "missing";
     if (["upload_not_found", "expired"].includes(error.code)) {
-      // forgotten, so from the beginning; unless it is another's now
-      if ((await ask("GET", "session").catch(() => null))?.owner === item.owner) Object.assign(item, { upload: null, sent: 0 });
+      Object.assign(item, { upload: null, sent: 0 }); // forgotten, so from the beginning
       return "retrying";
     }
     if (item.upload || !REFUSED.includes(error.code)) return lasts(error) ? "failed" : "retrying";
