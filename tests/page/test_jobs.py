@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import signal
 import wave
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -25,19 +27,19 @@ def own(tmp_path: Path) -> Iterator[Service]:
     """A service of one test, which may stop it."""
     running = Service(tmp_path / "own").start()
     yield running
-    running.stop()
+    running.stop(signal.SIGKILL)
 
 
 def line(page: Page, name: str) -> Locator:
     return page.locator("li.job").filter(has=page.get_by_text(name, exact=True))
 
 
-def silent(folder: Path) -> Path:
-    with wave.open(str(folder / "silent.wav"), "wb") as out:
+def silent(folder: Path, name: str = "silent.wav") -> Path:
+    with wave.open(str(folder / name), "wb") as out:
         out.setnchannels(1)
         out.setsampwidth(2)
         out.setframerate(16000)
-    return folder / "silent.wav"
+    return folder / name
 
 
 def find(service: Service, query: str) -> list[Any]:
@@ -179,6 +181,16 @@ def test_a_batch_is_one_line_that_unfolds(window: Page, service: Service, speech
     assert httpx.get(f"{service.url}/api/v1/batches/{batch_id}", verify=PLAIN).status_code == 404
 
 
+def test_a_long_list_comes_by_pages(window: Page, service: Service, tmp_path: Path) -> None:
+    make_batch(service, "Long", *[silent(tmp_path, "mute.wav")] * 60)
+    window.get_by_role("searchbox").fill("mute")
+    rows = window.locator("li.job")
+    expect(rows).to_have_count(50)
+    rows.last.scroll_into_view_if_needed()
+    expect(rows).to_have_count(60)
+    expect(window.get_by_role("button", name="Show more")).to_have_count(0)
+
+
 def test_the_service_may_go_and_come_back_under_it(
     open_window: Callable[..., Page], troubles: Troubles, own: Service, speech: Callable[..., Path]
 ) -> None:
@@ -189,7 +201,7 @@ def test_the_service_may_go_and_come_back_under_it(
     away = page.get_by_text("The service does not answer")
     expect(away).to_be_hidden()
 
-    own.stop()
+    own.stop(signal.SIGKILL)
     expect(away).to_be_visible()
     expect(line(page, "before.wav")).to_be_visible()
     own.env["API_PORT"] = own.url.rpartition(":")[2]

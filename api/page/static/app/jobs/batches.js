@@ -89,12 +89,13 @@ export function batchLines(picked, changed, signal) {
       const [head, list, more] = /** @type {HTMLElement[]} */ ([...made.children]);
       const [fold, body, badges, menu] = head.children;
       const { counts, progress, status, metadata, created_at } = batch;
+      const standing = named("batch", status, named("status", status));
       const files = counts ? t("batch.name", { n: counts.total }) : "";
       const name = String(metadata?.name || files || moment(created_at, true));
       const parts = counts ? Object.values(STATUSES).flat().filter((one) => counts[one]).map((one) => `${number(counts[one])} ${named("status", one).toLowerCase()}`) : [];
       fill(body.children[0], name);
-      fill(body.children[1], facts([moment(created_at), name !== files && files, ...parts]), progress && status !== "completed" && bar(progress.percent, named("batch", status), progress.eta_seconds));
-      fill(badges, counts?.partial ? badge("warned", `${number(counts.partial)} ${t("jobs.partial")}`) : null, counts?.failed ? badge("failed", named("status", "failed")) : null, badge(status, named("batch", status)));
+      fill(body.children[1], facts([moment(created_at), name !== files && files, ...parts]), progress && status !== "completed" && bar(progress.percent, standing, progress.eta_seconds));
+      fill(badges, counts?.partial ? badge("warned", `${number(counts.partial)} ${t("jobs.partial")}`) : null, counts?.failed ? badge("failed", named("status", "failed")) : null, badge(status, standing));
       menu.ariaLabel = t("jobs.menu", { name });
       const unfolded = open.get(batch.id);
       fold.ariaExpanded = String(Boolean(unfolded));

@@ -11,7 +11,7 @@ import { chosenLanguage } from "../core/words.js";
 /** @typedef {{ id: string, job?: Job, hit?: Hit, batch?: Batch }} Entry */
 
 /** @type {Record<string, Job["status"][]>} */
-export const STATUSES = { active: ["processing", "queued", "cancelling"], completed: ["completed"], failed: ["failed"], cancelled: ["cancelled"] };
+export const STATUSES = { processing: ["processing", "queued", "cancelling"], completed: ["completed"], failed: ["failed"], cancelled: ["cancelled"] };
 
 /** So many can be in another order: the API has them newest first. */
 export const SORTED = 1000;

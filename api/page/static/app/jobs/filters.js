@@ -27,7 +27,7 @@ export function filters(changed, signal) {
   const search = h("input", { type: "search", maxLength: 200, placeholder: t("jobs.search"), "aria-label": t("jobs.search"), oninput });
   const selects = Object.entries(CHOICES).map(([name, choices]) => {
     const made = h("select", { name, "aria-label": named("jobs", `by_${name}`), onchange: () => say({ [name]: made.value }) },
-      choices.map((choice) => h("option", { value: choice }, named("jobs", `${name}_${choice || "all"}`))));
+      choices.map((choice) => h("option", { value: choice }, named("jobs", `${name}_${choice || "all"}`, named("status", choice)))));
     return made;
   });
   const read = () => {

@@ -13,7 +13,7 @@ export function openMenu(button, items) {
   const offer = (/** @type {Item[]} */ found) => {
     fill(menu, found.map(({ text, icon: name, href, save, run, more }) => {
       const onclick = () => (more ? offer(more()) : (menu.hidePopover(), run?.()));
-      return h(href ? "a" : "button", { role: "menuitem", type: "button", href, download: save ? "" : null, onclick }, name && icon(name), text);
+      return h(href ? "a" : "button", { role: "menuitem", type: href ? null : "button", href, download: save ? "" : null, onclick }, name && icon(name), text);
     }));
     const at = button.getBoundingClientRect();
     menu.style.setProperty("left", `${Math.max(8, at.right - menu.offsetWidth)}px`);

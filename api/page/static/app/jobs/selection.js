@@ -31,7 +31,7 @@ export function selection(list, ids, known, act) {
   };
   const clear = () => (ids.clear(), pick(boxes(), false));
   const count = h("strong", {});
-  const done = h("progress", { hidden: true });
+  const done = h("progress", { hidden: true, "aria-label": t("jobs.selection") });
   const actions = /** @type {Action[]} */ (Object.keys(CAN));
   const buttons = actions.map((action, at) => h("button", { type: "button", class: "button", onclick: () => act(action, jobs(action), buttons[at]) }, icon(ICONS[action]), h("span", {}, t(`jobs.${action}`))));
   const bar = h("section", { class: "picked card", hidden: true, "aria-label": t("jobs.selection") },

@@ -30,6 +30,7 @@ export function show(main, _place, signal) {
   let formats = ["txt", "srt", "vtt", "json"];
   let fault = "";
   let soon = 0;
+  let again = 0;
 
   const later = (/** @type {() => void} */ run, /** @type {number} */ seconds) => window.setTimeout(() => signal.aborted || run(), 1000 * seconds);
   const button = (/** @type {string} */ text, /** @type {() => void} */ onclick) => h("button", { type: "button", class: "button more", onclick }, text);
@@ -60,7 +61,7 @@ export function show(main, _place, signal) {
       const name = (heard.get(id) ?? known(id))?.source.filename;
       if (status === "deleted") drop(id);
       else if (name) said.textContent = `${name}: ${named("status", status)}`;
-      if (feed.wanted.q) later(refresh, 3); // so long the index may take
+      if (feed.wanted.q && !again) again = later(() => ((again = 0), refresh()), 3); // so long the index may take
     },
   }, signal);
   ask("GET", "features", { signal }).then((found) => (formats = found.formats), () => {});
@@ -139,9 +140,9 @@ export function show(main, _place, signal) {
     if (drawn++) return;
     paint();
     later(() => {
-      const again = drawn > 1;
+      const more = drawn > 1;
       drawn = 0;
-      if (again) draw();
+      if (more) draw();
     }, 0.2);
   }
 
@@ -157,6 +158,7 @@ export function show(main, _place, signal) {
     most.hidden = !sort || feed.complete;
     end.unobserve(more);
     end.observe(more);
+    for (const id of picked) if (!known(id)) picked.delete(id); // only what can be seen is done something with
     state.hidden = entries.length > 0 && !fault;
     if (!state.hidden) fill(state, stateOf());
     bar.draw();
@@ -209,7 +211,7 @@ export function show(main, _place, signal) {
     const { counts, status } = feed.entries.get(id)?.batch ?? {};
     const n = counts?.total ?? 0;
     const run = (/** @type {"retry" | "cancel" | "delete"} */ action) => async () => {
-      if (action !== "retry" && !(await sure(t(`jobs.${action}`), t(`batch.${action}_sure`, { n }), t(`jobs.${action}`)))) return;
+      if (action !== "retry" && !(await sure(t(`jobs.${action}`), t(action === "delete" ? "jobs.delete_sure" : "batch.cancel_sure", { n, name: t("batch.name", { n }) }), t(`jobs.${action}`)))) return;
       await act(action, `batches/${id}`).then((now) => (now ? batches.look(id, 0) : drop(id)), (error) => tell(reason(error), { kind: "error" }));
     };
     /** @type {(Item | false)[]} */
@@ -229,10 +231,14 @@ export function show(main, _place, signal) {
     if (action === "download") return on && openMenu(on, formats.map((format) => ({ text: format.toUpperCase(), run: () => void download(jobs, format, report) })));
     if (action === "delete" && !(await sure(t("jobs.delete"), t("jobs.delete_sure", { n, name: jobs[0].source.filename }), t("jobs.delete")))) return;
     await each(jobs, async ({ id }) => {
-      const now = await act(action, `jobs/${id}`);
+      const now = await act(action, `jobs/${id}`).catch((error) => {
+        if (error.status === 404) drop(id); // deleted elsewhere
+        throw error;
+      });
       if (now) take(now);
       else drop(id);
     }, report);
+    if (n > 1) bar.clear();
   }
 }
 
