@@ -65,7 +65,7 @@ export default {
   "transcript.look_speakers": "Namen",
   "transcript.look_translation": "Übersetzung",
   "transcript.look_word_cues": "Zeit je Wort",
-  "transcript.names_auto": "Nach Art des Formats",
+  "transcript.names_auto": "Wie üblich",
   "transcript.names_prefix": "Vor dem Text",
   "transcript.names_none": "Keine",
   "transcript.translation_none": "Ohne",

@@ -65,7 +65,7 @@ export default {
   "transcript.look_speakers": "Names",
   "transcript.look_translation": "Translation",
   "transcript.look_word_cues": "Each word timed",
-  "transcript.names_auto": "In the format's way",
+  "transcript.names_auto": "As usual",
   "transcript.names_prefix": "Before the text",
   "transcript.names_none": "None",
   "transcript.translation_none": "Without",

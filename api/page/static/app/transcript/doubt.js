@@ -2,12 +2,9 @@
 
 import { recall, remember } from "../core/memory.js";
 
-/**
- * A word's probability is that of its tokens. Whisper is nearly always above 0.9 where it is right; below 0.6 something
- * else was nearly as likely, and below 0.3 more likely than not it is another word.
- */
+/** Whisper gives a decode up whose mean log-probability is below -1: a word below e^-1 would not have passed. Half of that on its scale is unsure. */
+export const DOUBTFUL = 0.37;
 export const UNSURE = 0.6;
-export const DOUBTFUL = 0.3;
 
 /** @param {number | null} probability @returns {string} class, with a blank before it */
 export const shade = (probability) => (probability === null || probability >= UNSURE ? "" : probability < DOUBTFUL ? " unsure doubtful" : " unsure");

@@ -4,6 +4,7 @@ import { ApiError, send, url } from "../core/api.js";
 import { fill, h, icon } from "../core/dom.js";
 import { recall, remember } from "../core/memory.js";
 import { clock, number, t } from "../core/words.js";
+import { patiently, pause } from "./patience.js";
 import { Wave } from "./wave.js";
 
 const RATES = [0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3];
@@ -104,8 +105,10 @@ export class Player extends EventTarget {
     else {
       // what comes as it is made cannot be jumped in: it goes on there once it is whole
       this.wanted = to;
-      this.starts = this.playing;
-      this.media.pause();
+      if (this.state !== "ready") {
+        this.starts = this.playing;
+        this.media.pause();
+      }
     }
     if (play && !this.playing) this.toggle();
     this.dispatchEvent(new Event("seek"));
@@ -178,18 +181,17 @@ export class Player extends EventTarget {
   /** Until all of it is there: only then can one jump. */
   async prepare() {
     if (this.isVideo) return this.attach("source");
-    for (let wait = 1; !this.signal.aborted; wait = Math.min(wait * 1.5, 5)) {
-      try {
-        const answer = await send("GET", this.path, { query: { format: "opus" }, headers: { Range: "bytes=0-0" }, signal: this.signal });
+    const query = { format: "opus" };
+    const headers = { Range: "bytes=0-0" };
+    try {
+      while (!this.signal.aborted) {
+        const answer = await patiently(() => send("GET", this.path, { query, headers, signal: this.signal }), this.signal);
         void answer.body?.cancel();
         if (answer.status === 206) return this.attach("opus");
-      } catch (error) {
-        if (!(error instanceof ApiError)) return; // we have left
-        const passing = [0, 409, 429, 502, 503, 504].includes(error.status);
-        if (!passing) return this.become("gone", error.status === 410 || error.code === "source_missing" ? t("player.expired") : error.message);
-        wait = error.retryAfter || wait;
+        await pause(1);
       }
-      await new Promise((done) => setTimeout(done, 1000 * wait));
+    } catch (error) {
+      if (error instanceof ApiError) this.become("gone", error.status === 410 || error.code === "source_missing" ? t("player.expired") : error.message);
     }
   }
 

@@ -10,27 +10,28 @@ import { tellError } from "../ui/toast.js";
 const SHOWN = 2;
 
 /**
+ * @param {"h1" | "h2"} heading
  * @param {string} title
  * @param {string} text
  * @param {...import("../core/dom.js").Child} what to do about it
  */
-function state(title, text, ...what) {
-  return h("section", { class: "card state", role: "status" }, h("h2", {}, title), h("p", {}, text), h("p", { class: "row" }, ...what, h("a", { class: "button quiet", href: "#/" }, t("page.home"))));
+function state(heading, title, text, ...what) {
+  return h("section", { class: "card state", role: "status" }, h(heading, {}, title), h("p", {}, text), h("p", { class: "row" }, ...what, h("a", { class: "button quiet", href: "#/" }, t("page.home"))));
 }
 
 /** @param {import("../core/api.js").Schemas["JobBody"]} job that ended without a transcript */
 export function ended(job) {
   const retry = h("button", { type: "button", class: "button main", onclick: () => ask("POST", `jobs/${job.id}/retry`).then((made) => (location.hash = to(["jobs", made.id])), tellError) }, icon("retry"), t("transcript.retry"));
-  if (job.status !== "failed" || !job.error) return state(t("transcript.cancelled"), t("transcript.cancelled_hint"), retry);
+  if (job.status !== "failed" || !job.error) return state("h2", t("transcript.cancelled"), t("transcript.cancelled_hint"), retry);
   const { code, message, retryable } = job.error;
-  return state(t("transcript.failed"), `${named("error", code, message)} ${t(retryable ? "transcript.failed_again" : "transcript.failed_file")}`, retry);
+  return state("h2", t("transcript.failed"), `${named("error", code, message)} ${t(retryable ? "transcript.failed_again" : "transcript.failed_file")}`, retry);
 }
 
 /** @param {unknown} error of asking for it; thrown again where it says nothing of the transcript */
 export function missing(error) {
   if (!(error instanceof ApiError) || ![404, 410].includes(error.status)) throw error;
   const gone = error.status === 410 ? "expired" : "missing";
-  return state(t(`transcript.${gone}`), t(`transcript.${gone}_hint`));
+  return state("h1", t(`transcript.${gone}`), t(`transcript.${gone}_hint`));
 }
 
 /** @param {{ code: string, message: string }[]} warnings */

@@ -12,6 +12,7 @@ import { Download } from "./download.js";
 import { showKeys, startKeys } from "./keys.js";
 import { SegmentList } from "./list.js";
 import { Transcript } from "./model.js";
+import { patiently } from "./patience.js";
 import { Player } from "./player.js";
 import { Progress } from "./progress.js";
 import { showGaps } from "./row.js";
@@ -103,7 +104,7 @@ class View {
         segments: (found) => this.transcript.grow(found),
         end: () => {
           over.abort();
-          this.again(job.id);
+          this.again(job.id).catch(tellError);
         },
       },
       AbortSignal.any([over.signal, this.signal]),
@@ -111,25 +112,23 @@ class View {
   }
 
   /** @param {string} id of a job that has ended just now */
-  again(id) {
-    ask("GET", `jobs/${id}`, { signal: this.signal }).then((job) => this.show(job)).catch((error) => {
-      if (this.signal.aborted) return;
-      if (error.status) fill(this.main, missing(error));
-      else setTimeout(() => this.again(id), 3000); // away for a moment
-    }).catch(tellError);
+  async again(id) {
+    const { signal } = this;
+    try {
+      await patiently(async () => this.show(await ask("GET", `jobs/${id}`, { signal })), signal);
+    } catch (error) {
+      if (!signal.aborted) fill(this.main, missing(error));
+    }
   }
 
   /** @param {Job} job */
   async finished(job) {
     const { page, list, transcript, signal, main } = this;
     if (!this.dock) fill(page.notes, h("p", { class: "empty", role: "status" }, t("transcript.loading")));
-    try {
-      await transcript.load(job.revision, signal); // by number: both of its requests at once
-    } catch (error) {
-      if (!signal.aborted) fill(main, missing(error));
-      return;
-    }
-    const { formats } = await ask("GET", "features", { signal });
+    const loading = () => Promise.all([ask("GET", "features", { signal }), transcript.load(job.revision, signal)]); // by number: all at once
+    const loaded = await patiently(loading, signal).catch((error) => void (signal.aborted || fill(main, missing(error))));
+    if (!loaded) return;
+    const [{ formats }] = loaded;
     const player = new Player({ job, transcript, signal });
     const along = new Along({ transcript, list, player, signal });
     const download = new Download({ transcript, player, formats, signal });

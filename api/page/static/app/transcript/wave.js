@@ -1,8 +1,9 @@
 /** How loud it is over time, who speaks when, and where something is missing; the place where one jumps. */
 
-import { ApiError, ask } from "../core/api.js";
+import { ask } from "../core/api.js";
 import { h } from "../core/dom.js";
 import { clock, t } from "../core/words.js";
+import { patiently } from "./patience.js";
 import { voiceOf } from "./row.js";
 
 /** CSS pixels of a bar and its gap. */
@@ -47,16 +48,10 @@ export class Wave {
    * @param {AbortSignal} signal
    */
   async load(jobId, signal) {
-    while (!signal.aborted) {
-      try {
-        this.peaks = (await ask("GET", `jobs/${jobId}/peaks`, { query: { points: 1500 }, signal })).peaks;
-        return this.draw();
-      } catch (error) {
-        // without the recording there are still the segments to be seen
-        if (!(error instanceof ApiError) || ![0, 409, 429, 502, 503, 504].includes(error.status)) return;
-        await new Promise((done) => setTimeout(done, 1000 * (error.retryAfter || 3)));
-      }
-    }
+    const peaks = () => ask("GET", `jobs/${jobId}/peaks`, { query: { points: 1500 }, signal });
+    // without the recording there are still the segments to be seen
+    this.peaks = (await patiently(peaks, signal).catch(() => null))?.peaks ?? [];
+    this.draw();
   }
 
   point() {
