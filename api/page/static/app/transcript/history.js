@@ -5,6 +5,7 @@
 
 const MOST = 200;
 const PAUSE = 2000; // ms without a key, behind which typing is another step
+const LONGEST = 40; // keys of one step
 
 /** Events: `change`. */
 export class History extends EventTarget {
@@ -20,6 +21,7 @@ export class History extends EventTarget {
     this._others = [];
     this._group = "";
     this._at = 0;
+    this._keys = 0;
   }
 
   get canUndo() {
@@ -36,12 +38,20 @@ export class History extends EventTarget {
    */
   apply(change, group = "") {
     const now = performance.now();
-    if (group === "" || group !== this._group || now - this._at > PAUSE) this._done.push(this._step());
+    if (group === "" || group !== this._group || now - this._at > PAUSE || ++this._keys > LONGEST) {
+      this._done.push(this._step());
+      this._keys = 1;
+    }
     if (this._done.length > MOST) this._done.shift();
     this._undone = [];
     this._group = group;
     this._at = now;
     this._show({ ...this.state, ...change });
+  }
+
+  /** What is typed from now on is another step. */
+  rest() {
+    this._group = "";
   }
 
   undo() {

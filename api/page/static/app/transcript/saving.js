@@ -128,8 +128,8 @@ export class Saver extends EventTarget {
     if (this._busy || this.stage === "conflict") return;
     if (!this.dirty) return this._clean();
     // a text that somebody is about to write anew: its segment would be taken for a removed one
-    const ids = new Set(this.base.segments.map((one) => one.key));
-    if (!leaving && !this.signal.aborted && this.history.state.segments.some((one) => !one.text.trim() && ids.has(one.key))) return;
+    const writing = document.activeElement instanceof HTMLElement && document.activeElement.isContentEditable;
+    if (!leaving && writing && this.history.state.segments.some((one) => !one.text.trim())) return this._plan(PAUSE);
     this._busy = true;
     this._tell("saving");
     try {
@@ -265,7 +265,10 @@ export class Saver extends EventTarget {
     const answer = news ? await ask() : "discard";
     if (answer === "take") {
       if (merged.conflicts.length && !(await this.choose(merged.conflicts))) return;
-      this.history.apply(settle(merged));
+      const state = settle(merged);
+      // two speakers made one cannot be parted again
+      if (state.speakers?.some((one) => one.was?.length)) this.history.pass(() => state);
+      else this.history.apply(state);
       this._keep();
     }
     if (answer) await forget(this.jobId, draft.window);

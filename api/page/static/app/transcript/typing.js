@@ -3,7 +3,7 @@
 import { h, icon } from "../core/dom.js";
 import { clock, t } from "../core/words.js";
 import { caret, setCaret } from "./caret.js";
-import { newKey } from "./model.js";
+import { newKey, segmentOf } from "./model.js";
 import { STEP } from "./player.js";
 import { clean, join, places, retext, split } from "./segments.js";
 
@@ -48,6 +48,7 @@ export class Typing {
     listen("keydown", (segment, said, event) => this.press(segment, said, event));
     listen("paste", (_segment, _said, event) => {
       event.preventDefault();
+      desk.history.rest();
       document.execCommand("insertText", false, clean(event.clipboardData.getData("text/plain"))); // nothing else keeps the caret
     });
     listen("beforeinput", (segment, said, event) => {
@@ -98,9 +99,12 @@ export class Typing {
   /** @param {boolean} on */
   set(on) {
     if (on === this.on) return;
-    const { list, player, transcript } = this.desk;
+    const { history, list, player, transcript } = this.desk;
+    const { activeElement } = document;
+    if (activeElement instanceof HTMLElement && activeElement.isContentEditable) activeElement.blur(); // while it still says what becomes of its text
     this.on = on;
     this.strip.remove();
+    if (on && !this.segments.length) history.apply({ segments: [segmentOf({ start: 0, end: transcript.duration, text: "" })] });
     list.refresh(null);
     if (!on) return;
     // where it is spoken, if that can be seen
