@@ -10,22 +10,27 @@ from datetime import UTC, datetime
 from core.store.protocols import StoredSizes
 
 SECONDS = 60.0
-"""How old a count may be that is shown again."""
+"""How old a count may be that is shown again..."""
+
+SHARE = 0.03
+"""...and older where counting would take more of the time than this: with a million jobs it takes seconds."""
 
 
 class KeptSizes:
-    """Counts at most once a minute, and once for all who ask meanwhile. clock: seconds"""
+    """Counts at most once a minute, and once for all who ask meanwhile. clock: in seconds"""
 
     def __init__(self, count: Callable[[], StoredSizes], *, clock: Callable[[], float] = time.monotonic) -> None:
         self._count, self._clock = count, clock
         self._lock = threading.Lock()
-        self._counted = 0.0
+        self._until = 0.0
         self._found: tuple[StoredSizes, datetime] | None = None
 
     def look(self) -> tuple[StoredSizes, datetime]:
         """The sizes, and when they were counted. Raises DatabaseUnavailable."""
         with self._lock:
-            if self._found is None or self._clock() - self._counted > SECONDS:
+            begun = self._clock()
+            if self._found is None or begun > self._until:
                 self._found = self._count(), datetime.now(UTC)
-                self._counted = self._clock()
+                now = self._clock()
+                self._until = now + max(SECONDS, (now - begun) / SHARE)
             return self._found

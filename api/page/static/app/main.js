@@ -73,10 +73,11 @@ async function begin() {
   fill(part(".skip", HTMLElement), t("page.skip"));
   part(".places", HTMLElement).setAttribute("aria-label", t("page.places"));
   session.addEventListener("login", (event) => {
-    if (here().path[0] === "login" || !(event instanceof CustomEvent)) return;
+    if (here().path[0] === "login") return;
     if (!me.known) return void (location.hash = to(["login"], { back: location.hash }));
     event.preventDefault(); // what is shown stays as it is, and goes on when the key has been given
-    event.detail.again = import("./admin/login.js").then(({ again }) => again());
+    const again = import("./admin/login.js").then((login) => login.again());
+    if (event instanceof CustomEvent) event.detail.again = again;
   });
   try {
     me.set(await ask("GET", "session"));

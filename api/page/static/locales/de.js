@@ -417,7 +417,6 @@ export default {
   "admin.unchecked": "ungeprüft",
   "admin.broken": "beschädigt",
   "admin.keys": "Schlüssel",
-  "admin.key": "Schlüssel",
   "admin.open": "Es gibt keinen Schlüssel: An diesem Rechner dürfen alle alles. Ab dem ersten brauchen alle einen.",
   "admin.first": "Das ist der erste Schlüssel. Ab jetzt braucht hier jeder einen, auch an diesem Rechner, selbst wenn er widerrufen wird. Dieser Browser wird damit angemeldet.",
   "admin.make": "Schlüssel erstellen",

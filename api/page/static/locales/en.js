@@ -417,7 +417,6 @@ export default {
   "admin.unchecked": "unchecked",
   "admin.broken": "damaged",
   "admin.keys": "Keys",
-  "admin.key": "Key",
   "admin.open": "There is no key: everybody at this machine may do everything. From the first one on everybody needs one.",
   "admin.first": "This is the first key. From now on nobody uses this service without one, on this machine too, even when it is revoked. You will be logged in with it.",
   "admin.make": "Make a key",

@@ -26,10 +26,7 @@ export function hooks(signal) {
   return card(title, live(signal, 10, load), list.parts, h("p", {}, button(t("settings.add_hook"), () => add(load))));
 }
 
-/**
- * @param {Webhook} hook
- * @param {() => Promise<void>} load
- */
+/** @param {Webhook} hook @param {() => Promise<void>} load */
 function row({ id, url, events, status, failures }, load) {
   const path = `webhooks/${id}`;
   const address = url ?? t("settings.callbacks");
@@ -68,10 +65,7 @@ async function add(load) {
   await load();
 }
 
-/**
- * @param {string} address
- * @param {string} path
- */
+/** @param {string} address @param {string} path */
 async function deliveries(address, path) {
   const shown = new AbortController();
   const { signal } = shown;
@@ -87,10 +81,7 @@ async function deliveries(address, path) {
   shown.abort();
 }
 
-/**
- * @param {Delivery} one
- * @param {() => Promise<void>} again
- */
+/** @param {Delivery} one @param {() => Promise<void>} again */
 const cells = ({ event, subject, created_at, status, attempts, next_attempt_in, last_attempt_at, last_status, last_error }, again) => [
   lines(event, h("a", { href: event.startsWith("job") ? `#/jobs/${subject}` : "#/" }, subject.slice(0, 8)), moment(created_at)),
   lines(state(status), next_attempt_in && t("settings.next", { time: span(next_attempt_in) })),

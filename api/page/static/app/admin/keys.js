@@ -42,10 +42,7 @@ export function keys(signal) {
  */
 const told = (limits) => Object.entries(limits).flatMap(([name, value]) => (value === null ? [] : [[named("admin.limit", name), amount(name, value)]]));
 
-/**
- * @param {Key} key
- * @param {() => Promise<void>} load
- */
+/** @param {Key} key @param {() => Promise<void>} load */
 function row(key, load) {
   const { id, name, owner, scopes, state } = key;
   const when = (/** @type {string | null} */ at) => (at ? moment(at) : "–");
@@ -63,10 +60,7 @@ function row(key, load) {
   };
 }
 
-/**
- * @param {Key} key
- * @param {() => Promise<void>} load
- */
+/** @param {Key} key @param {() => Promise<void>} load */
 async function revoke({ id, name, current }, load) {
   const yes = t("admin.revoke");
   if (!(await sure(`${yes}: ${name}`, t(current ? "admin.revoke_own" : "admin.revoke_hint"), yes))) return;
@@ -107,7 +101,7 @@ async function make(load) {
       field(t("admin.owner"), owner), LIMITS.map(([limit, unit], n) => field(`${named("admin.limit", limit)} ${unit}`, limits[n])))),
   ], () => (first ? enter(post) : post()));
   if (!made) return;
-  await showOnce(`${t("admin.key")}: ${made.name}`, made.key);
+  await showOnce(`${t("login.key")}: ${made.name}`, made.key);
   if (first) location.reload(); // there is somebody now
   else await load();
 }

@@ -9,17 +9,10 @@ import { refusal } from "./login.js";
 /** @typedef {import("../core/dom.js").Child} Child */
 /** @typedef {{ key: string, cells: Child[] }} Row the first cell is its heading */
 
-/**
- * @param {string} title
- * @param {...(Child | Child[])} content
- */
+/** @param {string} title @param {...(Child | Child[])} content */
 export const card = (title, ...content) => h("section", { class: "card stack", "aria-label": title }, h("h2", {}, title), ...content);
 
-/**
- * @param {string} text
- * @param {() => unknown} run its errors are told
- * @param {string} [kind]
- */
+/** @param {string} text @param {() => unknown} run its errors are told @param {string} [kind] */
 export function button(text, run, kind = "") {
   const onclick = () => Promise.resolve().then(run).catch(tellError);
   return h("button", { type: "button", class: `button ${kind}`, onclick }, text);

@@ -15,12 +15,7 @@ export function show(main, _place, signal) {
   main.append(h("h1", {}, t("place.settings")), h("div", { class: "cards" }, look(), who(), mine && voices(signal), mine && hooks(signal), about(signal)));
 }
 
-/**
- * @param {string} name
- * @param {Record<string, string>} choices
- * @param {string} chosen
- * @param {(value: string) => void} choose
- */
+/** @param {string} name @param {Record<string, string>} choices @param {string} chosen @param {(value: string) => void} choose */
 function choice(name, choices, chosen, choose) {
   const options = Object.entries(choices).map(([value, text]) => h("option", { value, selected: value === chosen }, text));
   const made = h("select", { onchange: () => choose(made.value) }, options);
