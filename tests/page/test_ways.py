@@ -15,7 +15,7 @@ from scripts.servers import free_port
 from testbed.service import Service
 from tests.page.conftest import Troubles
 
-NASTY = '<img src=x onerror=alert(1)> "it\'s" & مرحبا \u202eabc\u202c 🎉'
+NASTY = '<img src=x onerror=alert(1)> "it\'s" & مرحبا 🎉'
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 AWAY = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
 
@@ -47,11 +47,15 @@ def line(page: Page, name: str) -> Locator:
     return page.locator("li.job").filter(has=page.get_by_role("link", name=name, exact=True))
 
 
-def test_from_three_files_to_edited_subtitles(window: Page, speech: Callable[..., Path]) -> None:
-    names = [f"way {NASTY.replace('/', '')}.wav", "way two.wav", "way three.wav"]
-    drop(window, *(speech(name, 6.0, seed=number) for number, name in enumerate(names)))
+def test_from_three_files_to_edited_subtitles(window: Page, speech: Callable[..., Path], troubles: Troubles) -> None:
+    names = [f"way {NASTY}.wav", "way two.wav", "way three.wav"]
+    # the service takes out what turns the direction of the text around it
+    sent = [names[0].replace("way", "way\u202e"), *names[1:]]
+    drop(window, *(speech(name, 6.0, seed=number) for number, name in enumerate(sent)))
     expect(window.get_by_text("way three.wav").first).to_be_visible()
     window.reload()
+    expect(window.get_by_role("main")).to_contain_text("3 done", timeout=30_000)
+    troubles.expect("409")  # what was under way at that moment may have to wait for itself
     window.get_by_role("button", name="3 files", exact=True).click()  # whatever was on its way has gone on
     for name in names:
         expect(line(window, name)).to_contain_text("Done", timeout=30_000)
@@ -68,10 +72,10 @@ def test_from_three_files_to_edited_subtitles(window: Page, speech: Callable[...
     expect(window.get_by_role("listitem").first).to_contain_text(NASTY)
     assert window.locator("main img").count() == 0
 
-    window.get_by_role("button", name="Download", exact=True).first.click()
+    window.get_by_role("button", name="Download", exact=True).click()
     window.get_by_label("Format").select_option("srt")
     with window.expect_download() as download:
-        window.get_by_role("button", name="Download", exact=True).last.click()
+        window.get_by_role("link", name="Download", exact=True).click()
     assert download.value.suggested_filename.endswith(".srt")
     content = Path(download.value.path()).read_text("utf-8")
     assert re.match(r"1\n\d\d:\d\d:\d\d,\d{3} --> ", content)
