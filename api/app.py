@@ -22,7 +22,7 @@ from api.http import problems
 from api.http.middleware import HeadAsGet, LingeringClose, RequestLog
 from api.page import files as page
 from api.routes import batch_new, batches, follow, jobs, submit, uploads, voices, webhooks
-from api.routes.service import about, docs, health, session
+from api.routes.service import about, docs, health, keys, session, storage
 from api.routes.texts import audio, results, search, transcripts
 from api.upload.form import form_schema, named_schema, options_schema
 
@@ -36,6 +36,7 @@ TAGS = [
     {"name": "uploads", "description": "Files in parts, over a bad line: tus 1.0."},
     {"name": "batches", "description": "Many files as one: counted, steered and fetched together."},
     {"name": "session", "description": "For browsers, in place of a key."},
+    {"name": "keys", "description": "Who may come in: for administrators."},
     {"name": "openai", "description": "OpenAI's audio interface: its clients work unchanged with `base_url=.../v1`."},
     {"name": "whisper.cpp", "description": "The interface of whisper.cpp's own server."},
     {"name": "asr", "description": "The interface of whisper-asr-webservice, for Bazarr and the like."},
@@ -82,7 +83,9 @@ def create_app(deps: ApiDeps, store: ApiStore, authenticator: Authenticator) -> 
         voices,
         webhooks,
         session,
+        keys,
         about,
+        storage,
         health,
     ):
         app.include_router(noun.router)

@@ -12,7 +12,7 @@ from fastapi import Depends, Path, Request
 from starlette.requests import HTTPConnection
 
 from api.access.identity import Identity, identity_of
-from api.access.keys import Sessions
+from api.access.keys import KeptKeys, Sessions
 from api.access.throttle import RequestLimiter
 from api.audio.forms import FormName
 from api.audio.peaks import KeptPeaks, Measure
@@ -21,6 +21,7 @@ from api.events.hub import Hub
 from api.events.status import StatusReads
 from api.http.metrics import HEARD_SECONDS, Asked, Metrics
 from api.http.readiness import Check, Readiness
+from api.http.storage import KeptSizes
 from api.upload.receiver import Receiver, UploadLimits
 from core.audio.sniff import Probe
 from core.config.settings import Settings
@@ -150,6 +151,8 @@ class Parts:
     readiness: Readiness
     status: StatusReads
     sessions: Sessions
+    keys: KeptKeys
+    sizes: KeptSizes
     hub: Hub
     peaks: KeptPeaks
     renditions: Renditions
@@ -187,6 +190,8 @@ class Parts:
             readiness=Readiness({**deps.checks, **disk}, deps.advisory),
             receiver=Receiver(intake=intake, limits=deps.limits, count=metrics.received),
             sessions=Sessions(store),
+            keys=KeptKeys(store, deps.settings.known_keys),
+            sizes=KeptSizes(store.sizes),
             status=reads,
             hub=Hub(store, reads),
             peaks=KeptPeaks(deps.objects, deps.measure),

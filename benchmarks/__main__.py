@@ -34,6 +34,7 @@ NAMES = (
     "follow",
     "queue",
     "search",
+    "browser",
     "fairness",
     "speakers",
     "beside",

@@ -9,7 +9,7 @@ import string
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 JOBS, MODELS, ADMIN = "jobs", "models", "admin"
 
@@ -29,6 +29,8 @@ TOKEN = re.compile(rf"psk_([0-9A-Za-z]{{{ID_LENGTH}}})_([0-9A-Za-z]{{{SECRET_LEN
 
 NAME = re.compile(r"[^\x00-\x1f\x7f,:]{1,128}")
 """Of a key and of an owner."""
+
+KeyStanding = Literal["good", "expired", "revoked"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +83,13 @@ class Key:
 
     def good_at(self, now: datetime) -> bool:
         """Whether it lets anybody in."""
-        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+        return self.state_at(now) == "good"
+
+    def state_at(self, now: datetime) -> KeyStanding:
+        """How it stands."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "good" if self.expires_at is None or now < self.expires_at else "expired"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +135,7 @@ def key_of(
     if found is None:
         raise ValueError("a key is psk_<8 letters or digits>_<32 letters or digits>")
     for word in (name, name if owner is None else owner):
-        if not NAME.fullmatch(word) or word != word.strip():
-            raise ValueError(f"{word!r} is no name: 1 to 128 characters, no comma and no colon")
+        name_of(word)
     if unknown := sorted(set(scopes) - SCOPES):
         raise ValueError(f"no such scope: {', '.join(unknown)}; there are {', '.join(sorted(SCOPES))}")
     return Key(
@@ -140,6 +147,13 @@ def key_of(
         limits=limits or KeyLimits(),
         expires_at=expires_at,
     )
+
+
+def name_of(word: str) -> str:
+    """The word, which may be a name of a key or of an owner. Raises ValueError."""
+    if not NAME.fullmatch(word) or word != word.strip():
+        raise ValueError(f"{word!r} is no name: 1 to 128 characters, no comma and no colon")
+    return word
 
 
 def keys_in(text: str) -> tuple[Key, ...]:

@@ -41,6 +41,7 @@ GOALS = {
     "follow": {"P18"},
     "queue": {"P11"},
     "search": {"P19"},
+    "browser": {"W1", "W2"},
     "fairness": {"fairness"},
     "speakers": {"S1", "S2", "S4", "S5"},
     "beside": {"S6"},

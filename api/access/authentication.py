@@ -13,7 +13,7 @@ from api.access.identity import Authenticator
 from api.http.problems import Told, refused, told
 from core.errors import Forbidden, ServiceError
 
-OPEN = frozenset({"/", "/healthz", "/readyz", "/version", "/docs", "/openapi.json"})
+OPEN = frozenset({"/", "/favicon.ico", "/healthz", "/readyz", "/version", "/docs", "/openapi.json"})
 """Open to all."""
 
 OPEN_FILES = ("/docs/static/", "/page/")

@@ -1,10 +1,10 @@
-"""The authenticator in use: keys of the table and of API_KEYS, and the sessions of browsers."""
+"""Keys of the table and of API_KEYS, and the sessions of browsers: the authenticator in use, and what administrators do."""
 
 from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,8 +13,8 @@ from starlette.requests import HTTPConnection
 from api.access.credentials import Credential, credential_of, for_this_machine
 from api.access.identity import Identity, Open
 from api.access.key_table import KeyTable
-from core.errors import Forbidden, Unauthorized
-from core.keys import NO_LIMITS, TOKEN, Key, KeyLimits, KeyState, Session, digest
+from core.errors import Forbidden, KeyInSettings, KeyNotFound, NoAdminLeft, Unauthorized
+from core.keys import ADMIN, NO_LIMITS, TOKEN, Key, KeyLimits, KeyState, Session, digest
 from core.store.protocols import Keys
 
 SESSION_HOURS = 12
@@ -111,3 +111,37 @@ class Sessions:
     def close(self, session: str) -> None:
         """session: the digest"""
         self._store.close_session(session)
+
+
+class KeptKeys:
+    """What administrators do with keys. given: those of API_KEYS, which are in no table"""
+
+    def __init__(self, store: Keys, given: Sequence[Key]) -> None:
+        self._store, self._given = store, tuple(given)
+
+    def list(self) -> tuple[Key, ...]:
+        """All there ever were, oldest first, then those of API_KEYS."""
+        return (*self._store.keys(), *self._given)
+
+    def is_first(self, who: Identity) -> bool:
+        """Whether a key that is made now would be the first. Raises Unauthorized for who was let in without one, when there has
+        been one for a moment."""
+        if who.key_id is not None:
+            return False
+        if self._store.has_keys():
+            raise Unauthorized
+        return True
+
+    def add(self, key: Key, who: Identity, *, force: bool) -> Key:
+        """Keep a new one. Raises NoAdminLeft for a first one that is none of an administrator. force: without asking that"""
+        if self.is_first(who) and ADMIN not in key.scopes and not force:
+            raise NoAdminLeft
+        return self._store.add_key(key)
+
+    def revoke(self, key_id: str, who: Identity, *, force: bool) -> Key:
+        """End one. Raises KeyNotFound, KeyInSettings, NoAdminLeft. force: the last administrator's too"""
+        if any(key.id == key_id for key in self._given):
+            raise KeyInSettings
+        if self.is_first(who):
+            raise KeyNotFound
+        return self._store.revoke(key_id, leave_admin=not force)

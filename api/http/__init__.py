@@ -1,3 +1,3 @@
 """HTTP for every route alike: what surrounds a request, problems, metrics, readiness, the parser."""
 
-__all__ = ["downloads", "json_body", "metrics", "middleware", "problems", "protocol", "readiness"]
+__all__ = ["downloads", "json_body", "metrics", "middleware", "problems", "protocol", "readiness", "storage"]

@@ -49,6 +49,8 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "upload_protocol": 412,
         "job_not_found": 404,
         "key_not_found": 404,
+        "key_in_settings": 409,
+        "no_admin_left": 409,
         "webhook_not_found": 404,
         "delivery_not_found": 404,
         "batch_not_found": 404,

@@ -7,7 +7,7 @@
     |   |-- UrlRefused, UrlUnreachable
     |   |-- JobNotFound, NotReady, NotInResult, AlreadyTerminal, Expired, InvalidRange, KeyNotFound, WebhookNotFound, DeliveryNotFound
     |   |-- UploadNotFound, UploadLocked, OffsetConflict, UploadProtocol, BatchNotFound, BatchClosed
-    |   |-- VoiceNotFound, VoiceExists
+    |   |-- VoiceNotFound, VoiceExists, KeyInSettings, NoAdminLeft
     |   |-- RevisionNotFound, RevisionConflict, PreconditionRequired
     |   |-- RateLimited, QuotaExceeded, QueueFull, SyncTimeout, IdempotencyConflict, IdempotencyInFlight
     |   `-- InsufficientStorage
@@ -65,7 +65,9 @@ from core.errors.requests import (
     InsufficientStorage,
     InvalidRange,
     JobNotFound,
+    KeyInSettings,
     KeyNotFound,
+    NoAdminLeft,
     NotAvailable,
     NotInResult,
     NotMedia,
@@ -124,10 +126,12 @@ __all__ = [
     "InvalidRange",
     "JobError",
     "JobNotFound",
+    "KeyInSettings",
     "KeyNotFound",
     "LeaseLost",
     "ModelInvalid",
     "ModelUnavailable",
+    "NoAdminLeft",
     "NoAudioStream",
     "NotAvailable",
     "NotInResult",

@@ -193,6 +193,18 @@ class KeyNotFound(RequestError):
     code = "key_not_found"
 
 
+class KeyInSettings(RequestError):
+    """That key is in API_KEYS: it ends when it is taken out there."""
+
+    code = "key_in_settings"
+
+
+class NoAdminLeft(RequestError):
+    """After that no key with the scope admin is left, and keys can be made only with `parascribe keys create` on the machine itself."""
+
+    code = "no_admin_left"
+
+
 class WebhookNotFound(RequestError):
     """There is no webhook with that id."""
 

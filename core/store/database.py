@@ -136,6 +136,17 @@ class Database:
         """An INSERT that knows ON CONFLICT, which the two dialects spell alike."""
         return postgresql.insert(table) if self.postgres else sqlite.insert(table)
 
+    def size(self) -> int | None:
+        """Bytes; None in memory."""
+        if self.postgres:
+            with self.read() as connection:
+                return connection.scalar(select(func.pg_database_size(func.current_database())))
+        if self._in_memory:
+            return None
+        path = Path(str(self.engine.url.database))
+        files = (path, path.with_name(f"{path.name}-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
     def dispose_after_fork(self) -> None:
         """In a forked child: forget the parent's connections without touching them. Runs by itself after os.fork."""
         if not self._in_memory:

@@ -32,6 +32,21 @@ class ConsumerRow:
     info: ConsumerInfo
 
 
+@dataclass(frozen=True, kw_only=True)
+class StoredSizes:
+    """What an installation keeps. Bytes of results are not known to the database."""
+
+    #: files of jobs, those that a retry shares counted once
+    sources: int
+    source_bytes: int
+    #: parts of uploads that are no job yet
+    uploads: int
+    upload_bytes: int
+    results: int
+    #: None in memory
+    database_bytes: int | None
+
+
 class JobStore(Protocol):
     """What the API is made over: who asks for a job does so through `of`, or says who asks (`versions`)."""
 
@@ -79,6 +94,10 @@ class JobStore(Protocol):
 
     def waiting(self, *, at_most: int) -> int:
         """Number of queued jobs, of all owners; counting ends at that many."""
+        ...
+
+    def sizes(self) -> StoredSizes:
+        """Of all owners together: goes through all jobs there are."""
         ...
 
     def counts(self) -> dict[str, int]:
@@ -314,8 +333,11 @@ class Keys(Protocol):
         """Whether there ever was one: from then on nobody comes in without."""
         ...
 
-    def revoke(self, key_id: str) -> Key:
-        """The key, which opens nothing from now on, nor do its sessions. Raises KeyNotFound."""
+    def revoke(self, key_id: str, *, leave_admin: bool = False) -> Key:
+        """The key, which opens nothing from now on, nor do its sessions. Raises KeyNotFound.
+
+        leave_admin: raises NoAdminLeft where it is the last good one with the scope `admin`
+        """
         ...
 
     def key_state(self, known: str | None) -> KeyState | None:

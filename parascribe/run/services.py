@@ -205,7 +205,10 @@ def _announce(url: str, settings: Settings) -> None:
         with contextlib.suppress(OSError), direct.open(f"{url}/readyz", timeout=2) as answer:
             if answer.status == 200:
                 log.info(
-                    "Parascribe is ready on %s (API description: %s/docs), model %s", url, url, settings.whisper_model
+                    "Parascribe is ready on %s (open it in a browser; API description: %s/docs), model %s",
+                    url,
+                    url,
+                    settings.whisper_model,
                 )
                 return
         threading.Event().wait(0.1)

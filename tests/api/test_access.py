@@ -25,12 +25,13 @@ from starlette.types import Message
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect as websocket
 
-from api.access.authentication import METRICS, OPEN_FILES
+from api.access.authentication import METRICS
 from api.access.authentication import OPEN as OPEN_PATHS
 from api.access.key_table import KeyTable
 from api.access.keys import KeyAuthenticator
 from api.access.scopes import declared
 from api.events import follower
+from api.page.files import page
 from core.errors import JobNotFound
 from core.jobs.job import JobFailure, new_id
 from core.keys import ADMIN, JOBS, MODELS, Key, key_of, new_token
@@ -56,7 +57,8 @@ SCOPES = {"root": [ADMIN], "models": [MODELS]}
 OPEN, FIGURES, MODEL, SELF, LIST, MAKE, JOB = "open", "figures", "models", "who asks", "list", "make", "job"
 BATCH, HOOK, VOICE = "batch", "webhook", "a voice, tried in test_voices.py"
 NEEDS = {MODEL: {JOBS, MODELS}, SELF: set(), LIST: {JOBS}, MAKE: {JOBS}, JOB: {JOBS}, BATCH: {JOBS}, HOOK: {JOBS}}
-NEEDS[VOICE] = {JOBS}
+ADMINS = "administrators'"
+NEEDS |= {VOICE: {JOBS}, ADMINS: {ADMIN}}
 """The scopes one of which lets in; without any, any key does."""
 SOCKET, FOREIGN, FOREIGN_LIST = "a job's WebSocket", "OpenAI's, with errors of their shape", "OpenAI's list of models"
 SIMPLE, TASK = "other people's, with our code beside their words", "the same, of one job"
@@ -64,6 +66,9 @@ UPLOAD = "an upload in parts, tried in test_uploads.py"
 OTHERS = {SOCKET: {JOBS}, FOREIGN: {JOBS}, FOREIGN_LIST: {JOBS, MODELS}, UPLOAD: {JOBS}, SIMPLE: {JOBS}, TASK: {JOBS}}
 """Those that refuse in another way, and have tests of their own."""
 ROUTES = {
+    ("GET", "/"): OPEN,
+    ("GET", "/favicon.ico"): OPEN,
+    ("GET", "/page/{version}/{name:path}"): OPEN,
     ("GET", "/healthz"): OPEN,
     ("GET", "/readyz"): OPEN,
     ("GET", "/version"): OPEN,
@@ -75,6 +80,10 @@ ROUTES = {
     ("GET", "/api/v1/system"): MODEL,
     ("GET", "/api/v1/features"): MODEL,
     ("GET", "/api/v1/stats"): LIST,
+    ("GET", "/api/v1/storage"): ADMINS,
+    ("GET", "/api/v1/keys"): ADMINS,
+    ("POST", "/api/v1/keys"): ADMINS,
+    ("DELETE", "/api/v1/keys/{key_id}"): ADMINS,
     ("GET", "/api/v1/session"): SELF,
     ("POST", "/api/v1/session"): SELF,
     ("DELETE", "/api/v1/session"): SELF,
@@ -138,7 +147,11 @@ ROUTES = {
 }
 """What each route is. One that is not here may show somebody another's job: say what it is, and it is tried."""
 
-FILE = "/docs/static/swagger-ui.css"
+FILES = {
+    "/docs/static": "/docs/static/swagger-ui.css",
+    "/page/{version}/{name:path}": f"/page/{page().version}/app/main.js",
+}
+"""One of each place of files."""
 NOBODYS = "0198f3c2-7a11-7c3e-9f52-0d6a1c2b3e4f"
 
 
@@ -308,7 +321,7 @@ def test_every_route_says_which_scope_it_needs(tmp_path: Path) -> None:
     app.state.parts.close()
     for context in iter_route_contexts(app.routes):
         scopes = declared(context.original_route)
-        if context.path in {*OPEN_PATHS, METRICS, OPEN_FILES.rstrip("/")}:
+        if context.path in {*OPEN_PATHS, METRICS, *FILES}:
             assert scopes is None, "nobody looks at it there"
             continue
         for method in (context.methods or {"WEBSOCKET"}) - {"HEAD"}:
@@ -389,6 +402,18 @@ def test_a_key_for_something_else_opens_nothing(guarded: Service, store: SqlStor
         answer = ask(guarded, method, spelled, KEY["models"])
         assert "scope jobs" in refused(answer, 403, "forbidden")["detail"]
     assert store.get(job_id).version == 1, "nothing was done to it"
+
+
+@pytest.mark.parametrize(("method", "path"), of_kind(ADMINS))
+def test_what_is_for_administrators_is_for_nobody_else(
+    guarded: Service, store: SqlStore, method: str, path: str
+) -> None:
+    before, path = store.keys(), path.replace("{key_id}", KEY["bert"][4:12])
+    more = {"json": {"name": "anna"}} if method == "POST" else {}
+    for name in ("anna", "models"):
+        assert "scope admin" in refused(ask(guarded, method, path, KEY[name], **more), 403, "forbidden")["detail"]
+    assert store.keys() == before, "nothing was done"
+    assert ask(guarded, method, path, KEY["root"], **more).is_success
 
 
 @pytest.mark.parametrize(("method", "path"), of_kind(MODEL, SELF))
@@ -482,7 +507,7 @@ def test_figures_of_tasks_are_ones_own(guarded: Service, store: SqlStore) -> Non
 
 @pytest.mark.parametrize(("method", "path"), of_kind(OPEN))
 def test_what_is_open_is_open(guarded: Service, method: str, path: str) -> None:
-    path = FILE if method == "MOUNT" else path
+    path = FILES.get(path, path)
     for token in (None, "no-key", KEY["bert"]):
         assert ask(guarded, "GET", path, token).status_code == ask(guarded, "HEAD", path, token).status_code == 200
 
@@ -637,7 +662,8 @@ def test_no_way_round_through_what_is_open(guarded: Service, path: str) -> None:
 def test_behind_a_proxy_that_serves_a_sub_path(tmp_path: Path, store: SqlStore) -> None:
     job_id = store.of("anna").create(new_job()).id
     with app_of(tmp_path, Guarded(store.database)) as app:
-        assert ask_from(app, "/speech/healthz", root_path="/speech").status_code == 200
+        for path in ("/healthz", "/", FILES["/page/{version}/{name:path}"]):
+            assert ask_from(app, f"/speech{path}", root_path="/speech").status_code == 200
         for name, status in (("anna", 200), ("bert", 404), ("nobody", 401)):
             path = f"/speech/api/v1/jobs/{job_id}"
             assert ask_from(app, path, root_path="/speech", token=KEY[name]).status_code == status

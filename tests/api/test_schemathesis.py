@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import ignored_auth, negative_data_rejection, positive_data_acceptance
 
+from core.keys import ADMIN
 from core.store.sql import SqlStore
 from core.transcript.formats import to_result
 from tests.api.keyed import add, keyed
@@ -64,6 +65,10 @@ OPERATIONS = [
     ("GET", "/api/v1/system"),
     ("GET", "/api/v1/stats"),
     ("GET", "/api/v1/features"),
+    ("GET", "/api/v1/storage"),
+    ("GET", "/api/v1/keys"),
+    ("POST", "/api/v1/keys"),
+    ("DELETE", "/api/v1/keys/{key_id}"),
     ("GET", "/api/v1/search"),
     ("POST", "/api/v1/session"),
     ("GET", "/api/v1/session"),
@@ -80,6 +85,7 @@ WORDS = {
     "/api/v1/voices",
     "/api/v1/webhooks",
     "/api/v1/batches",
+    "/api/v1/keys",
     "/api/v1/batches/{batch_id}/items",
 }
 """Where no schema can tell what is good: names of models, languages, cursors, Base64, addresses, ids, what there is room for."""
@@ -133,7 +139,7 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One that needs a key, which its client has."""
     store = SqlStore.in_memory()
-    token, _ = add(store)
+    token, _ = add(store, scopes=[ADMIN])
     with keyed(tmp_path_factory.mktemp("keyed"), store) as running:
         running.client.headers["Authorization"] = f"Bearer {token}"
         yield running

@@ -47,6 +47,21 @@ def finish(store: SqlStore, claim: Claim, **changes: Any) -> None:
 # --- submit, read, list
 
 
+def test_what_is_kept_is_counted_once(store: SqlStore) -> None:
+    assert (store.sizes().sources, store.sizes().source_bytes, store.sizes().results) == (0, 0, 0)
+    shared = new_job()
+    first = store.create(shared)
+    store.create(replace(new_job(), source=shared.source, retry_of=first.id))
+    other = store.create(new_job())
+    finish(store, take(store))
+    found = store.sizes()
+    assert (found.sources, found.source_bytes) == (2, shared.source.bytes + other.source.bytes)
+    assert (found.uploads, found.upload_bytes, found.results) == (0, 0, 1)
+    assert found.database_bytes is None or found.database_bytes > 1000
+    store.expire(audio_hours=0, result_hours=1e-9, limit=9)
+    assert store.sizes().results == 0
+
+
 def test_a_created_job_reads_back_whole_and_is_hinted_once(store: SqlStore) -> None:
     params = JobParams(model="base", language="de", prompt="Grüße \u2028 \U0001f600", temperature=0.2, beam_size=5)
     warning = {"code": "unpinned", "message": "local model"}

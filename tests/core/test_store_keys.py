@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import insert, select, update
 
-from core.errors import KeyNotFound
+from core.errors import KeyNotFound, NoAdminLeft
 from core.keys import Key, KeyLimits, Session, key_of, new_token
 from core.store.owners import Usage
 from core.store.sql import SqlStore
@@ -58,6 +58,20 @@ def test_a_revoked_key_stays_and_its_sessions_go(store: SqlStore) -> None:
     assert store.has_keys()
     with pytest.raises(KeyNotFound):
         store.revoke("nobody")
+
+
+def test_the_last_administrator_is_left(store: SqlStore) -> None:
+    root = store.add_key(new_key("root", scopes=["admin"]))
+    for more in ({"expires_at": NOW - timedelta(hours=1)}, {}):  # one that is over, and one that is revoked
+        other = store.add_key(new_key("too late", scopes=["admin"], **more))
+    anna = store.add_key(new_key())
+    store.revoke(other.id, leave_admin=True)
+    with pytest.raises(NoAdminLeft):
+        store.revoke(root.id, leave_admin=True)
+    assert store.revoke(anna.id, leave_admin=True).revoked_at is not None
+    assert store.revoke(root.id).revoked_at is not None
+    with pytest.raises(KeyNotFound):
+        store.revoke("nobody", leave_admin=True)
 
 
 def test_the_state_is_given_again_when_something_has_changed(store: SqlStore) -> None:

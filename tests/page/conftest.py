@@ -9,27 +9,17 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from scripts.browsers import CHROMIUM, find
+from scripts.browsers import ARGUMENTS, CHROMIUM, find
 from testbed.service import Service
 from tests.skipping import skip_on_a_laptop
 
-ARGUMENTS = [
-    # as the sandbox of a container and of root is another; and a browser that asks nobody outside for anything
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-]
 SECONDS = 20.0
 """For what a person would wait for a moment."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    """For no longer than these tests: its driver keeps an event loop running, and tests of other folders run their own."""
     program = find(CHROMIUM)
     if program is None:
         skip_on_a_laptop("Chromium is not installed (python -m scripts.browsers)")
@@ -39,7 +29,7 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One for all tests that leave others' jobs alone."""
     running = Service(tmp_path_factory.mktemp("page")).start()

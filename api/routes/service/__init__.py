@@ -1,3 +1,3 @@
 """Of the service itself: what there is to choose from, its description, its health, who asks."""
 
-__all__ = ["about", "docs", "health", "session"]
+__all__ = ["about", "docs", "health", "keys", "session", "storage"]

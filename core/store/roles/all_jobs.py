@@ -11,12 +11,13 @@ from core.jobs.job import TERMINAL, Job, JobStatus
 from core.jobs.tasks import TRANSCRIBE, Task, TaskState
 from core.store.news import News, open_news
 from core.store.owners import OwnerJobs, OwnerUploads, OwnerVoices
+from core.store.protocols import StoredSizes
 from core.store.roles.jobs import SqlJobs
 from core.store.roles.owners.usage import count_by_status
 from core.store.roles.owners.voices import SqlOwnerVoices
 from core.store.roles.rows import Role, to_job, to_task
 from core.store.roles.uploads import SqlOwnerUploads
-from core.store.tables import job, meta, task
+from core.store.tables import job, meta, task, upload
 
 # made once: building them takes as long as asking them
 _THESE = [job.c.id.in_(bindparam("ids", expanding=True)), job.c.deleted_at.is_(None)]
@@ -89,6 +90,25 @@ class SqlAllJobs(Role):
         queued = select(job.c.id).where(job.c.status == JobStatus.QUEUED).limit(at_most).subquery()
         with self.database.read() as connection:
             return connection.scalar(select(func.count()).select_from(queued)) or 0
+
+    def sizes(self) -> StoredSizes:
+        # a retry shares the file of its original, which may be gone by now
+        files = select(func.max(job.c.bytes).label("bytes")).where(job.c.expired_audio.is_(False), job.c.bytes > 0)
+        source = files.group_by(job.c.source_key).subquery()
+        results = job.c.result_key.is_not(None), job.c.expired_result.is_(False)
+        with self.database.read() as connection:
+            sources, source_bytes = connection.execute(select(func.count(), func.sum(source.c.bytes))).one()
+            parts = select(func.count(), func.sum(upload.c.received)).where(upload.c.job_id.is_(None))
+            uploads, upload_bytes = connection.execute(parts).one()
+            done = connection.scalar(select(func.count()).select_from(job).where(*results))
+        return StoredSizes(
+            sources=sources,
+            source_bytes=int(source_bytes or 0),
+            uploads=uploads,
+            upload_bytes=int(upload_bytes or 0),
+            results=done or 0,
+            database_bytes=self.database.size(),
+        )
 
     def counts(self) -> dict[str, int]:
         with self.database.read() as connection:

@@ -6,10 +6,10 @@ import uuid
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, delete, or_, select, update
 
-from core.errors import KeyNotFound
-from core.keys import Key, KeyLimits, KeyState, Session
+from core.errors import KeyNotFound, NoAdminLeft
+from core.keys import ADMIN, Key, KeyLimits, KeyState, Session
 from core.store.roles.rows import Role
 from core.store.tables import api_key, meta, session
 
@@ -46,9 +46,16 @@ class SqlKeys(Role):
         with self.database.read() as connection:
             return connection.execute(select(api_key.c.id).limit(1)).first() is not None
 
-    def revoke(self, key_id: str) -> Key:
+    def revoke(self, key_id: str, *, leave_admin: bool = False) -> Key:
         with self.database.write() as connection:
             this, standing = api_key.c.id == key_id, api_key.c.revoked_at.is_(None)
+            if leave_admin:
+                # all of them are locked, or two administrators could revoke each other at once
+                good = or_(api_key.c.expires_at.is_(None), api_key.c.expires_at > self.database.wall())
+                keys = select(api_key.c.id, api_key.c.scopes).where(standing, good).order_by(api_key.c.id)
+                admins = {row.id for row in connection.execute(keys.with_for_update()) if ADMIN in row.scopes}
+                if admins == {key_id}:
+                    raise NoAdminLeft
             connection.execute(update(api_key).where(this, standing).values(revoked_at=self.database.wall()))
             row = connection.execute(select(api_key).where(this)).first()
             if row is None:

@@ -192,11 +192,7 @@ def _until(expires: str | None) -> datetime | None:
 
 
 def _state(key: Key, now: datetime) -> str:
-    if key.revoked_at is not None:
-        return "revoked"
-    if not key.good_at(now):
-        return "expired"
-    return "good" if key.created_at else "good (API_KEYS)"
+    return key.state_at(now) if key.created_at else "good (API_KEYS)"
 
 
 def _day(moment: datetime | None) -> str:

@@ -59,8 +59,9 @@ function failed(error) {
 function showPlaces(current) {
   /** @type {[string, string][]} */
   const places = [["", t("place.jobs")]];
-  if (me.scopes.includes("admin")) places.push(["admin", t("place.admin")]);
+  if (me.admin) places.push(["admin", t("place.admin")]);
   places.push(["settings", t("place.settings")]);
+  part(".places", HTMLElement).hidden = current === "login" && !me.known;
   fill(
     part(".places", HTMLElement),
     places.map(([name, text]) => h("a", { href: to(name ? [name] : []), "aria-current": (current === "jobs" ? "" : current) === name ? "page" : null }, text)),
@@ -71,8 +72,12 @@ async function begin() {
   await loadWords();
   fill(part(".skip", HTMLElement), t("page.skip"));
   part(".places", HTMLElement).setAttribute("aria-label", t("page.places"));
-  session.addEventListener("login", () => {
-    if (here().path[0] !== "login") location.hash = to(["login"], { back: location.hash });
+  session.addEventListener("login", (event) => {
+    if (here().path[0] === "login") return;
+    if (!me.known) return void (location.hash = to(["login"], { back: location.hash }));
+    event.preventDefault(); // what is shown stays as it is, and goes on when the key has been given
+    const again = import("./admin/login.js").then((login) => login.again());
+    if (event instanceof CustomEvent) event.detail.again = again;
   });
   try {
     me.set(await ask("GET", "session"));

@@ -21,7 +21,10 @@ export class ApiError extends Error {
   }
 }
 
-/** Tells `login` when a key is needed: the session has ended, or there was none. */
+/**
+ * Tells `login` when a key is needed: the session has ended, or there was none. Who prevents it and puts a promise into
+ * `detail.again` has the request wait, and sent once more if that comes to be true: so nothing is lost with a session.
+ */
 export const session = new EventTarget();
 
 /**
@@ -63,7 +66,10 @@ export async function send(method, path, { query, json, body, headers = {}, sign
   }
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({}));
-  if (answer.status === 401) session.dispatchEvent(new Event("login"));
+  if (answer.status === 401 && !headers.Authorization) {
+    const asked = new CustomEvent("login", { cancelable: true, detail: { again: Promise.resolve(false) } });
+    if (!session.dispatchEvent(asked) && (await asked.detail.again)) return send(method, path, { query, json, body, headers, signal });
+  }
   throw new ApiError(answer.status, problem, Number(answer.headers.get("Retry-After") ?? 0));
 }
 
@@ -109,7 +115,8 @@ export function follow(path, on, signal) {
     made.onerror = () => {
       on.lost?.(null);
       if (made.readyState !== EventSource.CLOSED) return; // it tries again by itself
-      timer = setTimeout(start, 1000 * wait);
+      // it does not say why: a session that has ended would tell here
+      send("GET", "session", { signal }).catch(() => null).finally(() => (timer = setTimeout(start, 1000 * wait)));
       wait = Math.min(2 * wait, 15);
     };
     for (const [name, tell] of Object.entries(on)) {

@@ -18,7 +18,7 @@ import { retext, same } from "./segments.js";
 /** @template T @param {(store: IDBObjectStore) => IDBRequest<T>} act @returns {Promise<T>} */
 const within = (act) =>
   new Promise((resolve, reject) => {
-    const opened = indexedDB.open("parascribe", 1);
+    const opened = indexedDB.open("parascribe.drafts", 1);
     opened.onupgradeneeded = () => opened.result.createObjectStore("drafts", { keyPath: ["job", "window"] });
     opened.onerror = () => reject(opened.error);
     opened.onsuccess = () => {

@@ -11,17 +11,20 @@ import { t } from "../core/words.js";
  * @returns {Promise<string | null>}
  */
 export function show(title, content, buttons) {
+  const close = () => dialog.close();
   const dialog = h(
     "dialog",
     { class: "dialog", "aria-labelledby": "dialog-title" },
     h("form", { method: "dialog" },
-      h("header", {}, h("h2", { id: "dialog-title" }, title), h("button", { class: "icon-button", value: "", "aria-label": t("page.close"), formNoValidate: true }, icon("close"))),
+      h("header", {}, h("h2", { id: "dialog-title" }, title), h("button", { type: "button", class: "icon-button", "aria-label": t("page.close"), onclick: close }, icon("close"))),
       h("div", { class: "dialog-body" }, content),
       h("footer", {}, buttons.map(({ text, value, kind }) => h("button", { class: `button ${kind ?? ""}`, value }, text)))),
   );
+  addEventListener("hashchange", close); // it belongs to what was shown
   document.body.append(dialog);
   const answered = new Promise((resolve) => {
     dialog.addEventListener("close", () => {
+      removeEventListener("hashchange", close);
       dialog.remove();
       resolve(dialog.returnValue || null);
     });
