@@ -12,12 +12,13 @@ from typing import Any
 import httpx
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, ViewportSize, expect
 
 from testbed.service import PLAIN, Service
 from tests.page.conftest import Troubles
 
-PHONE, WIDE = {"width": 360, "height": 740}, {"width": 1280, "height": 800}
+PHONE: ViewportSize = {"width": 360, "height": 740}
+WIDE: ViewportSize = {"width": 1280, "height": 800}
 AXE = """async (rules) => {
   const found = await axe.run(document, rules.length ? {runOnly: {type: 'rule', values: rules}} : {});
   return found.violations
