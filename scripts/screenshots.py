@@ -16,7 +16,7 @@ import wave
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from scripts.browsers import ARGUMENTS, CHROMIUM, find
 from testbed import audio_bank
@@ -34,7 +34,7 @@ NAMES = {
 }
 """Seconds of speech by name of the file."""
 
-VIEWS = {"wide": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
+VIEWS: dict[str, ViewportSize] = {"wide": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 
 
 def main(arguments: list[str] | None = None) -> int:

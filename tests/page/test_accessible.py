@@ -6,16 +6,19 @@ import subprocess
 import sys
 import wave
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, ViewportSize, expect
 
-from testbed.service import Service
+from testbed.service import PLAIN, Service
 from tests.page.conftest import Troubles
 
-PHONE, WIDE = {"width": 360, "height": 740}, {"width": 1280, "height": 800}
+PHONE: ViewportSize = {"width": 360, "height": 740}
+WIDE: ViewportSize = {"width": 1280, "height": 800}
 AXE = """async (rules) => {
   const found = await axe.run(document, rules.length ? {runOnly: {type: 'rule', values: rules}} : {});
   return found.violations
@@ -54,6 +57,13 @@ MOVES = """() => [...document.querySelectorAll('*')].filter((it) => {
 }).map((it) => it.outerHTML.slice(0, 120))"""
 
 
+def silence(folder: Path) -> Path:
+    path = folder / "Aufnahme 17.wav"
+    with wave.open(str(path), "wb") as out:
+        out.setparams((1, 2, 16_000, 0, "NONE", ""))
+    return path
+
+
 @pytest.fixture(scope="module")
 def filled(service: Service, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Jobs by what became of them; with names as people's files have them."""
@@ -62,9 +72,7 @@ def filled(service: Service, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     folder = tmp_path_factory.mktemp("accessible")
     talk, _ = audio_bank.speech(0.3, seed=3)
     made = service.submit(audio_bank.write(folder / "Interview Frau Dr. Müller-Lüdenscheidt (2024-03-01).wav", talk))
-    with wave.open(str(folder / "Aufnahme 17.wav"), "wb") as silence:
-        silence.setparams((1, 2, 16_000, 0, "NONE", ""))
-    failed = service.submit(folder / "Aufnahme 17.wav")
+    failed = service.submit(silence(folder))
     service.wait(made["id"]), service.wait(failed["id"])
     return {"completed": made["id"], "failed": failed["id"]}
 
@@ -79,6 +87,10 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, d
         done = subprocess.run(command, env=running.env, check=True, capture_output=True, text=True)
         keys[name] = done.stdout.split()[0]
     running.start()
+    # which nobody else sees
+    files = {"file": ("Aufnahme 17.wav", silence(tmp_path_factory.mktemp("root")).read_bytes())}
+    given = {"Authorization": f"Bearer {keys['root']}"}
+    httpx.post(f"{running.url}/api/v1/jobs", headers=given, files=files, verify=PLAIN).raise_for_status()
     yield running, keys
     running.stop()
 
