@@ -14,9 +14,7 @@ from playwright.sync_api import Error, Locator, Page, expect
 
 from testbed import audio_bank
 from testbed.service import PLAIN, Service
-from tests.page.conftest import SECONDS, Troubles
-
-expect.set_options(timeout=1000 * SECONDS)
+from tests.page.conftest import Troubles
 
 SENTENCES = ["Lucy buys five blue books.", "Anna sells ten black birds on Monday.", "Tom finds six apples."]
 

@@ -15,9 +15,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from testbed.service import PLAIN, Service
-from tests.page.conftest import SECONDS, Troubles
-
-expect.set_options(timeout=1000 * SECONDS)
+from tests.page.conftest import Troubles
 
 HOSTILE = "<img src=x onerror=alert(1)> \"'& \u202egpj\u202c مقابلة 🎙️.wav"
 

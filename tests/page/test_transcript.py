@@ -13,9 +13,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from testbed.service import PLAIN, Service
-from tests.page.conftest import SECONDS, Troubles
-
-expect.set_options(timeout=1000 * SECONDS)
+from tests.page.conftest import Troubles
 
 NASTY = "<img src=x onerror=alert(1)> \"שלום\" 🎉 & 'مرحبا'"
 

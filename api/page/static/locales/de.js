@@ -399,7 +399,7 @@ export default {
   "admin.times": "{n}× Echtzeit",
   "admin.consumers": "Consumer",
   "admin.plan": "Plan",
-  "admin.plan_is": "{jobs} Aufträge, {workers} × {threads} Threads",
+  "admin.plan_is": { one: "{n} Auftrag, {workers} × {threads} Threads", other: "{n} Aufträge, {workers} × {threads} Threads" },
   "admin.engine": "Modell und Engine",
   "admin.away": "keine Engine",
   "admin.heard": "Still seit",

@@ -399,7 +399,7 @@ export default {
   "admin.times": "{n}× real time",
   "admin.consumers": "Consumers",
   "admin.plan": "Plan",
-  "admin.plan_is": "{jobs} jobs, {workers} × {threads} threads",
+  "admin.plan_is": { one: "{n} job, {workers} × {threads} threads", other: "{n} jobs, {workers} × {threads} threads" },
   "admin.engine": "Model and engine",
   "admin.away": "no engine",
   "admin.heard": "Silent for",

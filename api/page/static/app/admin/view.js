@@ -43,7 +43,7 @@ function work(signal) {
       key: id,
       cells: [
         lines(host, `${id} · ${version}`),
-        plan && t("admin.plan_is", plan),
+        plan && t("admin.plan_is", { ...plan, n: plan.jobs }),
         lines(model, ...(engine.hosts?.map((/** @type {any} */ one) => `${one.model.split("/").at(-1)}: ${one.state}`) ?? [badge(t("admin.away"), "bad")])),
         ago < 30 ? span(Math.round(ago)) : badge(span(ago), "bad"),
       ],
