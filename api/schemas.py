@@ -372,27 +372,6 @@ class StatsBody(Body):
     active: list[ActiveBody] = Field(description="The newest that are in work, at most 100.")
 
 
-class FeatureLimitsBody(Body):
-    max_upload_bytes: int
-    max_audio_seconds: float
-    max_queued_jobs: int = Field(description="0: any number.")
-
-
-class FeaturesBody(Body):
-    """What this installation can do, so that a program need not try."""
-
-    version: str = Field(examples=["0.3.0"])
-    model: str = Field(description="Used when a job names none.", examples=["base"])
-    options: list[str] = Field(description="Of a job.", examples=[["language", "word_timestamps"]])
-    formats: list[str] = Field(description="Of a result.", examples=[["json", "srt"]])
-    looks: list[str] = Field(description="Options of how a result looks.", examples=[["max_lines"]])
-    interfaces: list[str] = Field(description="Other people's that are spoken here.", examples=[["openai"]])
-    following: list[str] = Field(description="Ways to be told of a job as it happens.")
-    parallel: bool = Field(description="Whether chunks of one job are worked on at once (USE_PARALLEL_TRANSCRIPTION).")
-    tracing: bool = Field(description="Whether a request's `traceparent` is taken up.")
-    limits: FeatureLimitsBody
-
-
 class HealthBody(Body):
     status: Literal["ok"] = "ok"
 

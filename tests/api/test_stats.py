@@ -54,6 +54,8 @@ def test_features(running: Service) -> None:
     assert body["formats"] == asked["format"]["enum"]
     assert body["limits"]["max_upload_bytes"] == 4096 * 1024 * 1024
     assert body["tracing"] is False
+    assert body["sources"] == ["file", "upload"] and body["defaults"] == {}
+    assert body["languages"]["de"] == "german" and len(body["languages"]) == 100
 
 
 def test_they_take_no_parameters(running: Service) -> None:

@@ -33,7 +33,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One for all tests that leave others' jobs alone."""
-    running = Service(tmp_path_factory.mktemp("page")).start()
+    running = Service(tmp_path_factory.mktemp("page"), URL_INGEST="true").start()
     yield running
     running.stop()
 

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter
+from pydantic import Field
 
 from api.access.scopes import needs
 from api.deps import NO_QUERY, PREFIX, Deps, Jobs
 from api.http.problems import responses
-from api.schemas import (
-    ActiveBody,
-    BacklogBody,
-    DoneBody,
-    FeatureLimitsBody,
-    FeaturesBody,
-    ModelBody,
-    ModelsBody,
-    StatsBody,
-)
+from api.schemas import ActiveBody, BacklogBody, Body, DoneBody, ModelBody, ModelsBody, StatsBody
+from core.config.settings import Settings
 from core.jobs.job import JobStatus
 from core.keys import JOBS, MODELS
 from core.options import options
 from core.transcript.formats import FORMATS
+from core.transcript.languages import LANGUAGES
 from core.transcript.shaping import Shaping
 
 router = APIRouter(
@@ -31,6 +25,38 @@ router = APIRouter(
 
 INTERFACES = ("openai", "whisper.cpp", "asr", "parallel")
 """Other people's (`api.foreign`)."""
+
+
+SourceKind = Literal["file", "upload", "url", "object"]
+
+
+class FeatureLimitsBody(Body):
+    max_upload_bytes: int
+    max_audio_seconds: float
+    max_queued_jobs: int = Field(description="0: any number.")
+
+
+class FeaturesBody(Body):
+    """What this installation can do, so that a program need not try."""
+
+    version: str = Field(examples=["0.3.0"])
+    model: str = Field(description="Used when a job names none.", examples=["base"])
+    options: list[str] = Field(description="Of a job.", examples=[["language", "word_timestamps"]])
+    defaults: dict[str, Any] = Field(
+        description="Options that jobs have here where they say nothing of them (JOB_DEFAULTS).",
+        examples=[{"diarize": True}],
+    )
+    sources: list[SourceKind] = Field(
+        description="Where files may come from: with the request, in parts, from an address, out of a bucket."
+    )
+    languages: dict[str, str] = Field(description="Codes and English names.", examples=[{"de": "german"}])
+    formats: list[str] = Field(description="Of a result.", examples=[["json", "srt"]])
+    looks: list[str] = Field(description="Options of how a result looks.", examples=[["max_lines"]])
+    interfaces: list[str] = Field(description="Other people's that are spoken here.", examples=[["openai"]])
+    following: list[str] = Field(description="Ways to be told of a job as it happens.")
+    parallel: bool = Field(description="Whether chunks of one job are worked on at once (USE_PARALLEL_TRANSCRIPTION).")
+    tracing: bool = Field(description="Whether a request's `traceparent` is taken up.")
+    limits: FeatureLimitsBody
 
 
 @router.get("/models")
@@ -59,6 +85,9 @@ def get_features(deps: Deps) -> FeaturesBody:
         version=deps.version,
         model=settings.whisper_model,
         options=[option.name for option in options(deps.options)],
+        defaults=dict(settings.job_defaults),
+        sources=_sources(settings),
+        languages=dict(LANGUAGES),
         formats=list(FORMATS),
         looks=[option.name for option in options(Shaping)],
         interfaces=list(INTERFACES),
@@ -71,6 +100,15 @@ def get_features(deps: Deps) -> FeaturesBody:
             max_queued_jobs=settings.max_queued_jobs,
         ),
     )
+
+
+def _sources(settings: Settings) -> list[SourceKind]:
+    found: list[SourceKind] = ["file", "upload"]
+    if settings.url_ingest:
+        found.append("url")
+    if settings.ingest_bucket:
+        found.append("object")
+    return found
 
 
 @router.get("/stats", dependencies=[needs(JOBS)])

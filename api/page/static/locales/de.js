@@ -183,7 +183,6 @@ export default {
   "upload.choose_folder": "Ordner wählen",
   "upload.address": "Von einer Adresse",
   "upload.fetch": "Abholen",
-  "upload.no_addresses": "Dieser Dienst holt keine Dateien von Adressen ab. Die Datei bitte speichern und von hier senden.",
   "upload.left_out": { one: "Eine Datei wurde ausgelassen: weder Audio noch Video, oder leer.", other: "{n} Dateien wurden ausgelassen: weder Audio noch Video, oder leer." },
   "upload.nothing": "Darin war keine Datei.",
   "upload.count": "{done} von {n} gesendet",

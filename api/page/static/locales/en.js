@@ -183,7 +183,6 @@ export default {
   "upload.choose_folder": "Choose a folder",
   "upload.address": "From an address",
   "upload.fetch": "Fetch it",
-  "upload.no_addresses": "This service fetches no files from addresses. Save the file and send it from here.",
   "upload.left_out": { one: "One file was left out: it is no audio or video, or empty.", other: "{n} files were left out: they are no audio or video, or empty." },
   "upload.nothing": "There was no file in that.",
   "upload.count": "{done} of {n} sent",

@@ -2,6 +2,7 @@
 
 import { ApiError, ask } from "../core/api.js";
 import { fill, h } from "../core/dom.js";
+import { features } from "../core/features.js";
 import { moment, named, t } from "../core/words.js";
 import { me } from "../core/who.js";
 import { sure } from "../ui/dialog.js";
@@ -22,9 +23,9 @@ export function keys(signal) {
   const usual = h("div");
   const all = h("input", { type: "checkbox", onchange: () => load() });
   const load = async () => {
-    const [{ items, limits }, features] = await Promise.all([ask("GET", "keys", { signal }), ask("GET", "features", { signal })]);
+    const [{ items, limits }, offered] = await Promise.all([ask("GET", "keys", { signal }), features()]);
     list.show(items.filter((/** @type {Key} */ key) => all.checked || key.state === "good").map((/** @type {Key} */ key) => row(key, load)));
-    fill(usual, tiles(told({ ...limits, ...features.limits })));
+    fill(usual, tiles(told({ ...limits, ...offered.limits })));
   };
   return card(title,
     !me.needed && h("p", { class: "notice" }, t("admin.open")),

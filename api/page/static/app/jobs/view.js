@@ -1,7 +1,8 @@
 /** All jobs, and the place to drop files. */
 
-import { ApiError, ask, follow, url } from "../core/api.js";
+import { ApiError, follow, url } from "../core/api.js";
 import { fill, h, keyed } from "../core/dom.js";
+import { features } from "../core/features.js";
 import { note, to } from "../core/router.js";
 import { named, t } from "../core/words.js";
 import { show as showDialog, sure } from "../ui/dialog.js";
@@ -64,7 +65,7 @@ export function show(main, _place, signal) {
       if (feed.wanted.q && !again) again = later(() => ((again = 0), refresh()), 3); // so long the index may take
     },
   }, signal);
-  ask("GET", "features", { signal }).then((found) => (formats = found.formats), () => {});
+  features().then((found) => (formats = found.formats), () => {});
   void refresh(50);
 
   function isAway(/** @type {boolean} */ is) {

@@ -2,6 +2,7 @@
 
 import { ask, follow } from "../core/api.js";
 import { fill, h, icon } from "../core/dom.js";
+import { features } from "../core/features.js";
 import { here } from "../core/router.js";
 import { moment, span, t } from "../core/words.js";
 import { tellError } from "../ui/toast.js";
@@ -125,7 +126,7 @@ class View {
   async finished(job) {
     const { page, list, transcript, signal, main } = this;
     if (!this.dock) fill(page.notes, h("p", { class: "empty", role: "status" }, t("transcript.loading")));
-    const loading = () => Promise.all([ask("GET", "features", { signal }), transcript.load(job.revision, signal)]); // by number: all at once
+    const loading = () => Promise.all([features(), transcript.load(job.revision, signal)]); // by number: all at once
     const loaded = await patiently(loading, signal).catch((error) => void (signal.aborted || fill(main, missing(error))));
     if (!loaded) return;
     const [{ formats }] = loaded;

@@ -1,7 +1,8 @@
-/** For a file on the web. Whether the service fetches any is known only by asking it to. */
+/** For a file on the web, where the service fetches any. */
 
 import { ApiError, ask } from "../core/api.js";
 import { h, icon } from "../core/dom.js";
+import { features } from "../core/features.js";
 import { t } from "../core/words.js";
 import { uploads } from "./uploads.js";
 
@@ -26,18 +27,19 @@ export function addressForm(options, signal) {
       uploads.dispatchEvent(new CustomEvent("job", { detail: job.id }));
     } catch (problem) {
       if (!(problem instanceof ApiError)) return;
-      const own = problem.errors.every(({ field }) => field === "url") && ["validation", "unsupported", "url_refused"].includes(problem.code);
-      error.textContent = problem.code === "unsupported" ? t("upload.no_addresses") : problem.message;
+      const own = problem.errors.every(({ field }) => field === "url") && ["validation", "url_refused"].includes(problem.code);
+      error.textContent = problem.message;
       if (!own && problem.status === 422) void options.tell(problem);
     } finally {
       submit.disabled = false;
     }
   });
-  const button = h("button", { type: "button", class: "button quiet", "aria-expanded": "false" }, icon("link"), t("upload.address"));
+  const button = h("button", { type: "button", class: "button quiet", hidden: true, "aria-expanded": "false" }, icon("link"), t("upload.address"));
   button.addEventListener("click", () => {
     form.hidden = !form.hidden;
     button.setAttribute("aria-expanded", String(!form.hidden));
     if (!form.hidden) input.focus();
   });
+  features().then(({ sources }) => (button.hidden = !sources.includes("url")), () => {}); // away: files can wait, an address cannot
   return { button, form };
 }

@@ -1,11 +1,13 @@
 /** What can be asked for here, and what it costs. */
 
-import { ask, url } from "../core/api.js";
+import { ask } from "../core/api.js";
+import { features } from "../core/features.js";
 import { chosenLanguage } from "../core/words.js";
 
 /**
  * @typedef {object} Offer
  * @property {string[]} options that there are
+ * @property {string[]} languages codes
  * @property {Record<string, any>} usual what a job has that says nothing
  * @property {import("../core/api.js").Schemas["ModelBody"][]} models
  * @property {boolean} denoises whether there is somebody who can
@@ -13,10 +15,6 @@ import { chosenLanguage } from "../core/words.js";
  */
 
 const SHORT = 30; // of these, most is the beginning
-
-/** Those of Whisper, by its own codes. */
-export const LANGUAGES =
-  "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi ml cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd gu am yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su yue".split(" ");
 
 /** @type {Record<string, string>} that browsers have no names for: their own */
 const OWN = { ba: "башҡортса", bo: "བོད་སྐད་" };
@@ -28,15 +26,12 @@ export const languageName = (code) => names.of(code.replace("jw", "jv")) ?? OWN[
 /** @type {(signal: AbortSignal) => Promise<Offer>} */
 export async function offer(signal) {
   const find = (/** @type {string} */ path, query = {}) => ask("GET", path, { query, signal });
-  const [{ options }, models, done, system, described] = await Promise.all([
-    find("features"),
+  const [{ options, defaults, languages }, models, done, system] = await Promise.all([
+    features(),
     find("models"),
     find("jobs", { status: "completed", limit: 50 }).catch(() => ({ items: [] })),
     find("system").catch(() => ({})),
-    find(url("../../openapi.json")).catch(() => ({})), // says what is usual in this installation
   ]);
-  const form = described.paths?.["/api/v1/jobs"]?.post.requestBody.content["multipart/form-data"].schema.properties ?? {};
-  const usual = Object.fromEntries(Object.entries(form).map(([name, about]) => [name, about.default]));
   const denoises = !system.consumers?.length || system.consumers.some((/** @type {any} */ one) => one.enhance?.includes("denoise"));
   /** @type {Offer["costs"]} */
   const costs = new Map();
@@ -44,5 +39,5 @@ export async function offer(signal) {
     const sum = costs.get(params.model) ?? { wall: 0, audio: 0, files: 0 };
     if (audio.duration >= SHORT) costs.set(params.model, { wall: sum.wall + performance.wall, audio: sum.audio + audio.duration, files: sum.files + 1 });
   }
-  return { options, usual: { ...usual, model: models.default }, models: models.items, denoises, costs };
+  return { options, languages: Object.keys(languages), usual: { ...defaults, model: models.default }, models: models.items, denoises, costs };
 }

@@ -3,7 +3,7 @@
 import { recall, remember } from "../core/memory.js";
 import { fill, h, icon } from "../core/dom.js";
 import { chosenLanguage, size, span, t } from "../core/words.js";
-import { LANGUAGES, languageName, offer } from "./offer.js";
+import { languageName, offer } from "./offer.js";
 
 /** @typedef {HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement} Control */
 /** @typedef {{ box: HTMLElement, control: Control, hint: HTMLElement, error: HTMLElement, show: (value: any) => void }} Field */
@@ -151,7 +151,7 @@ export function optionsForm(signal) {
     }
     const { models, options } = offered;
     for (const name of Object.keys(chosen)) if (!options.includes(name)) delete chosen[name];
-    const codes = LANGUAGES.map((code) => ({ code, name: languageName(code) })).sort((a, b) => a.name.localeCompare(b.name, chosenLanguage()));
+    const codes = offered.languages.map((code) => ({ code, name: languageName(code) })).sort((a, b) => a.name.localeCompare(b.name, chosenLanguage()));
     const isNear = (/** @type {{ code: string }} */ { code }) => navigator.languages.some((tag) => tag.split("-")[0] === code);
     const languages = [...codes.filter(isNear), ...codes.filter((one) => !isNear(one))];
     const some = (/** @type {boolean} */ here) =>
