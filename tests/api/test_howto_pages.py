@@ -107,7 +107,7 @@ def test_network(
 ) -> None:
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
     store = open_store(f"sqlite:///{tmp_path}/parascribe.db", None)
-    create, limited, bearer, header, export, listed, serve, code, doctor = commands("network")
+    create, limited, over_http, bearer, header, export, listed, serve, code, doctor = commands("network")
     assert (serve, doctor) == ("API_HOST=0.0.0.0 parascribe serve", "parascribe doctor")
     with keyed(tmp_path, store) as running:
         page = Page(running, folder, capsys)
@@ -116,6 +116,7 @@ def test_network(
     assert key.startswith("psk_") and page(limited).startswith("psk_")
     with keyed(tmp_path, store) as running:
         page = Page(running, folder, capsys)
+        assert json.loads(page(over_http, KEY=key))["key"].startswith("psk_")
         assert json.loads(page(bearer, KEY=key)) == json.loads(page(header, KEY=key)) == {"items": [], "next": None}
         assert page("command " + code).strip() == "401"
         assert export == "export PARASCRIBE_URL=https://speech.example PARASCRIBE_API_KEY=$KEY"

@@ -16,7 +16,8 @@ try {
 
   const input = await page.waitForSelector("input[type=file]:not([webkitdirectory])");
   await input.uploadFile(file);
-  const link = await page.waitForSelector('main a[href*="#/jobs/"]');
+  // others' jobs may be in the list
+  const link = await page.waitForSelector(`main ::-p-xpath(.//a[contains(@href, "#/jobs/")][contains(., "${file.split("/").at(-1)}")])`);
   seen.address = await link.evaluate((it) => it.getAttribute("href"));
   await link.evaluate((it) => it.click());
 

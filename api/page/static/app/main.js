@@ -93,4 +93,8 @@ async function begin() {
   await showPlace();
 }
 
-void begin();
+begin().catch((error) => {
+  // without its own files there are no words either, in no language
+  addEventListener("online", () => location.reload());
+  fill(main, h("section", { class: "empty", role: "alert" }, h("h1", {}, "Parascribe"), h("p", {}, String(error)), h("button", { type: "button", class: "button", onclick: () => location.reload() }, "↻ Reload")));
+});
