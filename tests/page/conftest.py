@@ -64,6 +64,8 @@ def open_window(browser: Browser, troubles: Troubles) -> Iterator[Callable[..., 
         page = context.new_page()
         watch(page, troubles)
         page.goto(address)
+        # it is painted before it can do anything
+        page.get_by_role("heading", level=1).first.wait_for()
         return page
 
     yield open_one

@@ -92,7 +92,7 @@ def test_a_job_grows_into_its_transcript(window: Page, service: Service, speech:
     before = [service.submit(speech(f"{n}.wav"))["id"] for n in range(2)]
     job = service.submit(speech("waits.wav", 24), chunk_duration=6, word_timestamps=True)
     window.evaluate("place => { location.hash = place }", f"#/jobs/{job['id']}")
-    expect(window.get_by_role("progressbar")).to_be_visible()
+    expect(window.locator(".dock progress")).to_be_visible()
     window.evaluate(
         """() => {
             window.grown = new Set();

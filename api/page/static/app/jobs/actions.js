@@ -86,13 +86,15 @@ export async function download(jobs, format, report) {
   /** @type {Parameters<typeof zip>[0]} */
   const files = [];
   if (jobs.length === 1) return h("a", { href: url(`jobs/${jobs[0].id}/result`, { format }), download: "" }).click();
-  await each(jobs, async ({ id }) => {
+  await each(jobs, async (job) => {
+    const { id } = job;
     const answer = await patiently(() => send("GET", `jobs/${id}/result`, { query: { format } }));
     const name = /filename\*=UTF-8''([^;]+)/.exec(answer.headers.get("Content-Disposition") ?? "")?.[1] ?? `${id}.${format}`;
-    files.push({ name: decodeURIComponent(name), data: new Uint8Array(await answer.arrayBuffer()) });
+    files[jobs.indexOf(job)] = { name: decodeURIComponent(name), data: new Uint8Array(await answer.arrayBuffer()) };
   }, report);
-  if (!files.length) return;
-  const made = URL.createObjectURL(zip(files));
+  const there = files.filter(Boolean); // of one that failed there is none
+  if (!there.length) return;
+  const made = URL.createObjectURL(zip(there));
   h("a", { href: made, download: `${t("place.jobs")}.zip` }).click();
   setTimeout(() => URL.revokeObjectURL(made), 60_000);
 }

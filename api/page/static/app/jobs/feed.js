@@ -90,6 +90,7 @@ export class Feed {
   take(job, hit) {
     const { q, status } = this.wanted;
     const entry = this.entries.get(job.id);
+    if (entry?.job?.finished_at && !job.finished_at) return; // told late: what has ended stays so
     if ((this.grouped && job.batch) || (status && !STATUSES[status].includes(job.status)) || job.created_at < this.since) this.drop(job.id);
     else if (entry) entry.job = job;
     else if (hit || !q) this.add({ id: job.id, job, hit });
