@@ -19,6 +19,16 @@ NASTY = '<img src=x onerror=alert(1)> "it\'s" & مرحبا 🎉'
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 AWAY = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
 
+KEPT = """(count) => new Promise((done) => {
+    indexedDB.open("parascribe").onsuccess = ({target}) => {
+        const look = () => {
+            const asked = target.result.transaction("files").objectStore("files").count();
+            asked.onsuccess = () => asked.result >= count ? (target.result.close(), done()) : setTimeout(look, 20);
+        };
+        look();
+    };
+})"""
+"""Resolves when the browser has so many files for later."""
 DROP = """(files) => {
   const dropped = new DataTransfer();
   for (const [name, content] of files) {
@@ -51,8 +61,11 @@ def test_from_three_files_to_edited_subtitles(window: Page, speech: Callable[...
     names = [f"way {NASTY}.wav", "way two.wav", "way three.wav"]
     # the service takes out what turns the direction of the text around it
     sent = [names[0].replace("way", "way\u202e"), *names[1:]]
+    window.context.set_offline(True)
     drop(window, *(speech(name, 6.0, seed=number) for number, name in enumerate(sent)))
     expect(window.get_by_text("way three.wav").first).to_be_visible()
+    window.evaluate(KEPT, len(sent))  # until then the browser would ask whether one really wants to leave
+    window.context.set_offline(False)
     window.reload()
     expect(window.get_by_role("main")).to_contain_text("3 done", timeout=30_000)
     window.get_by_role("button", name="3 files", exact=True).click()  # whatever was on its way has gone on
@@ -80,6 +93,7 @@ def test_from_three_files_to_edited_subtitles(window: Page, speech: Callable[...
     assert re.match(r"1\n\d\d:\d\d:\d\d,\d{3} --> ", content)
     # as subtitles have it: lines are broken, and players would take a tag for one
     assert "مرحبا" in content and "🎉" in content
+    troubles.expect("ERR_INTERNET_DISCONNECTED")
     troubles.expect("409")  # what was under way at the reload may have to wait for itself
 
 
