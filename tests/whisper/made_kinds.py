@@ -16,7 +16,12 @@ MOST = 4_000_000
 
 
 class MadeModel(Model):
+    """looks: whether a "hold" ends by itself once nobody waits for it, as it must in a thread; a process is killed."""
+
     version = "1"
+
+    def __init__(self, *, looks: bool) -> None:
+        self._looks = looks
 
     def serve(self, request: Request) -> Reply:
         data = request.payload()
@@ -24,8 +29,8 @@ class MadeModel(Model):
         match request.op:
             case "reverse":
                 return Reply(body=who, payload=data[::-1])
-            case "hold":  # until a file is there, or nobody waits any more
-                while not Path(request.options["until"]).exists() and not request.abandoned():
+            case "hold":  # until a file is there
+                while not Path(request.options["until"]).exists() and not (self._looks and request.abandoned()):
                     time.sleep(0.01)
                 return Reply(body=who)
             case "hang":
@@ -62,7 +67,7 @@ class Forked:
         if files[0].read_text() != "good":
             raise ModelInvalid(f"{files[0].name} is not good")
         assert (device, dict(prepared)) == ("cpu", {"read_by": "the manager"})
-        return MadeModel()
+        return MadeModel(looks=not self.forks)
 
 
 class Threaded(Forked):
