@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from core import errors
 from core.config.engine import EngineSettings
+from core.config.live import LiveSettings
 from core.config.loading import load
 from core.config.service import ServiceSettings
 from core.config.settings import Settings
@@ -26,10 +27,10 @@ UNITS = {"seconds": "s", "duration": "s", "timeout": "s", "hours": "h", "mb": "M
 
 
 def _groups() -> dict[str, list[str]]:
-    """Settings by the group comments in core/config/service.py and engine.py."""
+    """Settings by the group comments of core/config."""
     groups: dict[str, list[str]] = {}
     current = ""
-    for line in (inspect.getsource(ServiceSettings) + inspect.getsource(EngineSettings)).splitlines():
+    for line in "".join(map(inspect.getsource, (ServiceSettings, EngineSettings, LiveSettings))).splitlines():
         if found := re.match(r"\s+# --- (.*)", line):
             current = found[1]
         elif (found := re.match(r"    ([a-z_]+): .*= Field\(", line)) and found[1] in Settings.model_fields:

@@ -18,11 +18,12 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from core.config.engine import EngineSettings
 from core.config.files import DOTENV, TOML
+from core.config.live import LiveSettings
 from core.config.service import ServiceSettings
 from core.config.sources import FormerNames, TomlSource, Variables, file_names
 
 
-class Settings(EngineSettings, ServiceSettings):
+class Settings(LiveSettings, EngineSettings, ServiceSettings):
     """All variables. Field names are the variables' names in lower case."""
 
     model_config = SettingsConfigDict(

@@ -10,6 +10,7 @@
     |   |-- VoiceNotFound, VoiceExists, KeyInSettings, NoAdminLeft
     |   |-- RevisionNotFound, RevisionConflict, PreconditionRequired
     |   |-- RateLimited, QuotaExceeded, QueueFull, SyncTimeout, IdempotencyConflict, IdempotencyInFlight
+    |   |-- LiveFull, LiveUnavailable, LiveSessionNotFound, LiveSessionEnded, LiveProtocol, LiveBehind, LiveClientSlow, LiveIdle
     |   `-- InsufficientStorage
     |-- JobError                ends a job (or one chunk) as failed
     |   |-- NoAudioStream, AudioTrackMissing, AudioEmpty, AudioUndecodable, AudioTooLong, AudioEncrypted
@@ -51,6 +52,16 @@ from core.errors.jobs import (
     SourceMissing,
     StorageUnavailable,
     WorkerCrashed,
+)
+from core.errors.live import (
+    LiveBehind,
+    LiveClientSlow,
+    LiveFull,
+    LiveIdle,
+    LiveProtocol,
+    LiveSessionEnded,
+    LiveSessionNotFound,
+    LiveUnavailable,
 )
 from core.errors.requests import (
     AlreadyTerminal,
@@ -129,6 +140,14 @@ __all__ = [
     "KeyInSettings",
     "KeyNotFound",
     "LeaseLost",
+    "LiveBehind",
+    "LiveClientSlow",
+    "LiveFull",
+    "LiveIdle",
+    "LiveProtocol",
+    "LiveSessionEnded",
+    "LiveSessionNotFound",
+    "LiveUnavailable",
     "ModelInvalid",
     "ModelUnavailable",
     "NoAdminLeft",

@@ -1,0 +1,129 @@
+"""A stream's row, and what of it outlives the process that serves it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from core.live.options import StreamOptions
+
+RESUME_SECONDS = 30.0
+"""How long a stream that has lost its client, or its process, can go on; then it ends with what there is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewSession:
+    """What is known when a stream begins. params: of the job that it may become, checked (`JobParams.to_dict`)"""
+
+    id: str
+    owner: str | None
+    options: StreamOptions
+    params: Mapping[str, Any]
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session(NewSession):
+    """One row.
+
+    acked: samples at 16 kHz up to which everything is final and stored
+    acked_bytes: bytes of a container that are stored in pieces; 0 where samples come
+    consumer: whose live process serves it, or did last
+    utterances: how many are final
+    """
+
+    acked: int
+    acked_bytes: int
+    utterances: int
+    created_at: datetime
+    consumer: str | None
+    #: the job that it has become; `ended` without one where nothing was to be saved
+    job_id: str | None
+    ended: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionLease:
+    """The right to serve a stream: valid while it is renewed and the fence is the newest."""
+
+    session: Session
+    fence: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredUtterance:
+    """One final, as it is kept.
+
+    start, end: the span of the timeline that it answers for, in samples at 16 kHz
+    chunk, said: the same as plan and output of a task of the stage `transcribe` (`Chunk.to_dict`,
+        `ChunkTranscript.to_dict`), so that a job can take it over
+    final: the message that was told (`Final.to_dict`); translation: likewise, once there is one
+    """
+
+    number: int
+    start: int
+    end: int
+    chunk: Mapping[str, Any]
+    said: Mapping[str, Any]
+    final: Mapping[str, Any]
+    translation: Mapping[str, Any] | None = None
+
+
+class LiveSessions(Protocol):
+    """Streams on the job store. All writes are guarded by the lease's fence.
+
+    Raise DatabaseUnavailable, and LeaseLost where another process serves the stream by now.
+    """
+
+    def begin_session(self, new: NewSession, *, consumer: str, lease_seconds: float) -> SessionLease: ...
+
+    def resume_session(
+        self, session_id: str, *, owner: str | None, consumer: str, lease_seconds: float
+    ) -> SessionLease:
+        """Go on with a stream, also one that another process still holds: the newer fence wins.
+
+        Raises LiveSessionNotFound (also another owner's), LiveSessionEnded.
+        """
+        ...
+
+    def renew_session(self, lease: SessionLease, *, lease_seconds: float) -> None: ...
+
+    def keep_utterances(self, lease: SessionLease, utterances: list[StoredUtterance], *, acked: int) -> SessionLease:
+        """Store finals (or none) and how far everything is final, at once."""
+        ...
+
+    def keep_translation(self, lease: SessionLease, number: int, translation: Mapping[str, Any]) -> None: ...
+
+    def keep_piece(self, lease: SessionLease, *, start: int, size: int, key: str) -> SessionLease:
+        """A stored object has the bytes [start, start + size) of the audio (container, or s16le at 16 kHz, interleaved).
+
+        Pieces follow each other without gaps: one that begins elsewhere raises OffsetConflict.
+        """
+        ...
+
+    def utterances(self, session_id: str, *, first: int = 0) -> list[StoredUtterance]: ...
+
+    def pieces(self, session_id: str) -> list[tuple[int, int, str]]:
+        """(start, size, key), in order."""
+        ...
+
+    def leave_session(self, lease: SessionLease, *, seconds: float = RESUME_SECONDS) -> None:
+        """Its client is gone: who does not come back within so many seconds has ended."""
+        ...
+
+    def end_session(self, lease: SessionLease) -> str | None:
+        """The stream has ended: make its job (`save`) in the same transaction, and forget the rest where there is none.
+
+        Returns the job's id.
+        """
+        ...
+
+    def sessions(self, owner: str | None, *, all_owners: bool = False) -> list[Session]:
+        """Those that have not ended, newest first."""
+        ...
+
+    def end_left_sessions(self, *, at_most: int = 100) -> list[str]:
+        """End those whose time is over (for the sweeper); returns their ids."""
+        ...
