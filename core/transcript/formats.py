@@ -12,6 +12,7 @@ import math
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -99,7 +100,12 @@ def _speakers(found: list[dict[str, Any]] | None) -> tuple[Speaker, ...] | None:
 
 
 def _known(kind: type, data: dict[str, Any]) -> dict[str, Any]:
-    return {field.name: data[field.name] for field in fields(kind) if field.name in data}
+    return {name: data[name] for name in _names(kind) if name in data}
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def _body(transcript: Transcript, *, words: bool) -> dict[str, Any]:
@@ -134,7 +140,7 @@ def segment_body(n: int, segment: Segment, *, words: bool) -> dict[str, Any]:
         "speaker_confidence": segment.speaker_confidence,
         "translation": segment.translation,
     }
-    return body | _channel(segment) | ({"words": [asdict(w) for w in segment.words]} if words else {})
+    return body | _channel(segment) | ({"words": [w.to_dict() for w in segment.words]} if words else {})
 
 
 def _channel(segment: Segment) -> dict[str, Any]:

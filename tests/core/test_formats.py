@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import get_args
 
 import pytest
@@ -376,3 +376,9 @@ def test_channels_are_named_where_several_have_a_text() -> None:
     assert FORMATS["txt"].render(named).startswith("Anna: Hello there.\n\nChannel 1: ")
     alone = replace(two, segments=said[1:])
     assert "Channel" not in FORMATS["srt"].render(alone) + FORMATS["vtt"].render(alone) + FORMATS["txt"].render(alone)
+
+
+def test_a_word_is_told_with_all_that_is_known_of_it() -> None:
+    word = Word(word="Anna", start=0.5, end=0.9, probability=0.75, speaker="SPEAKER_01", speakers=("SPEAKER_01",))
+    assert list(word.to_dict().items()) == list(asdict(word).items())
+    assert Word.from_dict(word.to_dict()) == word
