@@ -102,7 +102,7 @@ class Stream:
         self._at = 0 if self._container else from_client(session.options, position)
         self._settled = session.acked
         self._told_finals = session.utterances
-        self._acked, self._ack_finals, self._acked_at = -1, self._told_finals, 0.0
+        self._acked, self._ack_finals, self._acked_at = position, self._told_finals, 0.0
         self._inbox, self._outbox = Inbox(), Outbox(seconds=serving.pace.slow)
         self._tasks: list[asyncio.Task[Any]] = []  # while there is a client
         self._own: list[asyncio.Task[Any]] = []  # as long as the stream
@@ -200,10 +200,10 @@ class Stream:
             self.serving.tell(LiveCounted(what="failure", code=getattr(failure, "code", "internal")))
         elif failure is None and not self._is_ended:
             failure = LeaseLost("Another connection serves this stream now.")  # `close` has ended all parts
-        # what is on its way still goes; of a client that does not read, only the reason why nothing more comes
-        last = None if failure is None else failure_of(failure, resumable=may_go_on(failure))
-        await self._outbox.close(last if not isinstance(failure, ClientGone) else None, drop=failure is not None)
-        if not isinstance(failure, ClientGone) and not writing.done():
+        if not isinstance(failure, ClientGone):
+            # what is on its way still goes; of a stream that has failed, only the reason why nothing more comes
+            last = failure_of(failure, resumable=may_go_on(failure)) if failure is not None else None
+            await self._outbox.close(last, drop=failure is not None)
             with contextlib.suppress(TimeoutError, ClientGone):
                 async with asyncio.timeout(self.serving.pace.slow if failure is None else 1.0):
                     await asyncio.shield(writing)
