@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,8 +16,9 @@ import numpy as np
 from websockets.asyncio.client import ClientConnection, unix_connect
 from websockets.exceptions import ConnectionClosed
 
-from core.errors import LeaseLost, LiveSessionEnded, LiveSessionNotFound, OffsetConflict, UnknownModel
-from core.live.sessions import NewSession, Session, SessionLease, StoredUtterance
+from core.errors import UnknownModel
+from core.live.memory import MemorySessions
+from core.live.sessions import RESUME_SECONDS, Session, SessionLease, StoredUtterance
 from core.live.wire import OWNER_HEADER
 from core.objects.memory import MemoryObjects
 from worker.context.figures import Event, LiveCounted
@@ -32,107 +31,30 @@ from worker.live.serving.streams import Streams
 TOKEN = "let-me-in"
 
 
-class MemorySessions:
-    """`LiveSessions` that forgets everything with its process. `fails` are raised by the next writes, one each."""
+class Sessions(MemorySessions):
+    """Also to be looked into. `fails` are raised by the next writes, one each."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, Session] = {}
-        self.fences: dict[str, int] = {}
-        self.finals: dict[str, list[StoredUtterance]] = {}
-        self.stored: dict[str, list[tuple[int, int, str]]] = {}
-        self.left: dict[str, float] = {}
+        super().__init__()
         self.fails: list[Exception] = []
-        self._lock = threading.RLock()
+        self.left: dict[str, float] = {}
+        self.rows, self.stored = self._sessions, self._pieces
 
-    def begin_session(self, new: NewSession, *, consumer: str, lease_seconds: float) -> SessionLease:
-        row = Session(
-            **vars(new),
-            acked=0,
-            acked_bytes=0,
-            utterances=0,
-            created_at=datetime.now(UTC),
-            consumer=consumer,
-            job_id=None,
-            ended=False,
-        )
-        with self._lock:
-            self.rows[new.id], self.fences[new.id] = row, 1
-            self.finals[new.id], self.stored[new.id] = [], []
-        return SessionLease(session=row, fence=1)
+    def finals(self, session: str) -> list[StoredUtterance]:
+        return self.utterances(session)
 
-    def resume_session(
-        self, session_id: str, *, owner: str | None, consumer: str, lease_seconds: float
-    ) -> SessionLease:
-        with self._lock:
-            row = self.rows.get(session_id)
-            if row is None or row.owner != owner:
-                raise LiveSessionNotFound
-            if row.ended:
-                raise LiveSessionEnded
-            self.fences[session_id] += 1
-            self.left.pop(session_id, None)
-            return SessionLease(session=row, fence=self.fences[session_id])
-
-    def _held(self, lease: SessionLease) -> Session:
+    def keep_utterances(self, lease: SessionLease, utterances: list[StoredUtterance], *, acked: int) -> SessionLease:
         if self.fails:
             raise self.fails.pop(0)
         row = self.rows[lease.session.id]
-        if self.fences[row.id] != lease.fence or row.ended:
-            raise LeaseLost
-        return row
-
-    def renew_session(self, lease: SessionLease, *, lease_seconds: float) -> None:
-        with self._lock:
-            self._held(lease)
-
-    def keep_utterances(self, lease: SessionLease, utterances: list[StoredUtterance], *, acked: int) -> SessionLease:
-        with self._lock:
-            row = self._held(lease)
+        if self._fences[row.id] == lease.fence:
             assert [one.number for one in utterances] == list(range(row.utterances, row.utterances + len(utterances)))
             assert acked >= row.acked
-            self.finals[row.id] += utterances
-            self.rows[row.id] = row = replace(row, acked=acked, utterances=row.utterances + len(utterances))
-            return SessionLease(session=row, fence=lease.fence)
+        return super().keep_utterances(lease, utterances, acked=acked)
 
-    def keep_translation(self, lease: SessionLease, number: int, translation: Mapping[str, Any]) -> None:
-        with self._lock:
-            finals = self.finals[self._held(lease).id]
-            finals[number] = replace(finals[number], translation=translation)
-
-    def keep_piece(self, lease: SessionLease, *, start: int, size: int, key: str) -> SessionLease:
-        with self._lock:
-            row = self._held(lease)
-            if start != sum(size for _, size, _ in self.stored[row.id]):
-                raise OffsetConflict
-            self.stored[row.id].append((start, size, key))
-            if row.options.encoding == "container":
-                self.rows[row.id] = row = replace(row, acked_bytes=start + size)
-            return SessionLease(session=row, fence=lease.fence)
-
-    def utterances(self, session_id: str, *, first: int = 0) -> list[StoredUtterance]:
-        with self._lock:
-            return self.finals[session_id][first:]
-
-    def pieces(self, session_id: str) -> list[tuple[int, int, str]]:
-        with self._lock:
-            return [*self.stored[session_id]]
-
-    def leave_session(self, lease: SessionLease, *, seconds: float = 30.0) -> None:
-        with self._lock:
-            self.left[self._held(lease).id] = seconds
-
-    def end_session(self, lease: SessionLease) -> str | None:
-        with self._lock:
-            row = self._held(lease)
-            job = f"job-of-{row.id}" if row.options.save else None
-            self.rows[row.id] = replace(row, ended=True, job_id=job)
-            return job
-
-    def sessions(self, owner: str | None, *, all_owners: bool = False) -> list[Session]:
-        return [row for row in self.rows.values() if not row.ended and (all_owners or row.owner == owner)]
-
-    def end_left_sessions(self, *, at_most: int = 100) -> list[str]:
-        return []
+    def leave_session(self, lease: SessionLease, *, seconds: float = RESUME_SECONDS) -> None:
+        self.left[lease.session.id] = seconds
+        super().leave_session(lease, seconds=seconds)
 
 
 def check(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -149,7 +71,7 @@ class Live:
     server: LiveServer
     streams: Streams
     serving: Serving
-    sessions: MemorySessions
+    sessions: Sessions
     objects: MemoryObjects
     script: Script
     pipelines: list[ScriptedPipeline]
@@ -213,7 +135,7 @@ class Client:
 async def live(
     folder: Path,
     *,
-    sessions: MemorySessions | None = None,
+    sessions: Sessions | None = None,
     objects: MemoryObjects | None = None,
     most: int = 100,
     check_room: Callable[[], None] = lambda: None,
@@ -221,7 +143,7 @@ async def live(
 ) -> AsyncIterator[Live]:
     """pace: as in `Pace`, but quick"""
     script, pipelines, told, counts = Script(), list[ScriptedPipeline](), list[Event](), list[int]()
-    sessions, objects = sessions or MemorySessions(), objects or MemoryObjects()
+    sessions, objects = sessions or Sessions(), objects or MemoryObjects()
 
     def pipeline(session: Session, sink: Any) -> ScriptedPipeline:
         pipelines.append(ScriptedPipeline(session, sink, script))

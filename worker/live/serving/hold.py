@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import Any, TypeVar
 
-from core.errors import DatabaseUnavailable, OffsetConflict, StorageUnavailable
+from core.errors import DatabaseUnavailable, StorageUnavailable
 from core.live.sessions import LiveSessions, Session, SessionLease, StoredUtterance
 
 log = logging.getLogger(__name__)
@@ -51,33 +51,15 @@ class Hold:
         await self._do(lambda lease: self._sessions.renew_session(lease, lease_seconds=self._lease_seconds))
 
     async def keep(self, utterances: list[StoredUtterance], *, acked: int) -> None:
-        """See `LiveSessions.keep_utterances`; what an attempt has stored whose answer was lost is not stored again."""
-
-        def write(lease: SessionLease) -> SessionLease:
-            kept = lease.session.utterances
-            there = {one.number for one in self._sessions.utterances(lease.session.id, first=kept)} if tried else set()
-            tried.append(True)
-            missing = [one for one in utterances if one.number not in there]
-            return self._sessions.keep_utterances(lease, missing, acked=acked)
-
-        tried: list[bool] = []
-        await self._write(write)
+        """See `LiveSessions.keep_utterances`."""
+        await self._write(lambda lease: self._sessions.keep_utterances(lease, utterances, acked=acked))
 
     async def keep_translation(self, number: int, translation: Mapping[str, Any]) -> None:
         await self._do(lambda lease: self._sessions.keep_translation(lease, number, translation))
 
     async def keep_piece(self, *, start: int, size: int, key: str) -> None:
         """See `LiveSessions.keep_piece`."""
-
-        def write(lease: SessionLease) -> SessionLease:
-            try:
-                return self._sessions.keep_piece(lease, start=start, size=size, key=key)
-            except OffsetConflict:
-                if (start, size, key) not in self._sessions.pieces(lease.session.id):
-                    raise
-                return lease  # an attempt had stored it whose answer was lost
-
-        await self._write(write)
+        await self._write(lambda lease: self._sessions.keep_piece(lease, start=start, size=size, key=key))
 
     async def leave(self, seconds: float) -> None:
         await self._do(lambda lease: self._sessions.leave_session(lease, seconds=seconds))

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from functools import partial
 
-from core.objects.store import ObjectStore
+from core.objects.store import ObjectStore, piece_key
 from worker.live.serving.hold import Hold, again
 
 log = logging.getLogger(__name__)
@@ -25,16 +25,8 @@ PIECE_BYTES, MOST_BYTES = 1 << 20, 4 << 20
 """A piece has at most so many bytes; so many wait to be stored, then no more are taken."""
 
 
-def piece_key(session: str, start: int, fence: int, finals: int) -> str:
-    """Of the audio from that byte on; one for each lease, so that a late writer overwrites nothing.
-
-    finals: how many were told before it was stored, so before its `ack` (`finals_told`)
-    """
-    return f"live/{session}/{start}.{fence}.{finals}"
-
-
 def finals_told(key: str) -> int:
-    """How many finals who had the `ack` of a piece has had at least."""
+    """How many finals who had the `ack` of a piece has had at least: its key ends with how many were told before it was stored."""
     count = key.rpartition(".")[2]
     return int(count) if count.isdigit() else 0
 
@@ -125,7 +117,7 @@ class Recording:
             piece = bytes(self._waiting[:PIECE_BYTES])
             if not piece:
                 return
-            key = piece_key(self._hold.session.id, self.stored, self._hold.fence, self._finals())
+            key = f"{piece_key(self._hold.session.id, self.stored, self._hold.fence)}.{self._finals()}"
             put = partial(self._put, key, piece)
             await again(put, what="Audio of a live stream cannot be stored")
             await self._hold.keep_piece(start=self.stored, size=len(piece), key=key)

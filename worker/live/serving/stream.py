@@ -141,10 +141,9 @@ class Stream:
     async def open(self) -> None:
         """To be called first. Raises ValidationFailed, and what the object store and the parts do."""
         session, serving = self._begun_with, self.serving
-        if self.resumed:
+        if self.resumed and self._container:
             self._kept = await self._off_the_loop(serving.sessions.pieces, session.id)
-        stored = sum(size for _, size, _ in self._kept)
-        known = self._known(session, stored)
+        known = self._known(session)
         if self._from > known:
             raise refusal(
                 {"field": "from", "message": f"Input should be at most {known}: what lies between is missing"}
@@ -154,7 +153,7 @@ class Stream:
                 self.hold,
                 serving.objects,
                 serving.threads,
-                stored=stored,
+                stored=session.stored,
                 finals=lambda: self._told_finals,
                 on_stored=self._ack,
                 check_room=serving.check_room,
@@ -163,12 +162,12 @@ class Stream:
         if self._recording is not None:
             self._task(self._recording.run(), of=self._own)
 
-    def _known(self, session: Session, stored: int) -> int:
+    def _known(self, session: Session) -> int:
         """Up to where the client need not send again."""
         if self._container:
-            return stored
-        kept = min(session.acked, stored // stored_frame(session.options)) if session.options.save else session.acked
-        return to_client(session.options, kept)
+            return session.stored
+        stored = session.stored // stored_frame(session.options) if session.options.save else session.acked
+        return to_client(session.options, min(session.acked, stored))
 
     # --- its client
     async def attend(self, client: Client) -> BaseException | None:
