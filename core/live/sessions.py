@@ -66,7 +66,7 @@ class StoredUtterance:
 
     start, end: the span of the timeline that it answers for, in samples at 16 kHz
     chunk, said: the same as plan and output of a task of the stage `transcribe` (`Chunk.to_dict`,
-        `ChunkTranscript.to_dict`), so that a job can take it over
+        `ChunkTranscript.to_dict`), so that a job can take it over; `said` is empty where recognition failed: a job hears it again
     final: the message that was told (`Final.to_dict`); translation: likewise, once there is one
     """
 
