@@ -145,7 +145,7 @@ async def live(
     script, pipelines, told, counts = Script(), list[ScriptedPipeline](), list[Event](), list[int]()
     sessions, objects = sessions or Sessions(), objects or MemoryObjects()
 
-    def pipeline(session: Session, sink: Any) -> ScriptedPipeline:
+    def pipeline(session: Session, before: Any, sink: Any) -> ScriptedPipeline:
         pipelines.append(ScriptedPipeline(session, sink, script))
         return pipelines[-1]
 

@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 READ_BYTES = 1 << 18
 """Of a stored container, at once."""
 
+LAST_FINALS = 16
+"""Of a stream that goes on, given to its pipeline: the last of each channel is among them, if it matters still."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
@@ -52,8 +55,9 @@ class Pace:
 class Serving:
     """What the streams of a process share.
 
-    intake: makes what reads a stream's audio; pipeline: what hears it, from `session.acked` on, its utterances numbered
-        from `session.utterances` on
+    intake: makes what reads a stream's audio
+    pipeline: makes what hears it, from `session.acked` on, its utterances numbered from `session.utterances` on; given the
+        last finals too; in a thread
     threads: for database and object store
     check_room: raises InsufficientStorage where too little is left for recordings
     tell: told what happens, for the consumer's figures; heard: told of seconds of audio; both at once, on the event loop
@@ -62,7 +66,7 @@ class Serving:
     sessions: LiveSessions
     objects: ObjectStore
     intake: Callable[[StreamOptions], Intake]
-    pipeline: Callable[[Session, Sink], Pipeline]
+    pipeline: Callable[[Session, Sequence[StoredUtterance], Sink], Pipeline]
     threads: Executor
     consumer: str
     pace: Pace = Pace()
@@ -108,8 +112,8 @@ class Stream:
         self._own: list[asyncio.Task[Any]] = []  # as long as the stream
         self._hearing: asyncio.Task[None] | None = None
         self._broken = self._is_ended = False
-        self._intake = serving.intake(session.options)
-        self._pipeline = serving.pipeline(session, self)
+        self._intake: Intake | None = None
+        self._pipeline: Pipeline | None = None
         self._recording: Recording | None = None
         self._interrupted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._kept: list[tuple[int, int, str]] = []
@@ -125,7 +129,7 @@ class Stream:
 
     @property
     def behind(self) -> float:
-        return 0.0 if self._broken or self._hearing is None else self._pipeline.behind
+        return 0.0 if self._broken or self._pipeline is None else self._pipeline.behind
 
     @property
     def received(self) -> float:
@@ -134,7 +138,7 @@ class Stream:
 
     def waiting(self) -> dict[str, int]:
         """How much waits in each stage."""
-        pipeline = {} if self._hearing is None else self._pipeline.waiting()
+        pipeline = {} if self._pipeline is None else self._pipeline.waiting()
         return {"intake": self._inbox.waiting, **pipeline, "output": self._outbox.waiting}
 
     # --- its beginning
@@ -158,6 +162,9 @@ class Stream:
                 on_stored=self._ack,
                 check_room=serving.check_room,
             )
+        before = [] if not self.resumed else await self._finals(max(0, session.utterances - LAST_FINALS))
+        self._intake = serving.intake(session.options)
+        self._pipeline = await self._off_the_loop(serving.pipeline, session, before, self)
         self._task(self._renew(), of=self._own)
         if self._recording is not None:
             self._task(self._recording.run(), of=self._own)
@@ -253,7 +260,7 @@ class Stream:
 
         while True:  # of a day's finals, the last few are wanted
             first = max(0, session.utterances - looked)
-            stored = await self._off_the_loop(partial(self.serving.sessions.utterances, session.id, first=first))
+            stored = await self._finals(first)
             new = [one for one in stored if is_new(one)]
             if len(new) < len(stored) or first == 0:
                 break
@@ -284,14 +291,14 @@ class Stream:
         """Until the stream has ended, or the client is gone and what it sent is heard."""
         for _, size, key in self._kept if self._container else ():
             async for data in self._stored(key, size):
-                await self._take(await self._intake.feed(data))
+                await self._take(await self._reader.feed(data))
         told, waited, worked = self._at, 0.0, 0.0
         while (item := await self._inbox.get()) is not None:
             began = time.monotonic()
             if isinstance(item, bytes):
                 await self._hear(item)
             elif item is Word.FLUSH:
-                await self._pipeline.flush()
+                await self._hearer.flush()
             else:
                 await self._finish()
                 return
@@ -317,7 +324,7 @@ class Stream:
             self._from += len(data)
             await self._recording.add(data)
         if data:
-            await self._take(await self._intake.feed(data))
+            await self._take(await self._reader.feed(data))
 
     async def _take(self, pcm: Pcm) -> None:
         """The next samples: into the recording, and to the pipeline what is not final yet."""
@@ -328,14 +335,14 @@ class Stream:
         self.serving.heard(len(pcm) / SAMPLE_RATE)
         fresh = pcm[max(0, self._begun_with.acked - start) :]
         if len(fresh):
-            await self._pipeline.feed(fresh)
+            await self._hearer.feed(fresh)
 
     async def _finish(self) -> None:
         """All that was sent is final and kept; then the session is over."""
-        await self._take(await self._intake.finish())
+        await self._take(await self._reader.finish())
         if self._recording is not None:
             await self._recording.flush()
-        await self._pipeline.finish()
+        await self._hearer.finish()
         await self._end()
 
     async def _end(self) -> None:
@@ -405,8 +412,9 @@ class Stream:
         await self._outbox.close(drop=True)
         self._tasks += [*self._own, *([self._hearing] if self._hearing is not None else [])]
         await self._stop_tasks()
-        await self._pipeline.close()
-        await self._intake.close()
+        for part in (self._pipeline, self._intake):
+            if part is not None:
+                await part.close()
 
     # --- what the pipeline finds (`worker.live.parts.Sink`)
     async def tell(self, event: Event) -> None:
@@ -452,6 +460,22 @@ class Stream:
         return to_client(self.options, samples), samples
 
     # --- small things
+    @property
+    def _reader(self) -> Intake:
+        assert self._intake is not None, "it is open"
+        return self._intake
+
+    @property
+    def _hearer(self) -> Pipeline:
+        assert self._pipeline is not None, "it is open"
+        return self._pipeline
+
+    async def _finals(self, first: int) -> list[StoredUtterance]:
+        found: list[StoredUtterance] = await self._off_the_loop(
+            partial(self.serving.sessions.utterances, self.id, first=first)
+        )
+        return found
+
     def _task(self, work: Coroutine[Any, Any, Any], *, of: list[asyncio.Task[Any]] | None = None) -> asyncio.Task[Any]:
         task = asyncio.create_task(work, name=f"live {self.id}")
         (self._tasks if of is None else of).append(task)
