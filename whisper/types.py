@@ -26,6 +26,7 @@ class TranscribeOptions:
     beam_size: None = greedy; 2-8 = beam search
     word_timestamps: also return words with times; segments then last from their first word to their last one
     fit_context: encode a short chunk in a window of its own length instead of 30 s (whisper.library.inference.fitted_context)
+    ladder: False: one decode, however bad it looks; for a text that is soon replaced by a better one
     """
 
     language: str | None = None
@@ -35,6 +36,7 @@ class TranscribeOptions:
     beam_size: int | None = None
     word_timestamps: bool = False
     fit_context: bool = False
+    ladder: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -27,6 +27,19 @@ OPEN_HEADER = struct.pack(
 as ffmpeg writes and reads it."""
 
 
+def head(size: int, *, channels: int = 1) -> bytes:
+    """What makes a WAV file of so many bytes of samples, 16 kHz 16-bit PCM, interleaved.
+
+    Above 4 GiB (18 hours of two channels) RF64, which counts with 64 bits (EBU Tech 3306).
+    """
+    frame = 2 * channels
+    kind = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, SAMPLE_RATE, frame * SAMPLE_RATE, frame, 16)
+    if size + len(OPEN_HEADER) < _UNKNOWN:
+        return struct.pack("<4sI4s", b"RIFF", size + 36, b"WAVE") + kind + struct.pack("<4sI", b"data", size)
+    sizes = struct.pack("<4sIQQQI", b"ds64", 28, size + 72, size, size // frame, 0)
+    return struct.pack("<4sI4s", b"RF64", _UNKNOWN, b"WAVE") + sizes + kind + struct.pack("<4sI", b"data", _UNKNOWN)
+
+
 def plain_samples(file: BinaryIO) -> tuple[int, int] | None:
     """Where a plain WAV file has its samples: (first byte, number of bytes, at least 2); None = not such a file.
 

@@ -10,6 +10,7 @@ class OriginKind(StrEnum):
     URL = "url"  #: an address on the web
     OBJECT = "object"  #: a key of the bucket INGEST_BUCKET
     UPLOAD = "upload"  #: an upload that came in parts, by its id
+    LIVE = "live"  #: a stream that has ended, by its session
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,7 +63,8 @@ class SpeechEnd(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Partial(Event):
-    """What is heard of an utterance so far. Within one utterance `committed` only grows, and `revision` too."""
+    """What is heard of an utterance so far: `committed + tail`, whose blank is the tail's. Within one utterance `committed`
+    only grows, and `revision` too."""
 
     type = "partial"
     utterance: int
@@ -78,7 +79,7 @@ class Partial(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Final(Event):
-    """An utterance, once. In order of `utterance`; those of one channel do not overlap."""
+    """An utterance, once. In order of `utterance`; those of one channel do not overlap. `text` is "" where only noise was heard."""
 
     type = "final"
     utterance: int
@@ -91,6 +92,8 @@ class Final(Event):
     confidence: float | None = None
     speaker: str | None = None
     channel: int | None = None
+    #: code of why there is no text although somebody spoke; what a job made of the stream hears again
+    error: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

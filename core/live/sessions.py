@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from core.audio.wav import head as wav_head
 from core.live.options import StreamOptions
 
 RESUME_SECONDS = 30.0
@@ -30,18 +31,25 @@ class Session(NewSession):
 
     acked: samples at 16 kHz up to which everything is final and stored
     acked_bytes: bytes of a container that are stored in pieces; 0 where samples come
+    stored: bytes of audio that are stored in pieces, however it comes: where the next piece begins
     consumer: whose live process serves it, or did last
-    utterances: how many are final
+    utterances: the number that the next final has; how many there are, where no number was left out
     """
 
     acked: int
     acked_bytes: int
+    stored: int
     utterances: int
     created_at: datetime
     consumer: str | None
     #: the job that it has become; `ended` without one where nothing was to be saved
     job_id: str | None
     ended: bool
+
+    @property
+    def channels(self) -> int | None:
+        """Of the samples that are kept; None of a container, which says it itself."""
+        return None if self.options.encoding == "container" else self.options.channels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +66,7 @@ class StoredUtterance:
 
     start, end: the span of the timeline that it answers for, in samples at 16 kHz
     chunk, said: the same as plan and output of a task of the stage `transcribe` (`Chunk.to_dict`,
-        `ChunkTranscript.to_dict`), so that a job can take it over
+        `ChunkTranscript.to_dict`), so that a job can take it over; `said` is empty where recognition failed: a job hears it again
     final: the message that was told (`Final.to_dict`); translation: likewise, once there is one
     """
 
@@ -71,13 +79,44 @@ class StoredUtterance:
     translation: Mapping[str, Any] | None = None
 
 
-class LiveSessions(Protocol):
-    """Streams on the job store. All writes are guarded by the lease's fence.
+def recording_name(session: Session) -> str:
+    """File name of the recording: as the client called it, or by when it began (UTC). What a container is nobody asks."""
+    name = session.options.name or f"live {session.created_at:%Y-%m-%d %H.%M}"
+    return name if session.channels is None or name.lower().endswith(".wav") else f"{name}.wav"
 
-    Raise DatabaseUnavailable, and LeaseLost where another process serves the stream by now.
+
+@dataclass(frozen=True, kw_only=True)
+class StreamAudio:
+    """The audio of a stream as it lies in the object store.
+
+    keys: of its pieces, in order; size: bytes of them together
+    channels: of samples, s16le at 16 kHz; None of a container, whose pieces are the file
     """
 
-    def begin_session(self, new: NewSession, *, consumer: str, lease_seconds: float) -> SessionLease: ...
+    keys: tuple[str, ...]
+    size: int
+    channels: int | None
+
+    @property
+    def head(self) -> bytes:
+        """What makes the pieces one file."""
+        return b"" if self.channels is None else wav_head(self.size, channels=self.channels)
+
+    @property
+    def file_size(self) -> int:
+        """Bytes of the file."""
+        return len(self.head) + self.size
+
+
+class LiveSessions(Protocol):
+    """Streams on the job store. All writes are guarded by the lease's fence, and safe to repeat when an answer was lost.
+
+    Raise DatabaseUnavailable, and LeaseLost where another process serves the stream by now, or it has ended.
+    """
+
+    def begin_session(self, new: NewSession, *, consumer: str, lease_seconds: float) -> SessionLease:
+        """It is waited for RESUME_SECONDS beyond its lease."""
+        ...
 
     def resume_session(
         self, session_id: str, *, owner: str | None, consumer: str, lease_seconds: float
@@ -91,7 +130,7 @@ class LiveSessions(Protocol):
     def renew_session(self, lease: SessionLease, *, lease_seconds: float) -> None: ...
 
     def keep_utterances(self, lease: SessionLease, utterances: list[StoredUtterance], *, acked: int) -> SessionLease:
-        """Store finals (or none) and how far everything is final, at once."""
+        """Store finals (or none) and how far everything is final, at once. A number that is there stays as it is."""
         ...
 
     def keep_translation(self, lease: SessionLease, number: int, translation: Mapping[str, Any]) -> None: ...
@@ -114,10 +153,14 @@ class LiveSessions(Protocol):
         ...
 
     def end_session(self, lease: SessionLease) -> str | None:
-        """The stream has ended: make its job (`save`) in the same transaction, and forget the rest where there is none.
+        """The stream has ended: make its job (`save`, and there is audio) in the same transaction, or forget what was said.
 
-        Returns the job's id.
+        Returns the job's id, the same for who asks again. No quota refuses it: that was asked when the stream began.
         """
+        ...
+
+    def stream_audio(self, session_id: str) -> StreamAudio | None:
+        """None: there is no such stream (any more)."""
         ...
 
     def sessions(self, owner: str | None, *, all_owners: bool = False) -> list[Session]:

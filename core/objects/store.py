@@ -105,6 +105,22 @@ def upload_of(key: str) -> str | None:
     return rest.partition("/")[0] if folder == "uploads" and "/" in rest else None
 
 
+def stream_folder(session_id: str) -> str:
+    """What the keys of a live stream's pieces begin with."""
+    return f"live/{session_id}/"
+
+
+def piece_key(session_id: str, start: int, fence: int) -> str:
+    """Of a live stream's bytes from that one on; one for each lease, so that a late process overwrites nothing."""
+    return f"{stream_folder(session_id)}{start}.{fence}"
+
+
+def stream_of(key: str) -> str | None:
+    """The session of the live stream to which an object belongs; None for others."""
+    folder, _, rest = key.partition("/")
+    return rest.partition("/")[0] if folder == "live" and "/" in rest else None
+
+
 def result_key(job_id: str, fence: int) -> str:
     """One for each owner (fencing token): a late one overwrites nothing."""
     return f"{job_folder(job_id)}result.{fence}.json"

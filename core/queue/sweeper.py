@@ -19,10 +19,19 @@ from typing import Protocol
 from core.errors import DatabaseUnavailable, ServiceError
 from core.jobs.job import Job
 from core.jobs.workfolders import remove_dead
-from core.objects.store import RENDITION, REVISION, ObjectStore, job_folder, upload_folder, upload_of
+from core.objects.store import (
+    RENDITION,
+    REVISION,
+    ObjectStore,
+    job_folder,
+    stream_folder,
+    stream_of,
+    upload_folder,
+    upload_of,
+)
 from core.queue.hints import HintSender
 from core.queue.indexing import index_due
-from core.store.protocols import Outbox, Retention, Upkeep, Uploads
+from core.store.protocols import Outbox, Retention, Streams, Upkeep, Uploads
 from core.system.crashpoints import reached
 
 log = logging.getLogger(__name__)
@@ -44,7 +53,7 @@ INDEX_SECONDS = 2.0
 """How long one round writes into the search index."""
 
 
-class SweeperStore(Outbox, Retention, Uploads, Upkeep, Protocol):
+class SweeperStore(Outbox, Retention, Streams, Uploads, Upkeep, Protocol):
     """What the sweeper asks of the store."""
 
 
@@ -140,11 +149,17 @@ class Sweeper:
                 self.remove(job)
         for upload_id in self._store.removable_uploads(limit=50):
             with self._on_its_own(f"Upload {upload_id}"):
-                for key in list(self._objects.keys(upload_folder(upload_id))):
-                    self._objects.delete(key)
+                self._empty(upload_folder(upload_id))
                 self._store.remove_upload(upload_id)
+        for session_id in self._store.removable_sessions(limit=50):
+            with self._on_its_own(f"Live stream {session_id}"):
+                self._empty(stream_folder(session_id))
+                self._store.remove_session(session_id)
         if self._work and (dead := remove_dead(self._work)):
             log.info("Removed %d work folders of processes that had died", dead)
+        if left := self._store.end_left_sessions():
+            log.info("Ended %d live streams whose clients had not come back", len(left))
+            self.wake()  # those that are saved are jobs now
         ended = self._store.sweep(max_attempts=self._max_attempts)
         if any(ended.values()):
             log.info("Sweeper ended jobs: %s", ended)
@@ -205,13 +220,25 @@ class Sweeper:
         count = self._objects.abort_stale(older_than)
         for batch in _batches(self._objects.keys("jobs/", older_than=older_than), 500):
             count += self._drop(batch)
-        for batch in _batches(self._objects.keys("uploads/", older_than=older_than), 500):
-            uploads = {key: upload_id for key in batch if (upload_id := upload_of(key))}
-            known = self._store.known_uploads(set(uploads.values()))
-            for key in (key for key, upload_id in uploads.items() if upload_id not in known):
+        count += self._collect("uploads/", upload_of, self._store.known_uploads, older_than)
+        return count + self._collect("live/", stream_of, self._store.known_sessions, older_than)
+
+    def _collect(
+        self, folder: str, owner_of: Callable[[str], str | None], known: Callable[[set[str]], set[str]], age: float
+    ) -> int:
+        """Remove what lies there and belongs to nothing that there is; returns how many."""
+        count = 0
+        for batch in _batches(self._objects.keys(folder, older_than=age), 500):
+            owners = {key: owner for key in batch if (owner := owner_of(key))}
+            there = known(set(owners.values()))
+            for key in (key for key, owner in owners.items() if owner not in there):
                 self._objects.delete(key)
                 count += 1
         return count
+
+    def _empty(self, folder: str) -> None:
+        for key in list(self._objects.keys(folder)):
+            self._objects.delete(key)
 
     def _is_ours(self) -> bool:
         """The first database to ask owns the store. An empty or a foreign one would take all its objects for orphans."""

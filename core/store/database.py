@@ -32,9 +32,21 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.errors import DatabaseUnavailable, DiskFull
+from core.live.sessions import RESUME_SECONDS
 from core.store.engines import make_engine
 from core.store.reserve import Reserve
-from core.store.tables import SCHEMA, UtcDateTime, consumer, delivery, idempotency, job, meta, outbox, upload
+from core.store.tables import (
+    SCHEMA,
+    UtcDateTime,
+    consumer,
+    delivery,
+    idempotency,
+    job,
+    live_session,
+    meta,
+    outbox,
+    upload,
+)
 from core.system.clock import BootClock, LeaseClock
 
 T = TypeVar("T")
@@ -179,6 +191,7 @@ class Database:
         connection.execute(update(idempotency).values(lease_until=0.0))
         connection.execute(update(delivery).where(delivery.c.due.is_not(None)).values(due=0.0))
         connection.execute(update(upload).values(lease_until=None))
+        connection.execute(update(live_session).values(due=self.now() + RESUME_SECONDS))
         connection.execute(consumer.delete())
         connection.execute(delete(meta).where(meta.c.key.startswith(TURN)))
         row = self.insert(meta).values(key="boot", value=boot)

@@ -17,6 +17,7 @@ from core.jobs.job import Claim, Job, JobFailure, Source
 from core.jobs.tasks import Lease, Task
 from core.jobs.turns import AGE_SECONDS, Only
 from core.keys import Key, KeyState, Session
+from core.live.sessions import StoredUtterance
 from core.store.news import News
 from core.store.owners import OwnerBatches, OwnerJobs, OwnerUploads, OwnerVoices
 from core.transcript.search.document import Document
@@ -183,7 +184,9 @@ class TaskStore(Protocol):
     """The parts of a job's work and what came of them. A stale lease or claim raises LeaseLost and writes nothing."""
 
     def plan(self, claim: Claim, tasks: Sequence[Task]) -> None:
-        """Append planned tasks of one stage (numbers continue the stored plan; one that exists is left as it is)."""
+        """Append tasks of one stage (numbers continue the stored plan; one that exists is left as it is), all of them or none.
+
+        Those that are done elsewhere are stored with what they gave."""
         ...
 
     def tasks(self, job_id: str, stage: str | None = None, numbers: Collection[int] | None = None) -> list[Task]:
@@ -210,6 +213,10 @@ class TaskStore(Protocol):
     def adopt(self, claim: Claim, from_job: str, identities: Mapping[str, str]) -> int:
         """Copy another job's tasks of the named stages where the identity is the same (retry); returns how many chunks are
         done."""
+        ...
+
+    def finals_of(self, job_id: str) -> list[StoredUtterance]:
+        """What was final in the stream that has become this very job, in order; none where it is to be heard anew (`refine`)."""
         ...
 
 
@@ -272,6 +279,27 @@ class Uploads(Protocol):
         ...
 
     def known_uploads(self, upload_ids: Collection[str]) -> set[str]:
+        """Which of these there are."""
+        ...
+
+
+class Streams(Protocol):
+    """Live streams, whoever's they are: those that nobody serves any more, and those that have become jobs."""
+
+    def end_left_sessions(self, *, at_most: int = 100) -> list[str]:
+        """As `core.live.sessions.LiveSessions`."""
+        ...
+
+    def removable_sessions(self, *, limit: int) -> list[str]:
+        """Ended ones without a job, or whose job has its file and has chunks, those that were final among them (or has ended, or is gone):
+        objects first, then `remove_session`."""
+        ...
+
+    def remove_session(self, session_id: str) -> None:
+        """Delete the rows for good."""
+        ...
+
+    def known_sessions(self, session_ids: Collection[str]) -> set[str]:
         """Which of these there are."""
         ...
 

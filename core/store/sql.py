@@ -13,6 +13,7 @@ from core.store.owners import OwnerBatches
 from core.store.roles.all_jobs import SqlAllJobs
 from core.store.roles.jobs import SqlJobs
 from core.store.roles.keys import SqlKeys
+from core.store.roles.live import SqlLive
 from core.store.roles.outbox import SqlOutbox
 from core.store.roles.owners.batches import SqlBatches
 from core.store.roles.retention import SqlRetention
@@ -53,8 +54,9 @@ class SqlStore(
     SqlKeys,
     SqlDeliveries,
     SqlUploads,
+    SqlLive,
 ):
-    """Every protocol of `core.store.protocols` and `core.store.webhooks` on one database; as `OwnerJobs`, it sees all jobs.
+    """Every protocol of `core.store.protocols` and `core.store.webhooks`, and `LiveSessions`, on one database; as `OwnerJobs`, it sees all jobs.
 
     The database must have been migrated (`Database.migrate`).
     """

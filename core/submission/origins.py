@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Protocol
 
 from core.errors import ObjectMissing, SourceMissing, Unsupported, refusal
 from core.jobs.origin import Origin, OriginKind
+from core.live.sessions import StreamAudio
 from core.objects.store import ObjectStore
 from core.submission.storing import Readable
 from core.system.cancel import Cancel, raise_if_cancelled
@@ -36,7 +37,7 @@ class Origins:
     """Where files may come from.
 
     web: None where no addresses may be named; bucket: opens an object of INGEST_BUCKET by its key (KeyError), None without one;
-    upload_parts: keys of the objects that an upload's bytes lie in; objects: where these are
+    upload_parts: keys of the objects that an upload's bytes lie in; streams: the audio of a live stream; objects: where both are
     """
 
     def __init__(
@@ -45,9 +46,11 @@ class Origins:
         web: Web | None = None,
         bucket: Callable[[str], BinaryIO] | None = None,
         upload_parts: Callable[[str], list[str]] = lambda upload_id: [],
+        streams: Callable[[str], StreamAudio | None] = lambda session_id: None,
         objects: ObjectStore,
     ) -> None:
-        self._web, self._bucket, self._upload_parts, self._objects = web, bucket, upload_parts, objects
+        self._web, self._bucket, self._objects = web, bucket, objects
+        self._upload_parts, self._streams = upload_parts, streams
 
     def named(self, given: Mapping[str, Any], *, max_bytes: int) -> Origin:
         """The origin that a JSON body names. Raises ValidationFailed, Unsupported, UrlRefused."""
@@ -89,6 +92,13 @@ class Origins:
             with closing(_Parts(self._objects, self._upload_parts(origin.name), cancel)) as parts:
                 yield parts
             return
+        if origin.kind is OriginKind.LIVE:
+            audio = self._streams(origin.name)
+            if audio is None:
+                raise SourceMissing
+            with closing(_Parts(self._objects, list(audio.keys), cancel, head=audio.head)) as pieces:
+                yield pieces
+            return
         if self._bucket is None:
             raise Unsupported("This service has no bucket out of which files can be named any more (INGEST_BUCKET).")
         try:
@@ -123,11 +133,11 @@ class _Watched(io.RawIOBase):
 
 
 class _Parts(io.RawIOBase):
-    """Objects one behind the other, each open only while it is read."""
+    """Objects one behind the other, each open only while it is read. head: what comes before the first"""
 
-    def __init__(self, objects: ObjectStore, keys: list[str], cancel: Cancel) -> None:
+    def __init__(self, objects: ObjectStore, keys: list[str], cancel: Cancel, *, head: bytes = b"") -> None:
         self._objects, self._keys, self._cancel = objects, keys[::-1], cancel
-        self._open: BinaryIO | None = None
+        self._open: BinaryIO | None = io.BytesIO(head)
 
     def readable(self) -> bool:
         return True

@@ -113,7 +113,7 @@ def make_parts(
         width=_width(settings, plan.workers),
         consumer=consumer,
         tell=tell,
-        origins=wiring.open_origins(settings, objects, store.upload_parts),
+        origins=wiring.open_origins(settings, objects, store.upload_parts, store.stream_audio),
         check_disk=_room(settings),
     )
 

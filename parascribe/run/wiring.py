@@ -25,6 +25,7 @@ from core.audio.sniff import Probe
 from core.config.settings import Settings
 from core.errors import ServiceError
 from core.jobs.consumers import ConsumerInfo
+from core.live.sessions import StreamAudio
 from core.objects.local import LocalObjects
 from core.objects.store import ObjectStore
 from core.outbound.values import Post, Rules
@@ -124,9 +125,12 @@ FETCH_HOURS = 2
 
 
 def open_origins(
-    settings: Settings, objects: ObjectStore, upload_parts: Callable[[str], list[str]] = lambda upload_id: []
+    settings: Settings,
+    objects: ObjectStore,
+    upload_parts: Callable[[str], list[str]] = lambda upload_id: [],
+    streams: Callable[[str], StreamAudio | None] = lambda session_id: None,
 ) -> Origins:
-    """Where jobs' files may come from, besides uploads at once. upload_parts: see there; the API reads no file from there"""
+    """Where jobs' files may come from, besides uploads at once. upload_parts, streams: see there; the API reads no file from there"""
     from core.outbound.client import Outbound
 
     web, bucket = None, None
@@ -142,7 +146,7 @@ def open_origins(
     if settings.ingest_bucket is not None:
         assert not isinstance(objects, LocalObjects), "the settings see to it that there is an S3 store"
         bucket = functools.partial(cast("S3Objects", objects).open_in, settings.ingest_bucket)
-    return Origins(web=web, bucket=bucket, upload_parts=upload_parts, objects=objects)
+    return Origins(web=web, bucket=bucket, upload_parts=upload_parts, streams=streams, objects=objects)
 
 
 def free_bytes(settings: Settings) -> Callable[[], int] | None:

@@ -88,7 +88,7 @@ def parts(
         vad=partial(SileroVad, SileroModel.read(VAD_MODEL)),
         plan=PLAN,
         width=3,
-        origins=Origins(objects=objects, upload_parts=store.upload_parts),
+        origins=Origins(objects=objects, upload_parts=store.upload_parts, streams=store.stream_audio),
         consumer=consumer,
     )
 

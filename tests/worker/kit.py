@@ -80,7 +80,9 @@ class Kit:
             plan=PLAN,
             width=3,
             consumer="test",
-            origins=Origins(objects=self.objects, upload_parts=self.store.upload_parts),
+            origins=Origins(
+                objects=self.objects, upload_parts=self.store.upload_parts, streams=self.store.stream_audio
+            ),
         )
         self.stages: Sequence[Stage] = STAGES
         self.stop = Stop()

@@ -29,7 +29,9 @@ _BEST_OF = 2
 _TEMPERATURE_STEP = 0.4
 _PROMPT_TOKENS = 224
 _STATE_ALREADY_FREED = -7
-_OPTIONS = frozenset({"language", "task", "prompt", "temperature", "beam_size", "word_timestamps", "fit_context"})
+_OPTIONS = frozenset(
+    {"language", "task", "prompt", "temperature", "beam_size", "word_timestamps", "fit_context", "ladder"}
+)
 _FULL_CONTEXT, _LEAST_CONTEXT, _CONTEXT_STEP = 1500, 512, 64
 _FRAMES = 50
 """Encoder positions per second. Below about 500 of them stock models loop or invent (whisper.cpp #1951, #1117, #1702)."""
@@ -106,7 +108,7 @@ class Inference:
         if options.get("fit_context"):
             params.audio_ctx = fitted_context(samples.seconds)
         said = self._decode(samples, options, params)
-        if params.audio_ctx and _doubtful(said["segments"]):
+        if params.audio_ctx and options.get("ladder", True) and _doubtful(said["segments"]):
             params.audio_ctx = 0
             said = self._decode(samples, options, params)
         return said | {"engine_seconds": time.process_time() - cpu, "wall_seconds": time.monotonic() - wall}
@@ -213,7 +215,8 @@ class Inference:
         if beam > 1:
             params.beam_size = beam
         params.best_of = _BEST_OF
-        params.temperature, params.temperature_inc = temperature, _TEMPERATURE_STEP
+        ladder = options.get("ladder", True)
+        params.temperature, params.temperature_inc = temperature, _TEMPERATURE_STEP if ladder else 0.0
         params.n_threads = self._threads
         params.translate = self._translate(options.get("task") or "transcribe")
         params.language = self._language(options.get("language"))

@@ -1,4 +1,4 @@
-"""What happens in a consumer's job processes, told to the one process that keeps figures of it (`worker.metrics`)."""
+"""What happens in a consumer's processes, of jobs and of live streams, told to the one process that keeps figures of it (`worker.metrics`)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import get_args
 
 SEND_SECONDS = 0.2
 """Longest wait for a listener that is busy; then the event is dropped."""
@@ -61,10 +62,42 @@ class JobProcessDied:
     """While it held a job."""
 
 
-Event = EngineAnswered | ChunkEnded | JobBegan | JobLeft | JobProcessDied
+@dataclass(frozen=True, kw_only=True)
+class LiveCounted:
+    """Of live streams. what: begin, resume, partial, final, ack, refusal, failure; code: of the last two, else empty"""
+
+    what: str
+    code: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageDone:
+    """One piece of work of a stage of a live stream is done.
+
+    waited: seconds in the stage's queue; worked: seconds from then on
+    """
+
+    stage: str
+    waited: float
+    worked: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveSeen:
+    """How the live process stands, every few seconds.
+
+    streams: those with a client; behind: seconds of the one furthest behind; waiting: of all streams, by stage
+    """
+
+    streams: int
+    behind: float
+    waiting: Mapping[str, int]
+
+
+Event = EngineAnswered | ChunkEnded | JobBegan | JobLeft | JobProcessDied | LiveCounted | StageDone | LiveSeen
 Tell = Callable[[Event], None]
 
-_KINDS = {kind.__name__: kind for kind in (EngineAnswered, ChunkEnded, JobBegan, JobLeft, JobProcessDied)}
+_KINDS: dict[str, type[Event]] = {kind.__name__: kind for kind in get_args(Event)}
 
 
 def nobody(event: Event) -> None:

@@ -32,6 +32,7 @@ from worker.pipeline.graph import Graph, behind
 from worker.pipeline.lanes import Lanes
 from worker.stages.enhance import ENHANCE
 from worker.stages.preparation.bring import bring
+from worker.stages.preparation.finals_of_stream import take_over
 from worker.stages.preparation.prompt import tell_model
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,9 @@ class Pipeline:
         self._adopt(work)
         work.stored = work.tasks()
         chunks = [task for task in work.stored if task.stage == TRANSCRIBE]
+        if not chunks and take_over(work):
+            chunks = work.tasks(TRANSCRIBE)
+            work.stored += chunks
         complete = bool(chunks) and work.job.chunks_total == len(chunks)
         work.plan = GrowingPlan(
             chunks,

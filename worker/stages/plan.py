@@ -62,15 +62,18 @@ class PlanStage(Stage):
             position = end
             work.recording.pause()
         work.check()
-        self._store(work, [channel.finish(position) for channel in channels], hears_from=position)
+        assert recording.decoded is not None
+        # of a stream that became a job the plan so far may have been made by another decoder: its length holds
+        total = max([position, *(chunk.end for channel in channels for chunk in channel.chunks)])
+        self._store(work, [channel.finish(total) for channel in channels], hears_from=total)
         # said before the plan is complete: nobody listens to it all again then
         if left_out := [text for channel in channels if (text := channel.left_out())]:
             work.warn(QUIET_SPEECH, " ".join(left_out))
         chunks = [chunk for channel in channels for chunk in channel.chunks]
         speech = sum(chunk.speech_samples for chunk in chunks) / SAMPLE_RATE
         log.info("Planned %d chunks: %.1f s of audio, %.1f s of it speech", len(chunks), position / SAMPLE_RATE, speech)
-        assert recording.decoded is not None
-        work.learn_duration(recording.decoded.duration, chunks_total=len(chunks), speech_seconds=round(speech, 3))
+        duration = recording.decoded.duration if total == position else total / SAMPLE_RATE
+        work.learn_duration(duration, chunks_total=len(chunks), speech_seconds=round(speech, 3))
         work.plan.close()
         return Output()
 

@@ -1,6 +1,6 @@
 """The database's schema, version by version (Alembic). Packaged with the code: an installed wheel migrates itself.
 
-A new revision: change `core/store/tables.py`, add a file to `versions/`; a test compares the two.
+A new revision: change `core/store/tables`, add a file to `versions/`; a test compares the two.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ def _seam(
     a: list[PlacedWord], b: list[PlacedWord], cut: float, heard_from: float, heard_to: float
 ) -> tuple[int, int, bool]:
     """Keep a[:i] and b[j:]; the third value says whether a word may have been lost or changed."""
-    run = _anchor(a, b)
+    run = anchor(a, b)
     if run is not None:
         i, j, length = run
         own = sum(t.middle < cut for t in a[i : i + length])  # each side keeps the words it heard with more around them
@@ -173,7 +173,7 @@ def _seam(
     return i, j, doubt
 
 
-def _anchor(a: list[PlacedWord], b: list[PlacedWord]) -> tuple[int, int, int] | None:
+def anchor(a: list[PlacedWord], b: list[PlacedWord]) -> tuple[int, int, int] | None:
     """(i, j, n) of the run of equal words that is long and close in time: `no no no` must not be off by one."""
     best, best_score = None, 0.0
     for i in range(len(a)):

@@ -1,5 +1,3 @@
-"""What is done before the graph of stages begins: the file is there, and it is known what the model is told."""
+"""What is done before the graph of stages begins: the file is there, what a stream has said of it, and what the model is told."""
 
-__all__: list[str] = []
-
-__all__ = ["bring", "prompt"]
+__all__ = ["bring", "finals_of_stream", "prompt"]

@@ -61,8 +61,8 @@ def _stored(work: Work, origin: Origin, cancel: Cancel) -> Source:
     with parts.origins.open(origin, cancel=cancel) as data:
         key = brought_key(work.job.id, work.claim.fence)
         source = store_file(parts.objects, key, expected.filename, data, media_type=media_type, check_size=check_size)
-    if origin.kind is OriginKind.UPLOAD and source.bytes != expected.bytes:
-        raise SourceCorrupt(f"Of {expected.bytes} uploaded bytes the object store has {source.bytes}.")
+    if origin.kind in (OriginKind.UPLOAD, OriginKind.LIVE) and source.bytes != expected.bytes:
+        raise SourceCorrupt(f"Of {expected.bytes} bytes that had come the object store has {source.bytes}.")
     return source
 
 

@@ -73,14 +73,15 @@ _NEW = {"state": TaskState.PLANNED, "engine_seconds": 0.0, "audio_seconds": 0.0,
 
 class SqlTasks(Role):
     def plan(self, claim: Claim, tasks: Sequence[Task]) -> None:
-        """Append planned tasks of one stage. Raises ValueError when they would leave a hole, LeaseLost."""
+        """Append tasks of one stage, planned or done. Raises ValueError when they would leave a hole, LeaseLost."""
         if not tasks:
             return
         stage = tasks[0].stage
         rows = [
             _NEW
             | {"job_id": claim.job.id, "stage": stage, "number": one.number, "plan": one.plan, "identity": one.identity}
-            | {"audio_seconds": one.audio_seconds}
+            | {"audio_seconds": one.audio_seconds, "engine_seconds": one.engine_seconds}
+            | {"state": one.state, "output": one.output}
             for one in tasks
         ]
         with self.database.write() as connection:

@@ -1,0 +1,494 @@
+"""One stream's life: begun or gone on with, heard, told of, recorded, ended, whatever becomes of its client."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from core.audio.samples import SAMPLE_RATE, Pcm
+from core.errors import DatabaseUnavailable, LeaseLost, LiveClientSlow, LiveIdle, ServiceError, refusal
+from core.live.events import Ack, End, Event, Final, Partial, Ready, Stats, Translation, event_of
+from core.live.options import StreamOptions
+from core.live.sessions import RESUME_SECONDS, LiveSessions, Session, SessionLease, StoredUtterance
+from core.objects.store import ObjectStore
+from worker.context.figures import LiveCounted, StageDone, Tell, nobody
+from worker.live.parts import Intake, Pipeline, Sink
+from worker.live.serving.closing import failure_of, may_go_on
+from worker.live.serving.hold import Hold, again
+from worker.live.serving.positions import from_client, is_container, stored_frame, to_client
+from worker.live.serving.queues import Inbox, Outbox, Word
+from worker.live.serving.recording import Recording, finals_told
+
+log = logging.getLogger(__name__)
+
+READ_BYTES = 1 << 18
+"""Of a stored container, at once."""
+
+LAST_FINALS = 16
+"""Of a stream that goes on, given to its pipeline: the last of each channel is among them, if it matters still."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """Seconds.
+
+    idle: LIVE_IDLE_SECONDS; slow: how long a message may wait for a client that does not read
+    resume: how long a stream waits for a client that is gone; acks: at least so long between two that cover no final
+    """
+
+    lease: float = 60.0
+    idle: float = 300.0
+    resume: float = RESUME_SECONDS
+    slow: float = 10.0
+    stats: float = 3.0
+    acks: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """What the streams of a process share.
+
+    intake: makes what reads a stream's audio
+    pipeline: makes what hears it, from `session.acked` on, its utterances numbered from `session.utterances` on; given the
+        last finals too; in a thread
+    threads: for database and object store
+    check_room: raises InsufficientStorage where too little is left for recordings
+    tell: told what happens, for the consumer's figures; heard: told of seconds of audio; both at once, on the event loop
+    """
+
+    sessions: LiveSessions
+    objects: ObjectStore
+    intake: Callable[[StreamOptions], Intake]
+    pipeline: Callable[[Session, Sequence[StoredUtterance], Sink], Pipeline]
+    threads: Executor
+    consumer: str
+    pace: Pace = Pace()
+    check_room: Callable[[], None] = lambda: None
+    tell: Tell = nobody
+    heard: Callable[[float], None] = lambda seconds: None
+
+
+class Client(Protocol):
+    """The other end, whichever protocol it speaks. Raises ClientGone."""
+
+    async def receive(self) -> bytes | Word:
+        """Raises LiveProtocol too."""
+        ...
+
+    async def send(self, event: Event) -> None: ...
+
+
+class ClientGone(Exception):
+    """There is nobody any more to be told anything."""
+
+
+class Stream:
+    """What is told goes to the client of `attend` and, where there is none, nowhere: who goes on is told it again.
+
+    position: what the client said in `from`
+    Raises ValidationFailed for one that does not fit to what there is.
+    """
+
+    def __init__(self, serving: Serving, lease: SessionLease, *, position: int, resumed: bool) -> None:
+        self.serving, self.options, self.resumed = serving, lease.session.options, resumed
+        self._begun_with = session = lease.session
+        self._from = position
+        self.hold = Hold(serving.sessions, lease, serving.threads, lease_seconds=serving.pace.lease)
+        self._container = is_container(session.options)
+        #: in samples at 16 kHz: how far audio has come; all finals before are told
+        self._at = 0 if self._container else from_client(session.options, position)
+        self._settled = session.acked
+        self._told_finals = session.utterances
+        self._acked, self._ack_finals, self._acked_at = position, self._told_finals, 0.0
+        self._inbox, self._outbox = Inbox(), Outbox(seconds=serving.pace.slow)
+        self._tasks: list[asyncio.Task[Any]] = []  # while there is a client
+        self._own: list[asyncio.Task[Any]] = []  # as long as the stream
+        self._hearing: asyncio.Task[None] | None = None
+        self._broken = self._is_ended = False
+        self._intake: Intake | None = None
+        self._pipeline: Pipeline | None = None
+        self._recording: Recording | None = None
+        self._interrupted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._kept: list[tuple[int, int, str]] = []
+
+    @property
+    def id(self) -> str:
+        return self._begun_with.id
+
+    @property
+    def ended(self) -> bool:
+        """Whether its session is over: there is nothing to go on with."""
+        return self._is_ended
+
+    @property
+    def behind(self) -> float:
+        return 0.0 if self._broken or self._pipeline is None else self._pipeline.behind
+
+    @property
+    def received(self) -> float:
+        """Seconds of audio."""
+        return self._at / SAMPLE_RATE
+
+    def waiting(self) -> dict[str, int]:
+        """How much waits in each stage."""
+        pipeline = {} if self._pipeline is None else self._pipeline.waiting()
+        return {"intake": self._inbox.waiting, **pipeline, "output": self._outbox.waiting}
+
+    # --- its beginning
+    async def open(self) -> None:
+        """To be called first. Raises ValidationFailed, and what the object store and the parts do."""
+        session, serving = self._begun_with, self.serving
+        if self.resumed and self._container:
+            self._kept = await self._off_the_loop(serving.sessions.pieces, session.id)
+        known = self._known(session)
+        if self._from > known:
+            raise refusal(
+                {"field": "from", "message": f"Input should be at most {known}: what lies between is missing"}
+            )
+        if session.options.save or self._container:
+            self._recording = Recording(
+                self.hold,
+                serving.objects,
+                serving.threads,
+                stored=session.stored,
+                finals=lambda: self._told_finals,
+                on_stored=self._ack,
+                check_room=serving.check_room,
+            )
+        before = [] if not self.resumed else await self._finals(max(0, session.utterances - LAST_FINALS))
+        self._intake = serving.intake(session.options)
+        self._pipeline = await self._off_the_loop(serving.pipeline, session, before, self)
+        self._task(self._renew(), of=self._own)
+        if self._recording is not None:
+            self._task(self._recording.run(), of=self._own)
+
+    def _known(self, session: Session) -> int:
+        """Up to where the client need not send again."""
+        if self._container:
+            return session.stored
+        stored = session.stored // stored_frame(session.options) if session.options.save else session.acked
+        return to_client(session.options, min(session.acked, stored))
+
+    # --- its client
+    async def attend(self, client: Client) -> BaseException | None:
+        """Serve a client until it is gone (ClientGone), all is told (None), or the stream has failed: what it was."""
+        writing = self._task(self._write(client))
+        await self._outbox.put(
+            Ready(
+                session=self.id,
+                position=self._from,
+                resumed=self.resumed,
+                model=str(self._begun_with.params.get("model", "")),
+                warnings=list(self._begun_with.warnings),
+            )
+        )
+        failure: BaseException | None = None
+        if self.resumed:  # before anything new
+            try:
+                await self._tell_again()
+            except Exception as error:
+                failure = error
+        self._hearing = asyncio.create_task(self._hear_all(), name=f"live {self.id}")
+        parts = (self._receive(client), self._report(), self._until_interrupted())
+        waiting = {writing, self._hearing, *self._own, *(self._task(part) for part in parts)}
+        while failure is None and not self._is_ended and waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            failure = next((task.exception() for task in done if not task.cancelled() and task.exception()), None)
+        if failure is not None and not isinstance(failure, ClientGone):
+            self._broken = self._broken or (self._hearing.done() and self._hearing.exception() is not None)
+            self.serving.tell(LiveCounted(what="failure", code=getattr(failure, "code", "internal")))
+        elif failure is None and not self._is_ended:
+            failure = LeaseLost("Another connection serves this stream now.")  # `close` has ended all parts
+        if not isinstance(failure, ClientGone):
+            # what is on its way still goes; of a stream that has failed, only the reason why nothing more comes
+            last = failure_of(failure, resumable=may_go_on(failure)) if failure is not None else None
+            await self._outbox.close(last, drop=failure is not None)
+            with contextlib.suppress(TimeoutError, ClientGone):
+                async with asyncio.timeout(self.serving.pace.slow if failure is None else 1.0):
+                    await asyncio.shield(writing)
+        self._inbox.close()
+        await self._stop_tasks()
+        return failure
+
+    def interrupt(self, reason: ServiceError) -> None:
+        """Have `attend` return that, as soon as may be."""
+        if not self._interrupted.done():
+            self._interrupted.set_exception(reason)
+
+    async def _until_interrupted(self) -> None:
+        await asyncio.shield(self._interrupted)
+
+    async def _receive(self, client: Client) -> None:
+        word: bytes | Word = b""
+        while word is not Word.END:
+            try:
+                async with asyncio.timeout(self.serving.pace.idle):
+                    word = await client.receive()
+            except TimeoutError:
+                raise LiveIdle from None
+            await self._inbox.put(word)
+        while True:  # nothing may come behind; that the client goes is noticed by who tells it something
+            await client.receive()
+
+    async def _write(self, client: Client) -> None:
+        try:
+            while (found := await self._outbox.get()) is not None:
+                event, since = found
+                began = time.monotonic()
+                await client.send(event)
+                if isinstance(event, Final | Partial):
+                    done = StageDone(stage="output", waited=began - since, worked=time.monotonic() - began)
+                    self.serving.tell(done)
+        except ClientGone:
+            await self._outbox.close(drop=True)  # whoever waits for room waits no more
+            raise
+
+    async def _tell_again(self) -> None:
+        """Finals that the client has not had for sure, with their translations."""
+        session, looked, new = self._begun_with, 64, list[StoredUtterance]()
+        had = max((finals_told(key) for start, size, key in self._kept if start + size <= self._from), default=0)
+
+        def is_new(one: StoredUtterance) -> bool:
+            return one.number >= had if self._container else to_client(self.options, one.end) > self._from
+
+        while True:  # of a day's finals, the last few are wanted
+            first = max(0, session.utterances - looked)
+            stored = await self._finals(first)
+            new = [one for one in stored if is_new(one)]
+            if len(new) < len(stored) or first == 0:
+                break
+            looked *= 8
+        for one in new:
+            for message in (one.final, one.translation):
+                if message is not None and (event := event_of(message)) is not None:
+                    await self._outbox.put(event)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self.serving.pace.lease / 3)
+            with contextlib.suppress(DatabaseUnavailable):  # the fence guards what is written meanwhile
+                await self.hold.renew()
+
+    async def _report(self) -> None:
+        told = time.monotonic()
+        while True:
+            await asyncio.sleep(min(self.serving.pace.stats, self.serving.pace.acks))
+            await self._ack()
+            if time.monotonic() - told >= self.serving.pace.stats:
+                told = time.monotonic()
+                stats = Stats(received=round(self.received, 3), behind=round(self.behind, 3), queues=self.waiting())
+                await self._outbox.offer(stats)
+
+    # --- from the client to the pipeline
+    async def _hear_all(self) -> None:
+        """Until the stream has ended, or the client is gone and what it sent is heard."""
+        for _, size, key in self._kept if self._container else ():
+            async for data in self._stored(key, size):
+                await self._take(await self._reader.feed(data))
+        told, waited, worked = self._at, 0.0, 0.0
+        while (item := await self._inbox.get()) is not None:
+            began = time.monotonic()
+            if isinstance(item, bytes):
+                await self._hear(item)
+            elif item is Word.FLUSH:
+                await self._hearer.flush()
+            else:
+                await self._finish()
+                return
+            waited, worked = max(waited, self._inbox.waited), worked + time.monotonic() - began
+            if self._at - told >= SAMPLE_RATE:
+                self.serving.tell(StageDone(stage="intake", waited=waited, worked=worked))
+                told, waited, worked = self._at, 0.0, 0.0
+
+    async def _stored(self, key: str, size: int) -> AsyncIterator[bytes]:
+        stream = await self._off_the_loop(self.serving.objects.open, key)
+        try:
+            while data := await self._off_the_loop(stream.read, min(size, READ_BYTES)):
+                yield data
+        finally:
+            stream.close()
+
+    async def _hear(self, data: bytes) -> None:
+        if self._container:
+            assert self._recording is not None
+            skipped = min(len(data), self._recording.taken - self._from)
+            self._from += skipped
+            data = data[skipped:]
+            self._from += len(data)
+            await self._recording.add(data)
+        if data:
+            await self._take(await self._reader.feed(data))
+
+    async def _take(self, pcm: Pcm) -> None:
+        """The next samples: into the recording, and to the pipeline what is not final yet."""
+        start, self._at = self._at, self._at + len(pcm)
+        if self._recording is not None and not self._container:
+            there = self._recording.taken // stored_frame(self.options) - start
+            await self._recording.add(pcm[max(0, there) :].tobytes())
+        self.serving.heard(len(pcm) / SAMPLE_RATE)
+        fresh = pcm[max(0, self._begun_with.acked - start) :]
+        if len(fresh):
+            await self._hearer.feed(fresh)
+
+    async def _finish(self) -> None:
+        """All that was sent is final and kept; then the session is over."""
+        await self._take(await self._reader.finish())
+        if self._recording is not None:
+            await self._recording.flush()
+        await self._hearer.finish()
+        await self._end()
+
+    async def _end(self) -> None:
+        if self._recording is not None:
+            await self._recording.flush()
+        await self._ack(at_once=True)
+        left = [] if self.options.save else await self._off_the_loop(self.serving.sessions.pieces, self.id)
+        job = await self.hold.end()
+        self._is_ended = True
+        await self._outbox.put(End(duration=round(max(self._at, self._settled) / SAMPLE_RATE, 3), job=job))
+        log.info("Live stream %s has ended after %.1f s%s", self.id, self.received, f": job {job}" if job else "")
+        for _, _, key in left:
+            with contextlib.suppress(ServiceError):  # the sweeper removes what is left
+                await self._off_the_loop(self.serving.objects.delete, key)
+
+    # --- a client that is gone
+    async def linger(self, seconds: float | None = None) -> None:
+        """What came is heard; whoever does not come back within so many seconds (None: `Pace.resume`) has ended the stream.
+
+        Raises LeaseLost when somebody came back elsewhere, and DatabaseUnavailable: then the sweeper ends it.
+        """
+        pace = self.serving.pace
+        seconds = pace.resume if seconds is None else seconds
+        await self.hold.leave(seconds + pace.lease)
+        until = time.monotonic() + seconds
+        if self._hearing is not None and not await self._fails(self._hearing) and self._is_ended:
+            return
+        await asyncio.sleep(max(0.0, until - time.monotonic()))
+        if self._broken or await self._fails(self._finish()):
+            await self._end_with_what_is_stored()
+
+    async def _fails(self, hearing: Awaitable[None]) -> bool:
+        """Whether it has failed by something other than that the stream is another's now."""
+        try:
+            await hearing
+        except LeaseLost:
+            raise
+        except Exception as error:
+            log.warning("Live stream %s goes on without its pipeline: %s", self.id, error)
+            self._broken = True
+        return self._broken
+
+    async def _end_with_what_is_stored(self) -> None:
+        if self._recording is not None:
+            try:
+                await self._recording.flush()
+            except LeaseLost:
+                raise
+            except ServiceError as error:
+                log.error(
+                    "The last %d bytes of live stream %s cannot be stored: %s", self._recording.waiting, self.id, error
+                )
+                self._recording.forget()
+        await self._end()
+
+    async def give_away(self) -> None:
+        """The process stops: another one may go on at once, or ends the stream when nobody does. What has come is stored."""
+        with contextlib.suppress(ServiceError):
+            if self._recording is not None:
+                await self._recording.flush()
+            await self.hold.leave(self.serving.pace.resume)
+
+    async def close(self) -> None:
+        """Let go of everything, whatever is under way."""
+        self._broken = True
+        self._inbox.close()
+        await self._outbox.close(drop=True)
+        self._tasks += [*self._own, *([self._hearing] if self._hearing is not None else [])]
+        await self._stop_tasks()
+        for part in (self._pipeline, self._intake):
+            if part is not None:
+                await part.close()
+
+    # --- what the pipeline finds (`worker.live.parts.Sink`)
+    async def tell(self, event: Event) -> None:
+        try:
+            await self._outbox.put(event)
+        except LiveClientSlow as error:  # the pipeline is as good as before
+            self.interrupt(error)
+        if isinstance(event, Final):
+            self._told_finals += 1
+        if isinstance(event, Final | Partial):
+            self.serving.tell(LiveCounted(what=event.type))
+
+    async def keep(self, utterances: Sequence[StoredUtterance], *, acked: int) -> None:
+        await self.hold.keep(list(utterances), acked=acked)
+
+    async def settled(self, acked: int) -> None:
+        self._settled = max(acked, self._settled)
+        if self._recording is not None and not self._container and self._told_finals > self._ack_finals:
+            await self._recording.wish()
+        await self._ack()
+
+    async def keep_translation(self, translation: Translation) -> None:
+        await self.hold.keep_translation(translation.utterance, translation.to_dict())
+
+    async def _ack(self, *, at_once: bool = False) -> None:
+        """If there is something new, and either finals are among it or some time has passed."""
+        position, samples = self._ackable()
+        new_finals = self._told_finals > self._ack_finals and self._settled <= samples
+        early = not at_once and time.monotonic() - self._acked_at < self.serving.pace.acks
+        if position <= self._acked or (early and not new_finals):
+            return
+        self._acked, self._ack_finals, self._acked_at = position, self._told_finals, time.monotonic()
+        await self.tell(Ack(samples=samples, position=position))
+        self.serving.tell(LiveCounted(what="ack"))
+
+    def _ackable(self) -> tuple[int, int]:
+        """As the client counts, and in samples at 16 kHz."""
+        if self._recording is None:
+            return to_client(self.options, self._settled), self._settled
+        if self._container:
+            return self._recording.stored, self._settled
+        samples = min(self._settled, self._recording.stored // stored_frame(self.options))
+        return to_client(self.options, samples), samples
+
+    # --- small things
+    @property
+    def _reader(self) -> Intake:
+        assert self._intake is not None, "it is open"
+        return self._intake
+
+    @property
+    def _hearer(self) -> Pipeline:
+        assert self._pipeline is not None, "it is open"
+        return self._pipeline
+
+    async def _finals(self, first: int) -> list[StoredUtterance]:
+        found: list[StoredUtterance] = await self._off_the_loop(
+            partial(self.serving.sessions.utterances, self.id, first=first)
+        )
+        return found
+
+    def _task(self, work: Coroutine[Any, Any, Any], *, of: list[asyncio.Task[Any]] | None = None) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work, name=f"live {self.id}")
+        (self._tasks if of is None else of).append(task)
+        return task
+
+    async def _stop_tasks(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _off_the_loop(self, work: Callable[..., Any], *given: Any) -> Any:
+        async def run() -> Any:
+            return await asyncio.get_running_loop().run_in_executor(self.serving.threads, partial(work, *given))
+
+        return await again(run, what=f"Live stream {self.id}")

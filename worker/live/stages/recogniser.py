@@ -1,0 +1,176 @@
+"""What is asked of the engine for one channel, one thing at a time: finals first, then the newest partial."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from core.audio.samples import SAMPLE_RATE, Region
+from core.errors import ChunkFailed
+from core.live.events import Partial
+from whisper.types import SHORTEST, ChunkTranscript
+from worker.live.stages.agreement import Agreement
+from worker.live.stages.endpoints import Edge, Found
+from worker.live.stages.hearing import Hearing
+from worker.live.stages.tape import Tape
+
+STEP = SAMPLE_RATE
+"""New audio after which another partial is worth its price..."""
+
+SLOWER = 1.2
+"""...or so many times the seconds that the last one took: who gets slow asks less often."""
+
+FINALS = 4
+"""Utterances that have ended and wait; with more, no audio is taken."""
+
+
+@dataclass(eq=False)
+class Utterance:
+    """One that has begun. found: what the endpoints have said of it last; partly: up to where a partial has heard it"""
+
+    number: int
+    channel: int | None
+    found: Found
+    partly: int
+    agreement: Agreement = field(default_factory=Agreement)
+    revision: int = 0
+    #: the span that the final has, if the silence goes on
+    maybe: Region | None = None
+    #: what was made of such a span
+    early: tuple[Region, ChunkTranscript] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spoken:
+    """What became of an utterance. error: the code of why it has no text"""
+
+    utterance: Utterance
+    said: ChunkTranscript | None
+    error: str | None = None
+
+
+class Recogniser:
+    """One channel's. `run` is its task.
+
+    is_quiet: whether nobody speaks right now: then the utterance may end in a moment, and the engine had better be free
+    tell: takes partials; done: takes what is final, in order
+    """
+
+    def __init__(
+        self,
+        hearing: Hearing,
+        tape: Tape,
+        *,
+        partials: bool,
+        is_quiet: Callable[[], bool],
+        tell: Callable[[Partial], Awaitable[None]],
+        done: Callable[[Spoken], Awaitable[None]],
+    ) -> None:
+        self.hearing = hearing
+        self._tape, self._partials = tape, partials
+        self._is_quiet, self._tell, self._done = is_quiet, tell, done
+        self._open: Utterance | None = None
+        self._finals: deque[Utterance] = deque()
+        self._wake = asyncio.Event()
+        self._took = 0.0  # seconds, of the last partial
+
+    @property
+    def waiting(self) -> int:
+        """Finals that are not there yet."""
+        return len(self._finals)
+
+    def begin(self, utterance: Utterance) -> None:
+        self._open = utterance
+        self._wake.set()
+
+    def tell_of(self, found: Found) -> None:
+        """The open utterance may have ended, goes on, or has ended."""
+        utterance = self._open
+        if utterance is None:
+            return
+        utterance.found = found
+        utterance.maybe = found.heard if found.edge is Edge.PAUSED else None
+        if found.edge is Edge.ENDED:
+            self._open = None
+            self._finals.append(utterance)
+        self._wake.set()
+
+    def look(self) -> None:
+        """There is more audio."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        while True:
+            if self._finals:
+                await self._final(self._finals[0])
+                self._finals.popleft()
+            elif (utterance := self._open) is not None and (region := self._wanted(utterance)) is not None:
+                if region == utterance.maybe:
+                    await self._early(utterance, region)
+                else:
+                    await self._part(utterance, region)
+            else:
+                self._wake.clear()
+                await self._wake.wait()
+
+    def _wanted(self, utterance: Utterance) -> Region | None:
+        """What the open utterance should be heard of now."""
+        if utterance.maybe is not None:
+            done = utterance.early is not None and utterance.early[0] == utterance.maybe
+            return None if done else utterance.maybe
+        region = Region(start=utterance.found.heard.start, end=self._tape.end)
+        step = max(STEP, round(SLOWER * self._took * SAMPLE_RATE))
+        return region if self._partials and not self._is_quiet() and region.end - utterance.partly >= step else None
+
+    async def _part(self, utterance: Utterance, region: Region) -> None:
+        loop = asyncio.get_running_loop()
+        began, utterance.partly = loop.time(), region.end
+        said = await self.hearing.quickly(self._tape.read(region))
+        self._took = loop.time() - began
+        if said is not None:
+            await self._show(utterance, said, region)
+
+    async def _early(self, utterance: Utterance, region: Region) -> None:
+        try:
+            said = await self.hearing.fully(self._tape.read(region))
+        except ChunkFailed:
+            utterance.maybe = None  # the final will say so
+            return
+        utterance.early, utterance.partly = (region, said), region.end
+        if self._partials and utterance is self._open:
+            await self._show(utterance, said, region)
+
+    async def _show(self, utterance: Utterance, said: ChunkTranscript, region: Region) -> None:
+        agreement = utterance.agreement
+        before = agreement.committed, agreement.tail
+        agreement.add(said.text)
+        if (agreement.committed, agreement.tail) == before:
+            return
+        utterance.revision += 1
+        await self._tell(
+            Partial(
+                utterance=utterance.number,
+                revision=utterance.revision,
+                committed=agreement.committed,
+                tail=agreement.tail,
+                start=round(utterance.found.speech.start / SAMPLE_RATE, 3),
+                end=round(region.end / SAMPLE_RATE, 3),
+                channel=utterance.channel,
+            )
+        )
+
+    async def _final(self, utterance: Utterance) -> None:
+        region = utterance.found.heard
+        if region.samples < SHORTEST:
+            await self._done(Spoken(utterance=utterance, said=None))
+        elif utterance.early is not None and utterance.early[0] == region:
+            await self._done(Spoken(utterance=utterance, said=utterance.early[1]))
+        else:
+            try:
+                said = await self.hearing.fully(self._tape.read(region))
+            except ChunkFailed as error:
+                await self._done(Spoken(utterance=utterance, said=None, error=error.code))
+            else:
+                await self._done(Spoken(utterance=utterance, said=said))
