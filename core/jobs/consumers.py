@@ -25,6 +25,8 @@ class ConsumerInfo:
     enhance: Sequence[str] | None = None
     #: state of its engine manager (`whisper.engine.host_client.HostClient.status`)
     engine: Mapping[str, Any] = field(default_factory=dict)
+    #: where it takes live streams (`core.live.wire.LiveDoor.to_dict`), with the token that lets in; None: it takes none
+    live: Mapping[str, Any] | None = None
 
     @property
     def slots(self) -> int:
@@ -38,7 +40,8 @@ class ConsumerInfo:
 
     def public(self) -> dict[str, Any]:
         """What GET /system shows of it."""
-        return {name: value for name, value in self.to_dict().items() if name not in ("pid_space", "supervisor")}
+        shown = {name: value for name, value in self.to_dict().items() if name not in ("pid_space", "supervisor")}
+        return shown | ({"live": {"streams": self.live.get("streams", 0)}} if self.live is not None else {})
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> ConsumerInfo:
