@@ -71,9 +71,10 @@ class LiveStream:
     async def __aenter__(self) -> Self:
         """Raises ApiError, Overloaded where no more streams are taken, ServiceUnreachable."""
         try:
-            self._backlog = Backlog(Start.of(self._start).stream)
+            wanted = Start.of(self._start)
         except ValidationFailed as error:
             raise ApiError(422, error.code, error.message, {"errors": error.details["errors"]}) from error
+        self._backlog, self._new = Backlog(wanted.stream, wanted.position), wanted.session is None
         socket, self.ready = await self._connect()
         self._told.news(self.ready)
         self._start["session"] = self.ready.session
@@ -153,9 +154,10 @@ class LiveStream:
             async for message in socket:
                 event = event_of(json.loads(message))
                 if isinstance(event, Failure):
-                    if event.resumable:
+                    failed = await _failed(socket, event)
+                    if event.resumable and isinstance(failed, Overloaded):
                         return False
-                    raise await _failed(socket, event)
+                    raise failed
                 if isinstance(event, Ack):
                     self._backlog.drop(event.position)
                     self._room.set()
@@ -195,7 +197,9 @@ class LiveStream:
         self._breaks += 1
         until, pause = time.monotonic() + RESUME_SECONDS, PAUSE_FIRST
         while True:
-            self._start |= {"from": self._backlog.position, "last_final": self._told.final}
+            self._start["from"] = self._backlog.position
+            if self._told.final >= 0 or self._new:  # else whoever began it has had some, and `from` says which
+                self._start["last_final"] = self._told.final
             try:
                 socket, _ = await self._connect()
             except (Overloaded, ServiceUnreachable):
@@ -240,9 +244,11 @@ class LiveStream:
         except InvalidStatus as error:
             answer = error.response
             raise error_of(
-                httpx.Response(answer.status_code, headers=list(answer.headers.raw_items()), content=answer.body or b"")
+                httpx.Response(
+                    answer.status_code, headers=list(answer.headers.raw_items()), content=bytes(answer.body or b"")
+                )
             ) from error
-        except (*_gone(), ValueError) as error:
+        except _gone() as error:
             said = str(error) or type(error).__name__
             raise ServiceUnreachable(
                 f"Cannot reach {base} ({said}). Is the service running? Start it with: parascribe serve"
