@@ -245,4 +245,8 @@ class RelayLink:
         if self._at is not None:
             (place, socket), self._at = self._at, None
             self._links.places.ended(place)
-            await socket.close(code)
+            try:
+                await socket.close(code)
+            except asyncio.CancelledError:
+                socket.transport.abort()
+                raise

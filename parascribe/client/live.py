@@ -43,6 +43,7 @@ PAUSE_FIRST, PAUSE_LAST = 0.1, 2.0
 MOST_BREAKS = 10
 """So many connections in a row that broke before anything more was final: it is no accident."""
 WAITING_EVENTS = 256
+GOODBYE_SECONDS = 2.5
 _STATUS: Final = {1008: 400, 1013: 503}
 """What HTTP would have said, by close code."""
 
@@ -86,6 +87,8 @@ class LiveStream:
     ) -> None:
         """Close the connection. A stream that was not ended before is ended by the service, after half a minute."""
         assert self._task is not None
+        if self.ended is not None:  # it is saying goodbye, or waits to tell what nobody wants to hear
+            await asyncio.wait({self._task}, timeout=GOODBYE_SECONDS)
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -173,7 +176,7 @@ class LiveStream:
         finally:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
-            await socket.close()
+            await _closed(socket)
         return False
 
     async def _write(self, socket: ClientConnection) -> None:
@@ -268,6 +271,14 @@ class LiveStream:
             await socket.close()
             raise
         return socket, first
+
+
+async def _closed(socket: ClientConnection) -> None:
+    try:
+        await socket.close()
+    except asyncio.CancelledError:
+        socket.transport.abort()
+        raise
 
 
 async def _failed(socket: ClientConnection, failure: Failure) -> ApiError:

@@ -35,7 +35,11 @@ class LiveRun:
         stopping = asyncio.Event()
         with _interrupts(stopping) as second:
             async with AsyncClient(url) as client:
-                streams = [asyncio.create_task(self._one(client, source, stopping)) for source in self.sources]
+                names = _names([source.name for source in self.sources])
+                streams = [
+                    asyncio.create_task(self._one(client, source, name, stopping))
+                    for source, name in zip(self.sources, names, strict=True)
+                ]
                 leaving = asyncio.create_task(second.wait())
                 try:
                     for ended in asyncio.as_completed([*streams, leaving]):
@@ -49,8 +53,7 @@ class LiveRun:
                 known = [code for code in codes if isinstance(code, Exit)]
                 return max(known) if len(known) == len(streams) else Exit.INTERRUPTED
 
-    async def _one(self, client: AsyncClient, source: Source, stopping: asyncio.Event) -> Exit:
-        name = source.name if len(self.sources) > 1 else ""
+    async def _one(self, client: AsyncClient, source: Source, name: str, stopping: asyncio.Event) -> Exit:
         try:
             options: dict[str, Any] = {"name": source.title} | dict(self.options)
             async with client.live(**options) as stream:
@@ -88,6 +91,15 @@ class LiveRun:
         async with contextlib.aclosing(blocks):
             async for block in blocks:
                 await stream.send(block)
+
+
+def _names(given: Sequence[str]) -> list[str]:
+    """Each its own; none where there is one alone."""
+    if len(given) == 1:
+        return [""]
+    return [
+        name if given.count(name) == 1 else f"{name} ({given[: n + 1].count(name)})" for n, name in enumerate(given)
+    ]
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import os
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable
@@ -90,8 +91,7 @@ def stdin_source(*, raw: bool) -> Source:
 
 
 async def _stdin(wanted: StreamOptions, *, raw: bool) -> Blocks:
-    read: Callable[[int], bytes] = sys.stdin.buffer.read1  # type: ignore[union-attr]
-    blocks = _read_in_thread(lambda: read(1 << 16))
+    blocks = _read_in_thread(_stdin_read())
     head = b""
     while not raw and len(head) < 12 and (block := await anext(blocks, b"")):
         head += block
@@ -109,6 +109,16 @@ async def _stdin(wanted: StreamOptions, *, raw: bool) -> Blocks:
     async with contextlib.aclosing(found):
         async for block in found:
             yield block
+
+
+def _stdin_read() -> Callable[[], bytes]:
+    """What comes next. Of the descriptor: a thread that waits with Python's own lock on stdin would abort the interpreter's end."""
+    try:
+        number = sys.stdin.fileno()
+    except (OSError, ValueError):  # a stand-in
+        read = getattr(sys.stdin.buffer, "read1", sys.stdin.buffer.read)
+        return lambda: bytes(read(1 << 16))
+    return lambda: os.read(number, 1 << 16)
 
 
 async def _read_in_thread(read: Callable[[], bytes]) -> Blocks:
