@@ -21,7 +21,7 @@ from api.foreign import interfaces
 from api.http import problems
 from api.http.middleware import HeadAsGet, LingeringClose, RequestLog
 from api.page import files as page
-from api.routes import batch_new, batches, follow, jobs, submit, uploads, voices, webhooks
+from api.routes import batch_new, batches, follow, jobs, live, submit, uploads, voices, webhooks
 from api.routes.service import about, docs, health, keys, session, storage
 from api.routes.texts import audio, results, search, transcripts
 from api.upload.form import form_schema, named_schema, options_schema
@@ -80,6 +80,7 @@ def create_app(deps: ApiDeps, store: ApiStore, authenticator: Authenticator) -> 
         search,
         audio,
         follow,
+        live,
         voices,
         webhooks,
         session,

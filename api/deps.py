@@ -22,6 +22,9 @@ from api.events.status import StatusReads
 from api.http.metrics import HEARD_SECONDS, Asked, Metrics
 from api.http.readiness import Check, Readiness
 from api.http.storage import KeptSizes
+from api.live.link import LiveLinks
+from api.live.relay import RelayLinks
+from api.live.where import Places
 from api.upload.receiver import Receiver, UploadLimits
 from core.audio.sniff import Probe
 from core.config.settings import Settings
@@ -87,6 +90,7 @@ class ApiDeps:
     limiter: counts the requests of each key
     check_url: raises UrlRefused for an address that no webhook is sent to
     origins: where files may come from that a request only names; None: from nowhere (`Parts` has one all the same)
+    live: where live streams go; None: to the live processes that consumers tell of
     """
 
     settings: Settings
@@ -106,6 +110,7 @@ class ApiDeps:
     limiter: RequestLimiter = field(default_factory=RequestLimiter)
     check_url: Callable[[str], object] = _refuse_url
     origins: Origins | None = None
+    live: LiveLinks | None = None
 
     def intake(self, enhancements: Callable[[], Collection[str] | None]) -> Intake:
         """The rules by which files are taken in. enhancements: as `Intake` has it"""
@@ -135,6 +140,7 @@ class Parts:
     The store itself is not among it: a route has the jobs of who asks (`Jobs`).
 
     waiting: number of queued jobs, counted up to the given one
+    places: the live processes there are; live: streams to them
     """
 
     deps: ApiDeps
@@ -156,6 +162,8 @@ class Parts:
     hub: Hub
     peaks: KeptPeaks
     renditions: Renditions
+    places: Places
+    live: LiveLinks
 
     @staticmethod
     def of(deps: ApiDeps, store: ApiStore) -> Parts:
@@ -175,6 +183,7 @@ class Parts:
             except JobNotFound:
                 return False
 
+        places = Places(store.consumers)
         disk = {"disk": intake.check_disk} if deps.free_bytes is not None else {}
         return Parts(
             deps=deps,
@@ -203,6 +212,8 @@ class Parts:
                 room=intake.check_disk,
                 folder=deps.settings.work_path,
             ),
+            places=places,
+            live=deps.live or RelayLinks(places, check=intake.check, metrics=metrics.live),
         )
 
     def admit(self, jobs: OwnerJobs, who: Identity, size: int, *, more: int = 1) -> None:

@@ -39,6 +39,37 @@ class Asked:
     undelivered: Callable[[], Undelivered]
 
 
+class LiveMetrics:
+    """Figures of live streams that go through this process."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._open = Gauge("parascribe_live_streams", "Live streams that are open here", registry=registry)
+        self._bytes = Counter("parascribe_live_bytes", "Bytes of audio of live streams received", registry=registry)
+        self._taken_over = Counter(
+            "parascribe_live_take_overs",
+            "Times that a live stream went on at another process, or at the same one anew",
+            registry=registry,
+        )
+        self._refused = Counter(
+            "parascribe_live_refusals", "Live streams that could not begin, by error code", ("code",), registry=registry
+        )
+
+    def opened(self) -> None:
+        self._open.inc()
+
+    def closed(self) -> None:
+        self._open.dec()
+
+    def received(self, count: int) -> None:
+        self._bytes.inc(count)
+
+    def taken_over(self) -> None:
+        self._taken_over.inc()
+
+    def refused(self, code: str) -> None:
+        self._refused.labels(code).inc()
+
+
 class Metrics:
     """What the API counts, and what the table says."""
 
@@ -70,6 +101,7 @@ class Metrics:
             buckets=ATTEMPT_BUCKETS,
             registry=self.registry,
         )
+        self.live = LiveMetrics(self.registry)
         about = Gauge(
             "parascribe_build_info", "1, with the version of the program", ("version",), registry=self.registry
         )

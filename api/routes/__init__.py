@@ -1,3 +1,15 @@
 """The routes, by noun."""
 
-__all__ = ["batch_new", "batches", "follow", "jobs", "service", "submit", "texts", "uploads", "voices", "webhooks"]
+__all__ = [
+    "batch_new",
+    "batches",
+    "follow",
+    "jobs",
+    "live",
+    "service",
+    "submit",
+    "texts",
+    "uploads",
+    "voices",
+    "webhooks",
+]

@@ -34,6 +34,7 @@ from core.config.loading import load
 from core.config.settings import Settings
 from core.errors import ModelUnavailable
 from core.jobs.job import Job
+from core.live.wire import MESSAGE_BYTES
 from core.objects.store import ObjectStore
 from core.system import logs, tracing
 from parascribe.run import wiring
@@ -109,7 +110,7 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
             app,
             http=BoundedHttp,
             ws="websockets-sansio",
-            ws_max_size=wiring.MESSAGE_BYTES,
+            ws_max_size=MESSAGE_BYTES,
             ws_per_message_deflate=False,  # a window for each of a thousand followers would cost more than it saves
             log_config=None,
             access_log=False,

@@ -63,9 +63,6 @@ API_SHUTDOWN_SECONDS = 5
 ATTEMPT_SECONDS = 15.0
 """What the receiver of a webhook may take to answer."""
 
-MESSAGE_BYTES = 1 << 20
-"""Of one message that a WebSocket's client sends."""
-
 FIGURES = "figures"
 """Socket of the runtime folder that a consumer's figures listen at."""
 

@@ -63,7 +63,16 @@ NEEDS |= {VOICE: {JOBS}, ADMINS: {ADMIN}}
 SOCKET, FOREIGN, FOREIGN_LIST = "a job's WebSocket", "OpenAI's, with errors of their shape", "OpenAI's list of models"
 SIMPLE, TASK = "other people's, with our code beside their words", "the same, of one job"
 UPLOAD = "an upload in parts, tried in test_uploads.py"
-OTHERS = {SOCKET: {JOBS}, FOREIGN: {JOBS}, FOREIGN_LIST: {JOBS, MODELS}, UPLOAD: {JOBS}, SIMPLE: {JOBS}, TASK: {JOBS}}
+STREAM = "a live stream, tried in test_live_route.py"
+OTHERS = {
+    SOCKET: {JOBS},
+    STREAM: {JOBS},
+    FOREIGN: {JOBS},
+    FOREIGN_LIST: {JOBS, MODELS},
+    UPLOAD: {JOBS},
+    SIMPLE: {JOBS},
+    TASK: {JOBS},
+}
 """Those that refuse in another way, and have tests of their own."""
 ROUTES = {
     ("GET", "/"): OPEN,
@@ -107,6 +116,7 @@ ROUTES = {
     ("GET", "/api/v1/jobs/{job_id}/segments"): JOB,
     ("GET", "/api/v1/events"): LIST,
     ("WEBSOCKET", "/api/v1/jobs/{job_id}/ws"): SOCKET,
+    ("WEBSOCKET", "/api/v1/live"): STREAM,
     ("POST", "/v1/audio/transcriptions"): FOREIGN,
     ("POST", "/v1/audio/translations"): FOREIGN,
     ("GET", "/v1/models"): FOREIGN_LIST,

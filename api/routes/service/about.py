@@ -8,12 +8,16 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from api.access.scopes import needs
-from api.deps import NO_QUERY, PREFIX, Deps, Jobs
+from api.deps import NO_QUERY, PREFIX, Deps, Jobs, Parts, PartsDep
 from api.http.problems import responses
 from api.schemas import ActiveBody, BacklogBody, Body, DoneBody, ModelBody, ModelsBody, StatsBody
 from core.config.settings import Settings
+from core.errors import ServiceError
 from core.jobs.job import JobStatus
 from core.keys import JOBS, MODELS
+from core.live.options import OF_JOBS, StreamOptions
+from core.live.sessions import RESUME_SECONDS
+from core.live.wire import MESSAGE_BYTES
 from core.options import options
 from core.transcript.formats import FORMATS
 from core.transcript.languages import LANGUAGES
@@ -34,6 +38,19 @@ class FeatureLimitsBody(Body):
     max_upload_bytes: int
     max_audio_seconds: float
     max_queued_jobs: int = Field(description="0: any number.")
+
+
+class LiveFeaturesBody(Body):
+    """Of `WS /api/v1/live` (docs/reference/live.md)."""
+
+    available: bool = Field(description="Whether a process that serves streams was heard from lately.")
+    encodings: list[str] = Field(description="Of the audio.", examples=[["s16le", "container"]])
+    options: list[str] = Field(description="Of `start`, those of jobs included.", examples=[["language", "partials"]])
+    min_sample_rate: int
+    max_sample_rate: int
+    max_channels: int
+    max_message_bytes: int
+    resume_seconds: float = Field(description="For so long a stream whose connection broke can go on.")
 
 
 class FeaturesBody(Body):
@@ -57,6 +74,7 @@ class FeaturesBody(Body):
     parallel: bool = Field(description="Whether chunks of one job are worked on at once (USE_PARALLEL_TRANSCRIPTION).")
     tracing: bool = Field(description="Whether a request's `traceparent` is taken up.")
     limits: FeatureLimitsBody
+    live: LiveFeaturesBody
 
 
 @router.get("/models")
@@ -78,8 +96,8 @@ def list_models(deps: Deps) -> ModelsBody:
 
 
 @router.get("/features")
-def get_features(deps: Deps) -> FeaturesBody:
-    """What can be asked for here: options of a job, formats of a result, limits."""
+def get_features(deps: Deps, parts: PartsDep) -> FeaturesBody:
+    """What can be asked for here: options of a job, formats of a result, limits, live streams."""
     settings = deps.settings
     return FeaturesBody(
         version=deps.version,
@@ -99,6 +117,26 @@ def get_features(deps: Deps) -> FeaturesBody:
             max_audio_seconds=settings.max_audio_hours * 3600,
             max_queued_jobs=settings.max_queued_jobs,
         ),
+        live=_live(parts),
+    )
+
+
+def _live(parts: Parts) -> LiveFeaturesBody:
+    try:
+        available = bool(parts.places.known())
+    except ServiceError:  # the database is away, and so is nearly all else
+        available = False
+    known = {option.name: option for option in options(StreamOptions)}
+    rate, channels = known["sample_rate"].about, known["channels"].about
+    return LiveFeaturesBody(
+        available=available,
+        encodings=list(known["encoding"].choices),
+        options=sorted({*known, *OF_JOBS}),
+        min_sample_rate=int(rate.ge or 0),
+        max_sample_rate=int(rate.le or 0),
+        max_channels=int(channels.le or 0),
+        max_message_bytes=MESSAGE_BYTES,
+        resume_seconds=RESUME_SECONDS,
     )
 
 

@@ -1,0 +1,153 @@
+"""What the sending end of a stream keeps, so that a connection that breaks costs nothing: the API's relay, and the client."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final as Const
+from typing import Literal
+
+from core.live.events import Ack, Event, Final, Partial, Ready, SpeechEnd, SpeechStart, Translation
+from core.live.options import StreamOptions
+
+SAMPLE_BYTES: Const = {"s16le": 2, "f32le": 4, "mulaw": 1, "alaw": 1}
+
+KEPT_SECONDS = 60.0
+"""So much audio may be sent and not acked. An utterance is 15 s at most, so that more is a process that does not keep up."""
+
+KEPT_CONTAINER_BYTES = 8 << 20
+"""The same of a container: a minute of a megabit a second."""
+
+PIECE_BYTES = 1 << 16
+"""Most that is sent at once."""
+
+
+def frame_bytes(options: StreamOptions) -> int:
+    """Bytes of what positions count: one sample of every channel, or one byte of a container."""
+    return SAMPLE_BYTES.get(options.encoding, 1) * (1 if options.encoding == "container" else options.channels)
+
+
+def kept_bytes(options: StreamOptions) -> int:
+    """How much is kept at most."""
+    if options.encoding == "container":
+        return KEPT_CONTAINER_BYTES
+    return int(KEPT_SECONDS * options.sample_rate) * frame_bytes(options)
+
+
+class Backlog:
+    """Audio that is not acked, with the flushes between it. Positions as `Ack.position` counts them.
+
+    position: of the first byte that will be added
+    """
+
+    def __init__(self, options: StreamOptions, position: int = 0) -> None:
+        self._frame, self._most = frame_bytes(options), kept_bytes(options)
+        self._kept = bytearray()
+        self._first = self._sent = position * self._frame  # both in bytes
+        self._flushes: list[int] = []
+        self._flushed = 0  # how many of those are sent
+
+    @property
+    def full(self) -> bool:
+        return len(self._kept) >= self._most
+
+    @property
+    def position(self) -> int:
+        """Up to where everything is acked: where a new connection begins."""
+        return self._first // self._frame
+
+    def add(self, audio: bytes) -> None:
+        self._kept += audio
+
+    def add_flush(self) -> None:
+        end = self._first + len(self._kept)
+        if end not in self._flushes:
+            self._flushes.append(end)
+
+    def drop(self, position: int) -> None:
+        """What lies before is acked."""
+        until = min(position * self._frame, self._first + len(self._kept))
+        if until <= self._first:
+            return
+        del self._kept[: until - self._first]
+        self._first, self._sent = until, max(self._sent, until)
+        gone = sum(1 for flush in self._flushes if flush <= until)
+        self._flushes, self._flushed = self._flushes[gone:], max(0, self._flushed - gone)
+
+    def rewind(self) -> None:
+        """Nothing of it is sent: the connection is a new one."""
+        self._sent, self._flushed = self._first, 0
+
+    def next(self) -> bytes | Literal["flush"] | None:
+        """What is to be sent next, which then counts as sent; None: that was all."""
+        end = self._first + len(self._kept)
+        if self._flushed < len(self._flushes) and (end := self._flushes[self._flushed]) <= self._sent:
+            self._flushed += 1
+            return "flush"
+        if end <= self._sent:
+            return None
+        piece = bytes(self._kept[self._sent - self._first : min(end, self._sent + PIECE_BYTES) - self._first])
+        self._sent += len(piece)
+        return piece
+
+
+class Told:
+    """What has been told of a stream; a new connection begins its utterance anew and may tell finals of before.
+
+    after: utterances up to that number were told elsewhere
+    """
+
+    def __init__(self, after: int = -1) -> None:
+        self.final = after
+        self._position = -1
+        self._ready = False
+        self._begun: set[int] = set()
+        self._ended: set[int] = set()
+        self._partials: dict[int, Partial] = {}
+        self._translated: set[tuple[int, str]] = set()
+
+    def news(self, event: Event) -> Event | None:
+        """The event as it is to be told; None for what has been told, or would take something back."""
+        match event:
+            case Ready():
+                first, self._ready = not self._ready, True
+                return event if first else None
+            case Ack():
+                if event.position <= self._position:
+                    return None
+                self._position = event.position
+            case Final():
+                if event.utterance <= self.final:
+                    return None
+                self.final = event.utterance
+                self._forget(event.utterance)
+            case SpeechStart():
+                if event.utterance <= self.final or event.utterance in self._begun:
+                    return None
+                self._begun.add(event.utterance)
+            case SpeechEnd():
+                if event.utterance <= self.final or event.utterance in self._ended:
+                    return None
+                self._ended.add(event.utterance)
+            case Partial():
+                return self._partial(event)
+            case Translation():
+                if (key := (event.utterance, event.language)) in self._translated:
+                    return None
+                self._translated.add(key)
+                self._translated = {kept for kept in self._translated if kept[0] > event.utterance - 1000}
+        return event
+
+    def _partial(self, event: Partial) -> Partial | None:
+        if event.utterance <= self.final:
+            return None
+        if before := self._partials.get(event.utterance):
+            if not event.committed.startswith(before.committed):
+                return None
+            event = replace(event, revision=max(event.revision, before.revision + 1))
+        self._partials[event.utterance] = event
+        return event
+
+    def _forget(self, utterance: int) -> None:
+        self._begun = {number for number in self._begun if number > utterance}
+        self._ended = {number for number in self._ended if number > utterance}
+        self._partials = {number: one for number, one in self._partials.items() if number > utterance}
