@@ -9,13 +9,14 @@ from api.foreign.asr import errors as asr_errors
 from api.foreign.asr import routes as asr
 from api.foreign.openai import errors as openai_errors
 from api.foreign.openai import routes as openai
+from api.foreign.openai.realtime import routes as realtime
 from api.foreign.parallel import errors as parallel_errors
 from api.foreign.parallel import routes as parallel
 from api.foreign.whispercpp import errors as whispercpp_errors
 from api.foreign.whispercpp import routes as whispercpp
 from api.http.problems import Told
 
-ROUTERS = (openai.router, whispercpp.router, asr.router, parallel.router)
+ROUTERS = (realtime.router, openai.router, whispercpp.router, asr.router, parallel.router)
 
 TOLD: Mapping[str, Told] = MappingProxyType(
     {openai.router.prefix: openai_errors.told, parallel.router.prefix: parallel_errors.told}
