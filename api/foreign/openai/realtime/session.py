@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -153,9 +152,8 @@ class RealtimeSession:
                 self._changed.clear()
                 await self._changed.wait()
             turn = self._waiting[0]
-            async with contextlib.aclosing(turn.told()) as messages:
-                async for message in messages:
-                    await self._client.say(message)
+            async for message in turn.told():
+                await self._client.say(message)
             await turn.leave()
             self._waiting.popleft()
             self._changed.set()

@@ -90,9 +90,10 @@ class SessionSettings:
     def job(self) -> dict[str, Any]:
         """Options of a job."""
         asked = self.transcription
+        languages = asked.languages or []
         given = {
             "model": asked.model if asked.model and not OURS.fullmatch(asked.model) else None,
-            "language": asked.language or (asked.languages[0] if len(asked.languages or ()) == 1 else None),
+            "language": asked.language or (languages[0] if len(languages) == 1 else None),
             "prompt": asked.prompt,
             "vocabulary": asked.keywords,
         }
@@ -193,7 +194,7 @@ def asked_of_older(session: Any) -> dict[str, Any]:
     names = {"input_audio_transcription": "transcription", "input_audio_noise_reduction": "noise_reduction"}
     own = {"include", "turn_detection", "modalities", "client_secret", "input_audio_format"}
     _only(given, own | names.keys(), "session")
-    asked = {name: given[name] for name in ("include", "turn_detection") if name in given}
+    asked: dict[str, Any] = {name: given[name] for name in ("include", "turn_detection") if name in given}
     asked |= {now: given[name] for name, now in names.items() if name in given}
     if (older := given.get("input_audio_format")) is not None:
         if older not in OLDER_FORMATS:
