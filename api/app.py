@@ -38,6 +38,7 @@ TAGS = [
     {"name": "session", "description": "For browsers, in place of a key."},
     {"name": "keys", "description": "Who may come in: for administrators."},
     {"name": "openai", "description": "OpenAI's audio interface: its clients work unchanged with `base_url=.../v1`."},
+    {"name": "deepgram", "description": "Deepgram's interface: its clients work unchanged, given this address."},
     {"name": "whisper.cpp", "description": "The interface of whisper.cpp's own server."},
     {"name": "asr", "description": "The interface of whisper-asr-webservice, for Bazarr and the like."},
     {"name": "parallel", "description": "An older interface, for its clients."},

@@ -12,6 +12,9 @@ from core.errors import Forbidden, Unauthorized
 
 COOKIE = "parascribe_session"
 
+SUBPROTOCOL = "openai-insecure-api-key."
+"""Before a key, where one is offered as the subprotocol of a WebSocket."""
+
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """They change nothing (RFC 9110 §9.2.1)."""
 
@@ -24,20 +27,36 @@ class Credential(NamedTuple):
 
 
 def credential_of(request: HTTPConnection) -> Credential:
-    """`Authorization: Bearer`, else `X-API-Key`, else the cookie. Raises Unauthorized when there is none.
+    """`Authorization: Bearer` (or Deepgram's `Token`), else `X-API-Key`, else what a WebSocket of a page can say, else the cookie.
 
-    What a browser sends by itself counts only for reading, or when our own page has sent it: raises Forbidden.
+    Raises Unauthorized when there is none. What a browser sends by itself counts only for reading, or when our own page has sent it: raises Forbidden.
     """
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
+    if scheme.lower() in ("bearer", "token") and token.strip():
         return Credential(token.strip())
     if key := request.headers.get("x-api-key", ""):
+        return Credential(key)
+    if key := _offered(request):
         return Credential(key)
     if cookie := request.cookies.get(COOKIE, ""):
         if request.scope.get("method") not in SAFE_METHODS and not from_own_page(request):
             raise Forbidden("With a cookie this is done from the service's own page only; programs send their key.")
         return Credential(cookie, cookie=True)
     raise Unauthorized
+
+
+def _offered(request: HTTPConnection) -> str:
+    """The key among the subprotocols that a WebSocket's client offers: a page's script can set no header.
+
+    As OpenAI's clients do it (`openai-insecure-api-key.KEY`), and Deepgram's (`token, KEY` or `bearer, KEY`).
+    """
+    if request.scope["type"] != "websocket":
+        return ""
+    offered: list[str] = request.scope.get("subprotocols", [])
+    named = (one.removeprefix(SUBPROTOCOL) for one in offered if one.startswith(SUBPROTOCOL))
+    if len(offered) == 2 and offered[0].lower() in ("token", "bearer"):
+        return offered[1]
+    return next(named, "")
 
 
 def for_this_machine(request: HTTPConnection) -> bool:

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 from fastapi import Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -22,6 +22,7 @@ from api.http.problems import STATUS
 from api.routes.texts.results import stored_transcript
 from api.upload.filepart import Store, clean_filename
 from api.upload.form import Form
+from api.upload.named import named_file
 from api.upload.received import Fields, Repeated, StoredFile
 from api.upload.receiver import declared_length
 from core.errors import Cancelled, RequestError, ServiceError, SyncTimeout
@@ -130,6 +131,36 @@ class Caller:
                     jobs.append(await self._make(job_id, _source(job_id, file, file.filename), want, INTERACTIVE))
                     self.parts.deps.notify(job_id)
         return jobs, refused, want
+
+    async def accept_body(self, want: Wanted) -> Job:
+        """Take in the file that the body is. Raises as `accept`."""
+        parts, size = self.parts, declared_length(self.request) or 0
+        parts.intake.within(self.who.limits.upload_mb).check_size(size)
+        await run_in_threadpool(parts.intake.check, want.options)
+        async with parts.receiver.slot(self.who.owner):
+            await self._admit(size)
+            job_id = new_id()
+            file = await parts.receiver.receive_body(self.request, "audio", store=partial(parts.intake.put, job_id))
+            job = await self._make(job_id, _source(job_id, file, file.filename), want, INTERACTIVE)
+        parts.deps.notify(job.id)
+        return job
+
+    async def accept_named(self, given: Mapping[str, Any], want: Wanted) -> Job:
+        """Of a file that is only named (`url`), and fetched when it is the job's turn.
+
+        Raises what `Origins.named` and `Intake.accept` do, QuotaExceeded, QueueFull, InsufficientStorage.
+        """
+        intake = self.parts.intake.within(self.who.limits.upload_mb)
+
+        def accept() -> Job:
+            job_id, source = named_file(self.parts.origins, given, max_bytes=intake.max_bytes or 0)
+            intake.check(want.options)
+            self.parts.admit(self.jobs, self.who, 0)
+            return intake.accept(self.jobs, job_id, source, want.options, priority=INTERACTIVE)
+
+        job = await run_in_threadpool(accept)
+        self.parts.deps.notify(job.id)
+        return job
 
     async def _admit(self, size: int) -> None:
         await run_in_threadpool(self.parts.admit, self.jobs, self.who, size)

@@ -13,10 +13,10 @@ from typing import TypeVar
 from starlette.requests import ClientDisconnect, Request
 
 from api.access.identity import identity_of
-from api.upload.filepart import Store
+from api.upload.filepart import FilePart, Store
 from api.upload.form import Form
 from api.upload.multipart import MultipartReader, boundary_of
-from api.upload.received import CheckFields, Filling, Received, SeveralReceived, Upload, Uploads
+from api.upload.received import CheckFields, Filling, Received, SeveralReceived, StoredFile, Upload, Uploads
 from core.errors import QueueFull, UploadTooSlow
 from core.submission.intake import Intake
 
@@ -110,6 +110,20 @@ class Receiver:
         """
         intake = self._intake_for(request)
         return await self._fill(request, SeveralReceived(spec, stores, check_fields, self.threads, intake), intake)
+
+    async def receive_body(self, request: Request, filename: str, *, store: Store) -> StoredFile:
+        """As `receive`, where the body is the file itself."""
+        intake = self._intake_for(request)
+        file = FilePart(filename, store=store, threads=self.threads, intake=intake)
+        try:
+            async for piece in self.pieces(request):
+                self._count(len(piece))
+                await file.write(piece)
+            await file.finish()
+        except BaseException:
+            await file.abort()
+            raise
+        return StoredFile(filename=file.filename, media_type=file.media_type, bytes=file.size, sha256=file.sha256)
 
     async def _fill(self, request: Request, form: Filling[T], intake: Intake) -> T:
         reader = MultipartReader(boundary_of(request.headers.get("content-type", "")))

@@ -39,7 +39,10 @@ FORM = Form(
     large={name: FIELD_BYTES for name in KNOWN if "references" in name},
 )
 
-OURS = re.compile(r"whisper-1|gpt-4o(-mini)?-transcribe(?P<diarize>-diarize)?(-\d{4}-\d\d-\d\d)?", re.ASCII)
+OURS = re.compile(
+    r"whisper-1|gpt-realtime-whisper|gpt-((4o|4o-mini|live)-)?transcribe(?P<diarize>-diarize)?(-\d{4}-\d\d-\d\d)?",
+    re.ASCII,
+)
 """OpenAI's names, which mean the service's own model."""
 
 FORMATS: Mapping[str, FormatName] = MappingProxyType(
