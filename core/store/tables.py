@@ -32,7 +32,7 @@ from sqlalchemy import (
 
 from core.jobs.job import SHORT_BYTES, SHORT_SECONDS
 
-ROW_VERSION = 6
+ROW_VERSION = 7
 """Raised when jobs or tasks are written in a way older consumers would misread: those then leave them alone."""
 
 SCHEMA = "0012"
