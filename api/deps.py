@@ -36,6 +36,7 @@ from core.objects.store import ObjectStore
 from core.store.owners import OwnerBatches, OwnerJobs, OwnerUploads, OwnerVoices
 from core.store.protocols import Consumers, JobStore, Keys
 from core.store.webhooks import OwnerWebhooks, Webhooks
+from core.submission.checks import Translations
 from core.submission.intake import Intake, Limits
 from core.submission.joining import batch_of
 from core.submission.origins import Origins
@@ -91,6 +92,7 @@ class ApiDeps:
     check_url: raises UrlRefused for an address that no webhook is sent to
     origins: where files may come from that a request only names; None: from nowhere (`Parts` has one all the same)
     live: where live streams go; None: to the live processes that consumers tell of
+    translations: who translates; None: that is not known
     """
 
     settings: Settings
@@ -111,6 +113,7 @@ class ApiDeps:
     check_url: Callable[[str], object] = _refuse_url
     origins: Origins | None = None
     live: LiveLinks | None = None
+    translations: Translations | None = None
 
     def intake(self, enhancements: Callable[[], Collection[str] | None]) -> Intake:
         """The rules by which files are taken in. enhancements: as `Intake` has it"""
@@ -130,6 +133,7 @@ class ApiDeps:
             defaults=settings.job_defaults,
             check_url=self.check_url,
             enhancements=enhancements,
+            translations=self.translations,
         )
 
 

@@ -17,6 +17,7 @@ from core.config.loading import load
 from core.config.service import ServiceSettings
 from core.config.settings import Settings
 from core.config.sources import FORGOTTEN, FORMER, file_names
+from core.config.translation import TranslationSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,7 +31,8 @@ def _groups() -> dict[str, list[str]]:
     """Settings by the group comments of core/config."""
     groups: dict[str, list[str]] = {}
     current = ""
-    for line in "".join(map(inspect.getsource, (ServiceSettings, EngineSettings, LiveSettings))).splitlines():
+    parts = (ServiceSettings, EngineSettings, LiveSettings, TranslationSettings)
+    for line in "".join(map(inspect.getsource, parts)).splitlines():
         if found := re.match(r"\s+# --- (.*)", line):
             current = found[1]
         elif (found := re.match(r"    ([a-z_]+): .*= Field\(", line)) and found[1] in Settings.model_fields:

@@ -1,3 +1,3 @@
 """Every setting of the service: what there is, where it is read from, how it is written."""
 
-__all__ = ["files", "loading", "settings", "units"]
+__all__ = ["files", "loading", "settings", "translation", "units"]

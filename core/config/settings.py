@@ -21,9 +21,10 @@ from core.config.files import DOTENV, TOML
 from core.config.live import LiveSettings
 from core.config.service import ServiceSettings
 from core.config.sources import FormerNames, TomlSource, Variables, file_names
+from core.config.translation import TranslationSettings
 
 
-class Settings(LiveSettings, EngineSettings, ServiceSettings):
+class Settings(TranslationSettings, LiveSettings, EngineSettings, ServiceSettings):
     """All variables. Field names are the variables' names in lower case."""
 
     model_config = SettingsConfigDict(
@@ -62,6 +63,8 @@ class Settings(LiveSettings, EngineSettings, ServiceSettings):
             raise ValueError("MINIO_ENDPOINT needs MINIO_ACCESS_KEY and MINIO_SECRET_KEY")
         if self.metrics_port and self.metrics_port == self.api_port:
             raise ValueError("METRICS_PORT is the API's port too (API_PORT): give it another one")
+        if bool(self.translation_openai_url) != bool(self.translation_openai_model):
+            raise ValueError("TRANSLATION_OPENAI_URL and TRANSLATION_OPENAI_MODEL need each other")
         if self.ingest_bucket and not self.minio_endpoint:
             raise ValueError("INGEST_BUCKET needs MINIO_ENDPOINT")
         if self.ingest_bucket and self.ingest_bucket == self.minio_bucket:

@@ -16,7 +16,7 @@
     |   |-- NoAudioStream, AudioTrackMissing, AudioEmpty, AudioUndecodable, AudioTooLong, AudioEncrypted
     |   |-- SourceMissing, SourceCorrupt, ObjectMissing
     |   |-- ModelUnavailable, ModelInvalid
-    |   |-- ChunkFailed, ChunkTimeout, WorkerCrashed
+    |   |-- ChunkFailed, ChunkTimeout, TranslationFailed, WorkerCrashed
     |-- TransientError          infrastructure; back off, no attempt is used up
     |   |-- StorageUnavailable, DatabaseUnavailable, EngineUnavailable, DiskFull, DecoderKilled
     `-- Interrupted             not a failure: the run stops on purpose
@@ -51,6 +51,7 @@ from core.errors.jobs import (
     SourceCorrupt,
     SourceMissing,
     StorageUnavailable,
+    TranslationFailed,
     WorkerCrashed,
 )
 from core.errors.live import (
@@ -173,6 +174,7 @@ __all__ = [
     "TaskNotSupported",
     "TooLarge",
     "TransientError",
+    "TranslationFailed",
     "Unauthorized",
     "UnknownModel",
     "Unsupported",

@@ -85,6 +85,13 @@ class ChunkTimeout(ChunkFailed):
     code = "chunk_timeout"
 
 
+class TranslationFailed(JobError):
+    """A text could not be translated."""
+
+    code = "translation_failed"
+    retryable = True
+
+
 class WorkerCrashed(JobError):
     """The job's process died again and again without getting further."""
 

@@ -49,6 +49,13 @@ def _language(value: str) -> str | None:
     return code
 
 
+def _translate_to(value: str) -> str:
+    code = language_code(value)
+    if code is None:
+        raise ValueError("not a language that is known here; a code such as en, de or fr, a tag or an English name")
+    return code
+
+
 def _audio_track(value: int | str) -> int | str:
     text = str(value).strip()
     if text.isascii() and text.isdigit() and int(text) < TRACKS:
@@ -191,6 +198,16 @@ class JobParams:
         metadata=about(
             "Who listens to cleaned sound: all; speakers (what finds speech and tells voices apart, not the words); "
             "both (words from either sound, of each chunk the surer ones)."
+        ),
+    )
+    translate_to: str | None = field(
+        default=None,
+        metadata=about(
+            "Also a translation of each segment into that language (a code, tag or English name), beside its text. "
+            "task=translate writes English instead.",
+            metavar="LANGUAGE",
+            words=False,
+            convert=_translate_to,
         ),
     )
     align: bool = field(

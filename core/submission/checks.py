@@ -41,6 +41,17 @@ class ModelEntry(Protocol):
     def info(self) -> ModelFacts: ...
 
 
+class Translations(Protocol):
+    """Who translates here (`whisper.translation.router.Translators`)."""
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    def can(self, source: str | None, target: str, *, spoken: bool) -> bool:
+        """source: None = not known yet; spoken: whether the model that hears the speech can (ModelFacts.translates)"""
+        ...
+
+
 class Models(Protocol):
     """What is asked of the model store (`whisper.models.store.ModelStore`)."""
 
@@ -67,12 +78,14 @@ def check(
     default_model: str,
     defaults: Mapping[str, Any] = MappingProxyType({}),
     enhancements: Collection[str] | None = None,
+    translations: Translations | None = None,
 ) -> P:
     """The options as a job has them.
 
     given: by name, as text or as in JSON; what is None or blank counts as not given
     defaults: what this installation takes where nothing is given, each checked by itself
     enhancements: values of `enhance` that are to be had here; None: that is not known
+    translations: who translates here; None: that is not known
     Raises UnknownModel, ModelInvalid, TaskNotSupported, NotAvailable, ValidationFailed.
     """
     asked = values_of(table, given)
@@ -99,6 +112,7 @@ def check(
     if problems := _speaker_problems(params, asked):
         raise refusal(*problems)
     _check_enhance(params, asked, enhancements)
+    _check_translation(params, asked, info, translations)
     return params
 
 
@@ -132,6 +146,29 @@ def _check_enhance(params: JobParams, asked: Mapping[str, Any], there: Collectio
             f"No consumer can do enhance={params.enhance}: where they run, pip install 'parascribe[enhance]' "
             "(and without WHISPER_EXECUTABLE)."
         )
+
+
+def _check_translation(
+    params: JobParams, asked: Mapping[str, Any], model: ModelFacts, there: Translations | None
+) -> None:
+    """As with `enhance`: an installation's own default that cannot be had costs its jobs a warning."""
+    source, target = params.language, asked.get("translate_to")
+    if target is None:
+        return
+    if params.task == "translate":
+        raise refusal({"field": "translate_to", "message": "is beside what was said: not with task=translate"})
+    if source == target:
+        raise refusal({"field": "translate_to", "message": "is the language that is spoken"})
+    if there is None or there.can(source, target, spoken=model.translates):
+        return
+    pair = f"{f'from {LANGUAGES[source]} ' if source else ''}to {LANGUAGES[target]}"
+    names = [name for name in there.names if name != "whisper"]
+    why = (
+        f"{', '.join(names)} cannot."
+        if names
+        else "nothing is set up but Whisper itself, which translates to English alone, with multilingual models other than turbo."
+    )
+    raise NotAvailable(f"Nothing here translates {pair}: {why} See docs/how-to/translate.md.")
 
 
 def warnings_of(params: JobParams, given: Mapping[str, Any]) -> tuple[dict[str, str], ...]:

@@ -31,7 +31,7 @@ from core.jobs.turns import class_of
 from core.objects.store import ObjectStore, samples_key, source_key
 from core.options import said
 from core.store.owners import OwnerJobs, Reservation
-from core.submission.checks import Models, check, fingerprint, identity_of, values_of, warnings_of
+from core.submission.checks import Models, Translations, check, fingerprint, identity_of, values_of, warnings_of
 from core.submission.storing import store_file
 from core.system import tracing
 
@@ -60,6 +60,7 @@ class Intake:
     options: the table of what may be asked; defaults: this installation's own (JOB_DEFAULTS)
     check_url: raises UrlRefused for a `callback_url` that nothing is sent to; None: nobody is there to send anything
     enhancements: values of `enhance` that are to be had just now; None: that is not known
+    translations: who translates; None: that is not known
     """
 
     def __init__(
@@ -75,9 +76,11 @@ class Intake:
         defaults: Mapping[str, Any] = MappingProxyType({}),
         check_url: Callable[[str], object] | None = None,
         enhancements: Callable[[], Collection[str] | None] = lambda: None,
+        translations: Translations | None = None,
     ) -> None:
         self.options, self._defaults = options, defaults
         self._check_url, self._enhancements = check_url, enhancements
+        self._translations = translations
         self._objects, self._models, self._default_model = objects, models, default_model
         self._probe, self._limits, self._free_bytes = probe, limits or Limits(), free_bytes
 
@@ -139,6 +142,7 @@ class Intake:
             default_model=self._default_model,
             defaults=defaults,
             enhancements=self._enhancements() if said(given).get("enhance") else None,
+            translations=self._translations,
         )
         if params.callback_url is not None:
             if self._check_url is None:

@@ -41,6 +41,7 @@ class Params(TypedDict, total=False):
     known_speakers: Sequence[KnownSpeaker] | None
     enhance: Enhance
     enhance_for: EnhanceFor
+    translate_to: str
     align: bool
     channels: Channels
     priority: Priority

@@ -38,6 +38,7 @@ from core.live.wire import MESSAGE_BYTES
 from core.objects.store import ObjectStore
 from core.system import logs, tracing
 from parascribe.run import wiring
+from parascribe.run.translators import open_translators
 
 
 class Where(TypedDict):
@@ -87,6 +88,7 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
             version=wiring.version(),
             limiter=RequestLimiter(settings.broker),
             check_url=lambda url: post().check(url),
+            translations=open_translators(settings, runtime),
         )
         keys = KeyTable(store, given=settings.known_keys)
         stack.callback(keys.close)

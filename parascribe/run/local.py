@@ -25,6 +25,7 @@ from parascribe.client.inputs import Steady, called, fault, opened
 from parascribe.run import wiring
 from parascribe.run.parts import make_parts, running_manager
 from parascribe.run.runtime import private_folder
+from parascribe.run.translators import open_translators
 from worker.run import run_job
 from worker.stop import Stop
 
@@ -41,7 +42,7 @@ def transcribe_files(
     params: as a service takes them, and refused for the same reasons.
     Raises ServiceError for what concerns all files (a parameter, an unknown model, no engine library).
     """
-    models = wiring.open_models(settings)
+    models, translators = wiring.open_models(settings), open_translators(settings, None)
     check(
         JobParams,
         params,
@@ -49,6 +50,7 @@ def transcribe_files(
         default_model=settings.whisper_model,
         defaults=settings.job_defaults,
         enhancements=wiring.enhancements(settings),
+        translations=translators,
     )
     if served := [one.name for one in options(JobParams) if not one.about.heard and params.get(one.name) is not None]:
         raise refusal(*({"field": name, "message": "this is for jobs of a service"} for name in served))

@@ -14,6 +14,7 @@ from core.errors import DiskFull, ServiceError
 from core.store.sql import SqlStore
 from core.system.machine import Plan
 from parascribe.run import wiring
+from parascribe.run.translators import open_translators
 from whisper import SPEAKER_MODELS, VAD_MODEL
 from whisper.engine.host_client import HostClient
 from whisper.engine.host_diarizer import HostNetworks, TurnsDiarizer, own_networks
@@ -107,6 +108,7 @@ def make_parts(
         transcriber=transcriber,
         diarizer=_open_diarizer(settings, runtime, plan),
         enhancer=_open_enhancer(settings, runtime),
+        translators=open_translators(settings, runtime),
         ffmpeg=ffmpeg.find(),
         vad=partial(SileroVad, SileroModel.read(VAD_MODEL)),
         plan=plan,

@@ -130,7 +130,8 @@ _THIRD = _FIRST | {"callback_url", "metadata", "priority", "workers", "chunk_dur
 _FOURTH = _THIRD | {"vocabulary"}
 _FIFTH = _FOURTH | {"diarize", "num_speakers", "min_speakers", "max_speakers"}
 _SIXTH = _FIFTH | {"known_speakers", "enhance", "enhance_for", "align", "channels"}
-OF_ROW_VERSION = {1: _FIRST, 3: _THIRD, 4: _FOURTH, 5: _FIFTH, 6: _SIXTH}
+_SEVENTH = _SIXTH | {"translate_to"}
+OF_ROW_VERSION = {1: _FIRST, 3: _THIRD, 4: _FOURTH, 5: _FIFTH, 6: _SIXTH, 7: _SEVENTH}
 """From which ROW_VERSION on which options are known."""
 
 

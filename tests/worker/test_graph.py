@@ -25,7 +25,7 @@ ALL = catalogue(
     stage("touch", "transcribe", grain_=Grain.CHUNK),
     stage("say", "touch", grain_=Grain.SEGMENT),
 )
-FEW = ("align", "diarize", "enhance", "known_speakers")  # not every job has them
+FEW = ("align", "diarize", "enhance", "known_speakers", "spoken_translation", "translation")  # not every job has them
 STAGES = [stage for stage in ALL if stage.name not in FEW]
 DUE = ("decode", "assemble")
 

@@ -10,6 +10,7 @@ KINDS = {
     "whisper": "whisper.kinds.whisper:WhisperKind",
     "speakers": "whisper.kinds.speakers:SpeakersKind",
     "denoise": "whisper.kinds.denoise:DenoiseKind",
+    "translate": "whisper.kinds.translate:TranslateKind",
 }
 """Name to where it is: imported by those alone that run it."""
 

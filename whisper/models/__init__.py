@@ -1,3 +1,3 @@
 """Model files: which are published, and which are here."""
 
-__all__ = ["catalogue", "ggml", "sizes", "store", "tokens"]
+__all__ = ["catalogue", "ggml", "sizes", "store", "tokens", "translation"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +18,7 @@ from whisper.engine.transcriber import WhisperTranscriber
 from whisper.enhance.enhancer import Enhancer
 from whisper.models.store import ModelStore
 from whisper.speakers.diarizer import Diarizer
+from whisper.translation.router import Translators
 from worker.context.figures import Tell, nobody
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Parts:
     """What is made once and shared by all jobs of a consumer.
 
     enhancer: None: there is none here
+    translators: without any, nothing is translated
     vad: makes a fresh detector per job
     width: chunks of one job handed to the engine at once
     consumer: id of this consumer, leads the lease owner's name
@@ -86,5 +88,6 @@ class Parts:
     consumer: str
     origins: Origins
     enhancer: Enhancer | None = None
+    translators: Translators = field(default_factory=Translators)
     check_disk: Callable[[], None] = lambda: None
     tell: Tell = nobody

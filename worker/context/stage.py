@@ -20,6 +20,16 @@ class Grain(StrEnum):
     JOB = "job"  #: the whole job: one task
     CHUNK = "chunk"  #: one chunk of the plan, as soon as that is stored (or has been through the stage it needs)
     SEGMENT = "segment"  #: one segment of the transcript, as soon as nothing can change it any more
+    SEGMENTS = "segments"  #: SEGMENTS_AT_ONCE of them that follow one another, or what is left at the end
+
+    @property
+    def by_segment(self) -> bool:
+        """Whether its tasks come as segments become final."""
+        return self in (Grain.SEGMENT, Grain.SEGMENTS)
+
+
+SEGMENTS_AT_ONCE = 20
+"""Of a task by `Grain.SEGMENTS`: task n is about the segments from n times as many on."""
 
 
 class Lane(StrEnum):

@@ -104,6 +104,8 @@ class Work:
         """By chunk: what finding the language has already asked the engine."""
         self.segments: list[Segment] = []
         """The transcript's segments as far as they are final, while a stage wants them one by one."""
+        self.translations: dict[tuple[str, str], str] = {}
+        """By language and text: what this run has had translated."""
         self.unaccounted_seconds = 0.0
         """The engine's CPU seconds that no task will account for."""
         self._on_duration = on_duration

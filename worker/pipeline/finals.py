@@ -9,6 +9,7 @@ from core.speech.chunks import Chunk
 from core.transcript.merge import Merger, Piece
 from core.transcript.values import Segment
 from whisper.types import ChunkTranscript
+from worker.context.stage import SEGMENTS_AT_ONCE, Grain
 from worker.context.work import Work
 from worker.pipeline.graph import Graph
 
@@ -19,6 +20,8 @@ class FinalSegments:
     def __init__(self, work: Work, graph: Graph) -> None:
         self._work, self._graph = work, graph
         self._stages = graph.by_segment
+        self._one_by_one = [name for name in self._stages if graph.grain(name) is Grain.SEGMENT]
+        self._batched = 0
         self._merger = Merger()
         self._waiting: dict[int, Task] = {}
         self._next = 0
@@ -52,6 +55,7 @@ class FinalSegments:
     def _close(self) -> None:
         if self._next == self._total:
             self._hand_out(self._merger.finish())
+            self._batches(-(-len(self._work.segments) // SEGMENTS_AT_ONCE))
             for name in self._stages:
                 self._graph.close(name)
 
@@ -59,4 +63,11 @@ class FinalSegments:
         for segment in segments:
             number = len(self._work.segments)
             self._work.segments.append(segment)
-            self._graph.add(Task(stage=name, number=number) for name in self._stages)
+            self._graph.add(Task(stage=name, number=number) for name in self._one_by_one)
+        self._batches(len(self._work.segments) // SEGMENTS_AT_ONCE)
+
+    def _batches(self, complete: int) -> None:
+        """Those tasks by several segments that there are by now."""
+        for number in range(self._batched, complete):
+            self._graph.add(Task(stage=name, number=number) for name in self._stages if name not in self._one_by_one)
+        self._batched = max(self._batched, complete)

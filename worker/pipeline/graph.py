@@ -131,8 +131,11 @@ class Graph:
 
     @property
     def by_segment(self) -> list[str]:
-        """Stages that want the transcript's segments one by one."""
-        return [name for name, stage in self._stages.items() if stage.grain is Grain.SEGMENT]
+        """Stages that want the transcript's segments as they become final."""
+        return [name for name, stage in self._stages.items() if stage.grain.by_segment]
+
+    def grain(self, stage: str) -> Grain:
+        return self._stages[stage].grain
 
     def _pass_on(self, task: Task) -> None:
         """A chunk that has been through one stage is the next one's."""
@@ -180,7 +183,7 @@ class Graph:
     def _gives(self, need: Stage, task: Task, stage: Stage) -> bool:
         progress = self._progress[need.name]
         if need.grain is Grain.CHUNK and stage.grain is not Grain.JOB:
-            return stage.grain is Grain.SEGMENT or task.number in progress.ended
+            return stage.grain.by_segment or task.number in progress.ended
         return progress.complete or (need.streams and progress.begun)
 
 

@@ -20,6 +20,7 @@ from worker.stages.diarize import DIARIZE, KNOWN, forget_checkpoints, names_of, 
 from worker.stages.enhance import ENHANCE, kept
 from worker.stages.outcome import assemble
 from worker.stages.words.align import ALIGN, aligned, is_aligned
+from worker.stages.words.translation import SPOKEN_TRANSLATION, TRANSLATION, is_translated, translated
 
 
 class AssembleStage(Stage):
@@ -59,6 +60,11 @@ class AssembleStage(Stage):
             warnings=work.warnings,
             performance=performance,
         )
+        if is_translated(work):
+            assert job.params.translate_to
+            outcome = translated(
+                outcome, chunks, work.tasks(TRANSLATION), work.tasks(SPOKEN_TRANSLATION), job.params.translate_to
+            )
         if is_aligned(job.params):
             outcome = aligned(outcome, chunks, work.tasks(ALIGN))
         for found in work.tasks(DIARIZE) if job.params.diarize else ():

@@ -12,10 +12,12 @@ from worker.stages.plan import PlanStage
 from worker.stages.source import SourceStage
 from worker.stages.transcribe import TranscribeStage
 from worker.stages.words.align import AlignStage
+from worker.stages.words.translation import SpokenTranslationStage, TranslationStage
 
 
 def catalogue(*more: Stage) -> tuple[Stage, ...]:
     """more: further stages; all that is stored by then is there when the transcript is put together."""
     heard = (SourceStage(), DecodeStage(), EnhanceStage(), PlanStage(), LanguageStage())
-    others = (*heard, TranscribeStage(), AlignStage(), DiarizeStage(), KnownSpeakersStage(), *more)
+    words = (TranscribeStage(), AlignStage(), TranslationStage(), SpokenTranslationStage())
+    others = (*heard, *words, DiarizeStage(), KnownSpeakersStage(), *more)
     return (*others, AssembleStage([stage for stage in others if stage.stored]))

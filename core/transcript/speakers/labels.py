@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from core.transcript.languages import joined
 from core.transcript.seams.stitch import PlacedWord, keep_words, placed_words
+from core.transcript.speakers.translations import shared_out
 from core.transcript.speakers.turns import Turn, usable
 from core.transcript.speakers.words import Label, Spoken, labels_of
 from core.transcript.values import Segment, Speaker, SpeakerTurn, Transcript, Word
@@ -48,7 +49,7 @@ def labelled(transcript: Transcript, turns: Iterable[Turn], names: dict[int, str
     if len(voices) == 1 and voices[0] not in names:
         voices = []
     ids = {voice: f"SPEAKER_{n:02d}" for n, voice in enumerate(voices)}
-    segments = tuple(_segments(transcript.segments, placed, units, labels, ids))
+    segments = tuple(_translated(transcript, _segments(transcript.segments, placed, units, labels, ids)))
     speakers = tuple(
         Speaker(id=one, name=names.get(voice, one), seconds=_seconds(segments, one)) for voice, one in ids.items()
     )
@@ -102,20 +103,34 @@ def _segments(
     units: Sequence[_Unit],
     labels: Sequence[Label],
     ids: dict[int, str],
-) -> Iterator[Segment]:
+) -> Iterator[list[Segment]]:
+    """Of each segment the parts that one voice each has said."""
     at = 0
     for number, segment in enumerate(segments):
         end = at
         while end < len(units) and units[end].segment == number:
             end += 1
         if at == end:  # without a word nobody says it
-            yield segment
+            yield [segment]
+            continue
+        parts = []
         while at < end:
             behind = at + 1
             while behind < end and _id(labels[behind], ids) == _id(labels[at], ids):
                 behind += 1
-            yield _part(segment, placed[number], units[at:behind], labels[at:behind], ids)
+            parts.append(_part(segment, placed[number], units[at:behind], labels[at:behind], ids))
             at = behind
+        yield parts
+
+
+def _translated(transcript: Transcript, parted: Iterable[list[Segment]]) -> Iterator[Segment]:
+    """A translation is that of the whole segment."""
+    language = transcript.translation.language if transcript.translation else ""
+    for segment, parts in zip(transcript.segments, parted, strict=True):
+        if segment.translation is None or len(parts) == 1:
+            yield from parts
+        else:
+            yield from shared_out(segment.translation, parts, language)
 
 
 def _part(
