@@ -2,6 +2,7 @@
 
 import { ApiError, ask, session } from "./core/api.js";
 import { fill, h, part } from "./core/dom.js";
+import { features } from "./core/features.js";
 import { here, to } from "./core/router.js";
 import { loadWords, t } from "./core/words.js";
 import { me } from "./core/who.js";
@@ -11,12 +12,15 @@ import { tell } from "./ui/toast.js";
 const VIEWS = {
   "": () => import("./jobs/view.js"),
   jobs: () => import("./transcript/view.js"),
+  live: () => import("./live/view.js"),
   admin: () => import("./admin/view.js"),
   settings: () => import("./admin/settings.js"),
   login: () => import("./admin/login.js"),
 };
 
 const main = part("#main", HTMLElement);
+/** whether there is somebody to speak to */
+let speaks = false;
 let leave = new AbortController();
 /** @type {string | null} */
 let shown = null;
@@ -59,6 +63,7 @@ function failed(error) {
 function showPlaces(current) {
   /** @type {[string, string][]} */
   const places = [["", t("place.jobs")]];
+  if (speaks) places.push(["live", t("place.live")]);
   if (me.admin) places.push(["admin", t("place.admin")]);
   places.push(["settings", t("place.settings")]);
   part(".places", HTMLElement).hidden = current === "login" && !me.known;
@@ -91,6 +96,7 @@ async function begin() {
     main.focus();
   });
   await showPlace();
+  features().then(({ live }) => live?.available && ((speaks = true), showPlaces(here().path[0] ?? "")), () => null);
 }
 
 begin().catch((error) => {

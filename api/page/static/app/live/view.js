@@ -1,0 +1,175 @@
+/** Speak: text while somebody speaks, and a transcript when they have stopped. */
+
+import { fill, h, icon } from "../core/dom.js";
+import { features } from "../core/features.js";
+import { recall, remember } from "../core/memory.js";
+import { to } from "../core/router.js";
+import { chosenLanguage, clock, named, t } from "../core/words.js";
+import { tell } from "../ui/toast.js";
+import { languageName, offer } from "../upload/offer.js";
+import { canCapture, canCaptureTabs, capture } from "./capture.js";
+import { Stream } from "./stream.js";
+import { liveText } from "./text.js";
+
+/** @typedef {{ source: import("./capture.js").Source, language: string, model: string, translate_to: string, save: boolean, refine: boolean }} Wanted */
+
+/** @type {Wanted} */
+const USUAL = { source: "microphone", language: "", model: "", translate_to: "", save: true, refine: false };
+
+/** @type {import("../core/router.js").Show} */
+export async function show(main, _place, signal) {
+  main.append(h("h1", {}, t("place.live")));
+  const found = await features();
+  if (signal.aborted) return;
+  if (!found.live?.available) return void main.append(hint(t("live.away"), t("live.away_hint")));
+  if (!canCapture()) return void main.append(hint(t("live.insecure"), t("live.insecure_hint")));
+  main.append(...board(signal));
+}
+
+/** @param {string} title @param {string} text */
+const hint = (title, text) => h("section", { class: "empty" }, h("h2", {}, title), h("p", {}, text));
+
+/** @param {AbortSignal} signal @returns {HTMLElement[]} */
+function board(signal) {
+  /** @type {Wanted} */
+  const wanted = { ...USUAL, ...recall("live", {}) };
+  const text = liveText();
+  const begin = h("button", { type: "button", class: "button main live-begin", onclick: pressed });
+  const level = h("meter", { min: 0, max: 1, value: 0, "aria-label": t("live.level") });
+  const time = h("span", { class: "numbers live-time", role: "timer" }, clock(0));
+  const state = h("span", { class: "soft", role: "status" });
+  const notice = h("p", { class: "notice bad", role: "alert", hidden: true });
+  const form = h("fieldset", { class: "live-form card" });
+  /** @type {{ stream: Stream, stop: () => void } | null} */
+  let running = null;
+  let stopping = false;
+
+  function draw() {
+    fill(begin, icon(running ? "stop" : "microphone"), running ? t(stopping ? "live.stopping" : "live.stop") : t("live.start"));
+    begin.classList.toggle("danger", running !== null);
+    begin.classList.toggle("main", running === null);
+    begin.disabled = stopping;
+    form.disabled = running !== null;
+    if (!running) level.value = 0;
+  }
+
+  async function pressed() {
+    if (running) return stop();
+    begin.disabled = true;
+    notice.hidden = true;
+    try {
+      await start();
+    } catch (error) {
+      const name = error instanceof DOMException ? error.name : "";
+      failed(named("live", name, error instanceof Error ? error.message : String(error)));
+    }
+    draw();
+  }
+
+  async function start() {
+    const made = await capture(wanted.source, stop);
+    if (signal.aborted) return made.stop();
+    text.clear();
+    const stream = new Stream(asked(made.rate));
+    let samples = 0;
+    made.listen((piece) => {
+      level.value = loudness(piece);
+      samples += piece.length;
+      time.textContent = clock(samples / made.rate);
+      stream.send(piece);
+    });
+    stream.addEventListener("message", (event) => event instanceof CustomEvent && heard(event.detail));
+    stream.addEventListener("lost", () => (state.textContent = t("live.lost")));
+    stream.addEventListener("back", () => (state.textContent = t("live.listening")));
+    stream.addEventListener("closed", (event) => {
+      made.stop();
+      if (event instanceof CustomEvent && event.detail.why && notice.hidden) failed(named("live", event.detail.why, t("live.ended")));
+      running = null;
+      stopping = false;
+      state.textContent = "";
+      draw();
+    });
+    running = { stream, stop: made.stop };
+    state.textContent = t("live.listening");
+  }
+
+  function stop() {
+    if (!running || stopping) return;
+    stopping = true;
+    running.stop();
+    running.stream.end();
+    draw();
+  }
+
+  /** @param {number} rate */
+  function asked(rate) {
+    const { language, model, translate_to: target, save, refine } = wanted;
+    return { sample_rate: rate, language: language || null, model: model || null, ...(target ? { translate_to: target } : {}), save, refine: save && refine };
+  }
+
+  /** @param {import("./stream.js").Message} message */
+  function heard(message) {
+    text.take(message);
+    if (message.type === "error") failed(message.message);
+    if (message.type !== "end" || !message.job) return;
+    const place = to(["jobs", message.job]);
+    tell(t("live.saved"), { action: { text: t("live.open"), run: () => (location.hash = place) } });
+  }
+
+  /** @param {string} words */
+  function failed(words) {
+    notice.textContent = words;
+    notice.hidden = false;
+  }
+
+  void offered(form, wanted, signal).catch(() => failed(t("option.away")));
+  signal.addEventListener("abort", stop); // who leaves has stopped; what was said is kept
+  addEventListener("beforeunload", (event) => running && event.preventDefault(), { signal });
+  draw();
+  return [form, h("div", { class: "row live-bar" }, begin, time, level, state), notice, text.element];
+}
+
+/** Root mean square, on a scale that a quiet voice moves. @param {Int16Array} piece */
+function loudness(piece) {
+  let sum = 0;
+  for (const value of piece) sum += (value / 32768) ** 2;
+  return Math.min(1, 2 * Math.sqrt(Math.sqrt(sum / Math.max(1, piece.length))));
+}
+
+/** @param {HTMLFieldSetElement} form @param {Wanted} wanted @param {AbortSignal} signal */
+async function offered(form, wanted, signal) {
+  const { models, languages, options } = await offer(signal);
+  const codes = languages.map((code) => ({ code, name: languageName(code) })).sort((a, b) => a.name.localeCompare(b.name, chosenLanguage()));
+  const option = (/** @type {string} */ value, /** @type {string} */ text) => h("option", { value }, text);
+  const every = codes.map(({ code, name }) => option(code, name));
+
+  /** @param {"language" | "model" | "translate_to" | "source"} name @param {HTMLOptionElement[]} choices */
+  function list(name, choices) {
+    const made = h("select", { onchange: () => keep(name, made.value) }, choices);
+    made.value = wanted[name];
+    if (made.selectedIndex < 0) made.selectedIndex = 0;
+    return h("label", { class: "field" }, h("span", {}, t(`live.${name}`)), made);
+  }
+
+  /** @param {"save" | "refine"} name */
+  function check(name) {
+    const made = h("input", { type: "checkbox", checked: wanted[name], onchange: () => keep(name, made.checked) });
+    return h("label", { class: "check" }, made, h("span", {}, t(`live.${name}`)));
+  }
+
+  /** @param {keyof Wanted} name @param {string | boolean} value */
+  function keep(name, value) {
+    Object.assign(wanted, { [name]: value });
+    remember("live", wanted);
+  }
+
+  fill(
+    form,
+    h("legend", { class: "visually-hidden" }, t("live.options")),
+    canCaptureTabs() && list("source", [option("microphone", t("live.microphone")), option("tab", t("live.tab"))]),
+    list("language", [option("", t("option.detect")), ...every.map((one) => /** @type {HTMLOptionElement} */ (one.cloneNode(true)))]),
+    list("model", [option("", t("live.usual")), ...models.filter(({ installed }) => installed).map(({ name }) => option(name, name))]),
+    options.includes("translate_to") && list("translate_to", [option("", t("live.no_translation")), ...every]),
+    h("div", { class: "live-checks" }, check("save"), check("refine")),
+  );
+}
