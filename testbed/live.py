@@ -76,7 +76,12 @@ class Streams:
         self._vad = SileroModel.read(VAD_MODEL)
 
     def pipeline(
-        self, sink: MemorySink, *, params: dict[str, Any] | None = None, stream: dict[str, Any] | None = None, **more: Any
+        self,
+        sink: MemorySink,
+        *,
+        params: dict[str, Any] | None = None,
+        stream: dict[str, Any] | None = None,
+        **more: Any,
     ) -> LivePipeline:
         return LivePipeline(
             options=StreamOptions(**stream or {}),
@@ -110,7 +115,9 @@ class Streams:
 @contextmanager
 def streams(folder: Path, *, model: Path | None = None, workers: int = 2, **engine: Any) -> Iterator[Streams]:
     """Over a real engine of its own. model: a file; None: the demo model"""
-    manager = start_manager(folder / "run" / "m.sock", workers=workers, wait=60.0, engine_dir=folder / "engine", **engine)
+    manager = start_manager(
+        folder / "run" / "m.sock", workers=workers, wait=60.0, engine_dir=folder / "engine", **engine
+    )
     transcriber = WhisperTranscriber(
         HostEngine(folder / "run" / "m.sock"), ModelDownloader(ModelStore(folder / "models", DATA / "models"))
     )

@@ -7,8 +7,10 @@ __all__ = [
     "language_tags",
     "languages",
     "merge",
+    "seams",
     "search",
     "shaping",
     "speakers",
+    "subtitles",
     "values",
 ]
