@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import multiprocessing
+import os
+import signal
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,13 +23,17 @@ from core.jobs.params import JobParams
 from core.jobs.tasks import TaskState
 from core.live.options import StreamOptions
 from core.live.sessions import NewSession, SessionLease, StoredUtterance
+from core.objects.local import LocalObjects
 from core.objects.store import piece_key, stream_folder
 from core.queue.hints import MemoryHints
 from core.queue.sweeper import Sweeper
 from core.speech.chunks import Chunk
+from core.store.sql import SqlStore
+from core.submission.origins import Origins
 from core.submission.retry import retry
 from core.transcript.merge import Merger, Piece
 from testbed import audio_bank
+from tests.core.store_kit import open_store
 from tests.worker.kit import Kit
 from whisper import DEMO_MODEL
 from whisper.engine.host_engine import HostEngine
@@ -244,14 +251,10 @@ def test_two_channels_are_two_speakers(kit: Kit, stream: Spoken, engine: Countin
     assert len(result["segments"]) == len(finals) and kit.job(job).params.channels == "split"
 
 
-class Killed(BaseException):
-    """As if by kill -9: nobody catches it."""
-
-
 class Dying:
-    """A store whose user dies at a call, before or after it is done."""
+    """A store whose process is killed at a call, before or after it is done."""
 
-    def __init__(self, store: Any, method: str, *, after: bool) -> None:
+    def __init__(self, store: SqlStore, method: str, *, after: bool) -> None:
         self._store, self._method, self._after = store, method, after
 
     def __getattr__(self, name: str) -> Any:
@@ -262,37 +265,63 @@ class Dying:
         def die(*args: Any, **more: Any) -> None:
             if self._after:
                 method(*args, **more)
-            raise Killed
+            os.kill(os.getpid(), signal.SIGKILL)
 
         return die
 
 
-def test_whoever_dies_nothing_is_done_twice_or_lost(kit: Kit, stream: Spoken, engine: Counting) -> None:
-    whole = kit.parts
+def in_files(kit: Kit) -> Kit:
+    """The same consumer on tables and objects that other processes see."""
+    kit.store.close()
+    kit.store = open_store(f"sqlite:///{kit.folder}/jobs.db", None)
+    kit.objects = LocalObjects(kit.folder / "objects")  # type: ignore[assignment]
+    origins = Origins(objects=kit.objects, streams=kit.store.stream_audio)
+    kit.parts = replace(kit.parts, store=kit.store, objects=kit.objects, origins=origins)
+    return kit
+
+
+def test_whoever_is_killed_nothing_is_done_twice_or_lost(kit: Kit, stream: Spoken, engine: Counting) -> None:
+    kit = in_files(kit)
     some = len(stream.finals) - 1
     lease, job = send(kit, stream.pcm.tobytes(), stream.finals[:some])
-    for method in ("brought", "finals_of", "plan", "finish"):
-        for after in (False, True):
-            kit.parts = replace(whole, store=Dying(kit.store, method, after=after))
-            if method == "finish" and after:
-                break
-            with pytest.raises(Killed):
-                kit.run()
-            kit.store.free_owner(kit.job(job).lease_owner or "")
-            sweep(kit)
-            kept = kit.store.known_sessions([lease.session.id])
-            assert bool(kept) == (not kit.chunks(job)), "as long as it is needed"
-            # a job that gets no further is given up after a few crashes, which is not what this is about
-            with kit.store.database.write() as connection:
-                connection.exec_driver_sql("UPDATE job SET strikes = 0")
+    whole = kit.parts
+    for method, after in (
+        ("brought", False),
+        ("brought", True),
+        ("finals_of", False),
+        ("plan", False),
+        ("plan", True),
+        ("finish", False),
+    ):
+        kit.parts = replace(whole, store=Dying(kit.store, method, after=after))
+        process = multiprocessing.get_context("fork").Process(target=run_only, args=(kit,))
+        process.start()
+        process.join(60)
+        assert process.exitcode == -signal.SIGKILL, (method, after)
+        kit.store.free_owner(kit.job(job).lease_owner or "")
+        sweep(kit)
+        kept = kit.store.known_sessions([lease.session.id])
+        assert bool(kept) == (not kit.chunks(job)), "as long as it is needed"
+        # a job that gets no further is given up after a few crashes, which is not what this is about
+        with kit.store.database.write() as connection:
+            connection.exec_driver_sql("UPDATE job SET strikes = 0")
+    asked = len(kit.chunks(job)) - some
+    assert asked > 0 and all(task.ended for task in kit.chunks(job)), "the last one that was killed had all but the end"
     kit.parts = whole
     assert kit.run() == "completed"
+    assert engine.asked == [], "whoever goes on hears nothing again"
     assert texts(kit.result(job))[:some] == stream.texts[:some]
-    assert engine.asked == [f"chunk {some + 1}"], "and that once"
     numbers = [task.number for task in kit.chunks(job)]
-    assert numbers == list(range(len(numbers)))
+    assert numbers == list(range(some + asked))
     sweep(kit)
     assert list(kit.objects.keys("live/")) == []
+    kit.store.close()
+
+
+def run_only(kit: Kit) -> None:
+    """In a process of its own; it does not come back."""
+    kit.run()
+    os._exit(0)
 
 
 def test_a_retry_takes_over_what_the_job_had_and_all_of_it_anew_only_if_asked(
