@@ -208,6 +208,19 @@ def test_a_voice_that_was_deleted_keeps_no_stream_from_ending(store: SqlStore) -
     assert job.params.known_speakers is None and "ann" in job.warnings[0]["message"]
 
 
+def test_one_that_cannot_be_ended_holds_up_no_other(
+    store: SqlStore, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    unreadable = NewSession(id=new_id(), owner=None, options=StreamOptions(), params={"of": "another version"})
+    broken = with_audio(store, store.begin_session(unreadable, consumer="here", lease_seconds=1))
+    clock.advance(1)
+    good = with_audio(store, begin(store))
+    clock.advance(100)
+    assert store.end_left_sessions() == [good.session.id]
+    assert f"{broken.session.id} cannot be ended" in caplog.text
+    assert store.known_sessions([broken.session.id]) and store.removable_sessions(limit=9) == []
+
+
 def test_rows_stay_until_the_job_has_what_it_needs(store: SqlStore) -> None:
     alive = with_audio(store, begin(store))
     unsaved = with_audio(store, begin(store, save=False))
