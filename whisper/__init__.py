@@ -21,6 +21,7 @@ __all__ = [
     "library",
     "models",
     "speakers",
+    "translation",
     "types",
     "vad",
     "wire",

@@ -7,6 +7,7 @@ __all__ = [
     "language_tags",
     "languages",
     "merge",
+    "seams",
     "search",
     "shaping",
     "speakers",

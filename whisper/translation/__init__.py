@@ -1,3 +1,3 @@
 """Text into another language: who can do it, and what they make of it."""
 
-__all__: list[str] = []
+__all__ = ["translator"]
