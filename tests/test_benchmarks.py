@@ -49,6 +49,7 @@ GOALS = {
     "known": set(),
     "align": {"A1", "A2"},
     "speaker_words": {"S7"},
+    "live": {"L1", "L2", "L5"},
 }
 
 

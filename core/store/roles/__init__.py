@@ -13,4 +13,3 @@ __all__ = [
     "uploads",
     "webhooks",
 ]
-__all__ = ["all_jobs", "claims", "consumers", "jobs", "keys", "outbox", "retention", "rows", "tasks", "upkeep"]

@@ -155,7 +155,7 @@ class Endpoints:
                 ended = self._end(heard_to=middle, end=middle, next_start=pause.end, speech_end=pause.start)
                 return [ended, self._again(now)]
         if length >= CUT_AT and self._quiet is None:
-            middle = self._quietest(now - CUT_WITHIN, now - BEYOND)
+            middle = self._quietest(now - CUT_WITHIN, now - BEYOND - FRAME)
             ended = self._end(heard_to=middle + BEYOND, end=middle, next_start=middle - BEYOND, speech_end=middle)
             self._heard = middle - BEYOND
             return [ended, self._again(now)]
