@@ -42,6 +42,7 @@ NAMES = (
     "known",
     "align",
     "speaker_words",
+    "live",
 )
 
 

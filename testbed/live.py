@@ -36,6 +36,7 @@ class MemorySink:
     kept: list[StoredUtterance] = field(default_factory=list)
     acked: list[int] = field(default_factory=list)
     settled_at: list[int] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
 
     async def tell(self, event: Event) -> None:
         if isinstance(event, Final):
@@ -76,7 +77,12 @@ class Streams:
         self._vad = SileroModel.read(VAD_MODEL)
 
     def pipeline(
-        self, sink: MemorySink, *, params: dict[str, Any] | None = None, stream: dict[str, Any] | None = None, **more: Any
+        self,
+        sink: MemorySink,
+        *,
+        params: dict[str, Any] | None = None,
+        stream: dict[str, Any] | None = None,
+        **more: Any,
     ) -> LivePipeline:
         return LivePipeline(
             options=StreamOptions(**stream or {}),
@@ -94,11 +100,11 @@ class Streams:
         """What comes of some audio, fed in blocks of so many samples. real_time: as somebody would speak it"""
         sink = MemorySink()
         pipeline = self.pipeline(sink, **how)
-        began = time.monotonic()
+        sink.began = time.monotonic()
         try:
             for start in range(0, len(pcm), block):
                 if real_time:
-                    await asyncio.sleep(began + (start + block) / SAMPLE_RATE - time.monotonic())
+                    await asyncio.sleep(sink.began + (start + block) / SAMPLE_RATE - time.monotonic())
                 await pipeline.feed(pcm[start : start + block])
             if finish:
                 await pipeline.finish()
@@ -110,13 +116,14 @@ class Streams:
 @contextmanager
 def streams(folder: Path, *, model: Path | None = None, workers: int = 2, **engine: Any) -> Iterator[Streams]:
     """Over a real engine of its own. model: a file; None: the demo model"""
-    manager = start_manager(folder / "run" / "m.sock", workers=workers, wait=60.0, engine_dir=folder / "engine", **engine)
-    transcriber = WhisperTranscriber(
-        HostEngine(folder / "run" / "m.sock"), ModelDownloader(ModelStore(folder / "models", DATA / "models"))
+    manager = start_manager(
+        folder / "run" / "m.sock", workers=workers, wait=60.0, engine_dir=folder / "engine", **engine
     )
+    store = ModelStore(model.parent if model else folder / "models", DATA / "models")
+    transcriber = WhisperTranscriber(HostEngine(folder / "run" / "m.sock"), ModelDownloader(store))
     try:
         with ThreadPoolExecutor(8) as executor:
-            yield Streams(transcriber, executor, model=f"local:{model}" if model else "demo")
+            yield Streams(transcriber, executor, model=f"local:{model.stem.removeprefix('ggml-')}" if model else "demo")
     finally:
         transcriber.close()
         manager.terminate()
