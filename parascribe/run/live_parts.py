@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import queue
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from core.audio import ffmpeg
+from core.audio.decoder import Decoder, PcmSpool
 from core.audio.samples import SAMPLE_RATE, Pcm
 from core.config.settings import Settings
 from core.errors import ServiceError
@@ -26,19 +29,23 @@ from core.submission.intake import Intake as Rules
 from core.submission.intake import Limits
 from parascribe.run import wiring
 from parascribe.run.parts import open_engine
-from parascribe.tools.engines import speech
-from whisper import VAD_MODEL
+from whisper import DATA, VAD_MODEL
 from whisper.engine.transcriber import WhisperTranscriber
-from whisper.types import LONGEST, Call, ChunkTranscript, TranscribeOptions, Urgency
+from whisper.types import Call, ChunkTranscript, TranscribeOptions, Urgency
 from whisper.vad.model import SileroModel
 from whisper.vad.silero import SileroVad
 from worker.context.figures import Event, StageDone, Tell, nobody
+from worker.live.container import ContainerIntake
+from worker.live.intake import SampleIntake
 from worker.live.parts import Intake, Pipeline, Sink
 from worker.live.pipeline import LivePipeline
 from worker.live.serving.admission import Admission, estimate
 from worker.live.stages.hearing import prompt_for
 
 log = logging.getLogger(__name__)
+
+SAMPLE_SECONDS = 10
+"""Of speech that is decoded to find out what a stream costs: a long utterance."""
 
 MOST_FIGURES = 1000
 """That wait to be told; more are dropped."""
@@ -123,7 +130,12 @@ def make_parts(settings: Settings, runtime: Path, admission: Admission, executor
     transcriber = WhisperTranscriber(engine, downloader, chunk_timeout=settings.chunk_timeout)
     tell: Tell = Aside(wiring.figures(settings, runtime)) if settings.metrics_port else nobody
     measured = MeasuredTranscriber(transcriber, admission, tell)
-    silero = SileroModel.read(VAD_MODEL)
+    silero, decoder = SileroModel.read(VAD_MODEL), functools.cache(ffmpeg.find)
+
+    def intake(options: StreamOptions) -> Intake:
+        if options.encoding == "container":
+            return ContainerIntake(decoder(), channels=options.channels)
+        return SampleIntake(options)
 
     def pipeline(session: Session, before: Sequence[StoredUtterance], sink: Sink) -> Pipeline:
         params = JobParams.from_dict(session.params)
@@ -153,12 +165,16 @@ def make_parts(settings: Settings, runtime: Path, admission: Admission, executor
         else:
             log.info("There is room for %d live streams", admission.room)
 
-    return LiveParts(intake=open_intake, pipeline=pipeline, tell=tell, measure=measure, close=engine.close)
+    return LiveParts(intake=intake, pipeline=pipeline, tell=tell, measure=measure, close=engine.close)
 
 
 def _cost(transcriber: WhisperTranscriber, model: str) -> float:
     """From a decode of the bundled sample, once the engine is warm."""
-    pcm = speech()[: LONGEST // 3]
+    with tempfile.TemporaryDirectory() as folder:
+        spool = Path(folder) / "sample"
+        Decoder(ffmpeg.find(), max_seconds=60.0).decode(DATA / "samples" / "english.flac", spool)
+        with PcmSpool(spool) as whole:
+            pcm = whole.read(0, SAMPLE_SECONDS * SAMPLE_RATE)
     options = TranscribeOptions(language="en", word_timestamps=True, fit_context=True)
     call = Call(job="measure", label="the sample", urgency=Urgency.JOB)
     transcriber.transcribe(pcm[:SAMPLE_RATE], options, call, model=model)

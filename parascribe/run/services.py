@@ -145,7 +145,9 @@ def _live(
     """The process that serves live streams, behind those that it needs; returns what API processes have to know of it."""
     if not settings.live_enabled:
         return None
-    command, port, pass_fds = [sys.executable, "-m", *program, str(runtime)], None, ()
+    command = [sys.executable, "-m", *program, str(runtime)]
+    port: int | None = None
+    pass_fds: tuple[int, ...] = ()
     if settings.live_host:
         sock = stack.enter_context(_live_listen(settings))
         port, pass_fds = sock.getsockname()[1], (sock.fileno(),)
