@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import psutil
 from websockets.asyncio.client import connect, unix_connect
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from core.audio.samples import SAMPLE_RATE
 from core.objects.store import ObjectStore
@@ -65,7 +65,7 @@ class Talk:
             await socket.send(json.dumps(start))
             sending = asyncio.create_task(self._send(socket))
             try:
-                with contextlib.suppress(TimeoutError):
+                with contextlib.suppress(TimeoutError, ConnectionClosed):
                     async with asyncio.timeout(vanish):
                         async for message in socket:
                             self._told(json.loads(message))

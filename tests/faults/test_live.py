@@ -30,9 +30,9 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 def test_a_live_process_that_is_killed_costs_a_pause_and_no_word(rig: Rig) -> None:
     async def story() -> None:
-        talk = Talk(rig, seed=1, seconds=14)
-        done = await asyncio.wait_for(kills(talk, count=3), 60)
-        assert done == 3
+        talk = Talk(rig, seed=1, seconds=10)
+        done = await asyncio.wait_for(kills(talk, count=2), 60)
+        assert done == 2
         talk.check(rig.store, rig.objects)
         assert rig.ended(talk.job or "", 60).status == "completed"
 
