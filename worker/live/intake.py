@@ -83,7 +83,7 @@ def _floats(data: bytes, encoding: Encoding) -> NDArray[np.float32]:
 
 
 def _rounded(floats: NDArray[np.float32], channels: int) -> Pcm:
-    pcm = np.clip(np.rint(floats * np.float32(32768)), -LOUDEST - 1, LOUDEST).astype(np.int16)
+    pcm: Pcm = np.clip(np.rint(floats * np.float32(32768)), -LOUDEST - 1, LOUDEST).astype(np.int16)
     return pcm.reshape(-1, channels)
 
 

@@ -73,6 +73,7 @@ class LivePipeline:
     prompt: what the model is told before each utterance (`worker.live.stages.hearing.prompt_for`)
     session, owner: for fairness between streams
     executor: where the engine is waited for; a thread for each channel, and one for the translator
+    patience: seconds in which nothing becomes final though much waits, before the stream is given up
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class LivePipeline:
         before: Sequence[StoredUtterance] = (),
         translator: Translator | None = None,
         translate_to: str | None = None,
+        patience: float = PATIENCE,
     ) -> None:
         self._sink, self._params = sink, params
         self._acked, self._received = begin, begin
@@ -99,7 +101,7 @@ class LivePipeline:
         self._spoken: dict[int, Spoken] = {}
         self._order, self._moved = asyncio.Lock(), asyncio.Event()
         self._failed: BaseException | None = None
-        self._stop = threading.Event()
+        self._stop, self._patience = threading.Event(), patience
         call = Call(job=session, owner=owner, urgency=Urgency.LIVE, cancel=self._stop)
         means = Means(
             transcriber=transcriber,
@@ -314,7 +316,7 @@ class LivePipeline:
             self._raise()
             self._moved.clear()
             try:
-                await asyncio.wait_for(self._moved.wait(), PATIENCE)
+                await asyncio.wait_for(self._moved.wait(), self._patience)
             except TimeoutError:
                 raise LiveBehind from None
         self._raise()
