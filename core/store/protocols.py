@@ -43,6 +43,9 @@ class StoredSizes:
     #: parts of uploads that are no job yet
     uploads: int
     upload_bytes: int
+    #: audio of live streams that have not ended
+    streams: int
+    stream_bytes: int
     results: int
     #: None in memory
     database_bytes: int | None

@@ -12,11 +12,13 @@ from sqlalchemy import update
 from uuid_utils import uuid7
 
 from core.errors import DiskFull, StorageUnavailable
-from core.jobs.job import JobParams, JobStatus, NewJob, Source
+from core.jobs.job import JobParams, JobStatus, NewJob, Source, new_id
 from core.jobs.uploads import NewUpload
+from core.live.options import StreamOptions
+from core.live.sessions import RESUME_SECONDS, NewSession
 from core.objects.local import LocalObjects
 from core.objects.memory import MemoryObjects
-from core.objects.store import job_folder, part_key, revision_key, source_key
+from core.objects.store import job_folder, part_key, piece_key, revision_key, source_key
 from core.queue.hints import MemoryHints
 from core.queue.sweeper import Sweeper
 from core.store.owners import Revision
@@ -252,6 +254,39 @@ def test_orphans_go_and_what_is_known_stays():
         kit.objects.put(f"jobs/orphan-{n}/source", io.BytesIO(b"x"))
     assert kit.sweeper.collect_orphans(older_than=-1.0) == 600
     assert kit.keys == {job.source.key}
+
+
+def stream(kit, **options):
+    """A live stream with a piece of audio."""
+    params = JobParams(model="demo").to_dict()
+    new = NewSession(id=new_id(), owner=None, options=StreamOptions(**options), params=params)
+    lease = kit.store.begin_session(new, consumer="c", lease_seconds=10)
+    key = piece_key(new.id, 0, lease.fence)
+    kit.objects.put(key, io.BytesIO(b"1234"))
+    return kit.store.keep_piece(lease, start=0, size=4, key=key)
+
+
+def test_a_stream_that_nobody_goes_on_with_becomes_a_job_and_keeps_its_audio():
+    kit = Kit()
+    left, unsaved, alive = stream(kit), stream(kit, save=False, encoding="container"), stream(kit)
+    kit.clock.advance(11 + RESUME_SECONDS)
+    kit.store.renew_session(alive, lease_seconds=10)
+    kit.beat()
+    kit.sweeper.sweep_once()
+    kit.sweeper.send_hints()
+    ((job,), _) = kit.store.list()
+    assert job.source.origin.name == left.session.id and job.id in kit.hints.ids
+    kit.objects.put("live/nobodys/0.1", io.BytesIO(b"late"))
+    assert kit.sweeper.collect_orphans(older_than=-1.0) == 1
+    kit.sweeper.sweep_once()
+    kept = {f"live/{one.session.id}/0.1" for one in (left, alive)}
+    assert set(kit.objects.keys("live/")) == kept
+    assert kit.store.known_sessions([unsaved.session.id]) == set()
+    kit.store.request_delete(job.id)
+    for _ in range(2):
+        kit.sweeper.sweep_once()
+    assert set(kit.objects.keys("live/")) == {f"live/{alive.session.id}/0.1"}, "deleted before anybody had looked at it"
+    assert [one.id for one in kit.store.sessions(None)] == [alive.session.id]
 
 
 def test_all_that_lies_in_the_folder_of_an_unfinished_job_stays():

@@ -14,9 +14,9 @@ import pytest
 from core.audio.decoder import Decoder
 from core.audio.ffmpeg import Ffmpeg, find
 from core.audio.sniff import sniff
-from core.audio.wav import HEAD_BYTES, OPEN_HEADER, plain_samples
+from core.audio.wav import HEAD_BYTES, OPEN_HEADER, head, plain_samples
 from core.errors import ServiceError
-from testbed.audio_bank import speech, write
+from testbed.audio_bank import ffmpeg, speech, write
 
 FFMPEG = find()
 NO_FFMPEG = Ffmpeg(path="/nowhere/ffmpeg", version="7")
@@ -135,3 +135,24 @@ def test_samples_behind_a_head_that_does_not_say_how_many(tmp_path: Path) -> Non
     audio = Decoder(FFMPEG, max_seconds=60).decode(tmp_path / "a.wav", tmp_path / "spool")
     assert (audio.duration, audio.warnings) == (6.0, ()) and (tmp_path / "spool").read_bytes() == SAID
     assert sniff(OPEN_HEADER) == "audio/wav"
+
+
+def test_samples_behind_a_head_are_a_file(tmp_path: Path) -> None:
+    for channels in (1, 2):
+        with wave.open(io.BytesIO(head(len(SAID), channels=channels) + SAID)) as wav:
+            assert (wav.getnchannels(), wav.getsampwidth(), wav.getframerate()) == (channels, 2, 16_000)
+            assert wav.readframes(wav.getnframes()) == SAID
+    (tmp_path / "plain.wav").write_bytes(head(len(SAID)) + SAID)
+    with (tmp_path / "plain.wav").open("rb") as file:
+        assert plain_samples(file) == (44, len(SAID))
+
+
+def test_what_is_longer_than_a_wav_file_counts_with_64_bits() -> None:
+    assert head(2**32 - 100).startswith(b"RIFF")
+    for size in (2**32 - 40, 5 << 30):
+        long = head(size, channels=2)
+        assert long.startswith(b"RF64") and sniff(long + SAID) == "audio/wav"
+        riff, data, samples = struct.unpack("<QQQ", long[20:44])
+        assert (riff, data, samples) == (len(long) - 8 + size, size, size // 4)
+        decoded = ffmpeg("-i", "pipe:0", "-f", "s16le", "-c:a", "copy", "pipe:1", stdin=long + SAID)
+        assert decoded == SAID, "as much of it as there is"

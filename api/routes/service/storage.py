@@ -46,6 +46,7 @@ class StorageBody(Body):
     disk: DiskBody | None = Field(description="null where the folder is not there yet.")
     sources: KeptBody = Field(description="Files of jobs; one that a retry shares counts once.")
     uploads: KeptBody = Field(description="Uploads in parts that are no job yet.")
+    streams: KeptBody = Field(description="Live streams that go on: their audio, as far as it is stored.")
     results: KeptBody
     models: KeptBody = Field(description="Those that are installed.")
     database_bytes: int | None
@@ -70,6 +71,7 @@ def get_storage(parts: PartsDep) -> StorageBody:
         ),
         sources=KeptBody(count=sizes.sources, bytes=sizes.source_bytes),
         uploads=KeptBody(count=sizes.uploads, bytes=sizes.upload_bytes),
+        streams=KeptBody(count=sizes.streams, bytes=sizes.stream_bytes),
         results=KeptBody(count=sizes.results, bytes=None),
         models=KeptBody(count=len(models), bytes=sum(one.bytes or 0 for one in models)),
         database_bytes=sizes.database_bytes,

@@ -1,4 +1,15 @@
 """The SQL behind each protocol, one file each; `core.store.sql` puts them together."""
 
-__all__ = ["all_jobs", "jobs", "keys", "outbox", "owners", "retention", "running", "upkeep", "uploads", "webhooks"]
-__all__ = ["all_jobs", "claims", "consumers", "jobs", "keys", "outbox", "retention", "rows", "tasks", "upkeep"]
+__all__ = [
+    "all_jobs",
+    "jobs",
+    "keys",
+    "live",
+    "outbox",
+    "owners",
+    "retention",
+    "running",
+    "upkeep",
+    "uploads",
+    "webhooks",
+]

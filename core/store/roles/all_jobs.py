@@ -17,7 +17,7 @@ from core.store.roles.owners.usage import count_by_status
 from core.store.roles.owners.voices import SqlOwnerVoices
 from core.store.roles.rows import Role, to_job, to_task
 from core.store.roles.uploads import SqlOwnerUploads
-from core.store.tables import job, meta, task, upload
+from core.store.tables import job, live_session, meta, task, upload
 
 # made once: building them takes as long as asking them
 _THESE = [job.c.id.in_(bindparam("ids", expanding=True)), job.c.deleted_at.is_(None)]
@@ -100,12 +100,17 @@ class SqlAllJobs(Role):
             sources, source_bytes = connection.execute(select(func.count(), func.sum(source.c.bytes))).one()
             parts = select(func.count(), func.sum(upload.c.received)).where(upload.c.job_id.is_(None))
             uploads, upload_bytes = connection.execute(parts).one()
+            alive = live_session.c.ended_at.is_(None)
+            live = select(func.count(), func.sum(live_session.c.stored)).where(alive)
+            streams, stream_bytes = connection.execute(live).one()
             done = connection.scalar(select(func.count()).select_from(job).where(*results))
         return StoredSizes(
             sources=sources,
             source_bytes=int(source_bytes or 0),
             uploads=uploads,
             upload_bytes=int(upload_bytes or 0),
+            streams=streams,
+            stream_bytes=int(stream_bytes or 0),
             results=done or 0,
             database_bytes=self.database.size(),
         )

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, literal, not_, or_, select, update
 
-from core.errors import LeaseLost, LiveSessionEnded, LiveSessionNotFound, OffsetConflict, ValidationFailed
+from core.errors import (
+    LeaseLost,
+    LiveSessionEnded,
+    LiveSessionNotFound,
+    OffsetConflict,
+    TransientError,
+    ValidationFailed,
+)
 from core.jobs.job import NewJob, Source, new_id
 from core.jobs.known_speakers import asked_voices
 from core.jobs.origin import Origin, OriginKind
@@ -29,6 +37,8 @@ from core.store.roles.jobs import SqlJobs
 from core.store.roles.owners.voices import check_kept
 from core.store.roles.rows import Role
 from core.store.tables import job, live_piece, live_session, live_utterance, task
+
+log = logging.getLogger(__name__)
 
 _ALIVE = live_session.c.ended_at.is_(None)
 
@@ -165,11 +175,16 @@ class SqlLive(Role):
         for session_id in left:
             # each by itself, and only if nobody has taken it up since
             this = select(live_session).where(over, live_session.c.id == session_id).with_for_update(skip_locked=True)
-            with self.database.write() as connection:
-                row = connection.execute(this).first()
-                if row is not None:
-                    self._end(connection, row)
-                    ended.append(session_id)
+            try:
+                with self.database.write() as connection:
+                    row = connection.execute(this).first()
+                    if row is not None:
+                        self._end(connection, row)
+                        ended.append(session_id)
+            except TransientError:
+                raise
+            except Exception:
+                log.exception("Live stream %s cannot be ended", session_id)
         return ended
 
     def finals_of(self, job_id: str) -> list[StoredUtterance]:

@@ -47,11 +47,13 @@ def bring(work: Work, cancel: Cancel) -> None:
 
 def _stored(work: Work, origin: Origin, cancel: Cancel) -> Source:
     parts, expected = work.parts, work.job.source
+    # a stream is sound, whatever it is called: what lies in a container is read off its name
+    name = "stream.weba" if origin.kind is OriginKind.LIVE else expected.filename
 
     def media_type(head: bytes) -> str:
         if not head:
             raise EmptyUpload
-        return sniff(head, expected.filename, lambda head: probe(parts.ffmpeg, head, work.folder))
+        return sniff(head, name, lambda head: probe(parts.ffmpeg, head, work.folder))
 
     def check_size(size: int) -> None:
         if size > origin.max_bytes:

@@ -8,7 +8,7 @@ who finds the same utterances; a stream's rows stay until there are chunks (`Str
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -93,9 +93,9 @@ def in_chunks(found: Sequence[StoredUtterance], numbers: Sequence[int | None]) -
 
 def spoken(said: Sequence[Said]) -> Language:
     """The language of most of what was said, by how long each utterance is."""
-    heard = Counter[str]()
+    heard: defaultdict[str, float] = defaultdict(float)
     for chunk, transcript in said:
         for code, probability in (transcript.languages or {transcript.language: 1.0}).items():
             heard[code] += chunk.samples * probability
-    code, most = heard.most_common(1)[0]
-    return Language(code=code, confidence=round(most / max(1, sum(chunk.samples for chunk, _ in said)), 4))
+    code = max(heard, key=lambda one: heard[one])
+    return Language(code=code, confidence=round(heard[code] / max(1, sum(chunk.samples for chunk, _ in said)), 4))
