@@ -117,9 +117,13 @@ class Talk:
             with objects.open(source.key) as data:
                 assert data.read()[44:] == self.audio
         else:
-            pieces = [key for _, _, key in store.pieces(self.session)]
-            assert b"".join(objects.open(key).read() for key in pieces) == self.audio
+            assert b"".join(_read(objects, key) for _, _, key in store.pieces(self.session)) == self.audio
             assert [one.final["text"] for one in store.utterances(self.session)] == expected
+
+
+def _read(objects: ObjectStore, key: str) -> bytes:
+    with objects.open(key) as data:
+        return data.read()
 
 
 def spoken(audio: bytes) -> list[str]:

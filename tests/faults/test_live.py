@@ -18,7 +18,7 @@ from testbed.faults.rig import Rig
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """One consumer, whose streams are heard by a rule; they wait 3 s for their clients."""
-    with_live = {"LIVE_ENABLED": "true", RESUME_VARIABLE: "3", "LEASE_SECONDS": "4"}
+    with_live = {"LIVE_ENABLED": "true", RESUME_VARIABLE: "3", "LEASE_SECONDS": "15"}
     one = Rig(tmp_path_factory.mktemp("live"), **with_live)
     one.start()
     try:
