@@ -95,6 +95,7 @@ def test_every_variable_is_a_setting_and_the_service_accepts_them(
     assert settings.broker is not None
     assert settings.database.startswith("postgresql+psycopg://")
     assert settings.minio_endpoint == "minio:9000"
+    assert settings.live_host and settings.live_port, "a consumer takes streams from the api's container"
 
 
 @app

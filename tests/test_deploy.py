@@ -78,6 +78,8 @@ def test_the_settings_are_the_services(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not settings.loopback
     assert not settings.allow_open
     assert settings.metrics_port == container(PODS["consumer"])["ports"][0]["containerPort"]
+    assert settings.live_port == container(PODS["consumer"])["ports"][1]["containerPort"]
+    assert settings.live_host
     assert settings.api_port == container(PODS["api"])["ports"][0]["containerPort"]
 
 
@@ -131,10 +133,15 @@ def test_who_is_meant_is_met(component: str) -> None:
     service = OBJECTS[f"base/Service/{name}"]["spec"]
     assert service["selector"] == labels
     ports = {port["name"]: port["containerPort"] for port in container(PODS[component])["ports"]}
+    live = ports.pop("live", None)  # the api has the address of each from the database
     assert [(port["port"], ports[port["targetPort"]]) for port in service["ports"]] == [(n, n) for n in ports.values()]
-    (policy,) = OBJECTS[f"base/NetworkPolicy/{name}"]["spec"]["ingress"]
+    policy, *more = OBJECTS[f"base/NetworkPolicy/{name}"]["spec"]["ingress"]
     assert [port["port"] for port in policy["ports"]] == list(ports.values())
     assert all(one.keys() == {"namespaceSelector"} for one in policy["from"])
+    for rule in more:
+        assert [port["port"] for port in rule["ports"]] == [live]
+        assert rule["from"] == [{"podSelector": {"matchLabels": {COMPONENT: "api"}}}]
+    assert bool(more) == (live is not None)
 
 
 def test_policies_are_for_our_own_pods_alone() -> None:

@@ -1,3 +1,3 @@
 """Runs a job: claim, decode, plan, transcribe, merge, finish."""
 
-__all__ = ["context", "metrics", "pools", "run", "stop", "watch"]
+__all__ = ["context", "live", "metrics", "pools", "run", "stop", "watch"]

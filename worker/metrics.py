@@ -16,7 +16,18 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from core.jobs.consumers import ConsumerInfo
-from worker.context.figures import ChunkEnded, EngineAnswered, Event, JobBegan, JobLeft, JobProcessDied, Listener
+from worker.context.figures import (
+    ChunkEnded,
+    EngineAnswered,
+    Event,
+    JobBegan,
+    JobLeft,
+    JobProcessDied,
+    Listener,
+    LiveCounted,
+    LiveSeen,
+    StageDone,
+)
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +35,8 @@ ENGINE_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 """Seconds of one call of the engine: a short clip on a small model to 30 s of speech on a large one."""
 WAIT_BUCKETS = (0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
 JOB_BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
+STAGE_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Of what somebody waits for who is speaking."""
 FACTOR_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Below 1 is faster than real time."""
 
@@ -41,7 +54,7 @@ class Seen:
 
 
 class JobFigures:
-    """What the job processes have told. Its methods are safe from any thread."""
+    """What the job processes have told, and the live process. Its methods are safe from any thread."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._chunks = Counter("parascribe_chunks", "Chunks that have ended", ("outcome",), registry=registry)
@@ -90,6 +103,7 @@ class JobFigures:
         self._died = Counter(
             "parascribe_job_process_deaths", "Job processes that died while they held a job", registry=registry
         )
+        self._live = LiveFigures(registry)
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -111,6 +125,59 @@ class JobFigures:
                     self._factor.observe(event.seconds / event.audio_seconds)
             case JobProcessDied():
                 self._died.inc()
+            case LiveCounted() | LiveSeen() | StageDone():
+                self._live(event)
+
+
+class LiveFigures:
+    """What the live process has told. Its methods are safe from any thread."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._counted = Counter(
+            "parascribe_live_events",
+            "What happened in live streams: begin, resume, partial, final, ack, refusal, failure; code: of the last two",
+            ("what", "code"),
+            registry=registry,
+        )
+        self._waited = Histogram(
+            "parascribe_live_stage_wait_seconds",
+            "Seconds that work waited in a stage's queue",
+            ("stage",),
+            buckets=STAGE_BUCKETS,
+            registry=registry,
+        )
+        self._worked = Histogram(
+            "parascribe_live_stage_seconds",
+            "Seconds that a stage took; of the intake, for a second of audio",
+            ("stage",),
+            buckets=STAGE_BUCKETS,
+            registry=registry,
+        )
+        self._waiting = Gauge(
+            "parascribe_live_waiting",
+            "What waits in a stage, of all streams; of the intake, bytes",
+            ("stage",),
+            registry=registry,
+        )
+        self._streams = Gauge("parascribe_live_consumer_streams", "Live streams that have a client", registry=registry)
+        self._behind = Gauge(
+            "parascribe_live_behind_seconds",
+            "Audio that has come and is neither final nor silence, of the stream furthest behind",
+            registry=registry,
+        )
+
+    def __call__(self, event: LiveCounted | LiveSeen | StageDone) -> None:
+        match event:
+            case LiveCounted():
+                self._counted.labels(event.what, event.code).inc()
+            case StageDone():
+                self._waited.labels(event.stage).observe(event.waited)
+                self._worked.labels(event.stage).observe(event.worked)
+            case LiveSeen():
+                self._streams.set(event.streams)
+                self._behind.set(event.behind)
+                for stage, count in event.waiting.items():
+                    self._waiting.labels(stage).set(count)
 
 
 class ConsumerMetrics:

@@ -7,6 +7,7 @@ import errno
 import functools
 import logging
 import os
+import socket
 import sys
 import threading
 import urllib.request
@@ -29,11 +30,15 @@ log = logging.getLogger(__name__)
 
 
 PROGRAMS = "parascribe.run"
-"""The package with the children's programs, `api_main` and `consumer_main`; the fault tests bring their own."""
+"""The package with the children's programs, `api_main`, `consumer_main` and `live_main`; the fault tests bring their own."""
 
 _CONSUMER = {"MALLOC_MMAP_THRESHOLD_": str(512 << 10)}
 """Fixed, else glibc raises it to the size of the first chunk's samples freed, and each thread of a job's process keeps
 as much for good: 10 MB less of 60. Below 512 KiB the VAD's arrays would be new pages each time: 2.5 times its CPU."""
+
+
+LIVE_GRACE = 15.0
+"""For telling clients to go on elsewhere, and for storing what has come (`worker.live.serving.streams.STOP_SECONDS`, each)."""
 
 
 def run_serve(settings: Settings, *, programs: str = PROGRAMS) -> int:
@@ -92,6 +97,7 @@ def _supervised(settings: Settings, *, with_api: bool, programs: str) -> int:
                     children.append(
                         Child(name=name, env=env | _CONSUMER, grace=grace, command=[*command, word], wanted=wanted)
                     )
+            live = _live(stack, settings, runtime, [f"{programs}.live_main", consumer], env, children)
             url = ""
             if with_api:
                 sock = stack.enter_context(listen(settings.api_host, settings.api_port))
@@ -107,7 +113,7 @@ def _supervised(settings: Settings, *, with_api: bool, programs: str) -> int:
                 )
             supervisor = Supervisor(children)
             free_dead_neighbours(store)
-            info = wiring.consumer_info(settings, runtime, consumer, plan)
+            info = wiring.consumer_info(settings, runtime, consumer, plan, live)
             watch = ConsumerWatch(
                 store,
                 consumer,
@@ -126,6 +132,39 @@ def _supervised(settings: Settings, *, with_api: bool, programs: str) -> int:
             return supervisor.run()
     except (OSError, ServiceError) as error:
         return _refuse(error, settings)
+
+
+def _live(
+    stack: contextlib.ExitStack,
+    settings: Settings,
+    runtime: Path,
+    program: Sequence[str],
+    env: dict[str, str],
+    children: list[Child],
+) -> dict[str, str] | None:
+    """The process that serves live streams, behind those that it needs; returns what API processes have to know of it."""
+    if not settings.live_enabled:
+        return None
+    command = [sys.executable, "-m", *program, str(runtime)]
+    port: int | None = None
+    pass_fds: tuple[int, ...] = ()
+    if settings.live_host:
+        sock = stack.enter_context(_live_listen(settings))
+        port, pass_fds = sock.getsockname()[1], (sock.fileno(),)
+        command.append(str(sock.fileno()))
+    children.append(Child(name="live", env=env | _CONSUMER, command=command, pass_fds=pass_fds, grace=LIVE_GRACE))
+    return wiring.start_live(settings, runtime, port)
+
+
+def _live_listen(settings: Settings) -> socket.socket:
+    """Raises ServiceError."""
+    try:
+        return listen(settings.live_host, settings.live_port)
+    except OSError as error:
+        raise ServiceError(
+            f"Port {settings.live_port} of {settings.live_host} cannot be had for live streams (LIVE_HOST, LIVE_PORT): {error.strerror}. "
+            "Each consumer on one machine needs its own; LIVE_PORT=0 picks a free one."
+        ) from error
 
 
 def _figures(

@@ -6,12 +6,13 @@ import contextlib
 import functools
 import json
 import logging
+import secrets
 import shutil
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -65,6 +66,9 @@ ATTEMPT_SECONDS = 15.0
 
 FIGURES = "figures"
 """Socket of the runtime folder that a consumer's figures listen at."""
+
+LIVE_TOKEN, LIVE_STREAMS = "live-token", "live-streams"
+"""Files of the runtime folder: what lets in at this consumer's live process, and how many streams that has."""
 
 _PLAN = "plan"
 """File of the runtime folder that holds the plan in force."""
@@ -305,6 +309,44 @@ def engine_child(settings: Settings, runtime: Path, plan: Plan) -> Child:
     return Child(name="engine", command=command, env=engine_environment())
 
 
+def live_socket(runtime: Path) -> Path:
+    """Where the live process takes streams from API processes of this machine."""
+    return runtime / "live"
+
+
+def start_live(settings: Settings, runtime: Path, port: int | None) -> dict[str, str]:
+    """What API processes have to know of this consumer's live process (`ConsumerInfo.live`), which has its token from here.
+
+    port: of LIVE_HOST; None: it takes streams from this machine alone
+    """
+    token = secrets.token_urlsafe(32)
+    (runtime / LIVE_TOKEN).write_text(token, "utf-8")
+    if port is None:
+        return {"address": f"unix:{live_socket(runtime)}", "token": token}
+    return {"address": settings.live_address or _reached_at(settings.live_host, port), "token": token}
+
+
+def _reached_at(host: str, port: int) -> str:
+    """host:port by which another machine reaches what listens there."""
+    if host in ("0.0.0.0", "::", ""):
+        family, far = (socket.AF_INET6, "2001:db8::1") if host == "::" else (socket.AF_INET, "192.0.2.1")
+        with socket.socket(family, socket.SOCK_DGRAM) as asking:
+            try:
+                asking.connect((far, 9))  # sends nothing: the system says which of its addresses leads out
+                host = asking.getsockname()[0]
+            except OSError:  # no way out: a network of its own
+                host = socket.gethostbyname(socket.gethostname())
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def live_streams(runtime: Path) -> int:
+    """How many streams this consumer's live process has."""
+    try:
+        return int((runtime / LIVE_STREAMS).read_text())
+    except (OSError, ValueError):
+        return 0
+
+
 def make_sweeper(settings: Settings, store: SweeperStore, objects: ObjectStore, runtime: Path | None) -> Sweeper:
     return Sweeper(
         store,
@@ -323,8 +365,10 @@ def enhancements(settings: Settings) -> tuple[str, ...]:
     return ("denoise",) if settings.whisper_executable is None and package.installed() else ()
 
 
-def consumer_info(settings: Settings, runtime: Path, consumer: str, plan: Plan) -> Callable[[], ConsumerInfo]:
-    """What /system shows of a consumer, and by what a neighbour sees whether it still lives."""
+def consumer_info(
+    settings: Settings, runtime: Path, consumer: str, plan: Plan, live: Mapping[str, str] | None = None
+) -> Callable[[], ConsumerInfo]:
+    """What /system shows of a consumer, and by what a neighbour sees whether it still lives. live: as `start_live` has it"""
     fixed = ConsumerInfo(
         host=socket.gethostname(),
         pid_space=identity.pid_space(),
@@ -343,7 +387,8 @@ def consumer_info(settings: Settings, runtime: Path, consumer: str, plan: Plan) 
                 engine = hosts.status()
             except (OSError, ServiceError):
                 engine = {"state": "away"}
-        return replace(fixed, engine=engine)
+        streams = None if live is None else {**live, "streams": live_streams(runtime)}
+        return replace(fixed, engine=engine, live=streams)
 
     return info
 
@@ -396,6 +441,12 @@ def system_info(settings: Settings, store: Consumers, plan: Plan) -> dict[str, A
         "ffmpeg": ffmpeg_info,
         "model": settings.whisper_model,
         "consumers": [
-            {"id": c.name, "seen_seconds_ago": round(c.silent_seconds, 1), **c.info.public()} for c in store.consumers()
+            {"id": c.name, "seen_seconds_ago": round(c.silent_seconds, 1), **c.info.public(), **_live(c.info)}
+            for c in store.consumers()
         ],
     }
+
+
+def _live(info: ConsumerInfo) -> dict[str, Any]:
+    """What is shown of live streams, of a consumer that serves them."""
+    return {"live": {"streams": info.live.get("streams", 0)}} if info.live is not None else {}

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -181,6 +182,26 @@ class Rig(Service):
             child.wait(10)
         self.processes_.clear()
         self.assert_gone()
+
+    def live_door(self) -> dict[str, str]:
+        """Where the one consumer's live process takes streams, and what lets in there; once it does."""
+
+        def there() -> dict[str, str] | None:
+            doors = [row.info.live for row in self.store.consumers() if row.info.live is not None]
+            if not doors:
+                return None
+            path = doors[-1]["address"].removeprefix("unix:")
+            with socket.socket(socket.AF_UNIX) as knocking, suppress(OSError):
+                knocking.connect(path)
+                return dict(doors[-1])
+            return None
+
+        found: dict[str, str] = wait_for(there, 30)
+        return found
+
+    def system(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.get("/api/v1/system").json()
+        return found
 
     # --- looks inside
     @property

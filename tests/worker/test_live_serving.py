@@ -199,7 +199,7 @@ def test_a_process_that_stops_tells_its_clients_and_another_goes_on_at_once(tmp_
                 assert await first.closed() == 1012
                 error = first.of("error")[-1]
                 assert error["code"] == "handed_back" and error["resumable"]
-                assert sessions.left[session] == here.serving.pace.resume
+                assert sessions.left[session] == here.serving.pace.resume + here.serving.pace.lease
             position = first.of("ack")[-1]["position"] if first.of("ack") else 0
             async with there.client(session=session, **{"from": position}) as second:
                 await second.socket.send(THREE[position * 2 :])

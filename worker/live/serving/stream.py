@@ -403,7 +403,9 @@ class Stream:
         with contextlib.suppress(ServiceError):
             if self._recording is not None:
                 await self._recording.flush()
-            await self.hold.leave(self.serving.pace.resume)
+            await self.hold.leave(
+                self.serving.pace.resume + self.serving.pace.lease
+            )  # the next process may just be starting
 
     async def close(self) -> None:
         """Let go of everything, whatever is under way."""

@@ -1,0 +1,121 @@
+"""The process that serves live streams: `python -m parascribe.run.live_main CONSUMER RUNTIME [SOCKET_FD]`, by the supervisor.
+
+It has no model: text comes from the engine hosts of its consumer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from core.config.loading import load
+from core.config.settings import Settings
+from core.system import logs
+from parascribe.run import wiring
+from parascribe.run.live_parts import LiveParts, make_checks, make_parts
+from worker.context.figures import LiveSeen
+from worker.live.serving.admission import Admission
+from worker.live.serving.server import LiveServer
+from worker.live.serving.stream import Pace, Serving
+from worker.live.serving.streams import Streams
+
+log = logging.getLogger(__name__)
+
+THREADS = 8
+"""For database and object store."""
+
+SEEN_SECONDS = 2.0
+"""How often the figures are told how many streams there are."""
+
+MakeParts = Callable[[Settings, Path, Admission, ThreadPoolExecutor], LiveParts]
+
+
+async def serve(
+    settings: Settings, consumer: str, runtime: Path, sock: socket.socket | None, *, make: MakeParts = make_parts
+) -> None:
+    """Serve until SIGTERM. make: what a stream is heard with"""
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop, stopped)
+    plan = wiring.plan_in_force(runtime)
+    with contextlib.ExitStack() as stack:
+        store = wiring.open_store(settings, migrate=False)
+        stack.callback(store.close)
+        objects = wiring.open_objects(settings)
+        check, check_room = make_checks(settings, objects)
+        admission = Admission(most=settings.max_live_streams, workers=plan.workers)
+        # a stream waits for the engine in a thread of its own for each channel
+        waiting = stack.enter_context(ThreadPoolExecutor(settings.max_live_streams or 64, "hearing"))
+        threads = stack.enter_context(ThreadPoolExecutor(THREADS, "storing"))
+        parts = make(settings, runtime, admission, waiting)
+        stack.callback(parts.close)
+        serving = Serving(
+            sessions=store,
+            objects=objects,
+            intake=parts.intake,
+            pipeline=parts.pipeline,
+            threads=threads,
+            consumer=consumer,
+            pace=Pace(lease=settings.lease_seconds, idle=settings.live_idle_seconds, **parts.pace),
+            check_room=check_room,
+            tell=parts.tell,
+            heard=admission.heard,
+        )
+        streams = Streams(serving, check, admission, changed=lambda count: _write(runtime, count))
+        _write(runtime, 0)
+        server = LiveServer(streams, (runtime / wiring.LIVE_TOKEN).read_text("utf-8"), tell=parts.tell)
+        await server.listen(wiring.live_socket(runtime), sock)
+        log.info("Live streams are served%s", f" on {sock.getsockname()[0]}:{sock.getsockname()[1]}" if sock else "")
+        measuring = threading.Thread(target=parts.measure, name="measure", daemon=True)
+        measuring.start()
+        seen = asyncio.create_task(_tell_seen(streams, parts))
+        await stopped.wait()
+        seen.cancel()
+        await server.stop()
+
+
+def _stop(stopped: asyncio.Event) -> None:
+    if stopped.is_set():  # asked twice: hurry
+        os._exit(0)
+    stopped.set()
+
+
+async def _tell_seen(streams: Streams, parts: LiveParts) -> None:
+    while True:
+        there = streams.attended
+        waiting: dict[str, int] = {}
+        for stream in there:
+            for stage, count in stream.waiting().items():
+                waiting[stage] = waiting.get(stage, 0) + count
+        behind = max((stream.behind for stream in there), default=0.0)
+        parts.tell(LiveSeen(streams=len(there), behind=behind, waiting=waiting))
+        await asyncio.sleep(SEEN_SECONDS)
+
+
+def _write(runtime: Path, count: int) -> None:
+    """A few bytes into a folder of sockets; whoever reads half of them reads 0."""
+    (runtime / wiring.LIVE_STREAMS).write_text(str(count))
+
+
+def main(consumer: str, runtime: Path, settings: Settings, fd: int | None, *, make: MakeParts = make_parts) -> None:
+    """Blocks until SIGTERM. fd: of a socket that listens already"""
+    logs.setup(settings.log_level, settings.log_format, role="live")
+    sock = None if fd is None else socket.socket(fileno=fd)
+    try:
+        asyncio.run(serve(settings, consumer, runtime, sock, make=make))
+    finally:
+        if sock is not None:
+            sock.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), load(), int(sys.argv[3]) if len(sys.argv) > 3 else None)
