@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from core.live.events import End, Event, Final, Partial, Ready, Translation
-from core.transcript.shaping import Shaping
-from core.transcript.subtitles.writers import srt, vtt
+from core.transcript.formats import FORMATS, TextFormat
 from core.transcript.values import Language, Segment, Transcript
 from parascribe.screen.render import printable
 
@@ -83,7 +82,7 @@ class JsonLines:
 class Subtitles:
     """A file that grows by each final, and is whole at every moment. Raises OSError."""
 
-    def __init__(self, path: Path, kind: str) -> None:
+    def __init__(self, path: Path, kind: TextFormat) -> None:
         self._kind, self._cues = kind, 0
         self._file = path.open("w", encoding="utf-8", newline="")
         if kind == "vtt":
@@ -103,10 +102,8 @@ class Subtitles:
         )
         language = Language(code=event.language, confidence=1.0)
         alone = Transcript(segments=(segment,), language=language, duration=event.end, model="")
-        if self._kind == "vtt":
-            self._write(vtt(alone, Shaping()).removeprefix("WEBVTT\n"))
-        else:
-            self._write(_NUMBER.sub(self._next, srt(alone, Shaping())))
+        text = FORMATS[self._kind].render(alone)
+        self._write(text.removeprefix("WEBVTT\n") if self._kind == "vtt" else _NUMBER.sub(self._next, text))
 
     def close(self) -> None:
         self._file.close()
