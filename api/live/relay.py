@@ -73,7 +73,7 @@ class RelayLinks:
             except LiveFull as error:
                 full = error
             except LiveUnavailable as error:
-                log.warning("The live process of %s does not answer: %s", place.consumer, error.message)
+                log.info("The live process of %s does not answer: %s", place.consumer, error.message)
             else:
                 self.places.begun(place, ready.session)
                 return place, socket, ready
