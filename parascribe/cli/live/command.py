@@ -99,5 +99,6 @@ def _outputs(*, json: bool, alone: bool, quiet: bool, srt: Path | None, vtt: Pat
     from parascribe.cli.live.outputs import JsonLines, Lines, Remarks, Screen, Subtitles
 
     found: list[Output] = [JsonLines() if json else Screen() if alone and sys.stdout.isatty() else Lines()]
-    found += [Subtitles(path, kind) for path, kind in ((srt, "srt"), (vtt, "vtt")) if path is not None]
+    found += [Subtitles(srt, "srt")] if srt else []
+    found += [Subtitles(vtt, "vtt")] if vtt else []
     return found if quiet else [*found, Remarks()]

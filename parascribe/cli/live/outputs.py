@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from core.live.events import End, Event, Final, Partial, Ready, Translation
-from core.transcript.shaping import Shaping
-from core.transcript.subtitles.writers import srt, vtt
+from core.transcript.formats import FORMATS, TextFormat
 from core.transcript.values import Language, Segment, Transcript
 from parascribe.screen.render import printable
 
@@ -53,12 +52,10 @@ class Screen(Lines):
     def told(self, source: str, event: Event) -> None:
         if isinstance(event, Partial):
             width = shutil.get_terminal_size().columns - 1
-            committed, tail = printable(event.committed.strip()), printable(event.tail.strip())
-            voice = _voice(event)
-            room = max(0, width - len(tail) - len(voice) - 1)
-            shown = committed[-room:] if room else ""
-            gap = " " if shown and tail else ""
-            sys.stdout.write(f"{_CLEAR}{voice}{shown}{gap}{_DIM}{tail[-width:]}{_PLAIN}")
+            voice, tail = _voice(event), printable(event.tail)[-width:]
+            room = max(0, width - len(tail) - len(voice))
+            committed = printable(event.committed)
+            sys.stdout.write(f"{_CLEAR}{voice}{committed[max(0, len(committed) - room) :]}{_DIM}{tail}{_PLAIN}")
             sys.stdout.flush()
         else:
             super().told(source, event)
@@ -83,7 +80,7 @@ class JsonLines:
 class Subtitles:
     """A file that grows by each final, and is whole at every moment. Raises OSError."""
 
-    def __init__(self, path: Path, kind: str) -> None:
+    def __init__(self, path: Path, kind: TextFormat) -> None:
         self._kind, self._cues = kind, 0
         self._file = path.open("w", encoding="utf-8", newline="")
         if kind == "vtt":
@@ -103,10 +100,8 @@ class Subtitles:
         )
         language = Language(code=event.language, confidence=1.0)
         alone = Transcript(segments=(segment,), language=language, duration=event.end, model="")
-        if self._kind == "vtt":
-            self._write(vtt(alone, Shaping()).removeprefix("WEBVTT\n"))
-        else:
-            self._write(_NUMBER.sub(self._next, srt(alone, Shaping())))
+        text = FORMATS[self._kind].render(alone)
+        self._write(text.removeprefix("WEBVTT\n") if self._kind == "vtt" else _NUMBER.sub(self._next, text))
 
     def close(self) -> None:
         self._file.close()
