@@ -6,6 +6,7 @@ __all__ = [
     "errors",
     "jobs",
     "keys",
+    "live",
     "notices",
     "objects",
     "options",

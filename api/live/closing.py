@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from api.http.problems import STATUS
-from core.errors import ServiceError
+from core.errors import JobError, LeaseLost, RequestError, ServiceError
 from core.live.events import Failure
 from core.live.wire import BAD_CLIENT, BROKEN, LATER
 
@@ -25,12 +25,18 @@ def error_of(failure: Failure) -> ServiceError:
 
 
 def close_code(failure: Failure) -> int:
-    """By the code alone: what is worth another try is 1013, what is the client's fault 1008, the rest 1011."""
+    """What is worth another try is 1013, what is the client's fault 1008, the rest 1011."""
     kind = _KINDS.get(failure.code, ServiceError)
     status = STATUS.get(failure.code, 500)
-    if failure.resumable or kind.retryable or status in _LATER:
+    if kind.retryable or status in _LATER or (failure.resumable and not issubclass(kind, RequestError | JobError)):
         return LATER
     return BAD_CLIENT if status < 500 else BROKEN
+
+
+def is_for_client(failure: Failure) -> bool:
+    """Whether it would be the same at another process: the client's doing, or what it sent; or another one has the stream."""
+    kind = _KINDS.get(failure.code, ServiceError)
+    return not failure.resumable or issubclass(kind, RequestError | JobError | LeaseLost)
 
 
 def _kinds(kind: type[ServiceError]) -> Iterator[type[ServiceError]]:

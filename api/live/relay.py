@@ -12,7 +12,7 @@ from websockets.asyncio.client import ClientConnection
 
 from api.access.identity import Identity
 from api.http.metrics import LiveMetrics
-from api.live.closing import error_of, failure_of
+from api.live.closing import error_of, failure_of, is_for_client
 from api.live.dialing import GONE, dial, heard
 from api.live.where import Place, Places
 from core.errors import LiveFull, LiveProtocol, LiveSessionEnded, LiveUnavailable, ServiceError, TransientError
@@ -33,8 +33,6 @@ MOST_DEATHS = 5
 """So many processes in a row that died of a stream, or left it, before anything more of it was final."""
 WAITING_EVENTS = 256
 """Events that the client has not taken; then the process is not read, and it closes the stream after a while."""
-CLIENTS = frozenset({"live_behind", "live_client_slow", "live_idle", "lease_lost"})
-"""Codes after which the client may go on, and nobody in its place: another process would fare no better, or has the stream."""
 
 
 class RelayLinks:
@@ -184,7 +182,7 @@ class RelayLink:
                 match event:
                     case None:
                         continue
-                    case Failure() if event.resumable and event.code not in CLIENTS:
+                    case Failure() if not is_for_client(event):
                         log.warning("A live process gives a stream away: %s: %s", event.code, event.message)
                         return None
                     case End() | Failure():
@@ -247,4 +245,8 @@ class RelayLink:
         if self._at is not None:
             (place, socket), self._at = self._at, None
             self._links.places.ended(place)
-            await socket.close(code)
+            try:
+                await socket.close(code)
+            except asyncio.CancelledError:
+                socket.transport.abort()
+                raise

@@ -17,7 +17,7 @@ router = APIRouter(prefix=PREFIX, tags=["jobs"], dependencies=[needs(JOBS)])
 
 @router.websocket("/live")
 async def live(socket: WebSocket) -> None:
-    """A stream of audio, and its text as it is spoken: docs/reference/live.md has the messages."""
+    """Audio in, text out while it is spoken: docs/reference/live.md has the messages, docs/how-to/live-streams.md clients."""
     parts = socket.app.state.parts
     assert isinstance(parts, Parts)
     if given := sorted(set(socket.query_params)):

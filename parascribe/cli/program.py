@@ -23,6 +23,7 @@ from parascribe.cli.commands import (
 )
 from parascribe.cli.commands.common import MEANING, Exit, note
 from parascribe.cli.commands.machine import checks, engine, models, tune
+from parascribe.cli.live import command
 from parascribe.screen import streams
 
 app = typer.Typer(
@@ -54,6 +55,7 @@ def root(
 JOBS, SERVICES, MACHINE = "Jobs of a running service", "Services", "This machine"
 COMMANDS: tuple[tuple[str, str | None, Callable[..., None]], ...] = (
     ("transcribe", None, transcribe.transcribe),
+    ("live", None, command.live),
     ("watch", None, watch.watch),
     ("status", JOBS, jobs.status),
     ("list", JOBS, jobs.list_),

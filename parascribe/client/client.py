@@ -27,6 +27,7 @@ from parascribe.client.calls.following import Following
 from parascribe.client.calls.uploading import Uploading
 from parascribe.client.calls.voices import AsyncVoices, Voices
 from parascribe.client.calls.webhooks import AsyncWebhooks, Webhooks
+from parascribe.client.live import LiveStream
 from parascribe.client.transport import AsyncioTransport, BlockingTransport
 
 
@@ -70,6 +71,13 @@ class AsyncClient(Calls):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    def live(self, **options: Any) -> LiveStream:
+        """Speech while it is spoken: `async with client.live(language="de") as stream` (`parascribe.client.live`).
+
+        options: of `start` (docs/reference/live.md), such as sample_rate, encoding, language, translate_to, save
+        """
+        return LiveStream(self._transport, options)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -4,6 +4,7 @@ __all__ = [
     "batches",
     "common",
     "completion",
+    "job_options",
     "jobs",
     "keys",
     "machine",

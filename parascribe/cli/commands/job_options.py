@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,15 +15,19 @@ from core.options import Option, options
 Command = Callable[..., None]
 
 
-def with_options(table: type, *, before: str) -> Callable[[Command], Command]:
-    """Gives a command the options of a table, ahead of its parameter `before`; its `**params` get those that were given."""
+def with_options(table: type, *, before: str, only: Collection[str] | None = None) -> Callable[[Command], Command]:
+    """Gives a command the options of a table, ahead of its parameter `before`; its `**params` get those that were given.
+
+    only: those of these names
+    """
 
     def decorate(run: Command) -> Command:
-        names = {option.name for option in options(table)}
+        chosen = [option for option in options(table) if only is None or option.name in only]
+        names = {option.name for option in chosen}
         parameters = []
         for name, parameter in inspect.signature(run, eval_str=True).parameters.items():
             if name == before:
-                parameters += [_parameter(option) for option in options(table)]
+                parameters += [_parameter(option) for option in chosen]
             if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
                 parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 

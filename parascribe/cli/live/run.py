@@ -1,0 +1,126 @@
+"""Several streams at once, from their sources to their outputs; Ctrl-C ends them, a second one at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.live.options import StreamOptions
+from parascribe.cli.commands.common import Exit, note
+from parascribe.cli.live.outputs import Output, tell
+from parascribe.cli.live.sources import Source, SourceFault
+from parascribe.client.client import AsyncClient
+from parascribe.client.errors import ApiError, ClientError, ServiceUnreachable
+from parascribe.client.live import LiveStream
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveRun:
+    """stream: how the audio of each sounds; options: what else `start` has"""
+
+    sources: Sequence[Source]
+    stream: StreamOptions
+    options: Mapping[str, Any]
+    outputs: Sequence[Output]
+
+    def go(self, url: str | None) -> Exit:
+        """Until all have ended."""
+        return asyncio.run(self._all(url))
+
+    async def _all(self, url: str | None) -> Exit:
+        stopping = asyncio.Event()
+        with _interrupts(stopping) as second:
+            async with AsyncClient(url) as client:
+                names = _names([source.name for source in self.sources])
+                streams = [
+                    asyncio.create_task(self._one(client, source, name, stopping))
+                    for source, name in zip(self.sources, names, strict=True)
+                ]
+                leaving = asyncio.create_task(second.wait())
+                try:
+                    for ended in asyncio.as_completed([*streams, leaving]):
+                        await ended
+                        if leaving.done() or all(stream.done() for stream in streams):
+                            break
+                finally:
+                    for task in (*streams, leaving):
+                        task.cancel()
+                    codes = await asyncio.gather(*streams, return_exceptions=True)
+                known = [code for code in codes if isinstance(code, Exit)]
+                return max(known) if len(known) == len(streams) else Exit.INTERRUPTED
+
+    async def _one(self, client: AsyncClient, source: Source, name: str, stopping: asyncio.Event) -> Exit:
+        try:
+            options: dict[str, Any] = {"name": source.title} | dict(self.options)
+            async with client.live(**options) as stream:
+                tell(self.outputs, name, stream.ready)
+                speaking = asyncio.create_task(self._speak(stream, source, stopping))
+                try:
+                    async for event in stream:
+                        tell(self.outputs, name, event)
+                    await speaking
+                finally:
+                    speaking.cancel()
+                    await asyncio.gather(speaking, return_exceptions=True)
+        except ClientError as error:
+            said = error.explain() if isinstance(error, ApiError) else str(error)
+            note(f"parascribe: {name}: {said}" if name else f"parascribe: {said}")
+            return Exit.UNREACHABLE if isinstance(error, ServiceUnreachable) else Exit.FAILED
+        return Exit.OK
+
+    async def _speak(self, stream: LiveStream, source: Source, stopping: asyncio.Event) -> None:
+        """All of the source, or until it is enough. Raises SourceFault when what came has been ended properly."""
+        feeding = asyncio.create_task(self._feed(stream, source))
+        enough = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait({feeding, enough}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (feeding, enough):
+                task.cancel()
+            await asyncio.gather(feeding, enough, return_exceptions=True)
+        await stream.end()
+        if not feeding.cancelled() and isinstance(fault := feeding.exception(), SourceFault | OSError):
+            raise SourceFault(str(fault)) from fault
+
+    async def _feed(self, stream: LiveStream, source: Source) -> None:
+        blocks = source.blocks(self.stream)
+        async with contextlib.aclosing(blocks):
+            async for block in blocks:
+                await stream.send(block)
+
+
+def _names(given: Sequence[str]) -> list[str]:
+    """Each its own; none where there is one alone."""
+    if len(given) == 1:
+        return [""]
+    return [
+        name if given.count(name) == 1 else f"{name} ({given[: n + 1].count(name)})" for n, name in enumerate(given)
+    ]
+
+
+@contextlib.contextmanager
+def _interrupts(first: asyncio.Event) -> Iterator[asyncio.Event]:
+    """SIGINT and SIGTERM set the first, then the one that is given."""
+    loop, second = asyncio.get_running_loop(), asyncio.Event()
+
+    def caught() -> None:
+        if first.is_set():
+            second.set()
+        else:
+            first.set()
+            note("Ending; what was said last is still being heard. Ctrl-C once more leaves at once.")
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # not the main thread
+        for number in numbers:
+            loop.add_signal_handler(number, caught)
+    try:
+        yield second
+    finally:
+        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
+            for number in numbers:
+                loop.remove_signal_handler(number)
