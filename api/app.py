@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
@@ -49,11 +49,17 @@ TAGS = [
 
 def create_app(deps: ApiDeps, store: ApiStore, authenticator: Authenticator) -> FastAPI:
     """The whole HTTP interface over these parts. Each app has threads of its own, from start-up to shutdown."""
-    parts = Parts.of(deps, store)
+    parts, settings = Parts.of(deps, store), deps.settings
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
+        async with AsyncExitStack() as stack:
+            if settings.wyoming_port:
+                from api.foreign.wyoming import server as wyoming  # needs an extra
+
+                host, port, idle = settings.wyoming_host, settings.wyoming_port, settings.live_idle_seconds
+                await stack.enter_async_context(wyoming.serving(parts, host, port, idle=idle))
+            yield
         parts.close()
         await deps.limiter.close()
 

@@ -32,3 +32,14 @@ class LiveSettings(BaseSettings):
         ge=5,
         description="A stream that sends nothing at all for so long is ended; silence that is sent counts as audio.",
     )
+
+    # --- Home Assistant
+    wyoming_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port on which the API process speaks Wyoming, Home Assistant's voice protocol (extra `wyoming`; usual: 10300). 0: not at all. The protocol has no keys: whoever can reach the port may use it.",
+    )
+    wyoming_host: str = Field(
+        "127.0.0.1", description="Address of WYOMING_PORT; one that others can reach needs ALLOW_OPEN=true as well."
+    )

@@ -19,6 +19,14 @@ from core.options import read
 Options = Annotated[dict[str, Any], NoDecode]
 
 
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is this machine's own."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 class ServiceSettings(BaseSettings):
     """The first half of `Settings`."""
 
@@ -235,10 +243,7 @@ class ServiceSettings(BaseSettings):
     @property
     def loopback(self) -> bool:
         """Whether the API can be reached from this machine only."""
-        try:
-            return self.api_host == "localhost" or ip_address(self.api_host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.api_host)
 
     @property
     def work_path(self) -> Path:

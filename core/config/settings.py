@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from core.config.engine import EngineSettings
 from core.config.files import DOTENV, TOML
 from core.config.live import LiveSettings
-from core.config.service import ServiceSettings
+from core.config.service import ServiceSettings, is_loopback
 from core.config.sources import FormerNames, TomlSource, Variables, file_names
 from core.config.translation import TranslationSettings
 
@@ -69,6 +69,11 @@ class Settings(TranslationSettings, LiveSettings, EngineSettings, ServiceSetting
             raise ValueError("INGEST_BUCKET needs MINIO_ENDPOINT")
         if self.ingest_bucket and self.ingest_bucket == self.minio_bucket:
             raise ValueError("INGEST_BUCKET must not be MINIO_BUCKET, where everybody's jobs lie")
+        if self.wyoming_port and not self.allow_open and not is_loopback(self.wyoming_host):
+            raise ValueError(
+                f"WYOMING_HOST={self.wyoming_host} would let anybody on the network use this service: Wyoming has no keys. "
+                "Keep 127.0.0.1, or set ALLOW_OPEN=true if the network is trusted"
+            )
         return self
 
     # what empty means

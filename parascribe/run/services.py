@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import importlib.util
 import logging
 import os
 import socket
@@ -55,7 +56,7 @@ def run_api(settings: Settings) -> int:
     """The API in this process: `parascribe api`, `cmd/api/main.py`."""
     logs.setup(settings.log_level, settings.log_format, role="api")
     try:
-        _check(settings)
+        _check(settings, with_api=True)
         with listen(settings.api_host, settings.api_port) as sock:
             log.info("API on %s", _address(settings, sock.getsockname()[1]))
             from parascribe.run.api_main import serve
@@ -69,7 +70,7 @@ def _supervised(settings: Settings, *, with_api: bool, programs: str) -> int:
     role = "serve" if with_api else "consumer"
     logs.setup(settings.log_level, settings.log_format, role=role)
     try:
-        _check(settings)
+        _check(settings, with_api=with_api)
         if settings.diarization_backend == "sherpa":
             sherpa.installed_version()
         with contextlib.ExitStack() as stack:
@@ -199,12 +200,14 @@ def _figures(
     return metrics.tell
 
 
-def _check(settings: Settings) -> None:
+def _check(settings: Settings, *, with_api: bool) -> None:
     """Refuse or warn of what would surprise later."""
     if settings.tracing:
         tracing.check()
     for line in remarks(settings):
         log.warning("%s", line)
+    if with_api and settings.wyoming_port and importlib.util.find_spec("wyoming") is None:
+        raise ServiceError("WYOMING_PORT needs the extra: pip install 'parascribe[wyoming]', or WYOMING_PORT=0.")
     for folder in (settings.data_dir, settings.work_path, settings.models_path):
         folder.mkdir(parents=True, exist_ok=True)
     if wiring.open_to_all(settings) and not settings.allow_open:

@@ -8,7 +8,7 @@ import io
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -31,6 +31,7 @@ from api.access.key_table import KeyTable
 from api.access.keys import KeyAuthenticator
 from api.access.scopes import declared
 from api.events import follower
+from api.live.scripted import ScriptedLinks
 from api.page.files import page
 from core.errors import JobNotFound
 from core.jobs.job import JobFailure, new_id
@@ -62,12 +63,18 @@ NEEDS |= {VOICE: {JOBS}, ADMINS: {ADMIN}}
 """The scopes one of which lets in; without any, any key does."""
 SOCKET, FOREIGN, FOREIGN_LIST = "a job's WebSocket", "OpenAI's, with errors of their shape", "OpenAI's list of models"
 SIMPLE, TASK = "other people's, with our code beside their words", "the same, of one job"
+LISTEN, FOREIGN_SOCKET = (
+    "Deepgram's, with errors of their shape",
+    "other people's WebSocket, with errors of their shape",
+)
 UPLOAD = "an upload in parts, tried in test_uploads.py"
 STREAM = "a live stream, tried in test_live_route.py"
 OTHERS = {
     SOCKET: {JOBS},
     STREAM: {JOBS},
     FOREIGN: {JOBS},
+    LISTEN: {JOBS},
+    FOREIGN_SOCKET: {JOBS},
     FOREIGN_LIST: {JOBS, MODELS},
     UPLOAD: {JOBS},
     SIMPLE: {JOBS},
@@ -121,6 +128,11 @@ ROUTES = {
     ("POST", "/v1/audio/translations"): FOREIGN,
     ("GET", "/v1/models"): FOREIGN_LIST,
     ("GET", "/v1/models/{model:path}"): FOREIGN_LIST,
+    ("WEBSOCKET", "/v1/realtime"): FOREIGN_SOCKET,
+    ("POST", "/v1/realtime/client_secrets"): FOREIGN,
+    ("POST", "/v1/realtime/transcription_sessions"): FOREIGN,
+    ("POST", "/v1/listen"): LISTEN,
+    ("WEBSOCKET", "/v1/listen"): FOREIGN_SOCKET,
     ("POST", "/inference"): SIMPLE,
     ("POST", "/load"): SIMPLE,
     ("POST", "/asr"): SIMPLE,
@@ -262,9 +274,9 @@ def given(method: str, path: str, job_id: str) -> dict[str, Any]:
 
 
 @contextmanager
-def app_of(folder: Path, store: SqlStore) -> Iterator[FastAPI]:
+def app_of(folder: Path, store: SqlStore, **parts: Any) -> Iterator[FastAPI]:
     table = Quiet(store)
-    app = make_app(folder, store, authenticator=KeyAuthenticator(table))
+    app = make_app(folder, store, authenticator=KeyAuthenticator(table), **parts)
     yield app
     app.state.parts.close()
     table.close()
@@ -283,12 +295,15 @@ def ask_from(
     return asyncio.run(ask())
 
 
-def connect(app: FastAPI, path: str, token: str = "", *, denial: bool = True) -> list[Message]:
-    """What a WebSocket's client is sent. denial: the server can answer a refusal with a response"""
+def connect(
+    app: FastAPI, path: str, token: str = "", *, denial: bool = True, subprotocols: Sequence[str] = ()
+) -> list[Message]:
+    """What a WebSocket's client is sent, who then goes. denial: the server can answer a refusal with a response"""
     sent: list[Message] = []
+    come = iter([{"type": "websocket.connect"}])
 
     async def receive() -> Message:
-        return {"type": "websocket.connect"}
+        return next(come, {"type": "websocket.disconnect", "code": 1005})
 
     async def send(message: Message) -> None:
         sent.append(message)
@@ -300,6 +315,7 @@ def connect(app: FastAPI, path: str, token: str = "", *, denial: bool = True) ->
         "query_string": b"",
         "client": ("192.0.2.1", 1),
         "extensions": {"websocket.http.response": {}} if denial else {},
+        "subprotocols": [*subprotocols],
     }
     asyncio.run(app(scope, receive, send))
     return sent
@@ -477,6 +493,39 @@ def test_a_client_of_openais_is_refused_in_its_words(guarded: Service, method: s
         assert (answer.status_code, answer.json()["error"]["type"]) == (403, "permission_error")
     else:
         assert answer.status_code not in (401, 403)
+
+
+@pytest.mark.parametrize(("method", "path"), of_kind(LISTEN))
+def test_a_client_of_deepgrams_is_refused_in_its_words(guarded: Service, method: str, path: str) -> None:
+    def shown(token: str | None) -> httpx.Response:
+        headers = {"Authorization": f"Token {token}"} if token else {}
+        return guarded.client.request(method, path, headers=headers, json={})
+
+    for token in (None, "no-key", KEY["nobody"], KEY["late"], KEY["gone"]):
+        answer = shown(token)
+        assert (answer.status_code, answer.json()["err_code"]) == (401, "INVALID_AUTH")
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    answer = shown(KEY["models"])
+    assert (answer.status_code, answer.json()["err_code"]) == (403, "INSUFFICIENT_PERMISSIONS")
+    assert shown(KEY["bert"]).status_code == 400, "there is no address in it"
+
+
+@pytest.mark.parametrize(("method", "path"), of_kind(FOREIGN_SOCKET))
+def test_a_page_shows_its_key_as_a_subprotocol(tmp_path: Path, method: str, path: str) -> None:
+    pairs = [["realtime", "openai-insecure-api-key.{}"], ["token", "{}"], ["bearer", "{}"]]
+    with app_of(tmp_path, with_keys(SqlStore.in_memory()), live=ScriptedLinks()) as app:
+        for name, status in (("nobody", 401), ("late", 401), ("gone", 401), ("models", 403)):
+            for pair in pairs:
+                start, body = connect(app, path, subprotocols=[one.format(KEY[name]) for one in pair])
+                said = json.loads(body["body"])
+                assert start["status"] == status and ("err_code" in said or said["error"]["code"])
+            assert connect(app, path, KEY[name])[0]["status"] == status
+        for pair in pairs:
+            assert connect(app, path, subprotocols=[one.format(KEY["anna"]) for one in pair])[0]["type"] == (
+                "websocket.accept"
+            )
+        offered = [["token"], ["token", "x", KEY["anna"]], [KEY["anna"]]]
+        assert {connect(app, path, subprotocols=some)[0]["status"] for some in offered} == {401}
 
 
 @pytest.mark.parametrize(("method", "path"), of_kind(SIMPLE, TASK))

@@ -6,15 +6,23 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from api.live.scripted import Line, ScriptedLinks
 from tests.api.consuming import LINES, TEXT, consuming
 from tests.api.serving import Service, wav
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "clients"
 ADDRESS = "http://127.0.0.1:8000"
+SPOKEN = Line(start=0.5, end=2.0, text="Let us begin.")
+
+
+@pytest.fixture
+def running(serve: Callable[..., Service]) -> Service:
+    return serve(live=ScriptedLinks([SPOKEN]))
 
 
 def blocks(page: str, kind: str) -> list[str]:
@@ -25,6 +33,7 @@ def run(running: Service, folder: Path, command: list[str], text: str) -> str:
     """What a program says whose text has another address than the page."""
     for name in ("talk.mp3", "other.mp3", "anna.wav"):
         (folder / name).write_bytes(wav())
+    (folder / "talk.pcm").write_bytes(bytes(24_000 * 2 * 3))
     assert ADDRESS in text
     source = text.replace(ADDRESS, str(running.client.base_url).rstrip("/"))
     with consuming(running):
@@ -46,8 +55,8 @@ COMMANDS = [
 
 
 def test_there_are_examples() -> None:
-    assert {page for page, _ in PROGRAMS} == {"openai", "parallel", "python"}
-    assert {page for page, _ in COMMANDS} == {"openai", "bazarr", "whispercpp", "parallel"}
+    assert {page for page, _ in PROGRAMS} == {"openai", "parallel", "python", "realtime", "deepgram"}
+    assert {page for page, _ in COMMANDS} == {"openai", "bazarr", "whispercpp", "parallel", "deepgram"}
 
 
 @pytest.mark.parametrize(("page", "n"), PROGRAMS)
@@ -55,6 +64,10 @@ def test_a_program(running: Service, tmp_path: Path, page: str, n: int) -> None:
     said = run(running, tmp_path, [sys.executable, "-c"], blocks(page, "python")[n])
     if page == "openai" and n == 1:
         assert [line.partition(" ")[2] for line in said.splitlines()] == LINES
+    elif page == "realtime" or (page == "deepgram" and n == 1):
+        assert said == f"{SPOKEN.text}\n"
+    elif page == "deepgram":
+        assert said == f"{TEXT}\n"
     elif page == "openai":
         assert said.startswith("1\n00:00:00,000 --> ") and said.endswith(TEXT)
     elif page == "python":
