@@ -8,7 +8,9 @@ from typing import Final
 from api.http.problems import STATUS
 from core.errors import JobError, LeaseLost, RequestError, ServiceError
 from core.live.events import Failure
-from core.live.wire import BAD_CLIENT, BROKEN, LATER
+
+NORMAL, BAD_CLIENT, BROKEN, LATER = 1000, 1008, 1011, 1013
+"""RFC 6455 and IANA's registry: ended; the client broke the rules; failed; try again later."""
 
 _LATER = (429, 502, 503, 504, 507)
 

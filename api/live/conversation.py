@@ -13,12 +13,11 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from api.access.identity import Identity
-from api.live.closing import close_code, failure_of
+from api.live.closing import NORMAL, close_code, failure_of
 from api.live.link import LiveLink, LiveLinks
 from core.errors import LiveIdle, LiveProtocol, ServiceError, TransientError
 from core.live.events import End, Failure
 from core.live.options import Start
-from core.live.wire import NORMAL
 
 log = logging.getLogger(__name__)
 

@@ -73,7 +73,7 @@ class RelayLinks:
             except LiveFull as error:
                 full = error
             except LiveUnavailable as error:
-                log.warning("The live process of %s does not answer: %s", place.consumer, error.message)
+                log.info("The live process of %s does not answer: %s", place.consumer, error.message)
             else:
                 self.places.begun(place, ready.session)
                 return place, socket, ready
@@ -95,9 +95,9 @@ class RelayLink:
         self.ready = ready
         self._links, self._who = links, who
         self._at: tuple[Place, ClientConnection] | None = at
-        self._start, self._new = start | {"session": ready.session}, wanted.session is None
+        self._start = start | {"session": ready.session}
         self._backlog = Backlog(wanted.stream, wanted.position)
-        self._told = Told(-1 if wanted.last_final is None else wanted.last_final)
+        self._told = Told()
         self._told.news(ready)
         self._events: asyncio.Queue[Event | None] = asyncio.Queue(WAITING_EVENTS)
         self._more, self._room = asyncio.Event(), asyncio.Event()
@@ -226,8 +226,6 @@ class RelayLink:
         until, pause = loop.time() + self._links.again_seconds, PAUSE_FIRST
         while True:
             message = self._start | {"from": self._backlog.position}
-            if self._told.final >= 0 or self._new:  # else a client of before has had some, and `from` says which
-                message["last_final"] = self._told.final
             try:
                 place, socket, _ = await self._links.find(message, self._who, AGAIN_SECONDS)
                 break

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from api.access.identity import Identity
-from core.errors import LiveProtocol, LiveSessionEnded, LiveSessionNotFound, ServiceError
+from core.errors import LiveProtocol, LiveSessionEnded, LiveSessionNotFound, ServiceError, refusal
 from core.live.events import Ack, End, Event, Final, Partial, Ready, SpeechEnd, SpeechStart, Translation
 from core.live.options import Start
 from core.live.resuming import frame_bytes
@@ -56,7 +56,7 @@ class ScriptedStream:
         self._begun, self._revision = False, 0
         given = start.position * self._frame if start.session else 0
         if given > self.acked:
-            raise LiveProtocol("The stream goes on behind what was acked.")
+            raise refusal({"field": "from", "message": "what lies between is missing"})
         self.fed = given
         yield Ready(
             session=self.session,
@@ -65,7 +65,7 @@ class ScriptedStream:
             model="scripted",
         )
         for number, at in enumerate(self._ends):
-            if at > given / self._rate if start.last_final is None else number > start.last_final:
+            if at > given / self._rate:
                 yield from self._final(number, self.script[number], at)
 
     @property
@@ -121,7 +121,7 @@ class ScriptedStream:
                 utterance=self._told,
                 revision=heard,
                 committed=" ".join(words[: heard - 1]),
-                tail=words[heard - 1],
+                tail=f" {words[heard - 1]}" if heard > 1 else words[0],
                 start=line.start,
                 end=min(now, line.end),
                 channel=line.channel,

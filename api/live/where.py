@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from api.http.metrics import HEARD_SECONDS
-from core.live.wire import LiveDoor
 from core.store.protocols import ConsumerRow
 
 LOOK_SECONDS = 1.0
@@ -18,6 +17,10 @@ LOOK_SECONDS = 1.0
 
 REMEMBERED = 10_000
 """Sessions of which it is known who has them; who knows nothing asks anybody, and it costs the other one its lease."""
+
+
+UNIX = "unix:"
+"""Before the path of a socket, in `ConsumerInfo.live`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +80,12 @@ class Places:
 
 
 def _place(row: ConsumerRow) -> Place | None:
-    door = LiveDoor.from_dict(row.info.live or {})
-    if door is None:
+    live = row.info.live or {}
+    address, token = live.get("address"), live.get("token")
+    if not isinstance(address, str) or not isinstance(token, str):  # another version's
         return None
-    if Path(door.socket).is_socket():  # else it is one of another machine
-        return Place(consumer=row.name, path=door.socket, token=door.token)
-    return Place(consumer=row.name, address=door.address, token=door.token) if door.address else None
+    path = address.removeprefix(UNIX)
+    if path == address:
+        return Place(consumer=row.name, address=address, token=token)
+    # else it is one of another machine
+    return Place(consumer=row.name, path=path, token=token) if Path(path).is_socket() else None

@@ -25,8 +25,8 @@ class ConsumerInfo:
     enhance: Sequence[str] | None = None
     #: state of its engine manager (`whisper.engine.host_client.HostClient.status`)
     engine: Mapping[str, Any] = field(default_factory=dict)
-    #: where it takes live streams (`core.live.wire.LiveDoor.to_dict`), with the token that lets in; None: it takes none
-    live: Mapping[str, Any] | None = None
+    #: where it takes live streams: `address` ("unix:/path" or "host:port") and the `token` that lets in; None: nowhere
+    live: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
     def slots(self) -> int:
@@ -40,8 +40,7 @@ class ConsumerInfo:
 
     def public(self) -> dict[str, Any]:
         """What GET /system shows of it."""
-        shown = {name: value for name, value in self.to_dict().items() if name not in ("pid_space", "supervisor")}
-        return shown | ({"live": {"streams": self.live.get("streams", 0)}} if self.live is not None else {})
+        return {name: value for name, value in self.to_dict().items() if name not in _PRIVATE}
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> ConsumerInfo:
@@ -58,5 +57,7 @@ def enhancements(consumers: Iterable[ConsumerInfo]) -> frozenset[str] | None:
     told = [info.enhance for info in consumers if info.enhance is not None]
     return frozenset(one for can in told for one in can) if told else None
 
+
+_PRIVATE = frozenset({"pid_space", "supervisor", "live"})
 
 _NAMES = tuple(field.name for field in fields(ConsumerInfo))

@@ -16,8 +16,6 @@ OF_JOBS = frozenset(
 )
 """Options of jobs (`core.jobs.params`) that a stream takes too; the job that it becomes has them."""
 
-_GOES_ON = ("session", "from", "last_final")
-
 
 @dataclass(frozen=True, kw_only=True)
 class StreamOptions:
@@ -63,23 +61,18 @@ class Start:
     job: Mapping[str, Any] = field(default_factory=dict)
     session: str | None = None
     position: int = 0
-    #: number of the last final that the client has had (-1: none): those behind it are told again. None: `position` says
-    last_final: int | None = None
 
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> Self:
         """Raises ValidationFailed, which names each field that cannot be used."""
-        given = {name: value for name, value in message.items() if name not in ("type", *_GOES_ON)}
+        given = {name: value for name, value in message.items() if name not in ("type", "session", "from")}
         values, errors = read(StreamOptions, {name: value for name, value in given.items() if name not in OF_JOBS})
         session, position = message.get("session"), message.get("from", 0)
         if session is not None and not isinstance(session, str):
             errors.append({"field": "session", "message": "Input should be a valid string"})
         if not isinstance(position, int) or isinstance(position, bool) or not 0 <= position < 2**53:
             errors.append({"field": "from", "message": "Input should be a count of samples"})
-        had = message.get("last_final")
-        if had is not None and (not isinstance(had, int) or isinstance(had, bool) or not -1 <= had < 2**53):
-            errors.append({"field": "last_final", "message": "Input should be the number of an utterance"})
         if errors:
             raise refusal(*errors)
         job = {name: value for name, value in given.items() if name in OF_JOBS}
-        return cls(stream=StreamOptions(**values), job=job, session=session, position=position, last_final=had)
+        return cls(stream=StreamOptions(**values), job=job, session=session, position=position)

@@ -91,13 +91,10 @@ class Backlog:
 
 
 class Told:
-    """What has been told of a stream; a new connection begins its utterance anew and may tell finals of before.
+    """What has been told of a stream; a new connection begins its utterance anew and may tell finals of before."""
 
-    after: utterances up to that number were told elsewhere
-    """
-
-    def __init__(self, after: int = -1) -> None:
-        self.final = after
+    def __init__(self) -> None:
+        self.final = -1  # the number of the last one
         self._position = -1
         self._ready = False
         self._begun: set[int] = set()

@@ -75,7 +75,7 @@ class LiveStream:
             wanted = Start.of(self._start)
         except ValidationFailed as error:
             raise ApiError(422, error.code, error.message, {"errors": error.details["errors"]}) from error
-        self._backlog, self._new = Backlog(wanted.stream, wanted.position), wanted.session is None
+        self._backlog = Backlog(wanted.stream, wanted.position)
         socket, self.ready = await self._connect()
         self._told.news(self.ready)
         self._start["session"] = self.ready.session
@@ -201,8 +201,6 @@ class LiveStream:
         until, pause = time.monotonic() + RESUME_SECONDS, PAUSE_FIRST
         while True:
             self._start["from"] = self._backlog.position
-            if self._told.final >= 0 or self._new:  # else whoever began it has had some, and `from` says which
-                self._start["last_final"] = self._told.final
             try:
                 socket, _ = await self._connect()
             except (Overloaded, ServiceUnreachable):

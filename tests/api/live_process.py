@@ -22,7 +22,7 @@ from core.errors import LiveFull, ServiceError
 from core.jobs.consumers import ConsumerInfo
 from core.live.events import Event, Failure
 from core.live.options import Start
-from core.live.wire import OWNER_HEADER, LiveDoor
+from core.live.wire import OWNER_HEADER
 from core.store.protocols import ConsumerRow
 
 
@@ -48,18 +48,17 @@ class LiveProcess:
 
     @property
     def row(self) -> ConsumerRow:
-        door = LiveDoor(token=self.token, socket=str(self.path))
-        return self._row(door)
+        return self._row(f"unix:{self.path}")
 
     @property
     def row_elsewhere(self) -> ConsumerRow:
         """As of another machine, where it is reached over TCP."""
         assert self.server is not None
         port = next(iter(self.server.sockets)).getsockname()[1]
-        return self._row(LiveDoor(token=self.token, socket="/nowhere", address=f"127.0.0.1:{port}"))
+        return self._row(f"127.0.0.1:{port}")
 
-    def _row(self, door: LiveDoor) -> ConsumerRow:
-        info = ConsumerInfo(live=door.to_dict())
+    def _row(self, address: str) -> ConsumerRow:
+        info = ConsumerInfo(live={"address": address, "token": self.token})
         return ConsumerRow(name=self.name, started_at=datetime.now(UTC), silent_seconds=1.0, info=info)
 
     @asynccontextmanager

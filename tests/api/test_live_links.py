@@ -31,7 +31,6 @@ from core.jobs.consumers import ConsumerInfo
 from core.live.events import Ack, End, Event, Failure, Final, Partial, Ready, SpeechStart, Translation
 from core.live.options import StreamOptions
 from core.live.resuming import Backlog, Told, kept_bytes
-from core.live.wire import LiveDoor
 from core.store.sql import SqlStore
 from tests.api.live_process import LiveProcess, relay_to
 
@@ -402,12 +401,8 @@ def test_options_of_the_job_are_checked_before_a_process_is_asked(tmp_path: Path
 def test_only_processes_that_were_heard_from_and_can_be_reached_are_known(tmp_path: Path) -> None:
     store = SqlStore.in_memory()
     (tmp_path / "file").touch()
-    doors = {
-        "elsewhere": LiveDoor(token="t", socket="/nowhere", address="10.0.0.2:7000"),
-        "unreachable": LiveDoor(token="t", socket=str(tmp_path / "file")),
-    }
-    for name, door in doors.items():
-        store.beat(name, ConsumerInfo(live=door.to_dict()))
+    for name, address in (("elsewhere", "10.0.0.2:7000"), ("unreachable", f"unix:{tmp_path / 'file'}")):
+        store.beat(name, ConsumerInfo(live={"address": address, "token": "t"}))
     store.beat("older", ConsumerInfo(live={"somewhere": "else"}))
     store.beat("none", ConsumerInfo())
     known = Places(store.consumers).known()

@@ -103,7 +103,7 @@ def test_a_client_whose_connection_broke_goes_on_with_its_session(scripted: Serv
         while not isinstance(ack, Ack):
             ack = event_of(json.loads(socket.recv(10)))
         socket.socket.close()  # no goodbye
-    with stream(scripted, {"session": session, "from": ack.position, "last_final": 0}) as socket:
+    with stream(scripted, {"session": session, "from": ack.position}) as socket:
         ready = json.loads(socket.recv(10))
         assert (ready["resumed"], ready["session"]) == (True, session)
         socket.send(bytes(6 * 32_000 - 2 * ack.position))

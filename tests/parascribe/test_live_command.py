@@ -211,14 +211,14 @@ def test_the_line_that_is_spoken_is_rewritten(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "30")
     screen = Screen()
-    for committed, tail in (("", "one"), ("one two", "three"), ("words " * 20, "last\x1b[2J")):
+    for committed, tail in (("", "one"), ("one two", " three"), ("words " * 20, "last\x1b[2J")):
         screen.told("", Partial(utterance=0, revision=1, committed=committed, tail=tail, start=0.0, end=1.0))
     screen.told("", final(0, "one two three"))
     screen.told("", Translation(utterance=0, language="de", text="eins zwei drei"))
     screen.told("", Translation(utterance=0, language="de", error="translation_unavailable"))
     screen.close()
     shown = capsys.readouterr().out.split("\r\x1b[K")[1:]
-    assert shown[:2] == ["\x1b[2mone\x1b[0m", "one two \x1b[2mthree\x1b[0m"]
+    assert shown[:2] == ["\x1b[2mone\x1b[0m", "one two\x1b[2m three\x1b[0m"]
     plain = shown[2].replace("\x1b[2m", "").replace("\x1b[0m", "")
     assert len(plain) < 30 and plain.endswith("last?[2J"), "what is heard does not command the terminal"
     assert shown[3:] == ["one two three\n", "  -> eins zwei drei\n", "  -> (translation_unavailable)\n", ""]

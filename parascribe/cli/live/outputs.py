@@ -52,12 +52,10 @@ class Screen(Lines):
     def told(self, source: str, event: Event) -> None:
         if isinstance(event, Partial):
             width = shutil.get_terminal_size().columns - 1
-            committed, tail = printable(event.committed.strip()), printable(event.tail.strip())
-            voice = _voice(event)
-            room = max(0, width - len(tail) - len(voice) - 1)
-            shown = committed[-room:] if room else ""
-            gap = " " if shown and tail else ""
-            sys.stdout.write(f"{_CLEAR}{voice}{shown}{gap}{_DIM}{tail[-width:]}{_PLAIN}")
+            voice, tail = _voice(event), printable(event.tail)[-width:]
+            room = max(0, width - len(tail) - len(voice))
+            committed = printable(event.committed)
+            sys.stdout.write(f"{_CLEAR}{voice}{committed[max(0, len(committed) - room) :]}{_DIM}{tail}{_PLAIN}")
             sys.stdout.flush()
         else:
             super().told(source, event)
