@@ -19,11 +19,10 @@ from api.foreign.deepgram.live_wanted import live_wanted
 from api.foreign.deepgram.wanted import FileQuery, wanted
 from api.foreign.streaming import GONE, Client
 from api.foreign.tables import query_parameters
-from api.live.closing import close_code, failure_of
+from api.live.closing import NORMAL, close_code, failure_of
 from api.upload.json_body import is_json, read_object
 from core.errors import ServiceError, refusal
 from core.keys import JOBS
-from core.live.wire import NORMAL
 
 router = APIRouter(prefix="/v1/listen", tags=["deepgram"], dependencies=[needs(JOBS)], responses=ERRORS)
 

@@ -17,10 +17,9 @@ from api.foreign.openai.realtime.told import error_event
 from api.foreign.openai.wanted import OURS
 from api.foreign.streaming import GONE, Client
 from api.foreign.tables import unsupported
-from api.live.closing import close_code, failure_of
+from api.live.closing import NORMAL, close_code, failure_of
 from core.errors import ServiceError, Unsupported, refusal
 from core.keys import JOBS
-from core.live.wire import NORMAL
 
 router = APIRouter(prefix="/v1", tags=["openai"], dependencies=[needs(JOBS)], responses=ERRORS)
 
