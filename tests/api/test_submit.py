@@ -169,6 +169,9 @@ def test_fields_may_come_after_the_file_and_empty_ones_count_as_absent(running: 
         ([FILE, ("model", None, b"large-v3-turbo"), ("task", None, b"translate")], "task_not_supported", None),
         ([FILE, ("enhance", None, b"vocals")], "not_available", None),
         ([FILE, ("enhance_for", None, b"speakers")], "validation", "enhance_for"),
+        ([FILE, ("translate_to", None, b"klingon")], "validation", "translate_to"),
+        ([FILE, ("translate_to", None, b"de"), ("task", None, b"translate")], "validation", "translate_to"),
+        ([FILE, ("translate_to", None, b"de-AT"), ("language", None, b"German")], "validation", "translate_to"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused(running: Service, parts: list[Any], code: str, field: str | None) -> None:

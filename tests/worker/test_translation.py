@@ -180,7 +180,12 @@ class Bilingual(ScriptedEngine):
             return said
         self.translated += 1
         assert options.language == "de" and options.prompt is None
-        return replace(said, segments=tuple(replace(one, text=one.text.upper()) for one in said.segments))
+        return replace(said, segments=tuple(map(_louder, said.segments)))
+
+
+def _louder(one: Segment) -> Segment:
+    words = tuple(replace(word, word=word.word.upper()) for word in one.words)
+    return replace(one, text=one.text.upper(), words=words)
 
 
 @pytest.fixture
