@@ -135,7 +135,8 @@ def check_translation(settings: Settings) -> Check:
     from parascribe.run.translators import missing, wanted
     from whisper.models.translation import translation_models
 
-    found, wrong = [], []
+    found: list[str] = []
+    wrong: list[str] = []
     named = settings.translation_providers
     for name in wanted(settings):
         why = missing(settings, name)

@@ -100,6 +100,7 @@ def test_a_file_becomes_a_job(running: Service) -> None:
         "enhance": "none",
         "enhance_for": "all",
         "align": False,
+        "translate_to": None,
         "channels": "mix",
         "callback_url": None,
         "metadata": None,

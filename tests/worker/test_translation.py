@@ -15,7 +15,7 @@ from core.errors import TranslationFailed
 from core.jobs.job import Job
 from core.transcript.speakers.translations import shared_out
 from core.transcript.values import Segment
-from tests.worker.kit import Kit
+from tests.worker.kit import Kit, talk
 from whisper.engine.scripted import ScriptedEngine
 from whisper.engine.transcriber import WhisperTranscriber
 from whisper.translation.router import SPOKEN, Translators
@@ -23,6 +23,8 @@ from whisper.translation.scripted import ScriptedTranslator, scripted
 from whisper.types import Call, ChunkTranscript, TranscribeOptions
 from worker.context.stage import SEGMENTS_AT_ONCE
 from worker.stages.words.phrases import beside
+from worker.stages.words.translation import TRANSLATION
+from worker.stop import Stop
 
 
 def kit(folder: Path, *order: Any, **more: Any) -> Kit:
@@ -50,7 +52,7 @@ def test_each_segment_has_its_translation(tmp_path: Path, minute: bytes) -> None
     assert made.result(job)["translation"] == {"language": "de", "provider": "scripted"}
     asked = [text for batch in translator.asked for text in batch]
     assert len(asked) == len(set(asked)), "nothing is asked for twice"
-    tasks = made.store.tasks(job.id, "translation")
+    tasks = made.store.tasks(job.id, TRANSLATION)
     assert len(tasks) == -(-len(found) // SEGMENTS_AT_ONCE)
     assert not failed(made, job)
 
@@ -108,7 +110,7 @@ def test_a_translator_that_is_away_costs_no_transcript(tmp_path: Path, minute: b
     assert found and not any(one["translation"] for one in found)
     (message,) = failed(made, job)
     assert message.startswith(f"{len(found)} of {len(found)} segments have no translation.")
-    assert len(translator.asked) == len(made.store.tasks(job.id, "translation"))
+    assert len(translator.asked) == len(made.store.tasks(job.id, TRANSLATION))
 
 
 def test_nobody_who_could_is_said(tmp_path: Path, minute: bytes) -> None:
@@ -118,24 +120,30 @@ def test_nobody_who_could_is_said(tmp_path: Path, minute: bytes) -> None:
     assert "Nothing here translates from en to fr." in failed(made, job)[0]
 
 
-def test_finished_batches_are_not_done_again(tmp_path: Path, minute: bytes) -> None:
-    """A shutdown after the first of them; another consumer goes on."""
-    made = kit(tmp_path, ScriptedTranslator())
-    done: list[str] = []
+def test_finished_batches_are_not_done_again(tmp_path: Path) -> None:
+    """A shutdown once the first of them is done; who goes on begins with the second."""
+    made = kit(tmp_path, chunk_seconds=5.0)
+    first = ScriptedTranslator()
+    made.parts = replace(made.parts, translators=Translators([first]))
+    job = made.submit(talk(tmp_path, minutes=2.5), translate_to="de")
 
-    def act(texts: list[str]) -> None:
-        done.extend(texts)
+    def stop() -> None:
+        while not any(task.ended for task in made.store.tasks(job.id, TRANSLATION)):
+            time.sleep(0.005)
         made.stop.set()
 
-    made.parts = replace(made.parts, translators=Translators([ScriptedTranslator(act=act)]))
-    job = made.submit(minute, translate_to="de")
-    outcome = made.run()
+    made.script(delay=0.05)  # so that there is something left to hear
+    thread = threading.Thread(target=stop)
+    thread.start()
+    assert made.run() == "handed_back"
+    thread.join()
+    assert [len(batch) for batch in first.asked] == [SEGMENTS_AT_ONCE]
     again = ScriptedTranslator()
+    made.stop = Stop()
     made.parts = replace(made.parts, translators=Translators([again]))
-    made.stop = type(made.stop)()
-    if outcome != "completed":
-        assert made.run() == "completed"
-    assert not {*done} & {text for batch in again.asked for text in batch}
+    assert made.run() == "completed"
+    assert again.asked and not {*first.asked[0]} & {text for batch in again.asked for text in batch}
+    assert again.before[0] == [one["text"] for one in segments(made, job)][SEGMENTS_AT_ONCE - 3 : SEGMENTS_AT_ONCE]
     assert all(one["translation"] for one in segments(made, job))
 
 

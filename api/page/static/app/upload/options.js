@@ -77,6 +77,7 @@ export function optionsForm(signal) {
     if (name === "model") return chosen.model;
     if (name === "priority") return say(`priority_${chosen.priority}`);
     if (name === "language") return chosen.language === "auto" ? say("detect") : languageName(chosen.language);
+    if (name === "translate_to") return languageName(chosen.translate_to);
     return chosen[name] === PLAIN[name] ? t("option.without", { what: say(name) }) : say(name);
   }
 
