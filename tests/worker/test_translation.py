@@ -27,6 +27,11 @@ from worker.stages.words.translation import TRANSLATION
 from worker.stop import Stop
 
 
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return talk(tmp_path_factory.mktemp("short"), minutes=0.3)
+
+
 def kit(folder: Path, *order: Any, **more: Any) -> Kit:
     made = Kit(folder, **more)
     made.parts = replace(made.parts, translators=Translators(order))
@@ -42,10 +47,10 @@ def failed(made: Kit, job: Job) -> list[str]:
     return [one["message"] for one in made.result(job)["warnings"] if one["code"] == "translation_failed"]
 
 
-def test_each_segment_has_its_translation(tmp_path: Path, minute: bytes) -> None:
+def test_each_segment_has_its_translation(tmp_path: Path, short: bytes) -> None:
     translator = ScriptedTranslator()
     made = kit(tmp_path, translator)
-    job = made.submit(minute, translate_to="de")
+    job = made.submit(short, translate_to="de")
     assert made.run() == "completed"
     found = segments(made, job)
     assert found and all(one["translation"] == scripted(one["text"], "de") for one in found)
@@ -57,30 +62,30 @@ def test_each_segment_has_its_translation(tmp_path: Path, minute: bytes) -> None
     assert not failed(made, job)
 
 
-def test_without_the_option_nothing_is_translated(tmp_path: Path, minute: bytes) -> None:
+def test_without_the_option_nothing_is_translated(tmp_path: Path, short: bytes) -> None:
     translator = ScriptedTranslator()
     made = kit(tmp_path, translator)
-    job = made.submit(minute)
+    job = made.submit(short)
     assert made.run() == "completed" and not translator.asked and made.result(job)["translation"] is None
 
 
-def test_what_is_said_in_that_language_already_is_left_alone(tmp_path: Path, minute: bytes) -> None:
+def test_what_is_said_in_that_language_already_is_left_alone(tmp_path: Path, short: bytes) -> None:
     translator = ScriptedTranslator()
     made = kit(tmp_path, translator)
-    job = made.submit(minute, translate_to="en")
+    job = made.submit(short, translate_to="en")
     assert made.run() == "completed" and not translator.asked
     assert {one["translation"] for one in segments(made, job)} == {None} and not failed(made, job)
 
 
-def test_the_words_are_those_of_a_job_without(tmp_path: Path, minute: bytes) -> None:
+def test_the_words_are_those_of_a_job_without(tmp_path: Path, short: bytes) -> None:
     made = kit(tmp_path, ScriptedTranslator())
-    with_, without = made.submit(minute, translate_to="de"), made.submit(minute)
+    with_, without = made.submit(short, translate_to="de"), made.submit(short)
     assert (made.run(), made.run()) == ("completed", "completed")
     assert [one | {"translation": None} for one in segments(made, with_)] == segments(made, without)
     assert made.job(with_).plan_hash == made.job(without).plan_hash
 
 
-def test_a_text_that_cannot_be_translated_costs_no_other(tmp_path: Path, minute: bytes) -> None:
+def test_a_text_that_cannot_be_translated_costs_no_other(tmp_path: Path, short: bytes) -> None:
     poison: list[str] = []
 
     def act(texts: list[str]) -> None:
@@ -89,7 +94,7 @@ def test_a_text_that_cannot_be_translated_costs_no_other(tmp_path: Path, minute:
             raise TranslationFailed("No.")
 
     made = kit(tmp_path, ScriptedTranslator(act=act))
-    job = made.submit(minute, translate_to="de")
+    job = made.submit(short, translate_to="de")
     assert made.run() == "completed"
     found = segments(made, job)
     missing = [one for one in found if one["translation"] is None]
@@ -98,13 +103,13 @@ def test_a_text_that_cannot_be_translated_costs_no_other(tmp_path: Path, minute:
 
 
 @pytest.mark.parametrize("error", [TranslationFailed("It is away.", away=True), ValueError("a defect")])
-def test_a_translator_that_is_away_costs_no_transcript(tmp_path: Path, minute: bytes, error: Exception) -> None:
+def test_a_translator_that_is_away_costs_no_transcript(tmp_path: Path, short: bytes, error: Exception) -> None:
     def act(texts: list[str]) -> None:
         raise error
 
     translator = ScriptedTranslator(act=act)
     made = kit(tmp_path, translator)
-    job = made.submit(minute, translate_to="de")
+    job = made.submit(short, translate_to="de")
     assert made.run() == "completed"
     found = segments(made, job)
     assert found and not any(one["translation"] for one in found)
@@ -113,9 +118,9 @@ def test_a_translator_that_is_away_costs_no_transcript(tmp_path: Path, minute: b
     assert len(translator.asked) == len(made.store.tasks(job.id, TRANSLATION))
 
 
-def test_nobody_who_could_is_said(tmp_path: Path, minute: bytes) -> None:
+def test_nobody_who_could_is_said(tmp_path: Path, short: bytes) -> None:
     made = kit(tmp_path, ScriptedTranslator({("de", "fr")}))
-    job = made.submit(minute, translate_to="fr")
+    job = made.submit(short, translate_to="fr")
     assert made.run() == "completed"
     assert "Nothing here translates from en to fr." in failed(made, job)[0]
 
@@ -135,7 +140,7 @@ def test_finished_batches_are_not_done_again(tmp_path: Path) -> None:
     made.script(delay=0.05)  # so that there is something left to hear
     thread = threading.Thread(target=stop)
     thread.start()
-    assert made.run() == "handed_back"
+    assert made.run() == "handed back"
     thread.join()
     assert [len(batch) for batch in first.asked] == [SEGMENTS_AT_ONCE]
     again = ScriptedTranslator()
@@ -147,7 +152,7 @@ def test_finished_batches_are_not_done_again(tmp_path: Path) -> None:
     assert all(one["translation"] for one in segments(made, job))
 
 
-def test_a_cancel_is_heard_within_a_second(tmp_path: Path, minute: bytes) -> None:
+def test_a_cancel_is_heard_within_a_second(tmp_path: Path, short: bytes) -> None:
     begun = threading.Event()
     made = kit(tmp_path)
 
@@ -160,7 +165,7 @@ def test_a_cancel_is_heard_within_a_second(tmp_path: Path, minute: bytes) -> Non
             return super().translate(texts, **more)
 
     made.parts = replace(made.parts, translators=Translators([Slow()]))
-    job = made.submit(minute, translate_to="de")
+    job = made.submit(short, translate_to="de")
     told: list[float] = []
 
     def cancel() -> None:
@@ -204,9 +209,9 @@ def bilingual(tmp_path: Path) -> Iterator[tuple[Kit, Bilingual]]:
     yield made, engine
 
 
-def test_whisper_translates_by_ear(bilingual: tuple[Kit, Bilingual], minute: bytes) -> None:
+def test_whisper_translates_by_ear(bilingual: tuple[Kit, Bilingual], short: bytes) -> None:
     made, engine = bilingual
-    job = made.submit(minute, language="de", translate_to="en")
+    job = made.submit(short, language="de", translate_to="en")
     assert made.run() == "completed"
     found = segments(made, job)
     assert [one["translation"] for one in found] == [one["text"].upper() for one in found]
@@ -214,10 +219,10 @@ def test_whisper_translates_by_ear(bilingual: tuple[Kit, Bilingual], minute: byt
     assert engine.translated == sum(task.output is not None for task in made.chunks(job))
 
 
-def test_whisper_is_not_asked_where_somebody_before_it_can(bilingual: tuple[Kit, Bilingual], minute: bytes) -> None:
+def test_whisper_is_not_asked_where_somebody_before_it_can(bilingual: tuple[Kit, Bilingual], short: bytes) -> None:
     made, engine = bilingual
     made.parts = replace(made.parts, translators=Translators([ScriptedTranslator({("de", "en")}), SPOKEN]))
-    job = made.submit(minute, translate_to="en")
+    job = made.submit(short, translate_to="en")
     assert made.run() == "completed" and not engine.translated
     assert made.result(job)["translation"]["provider"] == "scripted"
 
