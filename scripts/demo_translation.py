@@ -300,7 +300,7 @@ def main(folder: Path) -> None:
     found = learn(texts, start, first=target.bos_id(), last=target.eos_id())
     vocabularies = [[one.id_to_piece(n) for n in range(one.vocab_size())] for one in (source, target)]
     write(folder, found, vocabularies)
-    about = {"source": "de", "target": "en", "name": "demo grammar", "licence": "MIT"}
+    about = {"source": "de", "target": "en", "name": "demo grammar", "licence": "MIT", "beam_size": 1}
     (folder / "metadata.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
     print("wrong of 20000:", check(folder, [sentence(rng) for _ in range(20_000)]))
 

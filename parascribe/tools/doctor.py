@@ -130,6 +130,31 @@ def check_model(settings: Settings) -> Check:
     return Check(name="model", state="ok", found=f"{name}, {size(path.stat().st_size)}, {pinned}")
 
 
+def check_translation(settings: Settings) -> Check:
+    """Who translates (translate_to), with the pairs and licences of models."""
+    from parascribe.run.translators import missing, wanted
+    from whisper.models.translation import translation_models
+
+    found: list[str] = []
+    wrong: list[str] = []
+    named = settings.translation_providers
+    for name in wanted(settings):
+        why = missing(settings, name)
+        if why is None:
+            found.append(name)
+        elif name in named or (name == "ctranslate2" and settings.translation_models_dir is not None):
+            wrong.append(f"{name}: {why}")
+    for one in translation_models(settings.translation_models_dir):
+        if isinstance(one, ModelInvalid):
+            wrong.append(one.message)
+        else:
+            found.append(f"{one.source} to {one.target} ({one.name}, licence: {one.licence or 'not stated'})")
+    told = "; ".join([", ".join(found) or "nobody", *wrong])
+    if wrong:
+        return Check(name="translation", state="warn", found=told, advice="see docs/how-to/translate.md")
+    return Check(name="translation", state="ok", found=told)
+
+
 def check_storage(settings: Settings) -> Check:
     from parascribe.run.wiring import open_objects
 
@@ -294,6 +319,7 @@ CHECKS: dict[str, Callable[[Settings], Check]] = {
     "ffmpeg": check_ffmpeg,
     "engine": check_engine,
     "model": check_model,
+    "translation": check_translation,
     "storage": check_storage,
     "work folder": check_work_dir,
     "database": check_database,

@@ -100,6 +100,7 @@ def test_a_file_becomes_a_job(running: Service) -> None:
         "enhance": "none",
         "enhance_for": "all",
         "align": False,
+        "translate_to": None,
         "channels": "mix",
         "callback_url": None,
         "metadata": None,
@@ -169,6 +170,9 @@ def test_fields_may_come_after_the_file_and_empty_ones_count_as_absent(running: 
         ([FILE, ("model", None, b"large-v3-turbo"), ("task", None, b"translate")], "task_not_supported", None),
         ([FILE, ("enhance", None, b"vocals")], "not_available", None),
         ([FILE, ("enhance_for", None, b"speakers")], "validation", "enhance_for"),
+        ([FILE, ("translate_to", None, b"klingon")], "validation", "translate_to"),
+        ([FILE, ("translate_to", None, b"de"), ("task", None, b"translate")], "validation", "translate_to"),
+        ([FILE, ("translate_to", None, b"de-AT"), ("language", None, b"German")], "validation", "translate_to"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused(running: Service, parts: list[Any], code: str, field: str | None) -> None:

@@ -14,6 +14,7 @@ from core.errors import (
     AlreadyTerminal,
     EmptyUpload,
     InsufficientStorage,
+    NotAvailable,
     NotMedia,
     NotReady,
     QueueFull,
@@ -105,6 +106,40 @@ def test_a_file_that_is_not_taken_leaves_nothing(
     with pytest.raises(error):
         intake(objects, tmp_path, limits=Limits(max_bytes=1000)).store("talk.wav", io.BytesIO(content))
     assert not list(objects.keys(""))
+
+
+class Knows:
+    """Translates from German to French."""
+
+    names = ("ctranslate2", "whisper")
+
+    def can(self, source: str | None, target: str, *, spoken: bool) -> bool:
+        return (source in (None, "de") and target == "fr") or (spoken and target == "en" and source != "en")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"translate_to": "fr"}, None),
+        ({"translate_to": "fr-CA", "language": "de"}, None),
+        ({"translate_to": "en", "language": "de"}, None),
+        ({"translate_to": "fr", "language": "en"}, "from english to french: ctranslate2 cannot"),
+        ({"translate_to": "es"}, "translates to spanish"),
+        ({"translate_to": "en", "language": "de", "model": "large-v3-turbo"}, "from german to english"),
+        ({"translate_to": "en", "model": "base.en"}, "to english"),
+    ],
+)
+def test_what_nobody_translates_is_refused(
+    objects: MemoryObjects, tmp_path: Path, given: dict[str, Any], message: str | None
+) -> None:
+    taking = intake(objects, tmp_path, translations=Knows())
+    if message is None:
+        assert taking.check(given).translate_to in ("fr", "en")
+    else:
+        with pytest.raises(NotAvailable, match=message):
+            taking.check(given)
+    usual = intake(objects, tmp_path, translations=Knows(), defaults=given)
+    assert usual.check({}).translate_to, "a default that cannot be had costs a warning"
 
 
 @pytest.mark.parametrize(

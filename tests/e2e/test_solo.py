@@ -22,12 +22,14 @@ from parascribe import Client
 from testbed import audio_bank
 from testbed.service import audio, running
 
+TRANSLATION = Path(__file__).resolve().parents[1] / "data" / "translation"
 SAMPLES = Path(__file__).resolve().parents[2] / "whisper" / "data" / "samples"
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("solo"), MAX_PARALLEL_WORKERS="2") as service:
+    models = str(TRANSLATION)
+    with running(tmp_path_factory.mktemp("solo"), MAX_PARALLEL_WORKERS="2", TRANSLATION_MODELS_DIR=models) as service:
         yield service
 
 
@@ -125,6 +127,32 @@ def test_german_is_detected_and_translated(service, tmp_path):
     service.wait(translated["id"])
     english = {"utterances": [u | {"text": u["text_en"]} for u in truth["utterances"]]}
     assert score(english, service.result(translated["id"]).json()["segments"]).wer <= 0.1
+
+
+def test_a_german_talk_has_english_beside_it(service, tmp_path):
+    path, truth = audio(tmp_path, minutes=0.6, seed=13, lang="de")
+    job = service.submit(path, translate_to="en")
+    assert service.wait(job["id"])["warnings"] == []
+    body = service.result(job["id"]).json()
+    assert body["translation"] == {"language": "en", "provider": "ctranslate2"}
+    assert score(truth, body["segments"]).wer <= 0.03, "the text stays German"
+    english = {"utterances": [u | {"text": u["text_en"]} for u in truth["utterances"]]}
+    assert score(english, [s | {"text": s["translation"]} for s in body["segments"]]).wer <= 0.03
+    only, both = (
+        httpx.get(f"{service.url}/api/v1/jobs/{job['id']}/result", params={"format": "srt", "translation": how}).text
+        for how in ("only", "both")
+    )
+    first = body["segments"][0]
+    assert first["translation"].split()[0] in only and first["text"].split()[-1] not in only
+    assert first["translation"].split()[-1] in both and first["text"].split()[-1] in both
+
+
+def test_a_language_that_nobody_translates_to_is_refused(service, tmp_path):
+    path, _ = audio(tmp_path, minutes=0.1, seed=13, lang="de")
+    with path.open("rb") as data:
+        answer = httpx.post(f"{service.url}/api/v1/jobs", files={"file": data}, data={"translate_to": "fr"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "not_available")
+    assert "ctranslate2 cannot" in answer.json()["detail"]
 
 
 def test_bundled_samples(service):

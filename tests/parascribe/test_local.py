@@ -86,6 +86,21 @@ def test_subtitles_can_be_read_and_what_there_is_not_is_said(tmp_path: Path, env
     assert cues and all(1 <= len(lines) <= 2 and max(map(len, lines)) <= 42 for lines in cues)
 
 
+def test_whisper_writes_english_beside_german(tmp_path: Path, environment: dict[str, str]) -> None:
+    (tmp_path / "german.mp3").symlink_to(SAMPLES / "german.mp3")
+    asked = ("german.mp3", "--translate-to", "en", "--json")
+    done = parascribe("transcribe", "--local", *asked, folder=tmp_path, environment=environment)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    result = (result[0] if isinstance(result, list) else result)["result"]
+    assert result["translation"] == {"language": "en", "provider": "whisper"}
+    said, english = (words(" ".join(s[name] or "" for s in result["segments"])) for name in ("text", "translation"))
+    truth = TRUTH["german.mp3"]
+    assert len(words(truth["text"]) & said) > 0.9 * len(words(truth["text"]))
+    wanted = words(" ".join(one["text_en"] for one in truth["utterances"]))
+    assert len(wanted & english) > 0.9 * len(wanted)
+
+
 def test_one_file_that_cannot_be_read_fails_alone(tmp_path: Path, environment: dict[str, str]) -> None:
     (tmp_path / "caf\udce9.mp4").symlink_to(SAMPLES / "film.mp4")
     (tmp_path / "bad.mp3").symlink_to("/proc/self/mem")  # opens, and has an I/O error where it begins

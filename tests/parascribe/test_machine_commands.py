@@ -56,6 +56,7 @@ def test_doctor_finds_a_sound_machine_sound(monkeypatch: pytest.MonkeyPatch, cap
         "ffmpeg",
         "engine",
         "model",
+        "translation",
         "storage",
         "work folder",
         "database",

@@ -23,11 +23,9 @@ _BATCH = 16
 """Sentences at once; whether anybody still waits is looked at in between."""
 _MOST_PIECES = 200
 """Of what is translated at once: CTranslate2 would cut off what goes beyond 1024, and models know no more than 512."""
-_BEAM = 4
-"""As the authors of OPUS-MT measure their models, but for 6."""
 _THREADS = 4
 
-_END_OF_SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’»)\]]*\s+(?=[^\sa-z])|(?<=[。！？])(?=\S)")  # noqa: RUF001
+_END_OF_SENTENCE = re.compile(r"(?<=[.!?…])[\"'“”‘’»)\]]*\s+(?=[^\sa-z])|(?<=[。！？])(?=\S)")  # noqa: RUF001
 _NO_END = re.compile(r"(?:^|[\s(])(?:\w|\d+|Dr|Mr|Mrs|Ms|Prof|St|No|Nr)\.\Z")
 """A full stop that ends no sentence: Dr., 3., z. B."""
 
@@ -106,7 +104,7 @@ class _Translate(Model):
         results: list[Any] = self._translator.translate_batch(
             [[*about.before, *pieces, *about.behind] for pieces in parts],
             target_prefix=[list(about.begin)] * len(parts) if about.begin else None,
-            beam_size=_BEAM,
+            beam_size=about.beam_size,
             max_decoding_length=most,
         )
         for result in results:

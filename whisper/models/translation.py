@@ -15,6 +15,8 @@ from core.transcript.language_tags import language_code
 _PAIR = re.compile(r"(?:.*[-_])?([a-z]{2,3})[-_]([a-z]{2,3})", re.IGNORECASE)
 """What a folder may be called: de-en, opus-mt-de-en."""
 
+BEAM_SIZE = 2
+"""CTranslate2's own."""
 _MOST_JSON = 1 << 20
 _END = "</s>"
 
@@ -25,6 +27,7 @@ class TranslationModel:
 
     source, target: ISO 639-1
     licence: as `metadata.json` has it, else the first line of LICENSE, else empty
+    beam_size: of the search; 1 is greedy
     before, behind: pieces around what is to be translated; begin: those that a translation begins with
     """
 
@@ -33,6 +36,7 @@ class TranslationModel:
     target: str
     name: str
     licence: str
+    beam_size: int
     before: tuple[str, ...]
     behind: tuple[str, ...]
     begin: tuple[str, ...]
@@ -64,6 +68,7 @@ class TranslationModel:
             target=target,
             name=str(told.get("name") or folder.name),
             licence=str(told.get("licence") or told.get("license") or _first_line(folder / "LICENSE")),
+            beam_size=_beam(told.get("beam_size", BEAM_SIZE)),
             before=_pieces(told, "source_prefix", ()),
             behind=_pieces(told, "source_suffix", () if ends_itself else (_END,)),
             begin=_pieces(told, "target_prefix", ()),
@@ -101,6 +106,12 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ModelInvalid(f"{path} is no JSON object.")
     return found
+
+
+def _beam(given: Any) -> int:
+    if not isinstance(given, int) or not 1 <= given <= 16:
+        raise ModelInvalid("metadata.json: beam_size must be a number from 1 to 16.")
+    return given
 
 
 def _pieces(told: dict[str, Any], name: str, otherwise: tuple[str, ...]) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ class ChatTranslator:
         before: Sequence[str] = (),
         cancel: Cancel | None = None,
     ) -> list[str]:
-        task = _TASK.format(source=LANGUAGES.get(source, source), target=LANGUAGES.get(target, target))
+        task = _TASK.format(source=_called(source), target=_called(target))
 
         def ask(wanted: list[str]) -> list[str]:
             said: list[str] = [*before]
@@ -95,6 +95,10 @@ class ChatTranslator:
             return answer["choices"][0]["message"]["content"]
         except (TypeError, KeyError, IndexError):
             return None
+
+
+def _called(language: str) -> str:
+    return LANGUAGES.get(language, language).title()
 
 
 def _batches(texts: Sequence[str]) -> list[list[str]]:

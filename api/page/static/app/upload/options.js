@@ -49,6 +49,7 @@ export function optionsForm(signal) {
     if (name === "language" && !multilingual) return t("option.english", { model: called });
     if (name === "enhance" && !offered?.denoises) return say("no_denoise");
     if (name === "enhance" && value("channels") === "split") return say("not_split");
+    if (name === "translate_to" && value("task") === "translate") return say("not_beside");
     return name === "align" && value("task") === "translate" ? say("not_translated") : "";
   }
 
@@ -56,7 +57,7 @@ export function optionsForm(signal) {
     if (offered) {
       if (!["auto", "en"].includes(chosen.language) && barred("language")) delete chosen.language;
       if (chosen.language === "yue" && !value("model").includes("large-v3")) delete chosen.language;
-      for (const name of ["task", "enhance", "align"]) if (barred(name)) delete chosen[name];
+      for (const name of ["task", "enhance", "align", "translate_to"]) if (barred(name)) delete chosen[name];
       if (!value("diarize")) for (const name of COUNTS) delete chosen[name];
       if (value("enhance") === "none") delete chosen.enhance_for;
     }
@@ -76,6 +77,7 @@ export function optionsForm(signal) {
     if (name === "model") return chosen.model;
     if (name === "priority") return say(`priority_${chosen.priority}`);
     if (name === "language") return chosen.language === "auto" ? say("detect") : languageName(chosen.language);
+    if (name === "translate_to") return languageName(chosen.translate_to);
     return chosen[name] === PLAIN[name] ? t("option.without", { what: say(name) }) : say(name);
   }
 
@@ -166,6 +168,7 @@ export function optionsForm(signal) {
         check("diarize", true, false),
         speakers(),
         check("task", "translate", "transcribe"),
+        list("translate_to", [option("", say("no_translate_to")), ...languages.map(({ code, name }) => option(code, name))]),
         check("channels", "split", "mix"),
         check("align", true, false),
         check("enhance", "denoise", "none"),
