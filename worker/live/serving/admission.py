@@ -75,7 +75,7 @@ class Admission:
         if self._most:
             return self._most
         cost = self.cost
-        return self._workers if cost is None else max(1, math.floor(SHARE * self._workers / max(cost, 1e-3)))
+        return self._workers if cost is None else max(1, math.floor(SHARE * self._workers / max(cost, 1e-3) + 1e-6))
 
     def check(self, there: int) -> None:
         """Whether one more may come. Raises LiveFull."""
