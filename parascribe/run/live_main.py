@@ -51,7 +51,7 @@ async def serve(
         store = wiring.open_store(settings, migrate=False)
         stack.callback(store.close)
         objects = wiring.open_objects(settings)
-        check, check_room = make_checks(settings, objects)
+        check, check_room = make_checks(settings, objects, runtime)
         admission = Admission(most=settings.max_live_streams, workers=plan.workers)
         # a stream waits for the engine in a thread of its own for each channel
         waiting = stack.enter_context(ThreadPoolExecutor(settings.max_live_streams or 64, "hearing"))

@@ -29,6 +29,7 @@ from core.submission.intake import Intake as Rules
 from core.submission.intake import Limits
 from parascribe.run import wiring
 from parascribe.run.parts import open_engine
+from parascribe.run.translators import open_translators
 from whisper import DATA, VAD_MODEL
 from whisper.engine.transcriber import WhisperTranscriber
 from whisper.types import Call, ChunkTranscript, TranscribeOptions, Urgency
@@ -99,7 +100,7 @@ class MeasuredTranscriber:
 
 
 def make_checks(
-    settings: Settings, objects: ObjectStore
+    settings: Settings, objects: ObjectStore, runtime: Path
 ) -> tuple[Callable[[Mapping[str, Any]], tuple[Mapping[str, Any], list[dict[str, Any]]]], Callable[[], None]]:
     """What a stream's options of a job are checked by, as those of any job; and whether there is room for recordings."""
     post = functools.cache(functools.partial(wiring.open_post, settings))
@@ -112,6 +113,7 @@ def make_checks(
         free_bytes=wiring.free_bytes(settings),
         defaults=settings.job_defaults,
         check_url=lambda url: post().check(url),
+        translations=open_translators(settings, runtime, live=True),
     )
 
     def check(given: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[dict[str, Any]]]:
@@ -130,6 +132,7 @@ def make_parts(settings: Settings, runtime: Path, admission: Admission, executor
     transcriber = WhisperTranscriber(engine, downloader, chunk_timeout=settings.chunk_timeout)
     tell: Tell = Aside(wiring.figures(settings, runtime)) if settings.metrics_port else nobody
     measured = MeasuredTranscriber(transcriber, admission, tell)
+    translators = open_translators(settings, runtime, live=True)
     silero, decoder = SileroModel.read(VAD_MODEL), functools.cache(ffmpeg.find)
 
     def intake(options: StreamOptions) -> Intake:
@@ -153,6 +156,8 @@ def make_parts(settings: Settings, runtime: Path, admission: Admission, executor
             begin=session.acked,
             number=session.utterances,
             before=before,
+            translators=translators,
+            translates=params.task == "transcribe" and models.info(params.model).translates,
         )
 
     def measure() -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol
 
 from core.audio.samples import Pcm
-from whisper.engine.transcriber import WhisperTranscriber
 from whisper.types import Call, ChunkTranscript, TranscribeOptions
 
 
+class Transcriber(Protocol):
+    """`whisper.engine.transcriber.WhisperTranscriber`, as far as it is needed here."""
+
+    def transcribe(self, pcm: Pcm, options: TranscribeOptions, call: Call = ..., *, model: str) -> ChunkTranscript: ...
+
+
 def in_english(
-    transcriber: WhisperTranscriber, pcm: Pcm, options: TranscribeOptions, call: Call = Call(), *, model: str
+    transcriber: Transcriber, pcm: Pcm, options: TranscribeOptions, call: Call = Call(), *, model: str
 ) -> ChunkTranscript:
     """What 0.1 to 30 s of speech in `options.language` come to in English; of a chunk, or of an utterance of a stream.
 

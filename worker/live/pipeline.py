@@ -7,6 +7,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,9 @@ from core.live.sessions import StoredUtterance
 from core.speech.quiet_speech import QuietSpeech
 from core.speech.regions import FRAME
 from core.transcript.values import Word
-from whisper.translation.translator import Translator
-from whisper.types import Call, Urgency
+from whisper.translation.router import Translators
+from whisper.translation.spoken import in_english
+from whisper.types import Call, TranscribeOptions, Urgency
 from whisper.vad.silero import SileroVad
 from worker.live.parts import Sink
 from worker.live.stages.endpoints import BEYOND, Edge, Endpoints, Found
@@ -72,6 +75,7 @@ class LivePipeline:
     before: what was final before, at least the last utterance of each channel
     prompt: what the model is told before each utterance (`worker.live.stages.hearing.prompt_for`)
     session, owner: for fairness between streams
+    translators: who translates where the stream asks for it; translates: whether the model itself can, into English
     executor: where the engine is waited for; a thread for each channel, and one for the translator
     patience: seconds in which nothing becomes final though much waits, before the stream is given up
     """
@@ -91,8 +95,8 @@ class LivePipeline:
         begin: int = 0,
         number: int = 0,
         before: Sequence[StoredUtterance] = (),
-        translator: Translator | None = None,
-        translate_to: str | None = None,
+        translators: Translators | None = None,
+        translates: bool = False,
         patience: float = PATIENCE,
     ) -> None:
         self._sink, self._params = sink, params
@@ -115,9 +119,14 @@ class LivePipeline:
             for channel in ([None] if options.channels == 1 else range(options.channels))
         ]
         self._translating: Translating | None = None
-        if translator is not None and translate_to is not None:
+        if translators is not None and params.translate_to is not None:
             self._translating = Translating(
-                translator, target=translate_to, executor=executor, cancel=self._stop, tell=self._translated
+                translators,
+                target=params.translate_to,
+                spoken=partial(_in_english, means) if translates else None,
+                executor=executor,
+                cancel=self._stop,
+                tell=self._translated,
             )
         self._untranslated = [u for u in before if u.translation is None and u.final.get("text")]
         self._tasks: list[asyncio.Task[None]] = []
@@ -252,6 +261,7 @@ class LivePipeline:
     async def _keep(self, spoken: Spoken) -> None:
         line = next(line for line in self._lines if line.channel == spoken.utterance.channel)
         line.pending.popleft()
+        heard = line.tape.read(spoken.utterance.found.heard)  # before others may forget it
         settled = self._settled()
         found = spoken.utterance.found
         stored, final = final_of(
@@ -270,7 +280,7 @@ class LivePipeline:
         await self._sink.tell(final)
         await self._sink.settled(self._acked)
         if self._translating is not None:
-            await self._translating.add(final)
+            await self._translating.add(final, heard if self._translating.hears(final.language) else None)
 
     async def _ack(self, *, least: int) -> None:
         if self._settled() - self._acked < least or self._order.locked():
@@ -324,6 +334,12 @@ class LivePipeline:
     def _raise(self) -> None:
         if self._failed is not None:
             raise self._failed
+
+
+def _in_english(means: Means, pcm: Pcm, language: str) -> str:
+    options = TranscribeOptions(language=language, beam_size=means.params.beam_size, fit_context=True)
+    call = replace(means.call, label="translation")
+    return in_english(means.transcriber, pcm, options, call, model=means.params.model).text
 
 
 def _heard_to(stored: StoredUtterance) -> int:

@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from functools import partial
 
-from core.errors import ServiceError
+from core.audio.samples import Pcm
+from core.errors import ServiceError, TranslationFailed
 from core.live.events import Final, Translation
 from core.system.cancel import Cancel
-from whisper.translation.translator import Translator
+from whisper.translation.router import SPOKEN, Choice, Translators, nobody
 
 log = logging.getLogger(__name__)
 
@@ -26,21 +27,27 @@ BEFORE = 3
 """Texts that a translator is told came before."""
 
 
+SpokenInEnglish = Callable[[Pcm, str], str]
+"""What speech in a language comes to in English, by the speech model itself. Raises ServiceError."""
+
+
 class Translating:
-    """target: ISO 639-1. tell: takes each translation, in order, but for those that are left out. `run` is its task."""
+    """target: ISO 639-1. spoken: None where the model cannot. tell: takes each translation, in order, but for those that
+    are left out. `run` is its task."""
 
     def __init__(
         self,
-        translator: Translator,
+        translators: Translators,
         *,
         target: str,
+        spoken: SpokenInEnglish | None,
         executor: Executor,
         cancel: Cancel,
         tell: Callable[[Translation], Awaitable[None]],
     ) -> None:
-        self._translator, self._target = translator, target
+        self._translators, self._target, self._spoken = translators, target, spoken
         self._executor, self._cancel, self._tell = executor, cancel, tell
-        self._queue: asyncio.Queue[Final] = asyncio.Queue(WAITING)
+        self._queue: asyncio.Queue[tuple[Final, Pcm | None]] = asyncio.Queue(WAITING)
         self._left = 0
         self._before: deque[str] = deque(maxlen=BEFORE)
 
@@ -48,12 +55,16 @@ class Translating:
     def waiting(self) -> int:
         return self._queue.qsize()
 
-    async def add(self, final: Final) -> None:
+    def hears(self, language: str) -> bool:
+        """Whether speech in it is translated from its sound, so that `add` must have that."""
+        return self._choice(language) == SPOKEN
+
+    async def add(self, final: Final, pcm: Pcm | None = None) -> None:
         """Never waits for the translator."""
         if not final.text:
             return
         try:
-            self._queue.put_nowait(final)
+            self._queue.put_nowait((final, pcm))
             self._left += 1
         except asyncio.QueueFull:
             await self._tell(Translation(utterance=final.utterance, language=self._target, error=LEFT_OUT))
@@ -65,26 +76,34 @@ class Translating:
 
     async def run(self) -> None:
         while True:
-            final = await self._queue.get()
-            translation = await self._translated(final)
+            translation = await self._translated(*await self._queue.get())
             self._left -= 1
             await self._tell(translation)
 
-    async def _translated(self, final: Final) -> Translation:
-        ask = partial(
-            self._translator.translate,
-            [final.text],
-            source=final.language,
-            target=self._target,
-            before=tuple(self._before),
-            cancel=self._cancel,
-        )
-        self._before.append(final.text)
+    def _choice(self, language: str) -> Choice | None:
+        return self._translators.choose(language, self._target, spoken=self._spoken is not None)
+
+    async def _translated(self, final: Final, pcm: Pcm | None) -> Translation:
         if final.language == self._target:
             return Translation(utterance=final.utterance, language=self._target, text=final.text)
+        before = tuple(self._before)
+        self._before.append(final.text)
+        ask = partial(self._ask, final, pcm, before)
         try:
-            (text,) = await asyncio.get_running_loop().run_in_executor(self._executor, ask)
+            text = await asyncio.get_running_loop().run_in_executor(self._executor, ask)
         except ServiceError as error:
             log.warning("Utterance %d was not translated: %s", final.utterance, error.message)
             return Translation(utterance=final.utterance, language=self._target, error=error.code)
         return Translation(utterance=final.utterance, language=self._target, text=text)
+
+    def _ask(self, final: Final, pcm: Pcm | None, before: tuple[str, ...]) -> str:
+        choice = self._choice(final.language)
+        if choice is None:
+            raise TranslationFailed(nobody(final.language, self._target), away=True)
+        if not isinstance(choice, str):
+            given = {"source": final.language, "target": self._target}
+            (text,) = choice.translate([final.text], **given, before=before, cancel=self._cancel)
+            return text
+        if self._spoken is None or pcm is None:  # of a stream that goes on: what was said before is not heard again
+            raise TranslationFailed("The sound of this utterance is not there any more.")
+        return self._spoken(pcm, final.language)

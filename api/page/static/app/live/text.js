@@ -29,7 +29,7 @@ export function liveText() {
       const line = known ?? h("p", {}, h("time", {}, clock(start)), " ", h("span", { class: "committed" }), h("span", { class: "tail" }));
       const [first, last] = line.querySelectorAll("span");
       if (first) first.textContent = committed;
-      if (last) last.textContent = committed && tail ? ` ${tail}` : tail;
+      if (last) last.textContent = tail; // with the blank in front of it, if there is one
       if (!known) open.append(line);
       partials.set(utterance, line);
     },
