@@ -20,12 +20,12 @@ from pathlib import Path
 from core.config.loading import load
 from core.config.settings import Settings
 from core.system import logs
-from parascribe.run import wiring
+from parascribe.run import live_door, wiring
 from parascribe.run.live_parts import LiveParts, make_checks, make_parts
 from worker.context.figures import LiveSeen
 from worker.live.serving.admission import Admission
+from worker.live.serving.parts import Pace, Serving
 from worker.live.serving.server import LiveServer
-from worker.live.serving.stream import Pace, Serving
 from worker.live.serving.streams import Streams
 
 log = logging.getLogger(__name__)
@@ -72,8 +72,8 @@ async def serve(
         )
         streams = Streams(serving, check, admission, changed=lambda count: _write(runtime, count))
         _write(runtime, 0)
-        server = LiveServer(streams, (runtime / wiring.LIVE_TOKEN).read_text("utf-8"), tell=parts.tell)
-        await server.listen(wiring.live_socket(runtime), sock)
+        server = LiveServer(streams, (runtime / live_door.LIVE_TOKEN).read_text("utf-8"), tell=parts.tell)
+        await server.listen(live_door.live_socket(runtime), sock)
         log.info("Live streams are served%s", f" on {sock.getsockname()[0]}:{sock.getsockname()[1]}" if sock else "")
         measuring = threading.Thread(target=parts.measure, name="measure", daemon=True)
         measuring.start()
@@ -103,7 +103,7 @@ async def _tell_seen(streams: Streams, parts: LiveParts) -> None:
 
 def _write(runtime: Path, count: int) -> None:
     """A few bytes into a folder of sockets; whoever reads half of them reads 0."""
-    (runtime / wiring.LIVE_STREAMS).write_text(str(count))
+    (runtime / live_door.LIVE_STREAMS).write_text(str(count))
 
 
 def main(consumer: str, runtime: Path, settings: Settings, fd: int | None, *, make: MakeParts = make_parts) -> None:

@@ -20,7 +20,7 @@ from core.config.settings import Settings
 from core.errors import ServiceError
 from core.jobs.consumers import ConsumerInfo
 from core.system import identity, logs, tracing
-from parascribe.run import wiring
+from parascribe.run import live_door, wiring
 from parascribe.run.runtime import private_folder
 from parascribe.run.supervisor import Child, Supervisor, listen
 from whisper.speakers import sherpa
@@ -154,7 +154,7 @@ def _live(
         port, pass_fds = sock.getsockname()[1], (sock.fileno(),)
         command.append(str(sock.fileno()))
     children.append(Child(name="live", env=env | _CONSUMER, command=command, pass_fds=pass_fds, grace=LIVE_GRACE))
-    return wiring.start_live(settings, runtime, port)
+    return live_door.start_live(settings, runtime, port)
 
 
 def _live_listen(settings: Settings) -> socket.socket:

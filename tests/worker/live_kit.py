@@ -24,8 +24,8 @@ from core.objects.memory import MemoryObjects
 from worker.context.figures import Event, LiveCounted
 from worker.live.scripted import Script, ScriptedIntake, ScriptedPipeline
 from worker.live.serving.admission import Admission
+from worker.live.serving.parts import Pace, Serving
 from worker.live.serving.server import LiveServer
-from worker.live.serving.stream import Pace, Serving
 from worker.live.serving.streams import Streams
 
 TOKEN = "let-me-in"

@@ -1,3 +1,3 @@
 """Streams as their process serves them: taken in, held, recorded, told of, ended."""
 
-__all__ = ["admission", "server", "stream", "streams"]
+__all__ = ["admission", "parts", "server", "streams"]

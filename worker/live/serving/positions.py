@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from core.audio.samples import SAMPLE_BYTES, SAMPLE_RATE
 from core.live.options import StreamOptions
-
-BYTES_PER_SAMPLE = {"s16le": 2, "f32le": 4, "mulaw": 1, "alaw": 1}
+from core.live.sessions import Session
 
 
 def is_container(options: StreamOptions) -> bool:
@@ -27,6 +26,9 @@ def stored_frame(options: StreamOptions) -> int:
     return SAMPLE_BYTES * options.channels
 
 
-def frame(options: StreamOptions) -> int:
-    """Bytes of one sample of all channels, as the client sends them; of a container, 1."""
-    return 1 if is_container(options) else BYTES_PER_SAMPLE[options.encoding] * options.channels
+def known_to(session: Session) -> int:
+    """Up to where the client need not send again, as it counts."""
+    if is_container(session.options):
+        return session.stored
+    stored = session.stored // stored_frame(session.options) if session.options.save else session.acked
+    return to_client(session.options, min(session.acked, stored))

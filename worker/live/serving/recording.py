@@ -6,7 +6,7 @@ import asyncio
 import io
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
 from functools import partial
 
@@ -20,6 +20,9 @@ PIECE_SECONDS = 5.0
 
 SOON_SECONDS = 1.0
 """A piece that an `ack` waits for is stored when it is so old."""
+
+READ_BYTES = 1 << 18
+"""Of a stored piece, at once."""
 
 PIECE_BYTES, MOST_BYTES = 1 << 20, 4 << 20
 """A piece has at most so many bytes; so many wait to be stored, then no more are taken."""
@@ -134,3 +137,14 @@ class Recording:
             self._objects.put(key, io.BytesIO(piece))
 
         await asyncio.get_running_loop().run_in_executor(self._threads, put)
+
+
+async def stored_audio(objects: ObjectStore, threads: Executor, key: str, size: int) -> AsyncIterator[bytes]:
+    """A piece, as it was stored. Raises StorageUnavailable, KeyError."""
+    loop = asyncio.get_running_loop()
+    stream = await loop.run_in_executor(threads, partial(objects.open, key))
+    try:
+        while data := await loop.run_in_executor(threads, stream.read, min(size, READ_BYTES)):
+            yield data
+    finally:
+        stream.close()

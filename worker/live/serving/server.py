@@ -24,8 +24,8 @@ from core.live.options import Start
 from core.live.wire import MESSAGE_BYTES, OWNER_HEADER
 from worker.context.figures import LiveCounted, Tell, nobody
 from worker.live.serving.closing import close_code, failure_of
+from worker.live.serving.parts import ClientGone
 from worker.live.serving.queues import Word
-from worker.live.serving.stream import ClientGone
 from worker.live.serving.streams import Streams
 
 log = logging.getLogger(__name__)

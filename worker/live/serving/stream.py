@@ -6,87 +6,27 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from core.audio.samples import SAMPLE_RATE, Pcm
 from core.errors import DatabaseUnavailable, LeaseLost, LiveClientSlow, LiveIdle, ServiceError, refusal
 from core.live.events import Ack, End, Event, Final, Partial, Ready, Stats, Translation, event_of
-from core.live.options import StreamOptions
-from core.live.sessions import RESUME_SECONDS, LiveSessions, Session, SessionLease, StoredUtterance
-from core.objects.store import ObjectStore
-from worker.context.figures import LiveCounted, StageDone, Tell, nobody
-from worker.live.parts import Intake, Pipeline, Sink
+from core.live.sessions import SessionLease, StoredUtterance
+from worker.context.figures import LiveCounted, StageDone
+from worker.live.parts import Intake, Pipeline
 from worker.live.serving.closing import failure_of, may_go_on
 from worker.live.serving.hold import Hold, again
-from worker.live.serving.positions import from_client, is_container, stored_frame, to_client
+from worker.live.serving.parts import Client, ClientGone, Serving
+from worker.live.serving.positions import from_client, is_container, known_to, stored_frame, to_client
 from worker.live.serving.queues import Inbox, Outbox, Word
-from worker.live.serving.recording import Recording, finals_told
+from worker.live.serving.recording import Recording, finals_told, stored_audio
 
 log = logging.getLogger(__name__)
 
-READ_BYTES = 1 << 18
-"""Of a stored container, at once."""
-
 LAST_FINALS = 16
 """Of a stream that goes on, given to its pipeline: the last of each channel is among them, if it matters still."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pace:
-    """Seconds.
-
-    idle: LIVE_IDLE_SECONDS; slow: how long a message may wait for a client that does not read
-    resume: how long a stream waits for a client that is gone; acks: at least so long between two that cover no final
-    """
-
-    lease: float = 60.0
-    idle: float = 300.0
-    resume: float = RESUME_SECONDS
-    slow: float = 10.0
-    stats: float = 3.0
-    acks: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Serving:
-    """What the streams of a process share.
-
-    intake: makes what reads a stream's audio
-    pipeline: makes what hears it, from `session.acked` on, its utterances numbered from `session.utterances` on; given the
-        last finals too; in a thread
-    threads: for database and object store
-    check_room: raises InsufficientStorage where too little is left for recordings
-    tell: told what happens, for the consumer's figures; heard: told of seconds of audio; both at once, on the event loop
-    """
-
-    sessions: LiveSessions
-    objects: ObjectStore
-    intake: Callable[[StreamOptions], Intake]
-    pipeline: Callable[[Session, Sequence[StoredUtterance], Sink], Pipeline]
-    threads: Executor
-    consumer: str
-    pace: Pace = Pace()
-    check_room: Callable[[], None] = lambda: None
-    tell: Tell = nobody
-    heard: Callable[[float], None] = lambda seconds: None
-
-
-class Client(Protocol):
-    """The other end, whichever protocol it speaks. Raises ClientGone."""
-
-    async def receive(self) -> bytes | Word:
-        """Raises LiveProtocol too."""
-        ...
-
-    async def send(self, event: Event) -> None: ...
-
-
-class ClientGone(Exception):
-    """There is nobody any more to be told anything."""
 
 
 class Stream:
@@ -147,7 +87,7 @@ class Stream:
         session, serving = self._begun_with, self.serving
         if self.resumed and self._container:
             self._kept = await self._off_the_loop(serving.sessions.pieces, session.id)
-        known = self._known(session)
+        known = known_to(session)
         if self._from > known:
             raise refusal(
                 {"field": "from", "message": f"Input should be at most {known}: what lies between is missing"}
@@ -168,13 +108,6 @@ class Stream:
         self._task(self._renew(), of=self._own)
         if self._recording is not None:
             self._task(self._recording.run(), of=self._own)
-
-    def _known(self, session: Session) -> int:
-        """Up to where the client need not send again."""
-        if self._container:
-            return session.stored
-        stored = session.stored // stored_frame(session.options) if session.options.save else session.acked
-        return to_client(session.options, min(session.acked, stored))
 
     # --- its client
     async def attend(self, client: Client) -> BaseException | None:
@@ -290,7 +223,7 @@ class Stream:
     async def _hear_all(self) -> None:
         """Until the stream has ended, or the client is gone and what it sent is heard."""
         for _, size, key in self._kept if self._container else ():
-            async for data in self._stored(key, size):
+            async for data in stored_audio(self.serving.objects, self.serving.threads, key, size):
                 await self._take(await self._reader.feed(data))
         told, waited, worked = self._at, 0.0, 0.0
         while (item := await self._inbox.get()) is not None:
@@ -306,14 +239,6 @@ class Stream:
             if self._at - told >= SAMPLE_RATE:
                 self.serving.tell(StageDone(stage="intake", waited=waited, worked=worked))
                 told, waited, worked = self._at, 0.0, 0.0
-
-    async def _stored(self, key: str, size: int) -> AsyncIterator[bytes]:
-        stream = await self._off_the_loop(self.serving.objects.open, key)
-        try:
-            while data := await self._off_the_loop(stream.read, min(size, READ_BYTES)):
-                yield data
-        finally:
-            stream.close()
 
     async def _hear(self, data: bytes) -> None:
         if self._container:
@@ -473,9 +398,8 @@ class Stream:
         return self._pipeline
 
     async def _finals(self, first: int) -> list[StoredUtterance]:
-        found: list[StoredUtterance] = await self._off_the_loop(
-            partial(self.serving.sessions.utterances, self.id, first=first)
-        )
+        read = partial(self.serving.sessions.utterances, self.id, first=first)
+        found: list[StoredUtterance] = await self._off_the_loop(read)
         return found
 
     def _task(self, work: Coroutine[Any, Any, Any], *, of: list[asyncio.Task[Any]] | None = None) -> asyncio.Task[Any]:

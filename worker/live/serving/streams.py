@@ -16,7 +16,8 @@ from core.live.sessions import NewSession, Session, SessionLease
 from worker.context.figures import LiveCounted
 from worker.live.serving.admission import Admission
 from worker.live.serving.closing import may_go_on
-from worker.live.serving.stream import Client, ClientGone, Serving, Stream
+from worker.live.serving.parts import Client, ClientGone, Serving
+from worker.live.serving.stream import Stream
 
 log = logging.getLogger(__name__)
 
