@@ -192,6 +192,15 @@ def test_what_was_final_is_the_transcript(kit: Kit, stream: Spoken, engine: Coun
     assert list(kit.objects.keys(stream_folder(lease.session.id))) == []
 
 
+def test_what_could_not_be_recognised_when_it_was_spoken_is_heard_again(
+    kit: Kit, stream: Spoken, engine: Counting
+) -> None:
+    finals = [replace(one, said={}) if one.number == 1 else one for one in stream.finals]
+    _, job = send(kit, stream.pcm.tobytes(), finals)
+    assert kit.run() == "completed"
+    assert texts(kit.result(job)) == stream.texts and len(engine.asked) == 1
+
+
 def test_what_was_not_final_yet_is_heard_as_of_any_file(kit: Kit, stream: Spoken, engine: Counting) -> None:
     some = len(stream.finals) * 2 // 3
     _, job = send(kit, stream.pcm.tobytes(), stream.finals[:some])

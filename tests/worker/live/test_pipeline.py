@@ -26,6 +26,7 @@ from whisper.download.downloader import ModelDownloader
 from whisper.engine.scripted import Rule, ScriptedEngine
 from whisper.engine.transcriber import WhisperTranscriber
 from whisper.models.store import ModelStore
+from whisper.translation.router import SPOKEN, Translators
 from whisper.types import ChunkTranscript
 
 ENGLISH = {"params": {"language": "en"}}
@@ -292,7 +293,8 @@ class Reversing:
 
 
 def test_finals_are_translated_and_a_failure_is_told(tmp_path: Path) -> None:
-    sink = asyncio.run(scripted(tmp_path).play(sentences(0, 1, 2), translator=Reversing(), translate_to="de", **QUIET))
+    who = {"translators": Translators([Reversing()]), "translates": False}
+    sink = asyncio.run(scripted(tmp_path).play(sentences(0, 1, 2), params={"translate_to": "de"}, **who, **QUIET))
     told = [event for _, event in sink.events if isinstance(event, Translation)]
     assert [one.utterance for one in told] == [0, 1, 2]
     assert told[0].text == sink.finals[0].text[::-1] and told[2].text == sink.finals[2].text[::-1]
@@ -300,6 +302,17 @@ def test_finals_are_translated_and_a_failure_is_told(tmp_path: Path) -> None:
     assert [one.translation for one in sink.kept] == [one.to_dict() for one in told]
     order: list[Event] = [event for _, event in sink.events]
     assert all(order.index(sink.finals[one.utterance]) < order.index(one) for one in told)
+
+
+def test_the_model_itself_translates_to_english_from_the_sound(engine: Streams) -> None:
+    pcm, truth = audio_bank.speech(0.1, 4, "de")
+    asked = {"params": {"language": "de", "translate_to": "en"}, "stream": {"partials": False}}
+    sink = asyncio.run(engine.play(pcm, translators=Translators([SPOKEN]), translates=True, **asked))
+    told = [event for _, event in sink.events if isinstance(event, Translation)]
+    assert sink.text == truth["text"]
+    assert [one.utterance for one in told] == [final.utterance for final in sink.finals if final.text]
+    # of the demo model that is German again: what counts is that the sound was decoded once more, by the other task
+    assert all(one.text and one.error is None for one in told)
 
 
 def test_everything_that_is_kept_can_be_stored_as_json(heard: MemorySink) -> None:

@@ -24,7 +24,8 @@ from worker.context.work import Work
 
 log = logging.getLogger(__name__)
 
-Said = tuple[Chunk, ChunkTranscript]
+Said = tuple[Chunk, ChunkTranscript | None]
+"""None: the utterance could not be recognised when it was spoken, and is heard again."""
 
 
 def take_over(work: Work) -> bool:
@@ -38,7 +39,7 @@ def take_over(work: Work) -> bool:
         return False
     numbers = [0, 1] if job.params.channels == "split" else [None]
     said = in_chunks(found, numbers)
-    if not said:
+    if not any(transcript for _, transcript in said):
         return False
     if job.language is None and job.params.language is None:
         # first, for nobody comes here again once there are chunks
@@ -49,10 +50,10 @@ def take_over(work: Work) -> bool:
             stage=TRANSCRIBE,
             number=chunk.index,
             plan=chunk.to_dict(),
-            state=TaskState.DONE,
-            output=transcript.to_dict(),
+            state=TaskState.DONE if transcript else TaskState.PLANNED,
+            output=transcript.to_dict() if transcript else None,
             identity=work.identities[TRANSCRIBE],
-            engine_seconds=transcript.engine_seconds,
+            engine_seconds=transcript.engine_seconds if transcript else 0.0,
             audio_seconds=(chunk.end - chunk.start) / SAMPLE_RATE / len(numbers),
         )
         for chunk, transcript in said
@@ -83,7 +84,7 @@ def in_chunks(found: Sequence[StoredUtterance], numbers: Sequence[int | None]) -
         if before:
             before[-1] = replace(before[-1][0], overlap_after=0), before[-1][1]
         chunk = replace(chunk, start=start, overlap_before=0)
-        before.append((chunk, ChunkTranscript.from_dict(dict(one.said))))
+        before.append((chunk, ChunkTranscript.from_dict(dict(one.said)) if one.said else None))
     ends = [said[-1][0].end if said else 0 for said in by_channel.values()]
     planned = [[chunk for chunk, _ in said] for said in by_channel.values()]
     row = in_one_row(planned, first=0, hears_from=max(0, min(ends) - OVERLAP_MOST))
@@ -95,6 +96,8 @@ def spoken(said: Sequence[Said]) -> Language:
     """The language of most of what was said, by how long each utterance is."""
     heard: defaultdict[str, float] = defaultdict(float)
     for chunk, transcript in said:
+        if transcript is None:
+            continue
         for code, probability in (transcript.languages or {transcript.language: 1.0}).items():
             heard[code] += chunk.samples * probability
     code = max(heard, key=lambda one: heard[one])
