@@ -100,6 +100,7 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "model_invalid": 422,
         "chunk_failed": 500,
         "chunk_timeout": 500,
+        "translation_failed": 503,
         "worker_crashed": 500,
         "cancelled": 409,
         "lease_lost": 500,

@@ -119,13 +119,13 @@ def test_revoking(capsys: Capture) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "speech.example"])
 def test_without_a_key_it_listens_for_this_machine_only(host: str, capsys: Capture) -> None:
-    services._check(load())
+    services._check(load(), with_api=True)
     with pytest.raises(ServiceError, match=r"has no keys.*parascribe keys create"):
-        services._check(load(api_host=host))
-    services._check(load(api_host=host, allow_open=True))
-    services._check(load(api_host=host, api_keys=f"anna:psk_{'a' * 8}_{'a' * 32}"))
+        services._check(load(api_host=host), with_api=True)
+    services._check(load(api_host=host, allow_open=True), with_api=True)
+    services._check(load(api_host=host, api_keys=f"anna:psk_{'a' * 8}_{'a' * 32}"), with_api=True)
     assert run("create", "anna") == 0
-    services._check(load(api_host=host))
+    services._check(load(api_host=host), with_api=True)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])

@@ -27,7 +27,7 @@ router = APIRouter(
     prefix=PREFIX, tags=["service"], dependencies=[needs(JOBS, MODELS), NO_QUERY], responses=responses("validation")
 )
 
-INTERFACES = ("openai", "whisper.cpp", "asr", "parallel")
+INTERFACES = ("deepgram", "openai", "whisper.cpp", "asr", "parallel")
 """Other people's (`api.foreign`)."""
 
 

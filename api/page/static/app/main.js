@@ -96,7 +96,8 @@ async function begin() {
     main.focus();
   });
   await showPlace();
-  features().then(({ live }) => live?.available && ((speaks = true), showPlaces(here().path[0] ?? "")), () => null);
+  // who has no key yet is not asked for one because of this
+  if (me.known) features().then(({ live }) => live?.available && ((speaks = true), showPlaces(here().path[0] ?? "")), () => null);
 }
 
 begin().catch((error) => {
