@@ -123,8 +123,7 @@ def _run(parts: Parts, claim: Claim, lease_keeper: LeaseKeeper, pipeline: Pipeli
         except HandedBack:
             return _close(lambda: parts.store.release(claim), "handed back", parts.settings.backoff)
         except LeaseLost as lost:
-            log.warning("Let go: %s", lost.message)
-            return "lease lost"
+            return _let_go(lost)
         except Interrupted as stop:
             return _close(lambda: parts.store.release(claim), stop.code, parts.settings.backoff)
         except (JobError, RequestError) as error:  # the latter: a model that this machine's version does not know
@@ -152,6 +151,11 @@ def _run(parts: Parts, claim: Claim, lease_keeper: LeaseKeeper, pipeline: Pipeli
     raise AssertionError("unreachable")
 
 
+def _let_go(lost: LeaseLost) -> str:
+    log.warning("Let go: %s", lost.message)
+    return "lease lost"
+
+
 def _fail(parts: Parts, claim: Claim, stage: Phase, error: ServiceError) -> str:
     failure = JobFailure(code=error.code, message=error.message, stage=stage.value, retryable=error.retryable)
     log.error("Failed while %s: %s (%s)", stage.value, error.message, error.code)
@@ -165,6 +169,8 @@ def _close(write: Callable[[], Any], outcome: str, backoff: Sequence[float]) -> 
             write()
             log.info("Job %s", outcome)
             return outcome
+        except LeaseLost as lost:  # the database tells it before the lease's keeper could
+            return _let_go(lost)
         except Interrupted as lost:
             log.info("Job was ended by somebody else: %s", lost.message)
             return lost.code
