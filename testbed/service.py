@@ -55,12 +55,26 @@ class Api:
     ) -> dict[str, Any]:
         until = until or (lambda job: job["status"] in ENDED)
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            job = self.job(job_id)
-            if until(job):
-                return job
-            time.sleep(0.03)
-        raise AssertionError(f"not within {seconds} s: {job}\n{self.log[-6000:]}")
+        job, known = self.job(job_id), ""
+        while not until(job):
+            assert time.monotonic() < deadline, f"not within {seconds} s: {job}\n{self.log[-6000:]}"
+            try:  # told of a change, instead of asked thirty times a second beside the work that is waited for
+                answer = httpx.get(
+                    f"{self.url}/api/v1/jobs/{job_id}",
+                    params={"wait": "1"},
+                    headers={"If-None-Match": known},
+                    timeout=30,
+                    verify=PLAIN,
+                )
+            except httpx.TransportError:  # whoever held the question is gone
+                job, known = self.job(job_id), ""
+                continue
+            if answer.status_code != httpx.codes.NOT_MODIFIED:
+                assert answer.status_code == 200, answer.text
+                job, known = answer.json(), answer.headers["etag"]
+            else:
+                time.sleep(0.02)  # of a job that has ended nobody waits
+        return job
 
     def result(self, job_id: str, fmt: str = "json") -> httpx.Response:
         return httpx.get(f"{self.url}/api/v1/jobs/{job_id}/result", params={"format": fmt}, timeout=60, verify=PLAIN)
@@ -125,7 +139,7 @@ class Service(Api):
             if found := re.search(pattern, text):
                 return found
             assert self.process is None or self.process.poll() is None, f"the service ended:\n{text[-4000:]}"
-            time.sleep(0.02)
+            time.sleep(0.05)
         raise AssertionError(f"{pattern!r} not in the log within {seconds} s:\n{self.log[-6000:]}")
 
     def family(self) -> list[psutil.Process]:

@@ -414,5 +414,5 @@ def wait_for(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"it did not come true within {seconds} s"
-        time.sleep(0.02)
+        time.sleep(0.05)
     return value
