@@ -25,7 +25,7 @@ ENGLISH = TranscribeOptions(language="en")
 
 
 def run(bench: Bench) -> None:
-    chunks = windows(bench, bench.pick(smoke=2, bench=6, full=12) * bench.cores)
+    chunks = windows(bench, bench.pick(smoke=1, bench=6, full=12) * bench.cores)
     for library in bench.libraries() if bench.scale == "full" else bench.libraries()[:1]:
         _library(bench, library, chunks)
 

@@ -17,10 +17,10 @@ from testbed.service import Service
 def run(bench: Bench) -> None:
     """The clip has 5 s; its own time is that of the same clip on the idle service."""
     clip = bench.wav(bench.speech(5 / 60)[0], "clip")
-    count = bench.pick(smoke=3, bench=6, full=200)
-    minutes = bench.pick(smoke=2.0, bench=30.0, full=60.0)
+    count = bench.pick(smoke=2, bench=6, full=200)
+    minutes = bench.pick(smoke=1.0, bench=30.0, full=60.0)
     bulk = _recording(bench, minutes)
-    times = bench.pick(smoke=2, bench=15, full=40)
+    times = bench.pick(smoke=1, bench=15, full=40)
     with bench.service(bench.libraries()[0], bench.model("base")) as service:
         warm_up(bench, service)
         alone = [_wall(service, clip) for _ in range(times)]

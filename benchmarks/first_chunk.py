@@ -15,7 +15,7 @@ from testbed.service import Service
 
 
 def run(bench: Bench) -> None:
-    minutes = bench.pick(smoke=3.0, bench=120.0, full=120.0)
+    minutes = bench.pick(smoke=1.0, bench=120.0, full=120.0)
     source = _recording(bench, minutes)
     chunk = bench.wav(bench.speech(28 / 60)[0], "chunk")
     firsts, ones = [], []

@@ -118,7 +118,7 @@ def cases(bench: Bench) -> dict[str, dict[str, tuple[Pcm, dict[str, Any]]]]:
             f"{minutes:g} min": bench.speech(minutes, seed=round(10 * minutes))
             for minutes in (0.4, 0.6, 0.95, 1.3, 2.7, 5.0)
         }
-    seeds = range(7, bench.pick(smoke=9, bench=13, full=27))
+    seeds = range(7, bench.pick(smoke=8, bench=13, full=27))
     through = {f"seed {seed}": bench.speech(1.0, seed=seed, gap=(0.1, 0.14), noise_db=None) for seed in seeds}
     together = {f"seed {seed}": bench.speech(1.0, seed=seed, gap=(0.0, 0.0), noise_db=None) for seed in list(seeds)[:6]}
     groups = {PAUSES: pauses, THROUGH: through}

@@ -30,7 +30,7 @@ GOALS = {
 
 
 def run(bench: Bench) -> None:
-    minutes = bench.pick(smoke=0.3, bench=10.0, full=30.0)
+    minutes = bench.pick(smoke=0.1, bench=10.0, full=30.0)
     sounds = {"dense": bench.speech(minutes)[0], "silence": bench.speech(minutes, silence=0.25)[0]}
     clips = [bench.speech(5 / 60, seed=n)[0] for n in range(bench.pick(smoke=2, bench=16, full=100))]
     for number, library in enumerate(bench.libraries()):

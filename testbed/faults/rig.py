@@ -312,7 +312,7 @@ class Rig(Service):
                 return job_id
         raise AssertionError("too quick to be hit in the middle, five times")
 
-    def ended(self, job_id: str, seconds: float = 40.0) -> Any:
+    def ended(self, job_id: str, seconds: float = 80.0) -> Any:
         """The row, as soon as the job has ended."""
         try:
             wait_for(lambda: self.store.get(job_id).status.value in ENDED, seconds)
@@ -373,7 +373,7 @@ class Rig(Service):
         if self.get("/readyz").status_code != httpx.codes.OK:
             self.ready()
 
-    def logged(self, pattern: str, seconds: float = 15.0) -> None:
+    def logged(self, pattern: str, seconds: float = 30.0) -> None:
         """Wait for a line of the log that is newer than `begin`."""
         self.wait_log(pattern, since=self._mark, seconds=seconds)
 
@@ -409,7 +409,7 @@ def writable(database: Path) -> bool:
         return False
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
     """What `condition` returns as soon as it is true."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

@@ -81,7 +81,7 @@ def check_order(merged: Merged, total: int) -> None:
             inside = w.end
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**9), st.booleans())
 def test_no_word_is_lost_or_doubled_at_any_seam(seed: int, pauses: bool) -> None:
     rng = random.Random(seed)
