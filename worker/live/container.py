@@ -61,6 +61,9 @@ class ContainerIntake:
         self._begun = threading.Event()
 
     async def feed(self, data: bytes) -> Pcm:
+        """data: b"" takes what has been decoded meanwhile"""
+        if not data and self._keeper is None:
+            return self._take()
         await self._begin()
         loop = asyncio.get_running_loop()
         self._first = self._first or loop.time()

@@ -254,7 +254,7 @@ def _job_of(session: Session) -> NewJob | None:
     if not session.options.save or not session.stored:
         return None
     params = JobParams.from_dict(session.params)
-    if session.channels == 2:
+    if session.options.channels == 2:
         params = replace(params, channels="split")
     job_id, size = new_id(), StreamAudio(keys=(), size=session.stored, channels=session.channels).file_size
     source = Source(

@@ -19,6 +19,9 @@ PIECE_BYTES = 64 << 10
 GATHER_BYTES, GATHER_SECONDS = 640, 0.01
 """Less audio than this (20 ms at 16 kHz) waits so long for more: ten thousand messages of two bytes are no ten thousand calls."""
 
+DECODED_SECONDS = 0.25
+"""A container's decoder may take so long for what came last: as long as a browser waits between two messages."""
+
 MOST_EVENTS = 256
 
 
@@ -30,9 +33,15 @@ class Word(Enum):
 
 
 class Inbox:
-    """Audio and words in the order they came. One reader, one writer."""
+    """Audio and words in the order they came. One reader, one writer.
 
-    def __init__(self) -> None:
+    decoded: it is a container. Before a flush, and whenever nothing comes, `get` gives b"" after DECODED_SECONDS: what has been
+        decoded meanwhile can be heard
+    """
+
+    def __init__(self, *, decoded: bool = False) -> None:
+        self._pause = DECODED_SECONDS if decoded else None
+        self._paused = False
         self._items: deque[bytearray | Word] = deque()
         self._since = 0.0
         self.waited = 0.0  # seconds, of what was handed on last
@@ -65,7 +74,16 @@ class Inbox:
             if self._closed:
                 return None
             self._there.clear()
-            await self._there.wait()
+            try:
+                async with asyncio.timeout(self._pause):
+                    await self._there.wait()
+            except TimeoutError:
+                return b""
+        if self._pause is not None and self._items[0] is Word.FLUSH and not self._paused:
+            self._paused = True
+            await asyncio.sleep(self._pause)
+            return b""
+        self._paused = False
         if len(self._items) == 1 and not self._closed and self._bytes < GATHER_BYTES and self._items[0] is not Word.END:
             await asyncio.sleep(GATHER_SECONDS)
         now = time.monotonic()

@@ -47,7 +47,7 @@ class Stream:
         self._settled = session.acked
         self._told_finals = session.utterances
         self._acked, self._ack_finals, self._acked_at = position, self._told_finals, 0.0
-        self._inbox, self._outbox = Inbox(), Outbox(seconds=serving.pace.slow)
+        self._inbox, self._outbox = Inbox(decoded=self._container), Outbox(seconds=serving.pace.slow)
         self._tasks: list[asyncio.Task[Any]] = []  # while there is a client
         self._own: list[asyncio.Task[Any]] = []  # as long as the stream
         self._hearing: asyncio.Task[None] | None = None
@@ -248,7 +248,7 @@ class Stream:
             data = data[skipped:]
             self._from += len(data)
             await self._recording.add(data)
-        if data:
+        if data or self._container:
             await self._take(await self._reader.feed(data))
 
     async def _take(self, pcm: Pcm) -> None:
