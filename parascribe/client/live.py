@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
@@ -250,7 +251,9 @@ class LiveStream:
                 )
             ) from error
         except _gone() as error:
-            said = str(error) or type(error).__name__
+            number = (error.errno or 0) if isinstance(error, OSError) else 0
+            said = os.strerror(number) if number > 0 else str(error)
+            said = said or type(error).__name__
             raise ServiceUnreachable(
                 f"Cannot reach {base} ({said}). Is the service running? Start it with: parascribe serve"
             ) from error

@@ -55,20 +55,8 @@ def transcribe_files(
     if served := [one.name for one in options(JobParams) if not one.about.heard and params.get(one.name) is not None]:
         raise refusal(*({"field": name, "message": "this is for jobs of a service"} for name in served))
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(_scratch(settings.work_path))
+        isolated = stack.enter_context(isolated_settings(settings))
         runtime = stack.enter_context(private_folder())
-        settings.models_path.mkdir(parents=True, exist_ok=True)
-        isolated = settings.model_copy(
-            update={
-                "data_dir": folder,
-                "work_dir": folder / "work",
-                "database_url": None,
-                "broker_url": None,
-                "minio_endpoint": None,
-                "ingest_bucket": None,
-                "whisper_models_dir": settings.models_path,
-            }
-        )
         store = SqlStore.in_memory()
         stack.callback(store.close)
         plan = wiring.plan_of(isolated)
@@ -125,6 +113,24 @@ def transcribe_files(
                     if ended.error
                     else {"code": ended.status.value, "message": ended.status.value}
                 }
+
+
+@contextlib.contextmanager
+def isolated_settings(settings: Settings) -> Iterator[Settings]:
+    """The same without a service's database, broker and bucket, in a folder for the time of the block. Raises ServiceError."""
+    with _scratch(settings.work_path) as folder:
+        settings.models_path.mkdir(parents=True, exist_ok=True)
+        yield settings.model_copy(
+            update={
+                "data_dir": folder,
+                "work_dir": folder / "work",
+                "database_url": None,
+                "broker_url": None,
+                "minio_endpoint": None,
+                "ingest_bucket": None,
+                "whisper_models_dir": settings.models_path,
+            }
+        )
 
 
 @contextlib.contextmanager

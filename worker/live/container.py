@@ -210,7 +210,10 @@ class ContainerIntake:
         return pcm[skipped:]
 
     def _refused(self) -> LiveProtocol:
-        return LiveProtocol(f"The container cannot be decoded: {first_line(self._complaints)}")
+        why = first_line(self._complaints)
+        if "whitelist" in why:
+            why = "it is no webm, ogg or mp4"
+        return LiveProtocol(f"The container cannot be decoded: {why}")
 
     def _command(self) -> list[str]:
         """Untrusted bytes: standard input alone, few demuxers, one thread (see `core.audio.ffmpeg`)."""
