@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import psutil
 import pytest
@@ -29,7 +30,7 @@ from wyoming.client import AsyncClient as WyomingClient
 
 from core.audio.samples import SAMPLE_RATE
 from testbed import audio_bank
-from testbed.service import Service, running
+from testbed.service import PLAIN, Service, running
 from tests.e2e.live_caller import WallClock, as_words, calling, send, spoken, truth
 
 MARIA, PETER, TOM, LUCY = 3, 4, 5, 9
@@ -96,17 +97,19 @@ def test_deepgrams_client_hears_the_words_of_a_stream_and_of_a_file(service: Ser
     audio = spoken(MARIA, PETER).tobytes()
 
     async def talk() -> tuple[list[str], str]:
-        client = AsyncDeepgramClient(api_key="none", environment=environment)
+        transport = httpx.AsyncClient(verify=PLAIN, timeout=60)
+        client = AsyncDeepgramClient(api_key="none", environment=environment, httpx_client=transport)
         asked: dict[str, Any] = {"model": "nova-3", "encoding": "linear16", "sample_rate": SAMPLE_RATE}
         found: list[str] = []
-        async with client.listen.v1.connect(**asked) as connection:
-            for at in range(0, len(audio), 16_000):
-                await connection.send_media(audio[at : at + 16_000])
-            await connection.send_close_stream()
-            async for message in connection:
-                if message.type == "Results" and message.is_final:
-                    found.append(message.channel.alternatives[0].transcript)
-        heard: Any = await client.listen.v1.media.transcribe_file(request=as_wav(audio), model="nova-3")
+        async with transport:
+            async with client.listen.v1.connect(**asked) as connection:
+                for at in range(0, len(audio), 16_000):
+                    await connection.send_media(audio[at : at + 16_000])
+                await connection.send_close_stream()
+                async for message in connection:
+                    if message.type == "Results" and message.is_final:
+                        found.append(message.channel.alternatives[0].transcript)
+            heard: Any = await client.listen.v1.media.transcribe_file(request=as_wav(audio), model="nova-3")
         return found, heard.results.channels[0].alternatives[0].transcript
 
     stream, file = asyncio.run(asyncio.wait_for(talk(), 90))
@@ -216,7 +219,7 @@ async def never_reads(service: Service) -> None:
 
 
 END = '{"type": "end"}'
-SILENCE = [bytes(320_000)] * 60  # ten minutes
+SILENCE = [bytes(320_000)] * 18  # three minutes
 WRONG: list[tuple[str, int, list[bytes | str], dict[str, Any]]] = [
     ("validation", 1008, [], {"sample_rate": 12}),
     ("live_protocol", 1008, ["no JSON"], {}),
@@ -250,18 +253,17 @@ def test_what_is_wrong_has_a_code_and_the_stream_beside_it_is_not_touched(servic
     assert "Traceback" not in service.log
 
 
-@pytest.mark.parametrize("days", [400, -400])
-def test_a_wall_clock_that_jumps_changes_nothing(service: Service, clock: WallClock, days: int) -> None:
+def test_a_wall_clock_that_jumps_changes_nothing(service: Service, clock: WallClock) -> None:
     if not clock.env:
         pytest.skip("there is no C compiler")
 
     async def talk() -> tuple[list[str], str]:
         async with calling(service, language="en", partials=False) as client:
             audio = spoken(MARIA, LUCY, TOM).tobytes()
-            await send(client, audio[: len(audio) // 2])
-            await client.until("final")
-            clock.move(days * 86_400)
-            await send(client, audio[len(audio) // 2 :])
+            for days, part in ((400, audio[: len(audio) // 2]), (-400, audio[len(audio) // 2 :])):
+                await send(client, part)
+                await client.until("final")
+                clock.move(days * 86_400)
             await client.say("end")
             assert await client.closed() == 1000
             return client.texts(), client.got[-1]["job"]
@@ -272,6 +274,6 @@ def test_a_wall_clock_that_jumps_changes_nothing(service: Service, clock: WallCl
         done = service.wait(job)
         assert done["status"] == "completed"
         moved = datetime.fromisoformat(done["created_at"]) - datetime.now(UTC)
-        assert abs(moved.days - days) <= 1, "it has jumped"
+        assert abs(moved.days + 400) <= 1, "it has jumped"
     finally:
         clock.move(0)

@@ -191,7 +191,11 @@ class SqlLive(Role):
         this = select(live_session).where(live_session.c.job_id == job_id)
         with self.database.read() as connection:
             row = connection.execute(this).first()
-            if row is None or StreamOptions.from_dict(row.options).refine:
+            if row is None:
+                return []
+            options = StreamOptions.from_dict(row.options)
+            # how many channels a container really has is known to the job's decoder alone
+            if options.refine or (options.encoding == "container" and options.channels == 2):
                 return []
             return _utterances(connection, row.id)
 

@@ -51,7 +51,10 @@ class Screen(Lines):
     """The same for one stream, and below it the line that is still being spoken: what may change is shown dim."""
 
     def told(self, source: str, event: Event) -> None:
-        if isinstance(event, Partial):
+        if isinstance(event, Ready):
+            sys.stdout.write(f"{_CLEAR}{_DIM}Listening; Ctrl-C ends it.{_PLAIN}")
+            sys.stdout.flush()
+        elif isinstance(event, Partial):
             width = shutil.get_terminal_size().columns - 1
             voice, tail = _voice(event), printable(event.tail)[-width:]
             room = max(0, width - len(tail) - len(voice))

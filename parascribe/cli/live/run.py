@@ -88,9 +88,7 @@ class LiveRun:
                     speaking.cancel()
                     await asyncio.gather(speaking, return_exceptions=True)
         except (ClientError, ServiceError) as error:
-            said = error.explain() if isinstance(error, ApiError) else str(error)
-            if isinstance(error, ServiceError):
-                said = f"{error.message} ({error.code})"
+            said = _in_words(error)
             note(f"parascribe: {name}: {said}" if name else f"parascribe: {said}")
             return Exit.UNREACHABLE if isinstance(error, ServiceUnreachable) else Exit.FAILED
         return Exit.OK
@@ -114,6 +112,19 @@ class LiveRun:
         async with contextlib.aclosing(blocks):
             async for block in blocks:
                 await stream.send(block)
+
+
+def _in_words(error: ClientError | ServiceError) -> str:
+    match error:
+        case ServiceUnreachable():
+            return f"{error}\n  Without a service: --local"
+        case ApiError(code="live_unavailable"):
+            return f"{error.explain()}\n  Does a consumer run there, with LIVE_ENABLED? Without a service: --local"
+        case ApiError():
+            return error.explain()
+        case ServiceError():
+            return f"{error.message} ({error.code})"
+    return str(error)
 
 
 def _names(given: Sequence[str]) -> list[str]:
