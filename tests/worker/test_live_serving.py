@@ -14,6 +14,7 @@ from websockets.exceptions import InvalidStatus
 from core.errors import DatabaseUnavailable, DiskFull, InsufficientStorage
 from core.objects.memory import MemoryObjects
 from tests.worker.live_kit import Sessions, eventually, live, speech
+from worker.live.serving.queues import Inbox, Word
 
 THREE = speech(1.0, 0.6, 1.5, 0.6, 0.5, 0.6)
 
@@ -473,3 +474,18 @@ def test_a_connection_that_says_nothing_holds_nothing(tmp_path: Path) -> None:
             assert json.dumps(here.counts) == "[]"
 
     run(story())
+
+
+LOUD = b"\1\2" * 4000
+
+
+def test_there_is_time_for_what_a_decoder_still_has_before_a_flush_and_in_a_pause() -> None:
+    async def story() -> list[bytes | Word | None]:
+        inbox = Inbox(decoded=True)
+        for item in (LOUD, Word.FLUSH):
+            await inbox.put(item)
+        got = [await inbox.get() for _ in range(4)]
+        await inbox.put(Word.END)
+        return [*got, await inbox.get()]
+
+    assert asyncio.run(story()) == [LOUD, b"", Word.FLUSH, b"", Word.END]
