@@ -222,6 +222,8 @@ class LiveStream:
         from websockets.exceptions import InvalidStatus
 
         base = self._transport.base_url
+        if not base.startswith(("http://", "https://")):
+            raise ServiceUnreachable(f"{base!r} is no address of a service: it begins with http:// or https://")
         # as the requests: a proxy from the environment is for the outside world
         options: dict[str, Any] = {} if self._transport.http.trust_env else {"proxy": None}
         if base.startswith("https:"):

@@ -158,6 +158,7 @@ def test_what_makes_no_sense_is_said_before_anything_is_done(talk: Path, tmp_pat
     away = run(talk, "--url", "http://127.0.0.1:9", "--srt", tmp_path / "x.srt")
     assert away.exit_code == 3 and "Connection refused" in away.stderr and "--local" in away.stderr
     assert not (tmp_path / "x.srt").exists()
+    assert "is no address" in run(talk, "--url", "nonsense").stderr
     (tmp_path / "text.wav").write_text("no sound at all" * 99)
     assert run(tmp_path / "text.wav").exit_code == 1
 

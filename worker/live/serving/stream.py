@@ -213,11 +213,11 @@ class Stream:
         told = time.monotonic()
         while True:
             await asyncio.sleep(min(self.serving.pace.stats, self.serving.pace.acks))
-            await self._ack()
-            if time.monotonic() - told >= self.serving.pace.stats:
+            if time.monotonic() - told >= self.serving.pace.stats:  # ahead of the ack, which would be in its way
                 told = time.monotonic()
                 stats = Stats(received=round(self.received, 3), behind=round(self.behind, 3), queues=self.waiting())
                 await self._outbox.offer(stats)
+            await self._ack()
 
     # --- from the client to the pipeline
     async def _hear_all(self) -> None:
