@@ -31,6 +31,7 @@ from core.jobs.consumers import ConsumerInfo
 from core.live.events import Ack, End, Event, Failure, Final, Partial, Ready, SpeechStart, Translation
 from core.live.options import StreamOptions
 from core.live.resuming import Backlog, Told, kept_bytes
+from core.live.sending import WAITING_EVENTS, ResumableStream
 from core.store.sql import SqlStore
 from tests.api.live_process import LiveProcess, relay_to
 
@@ -441,3 +442,22 @@ def test_nothing_is_told_twice_or_taken_back() -> None:
     assert (told.news(final), told.news(final), told.news(partial(9, "one two three"))) == (final, None, None)
     german = Translation(utterance=0, language="de", text="eins zwei drei")
     assert (told.news(german), told.news(german)) == (german, None)
+
+
+def test_the_last_event_is_told_behind_all_that_waits_and_then_nothing_can_be_sent() -> None:
+    async def work() -> None:
+        stream = ResumableStream(StreamOptions(), after_end=ValueError("behind its end"))
+        for number in range(WAITING_EVENTS):
+            await stream.heard(SpeechStart(t=number, utterance=number))
+        stream.end()
+        with pytest.raises(ValueError, match="behind its end"):
+            stream.flush()
+        last = Failure(code="live_behind", message="It does not keep up.")
+        stream.close(LiveUnavailable(), last)
+        stream.close(LiveSessionEnded())
+        told = [await stream.next_event() for _ in range(WAITING_EVENTS + 2)]
+        assert told[-2:] == [last, None] and None not in told[:-1]
+        with pytest.raises(LiveUnavailable):
+            await stream.send(TENTH)
+
+    asyncio.run(work())
