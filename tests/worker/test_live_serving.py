@@ -240,6 +240,22 @@ def test_who_breaks_the_rules_is_told_and_the_others_do_not_notice(tmp_path: Pat
     run(story())
 
 
+def test_what_comes_behind_the_end_is_refused_and_the_stream_ends_all_the_same(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with live(tmp_path) as here, here.client() as client:
+            row = (await client.until("ready"))["session"]
+            here.sessions.fails.append(DatabaseUnavailable("It is away for a moment."))
+            await client.socket.send(THREE)
+            await client.say("end")
+            await client.say("flush")
+            assert await client.closed() == 1008
+            assert client.got[-1]["code"] == "live_protocol" and not client.got[-1].get("resumable")
+            await eventually(lambda: here.sessions.rows[row].ended)
+            assert here.sessions.rows[row].job_id and len(here.sessions.finals(row)) == 3
+
+    run(story())
+
+
 def test_what_cannot_begin_is_refused_with_its_code(tmp_path: Path) -> None:
     starts: list[tuple[dict[str, Any], str]] = [
         ({"model": "nonsense"}, "unknown_model"),

@@ -120,7 +120,7 @@ class LiveServer:
 
 
 class _WebSocket:
-    """A `worker.live.serving.stream.Client`."""
+    """A `worker.live.serving.parts.Client`."""
 
     def __init__(self, connection: ServerConnection) -> None:
         self._connection = connection
