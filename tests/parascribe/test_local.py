@@ -18,7 +18,7 @@ from core.config.settings import Settings
 from core.errors import ValidationFailed
 from parascribe.cli.demo import find_samples
 from parascribe.run.local import transcribe_files
-from parascribe.run.wiring import open_models
+from parascribe.run.wiring.models import open_models
 from parascribe.tools.recordings import RECORDINGS, fetch_recordings
 from tests.skipping import skip_on_a_laptop
 from whisper import DATA

@@ -14,7 +14,7 @@ import pytest
 from core.config.loading import load
 from core.config.settings import Settings
 from parascribe.cli import main
-from parascribe.run.wiring import open_store
+from parascribe.run.wiring.stores import open_store
 from parascribe.tools import engines
 from parascribe.tools.doctor import check_database, check_port, filesystem, run_checks
 from whisper import DATA
