@@ -26,12 +26,17 @@ FIRST_SECONDS = 30.0
 """How long a process may take to begin a stream."""
 AGAIN_SECONDS = 10.0
 """The same of one that goes on: others can be asked."""
+SILENT_SECONDS = 15.0
+"""A process that tells nothing for so long hangs: how it gets on is told every three (`worker.live.serving.parts.Pace.stats`)."""
 MOST_DEATHS = 5
 """So many processes in a row that died of a stream, or left it, before anything more of it was final."""
 
 
 class RelayLinks:
-    """check: of options of a job, raises as `Intake.check`; blocks. again_seconds: how long a stream looks for another process"""
+    """check: of options of a job, raises as `Intake.check`; blocks
+
+    again_seconds: how long a stream looks for another process; silent_seconds: how long one may tell nothing
+    """
 
     def __init__(
         self,
@@ -40,8 +45,10 @@ class RelayLinks:
         check: Callable[[Mapping[str, Any]], object],
         metrics: LiveMetrics,
         again_seconds: float = RESUME_SECONDS,
+        silent_seconds: float = SILENT_SECONDS,
     ) -> None:
-        self.places, self.metrics, self.again_seconds = places, metrics, again_seconds
+        self.places, self.metrics = places, metrics
+        self.again_seconds, self.silent_seconds = again_seconds, silent_seconds
         self._check = check
 
     async def open(self, start: Mapping[str, Any], who: Identity) -> RelayLink:
@@ -143,7 +150,9 @@ class RelayLink:
         socket = self._at[1]
         try:
             async with self._stream.writing(socket):
-                async for message in socket:
+                while True:
+                    async with asyncio.timeout(self._links.silent_seconds):
+                        message = await socket.recv()
                     event = event_in(message)
                     if isinstance(event, Failure) and not is_for_client(event):
                         log.warning("A live process gives a stream away: %s: %s", event.code, event.message)

@@ -98,6 +98,7 @@ class ResumableStream:
         if isinstance(event, Ack):
             self._backlog.drop(event.position)
             self._room.set()
+            self._more.set()
             self.breaks = 0
         if (news := self._told.news(event)) is not None:
             await self._events.put(news)
@@ -122,7 +123,7 @@ class ResumableStream:
             if piece is not None:
                 await connection.send('{"type": "flush"}' if piece == "flush" else piece)
                 continue
-            if self._ending and not ended:
+            if self._ending and not ended and self._backlog.all_sent:
                 ended = True
                 await connection.send('{"type": "end"}')
             self._more.clear()
