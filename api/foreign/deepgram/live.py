@@ -14,7 +14,6 @@ from api.live.closing import error_of
 from api.live.link import LiveLink
 from core.errors import ServiceError
 from core.live.events import Ack, End, Event, Failure, Final, Partial, SpeechEnd, SpeechStart
-from core.transcript.languages import joined
 
 RATE = 16_000
 """Of what `Ack.samples` counts."""
@@ -121,7 +120,7 @@ class LiveListen:
             case SpeechEnd():
                 self._ended.add(event.utterance)
             case Partial():
-                text = joined((event.committed, event.tail), self._want.start.get("language", ""))
+                text = (event.committed + event.tail).strip()
                 if text and query.interim_results:
                     yield self._results(event, text, [], 0.0)
             case Final():
