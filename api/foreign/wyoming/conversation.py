@@ -18,8 +18,8 @@ from api.deps import Parts
 from api.foreign.streaming import Growing, Whole
 from api.foreign.wyoming.about import info_of
 from api.foreign.wyoming.wire import read_event
+from api.live.client import STALL_SECONDS
 from api.live.closing import error_of
-from api.live.conversation import STALL_SECONDS
 from api.live.link import LiveLink
 from core.errors import LiveIdle, LiveProtocol, ServiceError, refusal
 from core.keys import JOBS
