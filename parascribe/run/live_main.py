@@ -35,6 +35,12 @@ log = logging.getLogger(__name__)
 THREADS = 8
 """For database and object store."""
 
+WAITING_THREADS = 3
+"""In which one stream waits for the engine: each of two channels, and the translation; they are made when they are needed."""
+
+MOST_STREAMS = 64
+"""For which there are threads where MAX_LIVE_STREAMS says nothing; of more, some wait for each other."""
+
 SEEN_SECONDS = 2.0
 """How often the figures are told how many streams there are."""
 
@@ -55,8 +61,8 @@ async def serve(
         objects = open_objects(settings)
         check, check_room = make_checks(settings, objects, runtime)
         admission = Admission(most=settings.max_live_streams, workers=plan.workers)
-        # a stream waits for the engine in a thread of its own for each channel
-        waiting = stack.enter_context(ThreadPoolExecutor(settings.max_live_streams or 64, "hearing"))
+        most = WAITING_THREADS * (settings.max_live_streams or MOST_STREAMS)
+        waiting = stack.enter_context(ThreadPoolExecutor(most, "hearing"))
         threads = stack.enter_context(ThreadPoolExecutor(THREADS, "storing"))
         parts = make(settings, runtime, admission, waiting)
         stack.callback(parts.close)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from websockets.exceptions import InvalidStatus
 from core.errors import DatabaseUnavailable, DiskFull, InsufficientStorage
 from core.objects.memory import MemoryObjects
 from tests.worker.live_kit import Sessions, eventually, live, speech
+from worker.live.serving.recording import MOST_BYTES
 
 THREE = speech(1.0, 0.6, 1.5, 0.6, 0.5, 0.6)
 
@@ -436,6 +438,35 @@ def test_a_full_disk_breaks_the_stream_off_and_it_goes_on_once_there_is_room(tmp
             async with here.client() as third:
                 await third.closed()
                 assert third.got[-1]["code"] == "insufficient_storage"
+
+    run(story())
+
+
+def test_a_stream_ends_though_more_has_come_than_can_be_stored(tmp_path: Path) -> None:
+    class Stuck(MemoryObjects):
+        full = threading.Event()
+
+        def put(self, key: str, data: Any, **more: Any) -> int:
+            assert self.full.wait(20)
+            raise DiskFull
+
+    async def story() -> None:
+        objects, megabyte = Stuck(), bytes(1 << 20)
+        async with live(tmp_path, objects=objects) as here, here.client() as client:
+            session = (await client.until("ready"))["session"]
+            (stream,) = here.streams.attended
+
+            async def send() -> None:
+                while True:
+                    await client.socket.send(megabyte)
+
+            sending = asyncio.create_task(send())
+            await eventually(lambda: stream.received * 32_000 > MOST_BYTES)
+            objects.full.set()
+            await client.closed()
+            assert client.got[-1]["code"] == "disk_full"
+            await asyncio.gather(sending, return_exceptions=True)
+            await eventually(lambda: here.sessions.rows[session].ended)
 
     run(story())
 
