@@ -47,7 +47,7 @@ _STATUS: Final = {1008: 400, 1013: 503}
 class LiveStream:
     """One stream, made by `AsyncClient.live`: an asynchronous context manager, and an iterator over its events.
 
-    The iterator ends behind `End`. It raises ApiError when the service has broken the stream off (Overloaded: try again later), and
+    The iterator ends behind `End`; take its events while you send, for once some hundreds wait, `send` does too. It raises ApiError when the service has broken the stream off (Overloaded: try again later), and
     ServiceUnreachable when it could not be reached anew within 30 s; so does `send`.
     """
 
