@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from core.errors import DatabaseUnavailable, DiskFull, InsufficientStorage
+from core.errors import DatabaseUnavailable, DiskFull, HandedBack, InsufficientStorage
+from core.live.sessions import SessionLease
 from core.objects.memory import MemoryObjects
 from tests.worker.live_kit import Sessions, eventually, live, speech
 from worker.live.serving.recording import MOST_BYTES
@@ -438,6 +439,32 @@ def test_a_full_disk_breaks_the_stream_off_and_it_goes_on_once_there_is_room(tmp
             async with here.client() as third:
                 await third.closed()
                 assert third.got[-1]["code"] == "insufficient_storage"
+
+    run(story())
+
+
+def test_a_stream_that_has_ended_says_so_though_its_process_stops_at_that_moment(tmp_path: Path) -> None:
+    class Ending(Sessions):
+        at_that_moment: Callable[[], None]
+
+        def end_session(self, lease: SessionLease) -> str | None:
+            job = super().end_session(lease)
+            self.at_that_moment()
+            return job
+
+    async def story() -> None:
+        sessions, loop = Ending(), asyncio.get_running_loop()
+        async with live(tmp_path, sessions=sessions) as here, here.client() as client:
+            session = (await client.until("ready"))["session"]
+            (stream,) = here.streams.attended
+            sessions.at_that_moment = lambda: (
+                loop.call_soon_threadsafe(stream.interrupt, HandedBack("It stops.")) and None
+            )
+            await client.socket.send(THREE)
+            await client.say("end")
+            assert await client.closed() == 1000
+            assert client.got[-1]["type"] == "end" and client.got[-1]["job"] == here.sessions.rows[session].job_id
+            assert len(client.of("final")) == 3
 
     run(story())
 

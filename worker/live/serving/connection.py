@@ -71,6 +71,10 @@ class Connection:
         """Of what may be left out: only where nothing else waits."""
         await self._outbox.offer(event)
 
+    async def finish(self, last: Event) -> None:
+        """Behind all that waits; nothing more is told."""
+        await self._outbox.close(last)
+
     async def end(self, failure: BaseException | None) -> None:
         """All that waits still goes; of a stream that has failed, only the reason why nothing more comes."""
         if not isinstance(failure, ClientGone):

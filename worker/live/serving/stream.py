@@ -25,6 +25,9 @@ from worker.live.serving.recording import Recording, finals_told, stored_audio
 
 log = logging.getLogger(__name__)
 
+ENDING_SECONDS = 2.0
+"""So long a client that is to be told something else is told of the end instead, if that is just being written."""
+
 LAST_FINALS = 16
 """Of a stream that goes on, given to its pipeline: the last of each channel is among them, if it matters still."""
 
@@ -50,7 +53,7 @@ class Stream:
         self._connection = Connection(serving.pace, serving.tell)
         self._own: list[asyncio.Task[None]] = []  # as long as the stream
         self._hearing: asyncio.Task[None] | None = None
-        self._broken = self._is_ended = False
+        self._broken = self._is_ending = self._is_ended = False
         self._intake: Intake | None = None
         self._pipeline: Pipeline | None = None
         self._recording: Recording | None = None
@@ -131,6 +134,11 @@ class Stream:
         reporting = asyncio.create_task(self._report())
         if failure is None:
             failure = await connection.serve(self._hearing, reporting, *self._own, ended=lambda: self._is_ended)
+        if self._is_ending and not isinstance(
+            failure, ClientGone
+        ):  # whatever came in between: it may have become a job
+            await asyncio.wait({self._hearing}, timeout=ENDING_SECONDS)
+            failure = None if self._is_ended else failure
         if failure is not None and not isinstance(failure, ClientGone):
             self._broken = self._broken or (self._hearing.done() and self._hearing.exception() is not None)
             self.serving.tell(LiveCounted(what="failure", code=getattr(failure, "code", "internal")))
@@ -236,9 +244,10 @@ class Stream:
             await self._recording.flush()
         await self._ack(at_once=True)
         left = [] if self.options.save else await self._off_the_loop(self.serving.sessions.pieces, self.id)
+        self._is_ending = True
         job = await self.hold.end()
+        await self._connection.finish(End(duration=round(max(self._at, self._settled) / SAMPLE_RATE, 3), job=job))
         self._is_ended = True
-        await self.tell(End(duration=round(max(self._at, self._settled) / SAMPLE_RATE, 3), job=job))
         log.info("Live stream %s has ended after %.1f s%s", self.id, self.received, f": job {job}" if job else "")
         for _, _, key in left:
             with contextlib.suppress(ServiceError):  # the sweeper removes what is left
