@@ -64,7 +64,7 @@ class Backlog:
 
     def add_flush(self) -> None:
         end = self._first + len(self._kept)
-        if end not in self._flushes:
+        if self._flushes[-1:] != [end]:
             self._flushes.append(end)
 
     def drop(self, position: int) -> None:

@@ -16,6 +16,7 @@ from core.errors import DatabaseUnavailable, DiskFull, HandedBack, InsufficientS
 from core.live.sessions import SessionLease
 from core.objects.memory import MemoryObjects
 from tests.worker.live_kit import Sessions, eventually, live, speech
+from worker.live.serving.queues import MOST_ITEMS, Command, Inbox
 from worker.live.serving.recording import MOST_BYTES
 
 THREE = speech(1.0, 0.6, 1.5, 0.6, 0.5, 0.6)
@@ -327,6 +328,29 @@ def test_what_is_too_much_is_refused_before_anything_is_stored(tmp_path: Path) -
             await one.closed()
             async with here.client() as third:
                 await third.until("ready")
+
+    run(story())
+
+
+def test_commands_wait_too_and_not_without_an_end() -> None:
+    async def story() -> None:
+        inbox, taken = Inbox(), 0
+
+        async def put() -> None:
+            nonlocal taken
+            while True:
+                for item in (Command.FLUSH, b"x"):
+                    await inbox.put(item)
+                    taken += 1
+
+        putting = asyncio.create_task(put())
+        await asyncio.sleep(0)
+        assert taken == MOST_ITEMS
+        found = [await inbox.get() for _ in range(10)]
+        assert found == [Command.FLUSH, b"x"] * 5
+        await eventually(lambda: taken == MOST_ITEMS + 10)
+        putting.cancel()
+        await asyncio.gather(putting, return_exceptions=True)
 
     run(story())
 

@@ -13,7 +13,7 @@ from core.live.events import Event, Final, Partial
 from worker.context.figures import StageDone, Tell
 from worker.live.serving.closing import failure_of, may_go_on
 from worker.live.serving.parts import Client, ClientGone, Pace
-from worker.live.serving.queues import Inbox, Outbox, Word
+from worker.live.serving.queues import Command, Inbox, Outbox
 
 LAST_WORD_SECONDS = 1.0
 """For why a stream has failed, where a client does not read."""
@@ -22,7 +22,7 @@ LAST_WORD_SECONDS = 1.0
 class Connection:
     """Made before its client is there, and left by it: what is told then goes nowhere, for who goes on is told it again.
 
-    inbox: what the client has sent; None behind its last word
+    inbox: what the client has sent; None behind the last of it
     """
 
     def __init__(self, pace: Pace, tell: Tell) -> None:
@@ -96,14 +96,14 @@ class Connection:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _receive(self, client: Client) -> None:
-        word: bytes | Word = b""
-        while word is not Word.END:
+        said: bytes | Command = b""
+        while said is not Command.END:
             try:
                 async with asyncio.timeout(self._pace.idle):
-                    word = await client.receive()
+                    said = await client.receive()
             except TimeoutError:
                 raise LiveIdle from None
-            await self.inbox.put(word)
+            await self.inbox.put(said)
         await client.receive()  # ClientGone, or
         raise LiveProtocol("Nothing may come after `end`.")
 

@@ -20,7 +20,7 @@ from worker.live.serving.connection import Connection
 from worker.live.serving.hold import Hold, again
 from worker.live.serving.parts import Client, ClientGone, Serving
 from worker.live.serving.positions import from_client, is_container, known_to, stored_frame, to_client
-from worker.live.serving.queues import Word
+from worker.live.serving.queues import Command
 from worker.live.serving.recording import Recording, finals_told, stored_audio
 
 log = logging.getLogger(__name__)
@@ -199,7 +199,7 @@ class Stream:
             began = time.monotonic()
             if isinstance(item, bytes):
                 await self._hear(item)
-            elif item is Word.FLUSH:
+            elif item is Command.FLUSH:
                 await self._hearer.flush()
             else:
                 await self._finish()
