@@ -18,7 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from api.access.identity import Identity
 from api.access.keys import KeyAuthenticator
-from api.live import conversation
+from api.live import client, conversation
 from api.live.scripted import Line, ScriptedLink, ScriptedLinks
 from core.errors import LiveFull, ServiceError
 from core.jobs.consumers import ConsumerInfo
@@ -126,6 +126,8 @@ def test_what_cannot_be_is_said_with_a_code_and_a_close_code(scripted: Service) 
     assert (error["code"], code) == ("validation", 1008)
     assert {one["field"] for one in error["errors"]} == {"sample_rate", "colour"}
     assert refused(scripted, start, {"type": "pause"})[0]["code"] == "live_protocol"
+    error, code = refused(scripted, start, {"type": "flush", "now": True})
+    assert (error["code"], error["errors"][0]["field"], code) == ("validation", "now", 1008)
     error, code = refused(scripted, start | {"session": "nobody's"})
     assert (error["code"], code) == ("live_session_not_found", 1008)
 
@@ -184,7 +186,7 @@ def test_limits_of_a_key_hold_for_streams_that_become_jobs(keyed: Service) -> No
 
 
 def test_a_key_that_is_revoked_ends_its_streams(keyed: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversation, "READMIT_SECONDS", 0.05)
+    monkeypatch.setattr(client, "READMIT_SECONDS", 0.05)
     with stream(keyed, {}, headers=bearer("bert")) as socket:
         assert json.loads(socket.recv(10))["type"] == "ready"
         keyed.store.revoke(KEY["bert"][4:12])
@@ -201,7 +203,7 @@ def test_who_says_nothing_is_not_waited_for(scripted: Service, monkeypatch: pyte
 
 
 def test_a_client_that_never_reads_is_dropped(serve: Callable[..., Service], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversation, "STALL_SECONDS", 0.2)
+    monkeypatch.setattr(client, "STALL_SECONDS", 0.2)
     let_go = threading.Event()
 
     class Link(ScriptedLink):

@@ -21,7 +21,7 @@ from core.errors import ValidationFailed
 from core.live.events import End, Final, Ready, event_of
 from parascribe.cli.demo import find_samples
 from parascribe.run.local import transcribe_files
-from parascribe.run.wiring import open_models
+from parascribe.run.wiring.models import open_models
 from parascribe.tools.recordings import RECORDINGS, fetch_recordings
 from testbed import audio_bank
 from tests.skipping import skip_on_a_laptop

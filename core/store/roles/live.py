@@ -327,15 +327,13 @@ def _pieces(session_id: str) -> Any:
 
 
 def _to_session(row: Row[Any]) -> Session:
-    options = StreamOptions.from_dict(row.options)
     return Session(
         id=row.id,
         owner=row.owner,
-        options=options,
+        options=StreamOptions.from_dict(row.options),
         params=row.params,
         warnings=row.warnings,
         acked=row.acked,
-        acked_bytes=row.stored if options.encoding == "container" else 0,
         stored=row.stored,
         utterances=row.utterances,
         created_at=row.created_at,

@@ -18,15 +18,17 @@ from core.live.options import OF_JOBS, Start
 from core.options import options
 from core.system import logs
 from parascribe.client.errors import ClientError
-from parascribe.run import wiring
 from parascribe.run.live_parts import make_checks, make_parts
 from parascribe.run.local import isolated_settings
 from parascribe.run.parts import running_manager
 from parascribe.run.runtime import private_folder
+from parascribe.run.wiring.engine import start_plan
+from parascribe.run.wiring.models import open_downloader, open_models
+from parascribe.run.wiring.stores import open_objects, open_store
 from parascribe.screen.progress import download_progress
 from worker.live.serving.admission import Admission
 from worker.live.serving.parts import Pace, Serving
-from worker.live.serving.queues import Word
+from worker.live.serving.queues import Command
 from worker.live.serving.stream import Stream
 from worker.live.serving.streams import Streams
 
@@ -57,11 +59,11 @@ def local_streams(settings: Settings, given: Mapping[str, Any]) -> Iterator[Loca
     with contextlib.ExitStack() as stack:
         isolated = stack.enter_context(isolated_settings(settings))
         runtime = stack.enter_context(private_folder())
-        store = wiring.open_store(isolated)
+        store = open_store(isolated)
         stack.callback(store.close)
-        objects = wiring.open_objects(isolated)
+        objects = open_objects(isolated)
         _fetch(isolated, given.get("model") or isolated.whisper_model)
-        plan = wiring.start_plan(isolated, runtime)
+        plan = start_plan(isolated, runtime)
         if isolated.whisper_executable is None:
             stack.enter_context(running_manager(isolated, runtime, plan))
         check, check_room = make_checks(isolated, objects, runtime)
@@ -85,8 +87,8 @@ def local_streams(settings: Settings, given: Mapping[str, Any]) -> Iterator[Loca
 
 def _fetch(settings: Settings, model: str) -> None:
     """Raises UnknownModel, and what keeps a model from being fetched."""
-    models = wiring.open_models(settings)
-    downloader = wiring.open_downloader(settings, models, None)
+    models = open_models(settings)
+    downloader = open_downloader(settings, models, None)
     if models.path(model) is not None:
         return
     with download_progress(model) as progress:
@@ -142,7 +144,7 @@ class LocalStream:
 
     async def end(self) -> None:
         """Nothing more comes: the rest is told, then `End`."""
-        await self._line.said.put(Word.END)
+        await self._line.said.put(Command.END)
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         """Up to `End`. Raises StreamFailed."""
@@ -171,10 +173,10 @@ class _Line:
     """A `worker.live.serving.parts.Client`."""
 
     def __init__(self) -> None:
-        self.said: asyncio.Queue[bytes | Word] = asyncio.Queue(WAITING)
+        self.said: asyncio.Queue[bytes | Command] = asyncio.Queue(WAITING)
         self.told: asyncio.Queue[Event | None] = asyncio.Queue(WAITING)
 
-    async def receive(self) -> bytes | Word:
+    async def receive(self) -> bytes | Command:
         return await self.said.get()
 
     async def send(self, event: Event) -> None:
