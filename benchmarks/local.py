@@ -16,8 +16,9 @@ from core.jobs.tasks import TRANSCRIBE
 from core.speech.chunks import Chunk
 from core.submission.intake import Intake
 from core.system import identity
-from parascribe.run import wiring
 from parascribe.run.parts import make_parts, running_manager
+from parascribe.run.wiring.engine import plan_of
+from parascribe.run.wiring.stores import open_probe, open_store
 from whisper.engine.transcriber import WhisperTranscriber
 from whisper.library.libraries import Library
 from whisper.types import Engine
@@ -60,10 +61,10 @@ def consumer(
     runtime = folder / "runtime"
     runtime.mkdir(mode=0o700, exist_ok=True)
     with ExitStack() as stack:
-        plan = wiring.plan_of(conf)
+        plan = plan_of(conf)
         if engine is None:
             stack.enter_context(running_manager(conf, runtime, plan))
-        store = wiring.open_store(conf)
+        store = open_store(conf)
         stack.callback(store.close)
         parts = make_parts(conf, store, runtime, identity.new_consumer(), plan=plan)
         if engine is not None:
@@ -75,7 +76,7 @@ def consumer(
 def submit(parts: Parts, source: Path, model: Path, **options: Any) -> Job:
     """A job that waits."""
     name = made.setting(model)[1]
-    intake = Intake(objects=parts.objects, models=parts.models, default_model=name, probe=wiring.open_probe())
+    intake = Intake(objects=parts.objects, models=parts.models, default_model=name, probe=open_probe())
     with source.open("rb") as data:
         return intake.accept(parts.store, *intake.store(source.name, data), {"language": "en"} | options)
 

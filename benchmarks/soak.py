@@ -32,7 +32,8 @@ from core.errors import ServiceError
 from scripts.servers import Minio, Postgres, Valkey
 from testbed import audio_bank
 from testbed.faults.invariants import Accepted, Figures, check_jobs, leftovers, read_calls, too_much
-from testbed.faults.rig import Rig, Servers
+from testbed.faults.rig import Rig
+from testbed.faults.servers import Servers
 
 SPEECH_SHARE = 0.1
 SETTLE_SECONDS = 180.0

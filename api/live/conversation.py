@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Never
 
 from fastapi.concurrency import run_in_threadpool
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
+from starlette.websockets import WebSocket
 
 from api.access.identity import Identity
+from api.live.client import GONE, Client, StreamOver, both_ways, parsed
 from api.live.closing import NORMAL, close_code, failure_of
 from api.live.link import LiveLink, LiveLinks
-from core.errors import LiveIdle, LiveProtocol, ServiceError, TransientError
+from core.errors import LiveIdle, LiveProtocol, ServiceError, refusal
 from core.live.events import End, Failure
 from core.live.options import Start
 
@@ -23,12 +23,6 @@ log = logging.getLogger(__name__)
 
 START_SECONDS = 10.0
 """How long a client may be connected without having said what it wants."""
-STALL_SECONDS = 30.0
-"""A client that takes nothing for so long is dropped; it can go on with its session."""
-READMIT_SECONDS = 10.0
-"""How often it is looked whether its key is still good."""
-
-_GONE = (WebSocketDisconnect, WebSocketDisconnected, TimeoutError)
 
 
 async def converse(socket: WebSocket, links: LiveLinks, who: Identity, admit: Callable[[Start], None]) -> None:
@@ -36,123 +30,93 @@ async def converse(socket: WebSocket, links: LiveLinks, who: Identity, admit: Ca
 
     admit: raises when this one may not begin that stream; in a thread
     """
-    with contextlib.suppress(*_GONE):  # the client may go at any moment
+    client = Client(socket)
+    with contextlib.suppress(*GONE):  # the client may go at any moment
         try:
-            message = await _first(socket)
+            message = await _first(client)
             await run_in_threadpool(admit, Start.of(message))
             link = await links.open(message, who)
         except ServiceError as error:
-            await _close(socket, failure_of(error))
+            await _close(socket, client, failure_of(error))
             return
         try:
-            await _say(socket, link.ready.to_dict())
-            last = await _both_ways(socket, link)
+            await client.say(link.ready.to_dict())
+            last = await both_ways(hear=_hear(client, link), tell=_tell(client, link), stay=client.stay())
+        except ServiceError as error:
+            last = failure_of(error)
         finally:
             await link.close()
         if isinstance(last, Failure):
-            await _close(socket, last)
+            await _close(socket, client, last)
         elif last is not None:
             await socket.close(NORMAL)
 
 
-async def _both_ways(socket: WebSocket, link: LiveLink) -> End | Failure | None:
-    """How it ended; None: the client is gone."""
-    receiving = asyncio.create_task(_receive(socket, link))
-    telling = asyncio.create_task(_tell(socket, link))
-    staying = asyncio.create_task(_stay(socket.scope.get("readmit")))
-    tasks = {receiving, telling, staying}
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        first = next(task for task in (telling, receiving, staying) if task.done())
-        try:
-            ended = await first
-        except LiveProtocol as error:
-            return failure_of(error)
-        except ServiceError as error:
-            if first is receiving:  # the stream has failed: its own last word says why
-                async with asyncio.timeout(STALL_SECONDS):
-                    return await telling or failure_of(error)
-            return failure_of(error)
-        return ended
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _first(socket: WebSocket) -> dict[str, Any]:
+async def _first(client: Client) -> dict[str, Any]:
     """Raises LiveIdle, LiveProtocol; WebSocketDisconnect."""
     try:
         async with asyncio.timeout(START_SECONDS):
-            message = await socket.receive()
+            message = await client.hear()
     except TimeoutError:
         raise LiveIdle("Nothing has come: the first message is `start`.") from None
-    if message["type"] == "websocket.disconnect":
-        raise WebSocketDisconnect(message.get("code", 1005))
-    said = _said(message.get("text"))
+    said = _said(message) if isinstance(message, str) else {}
     if said.get("type") != "start":
         raise LiveProtocol("The first message is `start`, as JSON.")
     return said
 
 
-async def _receive(socket: WebSocket, link: LiveLink) -> None:
-    """Until the client goes. Raises LiveProtocol for what no client may say, and what the stream has failed for."""
+async def _hear(client: Client, link: LiveLink) -> Never:
+    """Until the client goes. Raises LiveProtocol and ValidationFailed for what no client may say, StreamOver when no more is taken."""
     ended = False
-    while (message := await socket.receive())["type"] != "websocket.disconnect":
-        audio = message.get("bytes")
+    while True:
+        message = await client.hear()
         if ended:
             raise LiveProtocol("Nothing may come after `end`.")
-        if audio is not None:
-            if audio:
-                await link.send(audio)
-            continue
-        match _said(message.get("text")):
-            case {"type": "flush"}:
+        word = _word(message) if isinstance(message, str) else None
+        try:
+            if isinstance(message, bytes):
+                if message:
+                    await link.send(message)
+            elif word == "flush":
                 await link.flush()
-            case {"type": "end"}:
+            else:
                 ended = True
                 await link.end()
-            case other:
-                raise LiveProtocol(f"There is no message of the type {other.get('type')!r} within a stream.")
+        except ServiceError as error:
+            raise StreamOver(error, last_word=True) from error
 
 
-async def _tell(socket: WebSocket, link: LiveLink) -> End | Failure | None:
+async def _tell(client: Client, link: LiveLink) -> End | Failure | None:
     """What is told of the stream, up to its last event; a failure is left to be told."""
     async for event in link.events():
         if isinstance(event, Failure):
             return event
-        await _say(socket, event.to_dict())
+        await client.say(event.to_dict())
         if isinstance(event, End):
             return event
     return None
 
 
-async def _stay(readmit: Callable[[], Awaitable[object]] | None) -> None:
-    """Raises when a request of this client's would be refused by now."""
-    while True:
-        await asyncio.sleep(READMIT_SECONDS)
-        if readmit is not None:
-            with contextlib.suppress(TransientError):  # nobody can tell now
-                await readmit()
+def _word(text: str) -> str:
+    """What is said between audio: "flush" or "end". Raises LiveProtocol, ValidationFailed."""
+    said = _said(text)
+    word = said.get("type")
+    if word not in ("flush", "end"):
+        raise LiveProtocol(f"There is no message of the type {word!r} within a stream.")
+    if more := sorted(said.keys() - {"type"}):
+        raise refusal(*({"field": name, "message": "Extra inputs are not permitted"} for name in more))
+    return str(word)
 
 
-def _said(text: str | None) -> dict[str, Any]:
-    try:
-        said = json.loads(text or "")
-    except (ValueError, RecursionError):
-        said = None
-    if not isinstance(said, dict):
+def _said(text: str) -> dict[str, Any]:
+    said = parsed(text)
+    if said is None:
         raise LiveProtocol("Messages are JSON objects, or audio as binary ones.")
     return said
 
 
-async def _say(socket: WebSocket, message: dict[str, Any]) -> None:
-    async with asyncio.timeout(STALL_SECONDS):
-        await socket.send_text(json.dumps(message, ensure_ascii=False))
-
-
-async def _close(socket: WebSocket, failure: Failure) -> None:
+async def _close(socket: WebSocket, client: Client, failure: Failure) -> None:
     if failure.code == ServiceError.code:
         log.warning("A live stream failed: %s", failure.message)
-    await _say(socket, failure.to_dict())
+    await client.say(failure.to_dict())
     await socket.close(close_code(failure), reason=failure.code)

@@ -15,13 +15,11 @@ from api.access.identity import Identity
 from api.live.closing import error_of
 from api.live.where import Place
 from core.errors import LiveUnavailable, ServiceError
-from core.live.events import Event, Failure, Ready, event_of
+from core.live.events import Failure, Ready, event_in
 from core.live.wire import OWNER_HEADER
 
 OPEN_SECONDS = 5.0
 """For connection and handshake."""
-PING_SECONDS = 5.0
-"""Between two pings, and for the answer: a process that hangs is found out within twice that."""
 EVENT_BYTES = 1 << 20
 """Of one message from the process: a final with its words is 10 KB."""
 
@@ -42,8 +40,7 @@ async def dial(
         "max_size": EVENT_BYTES,
         "open_timeout": OPEN_SECONDS,
         "close_timeout": 1.0,
-        "ping_interval": PING_SECONDS,
-        "ping_timeout": PING_SECONDS,
+        "ping_interval": None,  # one that waits for its engine reads nothing, and answers none; it tells something all the while
     }
     try:
         if place.path is not None:
@@ -55,7 +52,7 @@ async def dial(
     try:
         async with asyncio.timeout(seconds):
             await socket.send(json.dumps({"type": "start"} | dict(message)))
-            first = heard(await socket.recv())
+            first = event_in(await socket.recv())
         if isinstance(first, Failure):
             refused = error_of(first)
             # a database that is away has no code of its own; it comes back, or others have theirs
@@ -69,11 +66,3 @@ async def dial(
         await socket.close()
         raise
     return socket, first
-
-
-def heard(message: str | bytes) -> Event | None:
-    """What a process says; None for what this version does not know. Raises ServiceError for what nobody can understand."""
-    try:
-        return event_of(json.loads(message))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ServiceError(f"A live process said what nobody understands: {error}") from error

@@ -1,3 +1,3 @@
 """Speech while it is spoken: what a stream may be asked, what is told of it, and what is kept of it."""
 
-__all__ = ["events", "options", "resuming", "sessions", "wire"]
+__all__ = ["events", "options", "resuming", "sending", "sessions", "wire"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, get_type_hints
 
+from core.errors import ServiceError
 from core.transcript.values import Word
 
 
@@ -156,6 +158,14 @@ def event_of(message: Mapping[str, Any]) -> Event | None:
     if kind is Final:
         known["words"] = [Word.from_dict(word) for word in known.get("words", ())]
     return kind(**known)
+
+
+def event_in(message: str | bytes) -> Event | None:
+    """The event of a message as it came over a connection. Raises ServiceError for what nobody can understand."""
+    try:
+        return event_of(json.loads(message))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ServiceError(f"What a stream was told is no event: {error}") from error
 
 
 def _plain(value: Any) -> Any:

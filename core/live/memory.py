@@ -40,7 +40,6 @@ class MemorySessions:
                     params=dict(new.params),
                     warnings=list(new.warnings),
                     acked=0,
-                    acked_bytes=0,
                     stored=0,
                     utterances=0,
                     created_at=datetime.now(UTC),
@@ -100,8 +99,7 @@ class MemorySessions:
                     return self._changed(session)
                 raise OffsetConflict(f"The stream has {session.stored} bytes; a piece at {start} does not follow them.")
             pieces.append((start, size, key))
-            stored = start + size
-            return self._changed(session, stored=stored, acked_bytes=stored if session.channels is None else 0)
+            return self._changed(session, stored=start + size)
 
     def utterances(self, session_id: str, *, first: int = 0) -> list[StoredUtterance]:
         with self._lock:

@@ -51,6 +51,10 @@ class Backlog:
         return len(self._kept) >= self._most
 
     @property
+    def all_sent(self) -> bool:
+        return self._sent == self._first + len(self._kept)
+
+    @property
     def position(self) -> int:
         """Up to where everything is acked: where a new connection begins."""
         return self._first // self._frame
@@ -60,7 +64,7 @@ class Backlog:
 
     def add_flush(self) -> None:
         end = self._first + len(self._kept)
-        if end not in self._flushes:
+        if self._flushes[-1:] != [end]:
             self._flushes.append(end)
 
     def drop(self, position: int) -> None:
@@ -78,12 +82,13 @@ class Backlog:
         self._sent, self._flushed = self._first, 0
 
     def next(self) -> bytes | Literal["flush"] | None:
-        """What is to be sent next, which then counts as sent; None: that was all."""
+        """What is to be sent next, which then counts as sent; None: that was all, or more has to be acked first."""
         end = self._first + len(self._kept)
         if self._flushed < len(self._flushes) and (end := self._flushes[self._flushed]) <= self._sent:
             self._flushed += 1
             return "flush"
-        if end <= self._sent:
+        # the other end keeps as much: it would stop reading, and a connection that is not read answers no ping
+        if end <= self._sent or self._sent - self._first >= self._most:
             return None
         piece = bytes(self._kept[self._sent - self._first : min(end, self._sent + PIECE_BYTES) - self._first])
         self._sent += len(piece)

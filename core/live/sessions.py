@@ -30,14 +30,12 @@ class Session(NewSession):
     """One row.
 
     acked: samples at 16 kHz up to which everything is final and stored
-    acked_bytes: bytes of a container that are stored in pieces; 0 where samples come
     stored: bytes of audio that are stored in pieces, however it comes: where the next piece begins
     consumer: whose live process serves it, or did last
     utterances: the number that the next final has; how many there are, where no number was left out
     """
 
     acked: int
-    acked_bytes: int
     stored: int
     utterances: int
     created_at: datetime

@@ -30,7 +30,7 @@ from parascribe.cli.items import Item, deliver_to
 from parascribe.cli.pipeline import Pipeline, transcribe_all
 from parascribe.client.client import Client
 from parascribe.client.errors import ClientError
-from parascribe.run.wiring import open_downloader, open_models
+from parascribe.run.wiring.models import open_downloader, open_models
 from parascribe.screen.outputs import Outputs
 from parascribe.screen.progress import download_progress, reporter
 from parascribe.screen.render import duration

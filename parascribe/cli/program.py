@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated
@@ -75,8 +77,15 @@ COMMANDS: tuple[tuple[str, str | None, Callable[..., None]], ...] = (
     ("config", MACHINE, checks.config),
     ("completion", MACHINE, completion.completion),
 )
+
+
+def _paragraphs(run: Callable[..., None]) -> str:
+    """Its description; else the lines of a paragraph would be broken where they are in the source."""
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(run) or "")
+
+
 for _name, _panel, _run in COMMANDS:
-    app.command(_name, rich_help_panel=_panel)(_run)
+    app.command(_name, help=_paragraphs(_run), rich_help_panel=_panel)(_run)
 app.add_typer(batches.app, name="batch", rich_help_panel=JOBS)
 app.add_typer(voices.app, name="voices", rich_help_panel=JOBS)
 app.add_typer(webhooks.app, name="webhooks", rich_help_panel=JOBS)

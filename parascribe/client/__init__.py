@@ -1,3 +1,3 @@
 """The client of the service's HTTP interface: calls, bodies, errors, and the media it sends."""
 
-__all__ = ["bodies", "client", "errors", "events", "inputs", "known_speakers", "live", "parts"]
+__all__ = ["bodies", "client", "errors", "events", "inputs", "known_speakers", "parts"]

@@ -1,3 +1,3 @@
 """The service as processes: settings made into parts, parts into programs, programs kept running."""
 
-__all__ = ["local", "runtime", "services", "translators", "wiring"]
+__all__ = ["live_parts", "local", "parts", "runtime", "services", "translators", "wiring"]

@@ -37,8 +37,21 @@ from core.jobs.job import Job
 from core.live.wire import MESSAGE_BYTES
 from core.objects.store import ObjectStore
 from core.system import logs, tracing
-from parascribe.run import wiring
+from parascribe.run.supervisor import API_SHUTDOWN_SECONDS
 from parascribe.run.translators import open_translators
+from parascribe.run.wiring.about import system_info, version
+from parascribe.run.wiring.broker import open_hints
+from parascribe.run.wiring.engine import plan_in_force, plan_of
+from parascribe.run.wiring.models import open_models
+from parascribe.run.wiring.stores import (
+    free_bytes,
+    make_sweeper,
+    open_objects,
+    open_origins,
+    open_post,
+    open_probe,
+    open_store,
+)
 
 
 class Where(TypedDict):
@@ -53,15 +66,15 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
     _allow_connections()
     with contextlib.ExitStack() as stack:
         if settings.tracing:
-            tracing.setup("api", wiring.version())
+            tracing.setup("api", version())
             stack.callback(tracing.stop)
         # under a supervisor the schema is made already
-        store = wiring.open_store(settings, migrate=runtime is None)
+        store = open_store(settings, migrate=runtime is None)
         stack.callback(store.close)
-        objects = wiring.open_objects(settings)
-        models = wiring.open_models(settings)
-        plan = wiring.plan_of(settings) if runtime is None else wiring.plan_in_force(runtime)
-        sweeper = wiring.make_sweeper(settings, store, objects, runtime)
+        objects = open_objects(settings)
+        models = open_models(settings)
+        plan = plan_of(settings) if runtime is None else plan_in_force(runtime)
+        sweeper = make_sweeper(settings, store, objects, runtime)
         sweeper.start()
         stack.callback(sweeper.stop)
 
@@ -69,7 +82,7 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
             if models.path(settings.whisper_model) is None:
                 raise ModelUnavailable
 
-        post = functools.cache(functools.partial(wiring.open_post, settings))
+        post = functools.cache(functools.partial(open_post, settings))
         measure_of, encode_of = _listeners(settings, objects)
         deps = ApiDeps(
             settings=settings,
@@ -77,15 +90,15 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
             models=models,
             # the outbox row is there already: waking the sweeper sends it
             notify=lambda _: sweeper.wake(),
-            system=functools.partial(wiring.system_info, settings, store, plan),
+            system=functools.partial(system_info, settings, store, plan),
             checks={"database": store.ping, "storage": objects.ping},
-            advisory={"broker": wiring.open_hints(settings, runtime).ping, "model": model},
-            free_bytes=wiring.free_bytes(settings),
-            origins=wiring.open_origins(settings, objects),
+            advisory={"broker": open_hints(settings, runtime).ping, "model": model},
+            free_bytes=free_bytes(settings),
+            origins=open_origins(settings, objects),
             measure=measure_of,
             encode=encode_of,
-            probe=wiring.open_probe(),
-            version=wiring.version(),
+            probe=open_probe(),
+            version=version(),
             limiter=RequestLimiter(settings.broker),
             check_url=lambda url: post().check(url),
             translations=open_translators(settings, runtime),
@@ -118,7 +131,7 @@ def serve(settings: Settings, sock: socket.socket, runtime: Path | None) -> int:
             access_log=False,
             server_header=False,
             forwarded_allow_ips=settings.forwarded_allow_ips,
-            timeout_graceful_shutdown=wiring.API_SHUTDOWN_SECONDS,
+            timeout_graceful_shutdown=API_SHUTDOWN_SECONDS,
         )
         server = uvicorn.Server(config)
 

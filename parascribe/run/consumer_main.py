@@ -12,8 +12,11 @@ from pathlib import Path
 from core.config.loading import load
 from core.config.settings import Settings
 from core.system import logs, tracing
-from parascribe.run import wiring
 from parascribe.run.parts import make_parts
+from parascribe.run.wiring.about import figures, version
+from parascribe.run.wiring.broker import doorbell
+from parascribe.run.wiring.engine import plan_in_force
+from parascribe.run.wiring.stores import open_store
 from whisper.types import Engine
 from worker.pools.slots import Slots
 from worker.pools.solo import SoloPool
@@ -31,22 +34,16 @@ def main(
 ) -> None:
     """Blocks until SIGTERM. engine: None = the one the settings name."""
     logs.setup(settings.log_level, settings.log_format, role="poller" if poll else "extra" if extra else "consumer")
-    store = wiring.open_store(settings, migrate=False)
+    store = open_store(settings, migrate=False)
     parts = make_parts(
-        settings,
-        store,
-        runtime,
-        consumer,
-        plan=wiring.plan_in_force(runtime),
-        engine=engine,
-        tell=wiring.figures(settings, runtime),
+        settings, store, runtime, consumer, plan=plan_in_force(runtime), engine=engine, tell=figures(settings, runtime)
     )
     slots, stop = Slots(settings.max_concurrent_jobs, runtime / "slots"), Stop()
 
     def after_fork() -> None:
         store.database.dispose_after_fork()  # connections made so far belong to this process
         if settings.tracing:
-            tracing.setup("consumer", wiring.version())
+            tracing.setup("consumer", version())
 
     if poll or extra or settings.broker is None:
         SoloPool(
@@ -55,7 +52,7 @@ def main(
             stop,
             indices=range(settings.max_concurrent_jobs if extra else 0, settings.max_concurrent_jobs + 1),
             extra=extra,
-            doorbell=wiring.doorbell(runtime, extra=extra),
+            doorbell=doorbell(runtime, extra=extra),
             polling=poll,
             after_fork=after_fork,
         ).run()

@@ -20,8 +20,10 @@ from pathlib import Path
 from core.config.loading import load
 from core.config.settings import Settings
 from core.system import logs
-from parascribe.run import live_door, wiring
+from parascribe.run import live_door
 from parascribe.run.live_parts import LiveParts, make_checks, make_parts
+from parascribe.run.wiring.engine import plan_in_force
+from parascribe.run.wiring.stores import open_objects, open_store
 from worker.context.figures import LiveSeen
 from worker.live.serving.admission import Admission
 from worker.live.serving.parts import Pace, Serving
@@ -32,6 +34,12 @@ log = logging.getLogger(__name__)
 
 THREADS = 8
 """For database and object store."""
+
+WAITING_THREADS = 3
+"""In which one stream waits for the engine: each of two channels, and the translation; they are made when they are needed."""
+
+MOST_STREAMS = 64
+"""For which there are threads where MAX_LIVE_STREAMS says nothing; of more, some wait for each other."""
 
 SEEN_SECONDS = 2.0
 """How often the figures are told how many streams there are."""
@@ -46,15 +54,15 @@ async def serve(
     stopped, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, stopped)
-    plan = wiring.plan_in_force(runtime)
+    plan = plan_in_force(runtime)
     with contextlib.ExitStack() as stack:
-        store = wiring.open_store(settings, migrate=False)
+        store = open_store(settings, migrate=False)
         stack.callback(store.close)
-        objects = wiring.open_objects(settings)
+        objects = open_objects(settings)
         check, check_room = make_checks(settings, objects, runtime)
         admission = Admission(most=settings.max_live_streams, workers=plan.workers)
-        # a stream waits for the engine in a thread of its own for each channel
-        waiting = stack.enter_context(ThreadPoolExecutor(settings.max_live_streams or 64, "hearing"))
+        most = WAITING_THREADS * (settings.max_live_streams or MOST_STREAMS)
+        waiting = stack.enter_context(ThreadPoolExecutor(most, "hearing"))
         threads = stack.enter_context(ThreadPoolExecutor(THREADS, "storing"))
         parts = make(settings, runtime, admission, waiting)
         stack.callback(parts.close)

@@ -27,9 +27,12 @@ from core.objects.store import ObjectStore
 from core.submission.checks import warnings_of
 from core.submission.intake import Intake as Rules
 from core.submission.intake import Limits
-from parascribe.run import wiring
 from parascribe.run.parts import open_engine
 from parascribe.run.translators import open_translators
+from parascribe.run.wiring.about import figures
+from parascribe.run.wiring.engine import plan_in_force
+from parascribe.run.wiring.models import open_downloader, open_models
+from parascribe.run.wiring.stores import free_bytes, open_objects, open_post
 from whisper import DATA, VAD_MODEL
 from whisper.engine.transcriber import WhisperTranscriber
 from whisper.types import Call, ChunkTranscript, TranscribeOptions, Urgency
@@ -103,14 +106,14 @@ def make_checks(
     settings: Settings, objects: ObjectStore, runtime: Path
 ) -> tuple[Callable[[Mapping[str, Any]], tuple[Mapping[str, Any], list[dict[str, Any]]]], Callable[[], None]]:
     """What a stream's options of a job are checked by, as those of any job; and whether there is room for recordings."""
-    post = functools.cache(functools.partial(wiring.open_post, settings))
+    post = functools.cache(functools.partial(open_post, settings))
     rules = Rules(
         objects=objects,
-        models=wiring.open_models(settings),
+        models=open_models(settings),
         default_model=settings.whisper_model,
         probe=lambda head: None,
         limits=Limits(min_free=settings.min_free_disk_mb * 1024 * 1024),
-        free_bytes=wiring.free_bytes(settings),
+        free_bytes=free_bytes(settings),
         defaults=settings.job_defaults,
         check_url=lambda url: post().check(url),
         translations=open_translators(settings, runtime, live=True),
@@ -125,12 +128,12 @@ def make_checks(
 
 def make_parts(settings: Settings, runtime: Path, admission: Admission, executor: Executor) -> LiveParts:
     """Of this installation. executor: where the engine is waited for"""
-    objects = wiring.open_objects(settings)
-    models = wiring.open_models(settings)
-    engine = open_engine(settings, runtime, wiring.plan_in_force(runtime))
-    downloader = wiring.open_downloader(settings, models, objects)
+    objects = open_objects(settings)
+    models = open_models(settings)
+    engine = open_engine(settings, runtime, plan_in_force(runtime))
+    downloader = open_downloader(settings, models, objects)
     transcriber = WhisperTranscriber(engine, downloader, chunk_timeout=settings.chunk_timeout)
-    tell: Tell = Aside(wiring.figures(settings, runtime)) if settings.metrics_port else nobody
+    tell: Tell = Aside(figures(settings, runtime)) if settings.metrics_port else nobody
     measured = MeasuredTranscriber(transcriber, admission, tell)
     translators = open_translators(settings, runtime, live=True)
     silero, decoder = SileroModel.read(VAD_MODEL), functools.cache(ffmpeg.find)

@@ -22,10 +22,12 @@ from core.submission.checks import check
 from core.submission.intake import Intake
 from core.system import identity
 from parascribe.client.inputs import Steady, called, fault, opened
-from parascribe.run import wiring
 from parascribe.run.parts import make_parts, running_manager
 from parascribe.run.runtime import private_folder
 from parascribe.run.translators import open_translators
+from parascribe.run.wiring.engine import enhancements, plan_of
+from parascribe.run.wiring.models import open_models
+from parascribe.run.wiring.stores import open_probe
 from worker.run import run_job
 from worker.stop import Stop
 
@@ -42,36 +44,24 @@ def transcribe_files(
     params: as a service takes them, and refused for the same reasons.
     Raises ServiceError for what concerns all files (a parameter, an unknown model, no engine library).
     """
-    models, translators = wiring.open_models(settings), open_translators(settings, None)
+    models, translators = open_models(settings), open_translators(settings, None)
     check(
         JobParams,
         params,
         models,
         default_model=settings.whisper_model,
         defaults=settings.job_defaults,
-        enhancements=wiring.enhancements(settings),
+        enhancements=enhancements(settings),
         translations=translators,
     )
     if served := [one.name for one in options(JobParams) if not one.about.heard and params.get(one.name) is not None]:
         raise refusal(*({"field": name, "message": "this is for jobs of a service"} for name in served))
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(_scratch(settings.work_path))
+        isolated = stack.enter_context(isolated_settings(settings))
         runtime = stack.enter_context(private_folder())
-        settings.models_path.mkdir(parents=True, exist_ok=True)
-        isolated = settings.model_copy(
-            update={
-                "data_dir": folder,
-                "work_dir": folder / "work",
-                "database_url": None,
-                "broker_url": None,
-                "minio_endpoint": None,
-                "ingest_bucket": None,
-                "whisper_models_dir": settings.models_path,
-            }
-        )
         store = SqlStore.in_memory()
         stack.callback(store.close)
-        plan = wiring.plan_of(isolated)
+        plan = plan_of(isolated)
         if isolated.whisper_executable is None:
             stack.enter_context(running_manager(isolated, runtime, plan))
         parts = make_parts(isolated, store, runtime, identity.new_consumer(), plan=plan)
@@ -80,7 +70,7 @@ def transcribe_files(
             objects=parts.objects,
             models=models,
             default_model=settings.whisper_model,
-            probe=wiring.open_probe(),
+            probe=open_probe(),
             defaults=settings.job_defaults,
         )
         for path in paths:
@@ -125,6 +115,24 @@ def transcribe_files(
                     if ended.error
                     else {"code": ended.status.value, "message": ended.status.value}
                 }
+
+
+@contextlib.contextmanager
+def isolated_settings(settings: Settings) -> Iterator[Settings]:
+    """The same without a service's database, broker and bucket, in a folder for the time of the block. Raises ServiceError."""
+    with _scratch(settings.work_path) as folder:
+        settings.models_path.mkdir(parents=True, exist_ok=True)
+        yield settings.model_copy(
+            update={
+                "data_dir": folder,
+                "work_dir": folder / "work",
+                "database_url": None,
+                "broker_url": None,
+                "minio_endpoint": None,
+                "ingest_bucket": None,
+                "whisper_models_dir": settings.models_path,
+            }
+        )
 
 
 @contextlib.contextmanager

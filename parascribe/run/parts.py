@@ -13,8 +13,10 @@ from core.config.settings import Settings
 from core.errors import DiskFull, ServiceError
 from core.store.sql import SqlStore
 from core.system.machine import Plan
-from parascribe.run import wiring
 from parascribe.run.translators import open_translators
+from parascribe.run.wiring.engine import enhancements, manager_options, manager_socket
+from parascribe.run.wiring.models import open_downloader, open_models
+from parascribe.run.wiring.stores import free_bytes, open_objects, open_origins
 from whisper import SPEAKER_MODELS, VAD_MODEL
 from whisper.engine.host_client import HostClient
 from whisper.engine.host_diarizer import HostNetworks, TurnsDiarizer, own_networks
@@ -40,7 +42,7 @@ MOST_WINDOWS = 16
 @contextlib.contextmanager
 def running_manager(settings: Settings, runtime: Path, plan: Plan) -> Iterator[None]:
     """An engine manager for the time of the block (`transcribe --local`)."""
-    process = start_manager(wiring.manager_socket(runtime), **wiring.manager_options(settings, plan))
+    process = start_manager(manager_socket(runtime), **manager_options(settings, plan))
     try:
         yield
     finally:
@@ -59,7 +61,7 @@ def open_engine(settings: Settings, runtime: Path, plan: Plan) -> Engine:
             threads=plan.threads,
             nice=settings.engine_nice,
         )
-    return HostEngine(wiring.manager_socket(runtime))
+    return HostEngine(manager_socket(runtime))
 
 
 def make_parts(
@@ -73,9 +75,9 @@ def make_parts(
     tell: Tell = nobody,
 ) -> Parts:
     """What a consumer's jobs share. Announces transcriber and model once, at INFO. engine: None = the one the settings name."""
-    objects = wiring.open_objects(settings)
-    models = wiring.open_models(settings)
-    downloader = wiring.open_downloader(settings, models, objects)
+    objects = open_objects(settings)
+    models = open_models(settings)
+    downloader = open_downloader(settings, models, objects)
     transcriber = WhisperTranscriber(
         engine or open_engine(settings, runtime, plan), downloader, chunk_timeout=settings.chunk_timeout
     )
@@ -115,7 +117,7 @@ def make_parts(
         width=_width(settings, plan.workers),
         consumer=consumer,
         tell=tell,
-        origins=wiring.open_origins(settings, objects, store.upload_parts, store.stream_audio),
+        origins=open_origins(settings, objects, store.upload_parts, store.stream_audio),
         check_disk=_room(settings),
     )
 
@@ -127,18 +129,18 @@ def _open_diarizer(settings: Settings, runtime: Path, plan: Plan) -> Diarizer:
         return SherpaDiarizer(SPEAKER_MODELS, threads=min(plan.whole_cores, MOST_WINDOWS))
     if settings.whisper_executable is not None:  # then there is no engine manager
         return TurnsDiarizer(partial(own_networks, SPEAKER_MODELS), width=plan.workers)
-    client = HostClient(wiring.manager_socket(runtime))
+    client = HostClient(manager_socket(runtime))
     return TurnsDiarizer(partial(HostNetworks, client, SPEAKER_MODELS), width=min(plan.whole_cores, MOST_WINDOWS))
 
 
 def _open_enhancer(settings: Settings, runtime: Path) -> Enhancer | None:
-    files = package.installed() if wiring.enhancements(settings) else None
-    return HostEnhancer(HostClient(wiring.manager_socket(runtime)), files) if files else None
+    files = package.installed() if enhancements(settings) else None
+    return HostEnhancer(HostClient(manager_socket(runtime)), files) if files else None
 
 
 def _room(settings: Settings) -> Callable[[], None]:
     def check() -> None:
-        free = wiring.free_bytes(settings)
+        free = free_bytes(settings)
         if free is not None and free() < settings.min_free_disk_mb * 1024 * 1024:
             raise DiskFull("Less disk space is left than MIN_FREE_DISK_MB.")
 

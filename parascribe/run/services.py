@@ -20,9 +20,14 @@ from core.config.settings import Settings
 from core.errors import ServiceError
 from core.jobs.consumers import ConsumerInfo
 from core.system import identity, logs, tracing
-from parascribe.run import live_door, wiring
+from parascribe.run import live_door
 from parascribe.run.runtime import private_folder
-from parascribe.run.supervisor import Child, Supervisor, listen
+from parascribe.run.supervisor import API_SHUTDOWN_SECONDS, Child, Supervisor, listen
+from parascribe.run.wiring.about import FIGURES, consumer_info, version
+from parascribe.run.wiring.broker import BrokerWatch, doorbell
+from parascribe.run.wiring.engine import engine_child, start_plan
+from parascribe.run.wiring.models import fetch_model
+from parascribe.run.wiring.stores import make_sweeper, open_objects, open_store, open_to_all
 from whisper.speakers import sherpa
 from worker.context.figures import Tell, nobody
 from worker.watch import ConsumerWatch, free_dead_neighbours
@@ -75,21 +80,21 @@ def _supervised(settings: Settings, *, with_api: bool, programs: str) -> int:
             sherpa.installed_version()
         with contextlib.ExitStack() as stack:
             runtime = stack.enter_context(private_folder())
-            store = wiring.open_store(settings)
+            store = open_store(settings)
             stack.callback(store.close)
             consumer = identity.new_consumer()
             # Celery sets process titles, which must not overwrite the environment: stray processes are found by DATA_DIR in it
             env = dict(os.environ) | settings.environment() | {"SPT_NOENV": "1"}
-            plan = wiring.start_plan(settings, runtime)
+            plan = start_plan(settings, runtime)
             for line in plan.warnings:
                 log.warning("%s", line)
-            children = [wiring.engine_child(settings, runtime, plan)] if settings.whisper_executable is None else []
+            children = [engine_child(settings, runtime, plan)] if settings.whisper_executable is None else []
             command = [sys.executable, "-m", f"{programs}.consumer_main", consumer, str(runtime)]
             grace = settings.shutdown_seconds + 10
             children.append(Child(name="consumer", env=env | _CONSUMER, grace=grace, command=command))
-            sweeper = wiring.make_sweeper(settings, store, wiring.open_objects(settings), runtime)
+            sweeper = make_sweeper(settings, store, open_objects(settings), runtime)
             if settings.broker is not None:
-                watched = wiring.BrokerWatch(settings.broker, settings.sweep_seconds)
+                watched = BrokerWatch(settings.broker, settings.sweep_seconds)
                 watched.start()
                 for name, word, wanted in (
                     ("poller", "poll", lambda: watched.away or sweeper.hints_fail),
@@ -108,26 +113,26 @@ def _supervised(settings: Settings, *, with_api: bool, programs: str) -> int:
                         name="api",
                         env=env,
                         pass_fds=(sock.fileno(),),
-                        grace=wiring.API_SHUTDOWN_SECONDS + 5,  # to clean up after what it then cuts
+                        grace=API_SHUTDOWN_SECONDS + 5,  # to clean up after what it then cuts
                         command=[sys.executable, "-m", f"{programs}.api_main", str(sock.fileno()), str(runtime)],
                     )
                 )
             supervisor = Supervisor(children)
             free_dead_neighbours(store)
-            info = wiring.consumer_info(settings, runtime, consumer, plan, live)
+            info = consumer_info(settings, runtime, consumer, plan, live)
             watch = ConsumerWatch(
                 store,
                 consumer,
                 settings.work_path,
                 info,
-                ring=wiring.doorbell(runtime, extra=settings.broker is not None).send,
+                ring=doorbell(runtime, extra=settings.broker is not None).send,
                 tell=_figures(stack, settings, runtime, children, info),
             )
             watch.start()
             stack.callback(watch.stop)
             sweeper.start()
             stack.callback(sweeper.stop)
-            _thread(functools.partial(wiring.fetch_model, settings), "model")
+            _thread(functools.partial(fetch_model, settings), "model")
             if url:
                 _thread(functools.partial(_announce, url, settings), "announce")
             return supervisor.run()
@@ -187,7 +192,7 @@ def _figures(
         busy=lambda: sum(not slots.is_free(index) for index in range(slots.count)),
         restarts=lambda: {child.name: child.restarts for child in children},
     )
-    metrics = ConsumerMetrics(runtime / wiring.FIGURES, seen, version=wiring.version())
+    metrics = ConsumerMetrics(runtime / FIGURES, seen, version=version())
     try:
         metrics.start(settings.metrics_host, settings.metrics_port)
     except OSError as error:
@@ -210,7 +215,7 @@ def _check(settings: Settings, *, with_api: bool) -> None:
         raise ServiceError("WYOMING_PORT needs the extra: pip install 'parascribe[wyoming]', or WYOMING_PORT=0.")
     for folder in (settings.data_dir, settings.work_path, settings.models_path):
         folder.mkdir(parents=True, exist_ok=True)
-    if wiring.open_to_all(settings) and not settings.allow_open:
+    if open_to_all(settings) and not settings.allow_open:
         raise ServiceError(
             f"API_HOST={settings.api_host} would let anybody on the network use this service: it has no keys. "
             "Make one (parascribe keys create NAME), keep API_HOST=127.0.0.1, or set ALLOW_OPEN=true if the network is trusted."

@@ -22,6 +22,9 @@ BACKOFF = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 STEADY = 60.0
 
+API_SHUTDOWN_SECONDS = 5
+"""Requests in flight at SIGTERM get so long; an upload that takes longer is cut, and its client knows."""
+
 WANTED_SECONDS = 0.5
 """How often children are asked whether they are wanted. That one has ended is heard at once."""
 

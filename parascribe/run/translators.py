@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from core.config.settings import Settings
 from core.config.translation import PROVIDERS, Provider
 from core.errors import ModelInvalid
-from parascribe.run import wiring
+from parascribe.run.wiring.engine import manager_socket
 from whisper.engine.host_client import HostClient
 from whisper.models.translation import TranslationModel, translation_models
 from whisper.translation.chat import ChatTranslator
@@ -70,7 +70,7 @@ def _made(settings: Settings, name: Provider, runtime: Path | None, *, live: boo
     seconds, pauses = settings.translation_timeout, LIVE_PAUSES if live else PAUSES
     match name:
         case "ctranslate2":
-            client = HostClient(wiring.manager_socket(runtime or settings.work_path))
+            client = HostClient(manager_socket(runtime or settings.work_path))
             return ResidentTranslator(client, models(settings), urgency=Urgency.LIVE if live else Urgency.JOB)
         case "libretranslate":
             key = _secret(settings.libretranslate_api_key)

@@ -68,7 +68,7 @@ def check_settings(settings: Settings) -> Check:
 
 
 def check_plan(settings: Settings) -> Check:
-    from parascribe.run.wiring import plan_of
+    from parascribe.run.wiring.engine import plan_of
 
     plan = plan_of(settings)
     found = f"{plan.workers} x {plan.threads} threads on {plan.cores:g} cores, {plan.memory_mb} MB"
@@ -106,7 +106,8 @@ def check_engine(settings: Settings) -> Check:
 
 
 def check_model(settings: Settings) -> Check:
-    from parascribe.run.wiring import open_downloader, open_models, open_objects
+    from parascribe.run.wiring.models import open_downloader, open_models
+    from parascribe.run.wiring.stores import open_objects
 
     store, name = open_models(settings), settings.whisper_model
     try:
@@ -156,7 +157,7 @@ def check_translation(settings: Settings) -> Check:
 
 
 def check_storage(settings: Settings) -> Check:
-    from parascribe.run.wiring import open_objects
+    from parascribe.run.wiring.stores import open_objects
 
     if settings.minio_endpoint:
         open_objects(settings).ping()
@@ -263,7 +264,7 @@ def _has_keys(settings: Settings) -> bool:
         return False
     from sqlalchemy.exc import SQLAlchemyError
 
-    from parascribe.run.wiring import open_store
+    from parascribe.run.wiring.stores import open_store
 
     with contextlib.closing(open_store(settings, migrate=False)) as store:
         try:

@@ -14,7 +14,7 @@ from core.audio.decoder import Decoder, PcmSpool
 from core.audio.samples import Pcm
 from core.config.settings import Settings
 from core.errors import ServiceError
-from parascribe.run.wiring import open_models
+from parascribe.run.wiring.models import open_models
 from whisper import DATA, DEMO_MODEL
 from whisper.library.libraries import Library, candidates
 from whisper.library.selftest import choose_library

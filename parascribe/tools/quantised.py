@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.config.settings import Settings
-from parascribe.run.wiring import open_models
+from parascribe.run.wiring.models import open_models
 from parascribe.tools.engines import speech
 from whisper.library.libraries import candidates
 from whisper.library.selftest import choose_library

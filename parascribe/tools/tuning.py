@@ -18,7 +18,7 @@ from core.config.settings import Settings
 from core.errors import Cancelled, ValidationFailed
 from core.system import machine
 from parascribe.run.runtime import private_folder
-from parascribe.run.wiring import open_models
+from parascribe.run.wiring.models import open_models
 from parascribe.tools.engines import speech
 from whisper.engine.host_engine import HostEngine
 from whisper.engine.manager_process import start_manager

@@ -1,281 +1,32 @@
-"""A whole installation under test: real processes and servers, a scripted engine, a proxy before each server."""
+"""An installation under test with its work: uploads, what has to come of them, and the invariants that hold of what is left."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import re
-import signal
-import socket
-import sqlite3
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import httpx
-import psutil
-from sqlalchemy import text
-
-from core.objects.local import LocalObjects
-from core.objects.s3 import S3Objects
-from core.objects.store import ObjectStore
-from core.store.database import open_database
-from core.store.sql import SqlStore
-from core.system import processes
-from scripts.servers import Minio, Valkey
 from testbed.faults import made
+from testbed.faults.installation import Installation
 from testbed.faults.invariants import Accepted, Figures, check_jobs, leftovers, read_calls, too_much
-from testbed.faults.proxy import FaultProxy
-from testbed.service import ENDED, PLAIN, Service
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@dataclass(kw_only=True)
-class Servers:
-    """What a cluster needs: an empty database, a Valkey of the rig's own, a bucket; each behind a proxy."""
-
-    database_url: str
-    minio: Minio
-    valkey: Valkey
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.database_url)
-        assert parts.hostname and parts.port
-        self.database = FaultProxy(parts.hostname, parts.port)
-        self.broker = FaultProxy("127.0.0.1", self.valkey.port)
-        host, _, port = self.minio.endpoint.rpartition(":")
-        self.storage = FaultProxy(host, int(port))
-        self.bucket = f"faults-{os.urandom(5).hex()}"
-
-    def environment(self) -> dict[str, str]:
-        parts = urlsplit(self.database_url)
-        return {
-            "DATABASE_URL": self.database_url.replace(f"{parts.hostname}:{parts.port}", self.database.address),
-            "BROKER_URL": self.valkey.url.replace(f"127.0.0.1:{self.valkey.port}", self.broker.address),
-            "MINIO_ENDPOINT": self.storage.address,
-            "MINIO_ACCESS_KEY": self.minio.access_key,
-            "MINIO_SECRET_KEY": self.minio.secret_key,
-            "MINIO_BUCKET": self.bucket,
-            "MODEL_MIRROR": "false",
-        }
-
-    def close(self) -> None:
-        for proxy in (self.database, self.broker, self.storage):
-            proxy.close()
-        self.valkey.close()
+from testbed.faults.servers import Servers
+from testbed.faults.waiting import wait_for
+from testbed.service import ENDED
 
 
-class Rig(Service):
-    """`servers=None`: solo, one supervisor with everything. Else an API and `consumers` consumers of a cluster.
+class Rig(Installation):
+    """Remembers what it was given to do, and checks what has come of it. Options as of `Installation`."""
 
-    script: as in testbed/faults/script.py; scripts: other ones for the n-th consumer
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        servers: Servers | None = None,
-        *,
-        consumers: int = 1,
-        script: Mapping[str, Any] | None = None,
-        scripts: Mapping[int, Mapping[str, Any]] | None = None,
-        **env: str,
-    ) -> None:
-        defaults = {
-            "LEASE_SECONDS": "6",
-            "SWEEP_SECONDS": "0.5",
-            "CHUNK_STRATEGY": "fixed",
-            "CHUNK_DURATION": str(made.CHUNK_SECONDS),
-            "MAX_PARALLEL_WORKERS": "2",
-            "MAX_CONCURRENT_JOBS": "1",
-            "WHISPER_EXECUTABLE": sys.executable,
-            "SHUTDOWN_SECONDS": "5",
-            "PYTHONPATH": str(ROOT),
-            "MIN_FREE_DISK_MB": "0",
-        }
-        super().__init__(folder, **(defaults | (servers.environment() if servers else {}) | env))
-        self.servers, self._count = servers, consumers
-        self.calls = folder / "calls"
-        self._scripts = {0: dict(script or {"delay": 0.1})} | {n: dict(s) for n, s in (scripts or {}).items()}
-        self.processes_: dict[str, subprocess.Popen[bytes]] = {}
+    def __init__(self, folder: Path, servers: Servers | None = None, **options: Any) -> None:
+        super().__init__(folder, servers, **options)
         self.accepted: list[Accepted] = []
         self._earlier: list[Accepted] = []
-        self._store: SqlStore | None = None
         self._mark = 0
 
-    # --- processes
-    def start(self, *, wait: bool = True) -> Rig:
-        if self.servers is None:
-            self.run("serve", "serve", 0)
-            if wait:
-                self.ready()
-        else:
-            self.start_api(wait=wait)
-            for n in range(1, self._count + 1):
-                self.start_consumer(n)
-            if wait:
-                wait_for(lambda: sum("consumer-" in str(work) for work in self.work) >= self._count, 30)
-        return self
-
-    def start_api(self, *, wait: bool = True) -> None:
-        self.run("api", "api", 0)
-        if wait:
-            self.ready()
-
-    def start_consumer(self, number: int = 1) -> None:
-        self.run(f"consumer-{number}", "consumer", number, DATA_DIR=f"{self.env['DATA_DIR']}/consumer-{number}")
-
-    def run(self, name: str, part: str, number: int, **env: str) -> None:
-        file = self.folder / f"script-{number}.json"
-        file.write_text(json.dumps({"calls": str(self.calls)} | self._scripts.get(number, self._scripts[0])))
-        if part != "consumer":  # they say no address
-            self._since = self.log_file.stat().st_size if self.log_file.exists() else 0
-        with self.log_file.open("ab") as log:
-            self.process = self.processes_[name] = processes.spawn(  # dead when the tests are
-                [sys.executable, "-m", "testbed.faults.program", part],
-                stdout=log,
-                stderr=log,
-                env=self.env | {"PARASCRIBE_TEST_SCRIPT": str(file)} | env,
-                cwd=self.folder,
-            )
-
-    def ready(self) -> None:
-        self.url = self.wait_log(r"API on (http://[0-9.:]+)|ready on (http://[0-9.:]+)", since=self._since)[
-            0
-        ].rpartition(" ")[2]
-        wait_for(lambda: self.get("/readyz").status_code == 200, 20)
-
-    def get(self, path: str, seconds: float = 5.0) -> httpx.Response:
-        try:
-            return httpx.get(self.url + path, timeout=seconds, verify=PLAIN)
-        except httpx.HTTPError:
-            return httpx.Response(599)
-
-    def stop(self, number: int = signal.SIGTERM, seconds: float = 40.0) -> int:
-        """All of it, and the proof that nothing is left."""
-        code = 0
-        for process in reversed(self.processes_.values()):
-            if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
-                process.send_signal(number)
-        for process in self.processes_.values():
-            code = process.wait(seconds) or code
-        self.processes_.clear()
-        self.assert_gone()
-        return code
-
-    def kill_all(self) -> None:
-        """A power cut for our own processes."""
-        for process in self.family():
-            with suppress(psutil.Error):
-                process.kill()
-        for child in self.processes_.values():
-            child.wait(10)
-        self.processes_.clear()
-        self.assert_gone()
-
-    def live_door(self) -> dict[str, str]:
-        """Where the one consumer's live process takes streams, and what lets in there; once it does."""
-
-        def there() -> dict[str, str] | None:
-            doors = [row.info.live for row in self.store.consumers() if row.info.live is not None]
-            if not doors:
-                return None
-            path = doors[-1]["address"].removeprefix("unix:")
-            with socket.socket(socket.AF_UNIX) as knocking, suppress(OSError):
-                knocking.connect(path)
-                return dict(doors[-1])
-            return None
-
-        found: dict[str, str] = wait_for(there, 30)
-        return found
-
-    def system(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.get("/api/v1/system").json()
-        return found
-
-    # --- looks inside
-    @property
-    def store(self) -> SqlStore:
-        """The database itself, past the proxy."""
-        if self._store is None:
-            url = self.servers.database_url if self.servers else f"sqlite:///{self.env['DATA_DIR']}/parascribe.db"
-            self._store = SqlStore(open_database(url))
-        return self._store
-
-    @property
-    def objects(self) -> ObjectStore:
-        """The object store itself, past the proxy."""
-        if self.servers is None:
-            return LocalObjects(Path(self.env["DATA_DIR"]) / "objects")
-        minio = self.servers.minio
-        return S3Objects(
-            endpoint=minio.endpoint,
-            access_key=minio.access_key,
-            secret_key=minio.secret_key,
-            bucket=self.servers.bucket,
-        )
-
-    @property
-    def work(self) -> list[Path]:
-        return [path for path in Path(self.env["DATA_DIR"]).rglob("work") if path.is_dir()]
-
-    def execute(self, statement: str, **values: object) -> None:
-        with self.store.database.write() as connection:
-            connection.execute(text(statement), values)
-
-    def owner(self, job_id: str) -> int:
-        """Pid of the job process that holds the lease."""
-
-        def look() -> int:
-            owner = self.store.get(job_id).lease_owner
-            return int(owner.rpartition("/")[2].partition(":")[0]) if owner else 0
-
-        return int(wait_for(look))
-
-    def holder(self, job_id: str) -> str:
-        """Name of the consumer (of a cluster) whose child holds the lease."""
-        parents = {process.pid for process in psutil.Process(self.owner(job_id)).parents()}
-        return next(name for name, process in self.processes_.items() if process.pid in parents)
-
-    def kill_tree(self, name: str) -> None:
-        """kill -9 of a consumer's or API's process and all below it."""
-        process = self.processes_[name]
-        for child in psutil.Process(process.pid).children(recursive=True):
-            with suppress(psutil.Error):
-                child.kill()
-        process.kill()
-        process.wait(10)
-
-    def freeze(self, process: psutil.Process) -> None:
-        """SIGSTOP at a moment when the process is not inside a transaction.
-
-        SQLite has one write lock for all, and whoever is stopped with it in hand keeps it; on PostgreSQL the server
-        ends such a transaction (core/store/postgres.py).
-        """
-
-        def stopped_outside() -> bool:
-            process.suspend()
-            wait_for(lambda: process.status() == psutil.STATUS_STOPPED)  # until then it may begin a transaction
-            if self.servers is not None:
-                return True
-            if not writable(Path(self.env["DATA_DIR"]) / "parascribe.db"):
-                process.resume()
-                return False
-            return True
-
-        wait_for(stopped_outside, 10)
-
-    # --- work
     def upload(
         self,
         seconds: int = 20,
@@ -351,28 +102,6 @@ class Rig(Service):
         self.accepted = self._earlier + self.accepted
         return self.check()
 
-    def heal(self) -> None:
-        """Everything that shall run runs again, and all proxies pass."""
-        if self.servers is None:
-            if self.processes_["serve"].poll() is not None:
-                self.run("serve", "serve", 0)
-        else:
-            for proxy in (self.servers.database, self.servers.broker, self.servers.storage):
-                proxy.set("pass")
-            if not self.servers.valkey.running:
-                self.servers.valkey.start()
-            for n in range(1, self._count + 1):
-                if self.processes_[f"consumer-{n}"].poll() is not None:
-                    self.start_consumer(n)
-            if self.processes_["api"].poll() is not None:
-                self.start_api(wait=False)
-        for process in self.family():
-            with suppress(psutil.Error):
-                if process.status() == psutil.STATUS_STOPPED:
-                    process.resume()
-        if self.get("/readyz").status_code != httpx.codes.OK:
-            self.ready()
-
     def logged(self, pattern: str, seconds: float = 30.0) -> None:
         """Wait for a line of the log that is newer than `begin`."""
         self.wait_log(pattern, since=self._mark, seconds=seconds)
@@ -380,13 +109,6 @@ class Rig(Service):
     def told(self, pattern: str) -> int:
         """How often the log has said so since `begin`."""
         return len(re.findall(pattern, self.log_file.read_bytes()[self._mark :].decode("utf-8", "replace")))
-
-    def close(self) -> None:
-        self.kill_all()
-        if self._store is not None:
-            self._store.close()
-        if self.servers is not None:
-            self.servers.close()
 
 
 @contextmanager
@@ -397,22 +119,3 @@ def rig(folder: Path, servers: Servers | None = None, **options: Any) -> Iterato
         yield made_rig.start()
     finally:
         made_rig.close()
-
-
-def writable(database: Path) -> bool:
-    """Nobody is in the middle of a transaction."""
-    try:
-        with closing(sqlite3.connect(database, timeout=0.3, isolation_level=None)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-        return True
-    except sqlite3.OperationalError:
-        return False
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
-    """What `condition` returns as soon as it is true."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"it did not come true within {seconds} s"
-        time.sleep(0.05)
-    return value

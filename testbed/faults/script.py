@@ -83,7 +83,7 @@ def engine(runtime: Path) -> Any:
     from whisper.engine.scripted import Rule, ScriptedEngine
 
     if script.get("mixed"):
-        from parascribe.run.wiring import manager_socket
+        from parascribe.run.wiring.engine import manager_socket
         from whisper.engine.host_engine import HostEngine
 
         return Mixed(

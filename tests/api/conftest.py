@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from api.live.scripted import ScriptedLinks
 from tests.api.serving import Service, service
 from tests.skipping import skip_on_a_laptop
 
@@ -37,6 +38,21 @@ def running(serve: Callable[..., Any]) -> Service:
     """A service of the test's own."""
     started: Service = serve()
     return started
+
+
+@pytest.fixture
+def talking(served: tuple[Service, ScriptedLinks]) -> Service:
+    """The service of a module that has one with scripted streams as its fixture `served`."""
+    return served[0]
+
+
+@pytest.fixture
+def links(served: tuple[Service, ScriptedLinks]) -> Iterator[ScriptedLinks]:
+    """Its streams; those of other tests are forgotten."""
+    links = served[1]
+    links.streams.clear()
+    yield links
+    links.refuse = None
 
 
 @pytest.fixture(scope="session")

@@ -116,14 +116,19 @@ class LiveProcess:
             return stream.feed(said)
         return stream.flush() if json.loads(said)["type"] == "flush" else stream.end()
 
+    async def tell(self, *events: Event) -> None:
+        """On all its connections."""
+        for socket in tuple(self.sockets):
+            await self._say(socket, events)
+
     @staticmethod
     async def _say(socket: ServerConnection, events: Iterable[Event]) -> None:
         for event in events:
             await socket.send(json.dumps(event.to_dict()))
 
 
-def relay_to(rows: Callable[[], list[ConsumerRow]], metrics: LiveMetrics, *, again_seconds: float = 5.0) -> RelayLinks:
+def relay_to(rows: Callable[[], list[ConsumerRow]], metrics: LiveMetrics, **seconds: float) -> RelayLinks:
     """That looks for processes anew each time."""
     clock = iter(range(10**9))
     places = Places(rows, clock=lambda: next(clock) * 10.0)
-    return RelayLinks(places, check=lambda job: None, metrics=metrics, again_seconds=again_seconds)
+    return RelayLinks(places, check=lambda job: None, metrics=metrics, **({"again_seconds": 5.0} | seconds))

@@ -55,30 +55,17 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, 
         yield running, links
 
 
-@pytest.fixture
-def running(served: tuple[Service, ScriptedLinks]) -> Service:
-    return served[0]
-
-
-@pytest.fixture
-def links(served: tuple[Service, ScriptedLinks]) -> Iterator[ScriptedLinks]:
-    links = served[1]
-    links.streams.clear()
-    yield links
-    links.refuse = None
-
-
-def environment(running: Service) -> DeepgramClientEnvironment:
-    place = f"{running.host}:{running.port}"
+def environment(talking: Service) -> DeepgramClientEnvironment:
+    place = f"{talking.host}:{talking.port}"
     return DeepgramClientEnvironment(
         base=f"http://{place}", production=f"ws://{place}", agent=f"ws://{place}", agent_rest=f"http://{place}"
     )
 
 
 @pytest.fixture
-def client(running: Service) -> Iterator[DeepgramClient]:
+def client(talking: Service) -> Iterator[DeepgramClient]:
     with httpx.Client() as transport:
-        yield DeepgramClient(api_key="psk_none", environment=environment(running), httpx_client=transport)
+        yield DeepgramClient(api_key="psk_none", environment=environment(talking), httpx_client=transport)
 
 
 # --- files
@@ -106,12 +93,12 @@ def transcript(*segments: Segment, speakers: Sequence[str] = ()) -> Transcript:
     )
 
 
-def answering(running: Service, found: Transcript) -> Consumer:
+def answering(talking: Service, found: Transcript) -> Consumer:
     def work(talk: Talk) -> None:
-        running.objects.put("r", io.BytesIO(json.dumps(to_result(found)).encode()))
-        running.store.finish(talk.claim, result_key="r", partial=False, gaps=[], warnings=[], performance={})
+        talking.objects.put("r", io.BytesIO(json.dumps(to_result(found)).encode()))
+        talking.store.finish(talk.claim, result_key="r", partial=False, gaps=[], warnings=[], performance={})
 
-    return Consumer(running, work)
+    return Consumer(talking, work)
 
 
 MEETING = transcript(
@@ -122,8 +109,8 @@ MEETING = transcript(
 )
 
 
-def test_a_file(running: Service, client: DeepgramClient) -> None:
-    consumer = answering(running, MEETING)
+def test_a_file(talking: Service, client: DeepgramClient) -> None:
+    consumer = answering(talking, MEETING)
     found: Any = client.listen.v1.media.transcribe_file(
         request=wav(),
         model="nova-3",
@@ -138,7 +125,7 @@ def test_a_file(running: Service, client: DeepgramClient) -> None:
     )
     consumer.join()
     assert consumer.talk is not None
-    job = running.store.get(consumer.talk.id)
+    job = talking.store.get(consumer.talk.id)
     assert (job.params.language, job.params.diarize, job.params.word_timestamps) == (None, True, True)
     assert job.params.vocabulary == ["Anna", "Dr. No, junior"] and job.priority == INTERACTIVE
     metadata = found.metadata
@@ -162,9 +149,9 @@ def test_a_file(running: Service, client: DeepgramClient) -> None:
     assert said == [("Good morning, Anna. How are you?", 0, 0), ("Fine.", 1, 0), ("It rains.", 1, 0)]
 
 
-def test_channels_by_themselves_and_the_usual_language(running: Service, client: DeepgramClient) -> None:
+def test_channels_by_themselves_and_the_usual_language(talking: Service, client: DeepgramClient) -> None:
     consumer = answering(
-        running, transcript(spoken("Hello.", 1.0, channel=0), spoken("Yes?", 3.0, channel=1), spoken("It is me.", 5.0, channel=0))
+        talking, transcript(spoken("Hello.", 1.0, channel=0), spoken("Yes?", 3.0, channel=1), spoken("It is me.", 5.0, channel=0))
     )  # fmt: skip
     answer = client.listen.v1.media.with_raw_response.transcribe_file(
         request=wav(), model="base", multichannel=True, punctuate=True, utterances=True
@@ -172,19 +159,19 @@ def test_channels_by_themselves_and_the_usual_language(running: Service, client:
     consumer.join()
     found: Any = answer.data
     assert consumer.talk is not None
-    params = running.store.get(consumer.talk.id).params
+    params = talking.store.get(consumer.talk.id).params
     assert (params.model, params.language, params.channels) == ("base", "en", "split"), "Deepgram's default is English"
     assert [one.alternatives[0].transcript for one in found.results.channels] == ["Hello. It is me.", "Yes?"]
     assert found.metadata.channels == 2 and [one.channel for one in found.results.utterances] == [0, 1, 0]
     assert "x-parascribe-warning" not in answer.headers and answer.headers["x-parascribe-job"] == consumer.talk.id
 
 
-def test_a_file_that_is_only_named(running: Service, client: DeepgramClient) -> None:
-    consumer = answering(running, transcript(replace(MEETING.segments[1], speaker=None, words=())))
+def test_a_file_that_is_only_named(talking: Service, client: DeepgramClient) -> None:
+    consumer = answering(talking, transcript(replace(MEETING.segments[1], speaker=None, words=())))
     found: Any = client.listen.v1.media.transcribe_url(url="https://example.org/talks/one.mp3", language="multi")
     consumer.join()
     assert consumer.talk is not None
-    job = running.store.get(consumer.talk.id)
+    job = talking.store.get(consumer.talk.id)
     assert (job.source.filename, job.params.language) == ("one.mp3", None)
     (best,) = found.results.channels[0].alternatives
     assert best.transcript == "Fine." and [word.word for word in best.words] == ["fine"]
@@ -205,30 +192,30 @@ def test_a_file_that_is_only_named(running: Service, client: DeepgramClient) -> 
         ({"request_options": {"additional_query_parameters": {"nothing": "1"}}}, "validation"),
     ],
 )
-def test_what_is_refused(running: Service, client: DeepgramClient, asked: dict[str, Any], code: str) -> None:
+def test_what_is_refused(talking: Service, client: DeepgramClient, asked: dict[str, Any], code: str) -> None:
     with pytest.raises(BadRequestError) as refused:
         client.listen.v1.media.transcribe_file(request=wav(), **asked)
     body: Any = refused.value.body
     assert body["err_code"] == code and body["err_msg"]
     assert refused.value.headers is not None and body["request_id"] == refused.value.headers["x-request-id"]
-    assert not running.store.waiting(at_most=1)
+    assert not talking.store.waiting(at_most=1)
 
 
-def test_a_body_that_is_no_recording(running: Service, client: DeepgramClient) -> None:
+def test_a_body_that_is_no_recording(talking: Service, client: DeepgramClient) -> None:
     for body, code in ((b"", "empty_upload"), (b"no recording" * 99, "not_media")):
         with pytest.raises(BadRequestError) as refused:
             client.listen.v1.media.transcribe_file(request=body)
         assert refused.value.body["err_code"] == code
     for named in ({}, {"url": 1}, {"url": "https://example.org/", "more": 1}):
-        answer = running.client.post("/v1/listen", json=named)
+        answer = talking.client.post("/v1/listen", json=named)
         assert answer.status_code == 400 and answer.json()["err_code"] == "validation"
 
 
 # --- streams
-async def talk(running: Service, seconds: Sequence[float] = (7.0,), **query: Any) -> list[Any]:
+async def talk(talking: Service, seconds: Sequence[float] = (7.0,), **query: Any) -> list[Any]:
     """What a stream is told. After each piece of audio but the last: Finalize."""
     transport = httpx.AsyncClient()
-    client = AsyncDeepgramClient(api_key="psk_none", environment=environment(running), httpx_client=transport)
+    client = AsyncDeepgramClient(api_key="psk_none", environment=environment(talking), httpx_client=transport)
     asked = {"model": "nova-3", "encoding": "linear16", "sample_rate": 16_000} | query
     found: list[Any] = []
     async with transport, client.listen.v1.connect(**asked) as connection, asyncio.timeout(10):
@@ -245,9 +232,9 @@ async def talk(running: Service, seconds: Sequence[float] = (7.0,), **query: Any
     return found
 
 
-def test_a_stream(running: Service, links: ScriptedLinks) -> None:
+def test_a_stream(talking: Service, links: ScriptedLinks) -> None:
     found = asyncio.run(
-        talk(running, interim_results="true", vad_events="true", utterance_end_ms=1000, endpointing=300, language="en-US")
+        talk(talking, interim_results="true", vad_events="true", utterance_end_ms=1000, endpointing=300, language="en-US")
     )  # fmt: skip
     kinds = [message.type for message in found]
     assert kinds == [
@@ -277,8 +264,8 @@ def test_a_stream(running: Service, links: ScriptedLinks) -> None:
     assert stream.start.job == {"language": "en-US"} and stream.ended
 
 
-def test_what_is_final_because_the_client_wants_it(running: Service) -> None:
-    found = asyncio.run(talk(running, (1.5, 4.0), endpointing="false"))
+def test_what_is_final_because_the_client_wants_it(talking: Service) -> None:
+    found = asyncio.run(talk(talking, (1.5, 4.0), endpointing="false"))
     finals = [message for message in found if message.type == "Results"]
     assert [(one.is_final, one.from_finalize, one.speech_final) for one in finals] == [
         (True, True, False), (True, False, False)
@@ -296,9 +283,9 @@ def test_what_is_final_because_the_client_wants_it(running: Service) -> None:
     ],
 )
 def test_how_a_stream_sounds(
-    running: Service, links: ScriptedLinks, query: dict[str, Any], encoding: str, channels: int
+    talking: Service, links: ScriptedLinks, query: dict[str, Any], encoding: str, channels: int
 ) -> None:
-    found = asyncio.run(talk(running, (0.3,), **query))
+    found = asyncio.run(talk(talking, (0.3,), **query))
     (stream,) = links.streams.values()
     assert (stream.start.stream.encoding, stream.start.stream.channels) == (encoding, channels)
     assert found[-1].type == "Metadata" and found[-1].channels == channels
@@ -317,10 +304,10 @@ def test_how_a_stream_sounds(
         ("nothing=1", "validation"),
     ],
 )
-def test_a_stream_that_cannot_be_is_refused_before_it_begins(running: Service, query: str, code: str) -> None:
+def test_a_stream_that_cannot_be_is_refused_before_it_begins(talking: Service, query: str, code: str) -> None:
     async def ask() -> InvalidStatus:
         with pytest.raises(InvalidStatus) as refused:
-            async with websocket(f"ws://{running.host}:{running.port}/v1/listen?{query}"):
+            async with websocket(f"ws://{talking.host}:{talking.port}/v1/listen?{query}"):
                 pass
         return refused.value
 
@@ -328,16 +315,16 @@ def test_a_stream_that_cannot_be_is_refused_before_it_begins(running: Service, q
     assert answer.status_code == 400 and json.loads(answer.body)["err_code"] == code
 
 
-def test_a_service_that_is_full_answers_503(running: Service, links: ScriptedLinks) -> None:
+def test_a_service_that_is_full_answers_503(talking: Service, links: ScriptedLinks) -> None:
     links.refuse = LiveFull()
     with pytest.raises(ApiError) as refused:
-        asyncio.run(talk(running))
+        asyncio.run(talk(talking))
     assert refused.value.status_code == 503
 
 
-def test_what_a_stream_cannot_read_costs_it_nothing(running: Service, links: ScriptedLinks) -> None:
+def test_what_a_stream_cannot_read_costs_it_nothing(talking: Service, links: ScriptedLinks) -> None:
     async def ask() -> tuple[list[Any], str | None, Any]:
-        address = f"ws://{running.host}:{running.port}/v1/listen?encoding=linear16&sample_rate=8000&diarize=true"
+        address = f"ws://{talking.host}:{talking.port}/v1/listen?encoding=linear16&sample_rate=8000&diarize=true"
         offered: list[Any] = ["token", "psk_none"]
         async with websocket(address, subprotocols=offered) as socket, asyncio.timeout(10):
             for bad in ("{", "[]", '{"type": "Nothing"}', '{"type": "Configure", "keyterms": ["a"]}'):
@@ -354,9 +341,9 @@ def test_what_a_stream_cannot_read_costs_it_nothing(running: Service, links: Scr
     assert found[-1]["warnings"][0]["parameter"] == "diarize" and found[-1]["request_id"] == headers["dg-request-id"]
 
 
-def test_a_client_that_goes_leaves_nothing_behind(running: Service, links: ScriptedLinks) -> None:
+def test_a_client_that_goes_leaves_nothing_behind(talking: Service, links: ScriptedLinks) -> None:
     async def ask() -> None:
-        address = f"ws://{running.host}:{running.port}/v1/listen?encoding=linear16&sample_rate=8000"
+        address = f"ws://{talking.host}:{talking.port}/v1/listen?encoding=linear16&sample_rate=8000"
         async with websocket(address) as socket:
             await socket.send(bytes(8000))
 

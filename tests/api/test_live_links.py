@@ -28,9 +28,10 @@ from core.errors import (
     ValidationFailed,
 )
 from core.jobs.consumers import ConsumerInfo
-from core.live.events import Ack, End, Event, Failure, Final, Partial, Ready, SpeechStart, Translation
+from core.live.events import Ack, End, Event, Failure, Final, Partial, Ready, SpeechStart, Stats, Translation
 from core.live.options import StreamOptions
-from core.live.resuming import Backlog, Told, kept_bytes
+from core.live.resuming import PIECE_BYTES, Backlog, Told, kept_bytes
+from core.live.sending import WAITING_EVENTS, ResumableStream
 from core.store.sql import SqlStore
 from tests.api.live_process import LiveProcess, relay_to
 
@@ -246,7 +247,7 @@ class Cluster:
         return self.registry.get_sample_value(f"parascribe_live_{name}", labels) or 0.0
 
 
-def with_two(folder: Path, work: Callable[[Cluster], Awaitable[None]], *, again_seconds: float = 5.0) -> None:
+def with_two(folder: Path, work: Callable[[Cluster], Awaitable[None]], **seconds: float) -> None:
     async def run_both() -> None:
         sessions, registry = ScriptedLinks(SCRIPT), CollectorRegistry()
         one, two = (LiveProcess(name=name, sessions=sessions, path=folder / name) for name in ("one", "two"))
@@ -254,7 +255,7 @@ def with_two(folder: Path, work: Callable[[Cluster], Awaitable[None]], *, again_
             for process in (one, two):
                 await stack.enter_async_context(process.running())
             rows = [one.row]
-            links = relay_to(lambda: rows, LiveMetrics(registry), again_seconds=again_seconds)
+            links = relay_to(lambda: rows, LiveMetrics(registry), **seconds)
             await work(Cluster(one, two, registry, rows, links))
         assert registry.get_sample_value("parascribe_live_streams") == 0
 
@@ -354,6 +355,28 @@ def test_what_no_process_takes_over_fails_and_may_be_gone_on_with(tmp_path: Path
     with_two(tmp_path, work, again_seconds=0.2)
 
 
+def test_a_process_that_reads_nothing_but_tells_how_it_gets_on_is_waited_for_and_one_that_tells_nothing_is_left(
+    tmp_path: Path,
+) -> None:
+    async def work(them: Cluster) -> None:
+        them.one.deaf = asyncio.Event()
+        link, told = await them.links.open({}, WHO), list[Event]()
+        await send(link, 6)
+        await link.end()
+        them.rows[:] = [them.two.row]
+        for n in range(10):
+            await them.one.tell(Stats(received=float(n), behind=0.0, queues={}))
+            await until(link, lambda event: isinstance(event, Stats), told)
+            await asyncio.sleep(0.1)
+        assert not them.two.starts, "it is at work"
+        assert isinstance(await rest(link, told), End)
+        assert texts(told) == TEXTS and them.figure("take_overs_total") == 1
+        them.one.deaf.set()
+        await link.close()
+
+    with_two(tmp_path, work, silent_seconds=0.5)
+
+
 def test_a_stream_that_kills_every_process_is_given_up(tmp_path: Path) -> None:
     async def work(them: Cluster) -> None:
         them.one.fragile = True
@@ -380,6 +403,10 @@ def test_more_than_a_minute_that_is_not_acked_has_to_wait(tmp_path: Path) -> Non
         them.one.deaf.set()
         async with asyncio.timeout(10):
             await waiting
+            await link.send(bytes(2 * most))
+            await link.end()
+            assert isinstance(await rest(link, []), End)
+        assert them.one.bytes == 3 * most + 8000
         await link.close()
 
     with_two(tmp_path, work)
@@ -428,6 +455,16 @@ def test_a_backlog_begins_anew_where_everything_is_acked() -> None:
     assert (backlog.position, backlog.next()) == (103, None)
 
 
+def test_no_more_is_sent_than_the_other_end_keeps_until_it_is_acked() -> None:
+    options = StreamOptions(encoding="mulaw", sample_rate=8000)
+    backlog, most = Backlog(options), kept_bytes(options)
+    backlog.add(bytes(most + PIECE_BYTES + 8000))  # as if a whole file were sent at once
+    sent = sum(map(len, iter(backlog.next, None)))
+    assert most <= sent < most + PIECE_BYTES and not backlog.all_sent
+    backlog.drop(most // 2)
+    assert sent + sum(map(len, iter(backlog.next, None))) == most + PIECE_BYTES + 8000 and backlog.all_sent
+
+
 def test_nothing_is_told_twice_or_taken_back() -> None:
     told = Told()
 
@@ -441,3 +478,22 @@ def test_nothing_is_told_twice_or_taken_back() -> None:
     assert (told.news(final), told.news(final), told.news(partial(9, "one two three"))) == (final, None, None)
     german = Translation(utterance=0, language="de", text="eins zwei drei")
     assert (told.news(german), told.news(german)) == (german, None)
+
+
+def test_the_last_event_is_told_behind_all_that_waits_and_then_nothing_can_be_sent() -> None:
+    async def work() -> None:
+        stream = ResumableStream(StreamOptions(), after_end=ValueError("behind its end"))
+        for number in range(WAITING_EVENTS):
+            await stream.heard(SpeechStart(t=number, utterance=number))
+        stream.end()
+        with pytest.raises(ValueError, match="behind its end"):
+            stream.flush()
+        last = Failure(code="live_behind", message="It does not keep up.")
+        stream.close(LiveUnavailable(), last)
+        stream.close(LiveSessionEnded())
+        told = [await stream.next_event() for _ in range(WAITING_EVENTS + 2)]
+        assert told[-2:] == [last, None] and None not in told[:-1]
+        with pytest.raises(LiveUnavailable):
+            await stream.send(TENTH)
+
+    asyncio.run(work())

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
+import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from socket import create_connection
 from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from api.access.identity import Identity
 from api.access.keys import KeyAuthenticator
-from api.live import conversation
-from api.live.scripted import ScriptedLinks
+from api.live import client, conversation
+from api.live.scripted import Line, ScriptedLink, ScriptedLinks
 from core.errors import LiveFull, ServiceError
 from core.jobs.consumers import ConsumerInfo
 from core.keys import KeyLimits, key_of, new_token
 from core.live.events import Ack, End, Final, event_of
+from core.live.options import Start
 from core.store.sql import SqlStore
 from tests.api.live_process import LiveProcess
 from tests.api.serving import Service
@@ -122,6 +126,8 @@ def test_what_cannot_be_is_said_with_a_code_and_a_close_code(scripted: Service) 
     assert (error["code"], code) == ("validation", 1008)
     assert {one["field"] for one in error["errors"]} == {"sample_rate", "colour"}
     assert refused(scripted, start, {"type": "pause"})[0]["code"] == "live_protocol"
+    error, code = refused(scripted, start, {"type": "flush", "now": True})
+    assert (error["code"], error["errors"][0]["field"], code) == ("validation", "now", 1008)
     error, code = refused(scripted, start | {"session": "nobody's"})
     assert (error["code"], code) == ("live_session_not_found", 1008)
 
@@ -180,7 +186,7 @@ def test_limits_of_a_key_hold_for_streams_that_become_jobs(keyed: Service) -> No
 
 
 def test_a_key_that_is_revoked_ends_its_streams(keyed: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversation, "READMIT_SECONDS", 0.05)
+    monkeypatch.setattr(client, "READMIT_SECONDS", 0.05)
     with stream(keyed, {}, headers=bearer("bert")) as socket:
         assert json.loads(socket.recv(10))["type"] == "ready"
         keyed.store.revoke(KEY["bert"][4:12])
@@ -194,6 +200,34 @@ def test_who_says_nothing_is_not_waited_for(scripted: Service, monkeypatch: pyte
     with stream(scripted) as socket:
         messages, code = told(socket)
     assert (messages[-1]["code"], code) == ("live_idle", 1013)
+
+
+def test_a_client_that_never_reads_is_dropped(serve: Callable[..., Service], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "STALL_SECONDS", 0.2)
+    let_go = threading.Event()
+
+    class Link(ScriptedLink):
+        async def close(self) -> None:
+            await super().close()
+            let_go.set()
+
+    class Links(ScriptedLinks):
+        async def open(self, start: Mapping[str, Any], who: Identity) -> ScriptedLink:
+            wanted = Start.of(start)
+            return Link(self.stream(wanted, who.owner), wanted)
+
+    much = [Line(start=n / 10, end=n / 10 + 0.05, text="a" * 500_000) for n in range(40)]
+    running = serve(live=Links(much))
+    upgrade = (
+        f"GET /api/v1/live HTTP/1.1\r\nHost: {running.host}:{running.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    with create_connection((running.host, running.port)) as line:  # clients of libraries read ahead
+        line.sendall(upgrade.encode())
+        assert b" 101 " in line.recv(4096)
+        for kind, data in ((1, b'{"type": "start"}'), (2, 5 * SECOND)):
+            line.sendall(struct.pack("!BBQL", 0x80 | kind, 0xFF, len(data), 0) + data)
+        assert let_go.wait(20)
 
 
 def test_the_process_that_a_consumer_tells_of_serves_the_stream(running: Service, tmp_path: Path) -> None:

@@ -33,19 +33,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, 
         yield running, links
 
 
-@pytest.fixture
-def talking(served: tuple[Service, ScriptedLinks]) -> Service:
-    return served[0]
-
-
-@pytest.fixture
-def links(served: tuple[Service, ScriptedLinks]) -> Iterator[ScriptedLinks]:
-    links = served[1]
-    links.streams.clear()
-    yield links
-    links.refuse = None
-
-
 @asynccontextmanager
 async def connected(running: Service, **more: Any) -> AsyncIterator[Any]:
     async with (

@@ -21,6 +21,9 @@ from tests.api.test_jobs import complete, fail
 from tests.api.test_results import TRANSCRIPT
 
 EXAMPLES = 30
+GENERATED = settings(
+    deadline=None, derandomize=True, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+)
 OPERATIONS = [
     ("POST", "/api/v1/jobs"),
     ("GET", "/api/v1/jobs"),
@@ -169,14 +172,7 @@ def test_generated_requests(schema: schemathesis.BaseSchema, method: str, path: 
         return  # nothing to get wrong
 
     @given(case=operation.as_strategy(generation_mode=mode))
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @settings(GENERATED, max_examples=EXAMPLES)
     def check(case: schemathesis.Case) -> None:
         if mode is GenerationMode.POSITIVE:
             with_recordings(case)
@@ -194,14 +190,7 @@ def test_where_a_key_is_needed(locked: Service, method: str, path: str) -> None:
     operation = schemathesis.openapi.from_url(f"{locked.client.base_url}/openapi.json")[path][method]
 
     @given(case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE))
-    @settings(
-        max_examples=3,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @settings(GENERATED, max_examples=3)
     def check(case: schemathesis.Case) -> None:
         with_recordings(case)
         excluded = [positive_data_acceptance] if path in WORDS else []

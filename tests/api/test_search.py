@@ -12,7 +12,7 @@ import pytest
 from core.queue.indexing import index_due
 from core.transcript.formats import to_result
 from parascribe.cli import main
-from parascribe.run import wiring
+from parascribe.run.wiring.stores import open_objects, open_store
 from tests.api.serving import Service
 from tests.api.test_submit import refused
 from tests.api.test_transcripts import done, get, line, put
@@ -118,7 +118,7 @@ def test_the_index_is_rebuilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
-    store, objects = wiring.open_store(load()), wiring.open_objects(load())
+    store, objects = open_store(load()), open_objects(load())
     job = store.create(new_job())
     finish(store)
     objects.put(f"jobs/{job.id}/result.1.json", io.BytesIO(json.dumps(to_result(talk("a word"))).encode()))

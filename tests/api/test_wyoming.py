@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 from wyoming.asr import Transcribe, Transcript, TranscriptChunk
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
@@ -22,10 +23,13 @@ from wyoming.ping import Ping, Pong
 
 from api.deps import Parts
 from api.foreign.wyoming.server import serving
+from api.http.metrics import LiveMetrics
 from api.live.scripted import Line, ScriptedLinks
 from core.config.settings import Settings
 from core.errors import LiveFull
+from core.live.sending import WAITING_EVENTS
 from core.store.sql import SqlStore
+from tests.api.live_process import LiveProcess, relay_to
 from tests.api.serving import make_app
 
 SCRIPT = (
@@ -131,6 +135,27 @@ def test_one_connection_takes_several_commands(parts: Parts, links: ScriptedLink
 
     assert asyncio.run(ask()) == ["Turn on the light.", ""]
     assert all(stream.ended for stream in links.streams.values())
+
+
+def test_a_long_talk_is_taken_to_its_end(tmp_path: Path) -> None:
+    talk = ScriptedLinks([Line(start=n, end=n + 0.5, text=f"number {n}") for n in range(WAITING_EVENTS)])
+
+    async def ask() -> str:
+        process = LiveProcess(name="one", sessions=talk, path=tmp_path / "live")
+        async with process.running():
+            relay = relay_to(lambda: [process.row], LiveMetrics(CollectorRegistry()))
+            app = make_app(tmp_path, SqlStore.in_memory(), live=relay, settings={"whisper_model": "demo"})
+            try:
+                async with connected(app.state.parts) as client:
+                    await say(client, AudioStart(rate=8_000, width=1, channels=1))
+                    for _ in range(WAITING_EVENTS):
+                        await say(client, AudioChunk(rate=8_000, width=1, channels=1, audio=bytes(8_000)))
+                    await say(client, AudioStop())
+                    return Transcript.from_event((await until(client, Transcript))[-1]).text
+            finally:
+                app.state.parts.close()
+
+    assert asyncio.run(ask()) == " ".join(f"number {n}" for n in range(WAITING_EVENTS))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from scripts.servers import Minio, Valkey
-from testbed.faults.rig import Rig, Servers, rig
+from testbed.faults.rig import Rig, rig
+from testbed.faults.servers import Servers
 
 SHARED: dict[str, Any] = {
     # a job that names no language asks the engine for it, and that kills the process: poison on request

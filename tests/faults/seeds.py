@@ -36,7 +36,7 @@ from core.system import crashpoints, identity
 from core.system.clock import ManualClock
 from testbed.faults import made
 from testbed.faults.invariants import Accepted, Figures, check_jobs, leftovers, read_calls
-from testbed.faults.rig import writable
+from testbed.faults.waiting import writable
 from tests.faults.stages import Fingerprint, Shout
 from whisper.engine.scripted import Rule, ScriptedEngine
 from whisper.engine.transcriber import WhisperTranscriber

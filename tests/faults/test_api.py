@@ -21,7 +21,8 @@ import psycopg
 from core.system import crashpoints
 from testbed.faults import made
 from testbed.faults.invariants import Accepted
-from testbed.faults.rig import Rig, wait_for
+from testbed.faults.rig import Rig
+from testbed.faults.waiting import wait_for
 from tests.faults.test_storage import collect, count
 
 

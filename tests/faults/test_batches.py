@@ -14,7 +14,8 @@ import httpx
 
 from testbed.faults import made
 from testbed.faults.invariants import Accepted
-from testbed.faults.rig import Rig, wait_for
+from testbed.faults.rig import Rig
+from testbed.faults.waiting import wait_for
 from tests.faults.test_api import kill_api
 
 FILES, SECONDS, UPLOADS = 8, 6, 3

@@ -7,7 +7,8 @@ import time
 import redis
 
 from core.queue.hints import CeleryHints
-from testbed.faults.rig import Rig, wait_for
+from testbed.faults.rig import Rig
+from testbed.faults.waiting import wait_for
 
 
 def _client(rig: Rig) -> redis.Redis:

@@ -21,7 +21,8 @@ from core.store.sql import SqlStore
 from scripts.servers import Minio, Postgres
 from testbed import audio_bank
 from testbed.faults import made
-from testbed.faults.rig import Rig, wait_for
+from testbed.faults.rig import Rig
+from testbed.faults.waiting import wait_for
 from tests.faults.test_api import database_held
 
 

@@ -14,8 +14,8 @@ import pytest
 from core.errors import JobNotFound
 from core.system import crashpoints
 from testbed.faults import made
+from testbed.faults.installation import ROOT
 from testbed.faults.invariants import Accepted, check_jobs, leftovers, read_calls
-from testbed.faults.rig import ROOT
 from tests.core.store_kit import consumer
 from tests.faults.seeds import Place
 from whisper.engine.scripted import ScriptedEngine

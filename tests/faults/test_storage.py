@@ -13,7 +13,8 @@ from core.queue.hints import MemoryHints
 from core.queue.sweeper import Sweeper
 from testbed.faults import made
 from testbed.faults.invariants import Accepted
-from testbed.faults.rig import Rig, wait_for
+from testbed.faults.rig import Rig
+from testbed.faults.waiting import wait_for
 
 
 def collect(rig: Rig) -> int:

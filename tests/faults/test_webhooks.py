@@ -9,7 +9,8 @@ from sqlalchemy import update
 
 from core.store.tables import delivery
 from core.webhooks import CALLBACK, Delivery
-from testbed.faults.rig import Rig, wait_for
+from testbed.faults.rig import Rig
+from testbed.faults.waiting import wait_for
 from tests.api.receiver import Receiver, receiving
 
 OPEN = {"WEBHOOK_ALLOW_PRIVATE": "true"}

@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 
 from core.jobs.tasks import TRANSCRIBE
-from testbed.faults.rig import Rig, wait_for
+from testbed.faults.rig import Rig
+from testbed.faults.waiting import wait_for
 from testbed.service import audio
 from worker.pools.solo import IDLE_SECONDS
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from core.config.settings import Settings
 from parascribe import Client
 from parascribe.client.calls import polling
 from tests.api import serving
@@ -31,6 +32,15 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[serving
         monkeypatch.setenv("PARASCRIBE_URL", f"http://127.0.0.1:{started.port}")
         monkeypatch.chdir(tmp_path)
         yield started
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings of this test alone: no .env, no parascribe.toml, no variables of the caller."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ENGINE_DIR", str(tmp_path / "engine"))
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from core.errors import ServiceError
 from core.keys import TOKEN, KeyLimits, digest
 from parascribe.cli import main
 from parascribe.client.errors import ServiceUnreachable
-from parascribe.run import services, wiring
+from parascribe.run import services
+from parascribe.run.wiring.stores import open_store
 
 Capture = pytest.CaptureFixture[str]
 
@@ -54,7 +55,7 @@ def test_a_key_is_printed_once_and_kept_as_a_checksum(capsys: Capture, tmp_path:
         ["jobs", "models"],
     )
     assert (second["name"], second["owner"]) == ("laptop", "anna")
-    with closing(wiring.open_store(load())) as store:
+    with closing(open_store(load())) as store:
         assert store.keys()[0].digest == digest(found[2])
     database = b"".join(file.read_bytes() for file in (tmp_path / "data").iterdir() if file.is_file())
     assert found[1].encode() in database and found[2].encode() not in database
@@ -69,7 +70,7 @@ def test_what_a_key_is_for_and_how_much(capsys: Capture) -> None:
     left = datetime.fromisoformat(made["expires_at"]) - datetime.now(UTC)
     assert timedelta(days=89, hours=23) < left < timedelta(days=90)
     assert listed(capsys) == [made]
-    with closing(wiring.open_store(load())) as store:
+    with closing(open_store(load())) as store:
         limits = store.keys()[0].limits
     assert limits == KeyLimits(requests_per_minute=60, audio_seconds_per_day=7200.0, upload_mb=1024.0)
 
@@ -101,7 +102,7 @@ def test_a_key_for_the_variable_is_in_no_table(capsys: Capture, monkeypatch: pyt
     (key,) = load().known_keys
     assert key.owner == "anna"
     assert [(one["id"], one["created_at"]) for one in listed(capsys)] == [(key.id, None)]
-    with closing(wiring.open_store(load())) as store:
+    with closing(open_store(load())) as store:
         assert not store.has_keys()
 
 

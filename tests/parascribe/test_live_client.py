@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from api.live.scripted import ScriptedLinks
 from core.errors import LiveFull
@@ -92,6 +93,8 @@ def test_a_stream_is_heard_to_its_end(speaking: Service) -> None:
             assert stream.job == told[-1].job and stream.job
             with pytest.raises(ValueError, match="the end|has ended"):
                 await stream.send(TENTH)
+            with pytest.raises(ValueError, match="the end|has ended"):
+                await stream.flush()
         check_order(told)
 
     with_client(speaking, work)
@@ -155,6 +158,28 @@ def test_what_is_refused_is_raised_as_of_any_call(speaking: Service, tmp_path: P
 
     with service(tmp_path, live=ScriptedLinks(refuse=LiveFull())) as running:
         with_client(running, full)
+
+
+@pytest.mark.parametrize("first", ["hello", '{"type": "partial"}', '{"type": "ready", "session": "one"}'])
+def test_an_answer_that_nobody_understands_is_raised_for_who_sends_and_who_listens(first: str) -> None:
+    async def greet(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(first)
+        await socket.send("[]")
+        await socket.wait_closed()
+
+    async def work() -> None:
+        async with serve(greet, "127.0.0.1", 0) as server, asyncio.timeout(20):
+            port = next(iter(server.sockets)).getsockname()[1]
+            async with AsyncClient(f"http://127.0.0.1:{port}") as client:
+                with pytest.raises(ApiError) as heard:
+                    async with client.live() as stream:
+                        with pytest.raises(ApiError):
+                            _ = [event async for event in stream]
+                        await stream.send(TENTH)
+                assert heard.value.code == "not_parascribe"
+
+    asyncio.run(work())
 
 
 def test_a_stream_that_is_left_can_be_gone_on_with_by_its_session(speaking: Service) -> None:

@@ -11,15 +11,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
+import srt
 
 from core.config.settings import Settings
 from core.errors import ValidationFailed
+from core.live.events import End, Final, Ready, event_of
 from parascribe.cli.demo import find_samples
 from parascribe.run.local import transcribe_files
-from parascribe.run.wiring import open_models
+from parascribe.run.wiring.models import open_models
 from parascribe.tools.recordings import RECORDINGS, fetch_recordings
+from testbed import audio_bank
 from tests.skipping import skip_on_a_laptop
 from whisper import DATA
 from whisper.download.part import Patience
@@ -75,6 +79,23 @@ def test_files_are_transcribed_without_a_service(tmp_path: Path, environment: di
         ).returncode
         == 1
     )
+
+
+def test_what_is_spoken_becomes_text_without_a_service(tmp_path: Path, environment: dict[str, str]) -> None:
+    audio_bank.write(tmp_path / "talk.wav", np.concatenate([audio_bank.sentence(n)[0] for n in (3, 9)]))
+    environment["PARASCRIBE_URL"] = "http://127.0.0.1:9"
+    told = "live", "--local", "--fast", "talk.wav", "-l", "en", "--json", "--srt", "talk.srt"
+    done = parascribe(*told, folder=tmp_path, environment=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    events = [event_of(json.loads(line)) for line in done.stdout.splitlines()]
+    assert isinstance(events[0], Ready) and events[-1] == End(duration=events[-1].duration)
+    heard = " ".join(event.text for event in events if isinstance(event, Final))
+    assert words(heard) == words(" ".join(audio_bank.sentence(n)[1] for n in (3, 9)))
+    assert words(" ".join(cue.content for cue in srt.parse((tmp_path / "talk.srt").read_text()))) == words(heard)
+    assert not list((tmp_path / "data" / "work").iterdir()), "nothing is kept"
+    for wrong, code in ((["--save"], 2), (["--callback-url", "http://a.example/"], 1)):
+        refused = parascribe(*told, *wrong, folder=tmp_path, environment=environment)
+        assert refused.returncode == code and not refused.stdout and "Traceback" not in refused.stderr
 
 
 def test_subtitles_can_be_read_and_what_there_is_not_is_said(tmp_path: Path, environment: dict[str, str]) -> None:

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from core.config.loading import load
-from core.config.settings import Settings
 from parascribe.cli import main
-from parascribe.run.wiring import open_store
+from parascribe.run.wiring.stores import open_store
 from parascribe.tools import engines
 from parascribe.tools.doctor import check_database, check_port, filesystem, run_checks
 from whisper import DATA
@@ -23,12 +22,7 @@ Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings of this test alone: no .env, no parascribe.toml, no variables of the caller."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ENGINE_DIR", str(tmp_path / "engine"))
+def _any_port(own_folder: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_PORT", "0")
 
 

@@ -12,7 +12,6 @@ import psutil
 import pytest
 
 from core.config.loading import load
-from core.config.settings import Settings
 from core.errors import ServiceError, ValidationFailed
 from parascribe.cli import main
 from parascribe.cli.commands.machine.models import Kind
@@ -21,15 +20,8 @@ from parascribe.tools.quantised import different_words
 from parascribe.tools.tuning import Measured, Split, Tuning, choose, splits, tune
 from whisper.workshop.quantize import KINDS
 
+pytestmark = pytest.mark.usefixtures("own_folder")
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ENGINE_DIR", str(tmp_path / "engine"))
 
 
 @pytest.fixture

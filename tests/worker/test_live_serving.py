@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from core.errors import DatabaseUnavailable, DiskFull, InsufficientStorage
+from core.errors import DatabaseUnavailable, DiskFull, HandedBack, InsufficientStorage
+from core.live.sessions import SessionLease
 from core.objects.memory import MemoryObjects
 from tests.worker.live_kit import Sessions, eventually, live, speech
+from worker.live.serving.queues import MOST_ITEMS, Command, Inbox
+from worker.live.serving.recording import MOST_BYTES
 
 THREE = speech(1.0, 0.6, 1.5, 0.6, 0.5, 0.6)
 
@@ -240,6 +244,22 @@ def test_who_breaks_the_rules_is_told_and_the_others_do_not_notice(tmp_path: Pat
     run(story())
 
 
+def test_what_comes_behind_the_end_is_refused_and_the_stream_ends_all_the_same(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with live(tmp_path) as here, here.client() as client:
+            row = (await client.until("ready"))["session"]
+            here.sessions.fails.append(DatabaseUnavailable("It is away for a moment."))
+            await client.socket.send(THREE)
+            await client.say("end")
+            await client.say("flush")
+            assert await client.closed() == 1008
+            assert client.got[-1]["code"] == "live_protocol" and not client.got[-1].get("resumable")
+            await eventually(lambda: here.sessions.rows[row].ended)
+            assert here.sessions.rows[row].job_id and len(here.sessions.finals(row)) == 3
+
+    run(story())
+
+
 def test_what_cannot_begin_is_refused_with_its_code(tmp_path: Path) -> None:
     starts: list[tuple[dict[str, Any], str]] = [
         ({"model": "nonsense"}, "unknown_model"),
@@ -308,6 +328,29 @@ def test_what_is_too_much_is_refused_before_anything_is_stored(tmp_path: Path) -
             await one.closed()
             async with here.client() as third:
                 await third.until("ready")
+
+    run(story())
+
+
+def test_commands_wait_too_and_not_without_an_end() -> None:
+    async def story() -> None:
+        inbox, taken = Inbox(), 0
+
+        async def put() -> None:
+            nonlocal taken
+            while True:
+                for item in (Command.FLUSH, b"x"):
+                    await inbox.put(item)
+                    taken += 1
+
+        putting = asyncio.create_task(put())
+        await asyncio.sleep(0)
+        assert taken == MOST_ITEMS
+        found = [await inbox.get() for _ in range(10)]
+        assert found == [Command.FLUSH, b"x"] * 5
+        await eventually(lambda: taken == MOST_ITEMS + 10)
+        putting.cancel()
+        await asyncio.gather(putting, return_exceptions=True)
 
     run(story())
 
@@ -424,6 +467,61 @@ def test_a_full_disk_breaks_the_stream_off_and_it_goes_on_once_there_is_room(tmp
     run(story())
 
 
+def test_a_stream_that_has_ended_says_so_though_its_process_stops_at_that_moment(tmp_path: Path) -> None:
+    class Ending(Sessions):
+        at_that_moment: Callable[[], None]
+
+        def end_session(self, lease: SessionLease) -> str | None:
+            job = super().end_session(lease)
+            self.at_that_moment()
+            return job
+
+    async def story() -> None:
+        sessions, loop = Ending(), asyncio.get_running_loop()
+        async with live(tmp_path, sessions=sessions) as here, here.client() as client:
+            session = (await client.until("ready"))["session"]
+            (stream,) = here.streams.attended
+            sessions.at_that_moment = lambda: (
+                loop.call_soon_threadsafe(stream.interrupt, HandedBack("It stops.")) and None
+            )
+            await client.socket.send(THREE)
+            await client.say("end")
+            assert await client.closed() == 1000
+            assert client.got[-1]["type"] == "end" and client.got[-1]["job"] == here.sessions.rows[session].job_id
+            assert len(client.of("final")) == 3
+
+    run(story())
+
+
+def test_a_stream_ends_though_more_has_come_than_can_be_stored(tmp_path: Path) -> None:
+    class Stuck(MemoryObjects):
+        full = threading.Event()
+
+        def put(self, key: str, data: Any, **more: Any) -> int:
+            assert self.full.wait(20)
+            raise DiskFull
+
+    async def story() -> None:
+        objects, megabyte = Stuck(), bytes(1 << 20)
+        async with live(tmp_path, objects=objects) as here, here.client() as client:
+            session = (await client.until("ready"))["session"]
+            (stream,) = here.streams.attended
+
+            async def send() -> None:
+                while True:
+                    await client.socket.send(megabyte)
+
+            sending = asyncio.create_task(send())
+            await eventually(lambda: stream.received * 32_000 > MOST_BYTES)
+            objects.full.set()
+            await client.closed()
+            assert client.got[-1]["code"] == "disk_full"
+            await asyncio.gather(sending, return_exceptions=True)
+            await eventually(lambda: here.sessions.rows[session].ended)
+
+    run(story())
+
+
 def test_a_pipeline_that_breaks_is_told_and_the_recording_becomes_a_job_all_the_same(tmp_path: Path) -> None:
     async def story() -> None:
         async with live(tmp_path) as here, here.client() as client:
@@ -473,3 +571,18 @@ def test_a_connection_that_says_nothing_holds_nothing(tmp_path: Path) -> None:
             assert json.dumps(here.counts) == "[]"
 
     run(story())
+
+
+LOUD = b"\1\2" * 4000
+
+
+def test_there_is_time_for_what_a_decoder_still_has_before_a_flush_and_in_a_pause() -> None:
+    async def story() -> list[bytes | Command | None]:
+        inbox = Inbox(decoded=True)
+        for item in (LOUD, Command.FLUSH):
+            await inbox.put(item)
+        got = [await inbox.get() for _ in range(4)]
+        await inbox.put(Command.END)
+        return [*got, await inbox.get()]
+
+    assert asyncio.run(story()) == [LOUD, b"", Command.FLUSH, b"", Command.END]

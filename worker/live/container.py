@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import select
+import signal
 import subprocess
 import threading
 from collections import deque
@@ -12,10 +14,12 @@ from contextlib import suppress
 
 import numpy as np
 
-from core.audio.ffmpeg import Ffmpeg, first_line
+from core.audio.ffmpeg import Ffmpeg, failure, first_line
 from core.audio.samples import SAMPLE_BYTES, SAMPLE_RATE, Pcm
-from core.errors import LiveProtocol
-from core.system.processes import Limits, spawn, stop
+from core.errors import LiveProtocol, ServiceError
+from core.system.processes import CANNOT_RUN, Limits, spawn, stop
+
+log = logging.getLogger(__name__)
 
 DEMUXERS = "matroska,ogg,mov"
 """webm is matroska's, mp4 mov's. Each is read as it comes, without a look ahead."""
@@ -41,7 +45,8 @@ class ContainerIntake:
     skip: so many samples at 16 kHz are left out at the beginning, where a stream goes on
     channels: 1: mixed; 2: each by itself
 
-    Raises LiveProtocol for what cannot be decoded. Its process is a child of a thread of its own, and dies with us.
+    Raises LiveProtocol for what cannot be decoded, ServiceError where the decoder cannot be
+    started, or was killed. Its process is a child of a thread of its own, and dies with us.
     """
 
     def __init__(self, ffmpeg: Ffmpeg, *, channels: int = 1, skip: int = 0) -> None:
@@ -61,6 +66,9 @@ class ContainerIntake:
         self._begun = threading.Event()
 
     async def feed(self, data: bytes) -> Pcm:
+        """data: b"" takes what has been decoded meanwhile"""
+        if not data and self._keeper is None:
+            return self._take()
         await self._begin()
         loop = asyncio.get_running_loop()
         self._first = self._first or loop.time()
@@ -90,7 +98,7 @@ class ContainerIntake:
                 await self.close()
                 raise LiveProtocol("The container could not be decoded to its end.")
         found.append(self._take())
-        if self._status and not self._got and self._fed:
+        if self._is_killed or (self._status and not self._got and self._fed):
             raise self._refused()
         return np.concatenate(found)
 
@@ -109,7 +117,7 @@ class ContainerIntake:
             self._keeper.start()
             await asyncio.to_thread(self._begun.wait)
         if self._process is None:
-            raise LiveProtocol("The decoder could not be started.")
+            raise ServiceError("ffmpeg cannot be started.")
 
     # -- in threads
 
@@ -124,6 +132,9 @@ class ContainerIntake:
                 stderr=subprocess.PIPE,
                 quick=True,
             )
+        except OSError as error:
+            log.error("ffmpeg cannot be started for a live stream: %s", error)
+            return
         finally:
             self._begun.set()
         assert process.stdin is not None
@@ -206,8 +217,18 @@ class ContainerIntake:
         self._skip -= skipped
         return pcm[skipped:]
 
-    def _refused(self) -> LiveProtocol:
-        return LiveProtocol(f"The container cannot be decoded: {first_line(self._complaints)}")
+    @property
+    def _is_killed(self) -> bool:
+        """From outside, or for want of memory: that says nothing of the audio, which another process may decode."""
+        return not self._closed and self._status in (-signal.SIGTERM, -signal.SIGKILL)
+
+    def _refused(self) -> ServiceError:
+        if self._complaints.startswith(CANNOT_RUN) or self._is_killed:
+            return ServiceError(failure(self._complaints, self._status or 0).message)
+        why = first_line(self._complaints)
+        if "whitelist" in why:
+            why = "it is no webm, ogg or mp4"
+        return LiveProtocol(f"The container cannot be decoded: {why}")
 
     def _command(self) -> list[str]:
         """Untrusted bytes: standard input alone, few demuxers, one thread (see `core.audio.ffmpeg`)."""

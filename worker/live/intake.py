@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from core.audio.samples import SAMPLE_RATE, Pcm
 from core.errors import LiveProtocol
 from core.live.options import Encoding, StreamOptions
-
-SAMPLE_BYTES: dict[Encoding, int] = {"s16le": 2, "f32le": 4, "mulaw": 1, "alaw": 1}
+from core.live.resuming import frame_bytes
 
 LOUDEST = 32767
 
@@ -26,7 +25,7 @@ class SampleIntake:
 
     def __init__(self, options: StreamOptions) -> None:
         self._encoding, self._channels = options.encoding, options.channels
-        self._frame = SAMPLE_BYTES[options.encoding] * options.channels
+        self._frame = frame_bytes(options)
         self._rest = b""
         self._resampler = (
             None

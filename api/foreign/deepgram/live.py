@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Never
 
 from api.foreign.deepgram.answers import Spoken, model_of
 from api.foreign.deepgram.live_wanted import LiveWanted
-from api.foreign.streaming import Client, StreamOver, Whole, both_ways, parsed
+from api.foreign.streaming import Whole
+from api.live.client import Client, StreamOver, both_ways, parsed
 from api.live.closing import error_of
 from api.live.link import LiveLink
 from core.errors import ServiceError
 from core.live.events import Ack, End, Event, Failure, Final, Partial, SpeechEnd, SpeechStart
-from core.transcript.languages import joined
 
 RATE = 16_000
 """Of what `Ack.samples` counts."""
@@ -40,7 +40,7 @@ class LiveListen:
         await both_ways(hear=self._hear(), tell=self._tell(), stay=self._client.stay())
 
     # --- what the client says
-    async def _hear(self) -> None:
+    async def _hear(self) -> Never:
         ended = False
         while True:
             message = await self._client.hear()
@@ -121,7 +121,7 @@ class LiveListen:
             case SpeechEnd():
                 self._ended.add(event.utterance)
             case Partial():
-                text = joined((event.committed, event.tail), self._want.start.get("language", ""))
+                text = (event.committed + event.tail).strip()
                 if text and query.interim_results:
                     yield self._results(event, text, [], 0.0)
             case Final():

@@ -17,8 +17,8 @@ from api.foreign.deepgram.errors import ERRORS, request_id
 from api.foreign.deepgram.live import LiveListen, error_message
 from api.foreign.deepgram.live_wanted import live_wanted
 from api.foreign.deepgram.wanted import FileQuery, wanted
-from api.foreign.streaming import GONE, Client
 from api.foreign.tables import query_parameters
+from api.live.client import GONE, Client
 from api.live.closing import NORMAL, close_code, failure_of
 from api.upload.json_body import is_json, read_object
 from core.errors import ServiceError, refusal

@@ -18,8 +18,8 @@ from api.deps import Parts
 from api.foreign.streaming import Growing, Whole
 from api.foreign.wyoming.about import info_of
 from api.foreign.wyoming.wire import read_event
+from api.live.client import STALL_SECONDS
 from api.live.closing import error_of
-from api.live.conversation import STALL_SECONDS
 from api.live.link import LiveLink
 from core.errors import LiveIdle, LiveProtocol, ServiceError, refusal
 from core.keys import JOBS
@@ -42,6 +42,8 @@ class Conversation:
         self._parts, self._reader, self._writer, self._idle = parts, reader, writer, idle
         self._asked = Transcribe()
         self._link: LiveLink | None = None
+        self._collecting: asyncio.Task[None] | None = None
+        self._finals: asyncio.Queue[tuple[str, str] | None] = asyncio.Queue()
         self._sound: tuple[int, int, int] | None = None
         self._whole, self._convert = Whole(1), AudioChunkConverter()
         self._one = asyncio.Lock()
@@ -54,8 +56,7 @@ class Conversation:
         except ServiceError as error:
             await self._say(Error(text=error.message, code=error.code))
         finally:
-            if self._link is not None:
-                await self._link.close()
+            await self._close()
 
     async def _next(self) -> Event | None:
         try:
@@ -93,6 +94,8 @@ class Conversation:
         self._whole = Whole(width * channels)
         self._convert = AudioChunkConverter(rate=own, width=2, channels=1)
         self._link = await self._parts.live.open(self._start(own), ANYBODY)
+        self._finals = asyncio.Queue()
+        self._collecting = asyncio.create_task(self._collect(self._link, self._finals))
 
     def _start(self, rate: int) -> dict[str, Any]:
         asked = self._asked
@@ -113,23 +116,42 @@ class Conversation:
 
     async def _tell(self) -> None:
         """The whole text, and each part of it as soon as it is final, for who reads that."""
-        if self._link is None:
+        if self._link is None or self._collecting is None:
             raise LiveProtocol("audio-stop: there was no audio.")
-        link, growing, text, language = self._link, Growing(), "", self._asked.language
-        await link.end()
+        growing, text, language = Growing(), "", self._asked.language
+        await self._link.end()
         await self._say(TranscriptStart(language=language))
-        async for event in link.events():
-            if isinstance(event, Failure):
-                raise error_of(event)
-            if isinstance(event, Final):
-                text = joined((text, event.text), event.language)
-                language = language or event.language
-                if more := growing.more(text):
-                    await self._say(TranscriptChunk(text=more))
+        while (final := await self._finals.get()) is not None:
+            text = joined((text, final[0]), final[1])
+            language = language or final[1]
+            if more := growing.more(text):
+                await self._say(TranscriptChunk(text=more))
+        await self._collecting
         await self._say(Transcript(text=text, language=language))
         await self._say(TranscriptStop())
-        self._link, self._asked = None, Transcribe()
-        await link.close()
+        self._asked = Transcribe()
+        await self._close()
+
+    @staticmethod
+    async def _collect(link: LiveLink, finals: asyncio.Queue[tuple[str, str] | None]) -> None:
+        """Texts and their languages, while there still is audio: a stream that is not read stands still after some minutes."""
+        try:
+            async for event in link.events():
+                if isinstance(event, Failure):
+                    raise error_of(event)
+                if isinstance(event, Final):
+                    finals.put_nowait((event.text, event.language))
+        finally:
+            finals.put_nowait(None)
+
+    async def _close(self) -> None:
+        link, self._link = self._link, None
+        collecting, self._collecting = self._collecting, None
+        if collecting is not None:
+            collecting.cancel()
+            await asyncio.gather(collecting, return_exceptions=True)
+        if link is not None:
+            await link.close()
 
     async def _say(self, message: Eventable) -> None:
         with contextlib.suppress(ConnectionError):  # the next read finds the end

@@ -191,7 +191,11 @@ class SqlLive(Role):
         this = select(live_session).where(live_session.c.job_id == job_id)
         with self.database.read() as connection:
             row = connection.execute(this).first()
-            if row is None or StreamOptions.from_dict(row.options).refine:
+            if row is None:
+                return []
+            options = StreamOptions.from_dict(row.options)
+            # how many channels a container really has is known to the job's decoder alone
+            if options.refine or (options.encoding == "container" and options.channels == 2):
                 return []
             return _utterances(connection, row.id)
 
@@ -254,7 +258,7 @@ def _job_of(session: Session) -> NewJob | None:
     if not session.options.save or not session.stored:
         return None
     params = JobParams.from_dict(session.params)
-    if session.channels == 2:
+    if session.options.channels == 2:
         params = replace(params, channels="split")
     job_id, size = new_id(), StreamAudio(keys=(), size=session.stored, channels=session.channels).file_size
     source = Source(
@@ -323,15 +327,13 @@ def _pieces(session_id: str) -> Any:
 
 
 def _to_session(row: Row[Any]) -> Session:
-    options = StreamOptions.from_dict(row.options)
     return Session(
         id=row.id,
         owner=row.owner,
-        options=options,
+        options=StreamOptions.from_dict(row.options),
         params=row.params,
         warnings=row.warnings,
         acked=row.acked,
-        acked_bytes=row.stored if options.encoding == "container" else 0,
         stored=row.stored,
         utterances=row.utterances,
         created_at=row.created_at,

@@ -5,7 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Column, DateTime, Dialect, MetaData, TypeDecorator
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+)
 
 ROW_VERSION = 7
 """Raised when jobs or tasks are written in a way older consumers would misread: those then leave them alone."""
@@ -38,3 +49,13 @@ class UtcDateTime(TypeDecorator[datetime]):
 def required(name: str, type_: Any, **options: Any) -> Column[Any]:
     """A column that is never NULL."""
     return Column(name, type_, nullable=False, **options)
+
+
+def belongs_to(name: str, table: Table) -> Column[Any]:
+    """The first column of a key: which row of that table this one goes with."""
+    return Column(name, String(64), ForeignKey(table.c.id, ondelete="CASCADE"), primary_key=True)
+
+
+def partial_index(name: str, *columns: ColumnElement[Any], where: ColumnElement[bool]) -> Index:
+    """Of the rows for which that holds."""
+    return Index(name, *columns, sqlite_where=where, postgresql_where=where)

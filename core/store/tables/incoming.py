@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Column, Double, ForeignKey, Index, Integer, String, Table, Text
+from sqlalchemy import JSON, BigInteger, Column, Double, Index, Integer, String, Table, Text
 
-from core.store.tables.base import UtcDateTime, metadata, required
+from core.store.tables.base import UtcDateTime, belongs_to, metadata, partial_index, required
 
 # Uploads that come in parts, and where the parts lie.
 upload = Table(
@@ -33,7 +33,7 @@ Index("upload_expiry", upload.c.expires_at)
 upload_part = Table(
     "upload_part",
     metadata,
-    Column("upload_id", String(64), ForeignKey("upload.id", ondelete="CASCADE"), primary_key=True),
+    belongs_to("upload_id", upload),
     Column("start", BigInteger, primary_key=True, autoincrement=False),
     required("key", Text),
 )
@@ -62,14 +62,14 @@ live_session = Table(
 )
 
 _ALIVE = live_session.c.ended_at.is_(None)
-Index("live_session_due", live_session.c.due, sqlite_where=_ALIVE, postgresql_where=_ALIVE)
+partial_index("live_session_due", live_session.c.due, where=_ALIVE)
 Index("live_session_ended", live_session.c.ended_at)
 Index("live_session_job", live_session.c.job_id)
 
 live_utterance = Table(
     "live_utterance",
     metadata,
-    Column("session_id", String(64), ForeignKey("live_session.id", ondelete="CASCADE"), primary_key=True),
+    belongs_to("session_id", live_session),
     Column("number", Integer, primary_key=True, autoincrement=False),
     required("start", BigInteger),
     required("end", BigInteger),
@@ -82,7 +82,7 @@ live_utterance = Table(
 live_piece = Table(
     "live_piece",
     metadata,
-    Column("session_id", String(64), ForeignKey("live_session.id", ondelete="CASCADE"), primary_key=True),
+    belongs_to("session_id", live_session),
     Column("start", BigInteger, primary_key=True, autoincrement=False),
     required("size", BigInteger),
     required("key", Text),

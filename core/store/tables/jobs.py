@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from core.jobs.job import SHORT_BYTES, SHORT_SECONDS
-from core.store.tables.base import UtcDateTime, metadata, required
+from core.store.tables.base import UtcDateTime, belongs_to, metadata, partial_index, required
 
 JOB_CHANNEL = "parascribe_job"
 """Where PostgreSQL notifies of each job whose version changes, by its id (made in the migrations)."""
@@ -100,17 +100,11 @@ Index("job_newest", job.c.created_at, job.c.id)
 Index("job_newest_by_status", job.c.status, job.c.created_at, job.c.id)
 Index("job_newest_of_owner", job.c.owner, job.c.created_at, job.c.id)
 Index("job_newest_of_owner_by_status", job.c.owner, job.c.status, job.c.created_at, job.c.id)
-Index(
-    "job_consumer",
-    job.c.consumer,
-    job.c.status,
-    sqlite_where=job.c.consumer.is_not(None),
-    postgresql_where=job.c.consumer.is_not(None),
-)
+partial_index("job_consumer", job.c.consumer, job.c.status, where=job.c.consumer.is_not(None))
 Index("job_source_key", job.c.source_key)
 _SAMPLED = job.c.samples_key.is_not(None)
-Index("job_samples_key", job.c.samples_key, sqlite_where=_SAMPLED, postgresql_where=_SAMPLED)
-Index("job_origin", job.c.origin, sqlite_where=job.c.origin.is_not(None), postgresql_where=job.c.origin.is_not(None))
+partial_index("job_samples_key", job.c.samples_key, where=_SAMPLED)
+partial_index("job_origin", job.c.origin, where=job.c.origin.is_not(None))
 Index("job_result_key", job.c.result_key)
 STRUCK = job.c.strikes > literal_column("0")
 SHORT = or_(
@@ -119,22 +113,13 @@ SHORT = or_(
 )
 """As the partial indices have them: SQLite uses one only for the very same words."""
 
-Index("job_struck", job.c.status, job.c.strikes, sqlite_where=STRUCK, postgresql_where=STRUCK)
-Index(
-    "job_short_line",
-    job.c.status,
-    job.c.owner,
-    job.c.priority,
-    job.c.created_at,
-    job.c.id,
-    sqlite_where=SHORT,
-    postgresql_where=SHORT,
-)
+partial_index("job_struck", job.c.status, job.c.strikes, where=STRUCK)
+partial_index("job_short_line", job.c.status, job.c.owner, job.c.priority, job.c.created_at, job.c.id, where=SHORT)
 
 _IN_BATCH, _UNENDED = job.c.batch_id.is_not(None), and_(job.c.batch_id.is_not(None), job.c.finished_at.is_(None))
-Index("job_of_batch", job.c.batch_id, job.c.created_at, job.c.id, sqlite_where=_IN_BATCH, postgresql_where=_IN_BATCH)
+partial_index("job_of_batch", job.c.batch_id, job.c.created_at, job.c.id, where=_IN_BATCH)
 # whether one is left is asked whenever one ends
-Index("job_unended_of_batch", job.c.batch_id, sqlite_where=_UNENDED, postgresql_where=_UNENDED)
+partial_index("job_unended_of_batch", job.c.batch_id, where=_UNENDED)
 
 # Partial: in full, SQLite would choose them for every `deleted_at IS NULL`, and walk through all jobs.
 for _name, _column, _where in (
@@ -142,7 +127,7 @@ for _name, _column, _where in (
     ("job_audio_retention", job.c.finished_at, job.c.expired_audio.is_(False)),
     ("job_result_retention", job.c.finished_at, job.c.expired_result.is_(False)),
 ):
-    Index(_name, _column, sqlite_where=_where, postgresql_where=_where)
+    partial_index(_name, _column, where=_where)
 
 # Jobs that were asked for together. What it comes to is counted from its jobs' rows; `finished_at` is written once, in the
 # transaction that ends the last of them (or closes it after that).
@@ -163,12 +148,12 @@ batch = Table(
 Index("batch_newest", batch.c.created_at, batch.c.id)
 Index("batch_newest_of_owner", batch.c.owner, batch.c.created_at, batch.c.id)
 _GONE = batch.c.deleted_at.is_not(None)
-Index("batch_deleted", batch.c.deleted_at, sqlite_where=_GONE, postgresql_where=_GONE)
+partial_index("batch_deleted", batch.c.deleted_at, where=_GONE)
 
 task = Table(
     "task",
     metadata,
-    Column("job_id", String(64), ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),
+    belongs_to("job_id", job),
     Column("stage", String(32), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("plan", JSON(none_as_null=True)),
@@ -187,7 +172,7 @@ task = Table(
     Column("job_fence", Integer),
 )
 
-Index("task_owner", task.c.owner, sqlite_where=task.c.owner.is_not(None), postgresql_where=task.c.owner.is_not(None))
+partial_index("task_owner", task.c.owner, where=task.c.owner.is_not(None))
 
 # Hints still to be sent. AUTOINCREMENT: an id that was sent must never name a newer row.
 outbox = Table(
@@ -213,7 +198,7 @@ idempotency = Table(
 revision = Table(
     "revision",
     metadata,
-    Column("job_id", String(64), ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),
+    belongs_to("job_id", job),
     Column("number", Integer, primary_key=True, autoincrement=False),
     required("created_at", UtcDateTime),
     required("kind", String(16)),
@@ -238,4 +223,4 @@ search = Table(
 
 _DUE = search.c.due.is_(True)
 Index("search_job", search.c.job_id, unique=True)
-Index("search_due", search.c.id, sqlite_where=_DUE, postgresql_where=_DUE)
+partial_index("search_due", search.c.id, where=_DUE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, Column, Double, Index, Integer, String, Table, Text
 
-from core.store.tables.base import UtcDateTime, metadata, required
+from core.store.tables.base import UtcDateTime, metadata, partial_index, required
 
 # Who may come in: of a key its id and what is kept of its secret, of a browser's session what is kept of its cookie.
 api_key = Table(
@@ -93,9 +93,7 @@ delivery = Table(
 )
 
 _UNSENT = delivery.c.due.is_not(None)
-Index(
-    "delivery_line", delivery.c.receiver, delivery.c.due, delivery.c.id, sqlite_where=_UNSENT, postgresql_where=_UNSENT
-)
+partial_index("delivery_line", delivery.c.receiver, delivery.c.due, delivery.c.id, where=_UNSENT)
 Index("delivery_of_webhook", delivery.c.webhook_id, delivery.c.id)
 Index("delivery_subject", delivery.c.subject)
 Index("delivery_created_at", delivery.c.created_at)

@@ -144,7 +144,7 @@ def revoke(ids: ID) -> None:
 
 @contextmanager
 def _store() -> Iterator[SqlStore]:
-    from parascribe.run.wiring import open_store
+    from parascribe.run.wiring.stores import open_store
 
     store = open_store(settings())
     try:

@@ -51,7 +51,7 @@ def search(
 
 def _rebuild() -> None:
     from core.queue.indexing import index_due
-    from parascribe.run.wiring import open_objects, open_store
+    from parascribe.run.wiring.stores import open_objects, open_store
 
     found = settings()
     objects = open_objects(found)

@@ -12,11 +12,12 @@ import typer
 from core.jobs.params import JobParams
 from core.live.options import OF_JOBS, StreamOptions
 from core.options import read
-from parascribe.cli.commands.common import QuietOption, UrlOption
+from parascribe.cli.commands.common import Exit, QuietOption, UrlOption, note, settings
 from parascribe.cli.commands.job_options import with_options
 
 if TYPE_CHECKING:
     from parascribe.cli.live.outputs import Output
+    from parascribe.cli.live.run import LiveRun
     from parascribe.cli.live.sources import Source
 
 
@@ -24,7 +25,7 @@ def live_command(
     sources: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[FILE|URL|-]...",
+            metavar="FILE|URL|-",
             help="Files, played at their own speed; what is broadcast at addresses (rtsp, http, https, rtmp; HLS too); - for stdin: samples, or a file as it is made. Each is a stream of its own.",
             show_default=False,
         ),
@@ -42,6 +43,10 @@ def live_command(
     vtt: Annotated[
         Path | None, typer.Option("--vtt", metavar="FILE", help="The same as WebVTT.", show_default=False)
     ] = None,
+    local: Annotated[
+        bool,
+        typer.Option("--local", help="In this process, without a service; nothing is kept but what is written here."),
+    ] = False,
     url: UrlOption = None,
     quiet: QuietOption = False,
     **given: Any,
@@ -51,15 +56,15 @@ def live_command(
     On a terminal the line that is being spoken is shown as it is heard, what may still change dim; into a pipe go finished
     utterances, one a line. Ctrl-C ends the streams, and says which jobs they have become; a second one leaves at once.
     """
+    from parascribe.cli.live.microphone import microphone_source
     from parascribe.cli.live.run import LiveRun
-    from parascribe.cli.live.sources import microphone_source
 
     names = {name: value for name, value in given.items() if name not in OF_JOBS}
     values, errors = read(StreamOptions, names)
     if errors:
         raise typer.BadParameter("; ".join(f"--{e['field'].replace('_', '-')}: {e['message']}" for e in errors))
     stream = StreamOptions(**values)
-    found = [_source(one, fast=fast, raw="encoding" in given) for one in sources or ()]
+    found = [_source(one, fast=fast, raw="encoding" in given, quiet=quiet) for one in sources or ()]
     if not found and not mic:
         raise typer.BadParameter("what is to be heard? a FILE, an address, - or --mic")
     if device is not None and not mic:
@@ -70,11 +75,14 @@ def live_command(
         raise typer.BadParameter("there is one stdin")
     if stream.encoding == "container" and (mic or sources != ["-"]):
         raise typer.BadParameter("--encoding container is for stdin: everything else is decoded here")
+    if local and (given.get("save") or stream.refine):
+        raise typer.BadParameter("--local keeps nothing: --save and --refine are for a service")
     if mic:
         found.append(microphone_source(device))
     outputs = _outputs(json=json, alone=len(found) == 1, quiet=quiet, srt=srt, vtt=vtt)
+    run = LiveRun(sources=found, stream=stream, options=given, outputs=outputs)
     try:
-        code = LiveRun(sources=found, stream=stream, options=given, outputs=outputs).go(url)
+        code = _here(run) if local else _at_service(run, url)
     finally:
         for output in outputs:
             output.close()
@@ -84,21 +92,42 @@ def live_command(
 live = with_options(StreamOptions, before="url")(with_options(JobParams, before="url", only=OF_JOBS)(live_command))
 
 
-def _source(given: str, *, fast: bool, raw: bool) -> Source:
+def _at_service(run: LiveRun, url: str | None) -> Exit:
+    from parascribe.client.client import AsyncClient
+
+    return run.go(lambda: AsyncClient(url))
+
+
+def _here(run: LiveRun) -> Exit:
+    from parascribe.cli.live.local import local_streams
+
+    with local_streams(settings(), run.options) as streams:
+        return run.go(lambda: streams)
+
+
+def _source(given: str, *, fast: bool, raw: bool, quiet: bool) -> Source:
     from parascribe.cli.live.sources import address_source, file_source, stdin_source
     from parascribe.client.inputs import STDIN, media_file
 
     if re.match(r"(rtsps?|https?|rtmps?)://", given, re.IGNORECASE):
-        return address_source(given)
+        return address_source(given, remark=(lambda text: None) if quiet else _remark)
     path = media_file(given)
     return stdin_source(raw=raw) if path == STDIN else file_source(path, fast=fast)
 
 
+def _remark(text: str) -> None:
+    from parascribe.screen.render import printable
+
+    note(f"parascribe: {printable(text)}")
+
+
 def _outputs(*, json: bool, alone: bool, quiet: bool, srt: Path | None, vtt: Path | None) -> list[Output]:
-    """Raises OSError."""
     from parascribe.cli.live.outputs import JsonLines, Lines, Remarks, Screen, Subtitles
 
     found: list[Output] = [JsonLines() if json else Screen() if alone and sys.stdout.isatty() else Lines()]
-    found += [Subtitles(srt, "srt")] if srt else []
-    found += [Subtitles(vtt, "vtt")] if vtt else []
+    try:
+        found += [Subtitles(srt, "srt")] if srt else []
+        found += [Subtitles(vtt, "vtt")] if vtt else []
+    except OSError as error:
+        raise typer.BadParameter(f"{error.filename}: {error.strerror}") from error
     return found if quiet else [*found, Remarks()]

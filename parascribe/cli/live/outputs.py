@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -50,7 +51,10 @@ class Screen(Lines):
     """The same for one stream, and below it the line that is still being spoken: what may change is shown dim."""
 
     def told(self, source: str, event: Event) -> None:
-        if isinstance(event, Partial):
+        if isinstance(event, Ready):
+            sys.stdout.write(f"{_CLEAR}{_DIM}Listening; Ctrl-C ends it.{_PLAIN}")
+            sys.stdout.flush()
+        elif isinstance(event, Partial):
             width = shutil.get_terminal_size().columns - 1
             voice, tail = _voice(event), printable(event.tail)[-width:]
             room = max(0, width - len(tail) - len(voice))
@@ -78,15 +82,19 @@ class JsonLines:
 
 
 class Subtitles:
-    """A file that grows by each final, and is whole at every moment. Raises OSError."""
+    """A file that grows by each final, and is whole at every moment; what it was before stays until the stream begins. Raises OSError."""
 
     def __init__(self, path: Path, kind: TextFormat) -> None:
-        self._kind, self._cues = kind, 0
-        self._file = path.open("w", encoding="utf-8", newline="")
-        if kind == "vtt":
-            self._write("WEBVTT\n")
+        self._kind, self._cues, self._begun = kind, 0, False
+        self._path, self._is_new = path, not path.exists()
+        self._file = path.open("a", encoding="utf-8", newline="")
 
     def told(self, source: str, event: Event) -> None:
+        if not self._begun:
+            self._begun = True
+            with contextlib.suppress(OSError):  # a pipe has nothing to be overwritten
+                self._file.truncate(0)
+            self._write("WEBVTT\n" if self._kind == "vtt" else "")
         if not isinstance(event, Final) or not event.text.strip():
             return
         channel = None if event.channel is None else f"Channel {event.channel}"
@@ -105,6 +113,8 @@ class Subtitles:
 
     def close(self) -> None:
         self._file.close()
+        if self._is_new and not self._begun:
+            self._path.unlink(missing_ok=True)
 
     def _next(self, _: re.Match[str]) -> str:
         self._cues += 1

@@ -5,17 +5,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+from core.errors import ServiceError
+from core.live.events import Event, Ready
 from core.live.options import StreamOptions
 from parascribe.cli.commands.common import Exit, note
+from parascribe.cli.live.decoding import SourceFault
 from parascribe.cli.live.outputs import Output, tell
-from parascribe.cli.live.sources import Source, SourceFault
-from parascribe.client.client import AsyncClient
+from parascribe.cli.live.sources import Source
 from parascribe.client.errors import ApiError, ClientError, ServiceUnreachable
-from parascribe.client.live import LiveStream
+
+
+class Stream(Protocol):
+    """What is needed of `parascribe.client.live.LiveStream`."""
+
+    @property
+    def ready(self) -> Ready: ...
+
+    async def send(self, audio: bytes) -> None: ...
+
+    async def end(self) -> None: ...
+
+    def __aiter__(self) -> AsyncIterator[Event]: ...
+
+
+class Streams(Protocol):
+    """Who turns them into text: a service (`AsyncClient`) or this process (`LocalStreams`)."""
+
+    def live(self, **options: Any) -> AbstractAsyncContextManager[Stream]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +48,14 @@ class LiveRun:
     options: Mapping[str, Any]
     outputs: Sequence[Output]
 
-    def go(self, url: str | None) -> Exit:
-        """Until all have ended."""
-        return asyncio.run(self._all(url))
+    def go(self, opening: Callable[[], AbstractAsyncContextManager[Streams]]) -> Exit:
+        """Until all have ended. opening: called within the event loop"""
+        return asyncio.run(self._all(opening))
 
-    async def _all(self, url: str | None) -> Exit:
+    async def _all(self, opening: Callable[[], AbstractAsyncContextManager[Streams]]) -> Exit:
         stopping = asyncio.Event()
         with _interrupts(stopping) as second:
-            async with AsyncClient(url) as client:
+            async with opening() as client:
                 names = _names([source.name for source in self.sources])
                 streams = [
                     asyncio.create_task(self._one(client, source, name, stopping))
@@ -53,7 +74,7 @@ class LiveRun:
                 known = [code for code in codes if isinstance(code, Exit)]
                 return max(known) if len(known) == len(streams) else Exit.INTERRUPTED
 
-    async def _one(self, client: AsyncClient, source: Source, name: str, stopping: asyncio.Event) -> Exit:
+    async def _one(self, client: Streams, source: Source, name: str, stopping: asyncio.Event) -> Exit:
         try:
             options: dict[str, Any] = {"name": source.title} | dict(self.options)
             async with client.live(**options) as stream:
@@ -66,13 +87,13 @@ class LiveRun:
                 finally:
                     speaking.cancel()
                     await asyncio.gather(speaking, return_exceptions=True)
-        except ClientError as error:
-            said = error.explain() if isinstance(error, ApiError) else str(error)
+        except (ClientError, ServiceError) as error:
+            said = _in_words(error)
             note(f"parascribe: {name}: {said}" if name else f"parascribe: {said}")
             return Exit.UNREACHABLE if isinstance(error, ServiceUnreachable) else Exit.FAILED
         return Exit.OK
 
-    async def _speak(self, stream: LiveStream, source: Source, stopping: asyncio.Event) -> None:
+    async def _speak(self, stream: Stream, source: Source, stopping: asyncio.Event) -> None:
         """All of the source, or until it is enough. Raises SourceFault when what came has been ended properly."""
         feeding = asyncio.create_task(self._feed(stream, source))
         enough = asyncio.create_task(stopping.wait())
@@ -86,11 +107,24 @@ class LiveRun:
         if not feeding.cancelled() and isinstance(fault := feeding.exception(), SourceFault | OSError):
             raise SourceFault(str(fault)) from fault
 
-    async def _feed(self, stream: LiveStream, source: Source) -> None:
+    async def _feed(self, stream: Stream, source: Source) -> None:
         blocks = source.blocks(self.stream)
         async with contextlib.aclosing(blocks):
             async for block in blocks:
                 await stream.send(block)
+
+
+def _in_words(error: ClientError | ServiceError) -> str:
+    match error:
+        case ServiceUnreachable():
+            return f"{error}\n  Without a service: --local"
+        case ApiError(code="live_unavailable"):
+            return f"{error.explain()}\n  Does a consumer run there, with LIVE_ENABLED? Without a service: --local"
+        case ApiError():
+            return error.explain()
+        case ServiceError():
+            return f"{error.message} ({error.code})"
+    return str(error)
 
 
 def _names(given: Sequence[str]) -> list[str]:

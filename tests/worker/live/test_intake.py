@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from core.audio import ffmpeg
 from core.audio.samples import Pcm
-from core.errors import LiveProtocol
+from core.errors import LiveProtocol, ServiceError
 from core.live.options import StreamOptions
 from testbed import audio_bank
 from worker.live.container import ContainerIntake
@@ -132,6 +133,28 @@ def test_containers_of_browsers_are_decoded_while_they_come(
     assert 0 < early < len(found) and abs(len(found) - len(PCM)) < 1200
     again = asyncio.run(taken(ContainerIntake(program, skip=30_000), data))
     assert (again == found[30_000:]).all(), "who takes over hears the same from there"
+
+
+def test_a_decoder_that_cannot_be_started_or_is_killed_is_not_the_clients_fault(program: ffmpeg.Ffmpeg) -> None:
+    nowhere = replace(program, path="/nowhere/ffmpeg")
+    with pytest.raises(ServiceError, match="can no longer be started") as failed:
+        asyncio.run(taken(ContainerIntake(nowhere), b"\x1aE\xdf\xa3"))
+    assert failed.value.code == "internal"
+
+    async def killed(again: bytes) -> None:
+        intake = ContainerIntake(program)
+        try:
+            await intake.feed(b"\x1aE\xdf\xa3")
+            assert intake._process is not None
+            intake._process.kill()
+            await (intake.feed(again) if again else intake.finish())
+        finally:
+            await intake.close()
+
+    for again in (bytes(100_000), b""):
+        with pytest.raises(ServiceError, match="was killed") as failed:
+            asyncio.run(killed(again))
+        assert failed.value.code == "internal"
 
 
 @pytest.mark.parametrize("data", [os.urandom(300_000), b"\0" * 5000, b"RIFF" + bytes(500), b"#EXTM3U\nhttp://a/b.ts\n"])

@@ -1,3 +1,3 @@
 """Streams as their process serves them: taken in, held, recorded, told of, ended."""
 
-__all__ = ["admission", "parts", "server", "streams"]
+__all__ = ["admission", "parts", "queues", "server", "stream", "streams"]

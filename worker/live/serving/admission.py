@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable
 
@@ -36,7 +37,7 @@ def estimate(seconds: float, audio: float) -> float:
 class Admission:
     """most: MAX_LIVE_STREAMS, 0: from what is measured; workers: of the engine
 
-    Until anything is known, one stream per worker.
+    Until anything is known, one stream per worker. Safe from many threads.
     """
 
     def __init__(self, *, most: int, workers: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -44,6 +45,7 @@ class Admission:
         self._estimate: float | None = None
         self._heard = self._worked = 0.0
         self._at = clock()
+        self._lock = threading.Lock()
 
     def estimated(self, cost: float) -> None:
         """What a second of a stream costs by `estimate`."""
@@ -51,23 +53,25 @@ class Admission:
 
     def heard(self, seconds: float) -> None:
         """So much audio of a stream has come."""
-        self._forget()
-        self._heard += seconds
+        with self._lock:
+            self._forget()
+            self._heard += seconds
 
     def worked(self, seconds: float) -> None:
         """An engine worker has worked so long for a stream."""
-        self._forget()
-        self._worked += seconds
+        with self._lock:
+            self._forget()
+            self._worked += seconds
 
     @property
     def cost(self) -> float | None:
         """Seconds of a worker for a second of a stream; None: not known."""
-        self._forget()
-        guess = self._estimate
+        with self._lock:
+            self._forget()
+            heard, worked, guess = self._heard, self._worked, self._estimate
         if guess is None:
-            return self._worked / self._heard if self._heard > ESTIMATE_SECONDS else None
-        measured = (self._worked + guess * ESTIMATE_SECONDS) / (self._heard + ESTIMATE_SECONDS)
-        return max(LEAST * guess, measured)
+            return worked / heard if heard > ESTIMATE_SECONDS else None
+        return max(LEAST * guess, (worked + guess * ESTIMATE_SECONDS) / (heard + ESTIMATE_SECONDS))
 
     @property
     def room(self) -> int:

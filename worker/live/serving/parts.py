@@ -13,7 +13,7 @@ from core.live.sessions import RESUME_SECONDS, LiveSessions, Session, StoredUtte
 from core.objects.store import ObjectStore
 from worker.context.figures import Tell, nobody
 from worker.live.parts import Intake, Pipeline, Sink
-from worker.live.serving.queues import Word
+from worker.live.serving.queues import Command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Serving:
 class Client(Protocol):
     """The other end, whichever protocol it speaks. Raises ClientGone."""
 
-    async def receive(self) -> bytes | Word:
+    async def receive(self) -> bytes | Command:
         """Raises LiveProtocol too."""
         ...
 

@@ -60,6 +60,7 @@ class Recording:
         self._soon = self._now = False
         self._changed = asyncio.Condition()
         self._storing = asyncio.Lock()
+        self._failed: Exception | None = None
 
     @property
     def taken(self) -> int:
@@ -76,11 +77,13 @@ class Recording:
         self._waiting.clear()
 
     async def add(self, data: bytes) -> None:
-        """The next bytes; waits while too many are not stored yet."""
+        """The next bytes; waits while too many are not stored yet. Raises what `run` has raised, instead of waiting for ever."""
         if not data:
             return
         async with self._changed:
-            await self._changed.wait_for(lambda: len(self._waiting) < MOST_BYTES)
+            await self._changed.wait_for(lambda: len(self._waiting) < MOST_BYTES or self._failed is not None)
+            if self._failed is not None and len(self._waiting) >= MOST_BYTES:
+                raise self._failed
             if not self._waiting:
                 self._since = time.monotonic()
             self._waiting += data
@@ -98,6 +101,16 @@ class Recording:
             await self._store()
 
     async def run(self) -> None:
+        """Raises what `flush` does."""
+        try:
+            await self._store_all()
+        except Exception as error:
+            async with self._changed:
+                self._failed = error
+                self._changed.notify_all()
+            raise
+
+    async def _store_all(self) -> None:
         while True:
             async with self._changed:
                 await self._changed.wait_for(lambda: self._waiting)

@@ -25,7 +25,7 @@ from core.live.wire import MESSAGE_BYTES, OWNER_HEADER
 from worker.context.figures import LiveCounted, Tell, nobody
 from worker.live.serving.closing import close_code, failure_of
 from worker.live.serving.parts import ClientGone
-from worker.live.serving.queues import Word
+from worker.live.serving.queues import Command
 from worker.live.serving.streams import Streams
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ CLOSE_SECONDS = 2.0
 ROOM = 4 * MESSAGE_BYTES
 """Larger messages are not even read; of those below, who sent more than MESSAGE_BYTES is told why he is refused."""
 
-WORDS = {"flush": Word.FLUSH, "end": Word.END}
+COMMANDS = {"flush": Command.FLUSH, "end": Command.END}
 
 
 class LiveServer:
@@ -120,7 +120,7 @@ class LiveServer:
 
 
 class _WebSocket:
-    """A `worker.live.serving.stream.Client`."""
+    """A `worker.live.serving.parts.Client`."""
 
     def __init__(self, connection: ServerConnection) -> None:
         self._connection = connection
@@ -135,19 +135,19 @@ class _WebSocket:
             raise LiveProtocol("A stream begins with a message of the type `start`.")
         return Start.of(said)
 
-    async def receive(self) -> bytes | Word:
+    async def receive(self) -> bytes | Command:
         message = await self._receive()
         if isinstance(message, bytes):
             return message
         said = _said(message)
-        word = WORDS.get(str(said.get("type")))
-        if word is None:
+        command = COMMANDS.get(str(said.get("type")))
+        if command is None:
             raise LiveProtocol(
                 "A stream begins once." if said.get("type") == "start" else "The type of a message is `flush` or `end`."
             )
         if said.keys() != {"type"}:
             raise ValidationFailed(f"Nothing can be said with `{said['type']}`.")
-        return word
+        return command
 
     async def send(self, event: Event) -> None:
         try:

@@ -1,4 +1,4 @@
-"""One stream's life: begun or gone on with, heard, told of, recorded, ended, whatever becomes of its client."""
+"""One stream's life: begun or gone on with, heard, recorded, ended, whatever becomes of its client."""
 
 from __future__ import annotations
 
@@ -6,24 +6,27 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
 from core.audio.samples import SAMPLE_RATE, Pcm
-from core.errors import DatabaseUnavailable, LeaseLost, LiveClientSlow, LiveIdle, ServiceError, refusal
+from core.errors import DatabaseUnavailable, LeaseLost, ServiceError, refusal
 from core.live.events import Ack, End, Event, Final, Partial, Ready, Stats, Translation, event_of
 from core.live.sessions import SessionLease, StoredUtterance
 from worker.context.figures import LiveCounted, StageDone
 from worker.live.parts import Intake, Pipeline
-from worker.live.serving.closing import failure_of, may_go_on
+from worker.live.serving.connection import Connection
 from worker.live.serving.hold import Hold, again
 from worker.live.serving.parts import Client, ClientGone, Serving
 from worker.live.serving.positions import from_client, is_container, known_to, stored_frame, to_client
-from worker.live.serving.queues import Inbox, Outbox, Word
+from worker.live.serving.queues import Command
 from worker.live.serving.recording import Recording, finals_told, stored_audio
 
 log = logging.getLogger(__name__)
+
+ENDING_SECONDS = 2.0
+"""So long a client that is to be told something else is told of the end instead, if that is just being written."""
 
 LAST_FINALS = 16
 """Of a stream that goes on, given to its pipeline: the last of each channel is among them, if it matters still."""
@@ -47,15 +50,13 @@ class Stream:
         self._settled = session.acked
         self._told_finals = session.utterances
         self._acked, self._ack_finals, self._acked_at = position, self._told_finals, 0.0
-        self._inbox, self._outbox = Inbox(), Outbox(seconds=serving.pace.slow)
-        self._tasks: list[asyncio.Task[Any]] = []  # while there is a client
-        self._own: list[asyncio.Task[Any]] = []  # as long as the stream
+        self._connection = Connection(serving.pace, serving.tell, decoded=self._container)
+        self._own: list[asyncio.Task[None]] = []  # as long as the stream
         self._hearing: asyncio.Task[None] | None = None
-        self._broken = self._is_ended = False
+        self._broken = self._is_ending = self._is_ended = False
         self._intake: Intake | None = None
         self._pipeline: Pipeline | None = None
         self._recording: Recording | None = None
-        self._interrupted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._kept: list[tuple[int, int, str]] = []
 
     @property
@@ -79,7 +80,7 @@ class Stream:
     def waiting(self) -> dict[str, int]:
         """How much waits in each stage."""
         pipeline = {} if self._pipeline is None else self._pipeline.waiting()
-        return {"intake": self._inbox.waiting, **pipeline, "output": self._outbox.waiting}
+        return {"intake": self._connection.inbox.waiting, **pipeline, "output": self._connection.waiting}
 
     # --- its beginning
     async def open(self) -> None:
@@ -105,15 +106,16 @@ class Stream:
         before = [] if not self.resumed else await self._finals(max(0, session.utterances - LAST_FINALS))
         self._intake = serving.intake(session.options)
         self._pipeline = await self._off_the_loop(serving.pipeline, session, before, self)
-        self._task(self._renew(), of=self._own)
+        self._own.append(asyncio.create_task(self._renew()))
         if self._recording is not None:
-            self._task(self._recording.run(), of=self._own)
+            self._own.append(asyncio.create_task(self._recording.run()))
 
     # --- its client
     async def attend(self, client: Client) -> BaseException | None:
         """Serve a client until it is gone (ClientGone), all is told (None), or the stream has failed: what it was."""
-        writing = self._task(self._write(client))
-        await self._outbox.put(
+        connection = self._connection
+        connection.begin(client)
+        await connection.say(
             Ready(
                 session=self.id,
                 position=self._from,
@@ -129,59 +131,26 @@ class Stream:
             except Exception as error:
                 failure = error
         self._hearing = asyncio.create_task(self._hear_all(), name=f"live {self.id}")
-        parts = (self._receive(client), self._report(), self._until_interrupted())
-        waiting = {writing, self._hearing, *self._own, *(self._task(part) for part in parts)}
-        while failure is None and not self._is_ended and waiting:
-            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            failure = next((task.exception() for task in done if not task.cancelled() and task.exception()), None)
+        reporting = asyncio.create_task(self._report())
+        if failure is None:
+            failure = await connection.serve(self._hearing, reporting, *self._own, ended=lambda: self._is_ended)
+        if self._is_ending and not isinstance(
+            failure, ClientGone
+        ):  # whatever came in between: it may have become a job
+            await asyncio.wait({self._hearing}, timeout=ENDING_SECONDS)
+            failure = None if self._is_ended else failure
         if failure is not None and not isinstance(failure, ClientGone):
             self._broken = self._broken or (self._hearing.done() and self._hearing.exception() is not None)
             self.serving.tell(LiveCounted(what="failure", code=getattr(failure, "code", "internal")))
         elif failure is None and not self._is_ended:
             failure = LeaseLost("Another connection serves this stream now.")  # `close` has ended all parts
-        if not isinstance(failure, ClientGone):
-            # what is on its way still goes; of a stream that has failed, only the reason why nothing more comes
-            last = failure_of(failure, resumable=may_go_on(failure)) if failure is not None else None
-            await self._outbox.close(last, drop=failure is not None)
-            with contextlib.suppress(TimeoutError, ClientGone):
-                async with asyncio.timeout(self.serving.pace.slow if failure is None else 1.0):
-                    await asyncio.shield(writing)
-        self._inbox.close()
-        await self._stop_tasks()
+        await connection.end(failure)
+        await _stopped(reporting)
         return failure
 
     def interrupt(self, reason: ServiceError) -> None:
         """Have `attend` return that, as soon as may be."""
-        if not self._interrupted.done():
-            self._interrupted.set_exception(reason)
-
-    async def _until_interrupted(self) -> None:
-        await asyncio.shield(self._interrupted)
-
-    async def _receive(self, client: Client) -> None:
-        word: bytes | Word = b""
-        while word is not Word.END:
-            try:
-                async with asyncio.timeout(self.serving.pace.idle):
-                    word = await client.receive()
-            except TimeoutError:
-                raise LiveIdle from None
-            await self._inbox.put(word)
-        while True:  # nothing may come behind; that the client goes is noticed by who tells it something
-            await client.receive()
-
-    async def _write(self, client: Client) -> None:
-        try:
-            while (found := await self._outbox.get()) is not None:
-                event, since = found
-                began = time.monotonic()
-                await client.send(event)
-                if isinstance(event, Final | Partial):
-                    done = StageDone(stage="output", waited=began - since, worked=time.monotonic() - began)
-                    self.serving.tell(done)
-        except ClientGone:
-            await self._outbox.close(drop=True)  # whoever waits for room waits no more
-            raise
+        self._connection.interrupt(reason)
 
     async def _tell_again(self) -> None:
         """Finals that the client has not had for sure, with their translations."""
@@ -201,7 +170,7 @@ class Stream:
         for one in new:
             for message in (one.final, one.translation):
                 if message is not None and (event := event_of(message)) is not None:
-                    await self._outbox.put(event)
+                    await self._connection.say(event)
 
     async def _renew(self) -> None:
         while True:
@@ -213,11 +182,11 @@ class Stream:
         told = time.monotonic()
         while True:
             await asyncio.sleep(min(self.serving.pace.stats, self.serving.pace.acks))
-            await self._ack()
-            if time.monotonic() - told >= self.serving.pace.stats:
+            if time.monotonic() - told >= self.serving.pace.stats:  # ahead of the ack, which would be in its way
                 told = time.monotonic()
                 stats = Stats(received=round(self.received, 3), behind=round(self.behind, 3), queues=self.waiting())
-                await self._outbox.offer(stats)
+                await self._connection.offer(stats)
+            await self._ack()
 
     # --- from the client to the pipeline
     async def _hear_all(self) -> None:
@@ -225,17 +194,17 @@ class Stream:
         for _, size, key in self._kept if self._container else ():
             async for data in stored_audio(self.serving.objects, self.serving.threads, key, size):
                 await self._take(await self._reader.feed(data))
-        told, waited, worked = self._at, 0.0, 0.0
-        while (item := await self._inbox.get()) is not None:
+        inbox, told, waited, worked = self._connection.inbox, self._at, 0.0, 0.0
+        while (item := await inbox.get()) is not None:
             began = time.monotonic()
             if isinstance(item, bytes):
                 await self._hear(item)
-            elif item is Word.FLUSH:
+            elif item is Command.FLUSH:
                 await self._hearer.flush()
             else:
                 await self._finish()
                 return
-            waited, worked = max(waited, self._inbox.waited), worked + time.monotonic() - began
+            waited, worked = max(waited, inbox.waited), worked + time.monotonic() - began
             if self._at - told >= SAMPLE_RATE:
                 self.serving.tell(StageDone(stage="intake", waited=waited, worked=worked))
                 told, waited, worked = self._at, 0.0, 0.0
@@ -248,7 +217,7 @@ class Stream:
             data = data[skipped:]
             self._from += len(data)
             await self._recording.add(data)
-        if data:
+        if data or self._container:
             await self._take(await self._reader.feed(data))
 
     async def _take(self, pcm: Pcm) -> None:
@@ -275,9 +244,10 @@ class Stream:
             await self._recording.flush()
         await self._ack(at_once=True)
         left = [] if self.options.save else await self._off_the_loop(self.serving.sessions.pieces, self.id)
+        self._is_ending = True
         job = await self.hold.end()
+        await self._connection.finish(End(duration=round(max(self._at, self._settled) / SAMPLE_RATE, 3), job=job))
         self._is_ended = True
-        await self._outbox.put(End(duration=round(max(self._at, self._settled) / SAMPLE_RATE, 3), job=job))
         log.info("Live stream %s has ended after %.1f s%s", self.id, self.received, f": job {job}" if job else "")
         for _, _, key in left:
             with contextlib.suppress(ServiceError):  # the sweeper removes what is left
@@ -335,20 +305,15 @@ class Stream:
     async def close(self) -> None:
         """Let go of everything, whatever is under way."""
         self._broken = True
-        self._inbox.close()
-        await self._outbox.close(drop=True)
-        self._tasks += [*self._own, *([self._hearing] if self._hearing is not None else [])]
-        await self._stop_tasks()
+        await self._connection.close()
+        await _stopped(*self._own, *([self._hearing] if self._hearing is not None else []))
         for part in (self._pipeline, self._intake):
             if part is not None:
                 await part.close()
 
     # --- what the pipeline finds (`worker.live.parts.Sink`)
     async def tell(self, event: Event) -> None:
-        try:
-            await self._outbox.put(event)
-        except LiveClientSlow as error:  # the pipeline is as good as before
-            self.interrupt(error)
+        await self._connection.say(event)
         if isinstance(event, Final):
             self._told_finals += 1
         if isinstance(event, Final | Partial):
@@ -402,19 +367,14 @@ class Stream:
         found: list[StoredUtterance] = await self._off_the_loop(read)
         return found
 
-    def _task(self, work: Coroutine[Any, Any, Any], *, of: list[asyncio.Task[Any]] | None = None) -> asyncio.Task[Any]:
-        task = asyncio.create_task(work, name=f"live {self.id}")
-        (self._tasks if of is None else of).append(task)
-        return task
-
-    async def _stop_tasks(self) -> None:
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
     async def _off_the_loop(self, work: Callable[..., Any], *given: Any) -> Any:
         async def run() -> Any:
             return await asyncio.get_running_loop().run_in_executor(self.serving.threads, partial(work, *given))
 
         return await again(run, what=f"Live stream {self.id}")
+
+
+async def _stopped(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -15,8 +15,8 @@ from api.foreign.openai.errors import ERRORS
 from api.foreign.openai.realtime.session import RealtimeSession
 from api.foreign.openai.realtime.told import error_event
 from api.foreign.openai.wanted import OURS
-from api.foreign.streaming import GONE, Client
 from api.foreign.tables import unsupported
+from api.live.client import GONE, Client
 from api.live.closing import NORMAL, close_code, failure_of
 from core.errors import ServiceError, Unsupported, refusal
 from core.keys import JOBS

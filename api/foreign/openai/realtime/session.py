@@ -7,7 +7,7 @@ import base64
 import binascii
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Never
 
 from fastapi.concurrency import run_in_threadpool
 
@@ -15,8 +15,8 @@ from api.access.identity import Identity
 from api.foreign.openai.realtime import told
 from api.foreign.openai.realtime.turn import Closing, Items, Turn
 from api.foreign.openai.realtime.wanted import asked_of, asked_of_older, changed, settings_of
-from api.foreign.streaming import Client, StreamOver, both_ways, parsed
 from api.foreign.tables import unsupported
+from api.live.client import Client, StreamOver, both_ways, parsed
 from api.live.link import LiveLinks
 from core.errors import EmptyUpload, RequestError, ServiceError, refusal
 
@@ -71,7 +71,7 @@ class RealtimeSession:
             for turn in self._waiting:
                 await turn.leave()
 
-    async def _hear(self) -> None:
+    async def _hear(self) -> Never:
         while True:
             message = await self._client.hear()
             given = parsed(message) if isinstance(message, str) else None

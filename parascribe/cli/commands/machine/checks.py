@@ -31,7 +31,7 @@ def doctor(json: JsonOption = False) -> None:
 
 def plan(json: JsonOption = False) -> None:
     """Show how many engine workers and threads this machine would get, and why."""
-    from parascribe.run.wiring import plan_of
+    from parascribe.run.wiring.engine import plan_of
 
     conf = settings()
     found = plan_of(conf)

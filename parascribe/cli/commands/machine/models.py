@@ -28,7 +28,8 @@ def list_(
     here: Annotated[bool, typer.Option("--here", help="Only those that are here.")] = False, json: JsonOption = False
 ) -> None:
     """List all models that can be asked for: size, whether the file is here, what it can do, where it may be fetched (MODEL_SOURCES)."""
-    from parascribe.run.wiring import open_downloader, open_models, open_objects
+    from parascribe.run.wiring.models import open_downloader, open_models
+    from parascribe.run.wiring.stores import open_objects
     from parascribe.screen.render import size, table
 
     conf = settings()
@@ -60,7 +61,8 @@ def pull(
     names: Annotated[list[str], typer.Argument(metavar="NAME", help="Models to fetch.")], quiet: QuietOption = False
 ) -> None:
     """Fetch models and check them. One that is here and right is left as it is; an unfinished download goes on."""
-    from parascribe.run.wiring import open_downloader, open_models, open_objects
+    from parascribe.run.wiring.models import open_downloader, open_models
+    from parascribe.run.wiring.stores import open_objects
     from parascribe.screen.progress import reporter
 
     conf = settings()
@@ -86,7 +88,7 @@ def verify(
 ) -> None:
     """Check size, SHA-256 and header of model files. Exit code 1 when one is not what its name promises."""
     from core.errors import ModelInvalid, ModelUnavailable
-    from parascribe.run.wiring import open_models
+    from parascribe.run.wiring.models import open_models
     from parascribe.screen.render import table
 
     store = open_models(settings())
@@ -150,7 +152,7 @@ def quantize(
 @app.command()
 def remove(names: Annotated[list[str], typer.Argument(metavar="NAME", help="Models to remove.")]) -> None:
     """Remove model files and unfinished downloads. Running jobs keep what they have loaded."""
-    from parascribe.run.wiring import open_models
+    from parascribe.run.wiring.models import open_models
 
     store = open_models(settings())
     if not each(names, lambda name: note(f"{name}: removed" if store.remove(name) else f"{name}: was not here")):
