@@ -7,6 +7,9 @@ export const canCapture = () => navigator.mediaDevices !== undefined && typeof A
 /** A phone has no tabs to listen to. */
 export const canCaptureTabs = () => canCapture() && "getDisplayMedia" in navigator.mediaDevices;
 
+/** For the last samples to come, where the browser's thread for sound does not run any more. */
+const LAST = 500; // milliseconds
+
 /** The rate that is wanted: what recognition works with, a third of what most devices give. */
 const RATE = 16_000;
 
@@ -14,7 +17,7 @@ const RATE = 16_000;
  * @typedef {object} Capture
  * @property {number} rate samples a second
  * @property {(take: (samples: Int16Array<ArrayBuffer>) => void) => void} listen what was heard until then comes first
- * @property {() => void} stop
+ * @property {() => Promise<void>} stop done when all that was heard has been taken; nothing comes after that
  */
 
 /** @param {Source} source */
@@ -45,14 +48,28 @@ export async function capture(source, ended) {
     input.connect(tap).connect(context.destination); // silent: it is only asked for samples as long as it leads somewhere
     sound.addEventListener("ended", ended);
     await context.resume();
+    /** @type {(samples: Int16Array<ArrayBuffer>) => void} */
+    let take = () => {};
+    /** @type {Promise<void> | undefined} */
+    let stopped;
+    const stop = async () => {
+      sound.removeEventListener("ended", ended);
+      await new Promise((done) => {
+        tap.port.onmessage = ({ data }) => (data === null ? done(null) : take(data));
+        tap.port.postMessage("end");
+        setTimeout(done, LAST);
+      });
+      tap.port.onmessage = null;
+      stopTracks();
+      await context.close();
+    };
     return {
       rate: context.sampleRate,
-      listen: (take) => (tap.port.onmessage = ({ data }) => take(data)),
-      stop() {
-        sound.removeEventListener("ended", ended);
-        stopTracks();
-        void context.close();
+      listen(given) {
+        take = given;
+        tap.port.onmessage = ({ data }) => take(data);
       },
+      stop: () => (stopped ??= stop()),
     };
   } catch (error) {
     stopTracks();

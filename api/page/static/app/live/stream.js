@@ -8,7 +8,7 @@ const KEPT_SECONDS = 60;
 /** How long the service keeps a stream whose client is gone, less what a connection takes. */
 const PATIENCE = 28;
 
-/** Tells `message` (each of the service's, in `detail`), `lost`, `back` and, at the end, `closed`. */
+/** Tells `message` (each of the service's, in `detail`), `lost` and, at the end, `closed`. */
 export class Stream extends EventTarget {
   /** @type {Record<string, unknown>} */
   #start;
@@ -32,6 +32,7 @@ export class Stream extends EventTarget {
 
   /** @param {Int16Array<ArrayBuffer>} samples */
   send(samples) {
+    if (!this.#socket || this.#ending || !samples.length) return;
     this.#kept.push({ from: this.#next, samples });
     this.#next += samples.length;
     if (this.#ready) this.#socket?.send(samples);
@@ -42,11 +43,6 @@ export class Stream extends EventTarget {
   end() {
     this.#ending = true;
     if (this.#ready) this.#say({ type: "end" });
-  }
-
-  /** At once. */
-  abort() {
-    this.#close("aborted");
   }
 
   #connect() {
@@ -67,7 +63,6 @@ export class Stream extends EventTarget {
       case "ready":
         this.#session = message.session;
         this.#ready = true;
-        if (this.#lost) this.#tell("back");
         this.#lost = 0;
         this.#forget(message.position ?? 0);
         for (const { from, samples } of this.#kept) this.#socket?.send(samples.subarray(Math.max(0, this.#acked - from)));
@@ -101,7 +96,8 @@ export class Stream extends EventTarget {
       this.#lost = Date.now();
       this.#tell("lost");
     }
-    if (!this.#session || Date.now() - this.#lost > 1000 * PATIENCE) return this.#close("unreachable");
+    if (!this.#session) return this.#close("no_socket");
+    if (Date.now() - this.#lost > 1000 * PATIENCE) return this.#close("gone");
     setTimeout(() => this.#socket && this.#connect(), 500);
   }
 

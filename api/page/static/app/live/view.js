@@ -1,11 +1,11 @@
 /** Speak: text while somebody speaks, and a transcript when they have stopped. */
 
+import { ApiError, ask } from "../core/api.js";
 import { fill, h, icon } from "../core/dom.js";
 import { features } from "../core/features.js";
 import { recall, remember } from "../core/memory.js";
 import { to } from "../core/router.js";
 import { chosenLanguage, clock, named, t } from "../core/words.js";
-import { tell } from "../ui/toast.js";
 import { languageName, offer } from "../upload/offer.js";
 import { canCapture, canCaptureTabs, capture } from "./capture.js";
 import { Stream } from "./stream.js";
@@ -17,30 +17,34 @@ import { liveText } from "./text.js";
 const USUAL = { source: "microphone", language: "", model: "", translate_to: "", save: true, refine: false };
 
 /** @type {import("../core/router.js").Show} */
-export async function show(main, _place, signal) {
+export async function show(main, place, signal) {
   main.append(h("h1", {}, t("place.live")));
+  if (!canCapture()) return void main.append(hint(t("live.insecure"), t("live.insecure_hint")));
   const found = await features();
   if (signal.aborted) return;
-  if (!found.live?.available) return void main.append(hint(t("live.away"), t("live.away_hint")));
-  if (!canCapture()) return void main.append(hint(t("live.insecure"), t("live.insecure_hint")));
+  if (!found.live.available) {
+    const again = () => (fill(main), show(main, place, signal));
+    return void main.append(hint(t("live.off"), t("live.live_unavailable"), h("button", { type: "button", class: "button", onclick: again }, t("upload.again"))));
+  }
   main.append(...board(signal));
 }
 
-/** @param {string} title @param {string} text */
-const hint = (title, text) => h("section", { class: "empty" }, h("h2", {}, title), h("p", {}, text));
+/** @type {(title: string, text: string, more?: HTMLElement) => HTMLElement} */
+const hint = (title, text, more) => h("section", { class: "empty" }, h("h2", {}, title), h("p", {}, text), more);
 
 /** @param {AbortSignal} signal @returns {HTMLElement[]} */
 function board(signal) {
   /** @type {Wanted} */
   const wanted = { ...USUAL, ...recall("live", {}) };
   const text = liveText();
+  const saved = h("p", { class: "notice good", role: "status", hidden: true });
   const begin = h("button", { type: "button", class: "button main live-begin", onclick: pressed });
   const level = h("meter", { min: 0, max: 1, value: 0, "aria-label": t("live.level") });
   const time = h("span", { class: "numbers live-time", role: "timer" }, clock(0));
   const state = h("span", { class: "soft", role: "status" });
   const notice = h("p", { class: "notice bad", role: "alert", hidden: true });
   const form = h("fieldset", { class: "live-form card" });
-  /** @type {{ stream: Stream, stop: () => void } | null} */
+  /** @type {{ stream: Stream, stop: () => Promise<void> } | null} */
   let running = null;
   let stopping = false;
 
@@ -49,26 +53,32 @@ function board(signal) {
     begin.classList.toggle("danger", running !== null);
     begin.classList.toggle("main", running === null);
     begin.disabled = stopping;
-    form.disabled = running !== null;
+    form.hidden = running !== null; // nothing of it can be changed now, and a phone has room for little
     if (!running) level.value = 0;
   }
 
   async function pressed() {
     if (running) return stop();
     begin.disabled = true;
-    notice.hidden = true;
+    notice.hidden = saved.hidden = true;
     try {
       await start();
     } catch (error) {
-      const name = error instanceof DOMException ? error.name : "";
-      failed(named("live", name, error instanceof Error ? error.message : String(error)));
+      if (signal.aborted) return;
+      if (error instanceof ApiError) failed(error.code, error.message);
+      else failed(error instanceof Error ? error.name : "", String(error));
     }
     draw();
   }
 
   async function start() {
     const made = await capture(wanted.source, stop);
-    if (signal.aborted) return made.stop();
+    try {
+      await ask("GET", "session", { signal }); // a socket that is refused cannot say why; what is said meanwhile is kept
+    } catch (error) {
+      await made.stop();
+      throw error;
+    }
     text.clear();
     const stream = new Stream(asked(made.rate));
     let samples = 0;
@@ -80,25 +90,25 @@ function board(signal) {
     });
     stream.addEventListener("message", (event) => event instanceof CustomEvent && heard(event.detail));
     stream.addEventListener("lost", () => (state.textContent = t("live.lost")));
-    stream.addEventListener("back", () => (state.textContent = t("live.listening")));
     stream.addEventListener("closed", (event) => {
-      made.stop();
-      if (event instanceof CustomEvent && event.detail.why && notice.hidden) failed(named("live", event.detail.why, t("live.ended")));
+      void made.stop();
+      if (event instanceof CustomEvent && event.detail.why && notice.hidden) failed(event.detail.why, t("live.ended"));
       running = null;
       stopping = false;
       state.textContent = "";
       draw();
     });
     running = { stream, stop: made.stop };
-    state.textContent = t("live.listening");
+    state.textContent = t("live.connecting");
   }
 
-  function stop() {
+  async function stop() {
     if (!running || stopping) return;
+    const { stream } = running;
     stopping = true;
-    running.stop();
-    running.stream.end();
     draw();
+    await running.stop();
+    stream.end();
   }
 
   /** @param {number} rate */
@@ -110,23 +120,24 @@ function board(signal) {
   /** @param {import("./stream.js").Message} message */
   function heard(message) {
     text.take(message);
-    if (message.type === "error") failed(message.message);
+    if (message.type === "ready") state.textContent = t("live.listening");
+    if (message.type === "error") failed(message.code, message.message);
     if (message.type !== "end" || !message.job) return;
-    const place = to(["jobs", message.job]);
-    tell(t("live.saved"), { action: { text: t("live.open"), run: () => (location.hash = place) } });
+    fill(saved, t("live.saved"), " ", h("a", { href: to(["jobs", message.job]) }, t("live.open")));
+    saved.hidden = false;
   }
 
-  /** @param {string} words */
-  function failed(words) {
-    notice.textContent = words;
+  /** @param {string} code @param {string} otherwise */
+  function failed(code, otherwise) {
+    notice.textContent = named("live", code, named("error", code, otherwise));
     notice.hidden = false;
   }
 
-  void offered(form, wanted, signal).catch(() => failed(t("option.away")));
+  void offered(form, wanted, signal).catch(() => signal.aborted || failed("", t("option.away")));
   signal.addEventListener("abort", stop); // who leaves has stopped; what was said is kept
   addEventListener("beforeunload", (event) => running && event.preventDefault(), { signal });
   draw();
-  return [form, h("div", { class: "row live-bar" }, begin, time, level, state), notice, text.element];
+  return [form, h("div", { class: "row live-bar" }, begin, time, level, state), notice, saved, text.element];
 }
 
 /** Root mean square, on a scale that a quiet voice moves. @param {Int16Array} piece */
