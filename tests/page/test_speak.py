@@ -101,6 +101,7 @@ def test_what_is_spoken_is_text_at_once_and_a_transcript_in_the_end_whatever_die
 ) -> None:
     page = speak()
     page.get_by_label("Translation").select_option("English")
+    expect(page.get_by_label("Translation").get_by_role("option")).to_have_text(["none", "English"])
     begin(page)
     page.wait_for_function(
         """() => {

@@ -233,6 +233,7 @@ export default {
   "option.task": "Ins Englische übersetzen",
   "option.translate_to": "Übersetzung neben dem Text",
   "option.no_translate_to": "Keine",
+  "option.not_written": "Das übersetzt hier niemand.",
   "option.not_beside": "Der Text ist schon englisch.",
   "option.no_translation": "{model} kann nicht übersetzen.",
   "option.channels": "Jeden Kanal für sich",

@@ -233,6 +233,7 @@ export default {
   "option.task": "Translate to English",
   "option.translate_to": "Translation beside the text",
   "option.no_translate_to": "None",
+  "option.not_written": "Nothing here translates that.",
   "option.not_beside": "The text is English already.",
   "option.no_translation": "{model} cannot translate.",
   "option.channels": "Each channel by itself",

@@ -5,8 +5,8 @@ import { fill, h, icon } from "../core/dom.js";
 import { features } from "../core/features.js";
 import { recall, remember } from "../core/memory.js";
 import { to } from "../core/router.js";
-import { chosenLanguage, clock, named, t } from "../core/words.js";
-import { languageName, offer } from "../upload/offer.js";
+import { clock, named, t } from "../core/words.js";
+import { byName, languageName, offer, targets } from "../upload/offer.js";
 import { canCapture, canCaptureTabs, capture } from "./capture.js";
 import { Stream } from "./stream.js";
 import { liveText } from "./text.js";
@@ -149,10 +149,10 @@ function loudness(piece) {
 
 /** @param {HTMLFieldSetElement} form @param {Wanted} wanted @param {AbortSignal} signal */
 async function offered(form, wanted, signal) {
-  const { models, languages, options } = await offer(signal);
-  const codes = languages.map((code) => ({ code, name: languageName(code) })).sort((a, b) => a.name.localeCompare(b.name, chosenLanguage()));
+  const found = await offer(signal);
+  const { models, languages, options, usual } = found;
   const option = (/** @type {string} */ value, /** @type {string} */ text) => h("option", { value }, text);
-  const every = codes.map(({ code, name }) => option(code, name));
+  const each = (/** @type {string[]} */ codes) => byName(codes).map((code) => option(code, languageName(code)));
 
   /** @param {"language" | "model" | "translate_to" | "source"} name @param {HTMLOptionElement[]} choices */
   function list(name, choices) {
@@ -160,6 +160,14 @@ async function offered(form, wanted, signal) {
     made.value = wanted[name];
     if (made.selectedIndex < 0) made.selectedIndex = 0;
     return h("label", { class: "field" }, h("span", {}, t(`live.${name}`)), made);
+  }
+
+  const translation = h("div");
+  function showTranslation() {
+    const codes = targets(found, wanted.language, wanted.model || usual.model);
+    if (!codes.includes(wanted.translate_to)) wanted.translate_to = "";
+    translation.hidden = !codes.length || !options.includes("translate_to");
+    fill(translation, list("translate_to", [option("", t("live.no_translation")), ...each(codes)]));
   }
 
   /** @param {"save" | "refine"} name */
@@ -171,16 +179,21 @@ async function offered(form, wanted, signal) {
   /** @param {keyof Wanted} name @param {string | boolean} value */
   function keep(name, value) {
     Object.assign(wanted, { [name]: value });
+    if (name === "language" || name === "model") showTranslation();
+    refine.hidden = !wanted.save;
     remember("live", wanted);
   }
 
+  const refine = check("refine");
+  refine.hidden = !wanted.save;
+  showTranslation();
   fill(
     form,
     h("legend", { class: "visually-hidden" }, t("live.options")),
     canCaptureTabs() && list("source", [option("microphone", t("live.microphone")), option("tab", t("live.tab"))]),
-    list("language", [option("", t("option.detect")), ...every.map((one) => /** @type {HTMLOptionElement} */ (one.cloneNode(true)))]),
+    list("language", [option("", t("option.detect")), ...each(languages)]),
     list("model", [option("", t("live.usual")), ...models.filter(({ installed }) => installed).map(({ name }) => option(name, name))]),
-    options.includes("translate_to") && list("translate_to", [option("", t("live.no_translation")), ...every]),
-    h("div", { class: "live-checks" }, check("save"), check("refine")),
+    translation,
+    h("div", { class: "live-checks" }, check("save"), refine),
   );
 }
