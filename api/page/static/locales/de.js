@@ -316,6 +316,7 @@ export default {
   "stage.decoding": "Ton lesen",
   "stage.transcribing": "Zuhören",
   "stage.diarizing": "Sprecher unterscheiden",
+  "stage.translating": "Übersetzen",
   "stage.merging": "Zusammensetzen",
   "batch.open": "Nimmt Dateien an",
   "batch.name": { one: "Eine Datei", other: "{n} Dateien" },

@@ -316,6 +316,7 @@ export default {
   "stage.decoding": "Reading the sound",
   "stage.transcribing": "Listening",
   "stage.diarizing": "Telling speakers apart",
+  "stage.translating": "Translating",
   "stage.merging": "Putting it together",
   "batch.open": "Takes files",
   "batch.name": { one: "One file", other: "{n} files" },
