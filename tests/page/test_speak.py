@@ -155,6 +155,8 @@ def test_who_cannot_be_heard_is_told_what_to_do(
     expect(first.get_by_text("Listening")).to_be_visible()
     begin(second)
     expect(second.get_by_role("alert")).to_contain_text("As many people are speaking")
+    consumers = open_window(f"{listening.url}/#/admin").get_by_role("table", name="Consumers")
+    expect(consumers).to_contain_text("1 live stream")
     stop(first)
     expect(first.get_by_role("link", name="Open it")).to_have_count(0)
     begin(second)

@@ -404,6 +404,7 @@ export default {
   "admin.consumers": "Consumer",
   "admin.plan": "Plan",
   "admin.plan_is": { one: "{n} Auftrag, {workers} × {threads} Threads", other: "{n} Aufträge, {workers} × {threads} Threads" },
+  "admin.streams": { one: "{n} Live-Strom", other: "{n} Live-Ströme" },
   "admin.engine": "Modell und Engine",
   "admin.away": "keine Engine",
   "admin.heard": "Still seit",

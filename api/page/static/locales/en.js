@@ -404,6 +404,7 @@ export default {
   "admin.consumers": "Consumers",
   "admin.plan": "Plan",
   "admin.plan_is": { one: "{n} job, {workers} × {threads} threads", other: "{n} jobs, {workers} × {threads} threads" },
+  "admin.streams": { one: "{n} live stream", other: "{n} live streams" },
   "admin.engine": "Model and engine",
   "admin.away": "no engine",
   "admin.heard": "Silent for",
