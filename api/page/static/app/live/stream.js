@@ -7,6 +7,10 @@ import { BASE } from "../core/api.js";
 const KEPT_SECONDS = 60;
 /** How long the service keeps a stream whose client is gone, less what a connection takes. */
 const PATIENCE = 28;
+/** So many connections in a row that break before anything more is acked are no accident. */
+const MOST_BREAKS = 5;
+/** Closed with these: come again, here or later. */
+const AGAIN = [1012, 1013];
 
 /** Tells `message` (each of the service's, in `detail`), `lost` and, at the end, `closed`. */
 export class Stream extends EventTarget {
@@ -22,6 +26,9 @@ export class Stream extends EventTarget {
   #ending = false;
   #session = "";
   #lost = 0; // since when, in milliseconds
+  #breaks = 0;
+  /** @type {Message | null} why the connection is being closed */
+  #failure = null;
 
   /** @param {Record<string, unknown>} options of the stream, with its `sample_rate` */
   constructor(options) {
@@ -54,7 +61,7 @@ export class Stream extends EventTarget {
       socket.send(JSON.stringify({ ...this.#start, ...again }));
     };
     socket.onmessage = ({ data }) => this.#socket === socket && this.#take(JSON.parse(data));
-    socket.onclose = () => this.#socket === socket && this.#gone();
+    socket.onclose = ({ code }) => this.#socket === socket && this.#gone(code);
   }
 
   /** @param {Message} message */
@@ -69,12 +76,11 @@ export class Stream extends EventTarget {
         if (this.#ending) this.#say({ type: "end" });
         break;
       case "ack":
+        this.#breaks = 0;
         this.#forget(message.position);
         break;
       case "error":
-        if (message.resumable && this.#session) return; // it closes, and is begun anew
-        this.#tell("message", message);
-        this.#close(message.code);
+        this.#failure = message;
         return;
       case "end":
         this.#tell("message", message);
@@ -90,14 +96,22 @@ export class Stream extends EventTarget {
     while (this.#kept[0] && this.#kept[0].from + this.#kept[0].samples.length <= this.#acked) this.#kept.shift();
   }
 
-  #gone() {
+  /** @param {number} code that it was closed with */
+  #gone(code) {
+    const failure = this.#failure;
+    if (this.#ready) this.#breaks++;
     this.#ready = false;
+    this.#failure = null;
+    const now = Date.now();
+    const mayGoOn = this.#session && (!failure || failure.resumable || AGAIN.includes(code));
+    if (!mayGoOn || this.#breaks > MOST_BREAKS || (this.#lost && now - this.#lost > 1000 * PATIENCE)) {
+      if (failure) this.#tell("message", failure);
+      return this.#close(failure?.code ?? (this.#session ? "gone" : "no_socket"));
+    }
     if (!this.#lost) {
-      this.#lost = Date.now();
+      this.#lost = now;
       this.#tell("lost");
     }
-    if (!this.#session) return this.#close("no_socket");
-    if (Date.now() - this.#lost > 1000 * PATIENCE) return this.#close("gone");
     setTimeout(() => this.#socket && this.#connect(), 500);
   }
 
