@@ -481,7 +481,7 @@ export default {
   "live.insecure_hint": "Browser erlauben ein Mikrofon nur über HTTPS oder auf dem Rechner, auf dem der Dienst läuft. Fragen Sie, wer ihn betreibt, nach einer Adresse mit https.",
   "live.NotAllowedError": "Der Browser durfte nicht zuhören. Erlauben Sie es in den Einstellungen dieser Seite, neben ihrer Adresse.",
   "live.NotFoundError": "Es gibt keinen Ton: kein Mikrofon, oder der Tab wurde ohne seinen Ton geteilt.",
-  "live.NotReadableError": "Das Mikrofon ist nicht zu haben: Vielleicht benutzt es ein anderes Programm.",
+  "live.NotReadableError": "Der Browser bekommt keinen Ton. Vielleicht benutzt ein anderes Programm das Mikrofon, oder es gibt kein Audiogerät.",
   "live.live_full": "Es sprechen schon so viele, wie dieser Dienst mitschreiben kann. Versuchen Sie es später noch einmal.",
   "live.gone": "Der Dienst war zu lange weg. Was endgültig war, ist behalten: sehen Sie bei den Transkripten nach.",
   "live.no_socket": "Der Dienst antwortet, aber nicht auf gesprochene Sprache. Vielleicht lässt ein Proxy dazwischen keine WebSockets durch: Sagen Sie es dem, der ihn betreibt.",

@@ -481,7 +481,7 @@ export default {
   "live.insecure_hint": "Browsers allow a microphone only over HTTPS, or on the machine on which the service runs. Ask whoever runs it for an address with https.",
   "live.NotAllowedError": "The browser was not allowed to listen. Allow it in the settings of this page, beside its address.",
   "live.NotFoundError": "There is no sound to listen to: no microphone, or the tab was shared without its sound.",
-  "live.NotReadableError": "The microphone cannot be had: another program may be using it.",
+  "live.NotReadableError": "The browser gets no sound. Another program may be using the microphone, or there is no sound device.",
   "live.live_full": "As many people are speaking as this service can keep up with. Try again later.",
   "live.gone": "The service was away for too long. What was final is kept: look among the transcripts.",
   "live.no_socket": "The service answers, but not to live speech. A proxy on the way may not let WebSockets through: tell whoever runs it.",

@@ -7,8 +7,10 @@ export const canCapture = () => navigator.mediaDevices !== undefined && typeof A
 /** A phone has no tabs to listen to. */
 export const canCaptureTabs = () => canCapture() && "getDisplayMedia" in navigator.mediaDevices;
 
+/** For the browser to begin; without any sound device some never do. */
+const FIRST = 10_000; // milliseconds
 /** For the last samples to come, where the browser's thread for sound does not run any more. */
-const LAST = 500; // milliseconds
+const LAST = 500;
 
 /** The rate that is wanted: what recognition works with, a third of what most devices give. */
 const RATE = 16_000;
@@ -47,7 +49,7 @@ export async function capture(source, ended) {
     const tap = new AudioWorkletNode(context, "tap", { numberOfOutputs: 1 });
     input.connect(tap).connect(context.destination); // silent: it is only asked for samples as long as it leads somewhere
     sound.addEventListener("ended", ended);
-    await context.resume();
+    await begun(context);
     /** @type {(samples: Int16Array<ArrayBuffer>) => void} */
     let take = () => {};
     /** @type {Promise<void> | undefined} */
@@ -75,6 +77,15 @@ export async function capture(source, ended) {
     stopTracks();
     throw error;
   }
+}
+
+/** @param {AudioContext} context */
+function begun(context) {
+  const late = () => new DOMException("the browser gives no sound", "NotReadableError");
+  return new Promise((done, fail) => {
+    setTimeout(() => fail(late()), FIRST);
+    context.resume().then(done, fail);
+  });
 }
 
 /** @param {MediaStream} stream */

@@ -98,6 +98,8 @@ function board(signal) {
       state.textContent = "";
       draw();
     });
+    const awake = navigator.wakeLock?.request("screen").catch(() => null); // a phone that goes to sleep does not listen
+    stream.addEventListener("closed", async () => (await awake)?.release());
     running = { stream, stop: made.stop };
     state.textContent = t("live.connecting");
   }
