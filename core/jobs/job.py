@@ -46,6 +46,7 @@ class Phase(StrEnum):
     DECODING = "decoding"
     TRANSCRIBING = "transcribing"
     DIARIZING = "diarizing"
+    TRANSLATING = "translating"
     MERGING = "merging"
     DONE = "done"
 

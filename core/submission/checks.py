@@ -13,7 +13,7 @@ from core.jobs.job import Source
 from core.jobs.params import JobParams
 from core.options import read
 from core.transcript.language_tags import is_mapped
-from core.transcript.languages import LANGUAGES
+from core.transcript.languages import LANGUAGES, LanguagePairs
 
 P = TypeVar("P", bound=JobParams)
 
@@ -49,6 +49,10 @@ class Translations(Protocol):
 
     def can(self, source: str | None, target: str, *, spoken: bool) -> bool:
         """source: None = not known yet; spoken: whether the model that hears the speech can (ModelFacts.translates)"""
+        ...
+
+    def offers(self) -> Sequence[tuple[str, Sequence[LanguagePairs] | None]]:
+        """By name of each, in their order, what it can do; None: it has not said yet. Told at once: nobody is asked for it."""
         ...
 
 

@@ -1,4 +1,5 @@
-"""The languages Whisper knows: ISO 639-1 codes (639-3 for haw and yue) and English names; and which go without blanks.
+"""The languages Whisper knows: ISO 639-1 codes (639-3 for haw and yue) and English names; which go without blanks; and pairs
+of them, as translators tell them.
 
 As in openai-whisper's `tokenizer.py` (LANGUAGES), in the order of whisper.cpp's language ids. Imports the standard
 library only: engine workers read it too.
@@ -7,7 +8,9 @@ library only: engine workers read it too.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 LANGUAGES = MappingProxyType(
@@ -160,3 +163,33 @@ def letters(text: str) -> list[str]:
 def pieces(text: str) -> list[str]:
     """A text cut where words may begin: behind blanks, and before each letter that goes without; joined they are the text again."""
     return _PIECE.findall(text.lstrip())
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguagePairs:
+    """Each of `sources` with each of `targets`, but for the same with itself. Codes, sorted. sources: None = whatever is spoken"""
+
+    sources: tuple[str, ...] | None
+    targets: tuple[str, ...]
+
+
+def grouped(pairs: Mapping[str, Collection[str]]) -> list[LanguagePairs]:
+    """pairs: by source its targets; the source itself may be among them"""
+    alike: defaultdict[frozenset[str], list[str]] = defaultdict(list)
+    for source, targets in pairs.items():
+        if others := frozenset(targets) - {source}:
+            alike[others | {source}].append(source)
+    found: list[LanguagePairs] = []
+    for together, sources in alike.items():
+        # one alone is not among its own targets; of several each is among those of the others
+        targets = together - {sources[0]} if len(sources) == 1 else together
+        found.append(LanguagePairs(sources=tuple(sorted(sources)), targets=tuple(sorted(targets))))
+    return sorted(found, key=lambda one: one.sources or ())
+
+
+def by_source(pairs: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    """(source, target), each once or more."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for source, target in pairs:
+        found[source].add(target)
+    return dict(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from tests.api.keyed import add, keyed
 from tests.api.serving import Service, wav
 from tests.api.test_jobs import complete
 from tests.api.test_submit import refused
+from whisper.translation.router import SPOKEN, Translators
+from whisper.translation.scripted import ScriptedTranslator
 
 
 def test_stats_of_an_empty_service(running: Service) -> None:
@@ -56,6 +59,15 @@ def test_features(running: Service) -> None:
     assert body["tracing"] is False
     assert body["sources"] == ["file", "upload"] and body["defaults"] == {}
     assert body["languages"]["de"] == "german" and len(body["languages"]) == 100
+
+
+def test_features_tell_who_translates_what(serve: Callable[..., Service]) -> None:
+    translators = Translators([ScriptedTranslator({("de", "fr")}), SPOKEN])
+    body = serve(translations=translators).client.get("/api/v1/features").json()
+    assert body["translation"] == [
+        {"provider": "scripted", "pairs": [{"sources": ["de"], "targets": ["fr"]}], "from_sound": False},
+        {"provider": "whisper", "pairs": [{"sources": None, "targets": ["en"]}], "from_sound": True},
+    ]
 
 
 def test_they_take_no_parameters(running: Service) -> None:

@@ -116,6 +116,9 @@ class Knows:
     def can(self, source: str | None, target: str, *, spoken: bool) -> bool:
         return (source in (None, "de") and target == "fr") or (spoken and target == "en" and source != "en")
 
+    def offers(self) -> list[tuple[str, None]]:
+        return [(name, None) for name in self.names]
+
 
 @pytest.mark.parametrize(
     ("given", "message"),

@@ -141,12 +141,16 @@ def test_what_is_refused_is_said_at_its_field_and_put_right(
     window.get_by_label("Model", exact=True).select_option("tiny.en")
     expect(window.get_by_label("Translate to English")).to_be_disabled()
     expect(window.locator(".field", has_text="Translate to English")).to_contain_text("tiny.en cannot translate")
+    beside = window.get_by_label("Translation beside the text")
+    expect(beside).to_be_disabled()
+    expect(window.locator(".field", has=beside)).to_contain_text("Nothing here translates that")
     expect(window.locator(".options summary")).to_contain_text("tiny.en")
     window.reload()
     expect(window.locator(".options summary")).to_contain_text("Tell speakers apart · tiny.en")
     window.get_by_text("Options").click()
     window.get_by_role("button", name="Back to the defaults").click()
     expect(window.locator(".options summary")).to_contain_text("as usual")
+    expect(beside.get_by_role("option")).to_have_text(["None", "English"])
     [job] = [job for job in _get(service, "jobs")["items"] if job["source"]["filename"] == "refused.wav"]
     assert job["params"]["num_speakers"] == 1
     window.get_by_role("button", name="From an address").click()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import tempfile
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from core.errors import Cancelled, ModelInvalid, TranslationFailed
+from core.transcript.languages import LANGUAGES, LanguagePairs, grouped
 from testbed import audio_bank
 from tests.whisper.translation_servers import Server, chat, good, serving
 from whisper.engine.host_client import HostClient
@@ -87,6 +89,19 @@ def test_each_text_has_its_translation_in_order(translator: Translator) -> None:
             one if one in " …" else scripted(one, "en") for one in [said[0], " ", said[1], said[0], "…", said[2]]
         ]
     assert translator.translate([], source="de", target="en") == []
+
+
+def test_what_it_tells_of_itself_is_what_it_can(translator: Translator) -> None:
+    assert translator.can("de", "en")  # who has to ask for it knows it now
+    told = translator.pairs()
+    assert told is not None and len(told) == 1
+    for source, target in itertools.product((None, *LANGUAGES), LANGUAGES):
+        if source == target:
+            continue
+        offered = any(
+            target in one.targets and (source is None or one.sources is None or source in one.sources) for one in told
+        )
+        assert offered == translator.can(source, target), (source, target)
 
 
 def test_a_call_that_is_cancelled_does_nothing(translator: Translator) -> None:
@@ -189,6 +204,27 @@ def test_libretranslate_is_asked_as_it_wants_to_be(server: Server) -> None:
     first, second = (body for path, _, body in server.asked if path == "/translate")
     assert (first["source"], first["target"], first["api_key"], first["format"]) == ("zh-Hans", "en", "secret", "text")
     assert (len(first["q"]), len(second["q"])) == (50, 10)
+
+
+def test_what_libretranslate_can_is_told_at_once_and_looked_up_beside_it(server: Server) -> None:
+    asked, go = threading.Event(), threading.Event()
+    server.act = lambda path, body: asked.set() or go.wait(10) and None
+    translator = libre(server)
+    assert translator.pairs() is None and asked.wait(10)
+    assert translator.pairs() is None, "not asked a second time"
+    go.set()
+    assert translator.can("zh", "de"), "waits for the answer"
+    assert translator.pairs() == [LanguagePairs(sources=("de", "en", "zh"), targets=("de", "en", "zh"))]
+    assert [path for path, *_ in server.asked] == ["/languages"]
+
+
+def test_pairs_are_told_in_few_words() -> None:
+    one = {"de": ["en"], "fr": ["en", "fr"], "en": ["de", "fr"], "it": ["it"]}
+    assert grouped(one) == [
+        LanguagePairs(sources=("de",), targets=("en",)),
+        LanguagePairs(sources=("en",), targets=("de", "fr")),
+        LanguagePairs(sources=("fr",), targets=("en",)),
+    ]
 
 
 def test_a_libretranslate_that_takes_no_arrays_is_asked_for_each_text(server: Server) -> None:
@@ -316,6 +352,11 @@ def test_the_first_that_can_translates() -> None:
     assert both.choose("en", "en", spoken=True) is None and both.choose("it", "de", spoken=True) is None
     assert both.can(None, "en") and not both.can("it", "en") and both.can("it", "en", spoken=True)
     assert both.names == ["scripted", "scripted", "whisper"]
+    assert [(name, pairs and pairs[-1]) for name, pairs in both.offers()] == [
+        ("scripted", LanguagePairs(sources=("es",), targets=("en",))),
+        ("scripted", LanguagePairs(sources=("de",), targets=("en", "fr"))),
+        ("whisper", LanguagePairs(sources=None, targets=("en",))),
+    ]
     assert both.translate(["a"], source="de", target="en") == ["[en] A"] and second.asked and not first.asked
     with pytest.raises(TranslationFailed, match="Nothing here translates from it to en"):
         both.translate(["a"], source="it", target="en")

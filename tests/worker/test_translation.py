@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from core.errors import TranslationFailed
-from core.jobs.job import Job
+from core.jobs.job import Job, Phase
 from core.transcript.speakers.translations import shared_out
 from core.transcript.values import Segment
 from tests.worker.kit import Kit, talk
@@ -60,6 +60,22 @@ def test_each_segment_has_its_translation(tmp_path: Path, short: bytes) -> None:
     tasks = made.store.tasks(job.id, TRANSLATION)
     assert len(tasks) == -(-len(found) // SEGMENTS_AT_ONCE)
     assert not failed(made, job)
+
+
+def test_users_see_that_it_is_being_translated_once_the_words_are_there(tmp_path: Path, short: bytes) -> None:
+    seen: list[Job] = []
+
+    def look(_: object) -> None:
+        deadline = time.monotonic() + 10
+        while (now := made.job(job)).stage is not Phase.TRANSLATING and time.monotonic() < deadline:
+            time.sleep(0.01)
+        seen.append(now)
+
+    made = kit(tmp_path, ScriptedTranslator(act=look))
+    job = made.submit(short, translate_to="de")
+    assert made.run() == "completed"
+    assert {one.stage for one in seen} == {Phase.TRANSLATING}
+    assert [(one.percent, one.chunks_done) for one in seen] == [(99.0, one.chunks_total) for one in seen]
 
 
 def test_without_the_option_nothing_is_translated(tmp_path: Path, short: bytes) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from core.errors import TranslationFailed
 from core.system.cancel import Cancel
-from core.transcript.languages import LANGUAGES
+from core.transcript.languages import LANGUAGES, LanguagePairs
 from whisper.translation.texts import translated
 from whisper.translation.web import PAUSES, Web
 
@@ -41,6 +41,9 @@ class ChatTranslator:
     def can(self, source: str | None, target: str) -> bool:
         """Nobody says which languages it knows: those that speech is recognised in are taken to be known."""
         return target in LANGUAGES and source != target
+
+    def pairs(self) -> list[LanguagePairs]:
+        return [LanguagePairs(sources=None, targets=tuple(sorted(LANGUAGES)))]
 
     def translate(
         self,

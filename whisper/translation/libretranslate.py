@@ -9,6 +9,7 @@ from typing import Any
 
 from core.errors import TranslationFailed
 from core.system.cancel import Cancel
+from core.transcript.languages import LANGUAGES, LanguagePairs, grouped
 from whisper.translation.texts import translated
 from whisper.translation.web import PAUSES, Web
 
@@ -30,8 +31,9 @@ class LibreTranslate:
     def __init__(self, url: str, key: str | None, *, seconds: float, pauses: Sequence[float] = PAUSES) -> None:
         self._web = Web("LibreTranslate", url, headers={}, seconds=seconds, pauses=pauses)
         self._key = key
-        self._lock = threading.Lock()
+        self._lock, self._looking = threading.Lock(), threading.Lock()
         self._languages: Mapping[str, frozenset[str]] | None = None
+        self._pairs: Sequence[LanguagePairs] | None = None
         self._until = 0.0
 
     def can(self, source: str | None, target: str) -> bool:
@@ -43,6 +45,18 @@ class LibreTranslate:
             return any(_name(target, targets) for targets in languages.values())
         there = _name(source, languages)
         return there is not None and _name(target, languages[there]) is not None
+
+    def pairs(self) -> Sequence[LanguagePairs] | None:
+        """As the service said last. Where that is not new it is asked again, beside this."""
+        if time.monotonic() >= self._until and self._looking.acquire(blocking=False):
+            threading.Thread(target=self._look, name="languages of LibreTranslate", daemon=True).start()
+        return self._pairs
+
+    def _look(self) -> None:
+        try:
+            self._known()
+        finally:
+            self._looking.release()
 
     def translate(
         self,
@@ -90,6 +104,7 @@ class LibreTranslate:
                     self._languages = _languages(self._web.get("/languages", seconds=_ASK_SECONDS))
                 except TranslationFailed:
                     self._languages = None
+                self._pairs = None if self._languages is None else _pairs(self._languages)
                 self._until = time.monotonic() + (KNOWN_SECONDS if self._languages else KNOWN_SECONDS / 10)
             return self._languages
 
@@ -101,6 +116,12 @@ def _languages(answer: Any) -> Mapping[str, frozenset[str]] | None:
         return {str(one["code"]): frozenset(map(str, one.get("targets", codes))) for one in answer}
     except (TypeError, KeyError, AttributeError):
         return None
+
+
+def _pairs(languages: Mapping[str, frozenset[str]]) -> list[LanguagePairs]:
+    """By our codes."""
+    there = {code: name for code in LANGUAGES if (name := _name(code, languages)) is not None}
+    return grouped({code: [to for to in LANGUAGES if _name(to, languages[name])] for code, name in there.items()})
 
 
 def _name(code: str, there: Mapping[str, Any] | frozenset[str] | tuple[str, ...]) -> str | None:

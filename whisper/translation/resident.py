@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from core.errors import ChunkFailed, EngineUnavailable, ModelInvalid, TranslationFailed
 from core.system.cancel import Cancel, wait
 from core.system.retry import retry
+from core.transcript.languages import LanguagePairs, by_source, grouped
 from whisper.engine.host_client import HostClient
 from whisper.models.translation import TranslationModel
 from whisper.translation.texts import translated
@@ -37,6 +38,9 @@ class ResidentTranslator:
 
     def can(self, source: str | None, target: str) -> bool:
         return any(target == to and source in (None, out_of) for out_of, to in self._models)
+
+    def pairs(self) -> list[LanguagePairs]:
+        return grouped(by_source(self._models))
 
     def translate(
         self,

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from core.errors import TranslationFailed
 from core.system.cancel import Cancel
+from core.transcript.languages import LanguagePairs
 from whisper.translation.translator import Translator
 
 SPOKEN: Final = "whisper"
@@ -44,6 +45,11 @@ class Translators:
     def can(self, source: str | None, target: str, *, spoken: bool = False) -> bool:
         """source: None = not known yet, so: from anything at all"""
         return self.choose(source, target, spoken=spoken) is not None
+
+    def offers(self) -> list[tuple[str, Sequence[LanguagePairs] | None]]:
+        """By name of each, in their order, what it can do (`Translator.pairs`)."""
+        spoken = LanguagePairs(sources=None, targets=("en",))
+        return [(one, [spoken]) if isinstance(one, str) else (one.name, one.pairs()) for one in self._order]
 
     def translate(
         self,

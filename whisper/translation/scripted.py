@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from core.system.cancel import Cancel, raise_if_cancelled
+from core.transcript.languages import LANGUAGES, LanguagePairs, by_source, grouped
 from whisper.translation.texts import translated
 
 
@@ -33,6 +34,11 @@ class ScriptedTranslator:
         if self._pairs is None:
             return source != target
         return any(target == to and source in (None, out_of) for out_of, to in self._pairs)
+
+    def pairs(self) -> list[LanguagePairs]:
+        if self._pairs is None:
+            return [LanguagePairs(sources=None, targets=tuple(sorted(LANGUAGES)))]
+        return grouped(by_source(self._pairs))
 
     def translate(
         self,

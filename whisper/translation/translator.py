@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from core.system.cancel import Cancel
+from core.transcript.languages import LanguagePairs
 
 
 class Translator(Protocol):
@@ -18,6 +19,11 @@ class Translator(Protocol):
 
     def can(self, source: str | None, target: str) -> bool:
         """Whether it translates between these (ISO 639-1). source: None = not known yet, so: from anything at all"""
+        ...
+
+    def pairs(self) -> Sequence[LanguagePairs] | None:
+        """All that it can do, as far as it is known here and now; None: it is not known (yet). Asks nobody, so it may be what was
+        known some minutes ago."""
         ...
 
     def translate(

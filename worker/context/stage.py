@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from core.jobs.job import Phase
 from core.jobs.tasks import Task
 from worker.context.work import Work
 
@@ -76,6 +77,8 @@ class Stage(ABC):
     stored: bool = True
     #: whoever needs this stage reads along while it runs, instead of waiting for its end
     streams: bool = False
+    #: what users are told when all words are there and nothing but this is still at work; None: what they were told before
+    phase: Phase | None = None
     #: raised when the same input gives another output than before
     version: str = "1"
 

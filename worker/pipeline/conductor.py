@@ -265,6 +265,14 @@ class _Run:
             return
         if work.shown is Phase.DECODING and work.recording.available:
             work.show(Phase.TRANSCRIBING)
+        phases = {stage.phase for stage, _ in self._running.values()}
+        if (
+            len(phases) == 1
+            and (phase := phases.pop()) not in (None, work.shown)
+            and self._graph.is_complete(TRANSCRIBE)
+        ):
+            self._count()
+            work.show(phase)
         if time.monotonic() - self._written >= WRITE_SECONDS:
             self._count()
 

@@ -62,6 +62,10 @@ class Graph:
         """Tasks of a stage that have not begun."""
         return len(self._progress[stage].open)
 
+    def is_complete(self, stage: str) -> bool:
+        """Whether all tasks of a stage have been added, and have ended."""
+        return self._progress[stage].complete
+
     def is_closed(self, stage: str) -> bool:
         return self._progress[stage].closed
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, Literal
 
 from fastapi import APIRouter
@@ -19,6 +20,7 @@ from core.live.options import OF_JOBS, StreamOptions
 from core.live.sessions import RESUME_SECONDS
 from core.live.wire import MESSAGE_BYTES
 from core.options import options
+from core.submission.checks import Translations
 from core.transcript.formats import FORMATS
 from core.transcript.languages import LANGUAGES
 from core.transcript.shaping import Shaping
@@ -53,6 +55,21 @@ class LiveFeaturesBody(Body):
     resume_seconds: float = Field(description="For so long a stream whose connection broke can go on.")
 
 
+class LanguagePairsBody(Body):
+    """Each of `sources` to each of `targets`, but for the same to itself."""
+
+    sources: list[str] | None = Field(description="null: whatever is spoken.", examples=[["de"]])
+    targets: list[str] = Field(examples=[["en"]])
+
+
+class TranslatorBody(Body):
+    """One who translates here (`translate_to`)."""
+
+    provider: str = Field(examples=["ctranslate2"])
+    pairs: list[LanguagePairsBody] | None = Field(description="null: not known yet; it is being asked.")
+    from_sound: bool = Field(description="By the speech model itself, if it `translates` (GET /models).")
+
+
 class FeaturesBody(Body):
     """What this installation can do, so that a program need not try."""
 
@@ -67,6 +84,9 @@ class FeaturesBody(Body):
         description="Where files may come from: with the request, in parts, from an address, out of a bucket."
     )
     languages: dict[str, str] = Field(description="Codes and English names.", examples=[{"de": "german"}])
+    translation: list[TranslatorBody] = Field(
+        description="Who writes what was said in another language too; of those that can do a pair the first one does."
+    )
     formats: list[str] = Field(description="Of a result.", examples=[["json", "srt"]])
     looks: list[str] = Field(description="Options of how a result looks.", examples=[["max_lines"]])
     interfaces: list[str] = Field(description="Other people's that are spoken here.", examples=[["openai"]])
@@ -106,6 +126,7 @@ def get_features(deps: Deps, parts: PartsDep) -> FeaturesBody:
         defaults=dict(settings.job_defaults),
         sources=_sources(settings),
         languages=dict(LANGUAGES),
+        translation=_translation(deps.translations),
         formats=list(FORMATS),
         looks=[option.name for option in options(Shaping)],
         interfaces=list(INTERFACES),
@@ -119,6 +140,17 @@ def get_features(deps: Deps, parts: PartsDep) -> FeaturesBody:
         ),
         live=_live(parts),
     )
+
+
+def _translation(there: Translations | None) -> list[TranslatorBody]:
+    return [
+        TranslatorBody(
+            provider=name,
+            pairs=None if pairs is None else [LanguagePairsBody.model_validate(asdict(one)) for one in pairs],
+            from_sound=name == "whisper",
+        )
+        for name, pairs in (there.offers() if there else ())
+    ]
 
 
 def _live(parts: Parts) -> LiveFeaturesBody:

@@ -10,6 +10,7 @@ from typing import Any
 
 from core.audio.samples import SAMPLE_RATE
 from core.errors import TranslationFailed
+from core.jobs.job import Phase
 from core.jobs.tasks import TRANSCRIBE, Task, TaskState
 from core.notices import Notice
 from core.speech.chunks import Chunk
@@ -42,6 +43,7 @@ class TranslationStage(Stage):
     lane = Lane.IO
     place = Place.ANYWHERE
     on_failure = OnFailure.DEGRADE
+    phase = Phase.TRANSLATING
 
     def wanted(self, work: Work) -> bool:
         return is_translated(work)
@@ -81,6 +83,7 @@ class SpokenTranslationStage(Stage):
     grain = Grain.CHUNK
     lane = Lane.ENGINE
     on_failure = OnFailure.DEGRADE
+    phase = Phase.TRANSLATING
 
     def wanted(self, work: Work) -> bool:
         language = work.job.params.language

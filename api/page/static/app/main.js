@@ -45,6 +45,14 @@ async function showPlace() {
     if (signal.aborted) return;
     fill(main, failed(error));
   }
+  if (me.known) features().then(offerSpeech, () => null); // who has no key yet is not asked for one because of this
+}
+
+/** @param {import("./core/features.js").Features} found */
+function offerSpeech({ live }) {
+  if (speaks === live.available) return;
+  speaks = live.available;
+  showPlaces(here().path[0] ?? "");
 }
 
 /** @param {unknown} error */
@@ -96,8 +104,6 @@ async function begin() {
     main.focus();
   });
   await showPlace();
-  // who has no key yet is not asked for one because of this
-  if (me.known) features().then(({ live }) => live?.available && ((speaks = true), showPlaces(here().path[0] ?? "")), () => null);
 }
 
 begin().catch((error) => {

@@ -39,11 +39,11 @@ function work(signal) {
   const machine = h("p", { class: "soft small" });
   return card(title, live(signal, 4, async () => {
     const { consumers, machine: { cores, memory_mb, available_mb } } = await ask("GET", "system", { signal });
-    list.show(consumers.map((/** @type {any} */ { id, host, version, plan, model, engine, seen_seconds_ago: ago }) => ({
+    list.show(consumers.map((/** @type {any} */ { id, host, version, plan, model, engine, live: streams, seen_seconds_ago: ago }) => ({
       key: id,
       cells: [
         lines(host, `${id} · ${version}`),
-        plan && t("admin.plan_is", { ...plan, n: plan.jobs }),
+        lines(plan && t("admin.plan_is", { ...plan, n: plan.jobs }), streams && t("admin.streams", { n: streams.streams })),
         lines(model, ...(engine.hosts?.map((/** @type {any} */ one) => `${one.model.split("/").at(-1)}: ${one.state}`) ?? [badge(t("admin.away"), "bad")])),
         ago < 30 ? span(Math.round(ago)) : badge(span(ago), "bad"),
       ],

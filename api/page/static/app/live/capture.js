@@ -7,6 +7,11 @@ export const canCapture = () => navigator.mediaDevices !== undefined && typeof A
 /** A phone has no tabs to listen to. */
 export const canCaptureTabs = () => canCapture() && "getDisplayMedia" in navigator.mediaDevices;
 
+/** For the browser to begin; without any sound device some never do. */
+const FIRST = 10_000; // milliseconds
+/** For the last samples to come, where the browser's thread for sound does not run any more. */
+const LAST = 500;
+
 /** The rate that is wanted: what recognition works with, a third of what most devices give. */
 const RATE = 16_000;
 
@@ -14,7 +19,7 @@ const RATE = 16_000;
  * @typedef {object} Capture
  * @property {number} rate samples a second
  * @property {(take: (samples: Int16Array<ArrayBuffer>) => void) => void} listen what was heard until then comes first
- * @property {() => void} stop
+ * @property {() => Promise<void>} stop done when all that was heard has been taken; nothing comes after that
  */
 
 /** @param {Source} source */
@@ -44,20 +49,43 @@ export async function capture(source, ended) {
     const tap = new AudioWorkletNode(context, "tap", { numberOfOutputs: 1 });
     input.connect(tap).connect(context.destination); // silent: it is only asked for samples as long as it leads somewhere
     sound.addEventListener("ended", ended);
-    await context.resume();
+    await begun(context);
+    /** @type {(samples: Int16Array<ArrayBuffer>) => void} */
+    let take = () => {};
+    /** @type {Promise<void> | undefined} */
+    let stopped;
+    const stop = async () => {
+      sound.removeEventListener("ended", ended);
+      await new Promise((done) => {
+        tap.port.onmessage = ({ data }) => (data === null ? done(null) : take(data));
+        tap.port.postMessage("end");
+        setTimeout(done, LAST);
+      });
+      tap.port.onmessage = null;
+      stopTracks();
+      await context.close();
+    };
     return {
       rate: context.sampleRate,
-      listen: (take) => (tap.port.onmessage = ({ data }) => take(data)),
-      stop() {
-        sound.removeEventListener("ended", ended);
-        stopTracks();
-        void context.close();
+      listen(given) {
+        take = given;
+        tap.port.onmessage = ({ data }) => take(data);
       },
+      stop: () => (stopped ??= stop()),
     };
   } catch (error) {
     stopTracks();
     throw error;
   }
+}
+
+/** @param {AudioContext} context */
+function begun(context) {
+  const late = () => new DOMException("the browser gives no sound", "NotReadableError");
+  return new Promise((done, fail) => {
+    setTimeout(() => fail(late()), FIRST);
+    context.resume().then(done, fail);
+  });
 }
 
 /** @param {MediaStream} stream */

@@ -7,8 +7,12 @@ import { BASE } from "../core/api.js";
 const KEPT_SECONDS = 60;
 /** How long the service keeps a stream whose client is gone, less what a connection takes. */
 const PATIENCE = 28;
+/** So many connections in a row that break before anything more is acked are no accident. */
+const MOST_BREAKS = 5;
+/** Closed with these: come again, here or later. */
+const AGAIN = [1012, 1013];
 
-/** Tells `message` (each of the service's, in `detail`), `lost`, `back` and, at the end, `closed`. */
+/** Tells `message` (each of the service's, in `detail`), `lost` and, at the end, `closed`. */
 export class Stream extends EventTarget {
   /** @type {Record<string, unknown>} */
   #start;
@@ -22,6 +26,9 @@ export class Stream extends EventTarget {
   #ending = false;
   #session = "";
   #lost = 0; // since when, in milliseconds
+  #breaks = 0;
+  /** @type {Message | null} why the connection is being closed */
+  #failure = null;
 
   /** @param {Record<string, unknown>} options of the stream, with its `sample_rate` */
   constructor(options) {
@@ -32,6 +39,7 @@ export class Stream extends EventTarget {
 
   /** @param {Int16Array<ArrayBuffer>} samples */
   send(samples) {
+    if (!this.#socket || this.#ending || !samples.length) return;
     this.#kept.push({ from: this.#next, samples });
     this.#next += samples.length;
     if (this.#ready) this.#socket?.send(samples);
@@ -44,11 +52,6 @@ export class Stream extends EventTarget {
     if (this.#ready) this.#say({ type: "end" });
   }
 
-  /** At once. */
-  abort() {
-    this.#close("aborted");
-  }
-
   #connect() {
     const address = new URL("live", BASE);
     address.protocol = address.protocol.replace("http", "ws");
@@ -58,7 +61,7 @@ export class Stream extends EventTarget {
       socket.send(JSON.stringify({ ...this.#start, ...again }));
     };
     socket.onmessage = ({ data }) => this.#socket === socket && this.#take(JSON.parse(data));
-    socket.onclose = () => this.#socket === socket && this.#gone();
+    socket.onclose = ({ code }) => this.#socket === socket && this.#gone(code);
   }
 
   /** @param {Message} message */
@@ -67,19 +70,17 @@ export class Stream extends EventTarget {
       case "ready":
         this.#session = message.session;
         this.#ready = true;
-        if (this.#lost) this.#tell("back");
         this.#lost = 0;
         this.#forget(message.position ?? 0);
         for (const { from, samples } of this.#kept) this.#socket?.send(samples.subarray(Math.max(0, this.#acked - from)));
         if (this.#ending) this.#say({ type: "end" });
         break;
       case "ack":
+        this.#breaks = 0;
         this.#forget(message.position);
         break;
       case "error":
-        if (message.resumable && this.#session) return; // it closes, and is begun anew
-        this.#tell("message", message);
-        this.#close(message.code);
+        this.#failure = message;
         return;
       case "end":
         this.#tell("message", message);
@@ -95,13 +96,22 @@ export class Stream extends EventTarget {
     while (this.#kept[0] && this.#kept[0].from + this.#kept[0].samples.length <= this.#acked) this.#kept.shift();
   }
 
-  #gone() {
+  /** @param {number} code that it was closed with */
+  #gone(code) {
+    const failure = this.#failure;
+    if (this.#ready) this.#breaks++;
     this.#ready = false;
+    this.#failure = null;
+    const now = Date.now();
+    const mayGoOn = this.#session && (!failure || failure.resumable || AGAIN.includes(code));
+    if (!mayGoOn || this.#breaks > MOST_BREAKS || (this.#lost && now - this.#lost > 1000 * PATIENCE)) {
+      if (failure) this.#tell("message", failure);
+      return this.#close(failure?.code ?? (this.#session ? "gone" : "no_socket"));
+    }
     if (!this.#lost) {
-      this.#lost = Date.now();
+      this.#lost = now;
       this.#tell("lost");
     }
-    if (!this.#session || Date.now() - this.#lost > 1000 * PATIENCE) return this.#close("unreachable");
     setTimeout(() => this.#socket && this.#connect(), 500);
   }
 

@@ -11,9 +11,9 @@ const SHOWN = 500;
 export function liveText() {
   const empty = h("p", { class: "soft" }, t("live.silence"));
   // what is final is read out; what may still change is not
-  const finals = h("ol", { class: "plain live-finals", role: "log", "aria-live": "polite", "aria-label": t("live.text") });
+  const finals = h("ol", { class: "plain" });
   const open = h("div", { class: "live-open", "aria-hidden": "true" });
-  const element = h("div", { class: "live-text card" }, empty, finals, open);
+  const element = h("div", { class: "live-text card", role: "region", tabIndex: 0, "aria-label": t("live.text") }, empty, h("div", { role: "log" }, finals), open);
   /** What is not final yet. @type {Map<number, HTMLElement>} */
   const partials = new Map();
   /** @type {Map<number, HTMLElement>} */
@@ -38,7 +38,7 @@ export function liveText() {
       partials.delete(utterance);
       if (said.has(utterance) || !text) return;
       const who = speaker ?? (channel === undefined || channel === null ? "" : t("transcript.channel", { n: channel + 1 }));
-      const line = h("li", {}, h("p", {}, h("time", {}, clock(start)), " ", who && h("b", {}, `${who}: `), text));
+      const line = h("li", {}, h("p", {}, h("time", {}, clock(start)), " ", who && h("b", {}, `${who}: `), h("span", { class: "said" }, text)));
       said.set(utterance, line);
       finals.append(line);
       if (finals.children.length > SHOWN) finals.firstElementChild?.remove();

@@ -2,15 +2,15 @@
 
 import { recall, remember } from "../core/memory.js";
 import { fill, h, icon } from "../core/dom.js";
-import { chosenLanguage, size, span, t } from "../core/words.js";
-import { languageName, offer } from "./offer.js";
+import { size, span, t } from "../core/words.js";
+import { byName, languageName, offer, targets } from "./offer.js";
 
 /** @typedef {HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement} Control */
 /** @typedef {{ box: HTMLElement, control: Control, hint: HTMLElement, error: HTMLElement, show: (value: any) => void }} Field */
 
 const COUNTS = ["num_speakers", "min_speakers", "max_speakers"];
 /** @type {Record<string, string>} whose fault it is where the service names no field */
-const CULPRIT = { unknown_model: "model", task_not_supported: "task", not_available: "enhance" };
+const CULPRIT = { unknown_model: "model", task_not_supported: "task" };
 /** @type {Record<string, unknown>} */
 const PLAIN = { diarize: false, task: "transcribe", channels: "mix", enhance: "none", enhance_for: "all", align: false, priority: "normal" };
 
@@ -42,6 +42,14 @@ export function optionsForm(signal) {
     remember("options", chosen);
   }
 
+  /** Languages of a translation. */
+  const beside = () => (offered ? targets(offered, value("language") ?? "", value("model")) : []);
+
+  function notBeside() {
+    if (value("task") === "translate") return say("not_beside");
+    return offered && !beside().length ? say("not_written") : "";
+  }
+
   /** Why it cannot be had beside the others. @type {(name: string) => string} */
   function barred(name) {
     const { name: called = "", multilingual = true, translates = true } = model() ?? {};
@@ -49,7 +57,7 @@ export function optionsForm(signal) {
     if (name === "language" && !multilingual) return t("option.english", { model: called });
     if (name === "enhance" && !offered?.denoises) return say("no_denoise");
     if (name === "enhance" && value("channels") === "split") return say("not_split");
-    if (name === "translate_to" && value("task") === "translate") return say("not_beside");
+    if (name === "translate_to") return notBeside();
     return name === "align" && value("task") === "translate" ? say("not_translated") : "";
   }
 
@@ -58,6 +66,8 @@ export function optionsForm(signal) {
       if (!["auto", "en"].includes(chosen.language) && barred("language")) delete chosen.language;
       if (chosen.language === "yue" && !value("model").includes("large-v3")) delete chosen.language;
       for (const name of ["task", "enhance", "align", "translate_to"]) if (barred(name)) delete chosen[name];
+      if (!beside().includes(chosen.translate_to)) delete chosen.translate_to;
+      showBeside();
       if (!value("diarize")) for (const name of COUNTS) delete chosen[name];
       if (value("enhance") === "none") delete chosen.enhance_for;
     }
@@ -69,6 +79,14 @@ export function optionsForm(signal) {
       box.hidden = (name === "speakers" && !value("diarize")) || (name === "enhance_for" && value("enhance") === "none");
     }
     summary.textContent = Object.keys(chosen).map(said).filter(Boolean).join(" · ") || say("usual");
+  }
+
+  /** Only what is possible with this language and model. */
+  function showBeside() {
+    const control = fields.get("translate_to")?.control;
+    const codes = ["", ...byName(beside())];
+    if (control instanceof HTMLSelectElement && codes.join() !== [...control.options].map((one) => one.value).join())
+      fill(control, codes.map((code) => option(code, code ? languageName(code) : say("no_translate_to"))));
   }
 
   /** An option in the summary. @param {string} name */
@@ -153,22 +171,20 @@ export function optionsForm(signal) {
     }
     const { models, options } = offered;
     for (const name of Object.keys(chosen)) if (!options.includes(name)) delete chosen[name];
-    const codes = offered.languages.map((code) => ({ code, name: languageName(code) })).sort((a, b) => a.name.localeCompare(b.name, chosenLanguage()));
-    const isNear = (/** @type {{ code: string }} */ { code }) => navigator.languages.some((tag) => tag.split("-")[0] === code);
-    const languages = [...codes.filter(isNear), ...codes.filter((one) => !isNear(one))];
+    const languages = byName(offered.languages);
     const some = (/** @type {boolean} */ here) =>
       models.filter(({ installed }) => installed === here).map(({ name, bytes, multilingual }) => option(name, [name, bytes && size(bytes), !multilingual && say("english_only")].filter(Boolean).join(" · ")));
     fill(
       body,
       h("div", {},
-        list("language", [option("", say("detect")), ...languages.map(({ code, name }) => option(code, name))]),
+        list("language", [option("", say("detect")), ...languages.map((code) => option(code, languageName(code)))]),
         list("model", [h("optgroup", { label: say("here") }, some(true)), h("optgroup", { label: say("fetched") }, some(false))]),
         words("priority", ["interactive", "normal", "bulk"])),
       h("div", {},
         check("diarize", true, false),
         speakers(),
         check("task", "translate", "transcribe"),
-        list("translate_to", [option("", say("no_translate_to")), ...languages.map(({ code, name }) => option(code, name))]),
+        list("translate_to", []),
         check("channels", "split", "mix"),
         check("align", true, false),
         check("enhance", "denoise", "none"),
@@ -191,7 +207,7 @@ export function optionsForm(signal) {
     async tell({ code, errors, message }) {
       element.open = true;
       await load();
-      for (const one of errors.length ? errors : [{ field: CULPRIT[code] ?? "", message }]) {
+      for (const one of errors.length ? errors : [{ field: code === "not_available" ? (chosen.enhance ? "enhance" : "translate_to") : (CULPRIT[code] ?? ""), message }]) {
         const name = one.field.split(".").pop() ?? "";
         const found = fields.get(COUNTS.includes(name) ? "speakers" : name);
         found?.error.replaceChildren(one.message);
