@@ -40,7 +40,7 @@ class Part:
 
 def run(bench: Bench) -> None:
     """Streams alone, jobs alone, both. What is left to jobs is what the streams alone do not take of the cores."""
-    seconds = bench.seconds(smoke=4, bench=90, full=300)
+    seconds = bench.seconds(smoke=2, bench=90, full=300)
     source = bench.wav(speech.talk(bench, bench.pick(smoke=20, bench=300, full=300), seed=100).pcm, "talk")
     talks = [speech.talk(bench, seconds, seed=1 + n) for n in range(STREAMS)]
     with live_service(bench, MAX_LIVE_STREAMS=str(MOST), MAX_CONCURRENT_JOBS="2") as live:

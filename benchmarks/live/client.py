@@ -91,12 +91,12 @@ class Played:
         return [((end := spans[event.utterance][1]), at - self.began - end) for at, event in finals]
 
     def late_after(self, ends: tuple[float, ...]) -> list[float]:
-        """Seconds from each true end of speech to the final that has it: that of the first utterance which does not end before."""
-        spans = sorted((end, number) for number, (_, end) in self.spoken().items())
+        """Seconds from each true end of speech to the final that has it: that of the last utterance which begins before."""
+        spans = sorted((start, number) for number, (start, _) in self.spoken().items())
         finals = {event.utterance: at for at, event in self.events if isinstance(event, Final)}
         found = []
         for end in ends:
-            number = next((number for told, number in spans if told > end - EARLY), None)
+            number = next((number for start, number in reversed(spans) if start < end), None)
             if number in finals:
                 found.append(finals[number] - self.began - end)
         return found
@@ -105,10 +105,6 @@ class Played:
         return self.sent[
             min(bisect_left(self.sent, round(t * SAMPLE_RATE), key=lambda one: one[0]), len(self.sent) - 1)
         ][1]
-
-
-EARLY = 0.4
-"""Seconds by which the service may place an end of speech before the true one: less than any pause between utterances."""
 
 
 async def play(

@@ -1,4 +1,4 @@
-"""Streams while live processes, APIs, engine hosts, consumers and whole services are killed at random (L8): what is lost, what comes twice."""
+"""Streams while processes of each kind, and whole services, are killed at random (L8): what is lost, what comes twice."""
 
 from __future__ import annotations
 
@@ -28,8 +28,15 @@ from testbed.service import Service
 QUICK = {"LEASE_SECONDS": "6", "SWEEP_SECONDS": "1", "MAX_ATTEMPTS": "100"}
 """So that jobs whose consumer was killed go on soon, and however often."""
 
-KINDS = {"live": "live_main", "api": "api_main", "engine host": "whisper.host.main", "consumer": "consumer_main"}
-"""What is killed, and what its command line has."""
+KINDS = {
+    "live": "live_main",
+    "api": "api_main",
+    "consumer": "consumer_main",
+    "engine manager": "whisper manager",
+    "engine host": "whisper host",
+    "engine worker": "whisper worker",
+}
+"""What is killed, and what its command line or title has."""
 
 IN_A_ROW = 3
 """Kills of one kind before the whole service is: whoever dies often is started later and later, until it has run for a minute."""
