@@ -205,6 +205,7 @@ def test_how_late_a_stream_is_counts_from_its_samples_and_its_true_ends():
     shown = played.shown()
     assert len(shown) == 300 and max(shown) == pytest.approx(1.5, abs=0.03), "the final's: 2.6 s of what came at 1.1 s"
     assert min(shown) == pytest.approx(0.25, abs=0.03)
+    assert played.partly() == pytest.approx([0.25] * 3)
     assert played.late_after((1.9, 5.2)) == pytest.approx([0.7, 0.4])
     assert [late for _, late in played.late()] == pytest.approx([0.6] * 3)
 

@@ -84,6 +84,11 @@ class Played:
                 found.append(heard[sample][1] - self._sent_at(t))
         return found
 
+    def partly(self) -> list[float]:
+        """Of each partial: seconds from when the last sample that it has heard was sent."""
+        told = ((at, event) for at, event in self.events if isinstance(event, Partial))
+        return [at - self._sent_at(event.end) for at, event in told]
+
     def late(self) -> list[tuple[float, float]]:
         """Of each final: where its speech ends by the service's own word, and seconds from then until it came."""
         spans = self.spoken()

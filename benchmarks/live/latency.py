@@ -29,6 +29,7 @@ def run(bench: Bench) -> None:
                 heard.append((asyncio.run(play(live.url, talk.pcm, speed=pace(bench))), talk))
         there_is_room = room(live.service)
     shown = [late for played, _ in heard for late in played.shown()]
+    partly = [late for played, _ in heard for late in played.partly()]
     finals = [late for played, talk in heard for late in played.late_after(talk.ends)]
     if not shown or not finals:
         raise CannotRun("nothing was heard")
@@ -36,6 +37,7 @@ def run(bench: Bench) -> None:
     bench.result.figures += [
         partials_figure("sample to partial, p95, beyond the step", shown, goal="L1", judged=judged),
         Figure(name="sample to partial, median", value=percentile(shown, 50), unit="s"),
+        Figure(name="last sample that a partial has heard to that, p95", value=percentile(partly, 95), unit="s"),
         Figure(
             name="end of speech to final, p50",
             value=percentile(finals, 50),

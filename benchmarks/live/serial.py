@@ -21,7 +21,7 @@ from core.speech.quiet_speech import QuietSpeech
 from core.speech.regions import FRAME
 from testbed.live import streams
 from whisper import VAD_MODEL
-from whisper.types import TranscribeOptions
+from whisper.types import ChunkTranscript, TranscribeOptions
 from whisper.vad.model import SileroModel
 from whisper.vad.silero import SileroVad
 from worker.live.stages.endpoints import Edge, Endpoints
@@ -71,7 +71,7 @@ def play_in_turn(
     return [stream.late for stream in there]
 
 
-def _look(stream: _Stream, ask: partial[object], speed: float) -> bool:
+def _look(stream: _Stream, ask: partial[ChunkTranscript], speed: float) -> bool:
     """Whether anything had come."""
     came = min(len(stream.pcm), int((time.monotonic() - stream.began) * speed * SAMPLE_RATE)) // BLOCK * BLOCK
     if came == len(stream.pcm) // BLOCK * BLOCK:

@@ -28,13 +28,14 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from benchmarks.harness import Bench, CannotRun, Scale
+from benchmarks.harness import Bench, CannotRun, Pcm, Scale
 from benchmarks.live import speech
 from benchmarks.live.client import Played, play
 from benchmarks.live.kills import KINDS
 from benchmarks.live.recorded import recorded
 from benchmarks.live.service import MOST, percentile
 from benchmarks.meter import pss
+from core.audio.samples import SAMPLE_RATE
 from core.live.sessions import RESUME_SECONDS
 from parascribe.client.errors import ApiError, ServiceUnreachable
 from testbed.service import Service
@@ -80,7 +81,7 @@ class LiveSoak:
     """One run of it over a service that is there."""
 
     def __init__(
-        self, service: Service, pcm: speech.Pcm, rng: random.Random, *, seconds: float, streams: int, kills: float
+        self, service: Service, pcm: Pcm, rng: random.Random, *, seconds: float, streams: int, kills: float
     ) -> None:
         self.account = Account()
         self._service, self._pcm, self._rng = service, pcm, rng
@@ -144,7 +145,7 @@ class LiveSoak:
             await asyncio.gather(playing, return_exceptions=True)
         self._count(played, disturbed=self.account.kills > kills)
         if save and played.job is not None:
-            spoken = np.resize(pcm, round(seconds * speech.SAMPLE_RATE))
+            spoken = np.resize(pcm, round(seconds * SAMPLE_RATE))
             check = asyncio.create_task(self._check(played, spoken))
             self._checks.add(check)
             check.add_done_callback(self._checks.discard)
@@ -164,7 +165,7 @@ class LiveSoak:
             self._broken(played, f"a final came {max(late):.1f} s after the end of speech")
         account.broken += [f"{played.session}: a final has the error {one.error}" for one in played.finals if one.error]
 
-    async def _check(self, played: Played, spoken: speech.Pcm) -> None:
+    async def _check(self, played: Played, spoken: Pcm) -> None:
         kept = await asyncio.to_thread(partial(recorded, self._service, played.job, spoken=spoken, finals=played.text))
         if kept.lost or kept.changed or kept.error:
             self._broken(played, f"{kept.lost} samples lost, {kept.changed} words changed {kept.error}")
@@ -175,7 +176,7 @@ class LiveSoak:
     # --- beside them
     async def _jobs(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            path = speech.wav(Path(folder) / "talk.wav", self._pcm[: 120 * speech.SAMPLE_RATE])
+            path = speech.wav(Path(folder) / "talk.wav", self._pcm[: 120 * SAMPLE_RATE])
             while True:
                 await asyncio.sleep(min(self._rng.uniform(*JOB_EVERY), self._seconds / 3))
                 try:
