@@ -51,7 +51,7 @@ class Stream:
         self._tasks: list[asyncio.Task[Any]] = []  # while there is a client
         self._own: list[asyncio.Task[Any]] = []  # as long as the stream
         self._hearing: asyncio.Task[None] | None = None
-        self._broken = self._is_ended = False
+        self._broken = self._is_ended = self._is_heard_out = self._is_alone = False
         self._intake: Intake | None = None
         self._pipeline: Pipeline | None = None
         self._recording: Recording | None = None
@@ -134,12 +134,13 @@ class Stream:
         while failure is None and not self._is_ended and waiting:
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             failure = next((task.exception() for task in done if not task.cancelled() and task.exception()), None)
-        if failure is not None and not isinstance(failure, ClientGone):
+        self._is_alone = isinstance(failure, ClientGone)
+        if failure is not None and not self._is_alone:
             self._broken = self._broken or (self._hearing.done() and self._hearing.exception() is not None)
             self.serving.tell(LiveCounted(what="failure", code=getattr(failure, "code", "internal")))
         elif failure is None and not self._is_ended:
             failure = LeaseLost("Another connection serves this stream now.")  # `close` has ended all parts
-        if not isinstance(failure, ClientGone):
+        if not self._is_alone:
             # what is on its way still goes; of a stream that has failed, only the reason why nothing more comes
             last = failure_of(failure, resumable=may_go_on(failure)) if failure is not None else None
             await self._outbox.close(last, drop=failure is not None)
@@ -233,7 +234,9 @@ class Stream:
             elif item is Word.FLUSH:
                 await self._hearer.flush()
             else:
-                await self._finish()
+                await self._hear_out()
+                if not self._is_alone:  # else it may come back for its last finals
+                    await self._end()
                 return
             waited, worked = max(waited, self._inbox.waited), worked + time.monotonic() - began
             if self._at - told >= SAMPLE_RATE:
@@ -244,9 +247,8 @@ class Stream:
         if self._container:
             assert self._recording is not None
             skipped = min(len(data), self._recording.taken - self._from)
-            self._from += skipped
-            data = data[skipped:]
             self._from += len(data)
+            data = data[skipped:]
             await self._recording.add(data)
         if data:
             await self._take(await self._reader.feed(data))
@@ -262,13 +264,14 @@ class Stream:
         if len(fresh):
             await self._hearer.feed(fresh)
 
-    async def _finish(self) -> None:
-        """All that was sent is final and kept; then the session is over."""
-        await self._take(await self._reader.finish())
-        if self._recording is not None:
-            await self._recording.flush()
-        await self._hearer.finish()
-        await self._end()
+    async def _hear_out(self) -> None:
+        """All that was sent is final and kept. Once."""
+        if not self._is_heard_out:
+            await self._take(await self._reader.finish())
+            if self._recording is not None:
+                await self._recording.flush()
+            await self._hearer.finish()
+            self._is_heard_out = True
 
     async def _end(self) -> None:
         if self._recording is not None:
@@ -296,8 +299,9 @@ class Stream:
         if self._hearing is not None and not await self._fails(self._hearing) and self._is_ended:
             return
         await asyncio.sleep(max(0.0, until - time.monotonic()))
-        if self._broken or await self._fails(self._finish()):
-            await self._end_with_what_is_stored()
+        if not self._broken:
+            await self._fails(self._hear_out())
+        await self._end_with_what_is_stored()
 
     async def _fails(self, hearing: Awaitable[None]) -> bool:
         """Whether it has failed by something other than that the stream is another's now."""
@@ -317,9 +321,7 @@ class Stream:
             except LeaseLost:
                 raise
             except ServiceError as error:
-                log.error(
-                    "The last %d bytes of live stream %s cannot be stored: %s", self._recording.waiting, self.id, error
-                )
+                log.error("%d bytes of live stream %s are lost: %s", self._recording.waiting, self.id, error)
                 self._recording.forget()
         await self._end()
 
@@ -328,9 +330,8 @@ class Stream:
         with contextlib.suppress(ServiceError):
             if self._recording is not None:
                 await self._recording.flush()
-            await self.hold.leave(
-                self.serving.pace.resume + self.serving.pace.lease
-            )  # the next process may just be starting
+            pace = self.serving.pace  # the next process may just be starting
+            await self.hold.leave(pace.resume + pace.lease)
 
     async def close(self) -> None:
         """Let go of everything, whatever is under way."""
@@ -349,8 +350,7 @@ class Stream:
             await self._outbox.put(event)
         except LiveClientSlow as error:  # the pipeline is as good as before
             self.interrupt(error)
-        if isinstance(event, Final):
-            self._told_finals += 1
+        self._told_finals += isinstance(event, Final)
         if isinstance(event, Final | Partial):
             self.serving.tell(LiveCounted(what=event.type))
 
@@ -399,8 +399,7 @@ class Stream:
 
     async def _finals(self, first: int) -> list[StoredUtterance]:
         read = partial(self.serving.sessions.utterances, self.id, first=first)
-        found: list[StoredUtterance] = await self._off_the_loop(read)
-        return found
+        return list(await self._off_the_loop(read))
 
     def _task(self, work: Coroutine[Any, Any, Any], *, of: list[asyncio.Task[Any]] | None = None) -> asyncio.Task[Any]:
         task = asyncio.create_task(work, name=f"live {self.id}")
