@@ -116,7 +116,7 @@ def test_benchmarks_of_streams_report_their_figures(tmp_path):
 
 
 def test_a_soak_of_streams_finds_nothing_broken(capfd):
-    assert main(["soak", "--live", "--demo", "--seconds", "5", "--streams", "2", "--seed", "1"]) == 0
+    assert main(["soak", "--live", "--demo", "--seconds", "4", "--streams", "2", "--seed", "1"]) == 0
     said = capfd.readouterr().out
     assert "broken    0" in said and "streams   2, 0 left" in said
 

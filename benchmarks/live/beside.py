@@ -41,7 +41,7 @@ class Part:
 def run(bench: Bench) -> None:
     """Streams alone, jobs alone, both. What is left to jobs is what the streams alone do not take of the cores."""
     seconds = bench.seconds(smoke=2, bench=90, full=300)
-    source = bench.wav(speech.talk(bench, bench.pick(smoke=20, bench=300, full=300), seed=100).pcm, "talk")
+    source = bench.wav(speech.talk(bench, bench.pick(smoke=90, bench=300, full=300), seed=100).pcm, "talk")
     talks = [speech.talk(bench, seconds, seed=1 + n) for n in range(STREAMS)]
     with live_service(bench, MAX_LIVE_STREAMS=str(MOST), MAX_CONCURRENT_JOBS="2") as live:
         runs = bench.repeat(
@@ -88,7 +88,7 @@ def _middle(parts: list[Part], details: dict[str, Any], name: str) -> Part:
 def _part(
     bench: Bench, service: Service, talks: list[speech.Talk], source: Path | None, *, seconds: float = 0.0
 ) -> Part:
-    jobs = Jobs(service, source) if source is not None else None
+    jobs = Jobs(service, source, waiting=1 if bench.smoke else WAITING) if source is not None else None
     if jobs is not None:
         jobs.start()
     try:
@@ -96,7 +96,7 @@ def _part(
         with bench.span() as taken:
             load = asyncio.run(play_all(service.url, talks, speed=pace(bench))) if talks else None
             if load is None:
-                time.sleep(seconds)
+                time.sleep(seconds / pace(bench))
         audio = (jobs.done() - done) / taken.wall if jobs is not None else 0.0
         if load is not None and load.failed:
             raise RuntimeError(f"a stream failed: {load.failed[0]}")
@@ -109,8 +109,8 @@ def _part(
 class Jobs:
     """Always some that run and one that waits."""
 
-    def __init__(self, service: Service, source: Path) -> None:
-        self._service, self._source = service, source
+    def __init__(self, service: Service, source: Path, *, waiting: int) -> None:
+        self._service, self._source, self._waiting = service, source, waiting
         self._jobs: list[str] = []
         self._finished = 0.0
         self._stop, self._lock = threading.Event(), threading.Lock()
@@ -118,7 +118,7 @@ class Jobs:
 
     def start(self) -> None:
         """Returns when they are at work."""
-        self._jobs = [self._submit() for _ in range(WAITING)]
+        self._jobs = [self._submit() for _ in range(self._waiting)]
         watch.wait(self._service, self._jobs[0], lambda body: body["progress"]["chunks_done"])
         self._thread.start()
 
