@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import platformdirs
@@ -25,6 +25,9 @@ from testbed import audio_bank
 from testbed.service import Service
 from whisper import DEMO_MODEL
 from whisper.library.libraries import Library, candidates
+
+if TYPE_CHECKING:
+    from benchmarks.live.service import Live
 
 T = TypeVar("T")
 Pcm = NDArray[np.int16]
@@ -43,16 +46,33 @@ class Scale(StrEnum):
 
 
 class Bench:
-    """One run of one benchmark. Everything in `folder` is gone afterwards."""
+    """One run of one benchmark. Everything in `folder` is gone afterwards.
 
-    def __init__(self, name: str, scale: Scale, folder: Path, *, rounds: int = 1) -> None:
+    given: a service that several benchmarks of streams share
+    """
+
+    def __init__(
+        self,
+        name: str,
+        scale: Scale,
+        folder: Path,
+        *,
+        rounds: int = 1,
+        seconds: float | None = None,
+        given: Live | None = None,
+    ) -> None:
         self.scale, self.folder, self.rounds = scale, folder, 1 if scale is Scale.SMOKE else rounds
+        self._seconds, self.given = seconds, given
         self.cores = CORES
         self.result = Result(name=name, scale=scale.value)
         self._engine_dir = platformdirs.user_cache_path("parascribe") / "benchmarks" / "verdicts"
 
     def pick(self, *, smoke: T, bench: T, full: T) -> T:
         return {Scale.SMOKE: smoke, Scale.BENCH: bench, Scale.FULL: full}[self.scale]
+
+    def seconds(self, *, smoke: float, bench: float, full: float) -> float:
+        """How long what is played goes on, where the command does not say it."""
+        return self._seconds or self.pick(smoke=smoke, bench=bench, full=full)
 
     @property
     def smoke(self) -> bool:

@@ -41,9 +41,18 @@ def unbroken(clips: Sequence[Clip], minutes: float, *, seed: int = 1) -> tuple[P
     chosen = _drawn(clips, minutes, random.Random(seed))
     spoken = [without_pauses(clip.samples()) for clip in chosen]
     pcm, truth = _put_together(spoken, [np.zeros(0, np.int16)] * len(spoken), [clip.text for clip in chosen])
-    level = np.sqrt(np.mean(pcm.astype(np.float64) ** 2)) * 10 ** (-25 / 20)
-    noise = np.random.default_rng(seed).normal(0.0, level, len(pcm))
-    return np.clip(pcm + noise, -32768, 32767).astype(np.int16), truth
+    return _over_noise(pcm, 25.0, seed), truth
+
+
+def with_true_ends(
+    clips: Sequence[Clip], minutes: float, *, seed: int = 1, pauses: tuple[float, float] = PAUSES
+) -> tuple[Pcm, dict[str, Any]]:
+    """As `with_pauses`, but that clips end with their last loud frame, and over a room's quiet noise, 45 dB below."""
+    rng = random.Random(seed)
+    chosen = _drawn(clips, minutes, rng)
+    quiet = [np.zeros(round(rng.uniform(*pauses) * SAMPLE_RATE), np.int16) for _ in chosen]
+    pcm, truth = _put_together([_loud_part(clip.samples()) for clip in chosen], quiet, [clip.text for clip in chosen])
+    return _over_noise(pcm, 45.0, seed), truth
 
 
 def _drawn(clips: Sequence[Clip], minutes: float, rng: random.Random) -> list[Clip]:
@@ -82,6 +91,18 @@ def _loud(pcm: Pcm) -> NDArray[np.bool_]:
 def from_first_sample(pcm: Pcm) -> Pcm:
     """Without what comes before the first loud frame."""
     return pcm[int(np.argmax(_loud(pcm))) * _FRAME :]
+
+
+def _loud_part(pcm: Pcm) -> Pcm:
+    loud = np.flatnonzero(_loud(pcm))
+    return pcm[loud[0] * _FRAME : (loud[-1] + 1) * _FRAME]
+
+
+def _over_noise(pcm: Pcm, decibels: float, seed: int) -> Pcm:
+    """White noise that far below the speech."""
+    level = np.sqrt(np.mean(pcm.astype(np.float64) ** 2)) * 10 ** (-decibels / 20)
+    noise = np.random.default_rng(seed).normal(0.0, level, len(pcm))
+    return np.clip(pcm + noise, -32768, 32767).astype(np.int16)
 
 
 def without_pauses(pcm: Pcm) -> Pcm:

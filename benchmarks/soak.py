@@ -2,6 +2,7 @@
 
     python -m benchmarks.soak --seconds 120 --seed 1                # solo
     python -m benchmarks.soak --kills 1000 --cluster --consumers 3  # PostgreSQL, Valkey, MinIO, started here
+    python -m benchmarks.soak --live                                # streams at the speed of speech, for a day
 
 Most jobs are noise for the scripted engine, which writes each execution down; some are German speech for the
 demo model. Prints jobs, kills, what was lost or doubled, executions against plan, and the time to recover.
@@ -20,6 +21,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +30,7 @@ import httpx
 import psutil
 import redis
 
+from benchmarks.live import soak as live_soak
 from core.errors import ServiceError
 from scripts.servers import Minio, Postgres, Valkey
 from testbed import audio_bank
@@ -268,7 +271,11 @@ def report(soak: Soak, found: Figures, seconds: float) -> str:
     )
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if "--live" in given:
+        given.remove("--live")
+        return live_soak.main(given)
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.soak", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -280,7 +287,7 @@ def main() -> int:
         "--consumers", type=int, default=2, help="consumers of the cluster; job slots of solo (default 2)"
     )
     parser.add_argument("--keep", type=Path, help="folder for data and logs that stays")
-    options = parser.parse_args()
+    options = parser.parse_args(given)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if options.kills < 10**9 and options.seconds == 60.0:
         options.seconds = 24 * 3600.0

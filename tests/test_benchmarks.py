@@ -7,18 +7,25 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 
 from benchmarks import beside, ct2, ct2_peer, ct2_setup, meter, page
-from benchmarks.__main__ import NAMES, run
-from benchmarks.harness import CannotRun, Scale
+from benchmarks.__main__ import NAMES, main, run
+from benchmarks.harness import Bench, CannotRun, Scale
+from benchmarks.live.client import Played
+from benchmarks.live.kills import QUICK
+from benchmarks.live.load import Load
+from benchmarks.live.service import MOST, live_service
 from benchmarks.parity import at_cuts
 from benchmarks.plot import Plot
 from benchmarks.report import Figure, Result
-from core.audio.samples import Region
+from core.audio.samples import SAMPLE_RATE, Region
+from core.live.events import Final, Partial, SpeechEnd, SpeechStart
 from core.speech.chunks import Chunk
 from scripts.performance_test import Model, Row, fit, forecast, reliable
 from tests.skipping import skip_on_a_laptop
@@ -49,8 +56,17 @@ GOALS = {
     "known": set(),
     "align": {"A1", "A2"},
     "speaker_words": {"S7"},
-    "live": {"L1", "L2", "L5"},
+    "live.accuracy": {"L5"},
 }
+LIVE = {
+    "live.latency": {"L1", "L2"},
+    "live.capacity": {"L3"},
+    "live.overlap": {"L4"},
+    "live.memory": {"L6"},
+    "live.beside": {"L7"},
+    "live.kills": {"L8"},
+}
+"""Those that can share one service; the last one kills it."""
 
 
 # "ct2" fetches its peer from a package index: it is run by hand, its parts are tested below
@@ -60,14 +76,7 @@ def test_every_benchmark_reports_its_figures(name, tmp_path):
         result = run(name, Scale.SMOKE)
     except CannotRun as error:
         skip_on_a_laptop(str(error))
-    result.write(tmp_path)
-    found = json.loads((tmp_path / f"{name}.json").read_text())
-    assert found["benchmark"] == name and found["machine"]["cores"] >= 1
-    assert {figure["goal"] for figure in found["figures"]} - {""} == GOALS[name]
-    assert found["figures"] and all(figure["value"] == figure["value"] for figure in found["figures"])
-    for plot in tmp_path.glob("*.svg"):
-        ET.parse(plot)
-    values = {figure["name"]: figure["value"] for figure in found["figures"]}
+    values = _reported(result, GOALS[name], tmp_path)
     if name == "align":
         assert values["demo: same text with align"] == 1.0
         assert values["demo, joins, align: starts within 120 ms"] >= 90
@@ -80,8 +89,40 @@ def test_every_benchmark_reports_its_figures(name, tmp_path):
         assert values["cut through speech: cuts"] >= 2
 
 
+def _reported(result: Result, goals: set[str], folder: Path) -> dict[str, float]:
+    """Figures by their names, as they were written."""
+    result.write(folder)
+    found = json.loads((folder / f"{result.name}.json").read_text())
+    assert found["benchmark"] == result.name and found["machine"]["cores"] >= 1
+    assert {figure["goal"] for figure in found["figures"]} - {""} == goals
+    assert found["figures"] and all(figure["value"] == figure["value"] for figure in found["figures"])
+    for plot in folder.glob("*.svg"):
+        ET.parse(plot)
+    return {figure["name"]: figure["value"] for figure in found["figures"]}
+
+
+def test_benchmarks_of_streams_report_their_figures(tmp_path):
+    with live_service(Bench("live", Scale.SMOKE, tmp_path), MAX_LIVE_STREAMS=str(MOST), **QUICK) as live:
+        values = {
+            name: _reported(run(name, Scale.SMOKE, given=live), goals, tmp_path / "out") for name, goals in LIVE.items()
+        }
+    assert values["live.latency"]["ends of speech that were looked at"] >= 1
+    assert values["live.overlap"]["end of speech to text, one after another, median"] > 0
+    assert values["live.memory"]["after the first hour"] > 10
+    assert values["live.beside"]["jobs: audio per second, beside streams"] > 0
+    killed = values["live.kills"]
+    assert killed["kills"] == 2 and killed["finals"] > 0
+    assert killed["samples lost"] == killed["finals twice"] == killed["finals missing"] == killed["words lost"] == 0
+
+
+def test_a_soak_of_streams_finds_nothing_broken(capfd):
+    assert main(["soak", "--live", "--demo", "--seconds", "4", "--streams", "2", "--seed", "1"]) == 0
+    said = capfd.readouterr().out
+    assert "broken    0" in said and "streams   2, 0 left" in said
+
+
 def test_all_benchmarks_are_known_here():
-    assert {*GOALS, "ct2"} == set(NAMES)
+    assert {*GOALS, *LIVE, "ct2"} == set(NAMES)
 
 
 def test_the_command_names_its_benchmarks_and_stops_at_an_unknown_one():
@@ -142,6 +183,42 @@ def test_a_word_lost_or_doubled_counts_only_at_a_cut():
     assert counts(said[0], "Peter five apples.", 5.0) == (0, 1, 0)
     assert counts(said[0], "Peter buys buys five apples.", 11.0) == (0, 0, 1)
     assert counts("Anna sells sells four red horses.", said[1], 11.0) == (0, 0, 0)
+
+
+def _stream(seconds: int, lateness: Callable[[float], float]) -> Played:
+    """Each third of three seconds somebody speaks for two; partials come a quarter second after what they have heard."""
+    played = Played(began=100.0, ended=100.5 + seconds)
+    played.sent = [(n * SAMPLE_RATE // 10, 100 + n / 10) for n in range(1, 10 * seconds + 1)]
+    for n, t in enumerate(range(0, seconds, 3)):
+        told = {"utterance": n, "start": float(t)}
+        played.events += [
+            (100.3 + t, SpeechStart(t=t, utterance=n)),
+            (101.25 + t, Partial(**told, revision=1, committed="", tail="a", end=t + 1.0)),
+            (102.4 + t, SpeechEnd(t=t + 2.0, utterance=n)),
+            (102.0 + t + lateness(t), Final(**told, end=t + 2.0, text="a", words=[], language="en")),
+        ]
+    return played
+
+
+def test_how_late_a_stream_is_counts_from_its_samples_and_its_true_ends():
+    played = _stream(9, lambda t: 0.6)
+    shown = played.shown()
+    assert len(shown) == 300 and max(shown) == pytest.approx(1.5, abs=0.03), "the final's: 2.6 s of what came at 1.1 s"
+    assert min(shown) == pytest.approx(0.25, abs=0.03)
+    assert played.partly() == pytest.approx([0.25] * 3)
+    assert played.late_after((1.9, 5.2)) == pytest.approx([0.7, 0.4])
+    assert [late for _, late in played.late()] == pytest.approx([0.6] * 3)
+
+
+@pytest.mark.parametrize(
+    ("lateness", "why"),
+    [(lambda t: 0.5, ""), (lambda t: 0.5 + t / 30, "finals came 0.80")],
+    ids=["keeps up", "falls behind"],
+)
+def test_a_service_that_falls_behind_is_found_out(lateness, why):
+    load = Load(played=[_stream(60, lateness) for _ in range(2)], failed=[])
+    assert load.broken().startswith(why) and bool(load.broken()) == bool(why)
+    assert Load(played=load.played, failed=["live_full"]).broken() == "1 of 3 streams failed: live_full"
 
 
 def test_the_model_finds_serial_part_and_contention_again():

@@ -189,6 +189,27 @@ def test_a_client_that_does_not_come_back_has_ended_its_stream_with_all_it_sent(
     run(story())
 
 
+def test_who_breaks_off_behind_the_end_can_come_back_for_the_last_finals(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with live(tmp_path, resume=20.0) as here:
+            here.script.seconds = 0.2
+            async with here.client() as first:
+                session = (await first.until("ready"))["session"]
+                await first.socket.send(THREE)
+                await first.say("end")
+                await first.until("speech_end")
+                first.socket.transport.abort()
+            await eventually(lambda: here.sessions.rows[session].acked == len(THREE) // 2)
+            assert not here.sessions.rows[session].ended
+            async with here.client(session=session) as second:
+                await second.socket.send(THREE)
+                await second.say("end")
+                assert (await second.until("end"))["job"] == here.sessions.rows[session].job_id
+            assert [final["utterance"] for final in second.of("final")] == [0, 1, 2]
+
+    run(story())
+
+
 def test_a_process_that_stops_tells_its_clients_and_another_goes_on_at_once(tmp_path: Path) -> None:
     async def story() -> None:
         sessions, objects = Sessions(), MemoryObjects()

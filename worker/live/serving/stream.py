@@ -53,7 +53,7 @@ class Stream:
         self._connection = Connection(serving.pace, serving.tell, decoded=self._container)
         self._own: list[asyncio.Task[None]] = []  # as long as the stream
         self._hearing: asyncio.Task[None] | None = None
-        self._broken = self._is_ending = self._is_ended = False
+        self._broken = self._is_heard_out = self._is_alone = self._is_ending = self._is_ended = False
         self._intake: Intake | None = None
         self._pipeline: Pipeline | None = None
         self._recording: Recording | None = None
@@ -134,12 +134,11 @@ class Stream:
         reporting = asyncio.create_task(self._report())
         if failure is None:
             failure = await connection.serve(self._hearing, reporting, *self._own, ended=lambda: self._is_ended)
-        if self._is_ending and not isinstance(
-            failure, ClientGone
-        ):  # whatever came in between: it may have become a job
+        self._is_alone = isinstance(failure, ClientGone)
+        if self._is_ending and not self._is_alone:  # whatever came in between: it may have become a job
             await asyncio.wait({self._hearing}, timeout=ENDING_SECONDS)
             failure = None if self._is_ended else failure
-        if failure is not None and not isinstance(failure, ClientGone):
+        if failure is not None and not self._is_alone:
             self._broken = self._broken or (self._hearing.done() and self._hearing.exception() is not None)
             self.serving.tell(LiveCounted(what="failure", code=getattr(failure, "code", "internal")))
         elif failure is None and not self._is_ended:
@@ -202,7 +201,9 @@ class Stream:
             elif item is Command.FLUSH:
                 await self._hearer.flush()
             else:
-                await self._finish()
+                await self._hear_out()
+                if not self._is_alone:  # else it may come back for its last finals
+                    await self._end()
                 return
             waited, worked = max(waited, inbox.waited), worked + time.monotonic() - began
             if self._at - told >= SAMPLE_RATE:
@@ -213,9 +214,8 @@ class Stream:
         if self._container:
             assert self._recording is not None
             skipped = min(len(data), self._recording.taken - self._from)
-            self._from += skipped
-            data = data[skipped:]
             self._from += len(data)
+            data = data[skipped:]
             await self._recording.add(data)
         if data or self._container:
             await self._take(await self._reader.feed(data))
@@ -231,13 +231,14 @@ class Stream:
         if len(fresh):
             await self._hearer.feed(fresh)
 
-    async def _finish(self) -> None:
-        """All that was sent is final and kept; then the session is over."""
-        await self._take(await self._reader.finish())
-        if self._recording is not None:
-            await self._recording.flush()
-        await self._hearer.finish()
-        await self._end()
+    async def _hear_out(self) -> None:
+        """All that was sent is final and kept. Once."""
+        if not self._is_heard_out:
+            await self._take(await self._reader.finish())
+            if self._recording is not None:
+                await self._recording.flush()
+            await self._hearer.finish()
+            self._is_heard_out = True
 
     async def _end(self) -> None:
         if self._recording is not None:
@@ -266,8 +267,9 @@ class Stream:
         if self._hearing is not None and not await self._fails(self._hearing) and self._is_ended:
             return
         await asyncio.sleep(max(0.0, until - time.monotonic()))
-        if self._broken or await self._fails(self._finish()):
-            await self._end_with_what_is_stored()
+        if not self._broken:
+            await self._fails(self._hear_out())
+        await self._end_with_what_is_stored()
 
     async def _fails(self, hearing: Awaitable[None]) -> bool:
         """Whether it has failed by something other than that the stream is another's now."""
@@ -287,9 +289,7 @@ class Stream:
             except LeaseLost:
                 raise
             except ServiceError as error:
-                log.error(
-                    "The last %d bytes of live stream %s cannot be stored: %s", self._recording.waiting, self.id, error
-                )
+                log.error("%d bytes of live stream %s are lost: %s", self._recording.waiting, self.id, error)
                 self._recording.forget()
         await self._end()
 
@@ -298,9 +298,8 @@ class Stream:
         with contextlib.suppress(ServiceError):
             if self._recording is not None:
                 await self._recording.flush()
-            await self.hold.leave(
-                self.serving.pace.resume + self.serving.pace.lease
-            )  # the next process may just be starting
+            pace = self.serving.pace  # the next process may just be starting
+            await self.hold.leave(pace.resume + pace.lease)
 
     async def close(self) -> None:
         """Let go of everything, whatever is under way."""
@@ -364,8 +363,7 @@ class Stream:
 
     async def _finals(self, first: int) -> list[StoredUtterance]:
         read = partial(self.serving.sessions.utterances, self.id, first=first)
-        found: list[StoredUtterance] = await self._off_the_loop(read)
-        return found
+        return list(await self._off_the_loop(read))
 
     async def _off_the_loop(self, work: Callable[..., Any], *given: Any) -> Any:
         async def run() -> Any:
