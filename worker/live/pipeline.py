@@ -30,6 +30,7 @@ from worker.live.parts import Sink
 from worker.live.stages.endpoints import BEYOND, Edge, Endpoints, Found
 from worker.live.stages.finals import final_of
 from worker.live.stages.hearing import Hearing, Means, Transcriber
+from worker.live.stages.lead import LEAD
 from worker.live.stages.recogniser import FINALS, Recogniser, Spoken, Utterance
 from worker.live.stages.tape import Tape
 from worker.live.stages.translating import Translating
@@ -227,7 +228,7 @@ class LivePipeline:
             scores = await asyncio.get_running_loop().run_in_executor(None, line.score, pcm)
             await self._found(line, line.endpoints.feed(scores))
         line.recogniser.look()
-        line.tape.forget(line.settled)
+        line.tape.forget(line.settled - LEAD)
 
     async def _found(self, line: _Line, found: Sequence[Found]) -> None:
         for one in found:

@@ -1,7 +1,7 @@
 """Where utterances begin and end: speech probabilities in, edges out, while the audio is still coming.
 
 The hysteresis is that of `core.speech.regions` (Silero's own). A pause of `silence` ends an utterance; half of it says
-that it may have ended. Speech without such a pause is cut: from 12 s on in the middle of a short pause, at 15 s where
+that it may have ended. Little speech is most often a piece of a sentence, and needs twice the pause. Speech without such a pause is cut: from 12 s on in the middle of a short pause, at 15 s where
 speech is least likely, and there both sides hear a second of the other's.
 """
 
@@ -20,6 +20,9 @@ from core.speech.regions import FRAME
 
 ON, OFF, LEAST_SPEECH = 0.5, 0.35, round(0.25 * SAMPLE_RATE)
 """As `core.speech.regions.SpeechRegions` has them for files."""
+
+SHORT, SHORT_PAUSE = 3 * SAMPLE_RATE, 2
+"""Of an utterance with less speech the pause must be so many times as long: pieces of sentences are understood badly."""
 
 CUT_FROM, CUT_AT = 12 * SAMPLE_RATE, 15 * SAMPLE_RATE
 """Samples of an utterance from which a short pause cuts it, and at which it is cut wherever it is."""
@@ -62,7 +65,7 @@ class Found:
 class Endpoints:
     """Finds utterances in one channel. Depends on the frames alone, never on how they come together.
 
-    silence: samples that end an utterance
+    silence: samples that end an utterance (a short one: SHORT_PAUSE times as many)
     begin: position of the first frame; start: where the span of the first utterance begins; hears_from: the first sample
         that may be heard, what lies before counts as silence
     """
@@ -138,12 +141,19 @@ class Endpoints:
             elif quiet is not None and now - quiet >= self._silence:
                 self._drop()
             return found
-        if quiet is not None and now - quiet >= self._silence:
+        if quiet is not None and now - quiet >= self._enough:
             return [*found, self._end(heard_to=quiet + self._tail, end=quiet + self._tail, next_start=None)]
-        if quiet is not None and not self._paused and now - quiet >= max(self._tail, self._silence // 2):
+        if quiet is not None and not self._paused and now - quiet >= max(self._tail, self._enough // 2):
             self._paused = True
             found.append(self._found(Edge.PAUSED, quiet + self._tail))
         return found + self._cut(now)
+
+    @property
+    def _enough(self) -> int:
+        """Samples of silence that would end the open utterance now."""
+        assert self._speech is not None
+        until = self.position if self._quiet is None else self._quiet
+        return self._silence if until - self._speech >= SHORT else SHORT_PAUSE * self._silence
 
     def _cut(self, now: int) -> list[Found]:
         length = now - self._heard

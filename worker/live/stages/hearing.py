@@ -17,7 +17,7 @@ from core.system.retry import doubling
 from core.transcript.values import FAILED_COMPRESSION, FAILED_LOGPROB
 from whisper.models.tokens import Tokenizer
 from whisper.types import Call, ChunkTranscript, Engine, TranscribeOptions
-from worker.stages.language_vote import CLEAR, LanguageVote, own_language
+from worker.stages.language_vote import CLEAR, SURE, LanguageVote, own_language
 from worker.stages.preparation.prompt import Prompt, prompt_of
 
 log = logging.getLogger(__name__)
@@ -85,6 +85,20 @@ class Hearing:
             said = await self._patiently(pcm, replace(options, language=own))
         self._guess = own
         return said
+
+    async def behind(self, pcm: Pcm) -> ChunkTranscript | None:
+        """Of an utterance and what was said before it. None where each had better be heard by itself: the language is not
+        known yet or may be another now, or the engine fails at so much."""
+        if self._language is None:
+            return None
+        self._guess = self._language
+        try:
+            said = await self._patiently(pcm, self._options())
+        except ChunkFailed:
+            return None
+        heard = said.languages if self._means.params.language is None else {}
+        is_other = bool(heard) and heard.get(self._language, 0.0) < SURE
+        return None if is_other or _failed(said) else said
 
     def _own(self, said: ChunkTranscript, samples: int) -> str:
         if self._language is None:

@@ -14,6 +14,7 @@ from whisper.types import SHORTEST, ChunkTranscript
 from worker.live.stages.agreement import Agreement
 from worker.live.stages.endpoints import Edge, Found
 from worker.live.stages.hearing import Hearing
+from worker.live.stages.lead import Lead, behind_lead
 from worker.live.stages.tape import Tape
 
 STEP = SAMPLE_RATE
@@ -73,6 +74,7 @@ class Recogniser:
         self._is_quiet, self._tell, self._done = is_quiet, tell, done
         self._open: Utterance | None = None
         self._finals: deque[Utterance] = deque()
+        self._lead = Lead()
         self._wake = asyncio.Event()
         self._took = 0.0  # seconds, of the last partial
 
@@ -83,6 +85,7 @@ class Recogniser:
 
     def begin(self, utterance: Utterance) -> None:
         self._open = utterance
+        self._lead.begin(utterance.found.heard.start)
         self._wake.set()
 
     def tell_of(self, found: Found) -> None:
@@ -134,13 +137,30 @@ class Recogniser:
 
     async def _early(self, utterance: Utterance, region: Region) -> None:
         try:
-            said = await self.hearing.fully(self._tape.read(region))
+            said = await self._whole(utterance, region)
         except ChunkFailed:
             utterance.maybe = None  # the final will say so
             return
         utterance.early, utterance.partly = (region, said), region.end
         if self._partials and utterance is self._open:
             await self._show(utterance, said, region)
+
+    async def _whole(self, utterance: Utterance, region: Region) -> ChunkTranscript:
+        """The text that stays. Raises ChunkFailed."""
+        loop = asyncio.get_running_loop()
+        began, found = loop.time(), None
+        window = self._lead.of(region, first=self._tape.first)
+        if window is not None and (said := await self.hearing.behind(self._tape.read(window))) is not None:
+            found = behind_lead(
+                said,
+                lead=(region.start - window.start) / SAMPLE_RATE,
+                silence=max(0, region.start - utterance.found.start) / SAMPLE_RATE,
+                seconds=region.samples / SAMPLE_RATE,
+            )
+        if found is None:
+            found = await self.hearing.fully(self._tape.read(region))
+        self._lead.took(region, loop.time() - began)
+        return found
 
     async def _show(self, utterance: Utterance, said: ChunkTranscript, region: Region) -> None:
         agreement = utterance.agreement
@@ -169,7 +189,7 @@ class Recogniser:
             await self._done(Spoken(utterance=utterance, said=utterance.early[1]))
         else:
             try:
-                said = await self.hearing.fully(self._tape.read(region))
+                said = await self._whole(utterance, region)
             except ChunkFailed as error:
                 await self._done(Spoken(utterance=utterance, said=None, error=error.code))
             else:

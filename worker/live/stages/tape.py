@@ -10,11 +10,11 @@ from core.audio.samples import Pcm, Region
 
 
 class Tape:
-    """begin: position of the first sample that will come"""
+    """begin: position of the first sample that will come; first, end: what can be read is between them"""
 
     def __init__(self, begin: int = 0) -> None:
         self._pieces: deque[Pcm] = deque()
-        self._first = self.end = begin
+        self.first = self.end = begin
 
     def add(self, pcm: Pcm) -> None:
         if len(pcm):
@@ -23,9 +23,9 @@ class Tape:
 
     def read(self, region: Region) -> Pcm:
         """Samples that are still there."""
-        if not self._first <= region.start <= region.end <= self.end:
-            raise ValueError(f"{region} is not on the tape, which has [{self._first}, {self.end})")
-        pieces, at = [], self._first
+        if not self.first <= region.start <= region.end <= self.end:
+            raise ValueError(f"{region} is not on the tape, which has [{self.first}, {self.end})")
+        pieces, at = [], self.first
         for piece in self._pieces:
             if at < region.end and at + len(piece) > region.start:
                 pieces.append(piece[max(0, region.start - at) : region.end - at])
@@ -37,5 +37,5 @@ class Tape:
 
     def forget(self, before: int) -> None:
         """What lies before a position will not be read any more."""
-        while self._pieces and self._first + len(self._pieces[0]) <= before:
-            self._first += len(self._pieces.popleft())
+        while self._pieces and self.first + len(self._pieces[0]) <= before:
+            self.first += len(self._pieces.popleft())
