@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from core.audio.samples import SAMPLE_RATE
 from core.speech.planner import MARGIN
 from core.speech.regions import FRAME
-from worker.live.stages.endpoints import BEYOND, CUT_AT, CUT_FROM, Edge, Endpoints, Found
+from worker.live.stages.endpoints import BEYOND, CUT_AT, CUT_FROM, SHORT, SHORT_PAUSE, Edge, Endpoints, Found
 
 SILENCE = round(0.4 * SAMPLE_RATE)
 runs = st.lists(
@@ -27,19 +27,29 @@ def ended(found: list[Found]) -> list[Found]:
 
 def test_silence_ends_an_utterance_and_half_of_it_says_so_before() -> None:
     endpoints = Endpoints(silence=SILENCE)
-    found = endpoints.feed(scores((0.1, 40), (0.9, 50), (0.1, 20)))
+    found = endpoints.feed(scores((0.1, 40), (0.9, 100), (0.1, 20)))
     begun, paused, end = found
     assert [one.edge for one in found] == [Edge.BEGUN, Edge.PAUSED, Edge.ENDED]
     assert begun.speech.start == end.speech.start == 40 * FRAME
-    assert end.speech.end == 90 * FRAME
+    assert end.speech.end == 140 * FRAME
     assert end.heard.start == 40 * FRAME - MARGIN
     assert paused.heard == end.heard, "what was heard in the pause is the final"
-    assert end.heard.end == end.end == 90 * FRAME + SILENCE // 2
+    assert end.heard.end == end.end == 140 * FRAME + SILENCE // 2
 
 
 def test_who_goes_on_speaking_has_one_utterance() -> None:
-    found = Endpoints(silence=SILENCE).feed(scores((0.9, 50), (0.1, 8), (0.9, 50), (0.1, 30)))
+    found = Endpoints(silence=SILENCE).feed(scores((0.9, 100), (0.1, 8), (0.9, 50), (0.1, 30)))
     assert [one.edge for one in found] == [Edge.BEGUN, Edge.PAUSED, Edge.RESUMED, Edge.PAUSED, Edge.ENDED]
+
+
+def test_a_piece_of_a_sentence_needs_twice_the_pause() -> None:
+    def edges(speech: int, pause: int) -> list[Edge]:
+        frames = scores((0.9, speech // FRAME + 1), (0.1, pause // FRAME + 1), (0.9, 20))
+        return [one.edge for one in Endpoints(silence=SILENCE).feed(frames)]
+
+    assert Edge.ENDED in edges(SHORT, SILENCE)
+    assert edges(SHORT - FRAME, SILENCE) == [Edge.BEGUN, Edge.PAUSED, Edge.RESUMED]
+    assert Edge.ENDED in edges(SHORT - FRAME, SHORT_PAUSE * SILENCE)
 
 
 def test_a_knock_is_no_utterance() -> None:
@@ -67,13 +77,13 @@ def test_what_is_open_ends_when_asked_to_and_may_go_on() -> None:
     endpoints.feed(scores((0.9, 50)))
     (end,) = endpoints.finish(50 * FRAME + 100)
     assert end.edge is Edge.ENDED and end.heard.end == end.end == 50 * FRAME + 100
-    (again,) = ended(endpoints.feed(scores((0.9, 50), (0.1, 20))))
+    (again,) = ended(endpoints.feed(scores((0.9, 100), (0.1, 20))))
     assert again.start == again.heard.start == end.end
 
 
 def test_what_was_heard_before_is_not_heard_again() -> None:
     endpoints = Endpoints(silence=SILENCE, begin=FRAME, start=30 * FRAME, hears_from=30 * FRAME)
-    found = endpoints.feed(scores((0.9, 20), (0.1, 15), (0.9, 50), (0.1, 20)))
+    found = endpoints.feed(scores((0.9, 20), (0.1, 15), (0.9, 100), (0.1, 20)))
     (end,) = ended(found)
     assert end.start == 30 * FRAME and end.heard.start >= 30 * FRAME
 
@@ -107,6 +117,6 @@ def test_frames_may_come_in_any_portions_and_every_sample_is_somebodys(
 
 @pytest.mark.parametrize("silence_ms", [200, 400, 1000, 2000])
 def test_the_final_can_be_asked_for_before_the_silence_is_over(silence_ms: int) -> None:
-    found = Endpoints(silence=silence_ms * SAMPLE_RATE // 1000).feed(scores((0.9, 50), (0.1, 80)))
+    found = Endpoints(silence=silence_ms * SAMPLE_RATE // 1000).feed(scores((0.9, 100), (0.1, 80)))
     assert [one.edge for one in found] == [Edge.BEGUN, Edge.PAUSED, Edge.ENDED]
     assert found[1].heard == found[2].heard

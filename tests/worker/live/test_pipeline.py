@@ -69,7 +69,7 @@ def calls(folder: Path) -> int:
     return len(log.read_text().splitlines()) if log.exists() else 0
 
 
-def sentences(*numbers: int, pause: float = 0.8) -> Pcm:
+def sentences(*numbers: int, pause: float = 1.2) -> Pcm:
     """Sentences of the bank with silence around them."""
     hole = np.zeros(round(pause * SAMPLE_RATE), np.int16)
     return np.concatenate([hole, *(part for n in numbers for part in (audio_bank.sentence(n)[0], hole))])
@@ -197,9 +197,9 @@ def test_what_waits_for_an_engine_that_is_away_is_told_when_it_is_back(tmp_path:
 
 def test_an_utterance_that_cannot_be_recognised_says_so_and_the_stream_goes_on(tmp_path: Path) -> None:
     # each request is tried twice by the transcriber, and twice by the stream
-    sink = asyncio.run(
-        scripted(tmp_path, Rule(kind="crash", calls=(1, 2, 3, 4))).play(sentences(0, 1), block=3200 * 100, **QUIET)
-    )
+    made = scripted(tmp_path, Rule(kind="crash", calls=(1, 2, 3, 4)))
+    at_once = {"partials": False, "silence_ms": 200}  # the pause is over before its first half is looked at
+    sink = asyncio.run(made.play(sentences(0, 1), block=3200 * 100, stream=at_once))
     first, second = sink.finals
     assert (first.text, first.error) == ("", "chunk_failed") and second.text and second.error is None
     assert sink.kept[0].said == {} and sink.kept[1].said["segments"]
