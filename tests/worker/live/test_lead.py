@@ -56,6 +56,15 @@ def test_it_begins_with_the_first_utterance_that_is_near_enough_and_still_there(
     assert lead.of(Region(start=far, end=far + SAMPLE_RATE), first=0) is None
 
 
+def test_others_that_have_begun_in_the_meantime_change_nothing() -> None:
+    lead = Lead()
+    for start in (0, 5, 20, 40):
+        lead.begin(start * SAMPLE_RATE)
+    assert lead.of(seconds(5, 8), first=0) == seconds(0, 8)
+    lead.took(seconds(5, 8), 0.1)
+    assert lead.of(seconds(20, 24), first=0) is None and lead.of(seconds(40, 44), first=0) is None
+
+
 def test_who_is_slow_hears_utterances_by_themselves_until_there_is_time_again() -> None:
     lead = Lead()
     for start in (0, 5, 10, 15):

@@ -40,12 +40,12 @@ class Lead:
     def begin(self, start: int) -> None:
         """An utterance is heard from that sample on."""
         self._begun.append(start)
-        while self._begun[0] < start - LEAD:
-            self._begun.popleft()
 
     def took(self, region: Region, seconds: float) -> None:
         """How long the engine has been waited for with a final."""
         self._heard.append((region.end, seconds))
+        while self._begun and self._begun[0] < region.start - LEAD:  # others may have begun, and wait to be heard
+            self._begun.popleft()
 
     def of(self, region: Region, *, first: int) -> Region | None:
         """What to hear instead of an utterance; None: itself. first: sample that can still be read"""
