@@ -35,7 +35,12 @@ class StreamOptions:
     save: bool = field(default=True, metadata=about("Keep audio and text: the stream becomes a job when it ends."))
     refine: bool = field(default=False, metadata=about("With save: hear the whole recording again, for a better text."))
     silence_ms: int = field(
-        default=400, metadata=about("Milliseconds of silence that end an utterance.", ge=200, le=2_000)
+        default=400,
+        metadata=about(
+            "Milliseconds of silence that end an utterance, twice as many one with less than 3 s of speech.",
+            ge=200,
+            le=2_000,
+        ),
     )
     name: str | None = field(default=None, metadata=about("What the recording is called.", max_length=255))
 

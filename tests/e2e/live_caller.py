@@ -37,7 +37,7 @@ async def send(client: Client, audio: bytes, size: int = 16_000) -> None:
         await client.socket.send(audio[at : at + size])
 
 
-def spoken(*numbers: int, pause: float = 0.8) -> Pcm:
+def spoken(*numbers: int, pause: float = 1.2) -> Pcm:
     """Sentences of the bank, silence around each."""
     hole = np.zeros(round(pause * SAMPLE_RATE), np.int16)
     return np.concatenate([hole, *(part for n in numbers for part in (audio_bank.sentence(n)[0], hole))])
