@@ -21,7 +21,7 @@ from core.config.loading import load
 from core.config.settings import Settings
 from core.system import logs
 from parascribe.run import live_door
-from parascribe.run.live_parts import LiveParts, make_checks, make_parts
+from parascribe.run.live_parts import WAITING_THREADS, LiveParts, make_checks, make_parts
 from parascribe.run.wiring.engine import plan_in_force
 from parascribe.run.wiring.stores import open_objects, open_store
 from worker.context.figures import LiveSeen
@@ -34,9 +34,6 @@ log = logging.getLogger(__name__)
 
 THREADS = 8
 """For database and object store."""
-
-WAITING_THREADS = 3
-"""In which one stream waits for the engine: each of two channels, and the translation; they are made when they are needed."""
 
 MOST_STREAMS = 64
 """For which there are threads where MAX_LIVE_STREAMS says nothing; of more, some wait for each other."""

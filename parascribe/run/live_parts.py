@@ -48,6 +48,9 @@ from worker.live.stages.hearing import prompt_for
 
 log = logging.getLogger(__name__)
 
+WAITING_THREADS = 5
+"""In which one stream waits for the engine: for a final and a partial of each of two channels, and for a translation."""
+
 SAMPLE_SECONDS = 10
 """Of speech that is decoded to find out what a stream costs: a long utterance."""
 

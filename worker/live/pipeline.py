@@ -77,7 +77,7 @@ class LivePipeline:
     prompt: what the model is told before each utterance (`worker.live.stages.hearing.prompt_for`)
     session, owner: for fairness between streams
     translators: who translates where the stream asks for it; translates: whether the model itself can, into English
-    executor: where the engine is waited for; a thread for each channel, and one for the translator
+    executor: where the engine is waited for; two threads for each channel, and one for the translator
     patience: seconds in which nothing becomes final though much waits, before the stream is given up
     """
 

@@ -18,7 +18,7 @@ from core.live.options import OF_JOBS, Start
 from core.options import options
 from core.system import logs
 from parascribe.client.errors import ClientError
-from parascribe.run.live_parts import make_checks, make_parts
+from parascribe.run.live_parts import WAITING_THREADS, make_checks, make_parts
 from parascribe.run.local import isolated_settings
 from parascribe.run.parts import running_manager
 from parascribe.run.runtime import private_folder
@@ -68,7 +68,7 @@ def local_streams(settings: Settings, given: Mapping[str, Any]) -> Iterator[Loca
             stack.enter_context(running_manager(isolated, runtime, plan))
         check, check_room = make_checks(isolated, objects, runtime)
         admission = Admission(most=MOST_STREAMS, workers=plan.workers)
-        hearing = stack.enter_context(ThreadPoolExecutor(2 * MOST_STREAMS, "hearing"))
+        hearing = stack.enter_context(ThreadPoolExecutor(WAITING_THREADS * MOST_STREAMS, "hearing"))
         threads = stack.enter_context(ThreadPoolExecutor(4, "storing"))
         parts = make_parts(isolated, runtime, admission, hearing)
         stack.callback(parts.close)

@@ -155,7 +155,8 @@ def test_a_stream_that_goes_on_behind_a_cut_through_speech_says_each_word_once(e
     assert rest.kept[0].start == whole.kept[at].end
     told = " ".join(final.text for final in whole.finals[: at + 1])
     alone, together = errors(truth["text"], whole.text, "en"), errors(truth["text"], f"{told} {rest.text}", "en")
-    assert together.count <= alone.count + 2
+    # whoever goes on has not the sound before, which helps with speech as hard as this
+    assert together.count <= alone.count + 5 and together.insertions <= alone.insertions
 
 
 def test_german_is_heard_as_german(engine: Streams) -> None:

@@ -1,4 +1,7 @@
-"""What is asked of the engine for one channel, one thing at a time: finals first, then the newest partial."""
+"""What is asked of the engine for one channel: finals one after the other, and beside them at most one partial, the newest.
+
+A final does not wait for a partial that is being heard: that takes as long as the final itself, and nobody wants it any more.
+"""
 
 from __future__ import annotations
 
@@ -77,6 +80,7 @@ class Recogniser:
         self._lead = Lead()
         self._wake = asyncio.Event()
         self._took = 0.0  # seconds, of the last partial
+        self._partial: asyncio.Task[None] | None = None
 
     @property
     def waiting(self) -> int:
@@ -105,7 +109,18 @@ class Recogniser:
         self._wake.set()
 
     async def run(self) -> None:
+        try:
+            await self._run()
+        finally:
+            if self._partial is not None:
+                self._partial.cancel()
+                await asyncio.gather(self._partial, return_exceptions=True)
+
+    async def _run(self) -> None:
         while True:
+            if self._partial is not None and self._partial.done():
+                self._partial.result()  # what went wrong with it is not kept quiet
+                self._partial = None
             if self._finals:
                 await self._final(self._finals[0])
                 self._finals.popleft()
@@ -113,7 +128,8 @@ class Recogniser:
                 if region == utterance.maybe:
                     await self._early(utterance, region)
                 else:
-                    await self._part(utterance, region)
+                    self._partial = asyncio.create_task(self._part(utterance, region))
+                    self._partial.add_done_callback(lambda _: self._wake.set())
             else:
                 self._wake.clear()
                 await self._wake.wait()
@@ -125,14 +141,15 @@ class Recogniser:
             return None if done else utterance.maybe
         region = Region(start=utterance.found.heard.start, end=self._tape.end)
         step = max(STEP, round(SLOWER * self._took * SAMPLE_RATE))
-        return region if self._partials and not self._is_quiet() and region.end - utterance.partly >= step else None
+        wanted = self._partials and self._partial is None and not self._is_quiet()
+        return region if wanted and region.end - utterance.partly >= step else None
 
     async def _part(self, utterance: Utterance, region: Region) -> None:
         loop = asyncio.get_running_loop()
         began, utterance.partly = loop.time(), region.end
         said = await self.hearing.quickly(self._tape.read(region))
         self._took = loop.time() - began
-        if said is not None:
+        if said is not None and utterance is self._open and utterance.partly == region.end:  # nothing newer was heard
             await self._show(utterance, said, region)
 
     async def _early(self, utterance: Utterance, region: Region) -> None:
