@@ -1,6 +1,6 @@
 """Runs all tests against real servers started here: `make test`, `python -m scripts.test [pytest arguments]`.
 
-Four processes side by side, each with servers of its own: more than half of a test's time is waiting. `-n 0` is one alone.
+Three processes side by side, each with servers of its own: more than half of a test's time is waiting. `-n 0` is one alone.
 pytest's own summary comes last; before it, how long each part took.
 """
 
@@ -33,7 +33,7 @@ class TimeByFolder:
             terminalreporter.write_line(f"{part:<14} {self._tests[part]:>5} tests {seconds:>8.1f} s")
 
 
-SIDE_BY_SIDE = ("--numprocesses=4", "--dist=loadfile", "--no-loadscope-reorder")
+SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder")
 """A module's tests stay together, for its fixtures; in the order of the folders, so that the long modules do not come last."""
 
 

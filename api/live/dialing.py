@@ -14,7 +14,7 @@ from websockets.exceptions import WebSocketException
 from api.access.identity import Identity
 from api.live.closing import error_of
 from api.live.where import Place
-from core.errors import LiveUnavailable, ServiceError
+from core.errors import LiveUnavailable
 from core.live.events import Failure, Ready, event_in
 from core.live.wire import OWNER_HEADER
 
@@ -54,9 +54,8 @@ async def dial(
             await socket.send(json.dumps({"type": "start"} | dict(message)))
             first = event_in(await socket.recv())
         if isinstance(first, Failure):
-            refused = error_of(first)
-            # a database that is away has no code of its own; it comes back, or others have theirs
-            raise LiveUnavailable(first.message) if first.resumable and refused.code == ServiceError.code else refused
+            # a database that is away comes back, and a process that stops has neighbours
+            raise LiveUnavailable(first.message) if first.resumable else error_of(first)
         if not isinstance(first, Ready):
             raise LiveUnavailable("It does not say `ready`.")
     except GONE as error:

@@ -122,13 +122,14 @@ def test_ctrl_c_twice_is_quick(tmp_path, talk):
     service.wait_log("Stopping")
     began = time.monotonic()
     assert service.stop(signal.SIGINT) == 0
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15  # of 60
 
 
 def test_kill_9_of_the_api_is_mended(shared, talk, undisturbed):
     job_id = midway(shared, talk)
+    before = shared.log_file.stat().st_size
     kill(shared, "parascribe.run.api_main")
-    shared.wait_log("Started api again")
+    shared.wait_log("Started api", since=before)
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         try:

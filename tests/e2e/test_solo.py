@@ -251,7 +251,7 @@ def test_cancel_frees_the_workers_soon(service, tmp_path):
 
 
 def test_a_short_job_does_not_wait_for_long_ones(service, tmp_path):
-    long_path, _ = audio(tmp_path, minutes=10, seed=15, name="long.flac")
+    long_path, _ = audio(tmp_path, minutes=20, seed=15, name="long.flac")
     short_path, _ = audio(tmp_path, minutes=0.2, seed=16, name="short.flac")
     longs = [service.submit(long_path) for _ in range(2)]
     service.wait(longs[0]["id"], lambda j: j["progress"]["chunks_done"] >= 1)

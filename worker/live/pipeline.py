@@ -200,7 +200,7 @@ class LivePipeline:
     ) -> _Line:
         own = [one for one in before if one.chunk.get("channel") == channel]
         last = max(own, key=lambda one: one.number, default=None)
-        end = last.end if last is not None else 0
+        end = last.end if last is not None else begin  # of a channel whose last one lies too far back too
         through = last is not None and _heard_to(last) > end
         endpoints = Endpoints(
             silence=options.silence_ms * SAMPLE_RATE // 1000,

@@ -128,9 +128,9 @@ def test_speech_without_pauses_is_cut_and_no_word_is_lost_or_doubled(through: tu
 
 @pytest.mark.parametrize("seconds", [7.3, 20.0])
 def test_who_takes_over_at_the_last_ack_loses_and_doubles_nothing(
-    engine: Streams, talk: tuple[Pcm, dict[str, Any]], heard: MemorySink, seconds: float
+    engine: Streams, talk: tuple[Pcm, dict[str, Any]], seconds: float
 ) -> None:
-    pcm, _ = talk
+    pcm, truth = talk
     first = asyncio.run(engine.play(pcm[: round(seconds * SAMPLE_RATE)], block=SAMPLE_RATE, finish=False, **ENGLISH))
     acked = first.acked[-1] if first.acked else 0
     second = asyncio.run(
@@ -138,7 +138,8 @@ def test_who_takes_over_at_the_last_ack_loses_and_doubles_nothing(
             pcm[acked:], block=SAMPLE_RATE, begin=acked, number=len(first.kept), before=first.kept[-1:], **ENGLISH
         )
     )
-    assert f"{first.text} {second.text}".split() == heard.text.split()
+    together = errors(truth["text"], f"{first.text} {second.text}", "en")
+    assert (together.deletions, together.insertions) == (0, 0) and together.substitutions <= 1
     kept = [*first.kept, *second.kept]
     assert [one.number for one in kept] == list(range(len(kept)))
     assert all(a.end == b.start for a, b in pairwise(kept))
@@ -164,6 +165,20 @@ def test_german_is_heard_as_german(engine: Streams) -> None:
     sink = asyncio.run(engine.play(pcm, block=SAMPLE_RATE))
     assert {final.language for final in sink.finals} == {"de"}
     assert errors(truth["text"], sink.text, "de").rate <= 10
+
+
+def test_a_channel_whose_last_utterance_lies_far_back_goes_on_where_the_stream_does(engine: Streams) -> None:
+    """Of the other one there are so many since that it is not among those that are told: its past is not said again."""
+    left, right = sentences(0), sentences(1)
+    pair = np.zeros((max(len(left), len(right)), 2), np.int16)
+    pair[: len(left), 0], pair[: len(right), 1] = left, right
+    how: dict[str, Any] = {"stream": {"channels": 2, "partials": False}, **ENGLISH}
+    first = asyncio.run(engine.play(pair, block=SAMPLE_RATE, **how))
+    begin = len(pair)
+    known = [one for one in first.kept if one.chunk["channel"] == 1]
+    rest = asyncio.run(engine.play(pair, block=SAMPLE_RATE, begin=begin, number=2, before=known, **how))
+    starts = {one.chunk["channel"]: one.start for one in rest.kept}
+    assert starts == {0: begin, 1: known[-1].end}
 
 
 def test_two_channels_are_heard_apart_and_told_in_one_order(engine: Streams) -> None:

@@ -18,7 +18,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve, unix_serv
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from core.errors import LiveProtocol, ServiceError, ValidationFailed
+from core.errors import HandedBack, LiveProtocol, ServiceError, TransientError, ValidationFailed
 from core.live.events import Event
 from core.live.options import Start
 from core.live.wire import MESSAGE_BYTES, OWNER_HEADER
@@ -114,7 +114,7 @@ class LiveServer:
         except Exception as error:
             self._tell(LiveCounted(what="refusal", code=getattr(error, "code", "internal")))
             with contextlib.suppress(ClientGone):
-                await client.send(failure_of(error, resumable=False))
+                await client.send(failure_of(error, resumable=isinstance(error, HandedBack | TransientError)))
             return error
         return await self._streams.attend(stream, client)
 

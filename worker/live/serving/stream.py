@@ -134,11 +134,12 @@ class Stream:
         reporting = asyncio.create_task(self._report())
         if failure is None:
             failure = await connection.serve(self._hearing, reporting, *self._own, ended=lambda: self._is_ended)
-        self._is_alone = isinstance(failure, ClientGone)
-        if self._is_ending and not self._is_alone:  # whatever came in between: it may have become a job
+        gone = isinstance(failure, ClientGone)
+        self._is_alone = failure is not None  # nobody would be told of the end
+        if self._is_ending and not gone:  # whatever came in between: it may have become a job
             await asyncio.wait({self._hearing}, timeout=ENDING_SECONDS)
             failure = None if self._is_ended else failure
-        if failure is not None and not self._is_alone:
+        if failure is not None and not gone:
             self._broken = self._broken or (self._hearing.done() and self._hearing.exception() is not None)
             self.serving.tell(LiveCounted(what="failure", code=getattr(failure, "code", "internal")))
         elif failure is None and not self._is_ended:
@@ -241,11 +242,11 @@ class Stream:
             self._is_heard_out = True
 
     async def _end(self) -> None:
+        self._is_ending = True
         if self._recording is not None:
             await self._recording.flush()
         await self._ack(at_once=True)
         left = [] if self.options.save else await self._off_the_loop(self.serving.sessions.pieces, self.id)
-        self._is_ending = True
         job = await self.hold.end()
         await self._connection.finish(End(duration=round(max(self._at, self._settled) / SAMPLE_RATE, 3), job=job))
         self._is_ended = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +18,7 @@ from core.system.retry import doubling
 from core.transcript.values import FAILED_COMPRESSION, FAILED_LOGPROB
 from whisper.models.tokens import Tokenizer
 from whisper.types import Call, ChunkTranscript, Engine, TranscribeOptions
-from worker.stages.language_vote import CLEAR, SURE, LanguageVote, own_language
+from worker.stages.language_vote import CLEAR, LanguageVote, own_language
 from worker.stages.preparation.prompt import Prompt, prompt_of
 
 log = logging.getLogger(__name__)
@@ -86,19 +87,27 @@ class Hearing:
         self._guess = own
         return said
 
+    def may_be_led(self, languages: Mapping[str, float], samples: int) -> bool:
+        """Whether an utterance may be heard with what was said before it, which then decides about its language.
+
+        languages: what was heard of it by itself; without any, the client must have said what is spoken
+        Never of a translation: its words do not come in the order of the sound.
+        """
+        if self._language is None or self._means.params.task == "translate":
+            return False
+        told = self._means.params.language is not None
+        return told or (bool(languages) and own_language(self._language, languages, samples) == self._language)
+
     async def behind(self, pcm: Pcm) -> ChunkTranscript | None:
-        """Of an utterance and what was said before it. None where each had better be heard by itself: the language is not
-        known yet or may be another now, or the engine fails at so much."""
-        if self._language is None:
-            return None
+        """Of an utterance and what was said before it, where it may be led. None if the engine fails at so much: once
+        is enough, for it is heard by itself then."""
+        assert self._language is not None
         self._guess = self._language
         try:
-            said = await self._patiently(pcm, self._options())
-        except ChunkFailed:
+            said = await self._ask(pcm, self._options())
+        except (ChunkFailed, EngineUnavailable):
             return None
-        heard = said.languages if self._means.params.language is None else {}
-        is_other = bool(heard) and heard.get(self._language, 0.0) < SURE
-        return None if is_other or _failed(said) else said
+        return None if _failed(said) else said
 
     def _own(self, said: ChunkTranscript, samples: int) -> str:
         if self._language is None:

@@ -31,19 +31,21 @@ LEAST_WORDS = 0.8
 
 
 class Lead:
-    """One channel's: where its utterances began, and what hearing them takes."""
+    """One channel's: where its utterances began, and what hearing them takes. begin: position of the first sample"""
 
-    def __init__(self) -> None:
+    def __init__(self, begin: int = 0) -> None:
         self._begun: deque[int] = deque()
-        self._heard: deque[tuple[int, float]] = deque([(0, 0.0)], maxlen=LOOKED)
+        self._heard: deque[tuple[Region, float]] = deque([(Region(start=begin, end=begin), 0.0)], maxlen=LOOKED)
 
     def begin(self, start: int) -> None:
         """An utterance is heard from that sample on."""
         self._begun.append(start)
 
     def took(self, region: Region, seconds: float) -> None:
-        """How long the engine has been waited for with a final."""
-        self._heard.append((region.end, seconds))
+        """How long the engine has been waited for with a final, or with what might have become one."""
+        if self._heard[-1][0].start == region.start:
+            seconds += self._heard.pop()[1]
+        self._heard.append((region, seconds))
         while self._begun and self._begun[0] < region.start - LEAD:  # others may have begun, and wait to be heard
             self._begun.popleft()
 
@@ -51,7 +53,7 @@ class Lead:
         """What to hear instead of an utterance; None: itself. first: sample that can still be read"""
         least = max(first, region.start - LEAD, region.end - WINDOW)
         start = next((start for start in self._begun if least <= start < region.start), None)
-        spent, passed = sum(seconds for _, seconds in self._heard), (region.end - self._heard[0][0]) / SAMPLE_RATE
+        spent, passed = sum(seconds for _, seconds in self._heard), (region.end - self._heard[0][0].end) / SAMPLE_RATE
         return Region(start=start, end=region.end) if start is not None and spent <= SHARE * passed else None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from core.audio.samples import SAMPLE_RATE, Region
@@ -40,6 +40,8 @@ class Utterance:
     partly: int
     agreement: Agreement = field(default_factory=Agreement)
     revision: int = 0
+    #: what a partial has heard, by itself
+    languages: Mapping[str, float] = field(default_factory=dict)
     #: the span that the final has, if the silence goes on
     maybe: Region | None = None
     #: what was made of such a span
@@ -77,7 +79,7 @@ class Recogniser:
         self._is_quiet, self._tell, self._done = is_quiet, tell, done
         self._open: Utterance | None = None
         self._finals: deque[Utterance] = deque()
-        self._lead = Lead()
+        self._lead = Lead(tape.end)
         self._wake = asyncio.Event()
         self._took = 0.0  # seconds, of the last partial
         self._partial: asyncio.Task[None] | None = None
@@ -149,6 +151,8 @@ class Recogniser:
         began, utterance.partly = loop.time(), region.end
         said = await self.hearing.quickly(self._tape.read(region))
         self._took = loop.time() - began
+        if said is not None:
+            utterance.languages = said.languages
         if said is not None and utterance is self._open and utterance.partly == region.end:  # nothing newer was heard
             await self._show(utterance, said, region)
 
@@ -167,6 +171,8 @@ class Recogniser:
         loop = asyncio.get_running_loop()
         began, found = loop.time(), None
         window = self._lead.of(region, first=self._tape.first)
+        if not self.hearing.may_be_led(utterance.languages, region.samples):
+            window = None
         if window is not None and (said := await self.hearing.behind(self._tape.read(window))) is not None:
             found = behind_lead(
                 said,
