@@ -38,21 +38,16 @@ def run(bench: Bench) -> None:
         partials_figure("sample to partial, p95, beyond the step", shown, goal="L1", judged=judged),
         Figure(name="sample to partial, median", value=percentile(shown, 50), unit="s"),
         Figure(name="last sample that a partial has heard to that, p95", value=percentile(partly, 95), unit="s"),
-        Figure(
-            name="end of speech to final, p50",
-            value=percentile(finals, 50),
-            unit="s",
-            goal="L2",
-            at_most=0.7,
-            judged=judged,
-        ),
-        Figure(
-            name="end of speech to final, p95",
-            value=percentile(finals, 95),
-            unit="s",
-            goal="L2",
-            at_most=1.2,
-            judged=judged,
+        *(
+            Figure(
+                name=f"end of speech to final, p{percent}",
+                value=percentile(finals, percent),
+                unit="s",
+                goal="L2",
+                at_most=at_most,
+                judged=judged,
+            )
+            for percent, at_most in ((50, 0.7), (95, 1.2))
         ),
         Figure(name="ends of speech that were looked at", value=len(finals)),
     ]

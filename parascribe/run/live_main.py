@@ -7,41 +7,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from core.config.loading import load
 from core.config.settings import Settings
 from core.system import logs
 from parascribe.run import live_door
-from parascribe.run.live_parts import WAITING_THREADS, LiveParts, make_checks, make_parts
-from parascribe.run.wiring.engine import plan_in_force
-from parascribe.run.wiring.stores import open_objects, open_store
+from parascribe.run.live_parts import LiveParts, MakeParts, make_parts, open_streams
+from parascribe.run.wiring.stores import open_store
 from worker.context.figures import LiveSeen
-from worker.live.serving.admission import Admission
-from worker.live.serving.parts import Pace, Serving
 from worker.live.serving.server import LiveServer
 from worker.live.serving.streams import Streams
 
 log = logging.getLogger(__name__)
 
-THREADS = 8
-"""For database and object store."""
-
-MOST_STREAMS = 64
-"""For which there are threads where MAX_LIVE_STREAMS says nothing; of more, some wait for each other."""
-
 SEEN_SECONDS = 2.0
 """How often the figures are told how many streams there are."""
-
-MakeParts = Callable[[Settings, Path, Admission, ThreadPoolExecutor], LiveParts]
 
 
 async def serve(
@@ -51,31 +39,11 @@ async def serve(
     stopped, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, stopped)
-    plan = plan_in_force(runtime)
     with contextlib.ExitStack() as stack:
         store = open_store(settings, migrate=False)
         stack.callback(store.close)
-        objects = open_objects(settings)
-        check, check_room = make_checks(settings, objects, runtime)
-        admission = Admission(most=settings.max_live_streams, workers=plan.workers)
-        most = WAITING_THREADS * (settings.max_live_streams or MOST_STREAMS)
-        waiting = stack.enter_context(ThreadPoolExecutor(most, "hearing"))
-        threads = stack.enter_context(ThreadPoolExecutor(THREADS, "storing"))
-        parts = make(settings, runtime, admission, waiting)
-        stack.callback(parts.close)
-        serving = Serving(
-            sessions=store,
-            objects=objects,
-            intake=parts.intake,
-            pipeline=parts.pipeline,
-            threads=threads,
-            consumer=consumer,
-            pace=Pace(lease=settings.lease_seconds, idle=settings.live_idle_seconds, **parts.pace),
-            check_room=check_room,
-            tell=parts.tell,
-            heard=admission.heard,
-        )
-        streams = Streams(serving, check, admission, changed=lambda count: _write(runtime, count))
+        told = functools.partial(_write, runtime)
+        streams, parts = open_streams(stack, settings, runtime, store, consumer=consumer, make=make, changed=told)
         _write(runtime, 0)
         server = LiveServer(streams, (runtime / live_door.LIVE_TOKEN).read_text("utf-8"), tell=parts.tell)
         await server.listen(live_door.live_socket(runtime), sock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import queue
@@ -9,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from core.jobs.params import JobParams
 from core.live.options import StreamOptions
 from core.live.sessions import Session, StoredUtterance
 from core.objects.store import ObjectStore
+from core.store.sql import SqlStore
 from core.submission.checks import warnings_of
 from core.submission.intake import Intake as Rules
 from core.submission.intake import Limits
@@ -44,12 +46,20 @@ from worker.live.intake import SampleIntake
 from worker.live.parts import Intake, Pipeline, Sink
 from worker.live.pipeline import LivePipeline
 from worker.live.serving.admission import Admission, estimate
+from worker.live.serving.parts import Pace, Serving
+from worker.live.serving.streams import Streams
 from worker.live.stages.hearing import prompt_for
 
 log = logging.getLogger(__name__)
 
 WAITING_THREADS = 5
 """In which one stream waits for the engine: for a final and a partial of each of two channels, and for a translation."""
+
+THREADS = 8
+"""For database and object store."""
+
+MOST_STREAMS = 64
+"""For which there are threads where MAX_LIVE_STREAMS says nothing; of more, some wait for each other."""
 
 SAMPLE_SECONDS = 10
 """Of speech that is decoded to find out what a stream costs: a long utterance."""
@@ -68,6 +78,43 @@ class LiveParts:
     measure: Callable[[], None] = lambda: None
     close: Callable[[], None] = lambda: None
     pace: Mapping[str, float] = field(default_factory=dict)
+
+
+MakeParts = Callable[[Settings, Path, Admission, Executor], LiveParts]
+
+
+def open_streams(
+    stack: contextlib.ExitStack,
+    settings: Settings,
+    runtime: Path,
+    store: SqlStore,
+    *,
+    consumer: str,
+    make: MakeParts,
+    changed: Callable[[int], None] = lambda count: None,
+) -> tuple[Streams, LiveParts]:
+    """What serves streams until the stack is closed, in a live process or in a command. changed: told how many there are"""
+    objects = open_objects(settings)
+    check, check_room = make_checks(settings, objects, runtime)
+    admission = Admission(most=settings.max_live_streams, workers=plan_in_force(runtime).workers)
+    most = WAITING_THREADS * (settings.max_live_streams or MOST_STREAMS)
+    waiting = stack.enter_context(ThreadPoolExecutor(most, "hearing"))
+    threads = stack.enter_context(ThreadPoolExecutor(THREADS, "storing"))
+    parts = make(settings, runtime, admission, waiting)
+    stack.callback(parts.close)
+    serving = Serving(
+        sessions=store,
+        objects=objects,
+        intake=parts.intake,
+        pipeline=parts.pipeline,
+        threads=threads,
+        consumer=consumer,
+        pace=Pace(lease=settings.lease_seconds, idle=settings.live_idle_seconds, **parts.pace),
+        check_room=check_room,
+        tell=parts.tell,
+        heard=admission.heard,
+    )
+    return Streams(serving, check, admission, changed=changed), parts
 
 
 class Aside:

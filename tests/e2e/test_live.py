@@ -32,6 +32,7 @@ from core.audio.samples import SAMPLE_RATE
 from testbed import audio_bank
 from testbed.service import PLAIN, Service, running
 from tests.e2e.live_caller import WallClock, as_words, calling, send, spoken, truth
+from tests.skipping import skip_on_a_laptop
 
 MARIA, PETER, TOM, LUCY = 3, 4, 5, 9
 """Sentences of the bank."""
@@ -255,7 +256,7 @@ def test_what_is_wrong_has_a_code_and_the_stream_beside_it_is_not_touched(servic
 
 def test_a_wall_clock_that_jumps_changes_nothing(service: Service, clock: WallClock) -> None:
     if not clock.env:
-        pytest.skip("there is no C compiler")
+        skip_on_a_laptop("there is no C compiler")
 
     async def talk() -> tuple[list[str], str]:
         async with calling(service, language="en", partials=False) as client:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,21 +17,18 @@ from core.live.options import OF_JOBS, Start
 from core.options import options
 from core.system import logs
 from parascribe.client.errors import ClientError
-from parascribe.run.live_parts import WAITING_THREADS, make_checks, make_parts
+from parascribe.run.live_parts import MOST_STREAMS, make_parts, open_streams
 from parascribe.run.local import isolated_settings
 from parascribe.run.parts import running_manager
 from parascribe.run.runtime import private_folder
 from parascribe.run.wiring.engine import start_plan
 from parascribe.run.wiring.models import open_downloader, open_models
-from parascribe.run.wiring.stores import open_objects, open_store
+from parascribe.run.wiring.stores import open_store
 from parascribe.screen.progress import download_progress
-from worker.live.serving.admission import Admission
-from worker.live.serving.parts import Pace, Serving
 from worker.live.serving.queues import Command
 from worker.live.serving.stream import Stream
 from worker.live.serving.streams import Streams
 
-MOST_STREAMS = 64
 WAITING = 16
 """Blocks of audio, or events, between the source or the outputs and the stream."""
 FOR_A_SERVICE = frozenset(option.name for option in options(JobParams) if not option.about.heard) & OF_JOBS
@@ -54,35 +50,19 @@ def local_streams(settings: Settings, given: Mapping[str, Any]) -> Iterator[Loca
     if served := sorted(FOR_A_SERVICE & given.keys()):
         raise refusal(*({"field": name, "message": "this is for jobs of a service"} for name in served))
     # what is told of a stream goes to the same terminal
-    settings = settings.model_copy(update={"log_level": "ERROR", "metrics_port": 0})
+    settings = settings.model_copy(update={"log_level": "ERROR", "metrics_port": 0, "max_live_streams": MOST_STREAMS})
     logs.setup(settings.log_level, settings.log_format, role="local")
     with contextlib.ExitStack() as stack:
         isolated = stack.enter_context(isolated_settings(settings))
         runtime = stack.enter_context(private_folder())
         store = open_store(isolated)
         stack.callback(store.close)
-        objects = open_objects(isolated)
         _fetch(isolated, given.get("model") or isolated.whisper_model)
         plan = start_plan(isolated, runtime)
         if isolated.whisper_executable is None:
             stack.enter_context(running_manager(isolated, runtime, plan))
-        check, check_room = make_checks(isolated, objects, runtime)
-        admission = Admission(most=MOST_STREAMS, workers=plan.workers)
-        hearing = stack.enter_context(ThreadPoolExecutor(WAITING_THREADS * MOST_STREAMS, "hearing"))
-        threads = stack.enter_context(ThreadPoolExecutor(4, "storing"))
-        parts = make_parts(isolated, runtime, admission, hearing)
-        stack.callback(parts.close)
-        serving = Serving(
-            sessions=store,
-            objects=objects,
-            intake=parts.intake,
-            pipeline=parts.pipeline,
-            threads=threads,
-            consumer="local",
-            pace=Pace(idle=settings.live_idle_seconds),
-            check_room=check_room,
-        )
-        yield LocalStreams(Streams(serving, check, admission))
+        streams, _ = open_streams(stack, isolated, runtime, store, consumer="local", make=make_parts)
+        yield LocalStreams(streams)
 
 
 def _fetch(settings: Settings, model: str) -> None:
