@@ -1,7 +1,18 @@
-"""`python -m parascribe`."""
+"""`parascribe`, and `python -m parascribe`."""
+
+from __future__ import annotations
 
 import sys
 
-from parascribe.cli import main
+from core.system.program import uncollected
 
-sys.exit(main())
+
+def run() -> int:
+    """The command; returns its exit code."""
+    with uncollected():
+        from parascribe.cli import main
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -101,7 +101,9 @@ class Service(Api):
                 "LEASE_SECONDS": "6",
                 "ENGINE_DIR": str(folder / "engine"),
                 "LIVE_ENABLED": "false",  # a process more at each start; tests of streams want it
-                "CPU_PRESSURE_LIMIT": "0",  # what the tests see shall not depend on who else is at work here
+                # what the tests see shall not depend on who else is at work here
+                "CPU_PRESSURE_LIMIT": "0",
+                "ENGINE_NICE": "0",
             }
             | env
         )

@@ -10,6 +10,7 @@ __all__ = [
     "machine",
     "pressure",
     "processes",
+    "program",
     "retry",
     "tracing",
 ]

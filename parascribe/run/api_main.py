@@ -1,4 +1,4 @@
-"""The API's process: `python -m parascribe.run.api_main SOCKET_FD RUNTIME` under a supervisor, `serve` alone."""
+"""The API's process: a child (`core.system.program`) with SOCKET_FD RUNTIME under a supervisor, `serve` alone."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import functools
 import resource
 import signal
 import socket
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypedDict
 
@@ -184,9 +183,10 @@ def _listeners(settings: Settings, objects: ObjectStore) -> tuple[Measure, Encod
     return measured, encoded
 
 
-if __name__ == "__main__":
+def run(arguments: Sequence[str]) -> int:
+    """As a program. arguments: SOCKET_FD RUNTIME"""
+    fd, runtime = arguments
     loaded = load()
     logs.setup(loaded.log_level, loaded.log_format, role="api")
     # asyncio sends small answers at once only from sockets known to be TCP's, which not every system can tell of a descriptor
-    listening = socket.socket(proto=socket.IPPROTO_TCP, fileno=int(sys.argv[1]))
-    sys.exit(serve(loaded, listening, Path(sys.argv[2])))
+    return serve(loaded, socket.socket(proto=socket.IPPROTO_TCP, fileno=int(fd)), Path(runtime))

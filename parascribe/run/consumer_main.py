@@ -1,4 +1,4 @@
-"""The consumer's main process: `python -m parascribe.run.consumer_main CONSUMER RUNTIME [poll | extra]`, by the supervisor.
+"""The consumer's main process: a child (`core.system.program`) with CONSUMER RUNTIME [poll | extra].
 
 Makes what all its jobs share, then forks the job processes. `poll`: look for jobs in the table although there is a
 broker; the supervisor wants that while the broker is away. `extra`: beside Celery's pool, the slot for one interactive job more.
@@ -6,7 +6,7 @@ broker; the supervisor wants that while the broker is away. `extra`: beside Cele
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from core.config.loading import load
@@ -63,5 +63,7 @@ def main(
         run_celery(app, slots=settings.max_concurrent_jobs, name=consumer)
 
 
-if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), load(), poll="poll" in sys.argv[3:], extra="extra" in sys.argv[3:])
+def run(arguments: Sequence[str]) -> None:
+    """As a program. arguments: CONSUMER RUNTIME [poll | extra]"""
+    consumer, runtime, *words = arguments
+    main(consumer, Path(runtime), load(), poll="poll" in words, extra="extra" in words)

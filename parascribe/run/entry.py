@@ -9,6 +9,7 @@ import whisper
 from core.config.files import ConfigError
 from core.config.loading import load
 from core.system.processes import one_blas_thread
+from core.system.program import uncollected
 from parascribe.screen import streams
 
 
@@ -21,7 +22,8 @@ def start(part: str) -> None:
         )
     one_blas_thread()
     streams.prepare()
-    from parascribe.run import services
+    with uncollected():
+        from parascribe.run import services
 
     try:
         settings = load()

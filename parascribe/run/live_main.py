@@ -1,4 +1,4 @@
-"""The process that serves live streams: `python -m parascribe.run.live_main CONSUMER RUNTIME [SOCKET_FD]`, by the supervisor.
+"""The process that serves live streams: a child (`core.system.program`) with CONSUMER RUNTIME [SOCKET_FD].
 
 It has no model: text comes from the engine hosts of its consumer.
 """
@@ -12,8 +12,8 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from core.config.loading import load
@@ -90,5 +90,7 @@ def main(consumer: str, runtime: Path, settings: Settings, fd: int | None, *, ma
             sock.close()
 
 
-if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), load(), int(sys.argv[3]) if len(sys.argv) > 3 else None)
+def run(arguments: Sequence[str]) -> None:
+    """As a program. arguments: CONSUMER RUNTIME [SOCKET_FD]"""
+    consumer, runtime, *fd = arguments
+    main(consumer, Path(runtime), load(), int(fd[0]) if fd else None)

@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 PROGRAMS = "parascribe.run"
 """The package with the children's programs, `api_main`, `consumer_main` and `live_main`; the fault tests bring their own."""
 
+_CHILD = [sys.executable, "-m", "core.system.program"]
+
 _CONSUMER = {"MALLOC_MMAP_THRESHOLD_": str(512 << 10)}
 """Fixed, else glibc raises it to the size of the first chunk's samples freed, and each thread of a job's process keeps
 as much for good: 10 MB less of 60. Below 512 KiB the VAD's arrays would be new pages each time: 2.5 times its CPU."""
@@ -89,7 +91,7 @@ def _supervised(settings: Settings, *, with_api: bool, programs: str) -> int:
             for line in plan.warnings:
                 log.warning("%s", line)
             children = [engine_child(settings, runtime, plan)] if settings.whisper_executable is None else []
-            command = [sys.executable, "-m", f"{programs}.consumer_main", consumer, str(runtime)]
+            command = [*_CHILD, f"{programs}.consumer_main", consumer, str(runtime)]
             grace = settings.shutdown_seconds + 10
             children.append(Child(name="consumer", env=env | _CONSUMER, grace=grace, command=command))
             sweeper = make_sweeper(settings, store, open_objects(settings), runtime)
@@ -114,7 +116,7 @@ def _supervised(settings: Settings, *, with_api: bool, programs: str) -> int:
                         env=env,
                         pass_fds=(sock.fileno(),),
                         grace=API_SHUTDOWN_SECONDS + 5,  # to clean up after what it then cuts
-                        command=[sys.executable, "-m", f"{programs}.api_main", str(sock.fileno()), str(runtime)],
+                        command=[*_CHILD, f"{programs}.api_main", str(sock.fileno()), str(runtime)],
                     )
                 )
             supervisor = Supervisor(children)
@@ -151,7 +153,7 @@ def _live(
     """The process that serves live streams, behind those that it needs; returns what API processes have to know of it."""
     if not settings.live_enabled:
         return None
-    command = [sys.executable, "-m", *program, str(runtime)]
+    command = [*_CHILD, *program, str(runtime)]
     port: int | None = None
     pass_fds: tuple[int, ...] = ()
     if settings.live_host:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from core.config.loading import load
@@ -11,9 +11,11 @@ from core.system import logs
 from parascribe.run.api_main import serve
 from testbed.faults import script
 
-if __name__ == "__main__":
+
+def run(arguments: Sequence[str]) -> int:
+    """As of `parascribe.run.api_main`."""
     script.fill_temp_folder()
     script.arm("api")
     settings = load()
     logs.setup(settings.log_level, settings.log_format, role="api")
-    sys.exit(serve(settings, socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2])))
+    return serve(settings, socket.socket(fileno=int(arguments[0])), Path(arguments[1]))

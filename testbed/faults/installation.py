@@ -60,7 +60,7 @@ class Installation(Service):
         }
         super().__init__(folder, **(defaults | (servers.environment() if servers else {}) | env))
         self.servers, self._count = servers, consumers
-        self.calls = folder / "calls"
+        self.calls, self.gate = folder / "calls", folder / "gate"
         self._scripts = {0: dict(script or {"delay": 0.1})} | {n: dict(s) for n, s in (scripts or {}).items()}
         self.processes_: dict[str, subprocess.Popen[bytes]] = {}
         self._store: SqlStore | None = None
@@ -89,7 +89,9 @@ class Installation(Service):
 
     def run(self, name: str, part: str, number: int, **env: str) -> None:
         file = self.folder / f"script-{number}.json"
-        file.write_text(json.dumps({"calls": str(self.calls)} | self._scripts.get(number, self._scripts[0])))
+        file.write_text(
+            json.dumps({"calls": str(self.calls), "gate": str(self.gate)} | self._scripts.get(number, self._scripts[0]))
+        )
         if part != "consumer":  # they say no address
             self._since = self.log_file.stat().st_size if self.log_file.exists() else 0
         with self.log_file.open("ab") as log:
@@ -228,8 +230,16 @@ class Installation(Service):
 
         wait_for(stopped_outside, 10)
 
+    def hold(self, chunks: int) -> None:
+        """From now on each job gets so many chunks transcribed by each process that runs it, and waits with the others."""
+        self.gate.write_text(str(chunks))
+
+    def release(self) -> None:
+        self.gate.unlink(missing_ok=True)
+
     def heal(self) -> None:
-        """Everything that shall run runs again, and all proxies pass."""
+        """Everything that shall run runs again, all proxies pass, and no job is held."""
+        self.release()
         if self.servers is None:
             if self.processes_["serve"].poll() is not None:
                 self.run("serve", "serve", 0)

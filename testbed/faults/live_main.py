@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -24,8 +24,10 @@ def make(settings: Settings, runtime: Path, admission: Admission, executor: Exec
     )
 
 
-if __name__ == "__main__":
+def run(arguments: Sequence[str]) -> None:
+    """As of `parascribe.run.live_main`."""
     from core.config.loading import load
     from parascribe.run.live_main import main
 
-    main(sys.argv[1], Path(sys.argv[2]), load(), int(sys.argv[3]) if len(sys.argv) > 3 else None, make=make)
+    consumer, runtime, *fd = arguments
+    main(consumer, Path(runtime), load(), int(fd[0]) if fd else None, make=make)

@@ -6,7 +6,6 @@ import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +53,14 @@ class Rig(Installation):
         )
         return str(job["id"])
 
-    def midway(self, seconds: int = 100, *, chunks: int = 2, **params: Any) -> str:
-        """Upload, and return when so many chunks are done but not all."""
-        for seed in range(1, 6):  # a machine that stands still for half a second lets the middle pass by
-            job_id = self.upload(seconds, seed=seed, **params)
-            wait_for(partial(lambda job: self.store.get(job).chunks_done >= chunks, job_id), 30)
-            if not self.store.get(job_id).terminal:
-                return job_id
-        raise AssertionError("too quick to be hit in the middle, five times")
+    def midway(self, seconds: int = 100, *, chunks: int = 2, held: bool = False, **params: Any) -> str:
+        """Upload, and return when so many chunks are done but not all. held: until `release`, no more of them will be."""
+        self.hold(chunks)
+        job_id = self.upload(seconds, **params)
+        wait_for(lambda: self.store.get(job_id).chunks_done >= chunks)
+        if not held:
+            self.release()
+        return job_id
 
     def ended(self, job_id: str, seconds: float = 80.0) -> Any:
         """The row, as soon as the job has ended."""

@@ -1,7 +1,7 @@
 """What the programs of the fault tests do differently: read from the file that PARASCRIBE_TEST_SCRIPT names.
 
-{"delay": 0.1, "rules": [{"kind", "label", "calls"}], "calls": "/path", "wall_shift": 3600, "full_temp": "/path",
- "stop_at_commit": "/path", "crash": {"role": "consumer" | "api" | "supervisor", "point", "times"}}
+{"delay": 0.1, "rules": [{"kind", "label", "calls"}], "calls": "/path", "gate": "/path", "wall_shift": 3600,
+ "full_temp": "/path", "stop_at_commit": "/path", "crash": {"role": "consumer" | "api" | "supervisor", "point", "times"}}
 """
 
 from __future__ import annotations
@@ -94,7 +94,10 @@ def engine(runtime: Path) -> Any:
         Rule(kind=r["kind"], label=r.get("label", "*"), calls=tuple(r.get("calls", ())))
         for r in script.get("rules", ())
     ]
-    return ScriptedEngine(delay=script.get("delay", 0.0), rules=rules, call_log=Path(script["calls"]))
+    scripted = ScriptedEngine(delay=script.get("delay", 0.0), rules=rules, call_log=Path(script["calls"]))
+    from testbed.faults.gate import Gated
+
+    return Gated(scripted, Path(script["gate"])) if "gate" in script else scripted
 
 
 class Mixed:

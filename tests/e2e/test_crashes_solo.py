@@ -12,19 +12,22 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from testbed.service import ENDED, Service, audio, running
+from testbed.service import Service, audio, running
 
 
 @pytest.fixture(scope="module")
 def talk(tmp_path_factory):
-    """Four minutes: long enough to be hit in the middle."""
-    return audio(tmp_path_factory.mktemp("talk"), minutes=4, seed=21, name="talk.flac")[0]
+    """Two minutes in a dozen chunks: long enough to be hit in the middle."""
+    return audio(tmp_path_factory.mktemp("talk"), minutes=2, seed=21, name="talk.flac")[0]
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """Whatever is killed of it, its supervisor starts again."""
-    with running(tmp_path_factory.mktemp("shared")) as service:
+    """Whatever is killed of it, its supervisor or the test starts again. Nothing waits for a lease, nor for a grace, to end."""
+    folder = tmp_path_factory.mktemp("shared")
+    with running(
+        folder, LEASE_SECONDS="120", SHUTDOWN_SECONDS="60", CHUNK_DURATION="10", ENCODER_CONTEXT="fit"
+    ) as service:
         yield service
 
 
@@ -74,55 +77,18 @@ def test_kill_9_of_a_process_loses_nothing(shared, talk, undisturbed, title):
     check(shared, job_id, undisturbed)
 
 
-def test_kill_9_of_the_job_process_frees_its_lease_at_once(tmp_path, talk, undisturbed):
-    with running(tmp_path, LEASE_SECONDS="120") as service:
-        job_id = midway(service, talk)
-        with sqlite3.connect(tmp_path / "data" / "parascribe.db") as database:
-            (owner,) = database.execute("select lease_owner from job where id = ?", (job_id,)).fetchone()
-        os.kill(int(owner.rpartition("/")[2].partition(":")[0]), signal.SIGKILL)
-        done = check(service, job_id, undisturbed)
-        assert done["attempts"] == 2
+def lease_owner(service: Service, job_id: str) -> tuple[str, str | None]:
+    with sqlite3.connect(service.folder / "data" / "parascribe.db") as database:
+        status, owner = database.execute("select status, lease_owner from job where id = ?", (job_id,)).fetchone()
+        return status, owner
 
 
-def test_kill_9_of_everything_and_start_again(tmp_path, talk, undisturbed):
-    service = Service(tmp_path, LEASE_SECONDS="120").start()
-    job_id = midway(service, talk)
-    assert service.process is not None
-    service.process.kill()
-    service.process.wait()
-    service.assert_gone()
-    service.start()
-    check(service, job_id, undisturbed)
-    service.stop()
-
-
-def test_sigterm_hands_back_without_costing_an_attempt(tmp_path, talk, undisturbed):
-    service = Service(tmp_path).start()
-    job_id = midway(service, talk)
-    began = time.monotonic()
-    assert service.stop() == 0
-    assert time.monotonic() - began < 15
-    assert not list((tmp_path / "data" / "work").glob("*-*")), "work folders left behind"
-    with sqlite3.connect(tmp_path / "data" / "parascribe.db") as database:
-        assert database.execute("select status, lease_owner from job where id = ?", (job_id,)).fetchone() == (
-            "queued",
-            None,
-        )
-    service.start()
-    done = check(service, job_id, undisturbed)
-    assert done["attempts"] == 1
-    service.stop()
-
-
-def test_ctrl_c_twice_is_quick(tmp_path, talk):
-    service = Service(tmp_path, SHUTDOWN_SECONDS="60", MAX_PARALLEL_WORKERS="1").start()
-    midway(service, talk)
-    assert service.process is not None
-    service.process.send_signal(signal.SIGINT)
-    service.wait_log("Stopping")
-    began = time.monotonic()
-    assert service.stop(signal.SIGINT) == 0
-    assert time.monotonic() - began < 15  # of 60
+def test_kill_9_of_the_job_process_frees_its_lease_at_once(shared, talk, undisturbed):
+    job_id = midway(shared, talk)
+    _, owner = lease_owner(shared, job_id)
+    os.kill(int(owner.rpartition("/")[2].partition(":")[0]), signal.SIGKILL)
+    done = check(shared, job_id, undisturbed)
+    assert done["attempts"] == 2
 
 
 def test_kill_9_of_the_api_is_mended(shared, talk, undisturbed):
@@ -140,23 +106,35 @@ def test_kill_9_of_the_api_is_mended(shared, talk, undisturbed):
     check(shared, job_id, undisturbed)
 
 
-def test_a_job_that_crashes_its_process_every_time_fails_with_a_code(tmp_path, talk):
-    """MAX_ATTEMPTS deaths without a finished chunk end it, and the queue goes on."""
-    with running(tmp_path, MAX_ATTEMPTS="2", MAX_CONCURRENT_JOBS="1", WHISPER_MODEL="demo") as service:
-        job = service.submit(talk)
-        deaths = 0
-        while (state := service.job(job["id"]))["status"] not in ENDED:
-            with sqlite3.connect(tmp_path / "data" / "parascribe.db") as database:
-                (owner,) = database.execute("select lease_owner from job where id = ?", (job["id"],)).fetchone()
-            if owner and state["progress"]["chunks_done"] == 0:
-                pid = int(owner.rpartition("/")[2].partition(":")[0])
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                    deaths += 1
-                except ProcessLookupError:
-                    pass
-            assert deaths < 20
-            time.sleep(0.01)
-        assert state["error"]["code"] == "worker_crashed"
-        small, _ = audio(tmp_path, minutes=0.1, seed=1)
-        assert service.wait(service.submit(small)["id"])["status"] == "completed"
+def test_kill_9_of_everything_and_start_again(shared, talk, undisturbed):
+    job_id = midway(shared, talk)
+    assert shared.process is not None
+    shared.process.kill()
+    shared.process.wait()
+    shared.assert_gone()
+    shared.start()
+    check(shared, job_id, undisturbed)
+
+
+def test_sigterm_hands_back_without_costing_an_attempt(shared, talk, undisturbed):
+    job_id = midway(shared, talk)
+    began = time.monotonic()
+    assert shared.stop() == 0
+    assert time.monotonic() - began < 15
+    assert not list((shared.folder / "data" / "work").glob("*-*")), "work folders left behind"
+    assert lease_owner(shared, job_id) == ("queued", None)
+    shared.start()
+    done = check(shared, job_id, undisturbed)
+    assert done["attempts"] == 1
+
+
+def test_ctrl_c_twice_is_quick(shared, talk):
+    """The last one here: nothing runs after it."""
+    midway(shared, talk)
+    assert shared.process is not None
+    before = shared.log_file.stat().st_size
+    shared.process.send_signal(signal.SIGINT)
+    shared.wait_log("Stopping", since=before)
+    began = time.monotonic()
+    assert shared.stop(signal.SIGINT) == 0
+    assert time.monotonic() - began < 15  # of 60

@@ -248,7 +248,7 @@ class Place:
                 os.kill(pid, signal.SIGKILL)
             case "many kills":
                 while not self.store.get(job_id).terminal and self.chunks_done(job_id) <= done:
-                    time.sleep(0.005)
+                    time.sleep(0.02)
                 os.kill(pid, signal.SIGKILL)
             case "stop" | "hurry":
                 stop.set()

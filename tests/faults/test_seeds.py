@@ -28,6 +28,7 @@ AT_ONCE = 2
 def test_killed_twenty_times_in_a_row(tmp_path: Path) -> None:
     """Each time as soon as one more chunk is done: the letter-same transcript, whatever was in flight beside it."""
     place = Place(tmp_path)
+    place.warm()
     calls = tmp_path / "script"
     engine = ScriptedEngine(delay=0.02, call_log=calls)
     parts = replace(place.parts, transcriber=WhisperTranscriber(engine, place.parts.transcriber.downloader))

@@ -244,6 +244,29 @@ def test_the_final_is_asked_for_before_the_silence_is_over(tmp_path: Path) -> No
     assert calls(tmp_path) == 1 and len(sink.finals) == 1 and sink.finals[0].text
 
 
+def test_a_pause_that_was_none_holds_up_nothing(tmp_path: Path) -> None:
+    """The final that was asked for in it is never there; the utterance goes on, and has its own."""
+    made = scripted(tmp_path, Rule(kind="hang", calls=(1,)))
+
+    async def spoken() -> MemorySink:
+        sink = MemorySink()
+        pipeline = made.pipeline(sink, **QUIET)
+        await pipeline.feed(sentences(0, pause=0.0))
+        while not calls(tmp_path):  # silence, frame by frame, until it is asked
+            await pipeline.feed(np.zeros(512, np.int16))
+            await asyncio.sleep(0.02)
+        assert not any(isinstance(event, SpeechEnd) for _, event in sink.events)
+        await pipeline.feed(sentences(1, pause=0.0))
+        await pipeline.feed(np.zeros(SAMPLE_RATE, np.int16))
+        await pipeline.finish()
+        await pipeline.close()
+        return sink
+
+    sink = asyncio.run(spoken())
+    (final,) = sink.finals
+    assert final.text and final.error is None and calls(tmp_path) >= 2
+
+
 def test_flush_ends_what_is_open(tmp_path: Path) -> None:
     made = scripted(tmp_path)
 

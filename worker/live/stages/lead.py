@@ -43,8 +43,10 @@ class Lead:
 
     def took(self, region: Region, seconds: float) -> None:
         """How long the engine has been waited for with a final, or with what might have become one."""
-        if self._heard[-1][0].start == region.start:
+        last = self._heard[-1][0]
+        if last.start >= region.start:  # the same one, or one that was asked for too early and is there too late
             seconds += self._heard.pop()[1]
+            region = last if last.start > region.start else region
         self._heard.append((region, seconds))
         while self._begun and self._begun[0] < region.start - LEAD:  # others may have begun, and wait to be heard
             self._begun.popleft()

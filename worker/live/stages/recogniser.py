@@ -1,14 +1,17 @@
-"""What is asked of the engine for one channel: finals one after the other, and beside them at most one partial, the newest.
+"""What is asked of the engine for one channel: finals one after the other, and beside them at most one partial, the newest,
+and one final that was asked for in a pause which may yet be none.
 
-A final does not wait for a partial that is being heard: that takes as long as the final itself, and nobody wants it any more.
+A final waits for neither, unless it is the one that was asked for: that takes as long as the final itself, and nobody
+wants it any more.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from core.audio.samples import SAMPLE_RATE, Region
 from core.errors import ChunkFailed
@@ -19,6 +22,8 @@ from worker.live.stages.endpoints import Edge, Found
 from worker.live.stages.hearing import Hearing
 from worker.live.stages.lead import Lead, behind_lead
 from worker.live.stages.tape import Tape
+
+T = TypeVar("T")
 
 STEP = SAMPLE_RATE
 """New audio after which another partial is worth its price..."""
@@ -44,8 +49,8 @@ class Utterance:
     languages: Mapping[str, float] = field(default_factory=dict)
     #: the span that the final has, if the silence goes on
     maybe: Region | None = None
-    #: what was made of such a span
-    early: tuple[Region, ChunkTranscript] | None = None
+    #: what was made of such a span, or is being made: None when the engine failed at it
+    early: tuple[Region, asyncio.Task[ChunkTranscript | None]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +88,7 @@ class Recogniser:
         self._wake = asyncio.Event()
         self._took = 0.0  # seconds, of the last partial
         self._partial: asyncio.Task[None] | None = None
+        self._early: asyncio.Task[ChunkTranscript | None] | None = None
 
     @property
     def waiting(self) -> int:
@@ -114,33 +120,42 @@ class Recogniser:
         try:
             await self._run()
         finally:
-            if self._partial is not None:
-                self._partial.cancel()
-                await asyncio.gather(self._partial, return_exceptions=True)
+            asked = [task for task in (self._partial, self._early) if task is not None]
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
 
     async def _run(self) -> None:
         while True:
             if self._partial is not None and self._partial.done():
                 self._partial.result()  # what went wrong with it is not kept quiet
                 self._partial = None
+            if self._early is not None and self._early.done():
+                self._early.result()
+                self._early = None
             if self._finals:
                 await self._final(self._finals[0])
                 self._finals.popleft()
             elif (utterance := self._open) is not None and (region := self._wanted(utterance)) is not None:
                 if region == utterance.maybe:
-                    await self._early(utterance, region)
+                    self._early = self._begin(self._ahead(utterance, region))
+                    utterance.early = region, self._early
                 else:
-                    self._partial = asyncio.create_task(self._part(utterance, region))
-                    self._partial.add_done_callback(lambda _: self._wake.set())
+                    self._partial = self._begin(self._part(utterance, region))
             else:
                 self._wake.clear()
                 await self._wake.wait()
 
+    def _begin(self, asking: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(asking)
+        task.add_done_callback(lambda _: self._wake.set())
+        return task
+
     def _wanted(self, utterance: Utterance) -> Region | None:
         """What the open utterance should be heard of now."""
         if utterance.maybe is not None:
-            done = utterance.early is not None and utterance.early[0] == utterance.maybe
-            return None if done else utterance.maybe
+            asked = utterance.early is not None and utterance.early[0] == utterance.maybe
+            return None if asked or self._early is not None else utterance.maybe
         region = Region(start=utterance.found.heard.start, end=self._tape.end)
         step = max(STEP, round(SLOWER * self._took * SAMPLE_RATE))
         wanted = self._partials and self._partial is None and not self._is_quiet()
@@ -156,15 +171,16 @@ class Recogniser:
         if said is not None and utterance is self._open and utterance.partly == region.end:  # nothing newer was heard
             await self._show(utterance, said, region)
 
-    async def _early(self, utterance: Utterance, region: Region) -> None:
+    async def _ahead(self, utterance: Utterance, region: Region) -> ChunkTranscript | None:
+        """The final of an utterance that may have ended; None: it is to be asked for again, which says what is wrong."""
+        utterance.partly = region.end
         try:
             said = await self._whole(utterance, region)
         except ChunkFailed:
-            utterance.maybe = None  # the final will say so
-            return
-        utterance.early, utterance.partly = (region, said), region.end
-        if self._partials and utterance is self._open:
+            return None
+        if self._partials and utterance is self._open and utterance.partly == region.end:
             await self._show(utterance, said, region)
+        return said
 
     async def _whole(self, utterance: Utterance, region: Region) -> ChunkTranscript:
         """The text that stays. Raises ChunkFailed."""
@@ -208,11 +224,10 @@ class Recogniser:
         region = utterance.found.heard
         if region.samples < SHORTEST:
             await self._done(Spoken(utterance=utterance, said=None))
-        elif utterance.early is not None and utterance.early[0] == region:
-            await self._done(Spoken(utterance=utterance, said=utterance.early[1]))
         else:
+            said = await utterance.early[1] if utterance.early is not None and utterance.early[0] == region else None
             try:
-                said = await self._whole(utterance, region)
+                said = said or await self._whole(utterance, region)
             except ChunkFailed as error:
                 await self._done(Spoken(utterance=utterance, said=None, error=error.code))
             else:
