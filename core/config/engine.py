@@ -84,7 +84,7 @@ class EngineSettings(BaseSettings):
     )
     lone_chunk_threads: bool = Field(
         False,
-        description="Let a chunk that starts while no other waits use the idle cores too: a single short clip is back sooner. Only for a machine that does nothing else, since threads that share a core with anything slow each other down many times over. Probabilities then differ in the fourth digit from run to run.",
+        description="Let a chunk that starts while no other waits use the idle cores too: a single short clip is back sooner. For an engine that was built here (`parascribe engine build`), or a machine that does nothing else: the threads of others slow each other down many times over when they share a core with anything. Probabilities then differ in the fourth digit from run to run.",
     )
     encoder_context: Literal["full", "fit"] = Field(
         "full",

@@ -231,6 +231,15 @@ def test_a_chunk_gets_the_threads_that_are_left() -> None:
     assert [pool.threads(taken=taken, waiting=0) for taken in (0, 3, 7, 8)] == [8, 5, 1, 1]
     assert pool.threads(taken=0, waiting=1) == 1
     assert make_scaler(Pressure(cpu=50), lone_threads=8).threads(taken=0, waiting=0) == 1  # the cores are not idle
+    sharing = make_scaler(Pressure(cpu=50), lone_threads=8, shares_cores=True)
+    assert sharing.threads(taken=0, waiting=0) == 8, "nothing is to be feared"
+
+
+def test_a_live_request_gets_the_cores_that_are_left_where_threads_share_them() -> None:
+    pool = make_scaler(Pressure(cpu=50), cores=4, shares_cores=True)
+    assert [pool.threads(taken=taken, waiting=0, live=True) for taken in (0, 2, 3)] == [4, 2, 1]
+    assert pool.threads(taken=0, waiting=0) == pool.threads(taken=0, waiting=1, live=True) == 1
+    assert make_scaler(Pressure(), cores=4).threads(taken=0, waiting=0, live=True) == 1, "they spin"
 
 
 def test_the_rule_survives_a_command_line_and_is_told_in_words() -> None:

@@ -14,6 +14,7 @@ from whisper.host.request_queue import RequestQueue
 from whisper.host.scaling import Autoscaler
 from whisper.host.worker_pool import WorkerPool
 from whisper.host.worker_process import MOST_PAUSED, Work, Worker, WorkerProcess, how_it_ended, log
+from whisper.types import Urgency
 from whisper.wire.deadlines import Deadlines
 from whisper.wire.frames import FrameError, FrameReader, FrameType
 from whisper.wire.kind import Kind
@@ -114,7 +115,8 @@ class Host:
                 return
             worker, working = free.pop(), [other for other in working if other.paused_at is None]
             taken = sum(other.threads for other in working)
-            threads = self._scaler.threads(taken=taken, waiting=len(self._queue) - 1)
+            live = connection.urgency is Urgency.LIVE
+            threads = self._scaler.threads(taken=taken, waiting=len(self._queue) - 1, live=live)
             request, now = connection.request or {}, time.monotonic()
             timeout = request.get("timeout") or self._deadlines.of(request["op"], threads=threads)
             if worker.give(connection, threads=threads, timeout=timeout, now=now):

@@ -41,7 +41,7 @@ from whisper.host.scaling import Autoscaler, ScalingRule, add_arguments
 from whisper.host.worker import WorkerRun
 from whisper.host.worker_process import log
 from whisper.kinds import load_kind
-from whisper.wire.kind import Model
+from whisper.wire.kind import SHARES_CORES, Model
 from whisper.wire.process import die_with, no_core_dumps
 
 RSS_ABOVE_WEIGHTS = 1536 * 1024 * 1024
@@ -91,7 +91,9 @@ def main() -> NoReturn:
         announce({"code": error.code, "message": error.message})
         sys.exit(CANNOT_START)
     work = WorkerRun(kind=kind, load=load, recycle_after=recycle_after, rss_cap=rss_cap)
-    rule = replace(ScalingRule.of(options), worker_mb=kind.worker_mb(files))
+    rule = replace(
+        ScalingRule.of(options), worker_mb=kind.worker_mb(files), shares_cores=SHARES_CORES in options.prepared
+    )
     about = {"model": str(files[0]), **options.prepared}
     host = Host(listener, kind, work, scaler=Autoscaler(rule, pressure.read, log), about=about, announce=announce)
     # not before: while the model is being read a signal handler of ours could not run

@@ -22,7 +22,8 @@ SAY_SECONDS = 60.0
 """At most one line about workers held back in so long: with short chunks a busy machine comes and goes with each of them."""
 QUIET_CPU = 10.0
 """`some avg10` above which a chunk is not spread over idle cores: they are not idle. Without OpenMP ggml's threads
-spin while they wait for each other, and on shared cores a chunk took ten times as long with 2 threads as with 1."""
+spin while they wait for each other, and on shared cores a chunk took ten times as long with 2 threads as with 1.
+Those of an own build yield (`ScalingRule.shares_cores`), and nothing is to be feared: `whisper.workshop.kernels`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,8 @@ class ScalingRule:
     memory_limit, cpu_limit: percent (`some avg10`) from which no worker is added; 0: not looked at
     lone_threads: threads that busy workers may use together while no chunk waits; 0: never more than `threads` each
     cores: that can be used; 0: not known
+    shares_cores: whether threads let others run while they wait for each other; then a live request that is alone gets all
+        the cores that are left, whatever `lone_threads` says
     """
 
     most: int
@@ -44,6 +47,7 @@ class ScalingRule:
     cpu_limit: float = 0.0
     lone_threads: int = 0
     cores: int = 0
+    shares_cores: bool = False
 
     @classmethod
     def of(cls, options: Namespace) -> ScalingRule:
@@ -154,13 +158,14 @@ class Autoscaler:
             return 0.0
         return self.rule.idle_seconds or float("inf")
 
-    def threads(self, *, taken: int, waiting: int) -> int:
+    def threads(self, *, taken: int, waiting: int, live: bool = False) -> int:
         """Threads for a chunk that starts now. taken: threads of the other chunks' workers; waiting: chunks without one."""
         rule = self.rule
-        spread = rule.lone_threads - taken
-        if waiting or spread <= rule.threads or (self._look().cpu or 0.0) > QUIET_CPU:
+        most = max(rule.lone_threads, min(MOST_THREADS, rule.cores) if live and rule.shares_cores else 0)
+        spread = most - taken
+        if waiting or spread <= rule.threads:
             return rule.threads
-        return spread
+        return spread if rule.shares_cores or (self._look().cpu or 0.0) <= QUIET_CPU else rule.threads
 
     def status(self) -> dict[str, Any]:
         seen = self._pressure

@@ -15,7 +15,7 @@ from whisper.library.libwhisper import LibraryUnusable, LibWhisper
 from whisper.library.selftest import choose_library
 from whisper.models.sizes import size_of
 from whisper.types import LONGEST
-from whisper.wire.kind import Model, Op, Reply, Request, Setup
+from whisper.wire.kind import SHARES_CORES, Model, Op, Reply, Request, Setup
 from whisper.wire.process import give_back_memory, keep_memory
 
 SAMPLE_BYTES = 4
@@ -42,7 +42,8 @@ class WhisperKind:
     def prepare(self, files: Sequence[Path], setup: Setup) -> dict[str, str]:
         found = candidates(setup.library, setup.engine_dir)
         library = choose_library(found, files[0], setup.engine_dir)
-        return {"library": library.kind, "directory": str(library.directory)}
+        prepared = {"library": library.kind, "directory": str(library.directory)}
+        return prepared | {SHARES_CORES: "yes"} if library.shares_cores else prepared
 
     def load(self, files: Sequence[Path], device: str, prepared: Mapping[str, str], *, debug: bool) -> Model:
         try:

@@ -21,11 +21,13 @@ class Library:
 
     kind: `operator` (WHISPER_LIBRARY), `own` (built here) or `wheel`
     version: as far as file names and records tell; empty when they do not
+    shares_cores: whether its threads let others run while they wait for each other, instead of spinning
     """
 
     kind: str
     directory: Path
     version: str
+    shares_cores: bool = False
 
 
 def candidates(operator_dir: Path | None, engine_dir: Path | None) -> list[Library]:
@@ -36,12 +38,10 @@ def candidates(operator_dir: Path | None, engine_dir: Path | None) -> list[Libra
     found = []
     if operator_dir is not None:
         directory = operator_dir.expanduser().resolve()
-        found.append(Library(kind="operator", directory=directory, version=_version_of(directory)))
+        found.append(_library("operator", directory))
     if engine_dir is not None and find_library(engine_dir / "current"):
         directory = (engine_dir / "current").resolve()  # a later build must not change under a running host
-        found.append(
-            Library(kind="own", directory=directory, version=_recorded_version(directory) or _version_of(directory))
-        )
+        found.append(_library("own", directory))
     if wheel := _wheel_directory():
         found.append(Library(kind="wheel", directory=wheel, version=_version_of(wheel)))
     return found
@@ -62,11 +62,14 @@ def _wheel_directory() -> Path | None:
     return None
 
 
-def _recorded_version(directory: Path) -> str:
+def _library(kind: str, directory: Path) -> Library:
+    """With what the record of its build says, where there is one."""
     try:
-        return str(json.loads((directory / "record.json").read_text())["version"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        record = dict(json.loads((directory / "record.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        record = {}
+    version = str(record.get("version") or _version_of(directory))
+    return Library(kind=kind, directory=directory, version=version, shares_cores=record.get("shares_cores") is True)
 
 
 def _version_of(directory: Path) -> str:

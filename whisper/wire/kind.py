@@ -34,6 +34,10 @@ class ModelRef:
     device: str = "cpu"
 
 
+SHARES_CORES = "shares_cores"
+"""Key of what a kind prepares: the threads of one request let others run while they wait for each other."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Op:
     """One thing that can be asked of a kind."""

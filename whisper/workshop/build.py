@@ -5,8 +5,8 @@ pinned, hashed wheels (data/build-requirements.lock) in an environment that is r
 replaces the wheel's library only if it passes the self-test, gives the same text and is faster.
 
 Flags: GGML_LLAMAFILE, off by default in whisper.cpp, is the largest single win (its matrix kernels); Clang beats
-gcc 12 by 10-15 % and has none of its AMX bug; without OpenMP there are no spinning barriers and no hang after fork.
-To the sources come matrix kernels of the project's own (whisper/workshop/kernels.py).
+gcc 12 by 10-15 % and has none of its AMX bug; without OpenMP there is no hang after fork.
+To the sources come matrix kernels of the project's own, and barriers that yield (whisper/workshop/kernels.py).
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ def build_engine(
             "source": f"{WHEEL}=={SOURCE_VERSION}",
             "source_sha256": SOURCE_SHA256,
             "kernels_sha256": kernels_sha256(),
+            "shares_cores": True,
             "portable": portable,
             "compiler": _output([str(python), "-m", "ziglang", "cc", "--version"]).splitlines()[0],
             "flags": flags,
