@@ -63,7 +63,9 @@ class MemorySessions:
             if session is None or session.owner != owner:
                 raise LiveSessionNotFound
             if session.ended:
-                raise LiveSessionEnded
+                if self._due[session_id] <= self._clock.now():
+                    raise LiveSessionEnded
+                return self._changed(session)
             self._fences[session_id] += 1
             self._due[session_id] = self._clock.now() + lease_seconds + RESUME_SECONDS
             return self._changed(session, consumer=consumer)
@@ -118,12 +120,12 @@ class MemorySessions:
             keys = tuple(key for _, _, key in self._pieces[session_id])
             return StreamAudio(keys=keys, size=session.stored, channels=session.channels)
 
-    def end_session(self, lease: SessionLease) -> str | None:
+    def end_session(self, lease: SessionLease, *, seconds: float = 0.0) -> str | None:
         with self._lock:
             session = self._sessions.get(lease.session.id)
             if session is None or session.ended:
                 return session.job_id if session else None
-            return self._end(self._held(lease))
+            return self._end(self._held(lease), seconds)
 
     def sessions(self, owner: str | None, *, all_owners: bool = False) -> list[Session]:
         with self._lock:
@@ -138,10 +140,11 @@ class MemorySessions:
                 self._end(self._sessions[session_id])
             return left[:at_most]
 
-    def _end(self, session: Session) -> str | None:
+    def _end(self, session: Session, seconds: float = 0.0) -> str | None:
         job_id = str(uuid7()) if session.options.save and session.stored else None
-        if job_id is None:
+        if job_id is None and not seconds:
             self._utterances[session.id], self._pieces[session.id] = {}, []
+        self._due[session.id] = self._clock.now() + seconds
         self._fences[session.id] += 1
         self._sessions[session.id] = replace(session, ended=True, job_id=job_id)
         return job_id

@@ -121,7 +121,8 @@ class LiveSessions(Protocol):
     ) -> SessionLease:
         """Go on with a stream, also one that another process still holds: the newer fence wins.
 
-        Raises LiveSessionNotFound (also another owner's), LiveSessionEnded.
+        One that has ended is given too (`Session.ended`) as long as `end_session` has said, for whoever was not told; its
+        lease writes nothing. Raises LiveSessionNotFound (also another owner's), LiveSessionEnded.
         """
         ...
 
@@ -150,8 +151,9 @@ class LiveSessions(Protocol):
         """Its client is gone: who does not come back within so many seconds has ended."""
         ...
 
-    def end_session(self, lease: SessionLease) -> str | None:
-        """The stream has ended: make its job (`save`, and there is audio) in the same transaction, or forget what was said.
+    def end_session(self, lease: SessionLease, *, seconds: float = 0.0) -> str | None:
+        """The stream has ended: make its job (`save`, and there is audio) in the same transaction, or forget what was said,
+        after so many seconds in which its client may still ask what it has missed.
 
         Returns the job's id, the same for who asks again. No quota refuses it: that was asked when the stream began.
         """

@@ -178,6 +178,26 @@ def test_ending_twice_is_ending_once(sessions: LiveSessions) -> None:
         assert sessions.utterances(nothing.session.id) == [] and sessions.pieces(nothing.session.id) == []
 
 
+def test_who_was_not_told_of_the_end_may_ask_for_a_while(sessions: LiveSessions, clock: ManualClock) -> None:
+    for save in (True, False):
+        lease = with_audio(sessions, begin(sessions, save=save))
+        lease = sessions.keep_utterances(lease, [said(0)], acked=16_000)
+        job_id = sessions.end_session(lease, seconds=30)
+        assert (job_id is not None) is save
+        for _ in range(2):
+            back = sessions.resume_session(lease.session.id, owner="anna", consumer="there", lease_seconds=10)
+            assert (back.session.ended, back.session.job_id, back.session.acked) == (True, job_id, 16_000)
+            assert sessions.utterances(lease.session.id) == [said(0)]
+        for other in (lease, back):
+            with pytest.raises(LeaseLost):
+                sessions.keep_utterances(other, [said(1)], acked=32_000)
+        with pytest.raises(LiveSessionNotFound):
+            sessions.resume_session(lease.session.id, owner="bert", consumer="there", lease_seconds=10)
+        clock.advance(31)
+        with pytest.raises(LiveSessionEnded):
+            sessions.resume_session(lease.session.id, owner="anna", consumer="there", lease_seconds=10)
+
+
 # --- what only the tables can show
 def test_the_end_makes_the_job(store: SqlStore) -> None:
     lease = with_audio(store, begin(store, channels=2, name="Jour fixe"))
@@ -244,6 +264,14 @@ def test_rows_stay_until_the_job_has_what_it_needs(store: SqlStore) -> None:
     assert store.known_sessions([lease.session.id, alive.session.id]) == {alive.session.id}
     with pytest.raises(LiveSessionNotFound):
         store.resume_session(lease.session.id, owner="anna", consumer="x", lease_seconds=9)
+
+
+def test_a_row_stays_while_its_client_may_still_ask(store: SqlStore, clock: ManualClock) -> None:
+    lease = with_audio(store, begin(store, save=False))
+    store.end_session(lease, seconds=30)
+    assert store.removable_sessions(limit=9) == []
+    clock.advance(31)
+    assert store.removable_sessions(limit=9) == [lease.session.id]
 
 
 def test_what_is_refined_takes_nothing_over(store: SqlStore) -> None:

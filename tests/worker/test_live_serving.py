@@ -210,6 +210,33 @@ def test_who_breaks_off_behind_the_end_can_come_back_for_the_last_finals(tmp_pat
     run(story())
 
 
+@pytest.mark.parametrize("save", [True, False])
+def test_who_was_not_told_of_the_end_is_told_when_it_comes_back(tmp_path: Path, save: bool) -> None:
+    async def story() -> None:
+        async with live(tmp_path, resume=20.0) as here:
+            async with here.client(save=save) as first:
+                session = (await first.until("ready"))["session"]
+                await first.socket.send(THREE)
+                await first.say("end")
+                await eventually(lambda: here.sessions.rows[session].ended)
+                first.socket.transport.abort()
+            for sent in (THREE, b""):  # what a client sends that knows of no ack, and of all of them
+                position = {} if sent else {"from": len(THREE) // 2}
+                async with here.client(session=session, **position) as again:
+                    assert (await again.until("ready"))["resumed"]
+                    if sent:
+                        await again.socket.send(sent)
+                    await again.say("end")
+                    end = await again.until("end")
+                    assert end.get("job") == here.sessions.rows[session].job_id and ("job" in end) is save
+                    assert end["duration"] == pytest.approx(len(THREE) / 32_000, abs=0.001)
+                    assert [final["utterance"] for final in again.of("final")] == ([0, 1, 2] if sent else [])
+                    assert await again.closed() == 1000
+            await eventually(lambda: here.counts[-1] == 0)
+
+    run(story())
+
+
 def test_a_process_that_stops_tells_its_clients_and_another_goes_on_at_once(tmp_path: Path) -> None:
     async def story() -> None:
         sessions, objects = Sessions(), MemoryObjects()
@@ -492,8 +519,8 @@ def test_a_stream_that_has_ended_says_so_though_its_process_stops_at_that_moment
     class Ending(Sessions):
         at_that_moment: Callable[[], None]
 
-        def end_session(self, lease: SessionLease) -> str | None:
-            job = super().end_session(lease)
+        def end_session(self, lease: SessionLease, *, seconds: float = 0.0) -> str | None:
+            job = super().end_session(lease, seconds=seconds)
             self.at_that_moment()
             return job
 

@@ -87,12 +87,15 @@ class SqlLive(Role):
             .values(fence=live_session.c.fence + 1, consumer=consumer, due=self._due(lease_seconds + RESUME_SECONDS))
             .returning(live_session)
         )
+        # one that has just ended: whoever was to be told of it asks what it has missed, and changes nothing
+        there = select(live_session, (live_session.c.due > self.database.now()).label("waited_for")).where(mine)
         with self.database.write() as connection:
-            row = connection.execute(taken).first()
-            if row is not None:
-                return _to_lease(row)
-            ended = connection.scalar(select(live_session.c.id).where(mine))
-        raise LiveSessionNotFound if ended is None else LiveSessionEnded
+            row = connection.execute(taken).first() or connection.execute(there).first()
+        if row is None:
+            raise LiveSessionNotFound
+        if row.ended_at is not None and not row.waited_for:
+            raise LiveSessionEnded
+        return _to_lease(row)
 
     def renew_session(self, lease: SessionLease, *, lease_seconds: float) -> None:
         self._wait_for(lease, lease_seconds + RESUME_SECONDS)
@@ -145,7 +148,7 @@ class SqlLive(Role):
         keys = tuple(key for _, _, key in pieces)
         return StreamAudio(keys=keys, size=row.stored, channels=_to_session(row).channels)
 
-    def end_session(self, lease: SessionLease) -> str | None:
+    def end_session(self, lease: SessionLease, *, seconds: float = 0.0) -> str | None:
         with self.database.write() as connection:
             this = live_session.c.id == lease.session.id
             row = connection.execute(select(live_session).where(this).with_for_update()).first()
@@ -154,7 +157,7 @@ class SqlLive(Role):
             if row.ended_at is None and row.fence != lease.fence:
                 raise LeaseLost
             found: str | None = row.job_id
-            return found if row.ended_at is not None else self._end(connection, row)
+            return found if row.ended_at is not None else self._end(connection, row, seconds)
 
     def sessions(self, owner: str | None, *, all_owners: bool = False) -> list[Session]:
         shown = select(live_session).where(_ALIVE)
@@ -206,7 +209,8 @@ class SqlLive(Role):
         begun = exists().where(task.c.job_id == job.c.id, task.c.stage == TRANSCRIBE)
         to_take_over = exists().where(job.c.id == live_session.c.job_id, job.c.finished_at.is_(None), not_(begun))
         done = or_(live_session.c.job_id.is_(None), and_(not_(waited_for), not_(to_take_over)))
-        ended = select(live_session.c.id).where(live_session.c.ended_at.is_not(None), done)
+        over = and_(live_session.c.ended_at.is_not(None), live_session.c.due <= self.database.now())
+        ended = select(live_session.c.id).where(over, done)
         with self.database.read() as connection:
             return list(connection.scalars(ended.order_by(live_session.c.ended_at).limit(limit)))
 
@@ -221,16 +225,17 @@ class SqlLive(Role):
         with self.database.write() as connection:
             connection.execute(delete(live_session).where(live_session.c.id == session_id))
 
-    def _end(self, connection: Connection, row: Row[Any]) -> str | None:
+    def _end(self, connection: Connection, row: Row[Any], seconds: float = 0.0) -> str | None:
         """Of one that is held and has not ended."""
         session = _to_session(row)
         made = _job_of(session)
         # the fence grows: a process that was given up writes nothing any more
-        end: dict[str, Any] = {"ended_at": self.database.wall(), "fence": row.fence + 1}
+        end: dict[str, Any] = {"ended_at": self.database.wall(), "fence": row.fence + 1, "due": self._due(seconds)}
         if made is None:
-            end |= {"params": {}, "warnings": []}
-            connection.execute(delete(live_utterance).where(live_utterance.c.session_id == row.id))
-            connection.execute(delete(live_piece).where(live_piece.c.session_id == row.id))
+            if not seconds:  # else the sweeper forgets it
+                end |= {"params": {}, "warnings": []}
+                connection.execute(delete(live_utterance).where(live_utterance.c.session_id == row.id))
+                connection.execute(delete(live_piece).where(live_piece.c.session_id == row.id))
         else:
             end |= {"job_id": made.id}
             view = SqlJobs(self.database, row_version=self.row_version, statements=self._statements)

@@ -64,9 +64,9 @@ class Hold:
     async def leave(self, seconds: float) -> None:
         await self._do(lambda lease: self._sessions.leave_session(lease, seconds=seconds))
 
-    async def end(self) -> str | None:
-        """Id of the job that the stream has become."""
-        return await self._do(self._sessions.end_session)
+    async def end(self, seconds: float) -> str | None:
+        """Id of the job that the stream has become. seconds: in which its client may still ask what it has missed"""
+        return await self._do(lambda lease: self._sessions.end_session(lease, seconds=seconds))
 
     async def _write(self, write: Callable[[SessionLease], SessionLease]) -> None:
         async with self._one_at_a_time:

@@ -66,7 +66,7 @@ class Stream:
     @property
     def ended(self) -> bool:
         """Whether its session is over: there is nothing to go on with."""
-        return self._is_ended
+        return self._is_ended or self._begun_with.ended
 
     @property
     def behind(self) -> float:
@@ -88,6 +88,8 @@ class Stream:
         session, serving = self._begun_with, self.serving
         if self.resumed and self._container:
             self._kept = await self._off_the_loop(serving.sessions.pieces, session.id)
+        if session.ended:
+            return
         known = known_to(session)
         if self._from > known:
             raise refusal(
@@ -191,6 +193,9 @@ class Stream:
     # --- from the client to the pipeline
     async def _hear_all(self) -> None:
         """Until the stream has ended, or the client is gone and what it sent is heard."""
+        if self._begun_with.ended:
+            await self._tell_the_end(self._begun_with.job_id)
+            return
         for _, size, key in self._kept if self._container else ():
             async for data in stored_audio(self.serving.objects, self.serving.threads, key, size):
                 await self._take(await self._reader.feed(data))
@@ -204,7 +209,7 @@ class Stream:
             else:
                 await self._hear_out()
                 if not self._is_alone:  # else it may come back for its last finals
-                    await self._end()
+                    await self._end(self.serving.pace.resume)  # the client may be lost before it is told
                 return
             waited, worked = max(waited, inbox.waited), worked + time.monotonic() - began
             if self._at - told >= SAMPLE_RATE:
@@ -241,19 +246,22 @@ class Stream:
             await self._hearer.finish()
             self._is_heard_out = True
 
-    async def _end(self) -> None:
+    async def _end(self, seconds: float = 0.0) -> None:
         self._is_ending = True
         if self._recording is not None:
             await self._recording.flush()
         await self._ack(at_once=True)
         left = [] if self.options.save else await self._off_the_loop(self.serving.sessions.pieces, self.id)
-        job = await self.hold.end()
-        await self._connection.finish(End(duration=round(max(self._at, self._settled) / SAMPLE_RATE, 3), job=job))
-        self._is_ended = True
+        job = await self.hold.end(seconds)
+        await self._tell_the_end(job)
         log.info("Live stream %s has ended after %.1f s%s", self.id, self.received, f": job {job}" if job else "")
         for _, _, key in left:
             with contextlib.suppress(ServiceError):  # the sweeper removes what is left
                 await self._off_the_loop(self.serving.objects.delete, key)
+
+    async def _tell_the_end(self, job: str | None) -> None:
+        await self._connection.finish(End(duration=round(max(self._at, self._settled) / SAMPLE_RATE, 3), job=job))
+        self._is_ended = True
 
     # --- a client that is gone
     async def linger(self, seconds: float | None = None) -> None:

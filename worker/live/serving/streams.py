@@ -90,7 +90,8 @@ class Streams:
             try:
                 _fits(lease.session, start, params)
             except ServiceError:
-                await self._blocking(sessions.leave_session, lease)
+                if not lease.session.ended:
+                    await self._blocking(sessions.leave_session, lease)
                 raise
             serving.tell(LiveCounted(what="resume"))
             return lease
