@@ -13,6 +13,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from core.errors import DatabaseUnavailable, DiskFull, HandedBack, InsufficientStorage
+from core.live.events import Translation
 from core.live.sessions import SessionLease
 from core.objects.memory import MemoryObjects
 from tests.worker.live_kit import Sessions, eventually, live, speech
@@ -147,6 +148,27 @@ def test_finals_that_the_ack_does_not_cover_are_told_again_first(tmp_path: Path)
                 await second.until("end")
                 assert [final["utterance"] for final in second.of("final")] == [0, 1, 2, 3]
                 assert second.texts()[:3] == first.texts()
+
+    run(story())
+
+
+def test_translations_that_were_done_while_nobody_was_there_are_told(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with live(tmp_path, resume=20.0) as here:
+            async with here.client() as first:
+                session = (await first.until("ready"))["session"]
+                (stream,) = here.streams.attended
+                await first.socket.send(THREE)
+                await first.until("final", 3)
+                acked = (await first.until("ack"))["position"]
+                first.socket.transport.abort()
+            await eventually(lambda: here.counts[-1] == 0)
+            await stream.keep_translation(Translation(utterance=2, language="de", text="Guten Tag"))
+            async with here.client(session=session, **{"from": acked}) as second:
+                assert (await second.until("translation"))["text"] == "Guten Tag"
+                await second.say("end")
+                await second.until("end")
+                assert second.of("final") == [] and len(second.of("translation")) == 1
 
     run(story())
 

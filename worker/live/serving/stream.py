@@ -22,14 +22,16 @@ from worker.live.serving.parts import Client, ClientGone, Serving
 from worker.live.serving.positions import from_client, is_container, known_to, stored_frame, to_client
 from worker.live.serving.queues import Command
 from worker.live.serving.recording import Recording, finals_told, stored_audio
+from worker.live.stages.translating import WAITING
 
 log = logging.getLogger(__name__)
 
 ENDING_SECONDS = 2.0
 """So long a client that is to be told something else is told of the end instead, if that is just being written."""
 
-LAST_FINALS = 16
-"""Of a stream that goes on, given to its pipeline: the last of each channel is among them, if it matters still."""
+LAST_FINALS = WAITING + 1
+"""Of a stream that goes on: all whose translation may have waited, or been under way. They are given to its pipeline; the
+last of each channel is among them, if it matters still."""
 
 
 class Stream:
@@ -155,8 +157,8 @@ class Stream:
         self._connection.interrupt(reason)
 
     async def _tell_again(self) -> None:
-        """Finals that the client has not had for sure, with their translations."""
-        session, looked, new = self._begun_with, 64, list[StoredUtterance]()
+        """Finals that the client has not had for sure; and translations, which may have been done while it was away."""
+        session, looked = self._begun_with, 64
         had = max((finals_told(key) for start, size, key in self._kept if start + size <= self._from), default=0)
 
         def is_new(one: StoredUtterance) -> bool:
@@ -165,12 +167,13 @@ class Stream:
         while True:  # of a day's finals, the last few are wanted
             first = max(0, session.utterances - looked)
             stored = await self._finals(first)
-            new = [one for one in stored if is_new(one)]
-            if len(new) < len(stored) or first == 0:
+            if first == 0 or not all(is_new(one) for one in stored):
                 break
             looked *= 8
-        for one in new:
-            for message in (one.final, one.translation):
+        for one in stored:
+            final = one.final if is_new(one) else None
+            waited = final is not None or one.number >= session.utterances - LAST_FINALS
+            for message in (final, one.translation if waited else None):
                 if message is not None and (event := event_of(message)) is not None:
                     await self._connection.say(event)
 
