@@ -19,6 +19,7 @@ import psutil
 
 from core.system import processes
 from testbed import audio_bank
+from testbed.faults.waiting import pause
 
 ENDED = ("completed", "failed", "cancelled")
 PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -135,13 +136,13 @@ class Service(Api):
         return self.log_file.read_text("utf-8", "replace")
 
     def wait_log(self, pattern: str, *, since: int = 0, seconds: float = 90.0) -> re.Match[str]:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        began = time.monotonic()
+        while (waited := time.monotonic() - began) < seconds:
             text = self.log_file.read_bytes()[since:].decode("utf-8", "replace")
             if found := re.search(pattern, text):
                 return found
             assert self.process is None or self.process.poll() is None, f"the service ended:\n{text[-4000:]}"
-            time.sleep(0.05)
+            time.sleep(pause(waited))
         raise AssertionError(f"{pattern!r} not in the log within {seconds} s:\n{self.log[-6000:]}")
 
     def family(self) -> list[psutil.Process]:
@@ -179,9 +180,9 @@ class Service(Api):
         return code
 
     def assert_gone(self, seconds: float = 5.0) -> None:
-        deadline = time.monotonic() + seconds
-        while (left := self.family()) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        began = time.monotonic()
+        while (left := self.family()) and (waited := time.monotonic() - began) < seconds:
+            time.sleep(pause(waited))
         names = []
         for process in left:
             try:

@@ -61,9 +61,14 @@ def test_03_sigterm_hands_back_without_costing_an_attempt(cluster: Rig) -> None:
 
 def test_05_a_frozen_whisper_worker_is_replaced_at_its_deadline(own_solo: Callable[..., Rig], tmp_path: Path) -> None:
     rig = own_solo(
-        script={"real": True}, WHISPER_EXECUTABLE="", CHUNK_STRATEGY="vad", CHUNK_DURATION="10", CHUNK_TIMEOUT="3"
+        script={"real": True},
+        WHISPER_EXECUTABLE="",
+        CHUNK_STRATEGY="vad",
+        CHUNK_DURATION="10",
+        ENCODER_CONTEXT="fit",
+        CHUNK_TIMEOUT="3",
     )
-    path, truth = audio(tmp_path, minutes=2, seed=5)
+    path, truth = audio(tmp_path, minutes=1.5, seed=5)
     job = rig.submit(path, language="en")
     wait_for(lambda: rig.store.get(job["id"]).chunks_done >= 1, 30)
     frozen = wait_for(lambda: [p for p in rig.processes("whisper worker") if p.status() == psutil.STATUS_RUNNING][:1])
