@@ -120,8 +120,9 @@ _EDITS = (
         """    while (atomic_load_explicit(&tp->n_barrier_passed, memory_order_relaxed) == n_passed) {
         ggml_thread_cpu_relax();
     }""",
-        """    for (int turns = 0; atomic_load_explicit(&tp->n_barrier_passed, memory_order_relaxed) == n_passed; ++turns) {{
+        """    for (int turns = 0; atomic_load_explicit(&tp->n_barrier_passed, memory_order_relaxed) == n_passed;) {{
         if (turns < 1000) {{
+            ++turns;
             ggml_thread_cpu_relax();
         }} else {{
             sched_yield();
