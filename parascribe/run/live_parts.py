@@ -146,7 +146,7 @@ class MeasuredTranscriber:
         """As `WhisperTranscriber.transcribe`."""
         began = time.monotonic()
         said = self._transcriber.transcribe(pcm, options, call, model=model)
-        self._admission.worked(said.wall_seconds)
+        self._admission.worked(said.wall_seconds, partial=not options.ladder)
         waited = max(0.0, time.monotonic() - began - said.wall_seconds)
         self._tell(StageDone(stage="recogniser", waited=waited, worked=said.wall_seconds))
         return said

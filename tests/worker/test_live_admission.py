@@ -24,6 +24,9 @@ def test_streams_are_taken_while_the_workers_keep_a_fifth_of_their_time() -> Non
     admission.heard(300)
     admission.worked(120)
     assert 4 <= admission.room < 5, "they cost more than was thought"
+    admission.heard(300)
+    admission.worked(180, partial=True)
+    assert 5 <= admission.room < 8, "partials can wait, and count a third"
     now[0] = 3600.0
     assert admission.room == 8, "what was measured long ago is forgotten"
     admission.heard(100_000)

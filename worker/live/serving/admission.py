@@ -24,6 +24,10 @@ LEAST = 0.5
 PARTIAL_SECONDS, LONGEST_STEP = 1.0, 1.2
 """A partial is asked for after each second of new audio, or 1.2 times what the last one took."""
 
+PARTIALS = 1 / 3
+"""Of what partials take, so much counts: they are asked for less often where streams are many, and finals go first. With it,
+one stream lets in about as many as were found to keep up (L3 in docs/explanation/live.md); without, a third of them."""
+
 
 def estimate(seconds: float, audio: float) -> float:
     """What a second of one stream costs, in seconds of a worker, where a decode of so much audio takes so many.
@@ -31,7 +35,7 @@ def estimate(seconds: float, audio: float) -> float:
     Each second is heard once in a final; and a partial is asked for in each step, of the utterance so far: half of one.
     """
     partial = 0.5 * seconds
-    return min(1.0, seconds / audio + partial / max(PARTIAL_SECONDS, LONGEST_STEP * partial))
+    return min(1.0, seconds / audio + PARTIALS * partial / max(PARTIAL_SECONDS, LONGEST_STEP * partial))
 
 
 class Admission:
@@ -57,11 +61,11 @@ class Admission:
             self._forget()
             self._heard += seconds
 
-    def worked(self, seconds: float) -> None:
+    def worked(self, seconds: float, *, partial: bool = False) -> None:
         """An engine worker has worked so long for a stream."""
         with self._lock:
             self._forget()
-            self._worked += seconds
+            self._worked += PARTIALS * seconds if partial else seconds
 
     @property
     def cost(self) -> float | None:
