@@ -217,7 +217,7 @@ class LiveSoak:
     def settle(self) -> None:
         """Nothing is left of streams whose clients have gone; the live process has not grown; nothing has failed unsaid."""
         account, folder = self.account, Path(self._service.env["DATA_DIR"]) / "objects" / "live"
-        deadline = time.monotonic() + (RESUME_SECONDS + 30.0 if account.left else 15.0)
+        deadline = time.monotonic() + RESUME_SECONDS + 30.0  # a client may still ask what it has missed
         while (left := _pieces(folder)) and time.monotonic() < deadline:
             time.sleep(0.2)
         if left:
