@@ -52,8 +52,8 @@ from worker.live.stages.hearing import prompt_for
 
 log = logging.getLogger(__name__)
 
-WAITING_THREADS = 5
-"""In which one stream waits for the engine: for a final and a partial of each of two channels, and for a translation."""
+WAITING_THREADS = 7
+"""In which one stream waits for the engine: for a final, an early one and a partial of each of two channels, and for a translation."""
 
 THREADS = 8
 """For database and object store."""

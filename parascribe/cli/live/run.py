@@ -149,7 +149,7 @@ def _interrupts(first: asyncio.Event) -> Iterator[asyncio.Event]:
             note("Ending; what was said last is still being heard. Ctrl-C once more leaves at once.")
 
     numbers = (signal.SIGINT, signal.SIGTERM)
-    with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # not the main thread
+    with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # Windows, or not the main thread
         for number in numbers:
             loop.add_signal_handler(number, caught)
     try:

@@ -186,6 +186,7 @@ class Recogniser:
         """The text that stays. Raises ChunkFailed."""
         loop = asyncio.get_running_loop()
         began, found = loop.time(), None
+        pcm = self._tape.read(region)  # an early final may come to it when the tape has gone on
         window = self._lead.of(region, first=self._tape.first)
         if not self.hearing.may_be_led(utterance.languages, region.samples):
             window = None
@@ -197,7 +198,7 @@ class Recogniser:
                 seconds=region.samples / SAMPLE_RATE,
             )
         if found is None:
-            found = await self.hearing.fully(self._tape.read(region))
+            found = await self.hearing.fully(pcm)
         self._lead.took(region, loop.time() - began)
         return found
 
