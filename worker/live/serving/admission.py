@@ -25,8 +25,8 @@ PARTIAL_SECONDS, LONGEST_STEP = 1.0, 1.2
 """A partial is asked for after each second of new audio, or 1.2 times what the last one took."""
 
 PARTIALS = 1 / 3
-"""Of what partials take, so much counts: they are asked for less often where streams are many, and finals go first. With it,
-one stream lets in about as many as were found to keep up (L3 in docs/explanation/live.md); without, a third of them."""
+"""Of what partials take, so much counts: they are asked for less often where streams are many, and finals go first. Where
+9 streams were found to keep up (L3 in docs/explanation/live.md), a lone one then lets in 6 in all; counted in full, 1 or 2."""
 
 
 def estimate(seconds: float, audio: float) -> float:
