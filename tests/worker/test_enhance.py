@@ -16,6 +16,7 @@ from core.errors import ChunkFailed, EngineUnavailable
 from core.jobs.job import Job
 from core.speech.chunks import Chunk
 from testbed import audio_bank
+from testbed.faults.waiting import wait_for
 from tests.worker.kit import Kit
 from whisper.engine.scripted import Rule, ScriptedEngine
 from whisper.engine.transcriber import WhisperTranscriber
@@ -211,16 +212,14 @@ def test_cancel_ends_it(tmp_path: Path, sound: tuple[Pcm, bytes]) -> None:
 def test_who_goes_on_cleans_only_what_is_still_needed(tmp_path: Path, sound: tuple[Pcm, bytes]) -> None:
     enhancer, lost = ScriptedEnhancer(), list[int]()
 
-    def sure(_: Pcm) -> float:
-        if len(heard(made)) == 3 and not lost:
-            while made.chunks_done(job) < 2 or made.job(job).chunks_total is None:
-                never.wait(0.01)
+    def sure(pcm: Pcm) -> float:
+        if len(heard(made)) >= 3 and heard(made)[2] is pcm and not lost:
+            wait_for(lambda: made.chunks_done(job) >= 2 and made.job(job).chunks_total is not None)
             chunk = next(chunk for chunk in made.chunks(job) if not chunk.ended)
             lost.append(Chunk.from_dict(chunk.plan or {}).regions[0].start // STEP)
             raise EngineUnavailable
         return -0.1
 
-    never = threading.Event()
     made = kit(tmp_path, enhancer, sure=sure)
     job = made.submit(sound[1], enhance="denoise")
     assert made.run() == "completed"
