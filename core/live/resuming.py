@@ -20,6 +20,9 @@ KEPT_CONTAINER_BYTES = 8 << 20
 PIECE_BYTES = 1 << 16
 """Most that is sent at once."""
 
+_Spoken = tuple[int, int | None]
+"""An utterance's number, and its channel."""
+
 
 def frame_bytes(options: StreamOptions) -> int:
     """Bytes of what positions count: one sample of every channel, or one byte of a container."""
@@ -96,15 +99,16 @@ class Backlog:
 
 
 class Told:
-    """What has been told of a stream; a new connection begins its utterance anew and may tell finals of before."""
+    """What has been told of a stream; a new connection begins its utterance anew and may tell finals of before. It may also
+    number those of two channels the other way round, so what is not final goes by the channel too."""
 
     def __init__(self) -> None:
         self.final = -1  # the number of the last one
         self._position = -1
         self._ready = False
-        self._begun: set[int] = set()
-        self._ended: set[int] = set()
-        self._partials: dict[int, Partial] = {}
+        self._begun: set[_Spoken] = set()
+        self._ended: set[_Spoken] = set()
+        self._partials: dict[_Spoken, Partial] = {}
         self._translated: set[tuple[int, str]] = set()
 
     def news(self, event: Event) -> Event | None:
@@ -123,13 +127,9 @@ class Told:
                 self.final = event.utterance
                 self._forget(event.utterance)
             case SpeechStart():
-                if event.utterance <= self.final or event.utterance in self._begun:
-                    return None
-                self._begun.add(event.utterance)
+                return self._once(event, self._begun)
             case SpeechEnd():
-                if event.utterance <= self.final or event.utterance in self._ended:
-                    return None
-                self._ended.add(event.utterance)
+                return self._once(event, self._ended)
             case Partial():
                 return self._partial(event)
             case Translation():
@@ -139,17 +139,25 @@ class Told:
                 self._translated = {kept for kept in self._translated if kept[0] > event.utterance - 1000}
         return event
 
+    def _once(self, event: SpeechStart | SpeechEnd, told: set[_Spoken]) -> Event | None:
+        spoken = event.utterance, event.channel
+        if event.utterance <= self.final or spoken in told:
+            return None
+        told.add(spoken)
+        return event
+
     def _partial(self, event: Partial) -> Partial | None:
         if event.utterance <= self.final:
             return None
-        if before := self._partials.get(event.utterance):
+        spoken = event.utterance, event.channel
+        if before := self._partials.get(spoken):
             if not event.committed.startswith(before.committed):
                 return None
             event = replace(event, revision=max(event.revision, before.revision + 1))
-        self._partials[event.utterance] = event
+        self._partials[spoken] = event
         return event
 
     def _forget(self, utterance: int) -> None:
-        self._begun = {number for number in self._begun if number > utterance}
-        self._ended = {number for number in self._ended if number > utterance}
-        self._partials = {number: one for number, one in self._partials.items() if number > utterance}
+        self._begun = {spoken for spoken in self._begun if spoken[0] > utterance}
+        self._ended = {spoken for spoken in self._ended if spoken[0] > utterance}
+        self._partials = {spoken: one for spoken, one in self._partials.items() if spoken[0] > utterance}

@@ -40,8 +40,9 @@ class ResumableStream:
         self._last: Event | None = None
         #: why nothing more can be sent
         self.over: Exception | None = None
-        #: connections in a row that broke before anything more was acked; counted by who makes them
+        #: connections in a row that broke before more of it was final; counted by who makes them
         self.breaks = 0
+        self._settled = 0
 
     @property
     def position(self) -> int:
@@ -99,7 +100,8 @@ class ResumableStream:
             self._backlog.drop(event.position)
             self._room.set()
             self._more.set()
-            self.breaks = 0
+            if event.samples > self._settled:  # of a container what is stored is acked too, which gets nobody further
+                self._settled, self.breaks = event.samples, 0
         if (news := self._told.news(event)) is not None:
             await self._events.put(news)
 

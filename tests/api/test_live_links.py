@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from core.errors import (
     ValidationFailed,
 )
 from core.jobs.consumers import ConsumerInfo
-from core.live.events import Ack, End, Event, Failure, Final, Partial, Ready, SpeechStart, Stats, Translation
+from core.live.events import Ack, End, Event, Failure, Final, Partial, Ready, SpeechEnd, SpeechStart, Stats, Translation
 from core.live.options import StreamOptions
 from core.live.resuming import PIECE_BYTES, Backlog, Told, kept_bytes
 from core.live.sending import WAITING_EVENTS, ResumableStream
@@ -478,6 +478,33 @@ def test_nothing_is_told_twice_or_taken_back() -> None:
     assert (told.news(final), told.news(final), told.news(partial(9, "one two three"))) == (final, None, None)
     german = Translation(utterance=0, language="de", text="eins zwei drei")
     assert (told.news(german), told.news(german)) == (german, None)
+
+
+def test_a_process_that_numbers_two_channels_the_other_way_round_is_told_of_in_full() -> None:
+    told = Told()
+
+    def partial(channel: int, committed: str) -> Partial:
+        return Partial(utterance=7, revision=1, committed=committed, tail="", start=0.0, end=1.0, channel=channel)
+
+    first = SpeechStart(t=1.0, utterance=7, channel=0), partial(0, "one"), SpeechEnd(t=2.0, utterance=7, channel=0)
+    assert [told.news(event) for event in first] == [*first]
+    other = SpeechStart(t=1.5, utterance=7, channel=1), partial(1, "eins"), SpeechEnd(t=2.5, utterance=7, channel=1)
+    assert [told.news(event) for event in other] == [*other]
+    again = [told.news(event) for event in (*first, *other)]
+    shown = [replace(partial(0, "one"), revision=2), replace(partial(1, "eins"), revision=2)]
+    assert [event for event in again if event is not None] == shown, "a partial is told again, the others are not"
+
+
+def test_only_what_becomes_final_ends_a_row_of_broken_connections() -> None:
+    async def work() -> None:
+        stream = ResumableStream(StreamOptions(encoding="container"), after_end=ValueError())
+        stream.breaks = 3
+        await stream.heard(Ack(samples=0, position=65536))
+        assert stream.breaks == 3, "bytes that are stored bring nobody further"
+        await stream.heard(Ack(samples=16000, position=65536))
+        assert stream.breaks == 0
+
+    asyncio.run(work())
 
 
 def test_the_last_event_is_told_behind_all_that_waits_and_then_nothing_can_be_sent() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import made, official, watch
+from benchmarks import made, official
 from benchmarks.recordings import Clip, MissingRecordings, packaged, shared
 from benchmarks.words import Errors, Timing, errors, timing
 from testbed.service import Service, running
@@ -66,41 +68,61 @@ def clips() -> tuple[dict[str, Clip], list[str]]:
     return {clip.name: clip for clip in found}, missing
 
 
-def listen(model: str, folder: Path) -> dict[str, Heard]:
-    """All cases whose recordings are here, by name. Raises MissingModel."""
+class Listening(Mapping[str, Heard]):
+    """What a model has heard, by the name of the case: whoever asks waits for that one alone."""
+
+    def __init__(self, service: Service, chosen: dict[Case, list[Clip]], folder: Path) -> None:
+        self._service = service
+        self._cases = {case.name: case for case in chosen}
+        self._clips = {case.name: clips for case, clips in chosen.items()}
+        self._jobs = {
+            case.name: service.submit(_file(case, clips, folder / str(n)), **_params(case, clips))["id"]
+            for n, (case, clips) in enumerate(chosen.items())
+        }
+        self._heard: dict[str, Heard] = {}
+
+    def __getitem__(self, name: str) -> Heard:
+        if name not in self._heard:
+            body = self._service.wait(self._jobs[name], seconds=600)
+            assert body["status"] == "completed", f"{name}: {body['error']}"
+            result = self._service.result(self._jobs[name]).json()
+            self._heard[name] = Heard(case=self._cases[name], clips=self._clips[name], result=result)
+        return self._heard[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._jobs)
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+
+@contextmanager
+def listening(model: str, folder: Path) -> Iterator[Listening]:
+    """All cases whose recordings are here are on their way, in the order of the tests. Raises MissingModel."""
     models, name = made.setting(official.model(model))
     here, _ = clips()
     talks = [Case(name=name, clips=(TALK,)) for name in (TALK, WITH_SPEAKERS) if model == TALKER]
     cases = [case for case in (*spoken(model), *WORDLESS, *talks) if all(clip in here for clip in case.clips)]
-    chosen = {case.name: [here[clip] for clip in case.clips] for case in cases}
-    sources = {case.name: _file(case, chosen[case.name], folder / str(n)) for n, case in enumerate(cases)}
-    library = candidates(None, None)[0].directory
     with running(
         folder / "service",
-        WHISPER_LIBRARY=str(library),
+        WHISPER_LIBRARY=str(candidates(None, None)[0].directory),
         WHISPER_MODELS_DIR=str(models),
         WHISPER_MODEL=name,
         LEASE_SECONDS="60",
     ) as service:
-        aligned = [case for case in cases if any(clip.words for clip in chosen[case.name]) and len(case.clips) == 1]
-        found = _heard(service, aligned, sources, {"word_timestamps": "true"})
-        diarized = [case for case in cases if case.name == WITH_SPEAKERS]
-        found |= _heard(service, diarized, sources, {"diarize": "true"})
-        found |= _heard(service, [case for case in cases if case.name not in found], sources, {})
-    return {case.name: Heard(case=case, clips=chosen[case.name], result=found[case.name]) for case in cases}
+        yield Listening(service, {case: [here[clip] for clip in case.clips] for case in cases}, folder)
+
+
+def _params(case: Case, chosen: list[Clip]) -> dict[str, bool]:
+    if case.name == WITH_SPEAKERS:
+        return {"diarize": True}
+    return {"word_timestamps": True} if len(chosen) == 1 and chosen[0].words else {}
 
 
 def _file(case: Case, chosen: list[Clip], folder: Path) -> Path:
     folder.mkdir()
     path = case.make(folder, chosen)
     return path if path.is_relative_to(folder) else Path(shutil.copy(path, folder))
-
-
-def _heard(
-    service: Service, cases: list[Case], sources: dict[str, Path], params: dict[str, str]
-) -> dict[str, dict[str, Any]]:
-    results = watch.results(service, [sources[case.name] for case in cases], params)
-    return {case.name: result for case, result in zip(cases, results, strict=True)}
 
 
 def recorded() -> dict[str, Any]:

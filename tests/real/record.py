@@ -9,7 +9,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from tests.real.listening import FIGURES, MODELS, clips, listen, recorded
+from tests.real.listening import FIGURES, MODELS, clips, listening, recorded
 
 
 def main() -> None:
@@ -17,8 +17,8 @@ def main() -> None:
     for reason in clips()[1]:
         print(reason)
     for model in MODELS:
-        with tempfile.TemporaryDirectory(prefix="parascribe-real-") as folder:
-            heard = listen(model, Path(folder))
+        with tempfile.TemporaryDirectory(prefix="parascribe-real-") as folder, listening(model, Path(folder)) as cases:
+            heard = dict(cases)
         before = kept.setdefault(model, {"errors": {}, "mistaken": {}})
         spoken = {name: one for name, one in heard.items() if one.case.text(one.clips)}
         for name, one in spoken.items():

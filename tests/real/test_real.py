@@ -5,11 +5,13 @@ The figures are those of tests/real/figures.json; `python -m tests.real.record` 
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
 from benchmarks.official import MissingModel
 from tests.real.cases import ALIGNED, TALK, WORDLESS, spoken
-from tests.real.listening import MODELS, TALKER, WITH_SPEAKERS, clips, listen, recorded
+from tests.real.listening import MODELS, TALKER, WITH_SPEAKERS, clips, listening, recorded
 from tests.skipping import skip_on_a_laptop
 
 POINTS = 0.5
@@ -18,29 +20,30 @@ POINTS = 0.5
 MILLISECONDS = 20
 """By how much the times of words may be further off than recorded: one step of the model's timestamps."""
 
-pytestmark = pytest.mark.timeout(800)  # the first test of a model hears all of its cases
+pytestmark = pytest.mark.timeout(600)  # the first test of a model may have to fetch it
 
 EVERY = [(model, case.name) for model in MODELS for case in spoken(model)]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def heard(tmp_path_factory):
-    """model, case -> Heard; all cases of a model are heard on the first call."""
+    """model, case -> Heard; all cases of a model are on their way from the first call on."""
     known = {}
+    with ExitStack() as services:
 
-    def find(model, name):
-        if model not in known:
-            try:
-                known[model] = listen(model, tmp_path_factory.mktemp("real"))
-            except MissingModel as error:
-                known[model] = str(error)
-        if isinstance(known[model], str):
-            skip_on_a_laptop(known[model])
-        if name not in known[model]:
-            skip_on_a_laptop(f"{name}: {'; '.join(clips()[1]) or 'no such recording'}")
-        return known[model][name]
+        def find(model, name):
+            if model not in known:
+                try:
+                    known[model] = services.enter_context(listening(model, tmp_path_factory.mktemp("real")))
+                except MissingModel as error:
+                    known[model] = str(error)
+            if isinstance(known[model], str):
+                skip_on_a_laptop(known[model])
+            if name not in known[model]:
+                skip_on_a_laptop(f"{name}: {'; '.join(clips()[1]) or 'no such recording'}")
+            return known[model][name]
 
-    return find
+        yield find
 
 
 @pytest.mark.parametrize(("model", "name"), EVERY)

@@ -124,6 +124,7 @@ def test_speech_without_pauses_is_cut_and_no_word_is_lost_or_doubled(through: tu
     assert all(one.chunk["regions"][-1][1] - one.chunk["regions"][0][0] <= 17 * SAMPLE_RATE for one in sink.kept)
     assert len(sink.kept) < 10, "there was nothing to cut through"
     assert errors(text, sink.text, "en").rate <= 6
+    assert all(final.start <= word.start <= word.end for final in sink.finals for word in final.words)
 
 
 @pytest.mark.parametrize("seconds", [7.3, 20.0])

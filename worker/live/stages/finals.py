@@ -45,6 +45,9 @@ def final_of(
     words = [word for segment in merged for word in segment.words]
     probabilities = [word.probability for word in words if word.probability is not None]
     start = max(ends_before, merged[0].start if merged else found.speech.start / SAMPLE_RATE)
+    words = [
+        _from(word, round(start, 3)) for word in words
+    ]  # behind a cut two decodings differ a little in where it is
     final = Final(
         utterance=utterance.number,
         start=round(start, 3),
@@ -65,6 +68,12 @@ def final_of(
         final=final.to_dict(),
     )
     return stored, final
+
+
+def _from(word: Word, start: float) -> Word:
+    if word.start is None or word.end is None or word.start >= start:
+        return word
+    return replace(word, start=start, end=max(start, word.end))
 
 
 def _own(said: ChunkTranscript, chunk: Chunk, before: Sequence[Word]) -> ChunkTranscript:
