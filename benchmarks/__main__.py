@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 NAMES = (
     "build",
     "engine",
+    "sharing",
     "accuracy",
     "parity",
     "job",

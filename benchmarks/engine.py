@@ -40,14 +40,14 @@ def windows(bench: Bench, count: int, seconds: float = 28.0) -> list[Pcm]:
 def _library(bench: Bench, library: Library, chunks: list[Pcm]) -> None:
     model, cores = str(bench.model("base")), bench.cores
     with ExitStack() as stack:
-        many = _engine(bench, stack, library, "together", cores)
-        apart = [_engine(bench, stack, library, f"apart{n}", 1) for n in range(cores)]
+        many = started(bench, stack, library, "together", cores)
+        apart = [started(bench, stack, library, f"apart{n}", 1) for n in range(cores)]
         for engine in (*apart, many):
-            _decode([engine] * cores, model, chunks[:1] * cores)  # start the host, touch the weights
+            decode([engine] * cores, model, chunks[:1] * cores)  # start the host, touch the weights
 
         def measured(slots: list[HostEngine], width: int) -> tuple[Span, list[ChunkTranscript]]:
             with bench.span(width) as taken:
-                said = _decode(slots, model, chunks)
+                said = decode(slots, model, chunks)
             return taken, said
 
         # one chunk more lies with an engine than it has workers, as when a job uses it
@@ -89,9 +89,12 @@ def _library(bench: Bench, library: Library, chunks: list[Pcm]) -> None:
     }
 
 
-def _engine(bench: Bench, stack: ExitStack, library: Library, name: str, workers: int) -> HostEngine:
+def started(
+    bench: Bench, stack: ExitStack, library: Library, name: str, workers: int, *, threads: int = 1
+) -> HostEngine:
+    """An engine of its own, which ends with the stack."""
     socket = bench.folder / f"{library.kind}-{name}" / "engine"
-    manager = start_manager(socket, workers=workers, threads=1, library=library.directory, log_level="WARNING")
+    manager = start_manager(socket, workers=workers, threads=threads, library=library.directory, log_level="WARNING")
     stack.callback(_end, manager)
     engine = HostEngine(socket)
     stack.callback(engine.close)
@@ -103,7 +106,7 @@ def _end(manager: Any) -> None:
     manager.wait()
 
 
-def _decode(slots: list[HostEngine], model: str, chunks: list[Pcm]) -> list[ChunkTranscript]:
+def decode(slots: list[HostEngine], model: str, chunks: list[Pcm]) -> list[ChunkTranscript]:
     """slots: each engine as many times as chunks may lie with it at once."""
     free: SimpleQueue[HostEngine] = SimpleQueue()
     for slot in slots:

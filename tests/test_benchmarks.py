@@ -33,6 +33,7 @@ from tests.skipping import skip_on_a_laptop
 GOALS = {
     "build": set(),
     "engine": {"P2"},
+    "sharing": set(),
     "accuracy": set(),
     "parity": {"parity"},
     "job": {"P1"},
