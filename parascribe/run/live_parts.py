@@ -36,7 +36,10 @@ from parascribe.run.wiring.engine import plan_in_force
 from parascribe.run.wiring.models import open_downloader, open_models
 from parascribe.run.wiring.stores import free_bytes, open_objects, open_post
 from whisper import DATA, VAD_MODEL
+from whisper.engine.host_engine import HostEngine
 from whisper.engine.transcriber import WhisperTranscriber
+from whisper.translation.resident import ResidentTranslator
+from whisper.translation.router import Translators
 from whisper.types import Call, ChunkTranscript, TranscribeOptions, Urgency
 from whisper.vad.model import SileroModel
 from whisper.vad.silero import SileroVad
@@ -196,6 +199,11 @@ def make_parts(settings: Settings, runtime: Path, admission: Admission, executor
     def pipeline(session: Session, before: Sequence[StoredUtterance], sink: Sink) -> Pipeline:
         params = JobParams.from_dict(session.params)
         model = models.path(params.model)
+        spoken = params.task == "transcribe" and models.info(params.model).translates
+        if model is not None and isinstance(engine, HostEngine):
+            executor.submit(_load, partial(engine.load, str(model)))
+        if params.translate_to is not None:
+            executor.submit(_load, partial(_load_translator, translators, params, spoken))
         return LivePipeline(
             options=session.options,
             params=params,
@@ -210,7 +218,7 @@ def make_parts(settings: Settings, runtime: Path, admission: Admission, executor
             number=session.utterances,
             before=before,
             translators=translators,
-            translates=params.task == "transcribe" and models.info(params.model).translates,
+            translates=spoken,
         )
 
     def measure() -> None:
@@ -224,6 +232,20 @@ def make_parts(settings: Settings, runtime: Path, admission: Admission, executor
             log.info("There is room for %d live streams", admission.room)
 
     return LiveParts(intake=intake, pipeline=pipeline, tell=tell, measure=measure, close=engine.close)
+
+
+def _load(load: Callable[[], None]) -> None:
+    """A stream's models come into memory side by side, while nobody has said anything yet. What fails here is told by who asks."""
+    with contextlib.suppress(ServiceError):
+        load()
+
+
+def _load_translator(translators: Translators, params: JobParams, spoken: bool) -> None:
+    """The one that would be asked, if it is a model of this machine."""
+    target = params.translate_to or ""
+    chosen = translators.choose(params.language, target, spoken=spoken)
+    if isinstance(chosen, ResidentTranslator):
+        chosen.load(params.language, target)
 
 
 def _cost(transcriber: WhisperTranscriber, model: str) -> float:

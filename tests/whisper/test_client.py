@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable, ModelInvalid
@@ -179,7 +180,11 @@ def test_a_lost_host_is_found_again(engine: HostEngine) -> None:
         wait_for(lambda: busy(engine))
         os.kill(the_host(engine)["pid"], signal.SIGKILL)
         assert running.result(20) == chunk()[1]
-    os.kill(the_host(engine)["pid"], signal.SIGKILL)
+    lost = the_host(engine)["pid"]
+    os.kill(lost, signal.SIGKILL)
+    wait_for(lambda: not psutil.pid_exists(lost))
+    engine.load(str(MODEL))
+    assert the_host(engine)["pid"] != lost, "it is there before anything is asked of it"
     assert transcribe(engine) == chunk()[1]
 
 

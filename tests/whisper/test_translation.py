@@ -128,6 +128,9 @@ def test_many_threads_ask_at_once(translator: Translator) -> None:
 # --- CTranslate2
 def test_the_sentences_of_the_demo_come_out_to_the_letter(hosts: HostClient) -> None:
     resident = ResidentTranslator(hosts, [TranslationModel.read(FOLDER / "de-en")])
+    resident.load(None, "en")
+    (there,) = [host for host in hosts.status()["hosts"] if host["kind"] == "translate"]
+    assert there["state"] != "down" and there["references"] == 1, "in memory before anything is asked of it"
     texts = [german for german, _ in GERMAN]
     assert resident.translate(texts, source="de", target="en") == [english for _, english in GERMAN]
     together = " ".join(texts[:5])

@@ -85,6 +85,16 @@ class HostClient:
                 self._drop(model, lease)
         raise EngineUnavailable(f"The engine host for {Path(model.files[0]).name} was lost: {lost}") from lost
 
+    def load(self, model: ModelRef, cancel: Cancel | None = None) -> None:
+        """Have a model in memory before anything is asked of it; returns when it is. Raises as `ask`."""
+        lease = self._lease(model, cancel)
+        try:
+            with self._connection(lease.info["socket"]):
+                pass
+        except OSError:  # unloaded as idle
+            self._drop(model, lease)
+            self._lease(model, cancel)
+
     def status(self, *, seconds: float = STATUS_SECONDS) -> dict[str, Any]:
         """The manager's report: hosts, workers, queues. Raises EngineUnavailable, at the latest after `seconds`."""
         sock, report = self._ask_manager({"op": "status"}, None, seconds)

@@ -27,6 +27,10 @@ class HostEngine:
     def detect_language(self, model: str, pcm: Pcm, call: Call = Call()) -> LanguageGuess:
         return LanguageGuess(**self._ask(model, "detect", pcm, {}, call).body)
 
+    def load(self, model: str) -> None:
+        """Have it in memory before anything is asked of it. Raises EngineUnavailable and ModelInvalid."""
+        self.client.load(_reference(model))
+
     def status(self) -> dict[str, Any]:
         """The manager's report: hosts, workers, queues. Raises EngineUnavailable."""
         return self.client.status()
@@ -36,7 +40,11 @@ class HostEngine:
         self.client.close()
 
     def _ask(self, model: str, op: str, pcm: Pcm, options: dict[str, Any], call: Call) -> Answer:
-        return self.client.ask(ModelRef(kind="whisper", files=(model,)), op, lambda: _floats(pcm), options, call)
+        return self.client.ask(_reference(model), op, lambda: _floats(pcm), options, call)
+
+
+def _reference(model: str) -> ModelRef:
+    return ModelRef(kind="whisper", files=(model,))
 
 
 def _floats(pcm: Pcm) -> bytes:

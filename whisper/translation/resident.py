@@ -42,6 +42,13 @@ class ResidentTranslator:
     def pairs(self) -> list[LanguagePairs]:
         return grouped(by_source(self._models))
 
+    def load(self, source: str | None, target: str) -> None:
+        """Have the model of a pair in memory before anything is asked of it; None: of the only pair into `target`, if it
+        is the only one. Raises EngineUnavailable and ModelInvalid."""
+        fitting = [model for (out_of, to), model in self._models.items() if to == target and source in (None, out_of)]
+        if len(fitting) == 1:
+            self._client.load(_reference(fitting[0]))
+
     def translate(
         self,
         texts: Sequence[str],
@@ -54,7 +61,7 @@ class ResidentTranslator:
         model = self._models.get((source, target))
         if model is None:
             raise TranslationFailed(f"There is no model from {source} to {target}.", away=True)
-        reference = ModelRef(kind="translate", files=tuple(map(str, model.files)))
+        reference = _reference(model)
         call = Call(label=f"{source}-{target}", urgency=self._urgency, cancel=cancel)
 
         def ask(wanted: list[str]) -> list[object]:
@@ -74,3 +81,7 @@ class ResidentTranslator:
             raise TranslationFailed(error.message, away=True) from error
         except ChunkFailed as error:
             raise TranslationFailed(error.message) from error
+
+
+def _reference(model: TranslationModel) -> ModelRef:
+    return ModelRef(kind="translate", files=tuple(map(str, model.files)))
