@@ -9,7 +9,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -28,10 +27,12 @@ from whisper.wire.process import engine_environment, python_command
 ROOT = Path(__file__).parents[2]
 MODEL = DEMO_MODEL
 WHEEL = next(c for c in candidates(None, None) if c.kind == "wheel")
+QUICK: dict[str, Any] = {"language": "en", "fit_context": True}
+"""The same text for a third of the work."""
 
 
 @cache
-def chunk(seed: int = 3, lang: str = "en", minutes: float = 0.2) -> tuple[NDArray[np.int16], str]:
+def chunk(seed: int = 3, lang: str = "en", minutes: float = 0.1) -> tuple[NDArray[np.int16], str]:
     """(samples, what is said)."""
     pcm, truth = audio_bank.speech(minutes, seed, lang)
     return pcm, truth["text"]
@@ -109,24 +110,24 @@ class HostClient:
 
     def send(self, pcm: NDArray[Any], op: str = "transcribe", keep: int = 0, **request: Any) -> Asked:
         """Ask for a chunk; the samples are sent as the worker takes them, the last `keep` bytes with `answer`."""
+        if op == "transcribe":
+            request = {"options": QUICK, **request}
         payload = (pcm.astype(np.float32) / np.float32(32768)).tobytes()
         return Asked(self.connect(), pack(FrameType.REQUEST, {"op": op, **request}, len(payload)) + payload, keep)
 
     def transcribe(self, pcm: NDArray[Any], **request: Any) -> dict[str, Any]:
-        return self.send(pcm, **{"options": {"language": "en"}, **request}).answer()
+        return self.send(pcm, **request).answer()
 
     def status(self) -> dict[str, Any]:
         return Asked(self.connect(), pack(FrameType.REQUEST, {"op": "status"})).answer()
 
     def grow(self, workers: int) -> list[int]:
-        """Give it so much to do at once that it has that many workers; their pids."""
-
-        def grown() -> list[int] | None:
-            with ThreadPoolExecutor(2 * workers) as pool:
-                list(pool.map(lambda n: self.transcribe(chunk()[0], job=str(n)), range(2 * workers)))
-            return pids if len(pids := self.worker_pids()) == workers else None
-
-        return list(wait_for(grown, 60))
+        """Give it so much to do at once that it has that many workers, which all have decoded something; their pids."""
+        asked = [self.send(chunk()[0][:16_000], keep=4, job=str(n)) for n in range(workers)]
+        wait_for(lambda: sum(not worker["idle"] for worker in self.status()["workers"]) == workers, 60)
+        for one in asked:
+            assert "segments" in one.answer()
+        return self.worker_pids()
 
     def worker_pids(self) -> list[int]:
         """Once all are ready."""
