@@ -33,6 +33,7 @@ from core.submission.origins import Origins
 from core.submission.retry import retry
 from core.transcript.merge import Merger, Piece
 from testbed import audio_bank
+from testbed.verdicts import engine_dir
 from tests.core.store_kit import open_store
 from tests.worker.kit import Kit
 from whisper import DEMO_MODEL
@@ -87,7 +88,7 @@ class Spoken:
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counting]:
     folder = tmp_path_factory.mktemp("engine")
-    manager = start_manager(folder / "m.sock", workers=2, engine_dir=folder)
+    manager = start_manager(folder / "m.sock", workers=2, engine_dir=engine_dir())
     engine = Counting(HostEngine(folder / "m.sock"))
     yield engine
     engine.close()
