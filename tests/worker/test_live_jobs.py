@@ -106,7 +106,7 @@ def stream(engine: Counting) -> Spoken:
         end = round(said["end"] * SAMPLE_RATE) + AROUND
         speech = Region(start=start + AROUND, end=end - AROUND)
         chunk = Chunk(index=number, start=start, end=end, regions=(Region(start=start, end=end),), speech=(speech,))
-        options = TranscribeOptions(language="en", word_timestamps=True)
+        options = TranscribeOptions(language="en", word_timestamps=True, fit_context=True)
         heard = engine.transcribe(str(DEMO_MODEL), pcm[start:end], options)
         finals.append(
             StoredUtterance(
@@ -123,7 +123,7 @@ def stream(engine: Counting) -> Spoken:
 
 @pytest.fixture
 def kit(tmp_path: Path, engine: Counting) -> Kit:
-    made = Kit(tmp_path)
+    made = Kit(tmp_path, fit_context=True)
     engine.asked.clear()
     made.parts = replace(made.parts, transcriber=WhisperTranscriber(engine, made.parts.transcriber.downloader))
     return made
