@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -122,12 +123,14 @@ class HostClient:
         return Asked(self.connect(), pack(FrameType.REQUEST, {"op": "status"})).answer()
 
     def grow(self, workers: int) -> list[int]:
-        """Give it so much to do at once that it has that many workers, which all have decoded something; their pids."""
-        asked = [self.send(chunk()[0][:16_000], keep=4, job=str(n)) for n in range(workers)]
-        wait_for(lambda: sum(not worker["idle"] for worker in self.status()["workers"]) == workers, 60)
-        for one in asked:
-            assert "segments" in one.answer()
-        return self.worker_pids()
+        """Give it so much to do at once that it has that many workers; their pids."""
+
+        def grown() -> list[int] | None:
+            with ThreadPoolExecutor(2 * workers) as pool:
+                list(pool.map(lambda n: self.transcribe(chunk()[0], job=str(n)), range(2 * workers)))
+            return pids if len(pids := self.worker_pids()) == workers else None
+
+        return list(wait_for(grown, 60))
 
     def worker_pids(self) -> list[int]:
         """Once all are ready."""
