@@ -65,7 +65,7 @@ def run(bench: Bench) -> None:
     program = find(CHROMIUM)
     if program is None:
         raise CannotRun("Chromium is not installed (python -m scripts.browsers)")
-    words = bench.pick(smoke=2_000, bench=100_000, full=100_000)
+    words = bench.pick(smoke=600, bench=100_000, full=100_000)
     service = ApiAlone(bench.folder / "browser").start()
     try:
         job = _long_talk(service, words)

@@ -25,7 +25,8 @@ ENGLISH = TranscribeOptions(language="en")
 
 
 def run(bench: Bench) -> None:
-    chunks = windows(bench, bench.pick(smoke=1, bench=6, full=12) * bench.cores)
+    seconds = bench.pick(smoke=5.0, bench=28.0, full=28.0)
+    chunks = windows(bench, bench.pick(smoke=1, bench=6, full=12) * bench.cores, seconds)
     for library in bench.libraries() if bench.scale == "full" else bench.libraries()[:1]:
         _library(bench, library, chunks)
 
@@ -43,7 +44,8 @@ def _library(bench: Bench, library: Library, chunks: list[Pcm]) -> None:
         many = started(bench, stack, library, "together", cores)
         apart = [started(bench, stack, library, f"apart{n}", 1) for n in range(cores)]
         for engine in (*apart, many):
-            decode([engine] * cores, model, chunks[:1] * cores)  # start the host, touch the weights
+            workers = cores if engine is many else 1
+            decode([engine] * workers, model, chunks[:1] * workers)  # start the host, touch the weights
 
         def measured(slots: list[HostEngine], width: int) -> tuple[Span, list[ChunkTranscript]]:
             with bench.span(width) as taken:
@@ -58,7 +60,7 @@ def _library(bench: Bench, library: Library, chunks: list[Pcm]) -> None:
                 f"{library.kind}, {cores} engines apart": partial(measured, apart, cores),
             }
         )
-        detect = [apart[0].detect_language(model, chunk).engine_seconds for chunk in chunks[:3]]
+        detect = [apart[0].detect_language(model, chunk).engine_seconds for chunk in chunks[: 1 if bench.smoke else 3]]
     alone, together, separate = runs.values()
     speed_ups = [
         statistics.median(a.alone / b.alone for (a, _), (b, _) in zip(alone, other, strict=True))
@@ -79,7 +81,7 @@ def _library(bench: Bench, library: Library, chunks: list[Pcm]) -> None:
         ),
         Figure(name=f"speed-up ÷ {cores} engines that share nothing, {library.kind}", value=speed_ups[1] / cores),
         Figure(name=f"CPU of a chunk, {cores} workers ÷ 1, {library.kind}", value=second / first),
-        Figure(name=f"CPU of a 28 s chunk, {library.kind}", value=first, unit="s"),
+        Figure(name=f"CPU of a {len(chunks[0]) / SAMPLE_RATE:g} s chunk, {library.kind}", value=first, unit="s"),
         Figure(name=f"encoder's share, {library.kind}", value=statistics.median(detect) / first),
         Figure(name=f"different texts, {library.kind}", value=len(texts) - 1, at_most=0),
     ]
@@ -94,7 +96,14 @@ def started(
 ) -> HostEngine:
     """An engine of its own, which ends with the stack."""
     socket = bench.folder / f"{library.kind}-{name}" / "engine"
-    manager = start_manager(socket, workers=workers, threads=threads, library=library.directory, log_level="WARNING")
+    manager = start_manager(
+        socket,
+        workers=workers,
+        threads=threads,
+        library=library.directory,
+        engine_dir=bench.verdicts,
+        log_level="WARNING",
+    )
     stack.callback(_end, manager)
     engine = HostEngine(socket)
     stack.callback(engine.close)

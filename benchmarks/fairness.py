@@ -18,7 +18,7 @@ def run(bench: Bench) -> None:
     """The clip has 5 s; its own time is that of the same clip on the idle service."""
     clip = bench.wav(bench.speech(5 / 60)[0], "clip")
     count = bench.pick(smoke=2, bench=6, full=200)
-    minutes = bench.pick(smoke=1.0, bench=30.0, full=60.0)
+    minutes = bench.pick(smoke=0.5, bench=30.0, full=60.0)
     bulk = _recording(bench, minutes)
     times = bench.pick(smoke=1, bench=15, full=40)
     with bench.service(bench.libraries()[0], bench.model("base")) as service:

@@ -15,9 +15,9 @@ from testbed.service import Service
 
 
 def run(bench: Bench) -> None:
-    minutes = bench.pick(smoke=1.0, bench=120.0, full=120.0)
+    minutes = bench.pick(smoke=0.5, bench=120.0, full=120.0)
     source = _recording(bench, minutes)
-    chunk = bench.wav(bench.speech(28 / 60)[0], "chunk")
+    chunk = bench.wav(bench.speech(bench.pick(smoke=5, bench=28, full=28) / 60)[0], "chunk")
     firsts, ones = [], []
     with bench.service(bench.libraries()[0], bench.model("base")) as service:
         warm_up(bench, service)

@@ -19,8 +19,8 @@ Found = dict[float, tuple[Span, float]]
 
 def run(bench: Bench) -> None:
     library = bench.libraries()[0]
-    lengths = bench.pick(smoke=(0.5, 1.0), bench=(1.0, 5.0, 10.0, 20.0), full=(1.0, 10.0, 30.0, 60.0, 120.0, 600.0))
-    counts = bench.pick(smoke=(1, 4), bench=(1, 10, 40, 100), full=(1, 10, 100, 300, 1000))
+    lengths = bench.pick(smoke=(0.1, 0.2), bench=(1.0, 5.0, 10.0, 20.0), full=(1.0, 10.0, 30.0, 60.0, 120.0, 600.0))
+    counts = bench.pick(smoke=(1, 2), bench=(1, 10, 40, 100), full=(1, 10, 100, 300, 1000))
     with bench.service(library, DEMO_MODEL) as service:
         warm_up(bench, service)
         by_length = {minutes: _file(bench, service, minutes) for minutes in lengths}

@@ -23,7 +23,7 @@ BLOCK = 64 * 512
 
 
 def run(bench: Bench) -> None:
-    minutes = bench.pick(smoke=0.4, bench=10.0, full=30.0)
+    minutes = bench.pick(smoke=0.1, bench=10.0, full=30.0)
     pcm, _ = bench.speech(minutes)
     source = audio_bank.write(bench.folder / "talk.mp3", pcm, "-b:a", "96k")
     library = bench.libraries()[0]
@@ -77,7 +77,10 @@ def timed(
     before = cpu_by_kind(service)
     with bench.span(width) as taken:
         job = watch.completed(
-            service, service.submit(source, language="en", **options)["id"], every=2.0, seconds=seconds
+            service,
+            service.submit(source, language="en", **options)["id"],
+            every=0.3 if bench.smoke else 2.0,
+            seconds=seconds,
         )
         late = watch.late(job)
     taken.wall -= late

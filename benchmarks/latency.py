@@ -27,7 +27,7 @@ def run(bench: Bench) -> None:
     """The clip of P3 is a WAV file as programs for speech write it (16 kHz, mono); the same as an mp3 beside it."""
     said = bench.speech(5 / 60)[0]
     wav, mp3 = bench.wav(said, "clip"), audio_bank.write(bench.folder / "clip.mp3", said)
-    library, times = bench.libraries()[0], bench.pick(smoke=3, bench=20, full=50)
+    library, times = bench.libraries()[0], bench.pick(smoke=1, bench=20, full=50)
     models = ((bench.model("base"), "base", "P3"), (DEMO_MODEL, "demo", ""))
     for model, label, goal in models[: 1 if bench.smoke else None]:
         with bench.service(library, model) as service:

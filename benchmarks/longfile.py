@@ -27,7 +27,7 @@ def run(bench: Bench) -> None:
     library = bench.libraries()[0]
     block = _block(bench)
     minutes = len(block) / SAMPLE_RATE / 60
-    blocks = bench.pick(smoke=(1, 3), bench=(1, 3, 6), full=(1, 6, 24, 60))
+    blocks = bench.pick(smoke=(1, 2), bench=(1, 3, 6), full=(1, 6, 24, 60))
     found: dict[float, tuple[float, Span]] = {}
     for times in blocks:
         length = times * minutes

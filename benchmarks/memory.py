@@ -55,7 +55,7 @@ def run(bench: Bench) -> None:
 
 def _ours(bench: Bench, library: Library, model: Path) -> dict[str, Any]:
     """Peak while four workers decode; `consumer` is all but the API."""
-    pcm, _ = bench.speech(bench.pick(smoke=0.7, bench=5.0, full=6.0))
+    pcm, _ = bench.speech(bench.pick(smoke=0.1, bench=5.0, full=6.0))
     source = bench.wav(pcm, "talk")
     with bench.service(library, model, MAX_PARALLEL_WORKERS=str(WORKERS), WHISPER_THREADS="1") as service:
         warm_up(bench, service)

@@ -31,8 +31,10 @@ GOALS = {
 
 def run(bench: Bench) -> None:
     minutes = bench.pick(smoke=0.1, bench=10.0, full=30.0)
-    sounds = {"dense": bench.speech(minutes)[0], "silence": bench.speech(minutes, silence=0.25)[0]}
-    clips = [bench.speech(5 / 60, seed=n)[0] for n in range(bench.pick(smoke=2, bench=16, full=100))]
+    sounds = {"dense": bench.speech(minutes)[0]}
+    if not bench.smoke:
+        sounds["silence"] = bench.speech(minutes, silence=0.25)[0]
+    clips = [bench.speech(5 / 60, seed=n)[0] for n in range(bench.pick(smoke=1, bench=16, full=100))]
     for number, library in enumerate(bench.libraries()):
         best, model = number == 0, bench.model("base")
         with bench.service(library, model) as service:
@@ -59,7 +61,7 @@ def _file(bench: Bench, service: Service, library: Library, model: Path, name: s
         "model": model,
         "pcm": pcm,
         "processes": 1,
-        "threads": bench.cores,
+        "threads": 1 if bench.smoke else bench.cores,
     }
     spawn = _spawn(bench, library, model, pcm)
     source = bench.wav(pcm, name)

@@ -22,14 +22,15 @@ CLIENTS = 4
 
 
 def run(bench: Bench) -> None:
-    seconds = bench.pick(smoke=1.0, bench=8.0, full=20.0)
-    source = bench.wav(bench.speech(bench.pick(smoke=1.0, bench=15.0, full=60.0))[0], "talk")
+    seconds = bench.pick(smoke=0.2, bench=8.0, full=20.0)
+    source = bench.wav(bench.speech(bench.pick(smoke=0.5, bench=15.0, full=60.0))[0], "talk")
     with bench.service(bench.libraries()[0], bench.model("base"), ENGINE_NICE="5") as service:
         warm_up(bench, service)
         job = service.submit(source, language="en")["id"]
         watch.wait(service, job, lambda body: body["status"] == "processing", every=0.02)
         loads = [_load(bench, service, job, seconds) for _ in range(bench.pick(smoke=1, bench=2, full=5))]
         busy = service.job(job)["status"] == "processing"
+        watch.cancel(service, job)
     for name in loads[0]:
         bench.result.details[name] = [load[name] for load in loads]
     middle = {name: statistics.median(load[name] for load in loads) for name in loads[0]}

@@ -60,6 +60,7 @@ def _database(bench: Bench, kind: str, url: str) -> None:
     database.migrate()
     store = SqlStore(database)
     sizes = bench.pick(smoke=(50, 150), bench=(1000, 10_000), full=(1000, 10_000, 100_000))
+    times = bench.pick(smoke=3, bench=TIMES, full=TIMES)
     talks, made = _talks(), 0
     lines: dict[str, list[tuple[float, float]]] = {name: [] for name in KINDS}
     slowest: dict[str, float] = {}
@@ -70,10 +71,10 @@ def _database(bench: Bench, kind: str, url: str) -> None:
         written = 1000 * (time.monotonic() - start) / count
         bench.say(f"{kind}: {size} jobs, {written:.1f} ms each to make and index")
         for name, words in KINDS.items():
-            seconds = [_timed(store, "many", words) for _ in range(TIMES)]
+            seconds = [_timed(store, "many", words) for _ in range(times)]
             lines[name].append((size, 1000 * statistics.median(seconds)))
             slowest[name] = 1000 * max(seconds)
-            of_few[name] = 1000 * statistics.median(_timed(store, "few", words) for _ in range(TIMES))
+            of_few[name] = 1000 * statistics.median(_timed(store, "few", words) for _ in range(times))
     store.close()
     for name, points in lines.items():
         bench.result.figures += [

@@ -40,6 +40,8 @@ SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder")
 def main(arguments: list[str]) -> int:
     # a thousand programs are started: each would compile anew all that it imports, which takes as long as most of the tests
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    # numpy's threads wait for one another by spinning, beside the other processes for many times what they work
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     return int(pytest.main([*SIDE_BY_SIDE, *arguments], plugins=[TimeByFolder()]))
 
 

@@ -17,6 +17,7 @@ from core.jobs.params import JobParams
 from core.live.events import Event, Final, Partial, Translation
 from core.live.options import StreamOptions
 from core.live.sessions import StoredUtterance
+from testbed.verdicts import engine_dir
 from whisper import DATA, VAD_MODEL
 from whisper.download.downloader import ModelDownloader
 from whisper.engine.host_engine import HostEngine
@@ -116,9 +117,7 @@ class Streams:
 @contextmanager
 def streams(folder: Path, *, model: Path | None = None, workers: int = 2, **engine: Any) -> Iterator[Streams]:
     """Over a real engine of its own. model: a file; None: the demo model"""
-    manager = start_manager(
-        folder / "run" / "m.sock", workers=workers, wait=60.0, engine_dir=folder / "engine", **engine
-    )
+    manager = start_manager(folder / "run" / "m.sock", workers=workers, wait=60.0, engine_dir=engine_dir(), **engine)
     store = ModelStore(model.parent if model else folder / "models", DATA / "models")
     transcriber = WhisperTranscriber(HostEngine(folder / "run" / "m.sock"), ModelDownloader(store))
     try:

@@ -20,6 +20,7 @@ import psutil
 from core.system import processes
 from testbed import audio_bank
 from testbed.faults.waiting import pause
+from testbed.verdicts import engine_dir
 
 ENDED = ("completed", "failed", "cancelled")
 PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -100,7 +101,7 @@ class Service(Api):
                 "WHISPER_MODEL": "demo",
                 "SWEEP_SECONDS": "1",
                 "LEASE_SECONDS": "6",
-                "ENGINE_DIR": str(folder / "engine"),
+                "ENGINE_DIR": str(engine_dir()),
                 "LIVE_ENABLED": "false",  # a process more at each start; tests of streams want it
                 # what the tests see shall not depend on who else is at work here
                 "CPU_PRESSURE_LIMIT": "0",

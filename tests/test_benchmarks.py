@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -28,6 +27,7 @@ from core.audio.samples import SAMPLE_RATE, Region
 from core.live.events import Final, Partial, SpeechEnd, SpeechStart
 from core.speech.chunks import Chunk
 from scripts.performance_test import Model, Row, fit, forecast, reliable
+from testbed.faults.waiting import wait_for
 from tests.skipping import skip_on_a_laptop
 
 GOALS = {
@@ -70,11 +70,19 @@ LIVE = {
 """Those that can share one service; the last one kills it."""
 
 
+@pytest.fixture(scope="module")
+def live(tmp_path_factory):
+    """One service for all that can share one; those of streams come last, for the last of them kills it."""
+    env = {"MAX_LIVE_STREAMS": str(MOST), "ENCODER_CONTEXT": "fit", **QUICK}
+    with live_service(Bench("live", Scale.SMOKE, tmp_path_factory.mktemp("live")), **env) as live:
+        yield live
+
+
 # "ct2" fetches its peer from a package index: it is run by hand, its parts are tested below
 @pytest.mark.parametrize("name", sorted(GOALS))
-def test_every_benchmark_reports_its_figures(name, tmp_path):
+def test_every_benchmark_reports_its_figures(name, live, tmp_path):
     try:
-        result = run(name, Scale.SMOKE)
+        result = run(name, Scale.SMOKE, given=live)
     except CannotRun as error:
         skip_on_a_laptop(str(error))
     values = _reported(result, GOALS[name], tmp_path)
@@ -102,11 +110,10 @@ def _reported(result: Result, goals: set[str], folder: Path) -> dict[str, float]
     return {figure["name"]: figure["value"] for figure in found["figures"]}
 
 
-def test_benchmarks_of_streams_report_their_figures(tmp_path):
-    with live_service(Bench("live", Scale.SMOKE, tmp_path), MAX_LIVE_STREAMS=str(MOST), **QUICK) as live:
-        values = {
-            name: _reported(run(name, Scale.SMOKE, given=live), goals, tmp_path / "out") for name, goals in LIVE.items()
-        }
+def test_benchmarks_of_streams_report_their_figures(live, tmp_path):
+    values = {
+        name: _reported(run(name, Scale.SMOKE, given=live), goals, tmp_path / "out") for name, goals in LIVE.items()
+    }
     assert values["live.latency"]["ends of speech that were looked at"] >= 1
     assert values["live.overlap"]["end of speech to text, one after another, median"] > 0
     assert values["live.memory"]["after the first hour"] > 10
@@ -157,8 +164,7 @@ def test_pss_sees_memory_that_is_used():
         before = meter.pss([os.getpid()])
         block = bytearray(b"\1") * (64 << 20)
         seen = len(sampler.samples)
-        while len(sampler.samples) < seen + 2:  # of these one began when the block was there
-            time.sleep(0.005)
+        wait_for(lambda: len(sampler.samples) >= seen + 2)  # of these one began when the block was there
         del block
     assert 60 <= sampler.peak - before <= 80
 

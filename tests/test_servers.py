@@ -120,10 +120,7 @@ def test_a_child_survives_the_thread_that_started_it_and_reports_how_it_ended(tm
     thread.start()
     thread.join()
     (child,) = made
-    deadline = time.monotonic() + 10
-    while child.tail() != "up":
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(lambda: child.tail() == "up", 20)
     assert child.poll() is None
     assert child.stop() == -signal.SIGTERM
     assert child.stop() == -signal.SIGTERM  # again: nothing to do
@@ -132,8 +129,7 @@ def test_a_child_survives_the_thread_that_started_it_and_reports_how_it_ended(tm
 def test_a_child_that_ignores_sigterm_is_killed_after_its_grace(tmp_path: Path) -> None:
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
     child = GuardedProcess([sys.executable, "-c", code], log=tmp_path / "log", grace=0.3)
-    while child.tail() != "up":
-        time.sleep(0.02)
+    wait_for(lambda: child.tail() == "up", 20)
     assert child.stop() == -signal.SIGKILL
 
 

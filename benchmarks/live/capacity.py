@@ -39,7 +39,7 @@ def _most(bench: Bench, service: Service, name: str, goal: int, seconds: float, 
         bench.say(f"{name}: with {count} streams it breaks: {load['broken']}")
         return None
 
-    first, step = max(1, goal // 2), max(1, goal // 4)
+    first, step = 1 if bench.smoke else max(1, goal // 2), max(1, goal // 4)
     most = first
     if bench.smoke:
         return most if holds(most, probe) else 0

@@ -60,9 +60,9 @@ class _Counted:
 
 def run(bench: Bench) -> None:
     """On the demo model, for the live process has none: text comes from the engine, and its own memory is what is asked for."""
-    total = bench.seconds(smoke=30, bench=4 * 3600, full=24 * 3600)
+    total = bench.seconds(smoke=9, bench=4 * 3600, full=24 * 3600)
     hour = min(3600.0, total / 3)
-    pcm = speech.made(30 if bench.smoke else 600).pcm
+    pcm = speech.made(9 if bench.smoke else 600).pcm
     with live_service(bench, demo=True, MAX_LIVE_STREAMS=str(MOST)) as live:
         meter = _Meter(live_process(live.service), hour, total)
         first = pss([meter.pid])

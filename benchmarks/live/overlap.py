@@ -45,7 +45,10 @@ def run(bench: Bench) -> None:
     library = bench.libraries()[0].directory
     model = None if bench.smoke else speech.model(bench)
     with bench.span():
-        serial = play_in_turn(bench.folder / "serial", talks, model=model, library=library, speed=pace(bench))
+        threads = 1 if bench.smoke else bench.cores
+        serial = play_in_turn(
+            bench.folder / "serial", talks, model=model, library=library, speed=pace(bench), threads=threads
+        )
     ours, theirs = load.late, [late for stream in serial for _, late in stream]
     judged = not bench.smoke and bench.cores == 2
     bench.result.figures += [

@@ -50,10 +50,10 @@ class _Stream:
 
 
 def play_in_turn(
-    folder: Path, talks: Sequence[Talk], *, model: Path | None, library: Path, speed: float = 1.0
+    folder: Path, talks: Sequence[Talk], *, model: Path | None, library: Path, speed: float = 1.0, threads: int = CORES
 ) -> list[list[tuple[float, float]]]:
     """Of each stream's finals: where its speech ends by the detector, and seconds from then until its text was there."""
-    with streams(folder, model=model, workers=1, threads=CORES, library=library, log_level="WARNING") as parts:
+    with streams(folder, model=model, workers=1, threads=threads, library=library, log_level="WARNING") as parts:
         ask = partial(parts.transcriber.transcribe, model=parts.model)
         ask(talks[0].pcm[: 3 * SAMPLE_RATE], FINALS)  # the model is loaded
         silero = SileroModel.read(VAD_MODEL)

@@ -8,6 +8,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from tests.whisper.bad_server import BadHandler, BadServer, serving
@@ -28,20 +29,26 @@ class IndexServer(BadServer):
 
     def add(self, project: str, **members: bytes) -> Wheel:
         """A wheel with these files in it, deflated; `__` in a name stands for a dot."""
-        folder = project.replace("-", "_")
-        info = f"{folder}-1.0.dist-info"
-        held = io.BytesIO()
-        with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as wheel:
-            for name, data in members.items():
-                wheel.writestr(f"{folder}/data/{name.replace('__', '.')}", data)
-            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {project}\nVersion: 1.0\n")
-            wheel.writestr(
-                f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-            )
-            wheel.writestr(f"{info}/RECORD", "")
-        data = held.getvalue()
-        self.files[f"{folder}-1.0-py3-none-any.whl"] = data
+        data = _wheel(project, *members.items())
+        self.files[f"{project.replace('-', '_')}-1.0-py3-none-any.whl"] = data
         return Wheel(project=project, version="1.0", sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+
+
+@cache
+def _wheel(project: str, *members: tuple[str, bytes]) -> bytes:
+    """Made once: deflating a model takes as long as all else that most tests do with it."""
+    folder = project.replace("-", "_")
+    info = f"{folder}-1.0.dist-info"
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as wheel:
+        for name, data in members:
+            wheel.writestr(f"{folder}/data/{name.replace('__', '.')}", data)
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {project}\nVersion: 1.0\n")
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{info}/RECORD", "")
+    return held.getvalue()
 
 
 class _Handler(BadHandler):

@@ -30,7 +30,12 @@ class MadeModel(Model):
             case "reverse":
                 return Reply(body=who, payload=data[::-1])
             case "hold":  # until a file is there
-                while not Path(request.options["until"]).exists() and not (self._looks and request.abandoned()):
+                end = time.monotonic() + 60
+                while (
+                    not Path(request.options["until"]).exists()
+                    and not (self._looks and request.abandoned())
+                    and time.monotonic() < end
+                ):
                     time.sleep(0.01)
                 return Reply(body=who)
             case "hang":
@@ -80,6 +85,7 @@ class HeldWhisper(WhisperKind):
     """Whisper that is not read as long as there is a file `<model>.held`."""
 
     def load(self, files: Sequence[Path], device: str, prepared: Mapping[str, str], *, debug: bool) -> Model:
-        while Path(f"{files[0]}.held").exists():
-            time.sleep(0.01)
+        end = time.monotonic() + 60
+        while Path(f"{files[0]}.held").exists() and time.monotonic() < end:
+            time.sleep(0.05)
         return super().load(files, device, prepared, debug=debug)

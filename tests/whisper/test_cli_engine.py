@@ -43,7 +43,9 @@ for file in files:
     with wave.open(file) as sound:
         what = int.from_bytes(sound.readframes(1), "little")
     if what == 2: time.sleep(1.0)
-    while what == 6 and not os.path.exists(here + "/go"): time.sleep(0.01)
+    for _ in range(6000 if what == 6 and not os.path.exists(here + "/go") else 0):
+        if os.path.exists(here + "/go"): break
+        time.sleep(0.01)
     if what == 3: time.sleep(60)
     if what == 4: os.kill(os.getpid(), signal.SIGSEGV)
     if what == 5: print("error: failed to read WAV", file=sys.stderr); continue

@@ -18,7 +18,8 @@ import psutil
 import pytest
 
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable, ModelInvalid
-from tests.whisper.engine_parts import MODEL, ROOT, chunk, gone, text_of, wait_for
+from testbed.verdicts import engine_dir
+from tests.whisper.engine_parts import MODEL, QUICK, ROOT, chunk, gone, text_of, wait_for
 from whisper import VAD_MODEL
 from whisper.engine.host_client import HostClient
 from whisper.engine.host_engine import HostEngine
@@ -28,13 +29,13 @@ from whisper.wire.kind import ModelRef
 
 OTHER = ROOT / "tests/data/ggml-demo-q8_0.bin"
 
-ENGLISH = TranscribeOptions(language="en")
+ENGLISH = TranscribeOptions(language="en", fit_context=True)
 
 
 @pytest.fixture(scope="module")
 def manager_socket() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="ps") as folder, tempfile.TemporaryDirectory() as engine_dir:
-        process = start_manager(Path(folder) / "m.sock", workers=1, engine_dir=Path(engine_dir))
+    with tempfile.TemporaryDirectory(prefix="ps") as folder:
+        process = start_manager(Path(folder) / "m.sock", workers=1, engine_dir=engine_dir())
         yield Path(folder) / "m.sock"
         process.terminate()
         process.wait(5)
@@ -78,7 +79,7 @@ def busy(engine: HostEngine) -> bool:
 
 
 def test_values_are_complete(engine: HostEngine) -> None:
-    options = TranscribeOptions(language="en", word_timestamps=True)
+    options = TranscribeOptions(language="en", word_timestamps=True, fit_context=True)
     transcript = engine.transcribe(str(MODEL), chunk()[0], options, Call(job="j", label="chunk 1/1"))
     assert transcript.text == chunk()[1] and transcript.language == "en"
     assert transcript.engine == {"library": "wheel", "version": "1.8.5"}
@@ -196,7 +197,7 @@ def test_a_model_that_is_slow_to_load_keeps_no_other_waiting(engine: HostEngine,
     slow = ModelRef(kind="tests.whisper.made_kinds:HeldWhisper", files=(str(other),))
     samples = (chunk()[0] / 32768).astype(np.float32).tobytes()
     with ThreadPoolExecutor(2) as pool:
-        waiting = pool.submit(engine.client.ask, slow, "transcribe", lambda: samples, {"language": "en"})
+        waiting = pool.submit(engine.client.ask, slow, "transcribe", lambda: samples, QUICK)
         try:
             wait_for(lambda: "starting" in (host["state"] for host in engine.status()["hosts"]), 20)
             assert pool.submit(transcribe, engine).result(60) == chunk()[1]

@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from core.errors import EngineUnavailable
+from testbed.verdicts import engine_dir
 from tests.whisper.engine_parts import MODEL, ROOT, gone, wait_for
 from whisper import VAD_MODEL
 from whisper.engine.host_client import HostClient
@@ -58,9 +59,9 @@ class Client:
 
 @contextmanager
 def manager(**options: Any) -> Iterator[Client]:
-    with tempfile.TemporaryDirectory(prefix="ps") as folder, tempfile.TemporaryDirectory() as engine:
+    with tempfile.TemporaryDirectory(prefix="ps") as folder:
         path = Path(folder) / "m.sock"
-        process = start_manager(path, engine_dir=Path(engine), **options)
+        process = start_manager(path, engine_dir=engine_dir(), **options)
         try:
             yield Client(process, path)
         finally:
@@ -174,11 +175,11 @@ def test_nothing_outlives_a_killed_parent() -> None:
     """The parent starts the manager, a host and its worker, says so, and is killed."""
     script = (
         "import sys, time; from pathlib import Path; from whisper.engine.host_engine import *; from whisper.engine.manager_process import *; from tests.whisper.engine_parts import *\n"
-        "path = Path(sys.argv[1]); start_manager(path, engine_dir=path.parent)\n"
-        "e = HostEngine(path); e.transcribe(str(MODEL), chunk()[0], TranscribeOptions()); print(flush=True); time.sleep(60)"
+        "path = Path(sys.argv[1]); start_manager(path, engine_dir=Path(sys.argv[2]))\n"
+        "e = HostEngine(path); e.transcribe(str(MODEL), chunk()[0], TranscribeOptions(**QUICK)); print(flush=True); time.sleep(60)"
     )
     with tempfile.TemporaryDirectory(prefix="ps") as folder:
-        command = [sys.executable, "-c", script, f"{folder}/m.sock"]
+        command = [sys.executable, "-c", script, f"{folder}/m.sock", str(engine_dir())]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as parent:
             assert parent.stdout is not None and parent.stdout.readline() == b"\n"
             everyone = psutil.Process(parent.pid).children(recursive=True)

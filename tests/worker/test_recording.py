@@ -12,7 +12,7 @@ from core.audio.decoder import DecodedAudio
 from core.errors import AudioUndecodable, Interrupted
 from core.jobs.tasks import TRANSCRIBE, Task
 from testbed import audio_bank
-from tests.worker.kit import Kit
+from tests.worker.kit import Kit, soon
 from whisper.engine.scripted import Rule
 from worker.context.growing_plan import GrowingPlan
 from worker.context.recording import Recording
@@ -33,8 +33,7 @@ def test_a_long_file_is_not_decoded_ahead_of_its_first_chunks(tmp_path: Path, lo
     seen: list[int] = []
 
     def look() -> None:
-        while len(kit.chunks(job)) < 3:
-            time.sleep(0.01)
+        soon(lambda: len(kit.chunks(job)) >= 3)
         time.sleep(1.5)  # without the pause the whole file takes about as long
         seen.append(len(kit.chunks(job)))
         kit.cancel(job)

@@ -20,7 +20,7 @@ from core.objects.memory import MemoryObjects
 from core.store.sql import SqlStore
 from testbed import audio_bank
 from tests.whisper.model_server import model_server
-from tests.worker.kit import Kit
+from tests.worker.kit import Kit, soon
 from whisper.download.downloader import ModelDownloader
 from whisper.download.sources import AddressSource, http_client
 from whisper.engine.scripted import Rule
@@ -92,8 +92,7 @@ def test_a_resumed_job_is_handed_back_while_its_open_chunks_wait_for_their_sampl
     kit.parts = replace(whole, ffmpeg=replace(whole.ffmpeg, path=str(slow)))
 
     def watch():
-        while kit.job(job).stage is not Phase.TRANSCRIBING:
-            time.sleep(0.01)
+        soon(lambda: kit.job(job).stage is Phase.TRANSCRIBING)
         time.sleep(0.2)
         kit.stop.set()
         kit.stop.set()
@@ -384,8 +383,7 @@ def test_cancel_stops_a_chunk_that_hangs(tmp_path, minute):
     began = []
 
     def cancel():
-        while not [call for call in kit.calls if call.startswith("chunk")]:
-            time.sleep(0.01)
+        soon(lambda: [call for call in kit.calls if call.startswith("chunk")])
         began.append(time.monotonic())
         kit.cancel(job)
 
@@ -400,8 +398,7 @@ def test_a_lost_lease_stops_the_run_and_writes_nothing(tmp_path, minute):
     job = kit.submit(minute)
 
     def steal():
-        while kit.chunks_done(job) < 3:
-            time.sleep(0.01)
+        soon(lambda: kit.chunks_done(job) >= 3)
         kit.store.free_owner(kit.job(job).lease_owner)
         assert kit.store.claim(owner="other/1:1", consumer="other", lease_seconds=60) is not None
 

@@ -15,7 +15,7 @@ from core.errors import TranslationFailed
 from core.jobs.job import Job, Phase
 from core.transcript.speakers.translations import shared_out
 from core.transcript.values import Segment
-from tests.worker.kit import Kit, talk
+from tests.worker.kit import Kit, soon, talk
 from whisper.engine.scripted import ScriptedEngine
 from whisper.engine.transcriber import WhisperTranscriber
 from whisper.translation.router import SPOKEN, Translators
@@ -149,8 +149,7 @@ def test_finished_batches_are_not_done_again(tmp_path: Path) -> None:
     job = made.submit(talk(tmp_path, minutes=2.5), translate_to="de")
 
     def stop() -> None:
-        while not any(task.ended for task in made.store.tasks(job.id, TRANSLATION)):
-            time.sleep(0.005)
+        soon(lambda: any(task.ended for task in made.store.tasks(job.id, TRANSLATION)))
         made.stop.set()
 
     made.script(delay=0.05)  # so that there is something left to hear

@@ -28,6 +28,7 @@ from whisper.engine.transcriber import WhisperTranscriber
 from whisper.models.store import ModelStore
 from whisper.translation.router import SPOKEN, Translators
 from whisper.types import ChunkTranscript
+from worker.live.pipeline import LivePipeline
 
 ENGLISH = {"params": {"language": "en"}}
 QUIET = {"stream": {"partials": False}}
@@ -41,7 +42,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Streams]:
 
 @pytest.fixture(scope="module")
 def talk() -> tuple[Pcm, dict[str, Any]]:
-    return audio_bank.speech(0.5, 41)
+    return audio_bank.speech(0.3, 41)
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +52,8 @@ def heard(engine: Streams, talk: tuple[Pcm, dict[str, Any]]) -> MemorySink:
 
 @pytest.fixture(scope="module")
 def through(engine: Streams) -> tuple[MemorySink, str]:
-    """Speech without a pause that ends an utterance, for most of a minute."""
-    pcm, truth = audio_bank.speech(0.8, seed=7, gap=(0.1, 0.14), noise_db=None)
+    """Speech without a pause that ends an utterance, for half a minute."""
+    pcm, truth = audio_bank.speech(0.5, seed=7, gap=(0.1, 0.14), noise_db=None)
     return asyncio.run(engine.play(pcm, block=SAMPLE_RATE, **QUIET, **ENGLISH)), truth["text"]
 
 
@@ -67,6 +68,16 @@ def scripted(folder: Path, *rules: Rule, delay: float = 0.0) -> Streams:
 def calls(folder: Path) -> int:
     log = folder / "calls"
     return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+async def quiet_until_asked(pipeline: LivePipeline, folder: Path) -> None:
+    """Silence, frame by frame, until the engine is asked; a busy machine has the time to do that before the next one."""
+    for _ in range(40):
+        await pipeline.feed(np.zeros(512, np.int16))
+        for _ in range(10):
+            if calls(folder):
+                return
+            await asyncio.sleep(0.02)
 
 
 def sentences(*numbers: int, pause: float = 1.2) -> Pcm:
@@ -98,7 +109,10 @@ def test_what_is_said_is_told_once_and_in_order(heard: MemorySink, talk: tuple[P
 
 
 def test_partials_say_more_and_more_until_the_final(engine: Streams, talk: tuple[Pcm, dict[str, Any]]) -> None:
-    sink = asyncio.run(engine.play(talk[0][: 9 * SAMPLE_RATE], real_time=True, **ENGLISH))
+    for _ in range(3):  # an engine that is slow for a moment is asked for fewer
+        sink = asyncio.run(engine.play(talk[0][: 9 * SAMPLE_RATE], real_time=True, **ENGLISH))
+        if len(sink.partials) >= 4:
+            break
     assert len(sink.partials) >= 4
     seen: dict[int, tuple[int, str]] = {}
     for _, event in sink.events:
@@ -122,23 +136,20 @@ def test_a_job_that_takes_the_utterances_over_has_the_same_words(
 def test_speech_without_pauses_is_cut_and_no_word_is_lost_or_doubled(through: tuple[MemorySink, str]) -> None:
     sink, text = through
     assert all(one.chunk["regions"][-1][1] - one.chunk["regions"][0][0] <= 17 * SAMPLE_RATE for one in sink.kept)
-    assert len(sink.kept) < 10, "there was nothing to cut through"
+    assert 2 <= len(sink.kept) < 7, "there was nothing to cut through"
     assert errors(text, sink.text, "en").rate <= 6
     assert all(final.start <= word.start <= word.end for final in sink.finals for word in final.words)
 
 
-@pytest.mark.parametrize("seconds", [7.3, 20.0])
+@pytest.mark.parametrize("seconds", [4.3, 11.0])
 def test_who_takes_over_at_the_last_ack_loses_and_doubles_nothing(
     engine: Streams, talk: tuple[Pcm, dict[str, Any]], seconds: float
 ) -> None:
     pcm, truth = talk
-    first = asyncio.run(engine.play(pcm[: round(seconds * SAMPLE_RATE)], block=SAMPLE_RATE, finish=False, **ENGLISH))
+    how: dict[str, Any] = {"block": SAMPLE_RATE, **ENGLISH, **QUIET}
+    first = asyncio.run(engine.play(pcm[: round(seconds * SAMPLE_RATE)], finish=False, **how))
     acked = first.acked[-1] if first.acked else 0
-    second = asyncio.run(
-        engine.play(
-            pcm[acked:], block=SAMPLE_RATE, begin=acked, number=len(first.kept), before=first.kept[-1:], **ENGLISH
-        )
-    )
+    second = asyncio.run(engine.play(pcm[acked:], begin=acked, number=len(first.kept), before=first.kept[-1:], **how))
     together = errors(truth["text"], f"{first.text} {second.text}", "en")
     assert (together.deletions, together.insertions) == (0, 0) and together.substitutions <= 1
     kept = [*first.kept, *second.kept]
@@ -162,8 +173,8 @@ def test_a_stream_that_goes_on_behind_a_cut_through_speech_says_each_word_once(e
 
 
 def test_german_is_heard_as_german(engine: Streams) -> None:
-    pcm, truth = audio_bank.speech(0.25, 5, lang="de")
-    sink = asyncio.run(engine.play(pcm, block=SAMPLE_RATE))
+    pcm, truth = audio_bank.speech(0.15, 5, lang="de")
+    sink = asyncio.run(engine.play(pcm, block=SAMPLE_RATE, **QUIET))
     assert {final.language for final in sink.finals} == {"de"}
     assert errors(truth["text"], sink.text, "de").rate <= 10
 
@@ -186,8 +197,8 @@ def test_two_channels_are_heard_apart_and_told_in_one_order(engine: Streams) -> 
     one, two = sentences(0, 1, pause=1.0), sentences(2, 3, pause=1.4)
     length = max(len(one), len(two))
     pair = np.stack([np.pad(pcm, (0, length - len(pcm))) for pcm in (one, two)], axis=1)
-    sink = asyncio.run(engine.play(pair, block=SAMPLE_RATE, stream={"channels": 2}, **ENGLISH))
-    alone = [asyncio.run(engine.play(pcm, block=SAMPLE_RATE, **ENGLISH)).text for pcm in (one, two)]
+    sink = asyncio.run(engine.play(pair, block=SAMPLE_RATE, stream={"channels": 2, "partials": False}, **ENGLISH))
+    alone = [asyncio.run(engine.play(pcm, block=SAMPLE_RATE, **QUIET, **ENGLISH)).text for pcm in (one, two)]
     for channel in (0, 1):
         assert " ".join(final.text for final in sink.finals if final.channel == channel) == alone[channel]
     assert [final.utterance for final in sink.finals] == list(range(len(sink.finals)))
@@ -230,11 +241,7 @@ def test_the_final_is_asked_for_before_the_silence_is_over(tmp_path: Path) -> No
         sink = MemorySink()
         pipeline = made.pipeline(sink, **QUIET)
         await pipeline.feed(pcm)
-        for _ in range(40):  # silence, frame by frame, until it is asked
-            if calls(tmp_path):
-                break
-            await pipeline.feed(np.zeros(512, np.int16))
-            await asyncio.sleep(0.02)
+        await quiet_until_asked(pipeline, tmp_path)
         assert calls(tmp_path) == 1 and not any(isinstance(event, SpeechEnd) for _, event in sink.events)
         await pipeline.feed(np.zeros(SAMPLE_RATE, np.int16))
         await pipeline.finish()
@@ -253,10 +260,8 @@ def test_a_pause_that_was_none_holds_up_nothing(tmp_path: Path) -> None:
         sink = MemorySink()
         pipeline = made.pipeline(sink, **QUIET)
         await pipeline.feed(sentences(0, pause=0.0))
-        while not calls(tmp_path):  # silence, frame by frame, until it is asked
-            await pipeline.feed(np.zeros(512, np.int16))
-            await asyncio.sleep(0.02)
-        assert not any(isinstance(event, SpeechEnd) for _, event in sink.events)
+        await quiet_until_asked(pipeline, tmp_path)
+        assert calls(tmp_path) and not any(isinstance(event, SpeechEnd) for _, event in sink.events)
         await pipeline.feed(sentences(1, pause=0.0))
         await pipeline.feed(np.zeros(SAMPLE_RATE, np.int16))
         await pipeline.finish()
