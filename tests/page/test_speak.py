@@ -92,7 +92,7 @@ def speak(listening: Service, line: FaultProxy, open_window: Callable[..., Page]
     """Opens the place to speak as somebody who has logged in, and whose microphone may be used."""
     answer = httpx.post(f"{listening.url}/api/v1/session", headers={"X-API-Key": KEY}, verify=PLAIN)
     cookies = [{"name": name, "value": it, "domain": "127.0.0.1", "path": "/"} for name, it in answer.cookies.items()]
-    usual = {"permissions": ["microphone"], "storage_state": {"cookies": cookies, "origins": []}}
+    usual = {"permissions": ["microphone"], "cookies": cookies}
 
     def opened(**options: Any) -> Page:
         page = open_window(f"http://{line.address}/#/live", **{**usual, **options})
