@@ -186,12 +186,3 @@ def test_who_cannot_be_heard_is_told_what_to_do(
     plain.get_by_role("button", name="Log in").click()
     expect(plain.get_by_text("an address with https")).to_be_visible()
     troubles.expect("net::ERR_", "Cross-Origin-Opener-Policy", "401 (Unauthorized)")
-
-
-def test_where_nobody_listens_there_is_no_place_to_speak(open_window: Callable[..., Page], service: Service) -> None:
-    page = open_window(f"{service.url}/#/live")
-    expect(page.get_by_role("button", name="Try again")).to_be_visible()
-    expect(page.get_by_text("ask whoever runs it")).to_be_visible()
-    expect(page.get_by_role("navigation").get_by_role("link")).to_have_text(
-        ["Transcripts", "Administration", "Settings"]
-    )
