@@ -51,8 +51,8 @@ def narrow(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def long(tmp_path_factory):
-    """Not a short job, and not done before one has looked at something else."""
-    return audio(tmp_path_factory.mktemp("long"), minutes=11, seed=14, name="long.flac")[0]
+    """Not a short job, by its length as by its bytes, nor done before one has looked at something else."""
+    return audio(tmp_path_factory.mktemp("long"), minutes=11, seed=14, name="long.wav")[0]
 
 
 def test_the_log_tells_the_story_once(service, tmp_path):
@@ -265,7 +265,7 @@ def test_parallel_and_sequential_agree_to_the_letter(service, narrow, tmp_path):
 
 def test_an_interactive_clip_passes_bulk_work_that_fills_all_slots(narrow, long, tmp_path):
     clip_path, _ = audio(tmp_path, minutes=0.08, seed=52, name="clip.flac")
-    bulk = [narrow.submit(long, model="demo") for _ in range(3)]
+    bulk = [narrow.submit(long, model="demo", chunk_duration=10) for _ in range(3)]
     assert bulk[0]["params"]["priority"] == "bulk"
     narrow.wait(bulk[0]["id"], lambda job: job["progress"]["chunks_done"] >= 2)
     for _ in range(2):  # the second when the slot has been used once
@@ -278,7 +278,7 @@ def test_an_interactive_clip_passes_bulk_work_that_fills_all_slots(narrow, long,
 
 
 def test_cancel_frees_the_workers_soon(service, long):
-    job = service.submit(long)
+    job = service.submit(long, chunk_duration=10)
     service.wait(job["id"], lambda j: j["progress"]["chunks_done"] >= 2)
     assert service.processes(f"whisper worker {job['id']}")
     began = time.monotonic()
@@ -308,9 +308,9 @@ def test_cancel_frees_the_workers_soon(service, long):
 
 def test_a_short_job_does_not_wait_for_long_ones(service, long, tmp_path):
     short_path, _ = audio(tmp_path, minutes=0.2, seed=16, name="short.flac")
-    longs = [service.submit(long) for _ in range(2)]
+    longs = [service.submit(long, chunk_duration=10) for _ in range(2)]
     service.wait(longs[0]["id"], lambda j: j["progress"]["chunks_done"] >= 1)
-    short = service.wait(service.submit(short_path)["id"], seconds=60)
+    short = service.wait(service.submit(short_path)["id"])
     assert short["status"] == "completed"
     assert all(service.job(job["id"])["status"] in ("queued", "processing") for job in longs)
     for job in longs:
@@ -322,15 +322,19 @@ def test_an_hour_with_flat_memory(service, tmp_path):
     """Job processes and API stay small while an hour of audio goes through (115 MB as PCM), most of which says nothing."""
     path, truth = audio(tmp_path, minutes=60, seed=18, name="hour.flac", gap=(40.0, 160.0))
     job = service.submit(path)
-    peak, deadline = 0, time.monotonic() + 240
+    peak, looks = 0, 0
     while (state := service.job(job["id"]))["status"] not in ("completed", "failed"):
-        assert time.monotonic() < deadline, state
-        for process in service.processes("parascribe.run.consumer_main"):
+        assert looks < 300, state
+        if looks % 8 == 0:  # to find them costs more than to look at them
+            processes = service.processes("parascribe.run.consumer_main")
+        looks += 1
+        for process in processes:
             try:
                 peak = max(peak, process.memory_full_info().uss)
             except psutil.Error:
                 continue
-        time.sleep(0.5)
+        time.sleep(0.7)
+    assert peak > 10**7, "nobody was looked at"
     assert state["status"] == "completed", state
     assert peak < 110 * 10**6, f"a job process grew to {peak / 1e6:.0f} MB"
     body = service.result(job["id"]).json()
