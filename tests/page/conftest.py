@@ -58,6 +58,10 @@ def troubles() -> Iterator[Troubles]:
     assert found == []
 
 
+KEPT = "async () => [localStorage.length, sessionStorage.length, (await indexedDB.databases()).length]"
+"""How much a place has in a browser."""
+
+
 class Windows:
     """Pages of one browser. Those that were given back are lent again: a process for a new one costs a second of CPU."""
 
@@ -98,12 +102,15 @@ class Windows:
             session.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
             session.detach()
             context.clear_cookies()
+            forgotten = not (any(page.evaluate(KEPT)) or context.cookies())
             page.set_viewport_size(options["viewport"])
             page.emulate_media(media="null", color_scheme="light", reduced_motion=options.get("reduced_motion", "null"))
         except Error:  # it has crashed, or the service has
-            context.close()
-        else:
+            forgotten = False
+        if forgotten:
             self.idle.setdefault(repr(sorted(options.items())), []).append(page)
+        else:
+            context.close()
 
 
 _windows: dict[Browser, Windows] = {}
