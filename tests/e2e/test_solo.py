@@ -167,6 +167,7 @@ def test_german_is_detected_and_translated(service, tmp_path):
         httpx.get(
             f"{service.url}/api/v1/jobs/{beside['id']}/result",
             params={"format": "srt", "translation": how},
+            timeout=30,
             verify=PLAIN,
         ).text
         for how in ("only", "both")
@@ -180,7 +181,7 @@ def test_a_language_that_nobody_translates_to_is_refused(service, tmp_path):
     path, _ = audio(tmp_path, minutes=0.1, seed=13, lang="de")
     with path.open("rb") as data:
         answer = httpx.post(
-            f"{service.url}/api/v1/jobs", files={"file": data}, data={"translate_to": "fr"}, verify=PLAIN
+            f"{service.url}/api/v1/jobs", files={"file": data}, data={"translate_to": "fr"}, timeout=30, verify=PLAIN
         )
     assert (answer.status_code, answer.json()["code"]) == (422, "not_available")
     assert "ctranslate2 cannot" in answer.json()["detail"]
@@ -233,12 +234,12 @@ def test_refusals_have_codes(service, tmp_path):
         (post(language="klingon"), 422, "validation"),
         (post(colour="red"), 422, "validation"),
         (
-            httpx.get(f"{service.url}/api/v1/jobs/{'0' * 8}-0000-7000-8000-{'0' * 12}", verify=PLAIN),
+            httpx.get(f"{service.url}/api/v1/jobs/{'0' * 8}-0000-7000-8000-{'0' * 12}", timeout=30, verify=PLAIN),
             404,
             "job_not_found",
         ),
-        (httpx.get(f"{service.url}/nothing", verify=PLAIN), 404, "not_found"),
-        (httpx.put(f"{service.url}/api/v1/jobs", verify=PLAIN), 405, "method_not_allowed"),
+        (httpx.get(f"{service.url}/nothing", timeout=30, verify=PLAIN), 404, "not_found"),
+        (httpx.put(f"{service.url}/api/v1/jobs", timeout=30, verify=PLAIN), 405, "method_not_allowed"),
     ):
         assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
         assert answer.headers["content-type"].startswith("application/problem+json")
@@ -249,7 +250,7 @@ def test_a_missing_model_fails_the_job_and_not_the_service(narrow, tmp_path):
     done = narrow.wait(narrow.submit(path)["id"])
     assert (done["status"], done["error"]["code"]) == ("failed", "model_unavailable")
     assert "MODEL_BASE_URL" in done["error"]["message"]
-    assert httpx.get(f"{narrow.url}/readyz", verify=PLAIN).json()["checks"]["model"] == "missing"
+    assert httpx.get(f"{narrow.url}/readyz", timeout=30, verify=PLAIN).json()["checks"]["model"] == "missing"
     demo = narrow.wait(narrow.submit(path, model="demo")["id"])
     assert demo["status"] == "completed"
 
@@ -273,7 +274,7 @@ def test_an_interactive_clip_passes_bulk_work_that_fills_all_slots(narrow, long,
         assert (clip["status"], clip["attempts"], clip["params"]["priority"]) == ("completed", 1, "interactive")
     assert [narrow.job(job["id"])["status"] for job in bulk] == ["processing", "queued", "queued"]
     for job in reversed(bulk):
-        httpx.post(f"{narrow.url}/api/v1/jobs/{job['id']}/cancel", verify=PLAIN)
+        httpx.post(f"{narrow.url}/api/v1/jobs/{job['id']}/cancel", timeout=30, verify=PLAIN)
         narrow.wait(job["id"])
 
 
@@ -282,7 +283,7 @@ def test_cancel_frees_the_workers_soon(service, long):
     service.wait(job["id"], lambda j: j["progress"]["chunks_done"] >= 2)
     assert service.processes(f"whisper worker {job['id']}")
     began = time.monotonic()
-    answer = httpx.post(f"{service.url}/api/v1/jobs/{job['id']}/cancel", verify=PLAIN)
+    answer = httpx.post(f"{service.url}/api/v1/jobs/{job['id']}/cancel", timeout=30, verify=PLAIN)
     assert answer.status_code == 202 and answer.json()["status"] in ("cancelling", "cancelled")
     while service.processes(f"whisper worker {job['id']}"):
         assert time.monotonic() - began < 5.0, "a worker still works for the cancelled job"
@@ -290,15 +291,16 @@ def test_cancel_frees_the_workers_soon(service, long):
     done = service.wait(job["id"])
     assert done["status"] == "cancelled" and done["error"] is None
     assert (
-        httpx.post(f"{service.url}/api/v1/jobs/{job['id']}/cancel", verify=PLAIN).json()["code"] == "already_terminal"
+        httpx.post(f"{service.url}/api/v1/jobs/{job['id']}/cancel", timeout=30, verify=PLAIN).json()["code"]
+        == "already_terminal"
     )
-    again = httpx.post(f"{service.url}/api/v1/jobs/{job['id']}/retry", verify=PLAIN)
+    again = httpx.post(f"{service.url}/api/v1/jobs/{job['id']}/retry", timeout=30, verify=PLAIN)
     assert again.status_code == 202 and again.json()["retry_of"] == job["id"]
     taken = service.wait(again.json()["id"], lambda j: j["progress"]["chunks_done"] >= 2)
     assert taken["progress"]["chunks_done"] >= done["progress"]["chunks_done"], "finished chunks were not taken over"
-    assert httpx.delete(f"{service.url}/api/v1/jobs/{again.json()['id']}", verify=PLAIN).status_code == 204
-    assert httpx.get(f"{service.url}/api/v1/jobs/{again.json()['id']}", verify=PLAIN).status_code == 404
-    assert httpx.delete(f"{service.url}/api/v1/jobs/{job['id']}", verify=PLAIN).status_code == 204
+    assert httpx.delete(f"{service.url}/api/v1/jobs/{again.json()['id']}", timeout=30, verify=PLAIN).status_code == 204
+    assert httpx.get(f"{service.url}/api/v1/jobs/{again.json()['id']}", timeout=30, verify=PLAIN).status_code == 404
+    assert httpx.delete(f"{service.url}/api/v1/jobs/{job['id']}", timeout=30, verify=PLAIN).status_code == 204
     deadline = time.monotonic() + 15
     kept = service.folder / "data" / "objects" / "jobs"
     while any((kept / i).exists() for i in (job["id"], again.json()["id"])):
@@ -314,7 +316,7 @@ def test_a_short_job_does_not_wait_for_long_ones(service, long, tmp_path):
     assert short["status"] == "completed"
     assert all(service.job(job["id"])["status"] in ("queued", "processing") for job in longs)
     for job in longs:
-        httpx.post(f"{service.url}/api/v1/jobs/{job['id']}/cancel", verify=PLAIN)
+        httpx.post(f"{service.url}/api/v1/jobs/{job['id']}/cancel", timeout=30, verify=PLAIN)
         service.wait(job["id"])
 
 
