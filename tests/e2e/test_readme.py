@@ -41,7 +41,9 @@ def test_curl_lines(service):
             .replace("$ID", job_id)
             .replace("model=base", "model=demo")
         )
-        done = subprocess.run(command, shell=True, cwd=service.folder, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            command, shell=True, cwd=service.folder, capture_output=True, text=True, check=True, timeout=120
+        )
         if not job_id:
             job_id = re.search(r'"id":\s*"([^"]+)"', done.stdout)[1]
             service.wait(job_id)
@@ -59,6 +61,7 @@ def test_python_lines(service):
         env=service.env | {"PARASCRIBE_URL": service.url},
         capture_output=True,
         text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert re.search(r"[A-Z][a-z]+ .*\.", done.stdout)
@@ -74,6 +77,7 @@ def test_command_lines(service):
         env=env,
         check=True,
         capture_output=True,
+        timeout=120,
     )
     assert (service.folder / "subtitles" / "talk.srt").read_text().startswith("1\n00:00:")
 
@@ -92,7 +96,7 @@ def test_the_quick_start(service):
     def run(command):
         command = command.replace("http://127.0.0.1:8000", service.url)
         return subprocess.run(
-            ["bash", "-ec", command], cwd=here, env=env, capture_output=True, text=True, check=True
+            ["bash", "-ec", command], cwd=here, env=env, capture_output=True, text=True, check=True, timeout=120
         ).stdout
 
     command, *lines = shown.removeprefix("$ ").removesuffix("...\n").splitlines()

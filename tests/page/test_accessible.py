@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Locator, Page, ViewportSize, expect
 
-from testbed.service import PLAIN, Service
-from tests.page.conftest import Troubles
+from testbed.service import Service
 
 PHONE: ViewportSize = {"width": 360, "height": 740}
 WIDE: ViewportSize = {"width": 1280, "height": 800}
@@ -77,24 +73,6 @@ def filled(service: Service, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     return {"completed": made["id"], "failed": failed["id"]}
 
 
-@pytest.fixture(scope="module")
-def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, dict[str, str]]]:
-    """A service with keys, and one of an administrator's and of somebody's who has nothing yet."""
-    running = Service(tmp_path_factory.mktemp("keyed"))
-    keys = {}
-    for name, scope in (("root", "admin"), ("anna", "jobs,models")):
-        command = [sys.executable, "-m", "parascribe", "keys", "create", name, "--scope", scope]
-        done = subprocess.run(command, env=running.env, check=True, capture_output=True, text=True)
-        keys[name] = done.stdout.split()[0]
-    running.start()
-    # which nobody else sees
-    files = {"file": ("Aufnahme 17.wav", silence(tmp_path_factory.mktemp("root")).read_bytes())}
-    given = {"Authorization": f"Bearer {keys['root']}"}
-    httpx.post(f"{running.url}/api/v1/jobs", headers=given, files=files, verify=PLAIN).raise_for_status()
-    yield running, keys
-    running.stop()
-
-
 def button(page: Page, name: str) -> Locator:
     return page.get_by_role("button", name=name, exact=True)
 
@@ -148,15 +126,6 @@ def the_rest(page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_be_visible()
 
 
-def the_first_of_all(page: Page) -> None:
-    expect(page.get_by_role("heading", name="Nothing here yet")).to_be_visible()
-
-
-def the_administration(page: Page) -> None:
-    expect(page.get_by_role("table").first).to_be_visible()
-    expect(page.get_by_text("free").first).to_be_visible()
-
-
 PLACES: dict[str, tuple[str, Callable[[Page], None]]] = {
     "list": ("#/", the_list),
     "menu of a job": ("#/", the_menu),
@@ -171,11 +140,6 @@ PLACES: dict[str, tuple[str, Callable[[Page], None]]] = {
     "nowhere": ("#/nowhere", the_rest),
     "settings": ("#/settings", the_rest),
 }
-KEYED: dict[str, tuple[str, str, Callable[[Page], None]]] = {
-    "login": ("", "#/login", the_rest),
-    "empty list": ("anna", "#/", the_first_of_all),
-    "administration": ("root", "#/admin", the_administration),
-}
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -186,23 +150,6 @@ def test_everybody_can_use(
     page = open_window(f"{service.url}/{address.format(**filled)}", viewport=WIDE, reduced_motion="reduce")
     reach(page)
     look_at(page)
-
-
-@pytest.mark.parametrize("place", KEYED)
-def test_everybody_with_a_key_can_use(
-    place: str, open_window: Callable[..., Page], keyed: tuple[Service, dict[str, str]], troubles: Troubles
-) -> None:
-    running, keys = keyed
-    name, address, reach = KEYED[place]
-    page = open_window(f"{running.url}/#/login", viewport=WIDE, reduced_motion="reduce")
-    if name:
-        page.get_by_label("Key", exact=True).fill(keys[name])
-        button(page, "Log in").click()
-        expect(page.get_by_role("heading", name="Log in")).to_have_count(0)
-        page.goto(f"{running.url}/{address}")
-    reach(page)
-    look_at(page)
-    troubles.expect("401")  # before there was a key
 
 
 def look_at(page: Page) -> None:

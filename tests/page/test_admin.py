@@ -16,6 +16,7 @@ from core.store.sql import SqlStore
 from testbed.service import PLAIN, Service, running
 from tests.api.receiver import receiving
 from tests.page.conftest import Troubles
+from tests.page.test_accessible import look_at, silence
 
 REFUSED = "401 (Unauthorized)"
 """What a browser says of it by itself."""
@@ -203,3 +204,40 @@ def test_an_administrator_makes_and_revokes_keys(
     page.get_by_label("Language").select_option("de")  # has longer words
     expect(page.get_by_role("heading", name="Einstellungen")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def the_login(page: Page) -> None:
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+
+
+def the_first_of_all(page: Page) -> None:
+    expect(page.get_by_role("heading", name="Nothing here yet")).to_be_visible()
+
+
+def the_administration(page: Page) -> None:
+    expect(page.get_by_role("table").first).to_be_visible()
+    expect(page.get_by_text("free").first).to_be_visible()
+
+
+PLACES: dict[str, tuple[str, str, Callable[[Page], None]]] = {
+    "login": ("", "#/login", the_login),
+    "empty list": ("emil", "#/", the_first_of_all),
+    "administration": ("root", "#/admin", the_administration),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_everybody_with_a_key_can_use(
+    place: str, open_window: Callable[..., Page], keyed: Keyed, tmp_path: Path
+) -> None:
+    name, address, reach = PLACES[place]
+    # which nobody else sees
+    files = {"file": ("Aufnahme 17.wav", silence(tmp_path).read_bytes())}
+    keyed.ask("POST", "jobs", keyed.root, files=files).raise_for_status()
+    page = open_window(f"{keyed.url}/#/login", reduced_motion="reduce")
+    if name:
+        log_in(page, keyed.root if name == "root" else keyed.key(name))
+        expect(page.get_by_role("heading", name="Log in")).to_have_count(0)
+        page.goto(f"{keyed.url}/{address}")
+    reach(page)
+    look_at(page)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,25 +11,19 @@ import httpx
 import pytest
 from playwright.sync_api import Error, Locator, Page, expect
 
-from testbed import audio_bank
 from testbed.service import PLAIN, Service
 from tests.page.conftest import Troubles
 
 SENTENCES = ["Lucy buys five blue books.", "Anna sells ten black birds on Monday.", "Tom finds six apples."]
 
 
-@pytest.fixture(scope="module")
-def talk(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+@pytest.fixture
+def talk(heard: Callable[..., str]) -> Callable[..., str]:
     """Makes finished jobs in which each of these sentences takes two seconds, said by so many people in turn."""
-    path = tmp_path_factory.mktemp("talks") / "talk.wav"
-    audio_bank.write(path, audio_bank.speech(0.15)[0])
 
     def made(sentences: Sequence[str] = SENTENCES, people: int = 0) -> str:
-        job = str(service.wait(service.submit(path, word_timestamps=True)["id"])["id"])
-        (stored,) = (service.folder / "data/objects/jobs" / job).glob("result.*.json")
-        result = json.loads(stored.read_text("utf-8"))
         names = [f"SPEAKER_{n:02}" for n in range(people)]
-        result["segments"] = [
+        segments = [
             {
                 "start": 2.0 * n,
                 "end": 2.0 * n + 1.8,
@@ -42,10 +35,8 @@ def talk(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Callable
             | ({"speaker": names[n % people]} if people else {})
             for n, text in enumerate(sentences)
         ]
-        if people:
-            result["speakers"] = [{"id": name, "name": name, "seconds": 2.0} for name in names]
-        stored.write_text(json.dumps(result), "utf-8")
-        return job
+        speakers = {"speakers": [{"id": name, "name": name, "seconds": 2.0} for name in names]} if people else {}
+        return heard(segments=segments, **speakers)
 
     return made
 

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import io
-import signal
 import wave
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from testbed.service import PLAIN, Service
-from tests.page.conftest import Troubles
 
 HOSTILE = "<img src=x onerror=alert(1)> \"'& \u202egpj\u202c مقابلة 🎙️.wav"
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Service]:
-    """A service of one test, which may stop it."""
-    running = Service(tmp_path / "own").start()
-    yield running
-    running.stop(signal.SIGKILL)
 
 
 def line(page: Page, name: str) -> Locator:
@@ -187,25 +176,3 @@ def test_a_long_list_comes_by_pages(window: Page, service: Service, tmp_path: Pa
     rows.last.scroll_into_view_if_needed()
     expect(rows).to_have_count(60)
     expect(window.get_by_role("button", name="Show more")).to_have_count(0)
-
-
-def test_the_service_may_go_and_come_back_under_it(
-    open_window: Callable[..., Page], troubles: Troubles, own: Service, speech: Callable[..., Path]
-) -> None:
-    page = open_window(own.url)
-    expect(page.get_by_role("heading", name="Nothing here yet")).to_be_visible()
-    own.submit(speech("before.wav", 4.0))
-    expect(line(page, "before.wav")).to_contain_text("Done")
-    away = page.get_by_text("The service does not answer")
-    expect(away).to_be_hidden()
-
-    own.stop(signal.SIGKILL)
-    expect(away).to_be_visible()
-    expect(line(page, "before.wav")).to_be_visible()
-    own.env["API_PORT"] = own.url.rpartition(":")[2]
-    own.start()
-    own.submit(speech("after.wav", 4.0))
-    expect(line(page, "after.wav")).to_be_visible()
-    expect(away).to_be_hidden()
-    page.close()
-    troubles.expect("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET")

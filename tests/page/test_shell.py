@@ -72,3 +72,12 @@ def test_it_speaks_the_readers_language(open_window: Callable[..., Page], servic
         page = open_window(service.url, locale=locale)
         expect(page.get_by_role("navigation")).to_contain_text(words)
         assert page.locator("html").get_attribute("lang") == locale[:2].replace("fr", "en")
+
+
+def test_where_nobody_listens_there_is_no_place_to_speak(open_window: Callable[..., Page], service: Service) -> None:
+    page = open_window(f"{service.url}/#/live")
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    expect(page.get_by_text("ask whoever runs it")).to_be_visible()
+    expect(page.get_by_role("navigation").get_by_role("link")).to_have_text(
+        ["Transcripts", "Administration", "Settings"]
+    )

@@ -69,7 +69,10 @@ def test_a_dropped_folder_becomes_a_batch_whatever_its_files_are_called(
     assert all(job["status"] == "completed" and job["params"]["word_timestamps"] for job in jobs)
 
 
-def test_a_file_goes_on_where_it_was(window: Page, service: Service, tmp_path: Path, troubles: Troubles) -> None:
+def test_a_file_goes_on_where_it_was(
+    open_window: Callable[..., Page], service: Service, tmp_path: Path, troubles: Troubles
+) -> None:
+    window = open_window(service.url, once=True)
     # more than fits between browser and service: what is in there is sent, however slow the line
     file = silent(tmp_path / "long talk.wav", minutes=10)
     begun: list[str] = []

@@ -46,7 +46,7 @@ def own(tmp_path: Path) -> Iterator[Service]:
     """A service that may be killed, and comes back where it was."""
     running = Service(tmp_path / "own", API_PORT=str(free_port())).start()
     yield running
-    running.stop()
+    running.stop(signal.SIGKILL)
 
 
 def drop(page: Page, *files: Path) -> None:
@@ -97,20 +97,31 @@ def test_from_three_files_to_edited_subtitles(window: Page, speech: Callable[...
     troubles.expect("409")  # what was under way at the reload may have to wait for itself
 
 
-def test_the_service_is_killed_and_comes_back_under_an_open_page(
+def test_the_service_is_killed_and_comes_back_under_open_pages(
     own: Service, open_window: Callable[..., Page], speech: Callable[..., Path], troubles: Troubles
 ) -> None:
-    page = open_window(own.url)
+    overview, page = open_window(own.url), open_window(own.url)
+    expect(overview.get_by_role("heading", name="Nothing here yet")).to_be_visible()
     drop(page, speech("killed.wav", 45.0))
     expect(line(page, "killed.wav")).to_contain_text("Listening")
     line(page, "killed.wav").get_by_role("link", name="killed.wav", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("killed.wav")
+    expect(line(overview, "killed.wav")).to_contain_text("Listening")
+    away = overview.get_by_text("The service does not answer")
+    expect(away).to_be_hidden()
+
     own.stop(signal.SIGKILL)
     expect(page.get_by_text("Connection lost, trying again")).to_be_visible()
+    expect(away).to_be_visible()
+    expect(line(overview, "killed.wav")).to_be_visible()
     own.start()
-    # without a hand on it: the job goes on where it was, and so does the page
+    # without a hand on it: the job goes on where it was, and so do the pages
     expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible(timeout=60_000)
     expect(page.get_by_role("listitem").first).to_be_visible()
+    expect(line(overview, "killed.wav")).to_contain_text("Done")
+    own.submit(speech("after.wav", 4.0))
+    expect(line(overview, "after.wav")).to_be_visible()
+    expect(away).to_be_hidden()
     troubles.expect(*AWAY)
 
 
