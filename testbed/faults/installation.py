@@ -76,7 +76,7 @@ class Installation(Service):
             for n in range(1, self._count + 1):
                 self.start_consumer(n)
             if wait:
-                wait_for(lambda: sum("consumer-" in str(work) for work in self.work) >= self._count, 30)
+                wait_for(lambda: sum("consumer-" in str(work) for work in self.work) >= self._count, 90)
         return self
 
     def start_api(self, *, wait: bool = True) -> None:
@@ -129,7 +129,7 @@ class Installation(Service):
         self.url = self.wait_log(r"API on (http://[0-9.:]+)|ready on (http://[0-9.:]+)", since=self._since)[
             0
         ].rpartition(" ")[2]
-        wait_for(lambda: self.get("/readyz").status_code == 200, 20)
+        wait_for(lambda: self.get("/readyz").status_code == 200, 60)
 
     def get(self, path: str, seconds: float = 5.0) -> httpx.Response:
         try:
