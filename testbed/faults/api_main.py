@@ -15,7 +15,7 @@ from testbed.faults import script
 def run(arguments: Sequence[str]) -> int:
     """As of `parascribe.run.api_main`."""
     script.fill_temp_folder()
-    script.arm("api")
+    script.arm("api", again=True)
     settings = load()
     logs.setup(settings.log_level, settings.log_format, role="api")
     return serve(settings, socket.socket(fileno=int(arguments[0])), Path(arguments[1]))

@@ -76,7 +76,7 @@ class Installation(Service):
             for n in range(1, self._count + 1):
                 self.start_consumer(n)
             if wait:
-                wait_for(lambda: sum("consumer-" in str(work) for work in self.work) >= self._count, 30)
+                wait_for(lambda: sum("consumer-" in str(work) for work in self.work) >= self._count, 90)
         return self
 
     def start_api(self, *, wait: bool = True) -> None:
@@ -87,11 +87,33 @@ class Installation(Service):
     def start_consumer(self, number: int = 1) -> None:
         self.run(f"consumer-{number}", "consumer", number, DATA_DIR=f"{self.env['DATA_DIR']}/consumer-{number}")
 
-    def run(self, name: str, part: str, number: int, **env: str) -> None:
+    def arm(self, *points: str, role: str = "api") -> None:
+        """The next processes of this role die at these points, each at one of them, and those after them no more."""
+        self._scripts[0]["crash"] = [{"role": role, "point": point} for point in points]
+        self._write_script(0)
+        for armed in self.folder.glob("script-0.json.armed-*"):
+            armed.unlink()
+
+    def arm_now(self, process: psutil.Process, *points: str) -> None:
+        """As `arm`, but it begins with a process of the API that is running."""
+        self.arm(*points)
+        process.send_signal(signal.SIGUSR2)
+        wait_for(lambda: list(self.folder.glob("script-0.json.armed-*")))
+
+    def set_script(self, **script: Any) -> None:
+        """For what is started from now on."""
+        self._scripts[0] = script
+
+    def _write_script(self, number: int) -> Path:
         file = self.folder / f"script-{number}.json"
-        file.write_text(
-            json.dumps({"calls": str(self.calls), "gate": str(self.gate)} | self._scripts.get(number, self._scripts[0]))
-        )
+        script = {"calls": str(self.calls), "gate": str(self.gate)} | self._scripts.get(number, self._scripts[0])
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps(script))
+        new.rename(file)  # a process that starts meanwhile reads one of the two
+        return file
+
+    def run(self, name: str, part: str, number: int, **env: str) -> None:
+        file = self._write_script(number)
         if part != "consumer":  # they say no address
             self._since = self.log_file.stat().st_size if self.log_file.exists() else 0
         with self.log_file.open("ab") as log:
@@ -107,7 +129,7 @@ class Installation(Service):
         self.url = self.wait_log(r"API on (http://[0-9.:]+)|ready on (http://[0-9.:]+)", since=self._since)[
             0
         ].rpartition(" ")[2]
-        wait_for(lambda: self.get("/readyz").status_code == 200, 20)
+        wait_for(lambda: self.get("/readyz").status_code == 200, 60)
 
     def get(self, path: str, seconds: float = 5.0) -> httpx.Response:
         try:
@@ -240,6 +262,8 @@ class Installation(Service):
     def heal(self) -> None:
         """Everything that shall run runs again, all proxies pass, and no job is held."""
         self.release()
+        if self._scripts[0].get("crash"):
+            self.arm()
         if self.servers is None:
             if self.processes_["serve"].poll() is not None:
                 self.run("serve", "serve", 0)

@@ -14,7 +14,7 @@ if __name__ == "__main__":
     from core.config.loading import load
     from parascribe.run import services
 
-    script.arm("api" if part == "api" else "supervisor")
+    script.arm("api" if part == "api" else "supervisor", again=part == "api")
     if part == "api":
         sys.exit(services.run_api(load()))
     run = services.run_serve if part == "serve" else services.run_consumer

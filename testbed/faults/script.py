@@ -1,7 +1,7 @@
 """What the programs of the fault tests do differently: read from the file that PARASCRIBE_TEST_SCRIPT names.
 
 {"delay": 0.1, "rules": [{"kind", "label", "calls"}], "calls": "/path", "gate": "/path", "wall_shift": 3600,
- "full_temp": "/path", "stop_at_commit": "/path", "crash": {"role": "consumer" | "api" | "supervisor", "point", "times"}}
+ "full_temp": "/path", "stop_at_commit": "/path", "crash": [{"role": "consumer" | "api" | "supervisor", "point", "times"}]}
 """
 
 from __future__ import annotations
@@ -24,17 +24,21 @@ def read() -> dict[str, Any]:
     return found
 
 
-def arm(role: str) -> None:
-    """Arm the crash point, if the script has one for this role and no process before has done so."""
-    crash = read().get("crash")
-    if crash and crash["role"] == role:
+def arm(role: str, *, again: bool = False) -> None:
+    """Arm the script's first crash point for this role that no process before has armed. again: also whenever a SIGUSR2 comes"""
+    if again:
+        signal.signal(signal.SIGUSR2, lambda *_: arm(role))
+    for n, crash in enumerate(read().get("crash", ())):
+        if crash["role"] != role:
+            continue
         try:
-            Path(f"{os.environ[VARIABLE]}.armed").touch(exist_ok=False)
+            Path(f"{os.environ[VARIABLE]}.armed-{n}").touch(exist_ok=False)
         except FileExistsError:
-            return
+            continue
         from core.system import crashpoints
 
         crashpoints.arm(crash["point"], crash.get("times", 1))
+        return
 
 
 def fill_temp_folder() -> None:
@@ -56,7 +60,7 @@ def fill_temp_folder() -> None:
 
 
 def stop_at_commit() -> None:
-    """Once the file that the script names is there, the first process to commit stops just before it does."""
+    """Once the file that the script names is there, with a process' number behind its name, that one stops just before it commits."""
     flag = read().get("stop_at_commit")
     if not flag:
         return
@@ -64,7 +68,7 @@ def stop_at_commit() -> None:
 
     def stop(_: Connection) -> None:
         try:
-            os.unlink(flag)
+            os.unlink(f"{flag}.{os.getpid()}")
         except FileNotFoundError:
             return
         os.kill(os.getpid(), signal.SIGSTOP)

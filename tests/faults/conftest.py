@@ -1,7 +1,7 @@
 """Two installations, solo (SQLite, a folder, no broker) and a cluster with two consumers, that all rows share.
 
 Each test does its damage, mends it, and the fixture holds the invariants against its jobs; at the end of all,
-against everything. Tests that need settings or a script of their own start an installation of their own.
+against everything. Tests that need settings of their own start an installation of their own.
 """
 
 from __future__ import annotations
@@ -24,12 +24,18 @@ SHARED: dict[str, Any] = {
     "MAX_UPLOAD_MB": "40",
     "MODEL_BASE_URL": "http://127.0.0.1:9/",  # nobody listens on the discard port
     "MODEL_SOURCES": "mirror",
+    "WEBHOOK_ALLOW_PRIVATE": "true",
 }
+AHEAD = 3600
+"""Seconds that the clock of the cluster's second consumer is off, in all tests: nothing depends on it (row 26)."""
 
 
 @pytest.fixture(scope="session")
 def shared_solo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    with rig(tmp_path_factory.mktemp("solo"), **SHARED, MAX_CONCURRENT_JOBS="2") as shared:
+    folder = tmp_path_factory.mktemp("solo")
+    flags = {"full_temp": str(folder / "full"), "stop_at_commit": str(folder / "stop")}  # files that tests make
+    options = SHARED | {"script": SHARED["script"] | flags}
+    with rig(folder, **options, MAX_CONCURRENT_JOBS="3") as shared:
         yield shared
         shared.check_all()
 
@@ -39,7 +45,8 @@ def shared_cluster(
     tmp_path_factory: pytest.TempPathFactory, fresh_postgres: Callable[[], str], minio: Minio
 ) -> Iterator[Rig]:
     servers = Servers(database_url=fresh_postgres(), minio=minio, valkey=Valkey().start())
-    with rig(tmp_path_factory.mktemp("cluster"), servers, consumers=2, **SHARED) as shared:
+    ahead = {2: SHARED["script"] | {"wall_shift": AHEAD}}
+    with rig(tmp_path_factory.mktemp("cluster"), servers, consumers=2, scripts=ahead, **SHARED) as shared:
         yield shared
         shared.check_all()
 
@@ -78,12 +85,6 @@ def own_cluster(tmp_path: Path, fresh_postgres: Callable[[], str], minio: Minio)
             return stack.enter_context(rig(tmp_path, servers, **options))
 
         yield start
-
-
-@pytest.fixture(params=["solo", "cluster"])
-def own(request: pytest.FixtureRequest) -> Callable[..., Rig]:
-    start: Callable[..., Rig] = request.getfixturevalue(f"own_{request.param}")
-    return start
 
 
 def _used(shared: Rig) -> Iterator[Rig]:

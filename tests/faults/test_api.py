@@ -23,6 +23,7 @@ from testbed.faults import made
 from testbed.faults.invariants import Accepted
 from testbed.faults.rig import Rig
 from testbed.faults.waiting import wait_for
+from testbed.service import PLAIN
 from tests.faults.test_storage import collect, count
 
 
@@ -61,15 +62,28 @@ def kill_api(rig: Rig) -> None:
         os.kill(rig.processes("testbed.faults.api_main")[0].pid, signal.SIGKILL)
 
 
-def test_20_kill_9_between_object_and_row(either: Rig) -> None:
+def start_api(rig: Rig) -> None:
+    """After it has died; where it has a supervisor, that has done it."""
+    if rig.servers is not None:
+        rig.start_api()
+    else:
+        wait_for(lambda: rig.get("/readyz").status_code == httpx.codes.OK)
+
+
+def test_20_and_21_kill_9_between_object_and_row_and_between_row_and_hint(either: Rig) -> None:
     jobs, keys = count(either), set(either.objects.keys("jobs/"))
     outcome: list[object] = []
+    data = made.noise(10)
 
     def send() -> None:
         try:
             outcome.append(
                 httpx.post(
-                    f"{either.url}/api/v1/jobs", files={"file": ("a.wav", made.noise(8))}, timeout=30
+                    f"{either.url}/api/v1/jobs",
+                    files={"file": ("a.wav", data)},
+                    data={"language": "en"},
+                    timeout=30,
+                    verify=PLAIN,
                 ).status_code
             )
         except httpx.HTTPError as error:
@@ -79,36 +93,32 @@ def test_20_kill_9_between_object_and_row(either: Rig) -> None:
         sender = threading.Thread(target=send)
         sender.start()
         orphan = wait_for(lambda: set(either.objects.keys("jobs/")) - keys)
+        either.arm("after_create")
         kill_api(either)
-        sender.join()
+        sender.join(60)
     assert isinstance(outcome[0], httpx.HTTPError), f"the client was told {outcome}"
-    either.heal()
+    start_api(either)
     assert count(either) == jobs
     assert collect(either) >= 1 and not orphan & set(either.objects.keys("jobs/"))
-
-
-def test_21_kill_9_between_row_and_hint(own: Callable[..., Rig]) -> None:
-    rig = own(script={"delay": 0.02, "crash": {"role": "api", "point": "after_create"}})
-    data = made.noise(10)
-    try:
-        httpx.post(f"{rig.url}/api/v1/jobs", files={"file": ("a.wav", data)}, data={"language": "en"}, timeout=30)
-        raise AssertionError("the API answered")
-    except httpx.HTTPError:
-        pass
-    (job,), _ = rig.store.list()
-    rig.accepted.append(
-        Accepted(id=job.id, sha256=hashlib.sha256(data).hexdigest(), text=made.heard(rig.folder / "calm", data))
+    before = {job.id for job in either.store.list()[0]}
+    send()
+    assert isinstance(outcome[1], httpx.HTTPError), f"the client was told {outcome}"
+    (job,) = (job for job in either.store.list()[0] if job.id not in before)
+    either.accepted.append(
+        Accepted(id=job.id, sha256=hashlib.sha256(data).hexdigest(), text=made.heard(either.folder / "calm", data))
     )
-    assert rig.ended(job.id).attempts == 1, "committed, so it runs, although nobody sent a hint"
-    rig.check()
+    assert either.ended(job.id).attempts == 1, "committed, so it runs, although nobody sent a hint"
 
 
-def test_21_kill_9_between_hint_and_outbox(own_cluster: Callable[..., Rig]) -> None:
+def test_21_kill_9_between_hint_and_outbox_and_in_the_middle_of_a_deletion(own_cluster: Callable[..., Rig]) -> None:
     """The broker has the hint, the outbox does not know: it is sent again, and the job runs once."""
-    rig = own_cluster(consumers=0, script={"delay": 0.02, "crash": {"role": "api", "point": "after_send"}})
+    crash = [{"role": "api", "point": point} for point in ("after_send", "after_drop")]
+    rig = own_cluster(consumers=0, script={"delay": 0.02, "crash": crash})
     data = made.noise(10)
     with suppress(httpx.HTTPError):  # answered or not, it is committed
-        httpx.post(f"{rig.url}/api/v1/jobs", files={"file": ("a.wav", data)}, data={"language": "en"}, timeout=30)
+        httpx.post(
+            f"{rig.url}/api/v1/jobs", files={"file": ("a.wav", data)}, data={"language": "en"}, timeout=30, verify=PLAIN
+        )
     assert rig.processes_["api"].wait(20) == crashpoints.EXIT
     (job,), _ = rig.store.list()
     assert [job_id for _, job_id in rig.store.unsent(10)] == [job.id]
@@ -120,23 +130,19 @@ def test_21_kill_9_between_hint_and_outbox(own_cluster: Callable[..., Rig]) -> N
     rig.start_consumer()
     done = rig.ended(job.id)
     assert (done.attempts, done.fence) == (1, 1)
-    rig.check()
-
-
-def test_a_deletion_broken_off_between_objects_and_row_is_completed(own_cluster: Callable[..., Rig]) -> None:
-    rig = own_cluster(script={"delay": 0.02, "crash": {"role": "api", "point": "after_drop"}})
-    kept, job = rig.upload(8), rig.upload(8, seed=2)
-    assert {rig.ended(kept).status.value, rig.ended(job).status.value} == {"completed"}
+    # a deletion that is broken off between objects and row is completed
+    kept = rig.upload(8)
+    assert rig.ended(kept).status == "completed"
     consumer = rig.processes_.pop("consumer-1")
     consumer.terminate()  # its sweeper too would remove the job
     assert consumer.wait(30) == 0
     with suppress(httpx.HTTPError):
-        httpx.delete(f"{rig.url}/api/v1/jobs/{job}", timeout=30)
+        httpx.delete(f"{rig.url}/api/v1/jobs/{job.id}", timeout=30, verify=PLAIN)
     assert rig.processes_["api"].wait(20) == crashpoints.EXIT
-    assert [row.id for row in rig.store.removable(limit=10)] == [job], "the row says what is still to do"
-    assert not list(rig.objects.keys(f"jobs/{job}/"))
+    assert [row.id for row in rig.store.removable(limit=10)] == [job.id], "the row says what is still to do"
+    assert not list(rig.objects.keys(f"jobs/{job.id}/"))
     rig.start_api()
-    assert rig.get(f"/api/v1/jobs/{job}").status_code == 404
+    assert rig.get(f"/api/v1/jobs/{job.id}").status_code == 404
     wait_for(lambda: not rig.store.removable(limit=10))
     rig.accepted = [want for want in rig.accepted if want.id == kept]
     rig.check()
@@ -199,6 +205,7 @@ def test_27_one_key_twenty_times_at_once_is_one_job(either: Rig) -> None:
             data={"language": "en"},
             headers={"Idempotency-Key": key},
             timeout=60,
+            verify=PLAIN,
         )
 
     jobs = count(either)
@@ -216,12 +223,12 @@ def test_27_one_key_twenty_times_at_once_is_one_job(either: Rig) -> None:
 def test_28_cancel_against_finish_has_one_winner(either: Rig) -> None:
     """About 0.4 s of work each, cancelled at moments all around its end."""
     ends: list[str] = []
-    while len(ends) < 10 or (len(set(ends)) < 2 and len(ends) < 30):  # on a slow machine the work lasts longer
+    while len(ends) < 7 or (len(set(ends)) < 2 and len(ends) < 30):  # on a slow machine the work lasts longer
         n = len(ends)
         job = either.upload(5, seed=n, ends="completed/cancelled")
         wait_for(lambda job=job: either.store.get(job).status == "processing" or either.store.get(job).terminal)
-        time.sleep(0.08 * n)
-        answer = httpx.post(f"{either.url}/api/v1/jobs/{job}/cancel", timeout=10)
+        time.sleep(0.1 * n)
+        answer = httpx.post(f"{either.url}/api/v1/jobs/{job}/cancel", timeout=10, verify=PLAIN)
         done = either.ended(job)
         if answer.status_code == 409:
             assert answer.json()["code"] == "already_terminal" and done.status == "completed"

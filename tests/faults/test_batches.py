@@ -16,6 +16,7 @@ from testbed.faults import made
 from testbed.faults.invariants import Accepted
 from testbed.faults.rig import Rig
 from testbed.faults.waiting import wait_for
+from testbed.service import PLAIN
 from tests.faults.test_api import kill_api
 
 FILES, SECONDS, UPLOADS = 8, 6, 3
@@ -26,7 +27,7 @@ def patiently(rig: Rig, method: str, path: str, **request: object) -> httpx.Resp
     deadline = time.monotonic() + 90  # what is killed has to start again, and the machine may be busy
     while True:
         try:
-            answer = httpx.request(method, rig.url + path, timeout=15, **request)  # type: ignore[arg-type]
+            answer = httpx.request(method, rig.url + path, timeout=15, verify=PLAIN, **request)  # type: ignore[arg-type]
             if answer.status_code < 500 and answer.json().get("code") != "idempotency_in_flight":
                 return answer
         except httpx.HTTPError:
@@ -74,12 +75,13 @@ def test_kill_9_of_api_and_consumer_on_the_way(either: Rig) -> None:
         for job_id, data, text in zip(ids, files, heard, strict=True)
     ]
     patiently(either, "POST", f"{path}/close")
-    kill_api(either)
-    either.heal()
+    if either.servers is None:  # what a close has said is in the table: the database is where the two differ
+        kill_api(either)
+        either.heal()
     wait_for(lambda: patiently(either, "GET", path).json()["status"] == "completed", 40)
     counts = patiently(either, "GET", path).json()["counts"]
     assert (counts["total"], counts["completed"]) == (FILES, FILES)
-    archive = httpx.get(f"{either.url}{path}/results.zip", params={"format": "txt"}, timeout=15)
+    archive = httpx.get(f"{either.url}{path}/results.zip", params={"format": "txt"}, timeout=15, verify=PLAIN)
     found = zipfile.ZipFile(io.BytesIO(archive.content))
     assert {*found.namelist()} == {f"{n}.txt" for n in range(FILES)}
     for n, text in enumerate(heard):

@@ -8,14 +8,21 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
+import pytest
 
 from core.jobs.tasks import TRANSCRIBE
+from testbed.faults import made
+from testbed.faults.invariants import Accepted, check_jobs, leftovers
 from testbed.faults.rig import Rig
 from testbed.faults.waiting import wait_for
 from testbed.service import audio
+from tests.faults.seeds import Place
+from whisper.engine.cli_engine import CliEngine
+from whisper.engine.transcriber import WhisperTranscriber
 from worker.pools.solo import IDLE_SECONDS
 
 MUTE = """#!{python} -I
@@ -68,7 +75,7 @@ def test_05_a_frozen_whisper_worker_is_replaced_at_its_deadline(own_solo: Callab
         ENCODER_CONTEXT="fit",
         CHUNK_TIMEOUT="3",
     )
-    path, truth = audio(tmp_path, minutes=1.5, seed=5)
+    path, truth = audio(tmp_path, minutes=0.7, seed=5)
     job = rig.submit(path, language="en")
     wait_for(lambda: rig.store.get(job["id"]).chunks_done >= 1, 30)
     frozen = wait_for(lambda: [p for p in rig.processes("whisper worker") if p.status() == psutil.STATUS_RUNNING][:1])
@@ -81,18 +88,24 @@ def test_05_a_frozen_whisper_worker_is_replaced_at_its_deadline(own_solo: Callab
 
 
 def test_06_an_engine_that_says_nothing_of_use_fails_the_job_with_a_code(
-    own_solo: Callable[..., Rig], tmp_path: Path
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     program = tmp_path / "whisper-cli"
     program.write_text(MUTE.format(python=sys.executable))
     program.chmod(0o755)
-    rig = own_solo(script={"real": True}, WHISPER_EXECUTABLE=str(program))
-    job = rig.upload(10, compare=False, ends="failed")
-    assert rig.ended(job).error.code == "chunk_failed"
-    assert rig.log.count("trying once more") == len(rig.store.tasks(job, TRANSCRIBE)), (
-        "each chunk has a second try, and no third"
-    )
-    rig.check()
+    place = Place(tmp_path)
+    engine = CliEngine(program, tmp_path / "engine")
+    parts = replace(place.parts, transcriber=WhisperTranscriber(engine, place.parts.transcriber.downloader))
+    job = made.submit(place.store, place.objects, made.noise(10), language="en")
+    assert place.run_here(parts) == "failed chunk_failed"
+    engine.close()
+    error, chunks = place.store.get(job.id).error, place.store.tasks(job.id, TRANSCRIBE)
+    assert error is not None and error.code == "chunk_failed"
+    assert chunks and caplog.text.count("trying once more") == len(chunks), "each chunk has a second try, and no third"
+    want = Accepted(id=job.id, sha256=job.source.sha256, ends=frozenset({"failed"}))
+    found = check_jobs(place.store, place.objects, [want], ())
+    assert not found.broken + leftovers(place.store, place.objects, [place.work], [want])
+    place.close()
 
 
 def test_07_poison_ends_with_a_code_and_holds_up_nobody(either: Rig) -> None:
@@ -117,22 +130,16 @@ def test_08_an_owner_frozen_past_its_lease_writes_nothing_when_it_wakes(either: 
     assert done.result_key.endswith(f"result.{done.fence}.json")
 
 
-def test_08_an_owner_stopped_inside_a_transaction_does_not_lock_sqlite_for_ever(
-    own_solo: Callable[..., Rig], tmp_path: Path
-) -> None:
-    flag = tmp_path / "stop"
-    rig = own_solo(script={"delay": 0.1, "stop_at_commit": str(flag)})
-    job = rig.midway()
-    owner = rig.owner(job)
-    flag.touch()
-    rig.wait_log(rf"Process {owner} was stopped and may have kept the database locked")
-    assert rig.ended(job).attempts == 2
-    rig.check()
+def test_08_an_owner_stopped_inside_a_transaction_does_not_lock_sqlite_for_ever(solo: Rig) -> None:
+    job = solo.midway()
+    owner = solo.owner(job)
+    (solo.folder / f"stop.{owner}").touch()
+    solo.logged(rf"Process {owner} was stopped and may have kept the database locked", 90)
+    assert solo.ended(job).attempts == 2
 
 
-def test_job_processes_come_when_wanted_and_go_when_idle(own_solo: Callable[..., Rig]) -> None:
-    rig = own_solo(script={"delay": 0.2}, MAX_CONCURRENT_JOBS="3")
-    consumer = rig.processes("testbed.faults.consumer_main")[0]
+def test_job_processes_come_when_wanted_and_go_when_idle(solo: Rig) -> None:
+    consumer = solo.processes("testbed.faults.consumer_main")[0]
 
     def jobs() -> list[psutil.Process]:
         found = []
@@ -142,18 +149,19 @@ def test_job_processes_come_when_wanted_and_go_when_idle(own_solo: Callable[...,
                     found.append(process)
         return found
 
-    wait_for(lambda: len(jobs()) == 1)  # an idle service keeps one
-    running = [rig.upload(100, seed=seed, compare=False) for seed in range(3)]
-    wait_for(lambda: all(rig.store.get(job).status == "processing" for job in running))
+    wait_for(lambda: len(jobs()) == 1, 3 * IDLE_SECONDS)  # an idle service keeps one
+    solo.hold(1)
+    running = [solo.upload(30, seed=seed, compare=False) for seed in range(3)]
+    wait_for(lambda: all(solo.store.get(job).status == "processing" for job in running))
     assert 3 <= len(jobs()) <= 4, "and one that looks for an interactive job, perhaps"
-    busy = next(p for p in jobs() if p.pid == rig.owner(running[0]))
+    busy = next(p for p in jobs() if p.pid == solo.owner(running[0]))
     busy.kill()
-    assert [rig.ended(job).status for job in running] == ["completed"] * 3, (
+    solo.release()
+    assert [solo.ended(job).status for job in running] == ["completed"] * 3, (
         "the killed one's job too, though nobody rang"
     )
     wait_for(lambda: len(jobs()) == 1, 3 * IDLE_SECONDS)
     (idle,) = jobs()
-    rig.freeze(idle)
-    assert rig.ended(rig.upload(8, seed=4)).status == "completed", "one that is stopped is not waited for"
+    solo.freeze(idle)
+    assert solo.ended(solo.upload(8, seed=4)).status == "completed", "one that is stopped is not waited for"
     idle.resume()
-    rig.check()

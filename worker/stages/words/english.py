@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from importlib import metadata
 
 from core.audio.samples import SAMPLE_RATE, Pcm
@@ -19,8 +20,9 @@ LEAST = SAMPLE_RATE // 10
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
+@cache
 def version() -> str | None:
-    """Of the package; None where it is not installed."""
+    """Of the package; None where it is not installed. Read once: that takes 5 ms, and each run asks for it."""
     try:
         return metadata.version("pocketsphinx")
     except metadata.PackageNotFoundError:
