@@ -79,15 +79,16 @@ class Cluster:
         """Start the API (again, after a kill) and wait until it is ready."""
         self.api = self._run("api", "cmd/api/main.py", grace=15.0)
         deadline = time.monotonic() + READY_TIMEOUT
-        while True:
-            try:
-                if httpx.get(f"{self.api_url}/readyz", timeout=5).status_code == httpx.codes.OK:
-                    return self.api
-            except httpx.HTTPError:
-                pass
-            if self.api.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the API did not become ready:\n{self.api.tail()}")
-            time.sleep(0.1)
+        with httpx.Client(timeout=5) as client:
+            while True:
+                try:
+                    if client.get(f"{self.api_url}/readyz").status_code == httpx.codes.OK:
+                        return self.api
+                except httpx.HTTPError:
+                    pass
+                if self.api.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"the API did not become ready:\n{self.api.tail()}")
+                time.sleep(0.1)
 
     def add_consumer(self) -> GuardedProcess:
         """Start one more consumer, with a data folder of its own, and METRICS_PORT counted up from the first."""

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from scripts.cluster import Cluster
+from testbed.service import PLAIN
 from tests.whisper.engine_parts import wait_for
 
 ROOT = Path(__file__).parents[1]
@@ -49,7 +50,7 @@ def test_the_cluster_runs_and_leaves_nothing(number: signal.Signals, tmp_path: P
         # a check that takes longer than its 2 s, while all of this starts, is asked again
         wait_for(
             lambda: (
-                httpx.get(f"{address[1]}/readyz").json()["checks"]
+                httpx.get(f"{address[1]}/readyz", verify=PLAIN).json()["checks"]
                 == dict.fromkeys(["database", "storage", "broker", "model"], "ok")
             ),
             30,

@@ -109,7 +109,7 @@ def _real() -> Material | None:
             open_downloader(settings, models, None, total_timeout=FETCH_SECONDS).ensure_model_exists(
                 MODEL, progress=progress
             )
-        files = fetch_recordings(settings.data_dir.absolute() / "demo", Patience(deadline=end))
+        files = fetch_recordings(settings.data_dir.absolute() / "demo", Patience(deadline=end), RECORDINGS)
     except (ServiceError, ConfigError) as error:
         _say(
             f"{error}\nSo the bundled demo model transcribes the bundled samples: it knows a small grammar, and no real speech."
@@ -165,13 +165,14 @@ def _service(folder: Path, log: Path, material: Material) -> Iterator[str]:
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise DemoFailed(f"the service ended with exit code {process.returncode} while starting")
-        with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"{url}/readyz", timeout=5.0, trust_env=False).is_success:
-                return
-        time.sleep(0.1)
+    with httpx.Client(timeout=5.0, trust_env=False) as client:
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise DemoFailed(f"the service ended with exit code {process.returncode} while starting")
+            with contextlib.suppress(httpx.HTTPError):
+                if client.get(f"{url}/readyz").is_success:
+                    return
+            time.sleep(0.1)
     raise DemoFailed(f"the service was not ready within {START_SECONDS:.0f} s")
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import os
+import ssl
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -38,12 +39,16 @@ class Transport(ABC, Generic[H]):
             raise ServiceUnreachable("PARASCRIBE_API_KEY is no key: a key is psk_..., in plain letters and digits")
         # a proxy from the environment is for the outside world, never for this machine
         try:
-            local = urlsplit(self.base_url).hostname in ("127.0.0.1", "::1", "localhost")
+            address = urlsplit(self.base_url)
+            local = address.hostname in ("127.0.0.1", "::1", "localhost")
+            plain = address.scheme == "http"  # and stays so, for no redirect is followed
             self.http: H = kind(
                 base_url=self.base_url,
                 headers={"Authorization": f"Bearer {key}"} if key else {},
                 timeout=httpx.Timeout(timeout, connect=min(10.0, timeout)),
                 trust_env=not local,
+                # reading the certificates of the world takes longer than many a request
+                verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else True,
                 # who follows many jobs at once has as many streams: none waits for another's end
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
             )

@@ -43,7 +43,7 @@ from core.system.clock import ManualClock
 from core.transcript.formats import to_result
 from core.transcript.values import Speaker
 from core.webhooks import EVENTS, Webhook, new_secret
-from tests.api.serving import Service, make_app, wav
+from tests.api.serving import Service, make_app, service, wav
 from tests.api.talks import following
 from tests.api.test_results import TRANSCRIPT
 from tests.api.test_submit import refused
@@ -220,6 +220,17 @@ def guarded(serve: Callable[..., Service], store: SqlStore) -> Iterator[Service]
     table.close()
 
 
+@pytest.fixture(scope="module")
+def shut(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service for all that is refused, which changes nothing; its store is the plain one."""
+    store = with_keys(SqlStore.in_memory(clock=ManualClock()))
+    table = Quiet(store)
+    parts: dict[str, Any] = {"authenticator": KeyAuthenticator(table), "measure": lambda job: bytes(40)}
+    with service(tmp_path_factory.mktemp("shut"), store=Guarded(store.database), **parts) as running:
+        yield replace(running, store=store)
+    table.close()
+
+
 def with_keys(store: SqlStore) -> SqlStore:
     for name in KEY.keys() - {"nobody"}:
         expires = datetime.now(UTC) - timedelta(seconds=1) if name == "late" else None
@@ -386,10 +397,8 @@ def test_what_routes_can_reach_holds_no_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), of_kind(*NEEDS))
-def test_without_a_key_that_is_known_nothing_is_answered(
-    guarded: Service, store: SqlStore, method: str, path: str
-) -> None:
-    job_id = store.of("anna").create(new_job()).id
+def test_without_a_key_that_is_known_nothing_is_answered(shut: Service, method: str, path: str) -> None:
+    job_id = shut.store.of("anna").create(new_job()).id
     wrong = KEY["anna"][:-1] + "b"
     for headers in (
         {},
@@ -399,35 +408,33 @@ def test_without_a_key_that_is_known_nothing_is_answered(
         {"X-API-Key": KEY["nobody"]},
         {"X-API-Key": wrong},
         {"Authorization": f"Bearer {wrong}", "X-API-Key": KEY["anna"]},
-        {"Cookie": "parascribe_session=none", "Origin": str(guarded.client.base_url).rstrip("/")},
+        {"Cookie": "parascribe_session=none", "Origin": str(shut.client.base_url).rstrip("/")},
     ):
         for spelled in spellings(path, job_id):
             for verb in {method, "OPTIONS", "HEAD" if method == "GET" else method}:
-                answer = guarded.client.request(verb, spelled, headers=headers)
+                answer = shut.client.request(verb, spelled, headers=headers)
                 assert answer.status_code == 401 and answer.headers["WWW-Authenticate"].startswith("Bearer")
                 assert verb == "HEAD" or refused(answer, 401, "unauthorized")
-    refused(guarded.client.get("/nothing/here"), 401, "unauthorized")
+    refused(shut.client.get("/nothing/here"), 401, "unauthorized")
 
 
 @pytest.mark.parametrize(("method", "path"), of_kind(*NEEDS))
 @pytest.mark.parametrize(("name", "said"), [("late", "has expired"), ("gone", "has been revoked")])
-def test_a_key_that_is_over_opens_nothing(
-    guarded: Service, store: SqlStore, method: str, path: str, name: str, said: str
-) -> None:
-    job_id = store.of("anna").create(new_job()).id
+def test_a_key_that_is_over_opens_nothing(shut: Service, method: str, path: str, name: str, said: str) -> None:
+    job_id = shut.store.of("anna").create(new_job()).id
     for spelled in spellings(path, job_id):
-        answer = ask(guarded, method, spelled, KEY[name])
+        answer = ask(shut, method, spelled, KEY[name])
         assert said in refused(answer, 401, "unauthorized")["detail"]
-    assert store.get(job_id).version == 1, "nothing was done to it"
+    assert shut.store.get(job_id).version == 1, "nothing was done to it"
 
 
 @pytest.mark.parametrize(("method", "path"), of_kind(*(kind for kind in NEEDS if NEEDS[kind] == {JOBS})))
-def test_a_key_for_something_else_opens_nothing(guarded: Service, store: SqlStore, method: str, path: str) -> None:
-    job_id = store.of("models").create(new_job()).id
+def test_a_key_for_something_else_opens_nothing(shut: Service, method: str, path: str) -> None:
+    job_id = shut.store.of("models").create(new_job()).id
     for spelled in (*spellings(path, job_id), *spellings(path, NOBODYS)):
-        answer = ask(guarded, method, spelled, KEY["models"])
+        answer = ask(shut, method, spelled, KEY["models"])
         assert "scope jobs" in refused(answer, 403, "forbidden")["detail"]
-    assert store.get(job_id).version == 1, "nothing was done to it"
+    assert shut.store.get(job_id).version == 1, "nothing was done to it"
 
 
 @pytest.mark.parametrize(("method", "path"), of_kind(ADMINS))
@@ -482,13 +489,13 @@ def test_keys_are_in_no_log_line_and_in_no_figure(guarded: Service, caplog: pyte
 
 
 @pytest.mark.parametrize(("method", "path"), of_kind(FOREIGN, FOREIGN_LIST))
-def test_a_client_of_openais_is_refused_in_its_words(guarded: Service, method: str, path: str) -> None:
+def test_a_client_of_openais_is_refused_in_its_words(shut: Service, method: str, path: str) -> None:
     for token in (None, KEY["nobody"], KEY["late"], KEY["gone"]):
-        answer = ask(guarded, method, path.replace("{model:path}", "base"), token)
+        answer = ask(shut, method, path.replace("{model:path}", "base"), token)
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
-    assert ask(guarded, method, path.replace("{model:path}", "base"), KEY["bert"]).status_code not in (401, 403)
-    answer = ask(guarded, method, path.replace("{model:path}", "base"), KEY["models"])
+    assert ask(shut, method, path.replace("{model:path}", "base"), KEY["bert"]).status_code not in (401, 403)
+    answer = ask(shut, method, path.replace("{model:path}", "base"), KEY["models"])
     if ROUTES[method, path] is FOREIGN:
         assert (answer.status_code, answer.json()["error"]["type"]) == (403, "permission_error")
     else:
@@ -496,10 +503,10 @@ def test_a_client_of_openais_is_refused_in_its_words(guarded: Service, method: s
 
 
 @pytest.mark.parametrize(("method", "path"), of_kind(LISTEN))
-def test_a_client_of_deepgrams_is_refused_in_its_words(guarded: Service, method: str, path: str) -> None:
+def test_a_client_of_deepgrams_is_refused_in_its_words(shut: Service, method: str, path: str) -> None:
     def shown(token: str | None) -> httpx.Response:
         headers = {"Authorization": f"Token {token}"} if token else {}
-        return guarded.client.request(method, path, headers=headers, json={})
+        return shut.client.request(method, path, headers=headers, json={})
 
     for token in (None, "no-key", KEY["nobody"], KEY["late"], KEY["gone"]):
         answer = shown(token)
@@ -529,18 +536,18 @@ def test_a_page_shows_its_key_as_a_subprotocol(tmp_path: Path, method: str, path
 
 
 @pytest.mark.parametrize(("method", "path"), of_kind(SIMPLE, TASK))
-def test_other_peoples_clients_are_refused_in_their_words(guarded: Service, method: str, path: str) -> None:
+def test_other_peoples_clients_are_refused_in_their_words(shut: Service, method: str, path: str) -> None:
     path = path.replace("{task_id}", NOBODYS)
     words = "error" if path in ("/inference", "/load") else "detail"
     for token, status, code in [
         *((token, 401, "unauthorized") for token in (None, KEY["nobody"], KEY["late"], KEY["gone"])),
         (KEY["models"], 403, "forbidden"),
     ]:
-        answer = ask(guarded, method, path, token)
+        answer = ask(shut, method, path, token)
         assert (answer.status_code, answer.json()["code"]) == (status, code)
         assert set(answer.json()) == {words, "code"} and isinstance(answer.json()[words], str)
         assert status == 403 or answer.headers["WWW-Authenticate"].startswith("Bearer")
-    assert ask(guarded, method, path, KEY["bert"]).status_code not in (401, 403)
+    assert ask(shut, method, path, KEY["bert"]).status_code not in (401, 403)
 
 
 @pytest.mark.parametrize(("method", "path"), of_kind(TASK))
@@ -565,10 +572,10 @@ def test_figures_of_tasks_are_ones_own(guarded: Service, store: SqlStore) -> Non
 
 
 @pytest.mark.parametrize(("method", "path"), of_kind(OPEN))
-def test_what_is_open_is_open(guarded: Service, method: str, path: str) -> None:
+def test_what_is_open_is_open(shut: Service, method: str, path: str) -> None:
     path = FILES.get(path, path)
     for token in (None, "no-key", KEY["bert"]):
-        assert ask(guarded, "GET", path, token).status_code == ask(guarded, "HEAD", path, token).status_code == 200
+        assert ask(shut, "GET", path, token).status_code == ask(shut, "HEAD", path, token).status_code == 200
 
 
 @pytest.mark.parametrize(("method", "path"), of_kind(JOB, BATCH))
@@ -708,8 +715,8 @@ def test_figures_are_for_this_machine_and_for_administrators(guarded: Service, t
 @pytest.mark.parametrize(
     "path", ["/healthz/../api/v1/jobs", "/docs/static/../../api/v1/jobs", "//healthz", "/healthz/", "/docs/static"]
 )
-def test_no_way_round_through_what_is_open(guarded: Service, path: str) -> None:
-    wire = http.client.HTTPConnection(guarded.host, guarded.port, timeout=10)  # sends what it is given
+def test_no_way_round_through_what_is_open(shut: Service, path: str) -> None:
+    wire = http.client.HTTPConnection(shut.host, shut.port, timeout=10)  # sends what it is given
     for spelled in (path, path.replace("..", "%2e%2e"), path.replace("/..", "%2f..")):
         wire.request("GET", spelled)
         answer = wire.getresponse()

@@ -148,7 +148,9 @@ class Slow:
         try:
             give(b"first ")
             self.begun.set()
-            while not self.go_on.wait(0.01):
+            for _ in range(6000):
+                if self.go_on.wait(0.01):
+                    break
                 give(b"")
             give(b"last")
         finally:

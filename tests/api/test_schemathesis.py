@@ -158,6 +158,11 @@ def schema(described: Service) -> schemathesis.BaseSchema:
     return loaded
 
 
+@pytest.fixture(scope="module")
+def locked_schema(locked: Service) -> schemathesis.BaseSchema:
+    return schemathesis.openapi.from_url(f"{locked.client.base_url}/openapi.json")
+
+
 def test_the_list_of_operations_is_complete(schema: schemathesis.BaseSchema) -> None:
     described = {(found.ok().method.upper(), found.ok().path) for found in schema.get_all_operations()}
     assert described == {*OPERATIONS} | ENDLESS | FOREIGN
@@ -185,9 +190,9 @@ def test_generated_requests(schema: schemathesis.BaseSchema, method: str, path: 
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
-def test_where_a_key_is_needed(locked: Service, method: str, path: str) -> None:
+def test_where_a_key_is_needed(locked: Service, locked_schema: schemathesis.BaseSchema, method: str, path: str) -> None:
     """What the description says needs a key is answered with one, and as described without, or with one that is none."""
-    operation = schemathesis.openapi.from_url(f"{locked.client.base_url}/openapi.json")[path][method]
+    operation = locked_schema[path][method]
 
     @given(case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE))
     @settings(GENERATED, max_examples=3)

@@ -247,7 +247,7 @@ def test_memory_stays_flat_during_a_large_upload(tmp_path: Path) -> None:
             while not done.wait(0.02):
                 seen.append(process.memory_info().rss)
 
-        watcher = threading.Thread(target=watch)
+        watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
         block = os.urandom(1 << 20)
 

@@ -37,6 +37,8 @@ AROUND = 0.3
 LENGTH = 2.4
 #: what no silence is
 LOUD = 1500
+#: so like its clip (cross-correlation, 1 = the same) that it sounds the same; lossy codecs for music give 0.97 to 1
+ALIKE = 0.97
 OPTIONS = {"language": "en", "fit_context": True}
 
 
@@ -50,6 +52,15 @@ def inference() -> Iterator[Inference]:
 @pytest.fixture(scope="session")
 def silero() -> SileroModel:
     return SileroModel.read(VAD_MODEL)
+
+
+@pytest.mark.parametrize("n", range(len(NUMBERS)))
+def test_the_clips_are_heard(n: int, inference: Inference) -> None:
+    """So a file from which one of them comes as it went in need not be heard again: that takes most of the time."""
+    heard = inference.transcribe(samples_of(clip(n)[: round(LENGTH * SAMPLE_RATE)]), OPTIONS)["segments"]
+    assert words(segment["text"] for segment in heard) == words([sentence(NUMBERS[n])[1]])
+    assert likeness(clip(n), clip(n)) > 0.999
+    assert max(likeness(clip(n), clip(other)) for other in range(len(NUMBERS)) if other != n) < ALIKE / 2
 
 
 @pytest.mark.parametrize("name", CORPUS)
@@ -68,8 +79,9 @@ def test_media(name: str, inference: Inference, silero: SileroModel, tmp_path: P
     for start, text in medium.said:
         first = max(0, round((start - AROUND) * SAMPLE_RATE))
         part = slice(first, first + round(LENGTH * SAMPLE_RATE))
-        heard = inference.transcribe(samples_of(pcm[part]), OPTIONS)["segments"]
-        assert words(segment["text"] for segment in heard) == words([text]), audio
+        if likeness(pcm[part], clip_of(text)) < ALIKE:
+            heard = inference.transcribe(samples_of(pcm[part]), OPTIONS)["segments"]
+            assert words(segment["text"] for segment in heard) == words([text]), audio
         assert first / SAMPLE_RATE + onset(pcm[part]) == pytest.approx(
             start + onset(clip_of(text)) - LEAD, abs=medium.tolerance
         ), audio
@@ -89,6 +101,14 @@ def test_some_of_them_through_the_whole_job(tmp_path: Path) -> None:
         for segment, (start, _) in zip(result["segments"], medium.said, strict=True):
             assert segment["start"] == pytest.approx(start, abs=0.4), name
         assert {warning["code"] for warning in result["warnings"]} == medium.warnings, name
+
+
+def likeness(pcm: Pcm, wanted: Pcm) -> float:
+    """Greatest cross-correlation of the two at any lag, as a share of what they would have if they were the same."""
+    one, other = pcm.astype(float), wanted[: len(pcm)].astype(float)
+    size = 2 * len(one)
+    product = np.fft.irfft(np.fft.rfft(one, size) * np.conj(np.fft.rfft(other, size)), size)
+    return float(np.abs(product).max() / max(1.0, np.linalg.norm(one) * np.linalg.norm(other)))
 
 
 def onset(pcm: Pcm) -> float:

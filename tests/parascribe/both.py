@@ -32,7 +32,7 @@ class Face:
         return value
 
     def _wait(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(180)
 
     def _each(self, stream: Any) -> Iterator[Any]:
         async def following() -> Any:

@@ -53,7 +53,9 @@ class FakeService:
         self._thread.start()
         if delay:
             return f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 30
         while not self._server.started:
+            assert time.monotonic() < deadline
             time.sleep(0.01)
         return f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
 
@@ -64,7 +66,8 @@ class FakeService:
 
     def stop(self) -> None:
         self._server.end()
-        self._thread.join()
+        self._thread.join(30)
+        assert not self._thread.is_alive()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         body = b""

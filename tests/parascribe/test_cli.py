@@ -199,9 +199,8 @@ def test_a_name_that_is_no_unicode(service: FakeService, upload: Upload, capsys:
     done = subprocess.run([*command, "-f", "srt", "-o", "-"], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "caf?.mp3 <==" in done.stdout.decode()
-    done = subprocess.run([*command, "--json"], capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert [item["file"] for item in json.loads(done.stdout.decode())] == files
+    assert main(["transcribe", *files, "-q", "--json"]) == 0
+    assert [item["file"] for item in json.loads(capsys.readouterr().out)] == files
 
 
 def test_submit_now_and_fetch_later(service: FakeService, upload: Upload, capsys: Capture) -> None:

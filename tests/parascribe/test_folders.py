@@ -162,7 +162,8 @@ def test_ids_come_in_the_order_of_the_files(service: FakeService, tmp_path: Path
     (tmp_path / "b.mp3").write_bytes(b"ok")
 
     def write() -> None:
-        while not service.jobs:
+        deadline = time.monotonic() + 30
+        while not service.jobs and time.monotonic() < deadline:
             time.sleep(0.01)
         (tmp_path / "a.mp3").write_bytes(b"ok")
 

@@ -42,3 +42,10 @@ def test_a_process_imports_no_more_than_it_needs(module: str, never: set[str]) -
     code = "import importlib, sys; importlib.import_module(sys.argv[1]); print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code, module], capture_output=True, text=True, check=True, cwd=ROOT)
     assert not never & set(done.stdout.split())
+
+
+def test_a_command_does_not_load_the_command_line_of_httpx() -> None:
+    code = "import sys; from parascribe.__main__ import run; run(); print(*({'httpx', 'click'} & sys.modules.keys()))"
+    command = [sys.executable, "-c", code, "status", "job-1", "--url", "http://127.0.0.1:9"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == ["httpx"], done.stderr

@@ -25,15 +25,16 @@ def shell(line: str, **more: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(["bash", "-c", script], env=os.environ | more, capture_output=True, check=False)
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
-    "call",
+    ("call", "unbuffered"),
     [
-        "config",
-        "transcribe FILE -q",
-        "transcribe FILE -q --json",
-        "transcribe FILE FILE2 -q -o -",
-        "transcribe FILE -q --no-wait",
+        ("config", ""),
+        ("transcribe FILE -q", ""),
+        ("transcribe FILE -q", "1"),
+        ("transcribe FILE -q --json", ""),
+        ("transcribe FILE FILE2 -q -o -", "1"),
+        ("transcribe FILE -q --no-wait", ""),
+        ("transcribe FILE -q --no-wait", "1"),
     ],
 )
 def test_a_reader_that_leaves_early(service: FakeService, upload: Upload, call: str, unbuffered: str) -> None:
@@ -48,8 +49,9 @@ def test_jobs_whose_transcripts_nobody_will_see_are_cancelled(service: FakeServi
     assert sorted(job["status"] for job in service.jobs.values()) == ["cancelled", "completed"]
 
 
-@pytest.mark.parametrize("where", ["> /dev/full", ">&-"])
-@pytest.mark.parametrize("call", ["config", "transcribe FILE -q"])
+@pytest.mark.parametrize(
+    ("call", "where"), [("config", "> /dev/full"), ("transcribe FILE -q", "> /dev/full"), ("transcribe FILE -q", ">&-")]
+)
 def test_a_stdout_that_cannot_be_written(service: FakeService, upload: Upload, call: str, where: str) -> None:
     done = shell(f"parascribe {call.replace('FILE', str(upload()))} {where}")
     assert done.returncode == 1
@@ -58,7 +60,7 @@ def test_a_stdout_that_cannot_be_written(service: FakeService, upload: Upload, c
     assert b"Exception ignored" not in done.stderr
 
 
-@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
+@pytest.mark.parametrize("closed", ["2>&-", "<&- 2>&-"])
 def test_other_streams_may_be_closed(service: FakeService, upload: Upload, closed: str) -> None:
     done = shell(f"parascribe transcribe {upload()} -f srt {closed}")
     assert (done.returncode, done.stdout.decode()) == (0, TEXTS["srt"][1])
@@ -82,8 +84,9 @@ def test_a_narrow_terminal_gets_question_marks_and_json_escapes(
     )
     assert done.returncode == 0, done.stderr
     assert b"talk ??.mp3 <==" in done.stdout
-    done = shell(f"parascribe transcribe '{media}' -q -f json", PYTHONIOENCODING=encoding)
-    assert "caf\u00e9" in json.loads(done.stdout.decode("ascii"))["text"]
+    if encoding == "ascii":  # what is escaped is the same in each
+        done = shell(f"parascribe transcribe '{media}' -q -f json", PYTHONIOENCODING=encoding)
+        assert "caf\u00e9" in json.loads(done.stdout.decode("ascii"))["text"]
 
 
 @pytest.mark.parametrize(

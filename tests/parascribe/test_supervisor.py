@@ -42,7 +42,9 @@ import os, signal, sys, time
 folder = sys.argv[1]
 def stop(*_):
     open(folder + "/asked", "w").close()
-    while not os.path.exists(folder + "/drained"):
+    for _ in range(6000):
+        if os.path.exists(folder + "/drained"):
+            break
         time.sleep(0.01)
     sys.exit()
 signal.signal(signal.SIGTERM, stop)
