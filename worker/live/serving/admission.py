@@ -21,10 +21,10 @@ ESTIMATE_SECONDS = 30.0
 LEAST = 0.5
 """Streams that are silent cost nothing, and will not stay so: less than this part of the estimate is not believed."""
 
-PARTIAL_SECONDS, LONGEST_STEP = 1.0, 1.2
-"""A partial is asked for after each second of new audio, or 1.2 times what the last one took."""
+PARTIAL_SECONDS, LONGEST_STEP = 0.5, 1.2
+"""A partial is asked for after each half second of new audio, or 1.2 times what the last one took."""
 
-PARTIALS = 1 / 3
+PARTIALS = 1 / 6
 """Of what partials take, so much counts: they are asked for less often where streams are many, and finals go first. Where
 9 streams were found to keep up (L3 in docs/explanation/live.md), a lone one then lets in 6 in all; counted in full, 1 or 2."""
 

@@ -1,7 +1,7 @@
 """Where utterances begin and end: speech probabilities in, edges out, while the audio is still coming.
 
 The hysteresis is that of `core.speech.regions` (Silero's own). A pause of `silence` ends an utterance; half of it says
-that it may have ended. Little speech is most often a piece of a sentence, and needs twice the pause. Speech without such a pause is cut: from 12 s on in the middle of a short pause, at 15 s where
+that it may have ended. Little speech is most often a piece of a sentence, and needs twice the pause to end. Speech without such a pause is cut: from 12 s on in the middle of a short pause, at 15 s where
 speech is least likely, and there both sides hear a second of the other's.
 """
 
@@ -143,7 +143,7 @@ class Endpoints:
             return found
         if quiet is not None and now - quiet >= self._enough:
             return [*found, self._end(heard_to=quiet + self._tail, end=quiet + self._tail, next_start=None)]
-        if quiet is not None and not self._paused and now - quiet >= max(self._tail, self._enough // 2):
+        if quiet is not None and not self._paused and now - quiet >= self._tail:
             self._paused = True
             found.append(self._found(Edge.PAUSED, quiet + self._tail))
         return found + self._cut(now)

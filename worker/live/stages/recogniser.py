@@ -25,7 +25,7 @@ from worker.live.stages.tape import Tape
 
 T = TypeVar("T")
 
-STEP = SAMPLE_RATE
+STEP = SAMPLE_RATE // 2
 """New audio after which another partial is worth its price..."""
 
 SLOWER = 1.2
