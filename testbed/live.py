@@ -96,17 +96,18 @@ class Streams:
         )
 
     async def play(
-        self, pcm: Pcm, *, block: int = SAMPLE_RATE // 10, real_time: bool = False, finish: bool = True, **how: Any
+        self, pcm: Pcm, *, block: int = SAMPLE_RATE // 10, patient: bool = False, finish: bool = True, **how: Any
     ) -> MemorySink:
-        """What comes of some audio, fed in blocks of so many samples. real_time: as somebody would speak it"""
+        """What comes of some audio, fed in blocks of so many samples. patient: each when the partial before it is there"""
         sink = MemorySink()
         pipeline = self.pipeline(sink, **how)
         sink.began = time.monotonic()
         try:
             for start in range(0, len(pcm), block):
-                if real_time:
-                    await asyncio.sleep(sink.began + (start + block) / SAMPLE_RATE - time.monotonic())
                 await pipeline.feed(pcm[start : start + block])
+                async with asyncio.timeout(60):
+                    while patient and any(line.recogniser._partial for line in pipeline._lines):  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
             if finish:
                 await pipeline.finish()
         finally:
