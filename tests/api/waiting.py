@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from core.jobs.job import Job
+from testbed.faults.waiting import wait_for
 from tests.api.serving import Service
 
 
@@ -17,7 +18,8 @@ def left_alone(running: Service, path: str, *, files: Any, keep: bool = False) -
     headers = {"X-On-Disconnect": "keep"} if keep else {}
     with pytest.raises(httpx.ReadTimeout):
         running.client.post(path, files=files, headers=headers, timeout=httpx.Timeout(10, read=2.0))
-    (job,), _ = running.store.list()
+    # on a busy machine it is stored after its client has gone
+    ((job,), _) = wait_for(lambda: (found := running.store.list())[0] and found)
     return job if keep else ended(running, job.id)
 
 
