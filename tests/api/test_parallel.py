@@ -11,6 +11,7 @@ import pytest
 from core.errors import DatabaseUnavailable
 from core.jobs.job import JobFailure, JobStatus
 from core.store.sql import SqlStore
+from testbed.faults.waiting import wait_for
 from tests.api.consuming import TEXT, consuming
 from tests.api.serving import Service, wav
 from tests.api.talks import Talk
@@ -203,5 +204,5 @@ def test_a_client_that_goes_cancels_its_jobs(running: Service) -> None:
     files = [("files", ("a.wav", wav())), ("files", ("b.wav", wav()))]
     with pytest.raises(httpx.ReadTimeout):
         running.client.post(f"{PATH}/batch", files=files, timeout=httpx.Timeout(10, read=2.0))
-    jobs, _ = running.store.list(limit=2)
+    jobs = wait_for(lambda: len(found := running.store.list(limit=3)[0]) == 3 and found[:2])  # and the one of before
     assert [ended(running, job.id).status for job in jobs] == [JobStatus.CANCELLED] * 2
