@@ -1,4 +1,4 @@
-"""Threads that wait for one another on cores that are all busy: those of an own build yield, those of other builds spin.
+"""Threads that wait for one another on cores that are all busy: those of an own build yield, those of others may spin.
 
 Two requests at once, in engines of their own with a thread for each core, against the same two one after the other.
 """
