@@ -29,6 +29,7 @@ from core.store.sql import SqlStore
 from core.submission.checks import warnings_of
 from core.submission.intake import Intake as Rules
 from core.submission.intake import Limits
+from core.system.cancel import Cancel
 from parascribe.run.parts import open_engine
 from parascribe.run.translators import open_translators
 from parascribe.run.wiring.about import figures
@@ -189,6 +190,7 @@ def make_parts(settings: Settings, runtime: Path, admission: Admission, executor
     tell: Tell = Aside(figures(settings, runtime)) if settings.metrics_port else nobody
     measured = MeasuredTranscriber(transcriber, admission, tell)
     translators = open_translators(settings, runtime, live=True)
+    closing = threading.Event()
     silero, decoder = SileroModel.read(VAD_MODEL), functools.cache(ffmpeg.find)
 
     def intake(options: StreamOptions) -> Intake:
@@ -201,9 +203,9 @@ def make_parts(settings: Settings, runtime: Path, admission: Admission, executor
         model = models.path(params.model)
         spoken = params.task == "transcribe" and models.info(params.model).translates
         if model is not None and isinstance(engine, HostEngine):
-            executor.submit(_load, partial(engine.load, str(model)))
+            executor.submit(_load, partial(engine.load, str(model), closing))
         if params.translate_to is not None:
-            executor.submit(_load, partial(_load_translator, translators, params, spoken))
+            executor.submit(_load, partial(_load_translator, translators, params, spoken, closing))
         return LivePipeline(
             options=session.options,
             params=params,
@@ -221,6 +223,10 @@ def make_parts(settings: Settings, runtime: Path, admission: Admission, executor
             translates=spoken,
         )
 
+    def close() -> None:
+        closing.set()  # nobody waits for a model that is just being loaded
+        engine.close()
+
     def measure() -> None:
         if settings.max_live_streams or models.path(settings.whisper_model) is None:
             return
@@ -231,7 +237,7 @@ def make_parts(settings: Settings, runtime: Path, admission: Admission, executor
         else:
             log.info("There is room for %d live streams", admission.room)
 
-    return LiveParts(intake=intake, pipeline=pipeline, tell=tell, measure=measure, close=engine.close)
+    return LiveParts(intake=intake, pipeline=pipeline, tell=tell, measure=measure, close=close)
 
 
 def _load(load: Callable[[], None]) -> None:
@@ -240,12 +246,12 @@ def _load(load: Callable[[], None]) -> None:
         load()
 
 
-def _load_translator(translators: Translators, params: JobParams, spoken: bool) -> None:
+def _load_translator(translators: Translators, params: JobParams, spoken: bool, cancel: Cancel) -> None:
     """The one that would be asked, if it is a model of this machine."""
     target = params.translate_to or ""
     chosen = translators.choose(params.language, target, spoken=spoken)
     if isinstance(chosen, ResidentTranslator):
-        chosen.load(params.language, target)
+        chosen.load(params.language, target, cancel)
 
 
 def _cost(transcriber: WhisperTranscriber, model: str) -> float:

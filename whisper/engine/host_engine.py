@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from core.audio.samples import Pcm
+from core.system.cancel import Cancel
 from whisper.engine.host_client import Answer, HostClient
 from whisper.types import Call, ChunkTranscript, LanguageGuess, TranscribeOptions
 from whisper.wire.kind import ModelRef
@@ -27,9 +28,9 @@ class HostEngine:
     def detect_language(self, model: str, pcm: Pcm, call: Call = Call()) -> LanguageGuess:
         return LanguageGuess(**self._ask(model, "detect", pcm, {}, call).body)
 
-    def load(self, model: str) -> None:
-        """Have it in memory before anything is asked of it. Raises EngineUnavailable and ModelInvalid."""
-        self.client.load(_reference(model))
+    def load(self, model: str, cancel: Cancel | None = None) -> None:
+        """Have it in memory before anything is asked of it. Raises EngineUnavailable, ModelInvalid and Cancelled."""
+        self.client.load(_reference(model), cancel)
 
     def status(self) -> dict[str, Any]:
         """The manager's report: hosts, workers, queues. Raises EngineUnavailable."""

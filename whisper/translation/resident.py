@@ -42,12 +42,12 @@ class ResidentTranslator:
     def pairs(self) -> list[LanguagePairs]:
         return grouped(by_source(self._models))
 
-    def load(self, source: str | None, target: str) -> None:
-        """Have the model of a pair in memory before anything is asked of it; None: of the only pair into `target`, if it
-        is the only one. Raises EngineUnavailable and ModelInvalid."""
+    def load(self, source: str | None, target: str, cancel: Cancel | None = None) -> None:
+        """Have the model of a pair in memory before anything is asked of it; without a source, that of the only pair there
+        is into `target`. Raises EngineUnavailable, ModelInvalid and Cancelled."""
         fitting = [model for (out_of, to), model in self._models.items() if to == target and source in (None, out_of)]
         if len(fitting) == 1:
-            self._client.load(_reference(fitting[0]))
+            self._client.load(_reference(fitting[0]), cancel)
 
     def translate(
         self,

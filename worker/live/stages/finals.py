@@ -45,9 +45,8 @@ def final_of(
     words = [word for segment in merged for word in segment.words]
     probabilities = [word.probability for word in words if word.probability is not None]
     start = max(ends_before, merged[0].start if merged else found.speech.start / SAMPLE_RATE)
-    words = [
-        _from(word, round(start, 3)) for word in words
-    ]  # behind a cut two decodings differ a little in where it is
+    # behind a cut, two decodings differ a little in where a word is
+    words = [_from(word, round(start, 3)) for word in words]
     final = Final(
         utterance=utterance.number,
         start=round(start, 3),
