@@ -60,13 +60,16 @@ def fill_temp_folder() -> None:
 
 
 def stop_at_commit() -> None:
-    """Once the file that the script names is there, with a process' number behind its name, that one stops just before it commits."""
+    """Once the file that the script names is there, with a process' number behind its name, that one stops just before it
+    commits what it wrote: only then has it SQLite's write lock."""
     flag = read().get("stop_at_commit")
     if not flag:
         return
     from sqlalchemy import Connection, Engine, event
 
-    def stop(_: Connection) -> None:
+    def stop(connection: Connection) -> None:
+        if not connection.get_execution_options().get("immediate"):
+            return
         try:
             os.unlink(f"{flag}.{os.getpid()}")
         except FileNotFoundError:
