@@ -43,6 +43,14 @@ def test_without_a_common_word_time_decides() -> None:
     assert texts(behind_cut([heard], said, offset=9.0, cut=CUT)) == "swim"
 
 
+def test_a_last_word_that_ends_too_late_does_not_take_the_next_with_it() -> None:
+    said = segment(("fatigue", 9.39, 10.25)).words  # the first side has heard nothing behind it
+    heard = segment(("answered", 1.0, 1.36), ("he", 1.36, 1.79))
+    assert texts(behind_cut([heard], said, offset=9.0, cut=CUT)) == "answered he"
+    piece = segment(("teague", 1.0, 1.36), ("answered", 1.4, 1.79))
+    assert texts(behind_cut([piece], said, offset=9.0, cut=CUT)) == "answered"
+
+
 def test_a_repeated_word_is_dropped_once() -> None:
     said = segment(("no", 9.1, 9.3), ("no", 9.6, 9.8)).words
     heard = segment(("no", 0.1, 0.3), ("no", 0.6, 0.8), ("no", 1.1, 1.3))

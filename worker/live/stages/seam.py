@@ -8,12 +8,16 @@ as at the seams of chunks (`core.transcript.seams.stitch`), and what lies behind
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 
-from core.transcript.seams.stitch import PlacedWord, anchor, keep_words, placed_words
+from core.transcript.seams.stitch import SAME_WORD, PlacedWord, anchor, keep_words, placed_words
 from core.transcript.values import Segment, Word
 
 REACH = 2.0
 """Seconds before a cut, and behind where the second side begins to hear, in which words can be the same."""
+
+ALIKE = 0.5
+"""Letters that two words have in common, of both (`difflib`'s ratio): one may be a piece of the other, or another spelling."""
 
 
 def before_cut(segments: Sequence[Segment], cut: float) -> tuple[Segment, ...]:
@@ -49,14 +53,19 @@ def _gone(first: list[PlacedWord], second: list[PlacedWord]) -> int:
     if not first:
         return 0
     run = anchor(first, second)
-    if run is None:
-        return sum(word.middle <= first[-1].end for word in second)
-    i, j, length = run
-    gone = j + length
-    if i + length < len(first):  # what follows there was heard as other words here
-        while gone < len(second) and second[gone].middle <= first[-1].end:
-            gone += 1
+    gone, follows = (0, True) if run is None else (run[1] + run[2], run[0] + run[2] < len(first))
+    # what follows there was heard as other words here
+    while follows and gone < len(second) and not _behind(second[gone], first[-1]):
+        gone += 1
     return gone
+
+
+def _behind(word: PlacedWord, last: PlacedWord) -> bool:
+    """Whether it was said after the first side's last word, whose end may be put too late: nothing is heard behind it."""
+    if word.middle > last.end:
+        return True
+    apart = word.middle - last.middle > SAME_WORD
+    return apart and SequenceMatcher(None, word.key, last.key, autojunk=False).ratio() < ALIKE
 
 
 def _placed(words: Sequence[Word], shift: float) -> list[PlacedWord]:
