@@ -104,7 +104,7 @@ class Hearing:
         assert self._language is not None
         self._guess = self._language
         try:
-            said = await self._ask(pcm, self._options())
+            said = await self._ask(pcm, replace(self._options(), ladder=False))
         except (ChunkFailed, EngineUnavailable):
             return None
         return None if _failed(said) else said
