@@ -221,6 +221,7 @@ def make_parts(settings: Settings, runtime: Path, admission: Admission, executor
             before=before,
             translators=translators,
             translates=spoken,
+            fair_share=lambda: admission.fair_share,
         )
 
     def close() -> None:

@@ -43,6 +43,13 @@ def test_the_operators_number_holds_and_one_stream_is_always_taken() -> None:
     assert estimate(0.5, 10.0) < estimate(2.0, 10.0) <= 1.0
 
 
+def test_streams_share_the_workers() -> None:
+    admission = Admission(most=0, workers=2)
+    assert admission.fair_share == 2.0
+    admission.streams = 8
+    assert admission.fair_share == 0.25
+
+
 def test_what_happens_in_streams_is_counted() -> None:
     registry = CollectorRegistry()
     figures = JobFigures(registry)

@@ -77,6 +77,7 @@ class LivePipeline:
     prompt: what the model is told before each utterance (`worker.live.stages.hearing.prompt_for`)
     session, owner: for fairness between streams
     translators: who translates where the stream asks for it; translates: whether the model itself can, into English
+    fair_share: of a worker, that this stream may have now
     executor: where the engine is waited for; two threads for each channel, and one for the translator
     patience: seconds in which nothing becomes final though much waits, before the stream is given up
     """
@@ -98,9 +99,10 @@ class LivePipeline:
         before: Sequence[StoredUtterance] = (),
         translators: Translators | None = None,
         translates: bool = False,
+        fair_share: Callable[[], float] = lambda: 1.0,
         patience: float = PATIENCE,
     ) -> None:
-        self._sink, self._params = sink, params
+        self._sink, self._params, self._fair_share = sink, params, fair_share
         self._acked, self._received = begin, begin
         self._number = self._next = number
         self._spoken: dict[int, Spoken] = {}
@@ -216,6 +218,7 @@ class LivePipeline:
             line.tape,
             partials=options.partials,
             is_quiet=lambda: endpoints.is_quiet,
+            fair_share=self._fair_share,
             tell=self._sink.tell,
             done=self._done,
         )

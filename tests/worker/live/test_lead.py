@@ -7,7 +7,7 @@ import pytest
 from core.audio.samples import SAMPLE_RATE, Region
 from tests.worker.live.test_seam import segment, texts
 from whisper.types import ChunkTranscript
-from worker.live.stages.lead import LEAD, SHARE, WINDOW, Lead, behind_lead
+from worker.live.stages.lead import FAIR, LEAD, SHARE, WINDOW, Lead, behind_lead
 
 SAID = ChunkTranscript(
     segments=(segment(("she", 0.3, 0.5), ("was", 0.6, 0.8), ("the", 2.9, 3.0)), segment(("first", 3.2, 3.5))),
@@ -76,3 +76,14 @@ def test_who_is_slow_hears_utterances_by_themselves_until_there_is_time_again() 
         lead.took(seconds(end - 4, end), 0.1)
     lead.begin(25 * SAMPLE_RATE)
     assert lead.of(seconds(25, 29), first=0) is not None
+
+
+def test_one_of_many_streams_takes_no_more_than_its_part() -> None:
+    share = 1.0
+    lead = Lead(fair_share=lambda: share)
+    for start in (0, 5, 10):
+        lead.begin(start * SAMPLE_RATE)
+    lead.took(seconds(5, 9), 14 * SHARE / 2)
+    assert lead.of(seconds(10, 14), first=0) is not None
+    share = 0.4 * SHARE / FAIR
+    assert lead.of(seconds(10, 14), first=0) is None

@@ -47,6 +47,8 @@ class Admission:
 
     def __init__(self, *, most: int, workers: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._most, self._workers, self._clock = most, workers, clock
+        #: that have a client now
+        self.streams = 0
         self._estimate: float | None = None
         self._heard = self._worked = 0.0
         self._at = clock()
@@ -85,6 +87,11 @@ class Admission:
             return self._most
         cost = self.cost
         return self._workers if cost is None else max(1, math.floor(SHARE * self._workers / max(cost, 1e-3) + 1e-6))
+
+    @property
+    def fair_share(self) -> float:
+        """Of a worker, for each stream that there is now."""
+        return self._workers / max(1, self.streams)
 
     def check(self, there: int) -> None:
         """Whether one more may come. Raises LiveFull."""

@@ -114,6 +114,10 @@ class Streams:
             left[1].cancel()
         self._attended[stream.id] = stream
         self._nobody.clear()
+        self._count()
+
+    def _count(self) -> None:
+        self._admission.streams = len(self._attended)
         self._changed(len(self._attended))
 
     async def attend(self, stream: Stream, client: Client) -> BaseException | None:
@@ -125,7 +129,7 @@ class Streams:
         finally:
             if self._attended.get(stream.id) is stream:
                 del self._attended[stream.id]
-                self._changed(len(self._attended))
+                self._count()
             if not self._attended:
                 self._nobody.set()
             if stream.ended or isinstance(failure, LeaseLost):

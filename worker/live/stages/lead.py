@@ -7,6 +7,7 @@ with what was said in the twelve seconds before 16.3 %. The text of before as a 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 
 from core.audio.samples import SAMPLE_RATE, Region
@@ -20,8 +21,9 @@ LEAD = 12 * SAMPLE_RATE
 WINDOW = 28 * SAMPLE_RATE
 """Together they must fit into what a model hears at once, as chunks do."""
 
-SHARE = 0.25
-"""Of a stream's time that hearing its finals may take with a lead; who is slower, or one of many, hears them by themselves."""
+SHARE, FAIR = 0.25, 0.5
+"""Of a stream's time that hearing its finals may take with a lead, at most, and of what it may have of a worker: who is slower,
+or one of many, hears them by themselves."""
 
 LOOKED = 4
 """Finals that are looked at for that."""
@@ -31,9 +33,13 @@ LEAST_WORDS = 0.8
 
 
 class Lead:
-    """One channel's: where its utterances began, and what hearing them takes. begin: position of the first sample"""
+    """One channel's: where its utterances began, and what hearing them takes.
 
-    def __init__(self, begin: int = 0) -> None:
+    begin: position of the first sample; fair_share: of a worker, that the stream may have now
+    """
+
+    def __init__(self, begin: int = 0, *, fair_share: Callable[[], float] = lambda: 1.0) -> None:
+        self._fair_share = fair_share
         self._begun: deque[int] = deque()
         self._heard: deque[tuple[Region, float]] = deque([(Region(start=begin, end=begin), 0.0)], maxlen=LOOKED)
 
@@ -56,7 +62,8 @@ class Lead:
         least = max(first, region.start - LEAD, region.end - WINDOW)
         start = next((start for start in self._begun if least <= start < region.start), None)
         spent, passed = sum(seconds for _, seconds in self._heard), (region.end - self._heard[0][0].end) / SAMPLE_RATE
-        return Region(start=start, end=region.end) if start is not None and spent <= SHARE * passed else None
+        share = min(SHARE, FAIR * self._fair_share())
+        return Region(start=start, end=region.end) if start is not None and spent <= share * passed else None
 
 
 def behind_lead(said: ChunkTranscript, *, lead: float, silence: float, seconds: float) -> ChunkTranscript | None:

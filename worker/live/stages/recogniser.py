@@ -66,6 +66,7 @@ class Recogniser:
     """One channel's. `run` is its task.
 
     is_quiet: whether nobody speaks right now: then the utterance may end in a moment, and the engine had better be free
+    fair_share: see `Lead`
     tell: takes partials; done: takes what is final, in order
     """
 
@@ -76,6 +77,7 @@ class Recogniser:
         *,
         partials: bool,
         is_quiet: Callable[[], bool],
+        fair_share: Callable[[], float],
         tell: Callable[[Partial], Awaitable[None]],
         done: Callable[[Spoken], Awaitable[None]],
     ) -> None:
@@ -84,7 +86,7 @@ class Recogniser:
         self._is_quiet, self._tell, self._done = is_quiet, tell, done
         self._open: Utterance | None = None
         self._finals: deque[Utterance] = deque()
-        self._lead = Lead(tape.end)
+        self._lead = Lead(tape.end, fair_share=fair_share)
         self._wake = asyncio.Event()
         self._took = 0.0  # seconds, of the last partial
         self._partial: asyncio.Task[None] | None = None
