@@ -21,7 +21,7 @@ LEAD = 12 * SAMPLE_RATE
 WINDOW = 28 * SAMPLE_RATE
 """Together they must fit into what a model hears at once, as chunks do."""
 
-SHARE, FAIR = 0.25, 0.5
+SHARE, FAIR = 0.25, 0.25
 """Of a stream's time that hearing its finals may take with a lead, at most, and of what it may have of a worker: who is slower,
 or one of many, hears them by themselves."""
 
