@@ -7,7 +7,7 @@ import pytest
 from core.audio.samples import SAMPLE_RATE, Region
 from tests.worker.live.test_seam import segment, texts
 from whisper.types import ChunkTranscript
-from worker.live.stages.lead import FAIR, LEAD, SHARE, WINDOW, Lead, behind_lead
+from worker.live.stages.lead import FAIR, GUESSED, LEAD, SHARE, WINDOW, Lead, behind_lead
 
 SAID = ChunkTranscript(
     segments=(segment(("she", 0.3, 0.5), ("was", 0.6, 0.8), ("the", 2.9, 3.0)), segment(("first", 3.2, 3.5))),
@@ -86,4 +86,6 @@ def test_one_of_many_streams_takes_no_more_than_its_part() -> None:
     lead.took(seconds(5, 9), 14 * SHARE / 2)
     assert lead.of(seconds(10, 14), first=0) is not None
     share = 0.4 * SHARE / FAIR
-    assert lead.of(seconds(10, 14), first=0) is None
+    assert lead.of(seconds(10, 14), first=0) is None and lead.may_guess(seconds(10, 14))
+    share = 0.4 * SHARE / GUESSED
+    assert not lead.may_guess(seconds(10, 14)), "nor before it is known that it has ended"

@@ -25,6 +25,9 @@ SHARE, FAIR = 0.25, 0.25
 """Of a stream's time that hearing its finals may take with a lead, at most, and of what it may have of a worker: who is slower,
 or one of many, hears them by themselves."""
 
+GUESSED = 0.8
+"""Likewise for finals that are asked for in a pause which may be none: who takes more waits until the pause is long enough."""
+
 LOOKED = 4
 """Finals that are looked at for that."""
 
@@ -61,9 +64,17 @@ class Lead:
         """What to hear instead of an utterance; None: itself. first: sample that can still be read"""
         least = max(first, region.start - LEAD, region.end - WINDOW)
         start = next((start for start in self._begun if least <= start < region.start), None)
-        spent, passed = sum(seconds for _, seconds in self._heard), (region.end - self._heard[0][0].end) / SAMPLE_RATE
-        share = min(SHARE, FAIR * self._fair_share())
-        return Region(start=start, end=region.end) if start is not None and spent <= share * passed else None
+        affords = self._affords(min(SHARE, FAIR * self._fair_share()), until=region.end)
+        return Region(start=start, end=region.end) if start is not None and affords else None
+
+    def may_guess(self, region: Region) -> bool:
+        """Whether there is time to hear an utterance before it is known to have ended."""
+        return self._affords(GUESSED * self._fair_share(), until=region.end)
+
+    def _affords(self, share: float, *, until: int) -> bool:
+        """Whether finals have taken no more than that share of the stream's time."""
+        spent = sum(seconds for _, seconds in self._heard)
+        return spent <= share * (until - self._heard[0][0].end) / SAMPLE_RATE
 
 
 def behind_lead(said: ChunkTranscript, *, lead: float, silence: float, seconds: float) -> ChunkTranscript | None:

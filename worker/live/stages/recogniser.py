@@ -157,7 +157,8 @@ class Recogniser:
         """What the open utterance should be heard of now."""
         if utterance.maybe is not None:
             asked = utterance.early is not None and utterance.early[0] == utterance.maybe
-            return None if asked or self._early is not None else utterance.maybe
+            busy = asked or self._early is not None or not self._lead.may_guess(utterance.maybe)
+            return None if busy else utterance.maybe
         region = Region(start=utterance.found.heard.start, end=self._tape.end)
         step = max(STEP, round(SLOWER * self._took * SAMPLE_RATE))
         wanted = self._partials and self._partial is None and not self._is_quiet()
