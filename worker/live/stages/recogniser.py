@@ -77,9 +77,9 @@ class Recogniser:
         *,
         partials: bool,
         is_quiet: Callable[[], bool],
-        fair_share: Callable[[], float],
         tell: Callable[[Partial], Awaitable[None]],
         done: Callable[[Spoken], Awaitable[None]],
+        fair_share: Callable[[], float] = lambda: 1.0,
     ) -> None:
         self.hearing = hearing
         self._tape, self._partials = tape, partials
