@@ -25,9 +25,8 @@ PARTIAL_SECONDS, LONGEST_STEP = 0.5, 1.2
 """A partial is asked for after each half second of new audio, or 1.2 times what the last one took."""
 
 PARTIALS = 1 / 6
-"""Of what partials take, so much counts: they are asked for less often where streams are many, and finals go first. Where
-9 streams were found to keep up (L3 in docs/explanation/live.md), a third of partials each second let in 6 in all, in full 1 or 2. They come
-twice as often now, so a sixth; that was not measured again."""
+"""Of what partials take, so much counts: they are asked for less often where streams are many, and finals go first. With a
+sixth, what a lone stream costs lets in 6 in all, where 11 were found to keep up (L3 in docs/explanation/live.md); with a third, 4."""
 
 
 def estimate(seconds: float, audio: float) -> float:
